@@ -349,10 +349,9 @@ class Engine:
         """In the shard's turn: what was evaluated since the last time, in one transaction."""
         memory = self._memories[lease.shard]
         if memory.unsaved:
-            rows = dict(memory.unsaved)
             async with self._transaction(lease) as evaluation:
-                await evaluation.save(rows)
-            memory.saved(rows)
+                await evaluation.save(memory.unsaved)
+            memory.all_saved()
 
     def _forget(self, shard: int) -> None:
         """In the shard's turn, with all written down: states change in the table, and are read anew from there."""

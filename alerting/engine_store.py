@@ -47,15 +47,18 @@ ORDER BY st.due_at, st.rule_id, st.datastream_id LIMIT $3 FOR UPDATE OF st
 """
 STATES_OF_ALERT = "SELECT rule_id, datastream_id, device_id, gateway_id FROM rule_state WHERE alert_id = $1"
 # What was evaluated just before its asset went to another tenant, or its rule was removed, is void.
+# $9 to $16 are empty where no row has any: unnest fills the shorter arrays up with NULL.
 SAVE_STATES = """
-INSERT INTO rule_state (tenant_id, rule_id, datastream_id, device_id, gateway_id, condition, since, recent,
-                        evaluated_until, value, alert_id, rung, due_at, memo, past, slot)
-SELECT v.*
-FROM unnest($1::int[], $2::int[], $3::int[], $4::int[], $5::int[], $6::alert_condition[], $7::timestamptz[],
-            $8::bigint[], $9::timestamptz[], $10::float8[], $11::bigint[], $12::smallint[], $13::timestamptz[],
-            $14::bytea[], $15::bytea[], $16::smallint[])
-     AS v (tenant_id, rule_id, datastream_id, device_id, gateway_id, condition, since, recent, evaluated_until,
-           value, alert_id, rung, due_at, memo, past, slot)
+INSERT INTO rule_state (tenant_id, rule_id, datastream_id, condition, since, evaluated_until, value, slot,
+                        device_id, gateway_id, recent, alert_id, rung, due_at, memo, past)
+SELECT v.tenant_id, v.rule_id, v.datastream_id, v.condition, v.since, v.evaluated_until, v.value, v.slot,
+       v.device_id, v.gateway_id, coalesce(v.recent, 0), v.alert_id, coalesce(v.rung, 0), v.due_at,
+       coalesce(v.memo, ''), coalesce(v.past, '')
+FROM unnest($1::int[], $2::int[], $3::int[], $4::alert_condition[], $5::timestamptz[], $6::timestamptz[],
+            $7::float8[], $8::smallint[], $9::int[], $10::int[], $11::bigint[], $12::bigint[], $13::smallint[],
+            $14::timestamptz[], $15::bytea[], $16::bytea[])
+     AS v (tenant_id, rule_id, datastream_id, condition, since, evaluated_until, value, slot,
+           device_id, gateway_id, recent, alert_id, rung, due_at, memo, past)
 JOIN alert_rule r ON r.id = v.rule_id
 LEFT JOIN datastream s ON s.id = v.datastream_id
 WHERE v.datastream_id IS NULL OR s.tenant_id = v.tenant_id
@@ -111,10 +114,14 @@ class StateKey(NamedTuple):
     gateway_id: int | None = None
 
 
-WRITTEN_OF_STATE = (
-    "tenant_id, key.rule_id, key.datastream_id, key.device_id, key.gateway_id, state.condition, state.since, "
-    "state.recent, state.evaluated_until, state.value, alert_id, state.rung, state.due_at, state.memo, "
-    "state.past_octets, slot"
+OF_EVERY_STATE = (
+    "tenant_id, key.rule_id, key.datastream_id, state.condition, state.since, state.evaluated_until, state.value, "
+    "slot"
+)
+# A state at rest, as nearly all are, has none of these.
+OF_FEW_STATES = (
+    "key.device_id, key.gateway_id, state.recent, alert_id, state.rung, state.due_at, state.memo, "
+    "state.past_octets"
 )
 
 
@@ -199,7 +206,9 @@ async def save_states(connection: Connection, rows: Mapping[StateKey, StateRow])
     """Write each fingerprint's state."""
     if not rows:
         return
-    await connection.execute(SAVE_STATES, *arrays(rows.values(), WRITTEN_OF_STATE))
+    states = rows.values()
+    seldom = (column if any(column) else [] for column in arrays(states, OF_FEW_STATES))
+    await connection.execute(SAVE_STATES, *arrays(states, OF_EVERY_STATE), *seldom)
 
 
 async def read_gateways_seen(connection: Connection | Pool, tenant_ids: Sequence[int]) -> list[GatewaySeen]:

@@ -30,8 +30,9 @@ def work_of(rulebook: Rulebook, observations: Sequence[tuple[Watched, Observatio
     """
     work: dict[StateKey, Work] = {}
     for watched, observation in sorted(observations, key=lambda pair: pair[1].at):
+        is_doubtful = observation.doubt is not None
         for bound in rulebook.rules_of(watched):
-            if observation.doubt is not None and not bound.rule.judges_improbable:
+            if is_doubtful and not bound.rule.judges_improbable:
                 continue
             known = work.get(bound.key)
             if known is None:

@@ -40,9 +40,17 @@ class Memory:
 
     def saved(self, rows: Mapping[StateKey, StateRow]) -> None:
         """These are committed."""
-        for key, row in rows.items():
-            self.states[key] = row
+        self.states |= rows
+        for key in rows:
             self.unsaved.pop(key, None)
+        self._forget_most()
+
+    def all_saved(self) -> None:
+        """What was not saved is committed."""
+        self.unsaved.clear()
+        self._forget_most()
+
+    def _forget_most(self) -> None:
         if len(self.states) > MOST_REMEMBERED and not self.unsaved:
             self.states.clear()
 

@@ -49,7 +49,6 @@ from api.routes import (
 )
 from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
-from core.runtime.http import status
 from core.runtime.http.errors import handle_errors
 from core.runtime.http.middleware import OuterMiddleware
 from core.runtime.postgres import Pool
@@ -131,7 +130,6 @@ def _without_state() -> FastAPI:
     handle_errors(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.include_router(status.router)
     reference.serve_reference(app)
     app.add_middleware(OuterMiddleware)
     return app

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from core.messages.measurements import SOUND, UNSOUND
 from core.model import consumption
 from core.model.consumption import Amount, IndexReading, MeterChange, Modulus
 from core.model.quantities import Kind
@@ -41,13 +42,13 @@ FROM (
 ) AS edge, (SELECT date_trunc('hour', now(), 'UTC') AS open) AS clock
 """
 # What a rollup holds of raw measurements; suspects (flags 1 and 2) are counted only.
-AGGREGATED = """
-           (count(*) FILTER (WHERE flags & 3 = 0))::int AS n,
-           (count(*) FILTER (WHERE flags & 3 <> 0))::int AS suspects,
-           sum(value) FILTER (WHERE flags & 3 = 0) AS sum,
-           min(value) FILTER (WHERE flags & 3 = 0) AS min, max(value) FILTER (WHERE flags & 3 = 0) AS max,
-           first(value, time) FILTER (WHERE flags & 3 = 0) AS first,
-           last(value, time) FILTER (WHERE flags & 3 = 0) AS last
+AGGREGATED = f"""
+           (count(*) FILTER (WHERE {SOUND}))::int AS n,
+           (count(*) FILTER (WHERE {UNSOUND}))::int AS suspects,
+           sum(value) FILTER (WHERE {SOUND}) AS sum,
+           min(value) FILTER (WHERE {SOUND}) AS min, max(value) FILTER (WHERE {SOUND}) AS max,
+           first(value, time) FILTER (WHERE {SOUND}) AS first,
+           last(value, time) FILTER (WHERE {SOUND}) AS last
 """
 ROLLED_UP = "n, suspects, min, max, first, last, first_at, last_at, seconds, weighted, falls"
 # $1: datastream; $2 to $3: raw instants to look at; $4: the edge's microsecond; $5: from when on all is raw;
@@ -116,7 +117,7 @@ FROM (
                greatest(0, extract(epoch FROM least(lead(time) OVER in_time, bucket + interval '1 hour',
                                                     time + $13::interval, now()) - time))::float8 AS seconds
         FROM (
-            SELECT date_trunc('hour', time - $4::interval, $8) AS bucket, time, value, flags & 3 = 0 AS sound
+            SELECT date_trunc('hour', time - $4::interval, $8) AS bucket, time, value, {SOUND} AS sound
             FROM measurement
             WHERE datastream_id = $1 AND time >= $2 AND time < $3
               AND (time - $4 >= $5 OR date_trunc('hour', time - $4, 'UTC') = ANY($6::timestamptz[]))
@@ -127,7 +128,7 @@ FROM (
 """
 # The last sound reading up to an edge, from whichever of the two has the later; of an old rollup nobody knows when
 # in its hour. $7: before this hour; $8: hour, day...; $9: time zone.
-READING_BEFORE = """
+READING_BEFORE = f"""
 SELECT at, last, is_exact, date_trunc($8, at - $4, $9) AS of_since,
        date_add(date_trunc($8, at - $4, $9), ('1 ' || $8)::interval, $9) AS of_until
 FROM (
@@ -137,7 +138,7 @@ FROM (
      ORDER BY bucket DESC LIMIT 1)
     UNION ALL
     (SELECT date_trunc('hour', time - $4::interval, 'UTC'), time, value, true FROM measurement
-     WHERE datastream_id = $1 AND time >= $2 AND time < $3 AND flags & 3 = 0
+     WHERE datastream_id = $1 AND time >= $2 AND time < $3 AND {SOUND}
        AND (time - $4 >= $5 OR date_trunc('hour', time - $4, 'UTC') = ANY($6::timestamptz[]))
      ORDER BY time DESC LIMIT 1)
 ) AS known ORDER BY bucket DESC LIMIT 1
@@ -145,14 +146,14 @@ FROM (
 # For zones that are not whole hours from UTC, whose buckets cannot be put together from hours. date_trunc knows
 # the local calendar for hours and days alike; time_bucket by a zone takes the two hours between 2 and 3 of an
 # October night for one. $4: hour or day...; $5: time zone; $6: the edge's microsecond.
-RAW_BUCKETS = """
+RAW_BUCKETS = f"""
 SELECT bucket AS since, date_add(bucket, ('1 ' || $4)::interval, $5) AS until,
        (count(*) FILTER (WHERE sound))::int AS readings, (count(*) FILTER (WHERE NOT sound))::int AS suspects,
        min(value) FILTER (WHERE sound) AS minimum, max(value) FILTER (WHERE sound) AS maximum,
        avg(value) FILTER (WHERE sound) AS mean,
        first(value, time) FILTER (WHERE sound) AS first, last(value, time) FILTER (WHERE sound) AS last
 FROM (
-    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 3 = 0 AS sound
+    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, {SOUND} AS sound
     FROM measurement WHERE datastream_id = $1 AND time >= $2 AND time < $3
 ) AS readings
 GROUP BY bucket ORDER BY bucket
@@ -161,9 +162,9 @@ CHANGES = """
 SELECT at, final_index, initial_index FROM meter_change WHERE datastream_id = $1 AND at <= $2 ORDER BY at
 """
 PROFILES = "SELECT since, modulus, expected_interval FROM counter_profiles($1) ORDER BY since"
-RAW_INDEXES = """
+RAW_INDEXES = f"""
 SELECT time, value FROM measurement
-WHERE datastream_id = $1 AND time > $2 AND time <= $3 AND flags & 3 = 0 ORDER BY time
+WHERE datastream_id = $1 AND time > $2 AND time <= $3 AND {SOUND} ORDER BY time
 """
 
 
@@ -359,8 +360,8 @@ async def _consumed(
         changes = [change for change in changes if change.at > before.at]
     for piece in pieces:
         if piece.readings:
-            is_split = any(piece.since < change.at <= piece.until for change in changes)
-            readings += await _raw_indexes(connection, asked, piece) if is_split else _indexes_of(piece)
+            inside = [change for change in changes if piece.since < change.at <= piece.until]
+            readings += await _raw_indexes(connection, asked, piece, inside) if inside else _indexes_of(piece)
     consumed = consumption.consumption(spans, readings, changes, moduli, unknown_after)
     of_buckets = consumed.by_bucket if before is None else consumed.by_bucket[1:]
     return Aggregated(
@@ -368,14 +369,19 @@ async def _consumed(
     )
 
 
-async def _raw_indexes(connection: Connection, asked: _Asked, piece: _Piece) -> list[IndexReading]:
+async def _raw_indexes(
+    connection: Connection, asked: _Asked, piece: _Piece, changes: Sequence[MeterChange]
+) -> list[IndexReading]:
     """The very readings of a piece in which a meter was changed; what its rollup knows where they are gone."""
     rows = await connection.fetch(RAW_INDEXES, asked.datastream_id, piece.since, piece.until)
-    return [IndexReading(*row) for row in rows] if len(rows) == piece.readings else _indexes_of(piece)
+    return [IndexReading(*row) for row in rows] if len(rows) == piece.readings else _indexes_of(piece, changes)
 
 
-def _indexes_of(piece: _Piece) -> list[IndexReading]:
-    """Readings that say what a piece has consumed: its first and last one, and those around its falls."""
+def _indexes_of(piece: _Piece, changes: Sequence[MeterChange] = ()) -> list[IndexReading]:
+    """Readings that say what a piece has consumed: its first and last one, and those around its falls.
+
+    A meter that was changed in it is taken to be what fell from nearest to its last index.
+    """
     first, last, low, high = piece.first, piece.last, piece.minimum, piece.maximum
     if first is None or last is None or low is None or high is None:
         return []
@@ -387,8 +393,23 @@ def _indexes_of(piece: _Piece) -> list[IndexReading]:
         falls = [*([high] if high > last else []), *([low] if low < first else [])]
     if piece.readings == 1:
         return [IndexReading(until, last)]
-    between = [IndexReading(since, index) for index in falls]
+    at, between = since, list[IndexReading]()
+    for change in changes:
+        place = _fall_of(change, falls)
+        between += [IndexReading(at, index) for index in falls[:place]]
+        at, falls = max(at, min(change.at, until)), falls[place:]
+    between += [IndexReading(at, index) for index in falls]
     return [IndexReading(since, first), *between, IndexReading(until, last)]
+
+
+def _fall_of(change: MeterChange, falls: Sequence[float]) -> int:
+    """How many of these indexes, each before and after a fall, are those of the meter that was changed."""
+    final, initial = change.final, change.initial
+    if not falls or (final is not None and initial is not None and initial >= final):
+        return 0
+    if final is None:
+        return 1
+    return 1 + min(range(0, len(falls), 2), key=lambda place: abs(falls[place] - final))
 
 
 def _finite(at: datetime) -> datetime:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from api.uplink_reasons import uplink_sentence
 from core.messages.uplinks import Uplink
 from decoders.canonical import Decoded
 from decoders.javascript.calls import Answer
@@ -68,7 +69,7 @@ def _tried(codec: AnyCodec, frame: Uplink, options: Mapping[str, Any], answer: A
         tried.warnings, tried.unmatched = decoded.warnings, decoded.unmatched
         tried.to_confirm = [unconfirmed(one) for one in decoded.to_confirm]
     except Exception as failed:  # noqa: BLE001 - Whatever it is, it is shown.
-        tried.reason = reason_of(codec, failed)
+        tried.reason = uplink_sentence(*reason_of(failed), codec.name, codec.version)
     else:
         if answer is None:
             tried.output = decoded.data

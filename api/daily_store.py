@@ -9,6 +9,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from api.bucket_store import AGGREGATED, HOUR
+from core.messages.measurements import SOUND
 from core.model.consumption import Bucket
 from core.model.quantities import QUANTITIES, Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
@@ -96,7 +97,7 @@ FROM datastream d WHERE d.id = ANY($1::int[]) AND d.quantity = ANY($2::text[])
 # $1, $2: datastreams, and how long each is known after a reading; $3: from when on, before the first day;
 # $4: days before it are ready but those of $6 and $7; $5: the end; $8: time zone; $9: from when on all is raw;
 # $10, $11: raw hours before, the first one is $12.
-STATE_PIECES = """
+STATE_PIECES = f"""
 SELECT r.datastream_id AS id, r.bucket, date_add(r.bucket, interval '1 day', $8) AS ends, r.first_at, r.last_at,
        r.last, r.seconds, r.weighted
 FROM rollup_day r
@@ -121,7 +122,7 @@ FROM (
     FROM (
         SELECT s.id, date_trunc('hour', m.time, 'UTC') AS bucket, m.time, m.value, s.held_for
         FROM unnest($1, $2::interval[]) AS s (id, held_for) JOIN measurement m ON m.datastream_id = s.id
-        WHERE m.time >= $12::timestamptz AND m.time < $5::timestamptz AND m.flags & 3 = 0
+        WHERE m.time >= $12::timestamptz AND m.time < $5::timestamptz AND m.{SOUND}
           AND (m.time >= $9 OR EXISTS (SELECT FROM unnest($10, $11) AS x (id, hour)
                                        WHERE x.id = s.id AND x.hour = date_trunc('hour', m.time, 'UTC')))
     ) AS raw
@@ -130,12 +131,12 @@ FROM (
 ORDER BY 1, 2
 """
 # The days before may be behind what is raw.
-STATES_BEFORE = """
+STATES_BEFORE = f"""
 SELECT s.id, m.time, m.value
 FROM unnest($1::int[], $2::interval[]) AS s (id, held_for)
 CROSS JOIN LATERAL (SELECT time, value FROM measurement
                     WHERE datastream_id = s.id AND time < $3 AND time >= $3 - s.held_for AND time >= $4
-                      AND flags & 3 = 0
+                      AND {SOUND}
                     ORDER BY time DESC LIMIT 1) AS m
 """
 

@@ -39,7 +39,8 @@ SELECT time, value, flags FROM measurement
 WHERE datastream_id = $1 AND time >= $2 AND time < $3 ORDER BY time DESC LIMIT $4
 """
 UPLINKS = """
-SELECT uplink_id, time, received_at, f_cnt, f_port, payload, radio, status, reason, decoded, codec, codec_version
+SELECT uplink_id, time, received_at, f_cnt, f_port, payload, radio, status, reason, decoded, codec, codec_version,
+       detail
 FROM uplink
 WHERE device_id = $1 AND ($2::text IS NULL OR status = $2)
   AND (time, uplink_id) < (coalesce($3::timestamptz, 'infinity'),
@@ -107,6 +108,7 @@ class UplinkRow:
     decoded: Any
     codec: str | None
     codec_version: int | None
+    detail: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from statistics import median_low
 
+from core.model.instants import LATE_AT_MOST_US
 from core.runtime.postgres import Pool
 from lorawan.identifiers import GatewayId
 from registry.gateway_supervision import read_round_trips
 
 CLOCK_TOLERANCE_US = 30_000_000
-# No gateway keeps frames for longer. A receiver whose week number has rolled over is twenty years behind.
-OLDEST_REPLAY_US = 30 * 24 * 3_600_000_000
 SAMPLES = 9
 # The worst of so many counts: a link that has become slow is believed at once, one pause of it soon forgotten.
 LAST_SAMPLES = 3
@@ -31,13 +30,14 @@ def reception_time_us(
 ) -> int:
     """The end of the frame, in microseconds since 1970 UTC.
 
-    GPS time of the last 30 days; else the gateway's clock when it is within 30 s of ours; else `received_at_us`.
+    GPS time of the last 366 days: a receiver whose week number has rolled over is twenty years behind. Else the
+    gateway's clock when it is within 30 s of ours; else `received_at_us`.
     While a gateway or its broker hands over what it kept during an absence, `replayed_since_us` says when that
     began: from then on the gateway's clock is believed however late the copy comes. A time that is ahead of ours
     by more than 30 s is never taken.
     """
     latest = received_at_us + CLOCK_TOLERANCE_US
-    if gps_time_us is not None and received_at_us - OLDEST_REPLAY_US <= gps_time_us <= latest:
+    if gps_time_us is not None and received_at_us - LATE_AT_MOST_US <= gps_time_us <= latest:
         return gps_time_us
     if gateway_time_us is None or gateway_time_us > latest:
         return received_at_us

@@ -61,7 +61,7 @@ def copy_of_seen(uplinks: Iterable[Interpreted]) -> bytearray:
 
 
 def copy_of_uplinks(uplinks: Iterable[Interpreted]) -> bytearray:
-    """observation.uplink, all fourteen columns in their order."""
+    """observation.uplink, all fifteen columns in their order."""
     return _copy([_uplink(interpreted) for interpreted in uplinks])
 
 
@@ -99,10 +99,10 @@ def _uplink(interpreted: Interpreted) -> bytes:
     session_id, f_port = uplink.session_id, uplink.f_port
     device_id, time = uplink.device_id, uplink.time_us - EPOCH_2000_US
     if session_id and f_port >= 0:
-        key = (14, 4, device_id, 8, time, 16, uplink.uplink_id)
+        key = (15, 4, device_id, 8, time, 16, uplink.uplink_id)
         head = _USUAL_UPLINK(*key, 8, session_id, 8, uplink.f_cnt, 2, f_port, len(payload))
     else:
-        head = _UPLINK_HEAD(14, 4, device_id, 8, time, 16, uplink.uplink_id)
+        head = _UPLINK_HEAD(15, 4, device_id, 8, time, 16, uplink.uplink_id)
         head += _INT8(8, session_id) if session_id else NULL
         head += _INT8(8, uplink.f_cnt)
         head += (_INT2(2, f_port) if f_port >= 0 else NULL) + _LENGTH(len(payload))
@@ -122,7 +122,7 @@ def _radio(uplink: Uplink) -> bytes:
 
 
 def _ending(interpreted: Interpreted) -> bytes:
-    """status, reason, decoded, codec, codec_version."""
+    """status, reason, decoded, codec, codec_version, detail."""
     if interpreted.reason is not None or interpreted.document not in (None, NO_DOCUMENT):
         return _built_ending(interpreted)
     key = (interpreted.status, interpreted.document, interpreted.codec, interpreted.codec_version)
@@ -142,6 +142,7 @@ def _built_ending(interpreted: Interpreted) -> bytes:
         + _json(interpreted.document)
         + _text(interpreted.codec)
         + (NULL if version is None else _INT4(4, version))
+        + _text(interpreted.detail)
     )
 
 

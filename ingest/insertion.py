@@ -9,14 +9,16 @@ from ingest.pipeline import Interpreted, Row
 
 INSERT_UPLINKS = """
 INSERT INTO observation.uplink (device_id, time, uplink_id, session_id, f_cnt, f_port, payload, received_at, radio,
-                                status, reason, decoded, codec, codec_version)
+                                status, reason, decoded, codec, codec_version, detail)
 SELECT device_id, timestamptz 'epoch' + us * interval '1 microsecond', encode(id, 'hex')::uuid, session_id, f_cnt,
        f_port, payload, timestamptz 'epoch' + received_us * interval '1 microsecond',
-       convert_from(radio, 'UTF8')::jsonb, status, reason, convert_from(decoded, 'UTF8')::jsonb, codec, version
+       convert_from(radio, 'UTF8')::jsonb, status, reason, convert_from(decoded, 'UTF8')::jsonb, codec, version,
+       detail
 FROM unnest($1::int[], $2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[], $6::smallint[], $7::bytea[],
-            $8::bigint[], $9::bytea[], $10::text[], $11::text[], $12::bytea[], $13::text[], $14::int[])
+            $8::bigint[], $9::bytea[], $10::text[], $11::text[], $12::bytea[], $13::text[], $14::int[],
+            $15::text[])
      AS of (device_id, us, id, session_id, f_cnt, f_port, payload, received_us, radio, status, reason, decoded,
-            codec, version)
+            codec, version, detail)
 ON CONFLICT DO NOTHING
 """
 INSERT_RECEPTIONS = """
@@ -79,4 +81,5 @@ def _uplink_row(interpreted: Interpreted) -> tuple[object, ...]:
         interpreted.document,
         interpreted.codec,
         interpreted.codec_version,
+        interpreted.detail,
     )

@@ -21,9 +21,10 @@ from core.model.entities import Asset, Assignment
 from core.model.instants import EARLIEST_US, placed
 from core.model.plausibility import Plausibility, SensorRange, is_named_error_code, plausibility, range_of
 from core.model.quantities import QUANTITIES, Quantity
+from core.model.uplink_reasons import UplinkReason
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.containers import ContainerGeometry, InvalidGeometry, fill_level, geometry_of
-from ingest.vendor_codecs import WAITING, AnyCodec, FrameWaits, ScriptFailed, VendorCodec
+from ingest.vendor_codecs import AnyCodec, FrameWaits, ScriptFailed, VendorCodec
 from lorawan.instants import from_us, to_us
 
 BEGINNING_US, END_US = -(1 << 62), 1 << 62
@@ -162,7 +163,8 @@ class Value(NamedTuple):
 
 
 class Interpreted(msgspec.Struct, gc=False):
-    """An uplink with all that was decoded from it. `status`: decoded, empty, undecodable (`reason` says why).
+    """An uplink with all that was decoded from it. `status`: decoded, empty, undecodable (`reason` says why, and
+    `detail` what the codec said).
 
     One that a script has read and of which nothing was measured is decoded, with a reason.
 
@@ -182,6 +184,7 @@ class Interpreted(msgspec.Struct, gc=False):
     history: list[Row] = []
     values: list[Value] = []
     is_misdated: bool = False
+    detail: str | None = None
 
 
 def problem_of(uplink: Uplink) -> str | None:
@@ -212,8 +215,9 @@ def interpret(uplink: Uplink, device: KnownDevice, read: Read | None = None) -> 
         return Interpreted(uplink, serving, "empty")
     codec = device.codec
     if codec is None:
-        reason = f"Codec inconnu : « {device.codec_name} » (profil d'équipement {device.device_profile_id})"
-        return Interpreted(uplink, serving, "undecodable", readable(reason), codec=device.codec_name)
+        unknown = Interpreted(uplink, serving, "undecodable", UplinkReason.UNKNOWN_CODEC, codec=device.codec_name)
+        unknown.detail = str(device.device_profile_id)
+        return unknown
     try:
         if read is None:
             decoded = codec.decode(uplink.f_port, uplink.payload, uplink.time_us, device.all_options())
@@ -225,28 +229,30 @@ def interpret(uplink: Uplink, device: KnownDevice, read: Read | None = None) -> 
         document = as_json(decoded) if decoded.data or decoded.warnings else NO_DOCUMENT
         nothing = None if rows or values else nothing_measured(codec, decoded)
     except Exception as failed:  # noqa: BLE001 - A defect of one decoder costs its own uplinks, and no others.
-        reason, said = reason_of(codec, failed), failed.said if isinstance(failed, ScriptFailed) else None
+        reason, detail = reason_of(failed)
+        said = failed.said if isinstance(failed, ScriptFailed) else None
         kept = None if said is None else as_json(said)
-        return Interpreted(uplink, serving, "undecodable", reason, kept, codec.name, codec.version)
+        undecodable = Interpreted(uplink, serving, "undecodable", reason, kept, codec.name, codec.version)
+        undecodable.detail = detail
+        return undecodable
     return Interpreted(
         uplink, serving, "decoded", nothing, document, codec.name, codec.version, rows or {}, [], values
     )
 
 
-def reason_of(codec: AnyCodec, failed: Exception) -> str:
-    """Why a codec could not read a frame, in French, as PostgreSQL's text can keep it."""
+def reason_of(failed: Exception) -> tuple[UplinkReason, str | None]:
+    """Why a codec could not read a frame, and what it said, as PostgreSQL's text can keep it."""
     match failed:
         case FrameWaits():
-            reason = f"{WAITING}{failed}"
+            return failed.reason, None
         case MalformedPayload() | ScriptFailed():
-            reason = f"Trame illisible par {codec.name} v{codec.version} : {failed}"
+            return UplinkReason.UNREADABLE, readable(str(failed))
         case _:
-            reason = f"Erreur du décodeur {codec.name} v{codec.version} : {type(failed).__name__} {failed}"
-    return readable(reason)
+            return UplinkReason.CODEC_FAILED, readable(f"{type(failed).__name__} {failed}")
 
 
-def nothing_measured(codec: AnyCodec, decoded: Decoded) -> str | None:
-    """Why a frame that a script has read gives no measurement, in French; None for a native codec.
+def nothing_measured(codec: AnyCodec, decoded: Decoded) -> UplinkReason | None:
+    """Why a frame that a script has read gives no measurement; None for a native codec.
 
     A native codec names its quantities itself: a frame of settings has none, and nothing is wrong with it.
     """
@@ -254,12 +260,11 @@ def nothing_measured(codec: AnyCodec, decoded: Decoded) -> str | None:
         return None
     rules = codec.mapping.rules
     live = {rule.steps for rule in rules if rule.to_confirm is None}
-    what = "aucune règle de la correspondance ne s'y applique" if rules else "le profil n'a pas de correspondance"
     if decoded.to_confirm:
-        what = "ce que la correspondance y lit est à confirmer"
-    elif len(decoded.unmatched) < len(live):
-        what = "aucune valeur n'est utilisable"
-    return readable(f"Lue par {codec.name} v{codec.version}, mais aucune mesure : {what}")
+        return UplinkReason.TO_CONFIRM
+    if len(decoded.unmatched) < len(live):
+        return UplinkReason.NO_USABLE_VALUE
+    return UplinkReason.NO_RULE_APPLIES if rules else UplinkReason.NO_MAPPING
 
 
 def derive(decoded: Decoded, serving: Serving) -> None:

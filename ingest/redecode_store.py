@@ -104,13 +104,14 @@ WHERE m.flags & {STAYS.value} = 0
 UPDATE_UPLINKS = """
 UPDATE observation.uplink u
 SET status = w.status, reason = w.reason, decoded = convert_from(w.decoded, 'UTF8')::jsonb, codec = w.codec,
-    codec_version = w.version
-FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::int[])
-     AS w (us, id, status, reason, decoded, codec, version)
+    codec_version = w.version, detail = w.detail
+FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::int[],
+            $11::text[])
+     AS w (us, id, status, reason, decoded, codec, version, detail)
 WHERE u.device_id = $1 AND u.time >= $9 AND u.time < $10
   AND u.time = timestamptz 'epoch' + w.us * interval '1 microsecond' AND u.uplink_id = w.id
-  AND (u.status, u.reason, u.decoded, u.codec, u.codec_version)
-      IS DISTINCT FROM (w.status, w.reason, convert_from(w.decoded, 'UTF8')::jsonb, w.codec, w.version)
+  AND (u.status, u.reason, u.detail, u.decoded, u.codec, u.codec_version)
+      IS DISTINCT FROM (w.status, w.reason, w.detail, convert_from(w.decoded, 'UTF8')::jsonb, w.codec, w.version)
 """
 MARK = """
 INSERT INTO observation.dirty (hour, datastream_ids)
@@ -321,6 +322,7 @@ async def _update_uplinks(connection: Connection, day: Day) -> None:
         [one.codec_version for one in of],
         from_us(min(times)),
         from_us(max(times) + 1),
+        [one.detail for one in of],
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from core.messages.measurements import SOUND, UNSOUND
 from core.model.quantities import QUANTITIES, Kind
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection, Pool
@@ -82,12 +83,12 @@ WITH wanted AS (
 ), made AS MATERIALIZED (
     SELECT w.id, w.hour AS bucket, a.*
     FROM wanted w CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE flags & 3 = 0)::int AS n,
-               count(*) FILTER (WHERE flags & 3 <> 0)::int AS suspects,
-               sum(value) FILTER (WHERE flags & 3 = 0) AS sum,
-               min(value) FILTER (WHERE flags & 3 = 0) AS min, max(value) FILTER (WHERE flags & 3 = 0) AS max,
-               first(value, time) FILTER (WHERE flags & 3 = 0) AS first,
-               last(value, time) FILTER (WHERE flags & 3 = 0) AS last,
+        SELECT count(*) FILTER (WHERE {SOUND})::int AS n,
+               count(*) FILTER (WHERE {UNSOUND})::int AS suspects,
+               sum(value) FILTER (WHERE {SOUND}) AS sum,
+               min(value) FILTER (WHERE {SOUND}) AS min, max(value) FILTER (WHERE {SOUND}) AS max,
+               first(value, time) FILTER (WHERE {SOUND}) AS first,
+               last(value, time) FILTER (WHERE {SOUND}) AS last,
                NULL::timestamptz AS first_at, NULL::timestamptz AS last_at,
                NULL::float8 AS seconds, NULL::float8 AS weighted, NULL::float8[] AS falls
         FROM observation.measurement m
@@ -104,13 +105,13 @@ WITH wanted AS (
                nullif(concat_arrays(ARRAY[former, value] ORDER BY time)
                       FILTER (WHERE sound AND value < former AND NOT w.is_state), '{{}}')
         FROM (
-            SELECT time, value, flags & 3 = 0 AS sound, lag(value) OVER in_time AS former,
+            SELECT time, value, {SOUND} AS sound, lag(value) OVER in_time AS former,
                    extract(epoch FROM least(lead(time) OVER in_time, w.hour + interval '1 hour', time + w.held_for)
                                       - time)::float8 AS seconds
             FROM observation.measurement m
             WHERE m.datastream_id = w.id AND m.time >= w.since AND m.time < w.since + interval '1 hour'
               AND m.time >= $4 AND m.time < $5 AND w.in_order
-            WINDOW in_time AS (PARTITION BY flags & 3 = 0 ORDER BY time)
+            WINDOW in_time AS (PARTITION BY {SOUND} ORDER BY time)
         ) AS reading
         HAVING w.in_order
     ) AS a

@@ -27,7 +27,7 @@ SCHEMA = "observation"
 WRITE_AT_MOST_S = 60
 UPLINK_COLUMNS = (
     "device_id", "time", "uplink_id", "session_id", "f_cnt", "f_port", "payload", "received_at", "radio", "status",
-    "reason", "decoded", "codec", "codec_version",
+    "reason", "decoded", "codec", "codec_version", "detail",
 )  # fmt: skip
 SEEN_COLUMNS = ("device_id", "f_cnt", "digest", "time", "uplink_id", "session_id")
 RECEPTION_COLUMNS = ("device_id", "time", "uplink_id", "gateway_id", "antenna", "rssi", "snr")

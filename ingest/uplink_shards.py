@@ -19,7 +19,7 @@ from core.runtime.postgres import BAD_DATA, ForeignKeyViolationError, Pool
 from core.runtime.shard_worker import Pace, Place, ShardWorker
 from core.runtime.tracing import TRACES
 from ingest.batch import Prepared, UplinkMessage, quarantine_of
-from ingest.pipeline import readable
+from ingest.pipeline import Interpreted, readable
 from ingest.prepare import Registry, prepare
 from ingest.publishing import MeasurementPublisher
 from ingest.registry_cache import KnownDevices
@@ -229,7 +229,7 @@ def write_steps(prepared: Prepared, written: Written, devices: KnownDevices, beg
     """One for each uplink that is traced, and a line for each in quarantine."""
     for interpreted in written.batch.uplinks:
         if TRACES.is_traced(interpreted.uplink.trace_id):
-            _step(interpreted.uplink, interpreted.status, devices, began_us, interpreted.reason)
+            _step(interpreted.uplink, interpreted.status, devices, began_us, interpreted)
     for entry in prepared.quarantined:
         trace_id = trace_of(entry.data)
         log.warning(
@@ -247,7 +247,9 @@ def trace_of(quarantined: bytes) -> str | None:
         return None
 
 
-def _step(uplink: Uplink, outcome: str, devices: KnownDevices, began_us: int, reason: str | None = None) -> None:
+def _step(
+    uplink: Uplink, outcome: str, devices: KnownDevices, began_us: int, of: Interpreted | None = None
+) -> None:
     device = devices.known(uplink.device_id)
     TRACES.step(
         STAGE,
@@ -259,7 +261,8 @@ def _step(uplink: Uplink, outcome: str, devices: KnownDevices, began_us: int, re
         dev_eui=None if device is None else device.dev_eui.hex(),
         f_cnt=uplink.f_cnt,
         outcome=outcome,
-        reason=reason,
+        reason=None if of is None else of.reason,
+        detail=None if of is None else of.detail,
     )
 
 

@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from core.model.uplink_reasons import UplinkReason
 from decoders.canonical import Decoded
 from decoders.codec import Codec
 from decoders.javascript.calls import Answer, Call, Script
 from decoders.javascript.inputs import uplink_input
 from decoders.mapping import Mapping as FieldMapping
 from decoders.mapping import apply
-
-# Reasons that begin so are of frames that nothing is wrong with: to be decoded again once the cause is gone.
-WAITING = "En attente : "
-NO_WORKERS = "le moteur des codecs ne répond pas"
 
 
 def script_key(tenant_id: int, version_id: int, sha256: bytes) -> str:
@@ -27,7 +24,11 @@ def version_of(key: str) -> int:
 
 
 class FrameWaits(Exception):
-    """Nobody can read the frame at present; the message, in French, says why."""
+    """Nobody can read the frame at present, and nothing is wrong with it: it is to be decoded again."""
+
+    def __init__(self, reason: UplinkReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class ScriptFailed(Exception):
@@ -54,7 +55,7 @@ class VendorCodec:
 
     def decode(self, _f_port: int, _payload: bytes, _time_us: int, _options: Mapping[str, Any]) -> Decoded:
         """In the place of `Codec.decode`, when there is no answer of the script: the frame waits."""
-        raise FrameWaits(self.suspended or NO_WORKERS)
+        raise FrameWaits(UplinkReason.NO_WORKERS if self.suspended is None else UplinkReason.CODEC_SUSPENDED)
 
     def call(
         self, f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any], dev_eui: bytes, name: str

@@ -1,12 +1,16 @@
 """Real servers for tests: each worker starts its own, once, when a test first asks; all die with it."""
 
 import asyncio
+import gc
 import logging
+import multiprocessing
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
+import sys
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +22,7 @@ from typing import Any, TypeVar
 import nats
 import pytest
 import structlog
+from _pytest.assertion import rewrite
 from hypothesis import HealthCheck, settings
 
 from core.messages.measurements import Flag
@@ -28,7 +33,7 @@ from services.supervisor.launch import Launch
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
-from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.postgres import PrivatePostgres, binaries
 from services.supervisor.run_info import RunInfo
 from tests.entering import LET_EVERYBODY_SEAL
 from tests.leftovers import owned_folder, sweep
@@ -41,6 +46,12 @@ settings.register_profile(
 settings.load_profile("territoire")
 
 TEMPLATE = "territoire_template"
+MANY_WORKERS = 2
+# No table lives for long enough to be vacuumed.
+CLUSTER_SETTINGS = {"shared_buffers": "64MB", "max_wal_size": "128MB", "autovacuum": "off"}
+# Ten thousand connections are made, with random passwords: nobody guesses them however cheap a guess is.
+ONE_SCRAM_ITERATION = {"scram_iterations": "1"}
+HAS_SCRAM_ITERATIONS = 16
 MEMORY, MEMORY_FREE = Path("/dev/shm"), 6 << 30
 # Every fixture that starts a server keeps it in the first of these; the others are homes of whole stacks.
 NEED_SERVERS = {"server_folder", "demo_folder", "chaos_folder"}
@@ -63,6 +74,41 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
         sweep()
         _terminal.append(session.config.pluginmanager.get_plugin("terminalreporter"))
+        if (session.config.getoption("numprocesses", None) or 0) > MANY_WORKERS:
+            _rewrite_all(session.config)
+
+
+def _rewrite_all(config: pytest.Config) -> None:
+    """Rewrite the asserts of a fresh checkout once, on all cores, before many workers do it for themselves."""
+    root, cores = Path(__file__).parent, os.cpu_count() or 1
+    files = [*root.rglob("test_*.py"), *root.rglob("conftest.py")]
+    fork = multiprocessing.get_context("fork").Process
+    shares = [fork(target=_rewrite, args=(config, files[place::cores])) for place in range(cores)]
+    for share in shares:
+        share.start()
+    for share in shares:
+        share.join()
+
+
+def _rewrite(config: pytest.Config, files: list[Path]) -> None:
+    """As pytest does when it first imports a test, and kept where it will look."""
+    for file in files:
+        pyc = rewrite.get_cache_dir(file) / (file.name.removesuffix(".py") + rewrite.PYC_TAIL)
+        if not sys.dont_write_bytecode and rewrite._read_pyc(file, pyc) is None:
+            pyc.parent.mkdir(exist_ok=True)
+            source_hash, code = rewrite._rewrite_test(file, config)
+            rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, source_hash, pyc)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays until the end: it is looked through for garbage neither meanwhile nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -157,7 +203,7 @@ def cluster(server_folder: Path) -> Iterator[Cluster]:
         server_folder / "pg",
         free_tcp_port(),
         secrets.token_hex(16),
-        {"shared_buffers": "64MB", "max_wal_size": "128MB"},
+        CLUSTER_SETTINGS | (ONE_SCRAM_ITERATION if postgres_major() >= HAS_SCRAM_ITERATIONS else {}),
         durable=False,
     )
     server.prepare()
@@ -167,20 +213,53 @@ def cluster(server_folder: Path) -> Iterator[Cluster]:
         yield cluster
 
 
+def postgres_major() -> int:
+    return int(binaries().parent.name)
+
+
 async def _make_template(cluster: Cluster) -> None:
     await cluster.server.create_database(TEMPLATE)
     await migrate(cluster.server.url(TEMPLATE), shards=4, passwords=dict(cluster.passwords))
     # Tests write what a service finds as the owner of the policies' functions, who sees every tenant.
-    await _execute(cluster.server, f"ALTER ROLE {OWNER} LOGIN")
-    await _execute(cluster.server, LET_EVERYBODY_SEAL, TEMPLATE)
-
-
-async def _execute(server: PrivatePostgres, statement: str, database: str = "postgres") -> None:
-    connection = await connect(server.url(database), "territoire-tests")
+    connection = await connect(cluster.server.url(TEMPLATE), "territoire-tests")
     try:
-        await connection.execute(statement)
+        await connection.execute(f"ALTER ROLE {OWNER} LOGIN; {LET_EVERYBODY_SEAL}")
     finally:
         await connection.close()
+
+
+class Administrator:
+    """One connection of the superuser's for all of a session: a database is made and dropped for most tests."""
+
+    def __init__(self, server: PrivatePostgres) -> None:
+        self._url = server.url("postgres")
+        self._loop = asyncio.new_event_loop()
+        self._connection: Any = None
+        self._thread = threading.Thread(target=self._loop.run_forever, name="administrator", daemon=True)
+        self._thread.start()
+
+    def execute(self, statement: str) -> None:
+        """Run it to the end, in a loop of its own: the test's is left as it is."""
+        asyncio.run_coroutine_threadsafe(self._execute(statement), self._loop).result()
+
+    async def _execute(self, statement: str) -> None:
+        if self._connection is None or self._connection.is_closed():  # A test may have ended it.
+            self._connection = await connect(self._url, "territoire-tests")
+        await self._connection.execute(statement)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            asyncio.run_coroutine_threadsafe(self._connection.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def administrator(cluster: Cluster) -> Iterator[Administrator]:
+    administrator = Administrator(cluster.server)
+    yield administrator
+    administrator.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,21 +290,21 @@ class Database:
 
 
 @pytest.fixture
-def empty_database_url(cluster: Cluster) -> Iterator[str]:
+def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
     """A database without a schema, as superuser: for tests of the migrations themselves."""
     name = f"empty_{secrets.token_hex(6)}"
-    run_apart(_execute(cluster.server, f'CREATE DATABASE "{name}"'))
+    administrator.execute(f'CREATE DATABASE "{name}"')
     yield cluster.server.url(name)
-    run_apart(_execute(cluster.server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
-def database(cluster: Cluster) -> Iterator[Database]:
+def database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
     """A fresh copy of the migrated schema, dropped after the test."""
     name = f"test_{secrets.token_hex(6)}"
-    run_apart(_execute(cluster.server, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY'))
+    administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
     yield Database(cluster, name)
-    run_apart(_execute(cluster.server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

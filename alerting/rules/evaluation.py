@@ -39,7 +39,10 @@ from alerting.rules.model import (
 from core.model.instants import AHEAD_AT_MOST
 from core.model.unknown_time import known_for
 
-_FIRED = (Condition.FIRING, Condition.RECOVERING)
+# Each access by way of the enumeration costs more than a comparison of two values.
+OK, PENDING, FIRING = Condition.OK, Condition.PENDING, Condition.FIRING
+RECOVERING, UNKNOWN = Condition.RECOVERING, Condition.UNKNOWN
+_FIRED = (FIRING, RECOVERING)
 Outcome = tuple[RuleState | None, Transition | None]
 
 
@@ -49,9 +52,13 @@ def evaluate(rule: Rule, state: RuleState | None, event: Event, now: datetime, p
     A value of an instant that was evaluated changes nothing: redelivery is harmless. One that comes minutes late
     is judged in its place. `state` None means that nothing was evaluated before.
     """
-    if isinstance(event, Observation):
-        return _received(state, event) if rule.kind == "silence" else _observed(rule, state, (event,), now, place)
+    if isinstance(event, Observation) and rule.kind != "silence":
+        event = [event]
+    if isinstance(event, list):
+        return _observed(rule, state, event, now, place)
     match event:
+        case Observation():
+            return _received(state, event)
         case Missed() if rule.kind == "silence":
             return _silent(state, event)
         case Missed():
@@ -60,12 +67,10 @@ def evaluate(rule: Rule, state: RuleState | None, event: Event, now: datetime, p
             return (state, None) if state is None else _due(rule, state, now, place)
         case Seen():
             return _seen(rule, state, event, now)
-        case _:  # Values. Last, since to ask an abstract class whether it is one costs more than all the rest.
-            return _observed(rule, state, event, now, place)
 
 
 def _silent(state: RuleState | None, missed: Missed) -> Outcome:
-    silent = RuleState(Condition.FIRING, missed.due_at, 0, missed.due_at, None, alerting=True)
+    silent = RuleState(FIRING, missed.due_at, 0, missed.due_at, None, alerting=True)
     if state is not None and state.alerting:
         return replace(silent, since=state.since), None
     return silent, Opened(missed.due_at, missed.due_at, None)
@@ -75,7 +80,7 @@ def _received(state: RuleState | None, sign: Observation) -> Outcome:
     # Any sign of life ends a silence, also one that was on its way when the deadline passed.
     if state is None or not state.alerting:
         return state, None
-    return RuleState(Condition.OK, sign.at, 0, sign.at, None, alerting=False), Resolved(sign.at, None, "heard")
+    return RuleState(OK, sign.at, 0, sign.at, None, alerting=False), Resolved(sign.at, None, "heard")
 
 
 def _seen(rule: Rule, state: RuleState | None, seen: Seen, now: datetime) -> Outcome:
@@ -84,29 +89,29 @@ def _seen(rule: Rule, state: RuleState | None, seen: Seen, now: datetime) -> Out
     if state is None or not state.alerting:
         if not is_gone:
             return state, None
-        down = RuleState(Condition.FIRING, seen.at, 0, seen.at, None, alerting=True)
+        down = RuleState(FIRING, seen.at, 0, seen.at, None, alerting=True)
         return down, Opened(now, seen.at, None)
-    condition = Condition.FIRING if is_gone else Condition.RECOVERING
+    condition = FIRING if is_gone else RECOVERING
     if condition is not state.condition:
         return replace(state, condition=condition, since=seen.at, evaluated_until=seen.at), None
     if is_gone or seen.at - state.since < timedelta(seconds=rule.keep_firing_seconds):
         return state, None
-    return RuleState(Condition.OK, seen.at, 0, seen.at, None, alerting=False), Resolved(now, None, "seen")
+    return RuleState(OK, seen.at, 0, seen.at, None, alerting=False), Resolved(now, None, "seen")
 
 
 def _waits(state: RuleState) -> bool:
     """Whether it has fired, and is notified once no readings follow that end it."""
-    return state.condition in (Condition.FIRING, Condition.UNKNOWN) and bool(state.due_at) and not state.alerting
+    return state.condition in (FIRING, UNKNOWN) and bool(state.due_at) and not state.alerting
 
 
 def _unknown(state: RuleState, missed: Missed) -> RuleState:
-    if state.condition is Condition.UNKNOWN:
+    if state.condition is UNKNOWN:
         return state
     if _waits(state):  # What was learnt late is notified all the same.
-        return replace(state, condition=Condition.UNKNOWN, recent=0, past=())
-    if state.condition is Condition.OK and state.alerting and state.due_at is not None:
+        return replace(state, condition=UNKNOWN, recent=0, past=())
+    if state.condition is OK and state.alerting and state.due_at is not None:
         return state  # So is its end.
-    return replace(state, condition=Condition.UNKNOWN, since=missed.due_at, recent=0, due_at=None, past=())
+    return replace(state, condition=UNKNOWN, since=missed.due_at, recent=0, due_at=None, past=())
 
 
 def _observed(
@@ -129,14 +134,14 @@ def _observed(
             after, emptied = _put_in_between(rule, state, observation, place)
             if after is state:
                 continue
-        if after.condition is Condition.FIRING and state.condition not in _FIRED:
+        if after.condition is FIRING and state.condition not in _FIRED:
             fired_at = at
-        elif after.condition is Condition.OK and state.condition is not Condition.OK:
+        elif after.condition is OK and state.condition is not OK:
             cause = "emptied" if emptied else "cleared"
         state, doubt = after, observation.doubt
     if state is None or before is None or state is before:
         return state, None
-    if state.condition is Condition.OK and not state.alerting and state.due_at is None:
+    if state.condition is OK and not state.alerting and state.due_at is None:
         return state, None  # As nearly always.
     return _doubted(_conclude(rule, before, state, fired_at, cause, now, place), doubt)
 
@@ -154,7 +159,7 @@ def _remembering(rule: Rule, after: RuleState, before: RuleState, observation: O
 
     What comes late before a reading that ends all has led to nothing, unless hits are counted.
     """
-    if (after.condition is Condition.OK and rule.of_readings is None) or not rule.is_patient:
+    if (after.condition is OK and rule.of_readings is None) or not rule.is_patient:
         return after
     past = before.past
     if past:
@@ -186,9 +191,9 @@ def _put_in_between(rule: Rule, state: RuleState, late: Observation, place: Plac
         rebuilt = _remembering(rule, after, rebuilt, reading)
     condition, rung = rebuilt.condition, rebuilt.rung
     if state.alerting:
-        condition = Condition.FIRING if condition is Condition.PENDING else condition
+        condition = FIRING if condition is PENDING else condition
         rung = max(rung, state.rung)
-    due_at = None if condition is Condition.FIRING else rebuilt.due_at
+    due_at = None if condition is FIRING else rebuilt.due_at
     return replace(rebuilt, condition=condition, rung=rung, due_at=due_at, alerting=state.alerting), emptied
 
 
@@ -213,7 +218,7 @@ def _advance(rule: Rule, state: RuleState, observation: Observation, place: Plac
         memo = memo if resting is None else RESTING.pack(resting)
     elif rule.forecasts:
         memo = forecast.remember(memo, observation, state.value)
-    was_unknown = state.condition is not Condition.OK and _is_unknown(rule, state, at, place)
+    was_unknown = state.condition is not OK and _is_unknown(rule, state, at, place)
     after, emptied = _judged(rule, state, judged, place, memo, was_unknown=was_unknown)
     if judged is not observation:
         after = replace(after, evaluated_until=at)
@@ -239,7 +244,7 @@ def _counts(rule: Rule, state: RuleState | None, observation: Observation, now: 
 
 
 def _new(at: datetime) -> RuleState:
-    return RuleState(Condition.OK, at, 0, at, None, alerting=False)
+    return RuleState(OK, at, 0, at, None, alerting=False)
 
 
 def _judged(
@@ -259,20 +264,20 @@ def _judged(
     since = at
     if fired:
         does_clear = emptied or (not does_hold and clears(rule, value))
-        begun_at = None if was_unknown or state.condition is not Condition.RECOVERING else state.due_at
+        begun_at = None if was_unknown or state.condition is not RECOVERING else state.due_at
         condition, due_at = _recovering(rule, begun_at, at, does_clear=does_clear, emptied=emptied)
-        if condition is Condition.OK:
+        if condition is OK:
             recent = 0  # What led to the alert that is over leads to no other.
     elif recent:
-        condition, since = Condition.PENDING, at if was_unknown else state.since
+        condition, since = PENDING, at if was_unknown else state.since
     else:
-        condition = Condition.OK
+        condition = OK
         if does_hold and rule.kind == "boolean":
             due_at = next_duty(rule.schedule, place, at)
-    stays = condition is state.condition and not (was_unknown and condition is Condition.PENDING)
-    if stays or (fired and condition is Condition.RECOVERING and not state.alerting):
+    stays = condition is state.condition and not (was_unknown and condition is PENDING)
+    if stays or (fired and condition is RECOVERING and not state.alerting):
         since = state.since  # Of what is not notified yet, since it fired.
-    rung = 0 if condition is Condition.OK else state.rung
+    rung = 0 if condition is OK else state.rung
     return RuleState(condition, since, recent, at, value, state.alerting, rung, due_at, memo), emptied
 
 
@@ -284,7 +289,7 @@ def _holding(rule: Rule, state: RuleState, judged: Observation, memo: bytes, *, 
     before = state.recent << 1 & ((1 << of) - 1)
     recent = before | 1
     # Of N of M, what is too long ago to count has begun nothing; no duration runs through a time that is unknown.
-    is_begun = was is Condition.PENDING and (before != 0 or rule.of_readings is None) and not was_unknown
+    is_begun = was is PENDING and (before != 0 or rule.of_readings is None) and not was_unknown
     since = state.since if is_begun else at
     rung, at_once = _rung(rule, state, judged, memo)
     due_at: datetime | None = None
@@ -294,14 +299,14 @@ def _holding(rule: Rule, state: RuleState, judged: Observation, memo: bytes, *, 
         or (was in _FIRED and not was_unknown)
         or (recent.bit_count() >= rule.for_readings and at - since >= patience(rule))
     ):
-        condition = Condition.FIRING
+        condition = FIRING
     else:
-        condition = Condition.PENDING
+        condition = PENDING
         # What says itself when it changes is not said again while it lasts.
         if rule.kind == "boolean":
             due_at = since + patience(rule)
-    stays = condition is was or (was is Condition.RECOVERING and not state.alerting)
-    if stays and condition is Condition.FIRING and (state.alerting or not was_unknown):
+    stays = condition is was or (was is RECOVERING and not state.alerting)
+    if stays and condition is FIRING and (state.alerting or not was_unknown):
         since = state.since
     return RuleState(condition, since, recent, at, value, state.alerting, rung, due_at, memo)
 
@@ -320,12 +325,12 @@ def _recovering(
 ) -> tuple[Condition, datetime | None]:
     """After a firing: whether it is over, or when it will be if nothing contradicts; `begun`: since before."""
     if not does_clear:
-        return Condition.RECOVERING, None
+        return RECOVERING, None
     if emptied or not rule.keep_firing_seconds:
-        return Condition.OK, None
+        return OK, None
     if begun is not None:
-        return (Condition.OK, None) if at >= begun else (Condition.RECOVERING, begun)
-    return Condition.RECOVERING, at + timedelta(seconds=rule.keep_firing_seconds)
+        return (OK, None) if at >= begun else (RECOVERING, begun)
+    return RECOVERING, at + timedelta(seconds=rule.keep_firing_seconds)
 
 
 def _conclude(
@@ -341,14 +346,14 @@ def _conclude(
 
     `fired_at`: when it began to fire with these values.
     """
-    if after.condition is Condition.RECOVERING and after.due_at is None and not after.alerting:
-        after = replace(after, condition=Condition.FIRING)  # It has fired, and is not over.
+    if after.condition is RECOVERING and after.due_at is None and not after.alerting:
+        after = replace(after, condition=FIRING)  # It has fired, and is not over.
     age = now - after.evaluated_until
     if age <= LATE_AFTER or rule.kind == "loss":  # Which is weighed at the full hour.
         is_late = _waits(before) if fired_at is None else now - fired_at > LATE_AFTER
         return _transition(before, after, after.evaluated_until, cause, now if is_late else None)
     kept = replace(after, rung=before.rung) if after.alerting else after
-    is_firing, is_over = after.condition is Condition.FIRING, after.condition is Condition.OK
+    is_firing, is_over = after.condition is FIRING, after.condition is OK
     concerns = is_over if after.alerting else is_firing
     concerns = concerns or (after.alerting and is_firing and after.rung > before.rung)
     if age > place.notify_up_to and not (is_over and after.alerting):
@@ -363,13 +368,13 @@ def _transition(
     before: RuleState, after: RuleState, at: datetime, cause: str, learnt_at: datetime | None
 ) -> Outcome:
     """The alert that opens, rises or resolves with this state."""
-    if after.condition is Condition.FIRING:
+    if after.condition is FIRING:
         if not after.alerting:
             # Whoever reads the alert wants to know since when, not when it was certain.
             return replace(after, alerting=True), Opened(at, after.since, after.value, after.rung, learnt_at)
         if after.rung > before.rung:
             return after, Raised(at, after.value, after.rung)
-    elif after.condition is Condition.OK and after.alerting:
+    elif after.condition is OK and after.alerting:
         return replace(after, alerting=False), Resolved(at, after.value, cause)
     return after, None
 
@@ -391,12 +396,12 @@ def _due(rule: Rule, state: RuleState, now: datetime, place: Place) -> Outcome:
         case Condition.RECOVERING:
             if _is_unknown(rule, state, due_at, place):
                 return replace(state, due_at=None), None
-            after = replace(state, condition=Condition.OK, since=due_at, recent=0, rung=0, due_at=None)
+            after = replace(state, condition=OK, since=due_at, recent=0, rung=0, due_at=None)
         case Condition.PENDING:
             at = min(due_at, state.since + patience(rule))
             if is_on_duty(rule.schedule, place, at):
                 lasting = state.recent.bit_count() >= rule.for_readings
-                after = replace(state, condition=Condition.FIRING if lasting else Condition.PENDING, due_at=None)
+                after = replace(state, condition=FIRING if lasting else PENDING, due_at=None)
             else:
                 after = _held(rule, state, at, place)
         case Condition.OK if not state.alerting:
@@ -411,7 +416,7 @@ def _due(rule: Rule, state: RuleState, now: datetime, place: Place) -> Outcome:
         case _:  # Learnt late, and nothing has followed that says otherwise.
             at = state.evaluated_until
             rung, _ = _rung(rule, state, Observation(at, state.value), state.memo)
-            is_firing = state.condition is Condition.FIRING
+            is_firing = state.condition is FIRING
             after = replace(state, due_at=None, rung=rung if is_firing else 0)
     learnt_at = due_at - SETTLE if due_at - SETTLE - at > LATE_AFTER else None
     return _transition(state, after, at, "cleared", learnt_at)

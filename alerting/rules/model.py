@@ -1,11 +1,10 @@
 """The types of rules: a rule, its state, what may happen to it, and what comes of it."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import msgspec
 from msgspec import Struct
@@ -220,28 +219,20 @@ class Observation(NamedTuple):
     at: datetime
     value: float
 
-    @property
-    def doubt(self) -> Doubt | None:
-        """Why it is not to be relied upon: then only rules that judge improbable values are given it."""
-        return None
+    doubt = cast("Doubt | None", None)
+    """Why it is not to be relied upon: then only rules that judge improbable values are given it. No field."""
 
 
 class ImprobableValue(Observation):
     """One that is outside its sensor's range, and physically possible."""
 
-    @property
-    def doubt(self) -> Doubt:
-        """The value."""
-        return Doubt.VALUE
+    doubt = Doubt.VALUE
 
 
 class ImprobableInstant(Observation):
     """One that states an instant which is not credible; `at` is when it was received."""
 
-    @property
-    def doubt(self) -> Doubt:
-        """The instant."""
-        return Doubt.TIME
+    doubt = Doubt.TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +255,7 @@ class Seen:
 
 
 # Values of one batch come together, in the order of time: what the last of them has ended is not notified.
-Event = Observation | Sequence[Observation] | Missed | Due | Seen
+Event = Observation | list[Observation] | Missed | Due | Seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from api.fields import Body, Eui, EuiPath, HexOctets, Instant, answer_of, exampl
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.preflight import WaitsFor, explain
 from api.store import ReceptionRow, UplinkRow
+from api.uplink_reasons import uplink_sentence
 from core.model.downlinks import Downlink, Preflight
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from core.runtime.postgres import Connection
@@ -39,7 +40,7 @@ class ReceptionAnswer(answer_of(ReceptionRow, {"uplink_id"})):
     gateway_id: Eui | None
 
 
-class UplinkAnswer(answer_of(UplinkRow)):
+class UplinkAnswer(answer_of(UplinkRow, {"detail"})):
     """Un message du capteur. `status` : decoded, empty, ou undecodable avec sa raison (quarantaine).
 
     Un message lu dont aucune mesure n'est sortie a sa raison, aussi ; `decoded.unmatched_rules` nomme les règles
@@ -47,6 +48,8 @@ class UplinkAnswer(answer_of(UplinkRow)):
     """
 
     payload: HexOctets
+    reason: str | None = Field(description="Pourquoi il n'est pas décodé, ou n'a donné aucune mesure")
+    reason_code: str | None = Field(examples=["unreadable"], description="Le code de cette raison")
     receptions: list[ReceptionAnswer]
 
 
@@ -131,7 +134,9 @@ async def queue_downlink(
 
 
 def _uplink(row: UplinkRow, receptions: list[ReceptionRow]) -> UplinkAnswer:
-    return UplinkAnswer.model_validate(asdict(row) | {"receptions": receptions})
+    reason = uplink_sentence(row.reason, row.detail, row.codec, row.codec_version)
+    said = {"receptions": receptions, "reason": reason, "reason_code": row.reason}
+    return UplinkAnswer.model_validate(asdict(row) | said)
 
 
 def _cursor_of(row: UplinkRow) -> str:

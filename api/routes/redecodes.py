@@ -1,5 +1,6 @@
 """Frames that no codec could read, and stored frames that are decoded again."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,7 @@ from api.failed_store import FailedFrames, list_failed
 from api.fields import Body, Eui, HexOctets, Id, IdQuery, IdRef, Instant, Text, answer_of, example
 from api.pages import Cursor, Limit, Page, Paging
 from api.resources import Resource
+from api.uplink_reasons import uplink_sentence
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from decoders.catalogue import CODECS
 from registry.codecs import read_version
@@ -26,12 +28,14 @@ BEGINNING = datetime(2015, 1, 1, tzinfo=UTC)
 router = APIRouter(prefix="/v1", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
 
 
-class FailedAnswer(answer_of(FailedFrames)):
+class FailedAnswer(answer_of(FailedFrames, {"detail"})):
     """Des trames d'un capteur restées illisibles pour une même raison ; `reason` et `payload` de la dernière."""
 
     dev_eui: HexOctets
     frames: int = Field(description="Combien de trames de la période")
     payload: HexOctets
+    reason: str | None
+    reason_code: str | None = Field(examples=["unreadable"], description="Le code de cette raison")
 
 
 class NewRedecode(Body):
@@ -95,7 +99,12 @@ async def failed_frames(
             device_profile_id=device_profile_id,
             most=limit,
         )
-    return Page(items=[FailedAnswer.model_validate(one) for one in found], next=None)
+    return Page(items=[_failed(one) for one in found], next=None)
+
+
+def _failed(one: FailedFrames) -> FailedAnswer:
+    reason = uplink_sentence(one.reason, one.detail, one.codec, one.codec_version)
+    return FailedAnswer.model_validate(asdict(one) | {"reason": reason, "reason_code": one.reason})
 
 
 @router.post("/redecodes", status_code=201, summary="Décoder à nouveau des trames enregistrées")

@@ -21,6 +21,8 @@ class Flag(IntFlag):
 
 # What counts for no mean and no rule, but for those rules that judge improbable values too.
 DOUBTFUL = Flag.SUSPECT | Flag.TIME_SUSPECT
+# The same of a row, in SQL: its value counts; it does not.
+SOUND, UNSOUND = f"flags & {DOUBTFUL:d} = 0", f"flags & {DOUBTFUL:d} <> 0"
 
 
 class Measurement(msgspec.Struct, frozen=True, array_like=True, gc=False):

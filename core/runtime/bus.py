@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import nats.errors
 import structlog
@@ -38,6 +38,8 @@ NoResponders = nats.errors.NoRespondersError
 
 BUS_AWAY = (nats.errors.Error, JetStreamError, OSError, TimeoutError)
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 
@@ -50,6 +52,14 @@ def raise_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def _answer(asking: Awaitable[T]) -> T:
+    """What the driver returns or raises: an answer may be an error, and forgets a cancellation all the same."""
+    try:
+        return await asking
+    finally:
+        raise_if_cancelled()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +145,9 @@ class ShardReader:
     async def fetch(self, most: int = 100, timeout_s: float = 0.5) -> list[Message]:
         """Up to `most` messages; an empty list when none came within `timeout_s`."""
         try:
-            raws = await self._subscription.fetch(most, timeout=timeout_s)
+            raws = await _answer(self._subscription.fetch(most, timeout=timeout_s))
         except TimeoutError:  # nats' own is one too; on a loaded machine it raises the built-in itself.
             return []
-        raise_if_cancelled()
         messages = [Message(*_place(raw.reply), raw.data, raw.subject, raw, self.open) for raw in raws]
         if self.before_first is not None and messages:
             try:
@@ -159,8 +168,7 @@ class ShardReader:
 
     async def backlog(self) -> Backlog:
         """The backlog of its consumer; raises one of BUS_AWAY, also when the consumer is gone."""
-        info = await self._subscription.consumer_info()
-        raise_if_cancelled()
+        info = await _answer(self._subscription.consumer_info())
         return Backlog(info.num_pending or 0, info.num_ack_pending or 0, info.num_redelivered or 0)
 
 
@@ -234,8 +242,7 @@ class Bus:
     async def publish_once(self, subject: str, data: bytes, message_id: str | None = None) -> int:
         """Publish and return the stream sequence; raises one of BUS_AWAY when it was not acknowledged."""
         headers = {"Nats-Msg-Id": message_id} if message_id else None
-        stored = await self._jetstream.publish(subject, data, headers=headers)
-        raise_if_cancelled()
+        stored = await _answer(self._jetstream.publish(subject, data, headers=headers))
         return stored.seq
 
     async def publish(self, subject: str, data: bytes, message_id: str | None = None) -> int:
@@ -264,7 +271,7 @@ class Bus:
         """
         before = self.reconnections
         handed_out = 0
-        former = await self._jetstream.consumers_info(stream)
+        former = await _answer(self._jetstream.consumers_info(stream))
         check()  # Had we slept before we asked, the answer would name the consumer of the next owner.
         for info in former:
             if info.config.filter_subject == subject:
@@ -293,8 +300,7 @@ class Bus:
         """The reader of a subscription that is being made; when we are cancelled meanwhile, it is given back."""
         making = asyncio.create_task(opening, name="open reader")
         try:
-            subscription = await asyncio.shield(making)
-            raise_if_cancelled()
+            subscription = await _answer(asyncio.shield(making))
         except asyncio.CancelledError:
             with suppress(*BUS_AWAY):
                 await (await making).unsubscribe()
@@ -324,7 +330,7 @@ class Bus:
     async def filled(self, stream: str) -> tuple[int, float] | None:
         """How many messages a stream holds, and what share of its room is used; None: no such stream."""
         try:
-            info = await self._jetstream.stream_info(stream)
+            info = await _answer(self._jetstream.stream_info(stream))
         except NotFoundError:
             return None
         return info.state.messages, info.state.bytes / (info.config.max_bytes or 1)
@@ -372,9 +378,7 @@ class Bus:
 
     async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
         """Ask and wait; raises NoResponders at once when nobody listens, TimeoutError when no answer came."""
-        answer = await self._client.request(subject, data, timeout=timeout_s)
-        raise_if_cancelled()
-        return answer.data
+        return (await _answer(self._client.request(subject, data, timeout=timeout_s))).data
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core.runtime.bus import Bus
 from core.runtime.errors import OperatorError
+from core.runtime.http.head_deadline import HeadDeadlineProtocol
 from core.runtime.postgres import DATABASE_AWAY, Pool, database_reason
 from core.runtime.waiting import what_is_waited_for
 
@@ -156,6 +157,7 @@ async def serve_http(app: Any, host: str, port: int, *, shutdown_timeout_s: int 
         lifespan="off",
         timeout_graceful_shutdown=shutdown_timeout_s,
         server_header=False,
+        http=HeadDeadlineProtocol,
     )
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -13,6 +13,7 @@ class Doubt(StrEnum):
     VALUE = "value_implausible"
     EXTREME = "extreme_of_a_period"
     PART = "part_of_an_index"
+    CONTENT = "content_of_a_container"
     CELL = "may_be_the_battery"
     SENSE = "sense_not_stated"
     ORDER = "instants_not_stated"
@@ -27,6 +28,7 @@ FRENCH = {
     Doubt.VALUE: "une valeur d'exemple est invraisemblable",
     Doubt.EXTREME: "un extrême de la période, ou une limite",
     Doubt.PART: "un index cumulé est à côté : c'est ce qui s'y est ajouté",
+    Doubt.CONTENT: "ce qu'un contenant contient, peut-être, pas un index",
     Doubt.CELL: "c'est la tension d'une pile : celle du capteur, peut-être",
     Doubt.SENSE: "ce que valent 0 et 1 n'est pas dit",
     Doubt.ORDER: "les instants de la série ne sont pas dits",

@@ -8,7 +8,7 @@ from typing import Any
 from decoders.mapping.leaves import Leaf
 from decoders.mapping.paths import Steps, Where
 from decoders.mapping.units import is_known
-from decoders.mapping.vocabulary import EMPTY_WORDS, EXTREMES, UNIT_WORDS, words_of
+from decoders.mapping.vocabulary import BESIDE, ELECTRIC, EMPTY_WORDS, EXTREMES, MEANT, UNIT_WORDS, words_of
 
 _NUMBER_AND_UNIT = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(\D*)")
 # Units without meaning: of texts, of flags, of what has none.
@@ -81,12 +81,12 @@ def _field(leaf: Leaf, beside: str, catalogue: Mapping[str, str]) -> Field | Non
     around = frozenset(word for name in names for word in words_of(name))
     said_by_catalogue = catalogue.get(leaf.path) or catalogue.get(names[-1], "")
     name_units: list[str] = []
-    extremes: list[str] = []
-    while len(names) > 1 and not set(words_of(names[-1])) - EMPTY_WORDS - EXTREMES - set(UNIT_WORDS):
+    qualifiers: list[str] = []
+    while len(names) > 1 and _says_nothing(names[-1], names[-2]):
         popped = words_of(names.pop())
         name_units += [UNIT_WORDS[word] for word in popped if word in UNIT_WORDS]
-        extremes += [word for word in popped if word in EXTREMES]
-    words = words_of(names[-1]) + extremes
+        qualifiers += [word for word in popped if word in EXTREMES or word in BESIDE - EMPTY_WORDS]
+    words = words_of(names[-1]) + qualifiers
     name_units += [UNIT_WORDS[word] for word in words[1:][::-1] if word in UNIT_WORDS]
     texts = frozenset(value.strip() for value in leaf.values if isinstance(value, str))
     written = [_NUMBER_AND_UNIT.fullmatch(text) for text in texts]
@@ -99,6 +99,16 @@ def _field(leaf: Leaf, beside: str, catalogue: Mapping[str, str]) -> Field | Non
         texts = frozenset[str]()
     unit = _said(beside) or _said(said_by_catalogue)
     return Field(leaf, words, around, unit, name_units, texts, numbers)
+
+
+def _says_nothing(name: str, outer: str) -> bool:
+    """Whether the object around has the name: `humidity.value`, `voltage.L1`, `humidity.3`."""
+    words, around = set(words_of(name)), set(words_of(outer))
+    if words == {"current"} and not ELECTRIC & around:
+        return bool(MEANT & around)  # What it is at present.
+    if name.isdecimal() or not words - EMPTY_WORDS - EXTREMES - set(UNIT_WORDS):
+        return True
+    return bool(MEANT & around) and words <= BESIDE | EXTREMES
 
 
 def _said(unit: str) -> str:

@@ -13,6 +13,7 @@ from decoders.mapping.units import IDENTITY, conversion, is_known
 from decoders.mapping.vocabulary import (
     BESIDE,
     BESIDE_COUNTS,
+    BESIDE_STATES,
     CODED,
     EMPTY_WORDS,
     EXTREMES,
@@ -27,7 +28,9 @@ from decoders.mapping.vocabulary import (
 )
 
 BATTERY = frozenset({"battery"})
-CUMULATED = frozenset({"total", "cumulative", "cumulated", "accumulated", "overall"})
+# What says how full something is, or what.
+CONTAINERS = frozenset({"fill", "tank", "silo", "ullage", "cuve", "citerne", "reservoir"})
+CUMULATED = frozenset({"total", "cumulative", "cumulated", "accumulated", "overall", "abs", "absolute"})
 # A whole number up to this may be a code as well as a percentage: 3 of a battery is one of its four states.
 LARGEST_CODE = 10
 # Below these, a battery's number is volts, and no fraction of something; above, it is millivolts.
@@ -84,6 +87,11 @@ def parts_of_an_index(fields: Sequence[Field]) -> set[Steps]:
     }
 
 
+def contents(fields: Sequence[Field]) -> bool:
+    """Whether how full something is is beside: a volume is what is in it then, and no index."""
+    return any(CONTAINERS & field.around for field in fields)
+
+
 def _renamed(steps: Steps, word: str, other: str) -> Steps | None:
     """The path with one word of its last name instead of another; None where the word is not in it."""
     name = steps[-1]
@@ -134,6 +142,8 @@ def _understood(field: Field, term: Term) -> bool:
     quantity = QUANTITIES[term.quantity or ""]
     if quantity.kind is Kind.COUNTER or quantity.unit == "1":
         known |= BESIDE_COUNTS
+    if _is_state(quantity.name):
+        known |= BESIDE_STATES
     if field.words[:1] == ["current"] and len(field.words) > 1:
         known |= {"current"}
     return all(word in known or word in UNIT_WORDS or word.isdecimal() for word in field.words)
@@ -182,12 +192,17 @@ def _measure(field: Field, terms: Sequence[Term]) -> Meaning | None:
     quantity = QUANTITIES[fitting.quantity]
     unit = "" if conversion(said, quantity.unit) == IDENTITY and said == quantity.unit else said
     doubt: Doubt | None = None
-    is_second = len(fitting.words) < len(measured[0].words) and not fitting.words >= BATTERY
+    first = measured[0]
+    is_second = len(fitting.words) < len(first.words) and not fitting.words >= BATTERY
+    # A power in watt-hours may be an index, or what a period has consumed.
+    is_second |= quantity.kind is Kind.COUNTER and QUANTITIES[first.quantity or ""].kind is Kind.GAUGE
     if is_second or _contradicted(field, said, quantity.unit):
         doubt = Doubt.OTHER_UNIT
     elif not _understood(field, fitting) and not field.unit:
         doubt = Doubt.NAME
-    elif not _possible(field.numbers, fitting.quantity, said):
+    elif not _possible(field.numbers, fitting.quantity, said) or (
+        in_name and not _is_ordinary(field, fitting.quantity, said)
+    ):
         doubt = Doubt.VALUE
     elif in_name and CODED & set(field.words):
         doubt = Doubt.CODE
@@ -225,8 +240,8 @@ def _by_name(field: Field, terms: Sequence[Term]) -> Meaning | None:
     if term.words == BATTERY:
         return _battery(field, term)
     implied = [(one, unit) for one in likeliest for unit in one.units]
-    # Nothing says the unit of a zero: the others do, or there is only one that it can be of.
-    numbers = [number for number in field.numbers if number] or (field.numbers if len(implied) != 1 else [])
+    # Nothing says the unit of a zero: the others do. Alone, it must be usual itself.
+    numbers = [number for number in field.numbers if number] or field.numbers
     usual = [
         (one, unit)
         for one, unit in implied
@@ -247,6 +262,8 @@ def _by_name(field: Field, terms: Sequence[Term]) -> Meaning | None:
 def _may_be_a_code(field: Field, quantity: str) -> bool:
     whole = all(number.is_integer() and 0 <= number <= LARGEST_CODE for number in field.numbers)
     if quantity == "pulse_count":
+        if field.words == ["pulse", "value"]:
+            return True  # What one pulse is worth, perhaps.
         return not ("pulse" in field.around or any(word.isdecimal() for word in field.words))
     if quantity == "active_power":
         return max(field.numbers) <= LARGEST_CODE  # Kilowatts, perhaps.
@@ -281,6 +298,8 @@ def _battery(field: Field, term: Term) -> Meaning | None:
 def _checked(field: Field, meaning: Meaning) -> Meaning:
     """An extreme is to be confirmed, and a voltage that may be that of the sensor's own battery."""
     doubt = meaning.doubt
+    if doubt is None and _counts_or_codes(field, meaning.quantity):
+        doubt = Doubt.CODE
     if doubt is None and EXTREMES & (set(field.words) | field.around):
         doubt = Doubt.EXTREME
     elif doubt is None and meaning.quantity == "voltage":
@@ -289,6 +308,15 @@ def _checked(field: Field, meaning: Meaning) -> Meaning:
         if volts and max(volts) <= CELL_V:
             doubt = Doubt.CELL
     return replace(meaning, doubt=doubt)
+
+
+def _counts_or_codes(field: Field, quantity: str) -> bool:
+    """Whether the object around says codes or counts of what its fields are named by: `status.temperature` 1."""
+    if not all(number.is_integer() for number in field.numbers) or QUANTITIES[quantity].unit == "1":
+        return False
+    is_small = max(field.numbers) <= LARGEST_CODE
+    around = field.around - set(field.words)
+    return bool(CODED & around and is_small) or ("counter" in around and QUANTITIES[quantity].kind is Kind.GAUGE)
 
 
 def _is_usual(number: float, quantity: str, unit: str) -> bool:
@@ -304,6 +332,13 @@ def _is_usual(number: float, quantity: str, unit: str) -> bool:
     if quantity == "active_power" and not value.is_integer():
         return False  # Kilowatts have decimals; watts are counted whole.
     return (low is None or low <= value) and (high is None or value <= high)
+
+
+def _is_ordinary(field: Field, quantity: str, unit: str) -> bool:
+    """Whether a battery has the voltage that its name says the unit of: `bat_v` 36 is tenths of a volt."""
+    if quantity != "battery_voltage":
+        return True
+    return all(_is_usual(number, quantity, unit) for number in field.numbers if number)
 
 
 def _possible(numbers: Sequence[float], quantity: str, unit: str) -> bool:

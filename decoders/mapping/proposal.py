@@ -1,5 +1,6 @@
 """Proposes a mapping from names, units and values in a codec's answers; what is not sure is to be confirmed."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
@@ -10,13 +11,16 @@ from core.model.quantities import QUANTITIES, Kind
 from decoders.mapping.doubts import Doubt
 from decoders.mapping.fields import Field, read_fields, unit_of_name
 from decoders.mapping.leaves import Leaf, leaves
-from decoders.mapping.meaning import extremes_of_a_period, meaning_of, parts_of_an_index
+from decoders.mapping.meaning import CUMULATED, contents, extremes_of_a_period, meaning_of, parts_of_an_index
 from decoders.mapping.paths import Each, Steps, Where, find
 from decoders.mapping.rules import LONGEST_CHANNEL, MOST_RULES, Mapping, Rule
 from decoders.mapping.times import TimeRule, read_instant
 from decoders.mapping.units import conversion
 from decoders.mapping.vocabulary import EMPTY_WORDS, TERMS, UNIT_WORDS, words_of
 
+# `temperature_1` to `_8` are probes, `temperature_0` to `_2` may be a history.
+MOST_PROBES, MOST_FROM_ZERO = 8, 2
+_NUMBER = re.compile(r"\d+")
 MOST_CHANNELS = 16  # elements of an array that are several sources, not several instants.
 # Words of a field that says when, where its values are instants.
 _DATING = frozenset({"timestamp", "time", "date", "datetime", "ts", "at", "isotime", "unixtime"})
@@ -34,6 +38,7 @@ def propose(samples: Sequence[Any], units: AnyMapping[str, str] | None = None) -
     fields = read_fields(known, units or {})
     placing = _Placing(samples, _dates(known), fields)
     proposed: list[Rule] = []
+    in_container = contents(fields)
     extremes, parts = extremes_of_a_period(fields), parts_of_an_index(fields)
     for field in fields:
         meaning = meaning_of(field)
@@ -42,11 +47,14 @@ def propose(samples: Sequence[Any], units: AnyMapping[str, str] | None = None) -
         doubt = meaning.doubt
         if doubt is Doubt.EXTREME and field.steps in extremes:
             doubt = None
-        if QUANTITIES[meaning.quantity].kind is Kind.COUNTER and field.steps in parts:
+        is_since_last = meaning.quantity == "pulse_count" and "last" in field.words
+        if is_since_last or (QUANTITIES[meaning.quantity].kind is Kind.COUNTER and field.steps in parts):
             doubt = doubt or Doubt.PART
+        if meaning.quantity == "water_volume" and in_container and not CUMULATED & field.around:
+            doubt = doubt or Doubt.CONTENT
         rule = Rule(field.steps, meaning.quantity, unit=meaning.unit, values=meaning.values, to_confirm=doubt)
         proposed += placing.placed(rule)
-    return Mapping(tuple(_named_apart(_once(proposed))[:MOST_RULES]))
+    return Mapping(tuple(_named_apart(_numbered(_once(proposed)))[:MOST_RULES]))
 
 
 class _Placing:
@@ -63,14 +71,23 @@ class _Placing:
             return [rule]
         element = rule.steps[: innermost + 1]
         if element in self._dated:
-            return [replace(rule, time=TimeRule(steps=(self._dated[element],)))]
+            dated = replace(rule, time=TimeRule(steps=(self._dated[element],)))
+            return [self._distinguished(dated)]
         if isinstance(rule.steps[innermost], Where):
-            return [rule]
+            return [self._distinguished(rule)]
         outer, inner = rule.steps[:innermost], rule.steps[innermost + 1 :]
         if any(isinstance(step, Each) for step in outer):
             return []
         step = self._step_beside(outer)
         return self._sources(rule, outer, inner) if step is None else [_in_series(rule, *step)]
+
+    def _distinguished(self, rule: Rule) -> Rule:
+        """To be confirmed where a sample has several values that nothing tells apart, no name and no instant."""
+        for sample in self._samples:
+            instants = [rule.time.instant(found, sample, 0) for found in find(rule.steps, sample)]
+            if len(set(instants)) < len(instants):
+                return replace(rule, to_confirm=rule.to_confirm or Doubt.PLACES)
+        return rule
 
     def _sources(self, rule: Rule, outer: Steps, inner: Steps) -> list[Rule]:
         """A rule for each place of an array without instants; of plain numbers one, for they may be a series."""
@@ -118,6 +135,25 @@ def _seconds_of_step(field: Field) -> float | None:
     unit = field.unit or unit_of_name(field, ("s",))
     known = conversion(unit, "s") if unit else None
     return None if known is None else known.scale
+
+
+def _numbered(rules: list[Rule]) -> list[Rule]:
+    """Many numbers of one name, one after the other, may be a series of instants, which nobody says."""
+    runs: dict[Steps, list[tuple[int, int]]] = {}
+    for at, rule in enumerate(rules):
+        name = rule.steps[-1]
+        numbers = list(_NUMBER.finditer(name)) if isinstance(name, str) else []
+        if isinstance(name, str) and numbers and rule.to_confirm is None and Each() not in rule.steps:
+            start, end = numbers[-1].span()
+            run = runs.setdefault((*rule.steps[:-1], f"{name[:start]}#{name[end:]}"), [])
+            run.append((int(numbers[-1][0]), at))
+    for run in runs.values():
+        run.sort()
+        first, most = run[0][0], MOST_PROBES if run[0][0] else MOST_FROM_ZERO
+        if len(run) > most and [number for number, _ in run] == list(range(first, first + len(run))):
+            for _, at in run:
+                rules[at] = replace(rules[at], to_confirm=Doubt.ORDER)
+    return rules
 
 
 def _once(rules: list[Rule]) -> list[Rule]:

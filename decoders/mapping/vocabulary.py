@@ -4,6 +4,8 @@ The words themselves are in vocabulary.toml.
 """
 
 import re
+import unicodedata
+from functools import cache
 from typing import NamedTuple
 
 from decoders.tables import read_table
@@ -28,6 +30,8 @@ _WORDS = read_table("mapping/vocabulary.toml")
 # The one with the most words wins, then the one whose word is last in the name, then the first.
 TERMS = tuple(Term(_set(words), quantity or None, tuple(units)) for words, quantity, *units in _WORDS["terms"])
 MEANT = frozenset(word for term in TERMS for word in term.words)
+# With these around it `current` is one; elsewhere it is what something is at present.
+ELECTRIC = _set(_WORDS["words"]["electric"])
 # One word for each thing.
 SYNONYMS: dict[str, str] = _WORDS["synonyms"]
 # A name as a whole: its words.
@@ -42,6 +46,7 @@ EXTREMES = _set(_WORDS["vetoes"]["extremes"])
 EMPTY_WORDS = _set(_WORDS["words"]["empty"])
 BESIDE = _set(_WORDS["words"]["beside"]) | EMPTY_WORDS
 BESIDE_COUNTS = _set(_WORDS["words"]["of_counters"])
+BESIDE_STATES = _set(_WORDS["words"]["of_states"])
 # Quantity -> least and most that are usual of it.
 USUAL: dict[str, tuple[float, float]] = {name: (low, high) for name, (low, high) in _WORDS["usual"].items()}
 # Texts of a boolean, in pairs of sides that belong together: what they say for 1, what for 0, of which quantities.
@@ -51,6 +56,7 @@ OPPOSITES: list[tuple[list[str], list[str], frozenset[str]]] = [
 # (unit, the one quantity that has it).
 OF_UNITS: list[tuple[str, str]] = [(unit, quantity) for unit, quantity in _WORDS["of_units"]]
 
+SHORTEST_PART = 3  # Letters of a word that others are put together with.
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-zµ]+|[A-Z]+|\d+")
 # Chemical and metrological names that the splitting takes apart.
 _CUT = (
@@ -59,6 +65,13 @@ _CUT = (
 )
 _SMALL_AND_LARGE = [(prefix, unit) for prefix in ("m", "k", "d") for unit in ("v", "a", "w", "wh", "va", "b")]
 _JOINED: dict[tuple[str, ...], str] = {
+    ("m", "3", "h"): "m3h",
+    ("ug", "m", "3"): "ugm3",
+    ("ugm", "3"): "ugm3",
+    ("w", "m", "2"): "wm2",
+    ("us", "cm"): "uscm",
+    ("ms", "cm"): "mscm",
+    **{("l", phase): f"l{phase}" for phase in ("1", "2", "3")},
     ("pm", "2", "5"): "pm25",
     ("pm", "1", "0"): "pm1",
     ("pm", "4", "0"): "pm4",
@@ -71,8 +84,25 @@ _JOINED: dict[tuple[str, ...], str] = {
 }
 
 
+# What a word that is not known may be put together of: `batteryvoltage`, `Batteriespannung`.
+_PARTS = frozenset(
+    word
+    for word in {
+        *MEANT,
+        *SYNONYMS,
+        *UNIT_WORDS,
+        *NEVER_MEASURED,
+        *CODED,
+        *EXTREMES,
+        *_set(_WORDS["words"]["in_compounds"]),
+    }
+    if len(word) >= SHORTEST_PART
+)
+
+
 def words_of(name: str) -> list[str]:
     """The words of a field's name, in lower case, one word for each thing: `TempC_SHT` -> temperature, c, sht."""
+    name = "".join(mark for mark in unicodedata.normalize("NFD", name) if not unicodedata.combining(mark))
     whole = WHOLE_NAMES.get(name.lower()) or SYNONYMS.get(name.lower())
     if whole is not None:
         return whole.split()
@@ -81,6 +111,21 @@ def words_of(name: str) -> list[str]:
     at = 0
     while at < len(parts):
         joined = next((one for one in _JOINED if tuple(parts[at : at + len(one)]) == one), None)
-        words += SYNONYMS.get(parts[at], parts[at]).split() if joined is None else [_JOINED[joined]]
+        words += _meant(parts[at]) if joined is None else [_JOINED[joined]]
         at += 1 if joined is None else len(joined)
     return words
+
+
+def _meant(part: str) -> list[str]:
+    return [word for one in _taken_apart(part) for word in SYNONYMS.get(one, one).split()]
+
+
+@cache
+def _taken_apart(part: str) -> tuple[str, ...]:
+    """The words that a part of a name is put together of, the longest first; itself where some are not known."""
+    if part in _PARTS:
+        return (part,)
+    for cut in range(len(part) - SHORTEST_PART, SHORTEST_PART - 1, -1):
+        if part[:cut] in _PARTS and all(one in _PARTS for one in _taken_apart(part[cut:])):
+            return (part[:cut], *_taken_apart(part[cut:]))
+    return (part,)

@@ -22,8 +22,6 @@ import structlog
 from fastapi import FastAPI, Path, Request, Response
 
 from core.runtime.clock import wall_clock_us
-from core.runtime.health import Readiness
-from core.runtime.http import status
 from core.runtime.http.errors import RETRY_AFTER_S, Problem, handle_errors
 from core.runtime.http.middleware import OuterMiddleware
 from core.runtime.token_bucket import TokenBucket
@@ -54,16 +52,12 @@ SourceId = Annotated[int, Path(ge=1, le=SOURCE_ID_MOST)]
 log = structlog.get_logger()
 
 
-def create_app(
-    sources: Sources, reception: Reception, keys: KeyWrap, readiness: Readiness, rate: float
-) -> FastAPI:
-    """The application, with /livez, /readyz and /metrics; `rate` is requests a second of one source."""
+def create_app(sources: Sources, reception: Reception, keys: KeyWrap, rate: float) -> FastAPI:
+    """The application; `rate` is requests a second of one source."""
     app = FastAPI(title="Territoire intake", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.readiness = readiness
     door = _Door(sources, reception, keys, rate)
     app.add_api_route("/lns/{source_id}", door.receive, methods=["POST"])
     app.add_api_route("/lns/{source_id}/{rest:path}", door.receive, methods=["POST"])
-    app.include_router(status.router)
     handle_errors(app)
     app.add_middleware(OuterMiddleware)
     return app

@@ -58,7 +58,7 @@ MAKE_FRAMES = """
 INSERT INTO observation.uplink (device_id, time, uplink_id, session_id, f_cnt, f_port, payload, received_at,
                                 status, reason, codec)
 SELECT d.id, at, gen_random_uuid(), 1, n, 85, set_byte('\\x01755c0367010104824408050001', 5, n % 250), at,
-       'undecodable', 'Codec inconnu', 'inconnu'
+       'undecodable', 'unknown_codec', 'inconnu'
 FROM device d CROSS JOIN generate_series(1, $2::int) AS n
 CROSS JOIN LATERAL (SELECT $3::timestamptz - n * interval '1 hour' + d.id * interval '1 second' AS at) AS a
 WHERE d.tenant_id = $1

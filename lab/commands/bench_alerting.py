@@ -1,13 +1,13 @@
-"""`territoire bench alerting`: on a stack of its own, in a process of its own."""
+"""`territoire bench alerting`, on a stack of its own, and `backtests`, which needs none."""
 
 from typing import Annotated
 
 import typer
 
-from cli.running import fail, read_run
+from cli.running import fail, read_run, tables
 from lab.commands.bench import on_a_stack_of_its_own
 from lab.commands.bench_network import bench_app
-from lab.commands.options import CheckOption, JsonOption, RunningStackOption, SecondsOption
+from lab.commands.options import CheckOption, JsonOption, RunningStackOption, RunsOption, SecondsOption
 
 RateOption = Annotated[float, typer.Option(min=10, help="Mesures par seconde.")]
 
@@ -48,3 +48,23 @@ def alerting_load(
     if as_json:
         print(msgspec.json.encode(figures).decode())
     raise typer.Exit(1 if check and not is_reached(figures) else 0)
+
+
+@bench_app.command()
+def backtests(
+    traces: Annotated[int, typer.Option(min=1, help="Essais de trente jours ; 200 : ceux de l'objectif.")] = 200,
+    runs: RunsOption = 3,
+    check: CheckOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Des règles essayées sur trente jours de mesures : CPU, contre une simple comparaison aux seuils."""
+    import msgspec
+
+    from lab.bench.backtests import Options, print_table, run
+
+    console = tables(beside_json=as_json)
+    figures, is_reached = run(Options(traces, runs), console)
+    print_table(console, figures)
+    if as_json:
+        print(msgspec.json.encode(figures).decode())
+    raise typer.Exit(1 if check and not is_reached else 0)

@@ -41,10 +41,11 @@ def print_heading(name: str) -> None:
     print(f"\n== {name} " + "=" * (70 - len(name)), flush=True)
 
 
-def conclude(failed: list[str], took_s: float) -> int:
+def conclude(failed: list[str], took_s: float, remark: str = "") -> int:
     """The last line and the exit status."""
+    took = f"({took_s:.0f} s{remark and ', '}{remark})"
     if failed:
-        print(f"\nÉchec ({took_s:.0f} s) : {', '.join(failed)}", flush=True)
+        print(f"\nÉchec {took} : {', '.join(failed)}", flush=True)
         return 1
-    print(f"\nTout est bon ({took_s:.0f} s)", flush=True)
+    print(f"\nTout est bon {took}", flush=True)
     return 0

@@ -1,12 +1,13 @@
 """The test suite: which part runs in which process, and what is said of it at the end."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -23,15 +24,21 @@ RESULTS = Path(".test-results")
 RESULTS_SETTING = "TERRITOIRE_TEST_RESULTS"
 FAILURE = "ÉCHEC "  # How tests/conftest.py begins the line of a failure, when it happens.
 SLOWEST = 20
+# More than these are no bad luck: docs/decisions/0049-a-test-that-lost-to-the-machine-is-run-alone.md.
+RUN_AGAIN_AT_MOST = 3
+UNSTABLE = "INSTABLE "
+TESTS_FAILED = 1  # pytest's exit status; the others say that it could not run them all.
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One test as JUnit has it."""
+    """One test as JUnit has it; an unstable one failed beside the others, and passed alone."""
 
     name: str
     seconds: float
     failed: bool
+    alone_s: float | None = None
+    """How long an unstable test took alone; None: it was not unstable."""
 
 
 def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool) -> int:
@@ -52,14 +59,21 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool) ->
         following.start()
         running[REST].wait()
         following.join()
-    failed = [f"pytest ({name})" for name, process in running.items() if process.wait() != 0]
-    _report(results, list(parts))
-    return conclude(failed, time.monotonic() - began)
+    statuses = {name: process.wait() for name, process in running.items()}
+    # Who chose what runs wants to see it fail.
+    passed_alone = _run_failed_alone(checkout, results, statuses) if SYSTEM in running else {}
+    tests = merge(results / "junit.xml", [results / f"{name}.xml" for name in parts], passed_alone)
+    _report(results, tests)
+    unstable = [test for test in tests if test.alone_s is not None]
+    if unstable and not any(test.failed for test in tests):
+        statuses = {}
+    failed = [f"pytest ({name})" for name, status in statuses.items() if status != 0]
+    return conclude(failed, time.monotonic() - began, f"{len(unstable)} instable(s)" if unstable else "")
 
 
 def _start(checkout: Path, results: Path, name: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
     argv = [sys.executable, "-P", "-m", "pytest", "--dist", "loadfile", "--no-loadscope-reorder"]
-    argv += [f"--junit-xml={results / name}.xml", "-n", *arguments]
+    argv += [f"--junit-xml={results / name}.xml", "-o", f"cache_dir={_cache(results, name)}", "-n", *arguments]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{system_path()}"}
     environment[RESULTS_SETTING] = str(results)
     # Hundreds of processes are started: each would compile again what the last one did.
@@ -68,6 +82,38 @@ def _start(checkout: Path, results: Path, name: str, arguments: Sequence[str]) -
     return subprocess.Popen(
         argv, cwd=checkout, env=environment, stdout=output, stderr=subprocess.STDOUT if output else None, text=True
     )
+
+
+def _cache(results: Path, name: str) -> Path:
+    """Where pytest writes which tests failed, by the names that it takes as arguments."""
+    return results / f"{name}.cache"
+
+
+def _run_failed_alone(checkout: Path, results: Path, statuses: Mapping[str, int]) -> dict[str, float]:
+    """Run each of a few failed tests again, with nothing beside it; how long those took that passed.
+
+    A run that ended otherwise than by failed tests, or by many, is what it is.
+    """
+    if not set(statuses.values()) <= {0, TESTS_FAILED}:
+        return {}
+    failed: list[str] = []
+    for name in statuses:
+        noted = _cache(results, name) / "v" / "cache" / "lastfailed"
+        failed += json.loads(noted.read_text("utf-8")) if noted.exists() else []
+    collected = all("::" in test for test in failed)
+    if len(failed) > RUN_AGAIN_AT_MOST or not collected:
+        return {}
+    passed: dict[str, float] = {}
+    for number, test in enumerate(failed, start=1):
+        print_heading(f"seul, tout le reste étant fini : {test}")
+        name = f"alone-{number}"
+        status = _start(checkout, results, name, ["0", test]).wait()
+        ran = results / f"{name}.xml"
+        if status == 0:
+            cases = [case for case in ET.parse(ran).iter("testcase") if case.find("skipped") is None]
+            passed |= {_name(case): _seconds(case) for case in cases}
+        ran.unlink(missing_ok=True)
+    return passed
 
 
 def _follow(process: subprocess.Popen[str], log: Path) -> None:
@@ -80,36 +126,66 @@ def _follow(process: subprocess.Popen[str], log: Path) -> None:
                 print(f"\n{line}", end="", flush=True)
 
 
-def merge(junit: Path, parts: Sequence[Path]) -> list[Outcome]:
-    """One JUnit file of several, and the tests in it; a part is absent when its pytest ended before writing it."""
+def merge(junit: Path, parts: Sequence[Path], passed_alone: Mapping[str, float] | None = None) -> list[Outcome]:
+    """One JUnit file of several, and the tests in it; a part is absent when its pytest ended before writing it.
+
+    The failure of a test that passed alone is kept as a `flakyFailure`, as Surefire has it.
+    """
     whole = ET.Element("testsuites")
     for part in parts:
         if part.exists():
             whole.extend(ET.parse(part).getroot())
             part.unlink()
-    ET.ElementTree(whole).write(junit, encoding="utf-8", xml_declaration=True)
-    return [
-        Outcome(
-            f"{case.get('classname', '')}::{case.get('name', '')}",
-            float(case.get("time", "0")),
-            case.find("failure") is not None or case.find("error") is not None,
-        )
-        for case in whole.iter("testcase")
+    tests = [
+        _outcome(suite, case, passed_alone or {})
+        for suite in whole.iter("testsuite")
+        for case in suite.iter("testcase")
     ]
+    ET.ElementTree(whole).write(junit, encoding="utf-8", xml_declaration=True)
+    return tests
 
 
-def _report(results: Path, parts: Sequence[str]) -> None:
+def _name(case: ET.Element) -> str:
+    return f"{case.get('classname', '')}::{case.get('name', '')}"
+
+
+def _seconds(case: ET.Element) -> float:
+    return float(case.get("time", "0"))
+
+
+def _outcome(suite: ET.Element, case: ET.Element, passed_alone: Mapping[str, float]) -> Outcome:
+    """One test; JUnit is rewritten where it failed beside the others only."""
+    name, seconds = _name(case), _seconds(case)
+    wrong = [(kind, found) for kind in ("failure", "error") for found in case.findall(kind)]
+    if not wrong or name not in passed_alone:
+        return Outcome(name, seconds, failed=bool(wrong))
+    for kind, found in wrong:
+        found.tag = f"flaky{kind.capitalize()}"
+        count = f"{kind}s"
+        suite.set(count, str(int(suite.get(count, "1")) - 1))
+    properties = case.find("properties")
+    if properties is None:
+        properties = ET.SubElement(case, "properties")
+    said = f"failed beside the others after {seconds:.1f} s, passed alone in {passed_alone[name]:.1f} s"
+    ET.SubElement(properties, "property", name="unstable", value=said)
+    return Outcome(name, seconds, failed=False, alone_s=passed_alone[name])
+
+
+def _report(results: Path, tests: Sequence[Outcome]) -> None:
     """What failed, what took longest and where the rest is, over all parts."""
-    junit = results / "junit.xml"
-    tests = merge(junit, [results / f"{name}.xml" for name in parts])
     print_heading(f"les {SLOWEST} plus lents")
     for test in sorted(tests, key=lambda test: -test.seconds)[:SLOWEST]:
         print(f"{test.seconds:7.1f} s  {test.name}")
+    unstable = [test for test in tests if test.alone_s is not None]
+    if unstable:
+        print_heading("instables : échoués parmi les autres, réussis seuls")
+    for test in unstable:
+        print(f"{UNSTABLE}{test.name} : échec en {test.seconds:.1f} s, réussite en {test.alone_s:.1f} s")
     failures = [test for test in tests if test.failed]
     if failures:
         print_heading("échecs")
     for test in failures:
         print(f"{FAILURE}{test.name}")
-    print(f"\nJUnit : {junit}")
+    print(f"\nJUnit : {results / 'junit.xml'}")
     if any((results / SYSTEM).iterdir()):
         print(f"Sorties et journaux des piles entières : {results / SYSTEM}")

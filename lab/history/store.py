@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from core.messages.measurements import SOUND, UNSOUND
 from core.runtime.postgres import Connection
 from lab.fleet.bulk import register_devices
 from lab.history.plan import AssetPlan, SeriesPlan
@@ -33,13 +34,13 @@ LIST_DATASTREAMS = """
 SELECT d.id, a.name, d.quantity FROM datastream d JOIN asset a ON a.id = d.asset_id WHERE d.tenant_id = $1
 """
 # The same rows as ingest.rollups makes of marked hours, here of whole weeks. $4: a microsecond for indexes.
-ADD_HOURS = """
+ADD_HOURS = f"""
 INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects, sum, min, max, first, last)
 SELECT datastream_id, time_bucket('1 hour', time - $4::interval) AS bucket,
-       count(*) FILTER (WHERE flags & 3 = 0), count(*) FILTER (WHERE flags & 3 <> 0),
-       sum(value) FILTER (WHERE flags & 3 = 0),
-       min(value) FILTER (WHERE flags & 3 = 0), max(value) FILTER (WHERE flags & 3 = 0),
-       first(value, time) FILTER (WHERE flags & 3 = 0), last(value, time) FILTER (WHERE flags & 3 = 0)
+       count(*) FILTER (WHERE {SOUND}), count(*) FILTER (WHERE {UNSOUND}),
+       sum(value) FILTER (WHERE {SOUND}),
+       min(value) FILTER (WHERE {SOUND}), max(value) FILTER (WHERE {SOUND}),
+       first(value, time) FILTER (WHERE {SOUND}), last(value, time) FILTER (WHERE {SOUND})
 FROM observation.measurement
 WHERE datastream_id = ANY($1::int[]) AND time >= $2::timestamptz + $4 AND time < $3::timestamptz + $4
 GROUP BY 1, 2 ORDER BY 1, 2

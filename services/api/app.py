@@ -23,12 +23,11 @@ log = structlog.get_logger()
 
 
 async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
-    """Answer requests until stopped. /livez, /readyz and /metrics are on the API's port, too."""
+    """Answer requests until stopped. /livez, /readyz and /metrics have a port of their own."""
     readiness = starting()
-    front = Front(readiness)
+    front = Front()
     async with AsyncExitStack() as outlive_requests, AsyncExitStack() as servers:
-        if settings.health_port:
-            await servers.enter_async_context(serve_health(readiness, settings.health_host, settings.health_port))
+        await servers.enter_async_context(serve_health(readiness, settings.health_host, settings.health_port))
         port = await servers.enter_async_context(
             serve_http(front, settings.api_host, settings.api_port, shutdown_timeout_s=FINISH_REQUESTS_S)
         )

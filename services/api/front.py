@@ -1,9 +1,7 @@
-"""Serves /livez and /readyz from the first moment, and the API once it is ready."""
+"""Answers 503 from the first moment, and serves the API once it is ready."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-
-from core.runtime.health import HealthApp, Readiness
 
 Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 UNAVAILABLE = b'{"title":"Service Unavailable","status":503,"detail":"l\'API d\xc3\xa9marre : r\xc3\xa9essayez"}'
@@ -13,16 +11,13 @@ HEADERS = [(b"content-type", b"application/problem+json"), (b"retry-after", b"5"
 class Front:
     """An ASGI application; `application` takes its place once it is set."""
 
-    def __init__(self, readiness: Readiness) -> None:
-        self._health = HealthApp(readiness)
+    def __init__(self) -> None:
         self.application: Application | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """As ASGI says."""
         if self.application is not None:
             await self.application(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] in self._health.paths:
-            await self._health(scope, receive, send)
         elif scope["type"] == "http":
             await send({"type": "http.response.start", "status": 503, "headers": HEADERS})
             await send({"type": "http.response.body", "body": UNAVAILABLE})

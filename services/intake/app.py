@@ -68,7 +68,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(applications.run(), name="hold applications"),
             ]
             async with serve_http(
-                create_app(sources, reception, keys, service.readiness, settings.intake_rate),
+                create_app(sources, reception, keys, settings.intake_rate),
                 settings.intake_host,
                 settings.intake_port,
                 shutdown_timeout_s=round(ACKNOWLEDGED_WITHIN_S),

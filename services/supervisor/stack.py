@@ -181,11 +181,8 @@ class Stack:
         return ChildSpec(name, launch, self._home.log(name), ready, stop_within=SERVER_STOP_S, has_room=has_room)
 
     def _service(self, name: str, child: str, instance: str) -> ChildSpec:
-        # The API serves its health on its own port.
         ports = self._ports.get(instance, {})
         health_url = f"http://{LOOPBACK}:{self._health_ports[instance]}"
-        if name == "api":
-            health_url = f"http://{_reachable(self._options.api_host)}:{ports['api']}"
         return ChildSpec(
             child,
             Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self.environment(name, instance)),
@@ -208,11 +205,10 @@ class Stack:
             "TERRITOIRE_NATS_URL": run.nats_url,
             # The same at every restart: a replica that comes back takes its shards back at once.
             "TERRITOIRE_INSTANCE": instance,
+            "TERRITOIRE_HEALTH_PORT": str(self._health_ports[instance]),
         }
         if name in UNWRAP:
             environment |= {"TERRITOIRE_KEK": run.kek, "TERRITOIRE_KEK_ID": run.kek_id}
-        if name != "api":
-            environment["TERRITOIRE_HEALTH_PORT"] = str(self._health_ports[instance])
         if name == "gateway_bridge":
             environment |= {
                 "TERRITOIRE_UDP_HOST": options.udp_host,

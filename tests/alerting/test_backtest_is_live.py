@@ -13,11 +13,10 @@ from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.runtime.postgres import Pool
+from lab.bench.traces import PlainRule, Trace, random_rule, random_trace, rule_of
 from registry.changes import Change
 from tests.alerting.alert_scenario import AlertScenario
 from tests.alerting.crashes import message_of
-from tests.alerting.rules.naive import NaiveRule, Trace
-from tests.alerting.rules.test_backtest_agrees import random_rule, random_trace, rule_of
 from tests.alerting.watching import Watch, watch
 from tests.entering import tenant_transaction
 
@@ -88,7 +87,7 @@ def shortened(trace: Trace, length: int) -> Trace:
 @pytest.mark.parametrize("seed", [1])
 async def test_a_backtest_gives_the_messages_that_were_sent(pool: Pool, api_pool: Pool, seed: int) -> None:
     chance = random.Random(seed)
-    rules: list[NaiveRule] = []
+    rules: list[PlainRule] = []
     traces: list[Trace] = []
     while len(traces) < 4:
         rule = replace(random_rule(chance), schedule=chance.choice(["always", "night"]))

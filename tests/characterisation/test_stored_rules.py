@@ -189,6 +189,31 @@ async def test_state_of_today_is_read_in_full_and_written_alike(pool: Pool, plac
     assert after == before
 
 
+async def test_state_that_comes_to_rest_keeps_nothing_of_before_whatever_is_saved_beside_it(
+    pool: Pool, place: Any
+) -> None:
+    rule_id = await place.rule("bin_75")
+    alert_id = await pool.fetchval(ALERT, place.tenant_id, rule_id, place.asset_id, place.datastream_id)
+    await pool.execute(STATE, place.tenant_id, rule_id, place.datastream_id, alert_id)
+    key, other = (
+        StateKey(rule_id, place.datastream_id),
+        StateKey(await place.rule("bin_fire"), place.datastream_id),
+    )
+    at = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+    stirred = (await read_states_of_datastreams(pool, [key]))[key]
+    at_rest = stirred._replace(state=RuleState(Condition.OK, at, 0, at, 0.0, alerting=False), alert_id=None)
+    for rows in (
+        {key: at_rest},
+        {key: at_rest, other: stirred._replace(key=other)},
+        {key: stirred, other: at_rest._replace(key=other)},
+    ):
+        async with pool.acquire() as connection, connection.transaction():
+            await save_states(connection, rows)
+
+        assert await read_states_of_datastreams(pool, [key, other]) == rows
+
+
 async def test_rule_that_was_pending_fires_at_the_next_value_since_the_stored_instant(
     pool: Pool, database_url: str, nats_url: str, bus: Bus, place: Any
 ) -> None:

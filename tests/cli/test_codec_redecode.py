@@ -33,7 +33,7 @@ async def device(api: Api, pool: Pool) -> str:
         await pool.execute(
             "INSERT INTO observation.uplink (device_id, time, uplink_id, f_cnt, f_port, payload, received_at, "
             "status, reason, codec) "
-            "VALUES ($1, $2, $3, $4, 85, $5, $2, 'undecodable', 'Codec inconnu : « inconnu »', 'inconnu')",
+            "VALUES ($1, $2, $3, $4, 85, $5, $2, 'undecodable', 'unknown_codec', 'inconnu')",
             device_id, at, uuid4(), hours, EM400,
         )  # fmt: skip
     return DEV_EUI

@@ -152,7 +152,7 @@ class Bench:
 
     async def _listens(self) -> bool:
         try:
-            return (await self.http.get(f"http://{LOOPBACK}:{self.http_port}/livez")).status_code == 200
+            return (await self.http.get(f"http://{LOOPBACK}:{self.http_port}/")).status_code == 404
         except httpx.TransportError:
             return False
 

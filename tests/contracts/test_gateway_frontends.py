@@ -77,15 +77,7 @@ async def on_the_air(rig: Rig, station: Station) -> None:
     """Registered, known to the bridge, and reachable."""
     await register(rig.pool, station.gateway_id)
     await rig.bus.nudge(topics.REGISTRY_CHANGED)
-    async with asyncio.timeout(40):
-        while True:
-            await station.speak()
-            try:
-                async with asyncio.timeout(0.1):
-                    await rig.reachable(station.gateway_id)
-            except TimeoutError:
-                continue
-            return
+    await rig.reachable(station.gateway_id, station.speak)
 
 
 def answer_to(station: Station, received_at_us: int) -> TransmitRequest:

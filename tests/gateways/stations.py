@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import pytest
 from chirpstack_api import gw
 from google.protobuf import json_format
 
@@ -42,6 +43,7 @@ UPLINK = bytes.fromhex("40f17dbe4900020001954378762b11ff0d")
 JOIN_REQUEST = bytes.fromhex("00010000d07ed5b37030051c000ba3040002014490ce9b")
 # Registration, a downlink path and its subscription take this long at most.
 PATIENCE_S = 60
+SPEAK_EVERY_S = 0.3
 
 
 def now_us() -> int:
@@ -272,28 +274,48 @@ class Rig:
             await self.bus.request(topics.gateway_down(gateway_id), encode_transmit(request), timeout_s)
         )
 
-    async def reachable(self, gateway_id: bytes) -> None:
-        """Return once a bridge answers for the gateway."""
-        nothing = TransmitRequest(0, gateway_id, b"", 0, 0, 0, [])
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                try:
-                    await self.transmit(gateway_id, nothing)
-                except NoResponders:
-                    await asyncio.sleep(0.02)
-                else:
-                    return
+    async def reachable(self, gateway_id: bytes, speak: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Return once a bridge answers for the gateway, which until then is made to speak now and again.
+
+        Over MQTT what a gateway says before the bridge knows of it opens no path.
+        """
+        loop = asyncio.get_running_loop()
+        speak_at = loop.time()
+        async for _ in self._patience(f"nobody answers for {gateway_id.hex()}"):
+            if speak is not None and loop.time() >= speak_at:
+                await speak()
+                speak_at = loop.time() + SPEAK_EVERY_S
+            if await self._is_answered(gateway_id):
+                return
 
     async def unreachable(self, gateway_id: bytes) -> None:
         """Return once nobody answers for the gateway any more."""
-        nothing = TransmitRequest(0, gateway_id, b"", 0, 0, 0, [])
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                try:
-                    await self.transmit(gateway_id, nothing)
-                except NoResponders:
-                    return
-                await asyncio.sleep(0.02)
+        async for _ in self._patience(f"somebody still answers for {gateway_id.hex()}"):
+            if not await self._is_answered(gateway_id):
+                return
+
+    async def _is_answered(self, gateway_id: bytes) -> bool:
+        try:
+            await self.transmit(gateway_id, TransmitRequest(0, gateway_id, b"", 0, 0, 0, []))
+        except NoResponders:
+            return False
+        return True
+
+    async def _patience(self, otherwise: str) -> AsyncGenerator[None]:
+        """Try again and again; a failure says what the bridge has counted (its log is with the test's output)."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE_S
+        while loop.time() < until:
+            yield
+            await asyncio.sleep(0.02)
+        pytest.fail(f"{otherwise} after {PATIENCE_S} s; the bridge counts:\n{await self._counted()}")
+
+    async def _counted(self) -> str:
+        """Every metric of the bridge that is not 0."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"{self.health_url}/metrics")).text
+        ours = [line for line in text.splitlines() if line.startswith("territoire_gateway_bridge_")]
+        return "\n".join(line for line in ours if not line.endswith(" 0.0"))
 
     async def metric(self, name: str) -> float:
         """One sample by its name with labels, 0 while it is not there."""

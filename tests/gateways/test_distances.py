@@ -49,17 +49,7 @@ async def be_asked(rig: Rig, station: UdpStation | MqttStation, later_us: int = 
 async def known(rig: Rig, station: UdpStation | MqttStation) -> None:
     await register(rig.pool, station.gateway_id)
     await rig.bus.nudge(topics.REGISTRY_CHANGED)
-
-    async def is_reachable() -> bool:
-        await station.speak()
-        try:
-            async with asyncio.timeout(0.3):
-                await rig.reachable(station.gateway_id)
-        except TimeoutError:
-            return False
-        return True
-
-    await until(is_reachable)
+    await rig.reachable(station.gateway_id, station.speak)
 
 
 async def test_a_forwarders_distance_is_known_from_its_first_tx_ack_on(rig: Rig, gateway_id: GatewayId) -> None:

@@ -104,12 +104,12 @@ async def test_a_key_that_is_set_replaced_and_removed_counts_at_the_next_poll(
     removed = await of.says(device_id)
 
     assert without.status == "undecodable"
-    assert "le compteur 12345678 chiffre et on n'a pas sa clé" in (without.reason or "")
+    assert "le compteur 12345678 chiffre et on n'a pas sa clé" in (without.detail or "")
     assert with_a_wrong_one.status == "undecodable"
-    assert "la clé de décodage n'ouvre pas ce télégramme" in (with_a_wrong_one.reason or "")
+    assert "la clé de décodage n'ouvre pas ce télégramme" in (with_a_wrong_one.detail or "")
     assert read.status == "decoded"
     assert await volume(pool, read) == 28504.27
-    assert removed.reason == without.reason
+    assert removed.detail == without.detail
 
 
 async def test_a_profiles_key_serves_until_the_device_has_its_own(
@@ -154,8 +154,8 @@ async def test_a_key_that_does_not_open_is_the_reason_of_an_undecodable_frame(
     beside = await of.says(neighbour, bytes.fromhex("017564"))
 
     assert said.status == "undecodable"
-    assert "la clé de décodage ne s'ouvre pas (posée sous kek-1)" in (said.reason or "")
-    assert "TERRITOIRE_KEK" in (said.reason or "")
+    assert "la clé de décodage ne s'ouvre pas (posée sous kek-1)" in (said.detail or "")
+    assert "TERRITOIRE_KEK" in (said.detail or "")
     assert beside.status == "decoded"
 
 
@@ -243,10 +243,10 @@ async def test_no_log_has_a_key_whatever_goes_wrong(
         log.exception("failed", device=repr(known[device_id]))
 
     assert said.status == "undecodable"
-    assert "defect" in (said.reason or "")
+    assert "defect" in (said.detail or "")
     assert printed.getvalue().count("decoding") >= 2
     assert "KeyError" in printed.getvalue()
-    assert KEY.hex() not in printed.getvalue() + (said.reason or "")
+    assert KEY.hex() not in printed.getvalue() + (said.detail or "")
 
 
 async def test_the_service_reads_a_meter_whose_key_is_set_while_it_runs(
@@ -293,9 +293,10 @@ async def test_the_service_under_a_wrong_kek_goes_on(
         await send(make_uplink(meter, 1, TELEGRAM), make_uplink(bin_, 2))
         await until_drained()
 
-    rows = await planted.pool.fetch("SELECT status, reason FROM observation.uplink ORDER BY f_cnt")
+    rows = await planted.pool.fetch("SELECT status, reason, detail FROM observation.uplink ORDER BY f_cnt")
     assert [row["status"] for row in rows] == ["undecodable", "decoded"]
-    assert rows[0]["reason"] == (
-        "Trame illisible par oms.wmbus v1 : la clé de décodage ne s'ouvre pas (posée sous kek-1) avec kek-2 : "
+    assert rows[0]["reason"] == "unreadable"
+    assert rows[0]["detail"] == (
+        "la clé de décodage ne s'ouvre pas (posée sous kek-1) avec kek-2 : "
         "rétablissez TERRITOIRE_KEK, ou posez la clé de nouveau"
     )

@@ -137,7 +137,7 @@ def test_a_malformed_payload_is_undecodable_with_a_reason_in_french() -> None:
     interpreted = interpret(uplink(), device(codec_that(MalformedPayload("channel 99 at octet 0\0"))))
 
     assert interpreted.status == "undecodable"
-    assert interpreted.reason == "Trame illisible par acme.test v3 : channel 99 at octet 0\ufffd"
+    assert (interpreted.reason, interpreted.detail) == ("unreadable", "channel 99 at octet 0\ufffd")
     assert (interpreted.codec, interpreted.codec_version) == ("acme.test", 3)
 
 
@@ -148,15 +148,16 @@ def test_a_defect_of_a_decoder_makes_its_uplink_undecodable(defect: Exception) -
     interpreted = interpret(uplink(), device(codec_that(defect)))
 
     assert interpreted.status == "undecodable"
-    assert type(defect).__name__ in (interpreted.reason or "")
-    assert len(interpreted.reason or "") <= 500
+    assert interpreted.reason == "codec_failed"
+    assert type(defect).__name__ in (interpreted.detail or "")
+    assert len(interpreted.detail or "") <= 500
 
 
 def test_an_unknown_codec_makes_the_uplink_undecodable() -> None:
     interpreted = interpret(uplink(), device(None))
 
     assert interpreted.status == "undecodable"
-    assert "Codec inconnu : « acme.gone »" in (interpreted.reason or "")
+    assert (interpreted.reason, interpreted.codec) == ("unknown_codec", "acme.gone")
 
 
 def test_text_that_postgresql_does_not_take_is_cleaned() -> None:

@@ -80,7 +80,7 @@ class Codecs:
 
     async def stored(self, device_id: int) -> list[Record]:
         return await self.pool.fetch(
-            "SELECT status, reason, decoded, codec, codec_version, payload FROM observation.uplink "
+            "SELECT status, reason, detail, decoded, codec, codec_version, payload FROM observation.uplink "
             "WHERE device_id = $1 ORDER BY f_cnt",
             device_id,
         )
@@ -150,11 +150,9 @@ async def test_values_named_by_number_are_measured_and_the_uplink_names_the_rule
     assert (measured["status"], measured["reason"]) == ("decoded", None)
     assert measured["decoded"]["unmatched_rules"] == [BY_NUMBER[1]["path"]]
     assert nothing["status"] == "decoded"
-    assert nothing["reason"] == (
-        "Lue par sensecap.s v1, mais aucune mesure : aucune règle de la correspondance ne s'y applique"
-    )
+    assert nothing["reason"] == "no_rule_applies"
     assert nothing["decoded"]["unmatched_rules"] == [rule["path"] for rule in BY_NUMBER]
-    assert without_mapping["reason"].endswith("le profil n'a pas de correspondance")
+    assert without_mapping["reason"] == "no_mapping"
 
 
 async def test_a_rule_to_confirm_is_decoded_and_shown_and_measures_nothing_and_alerts_nobody(
@@ -190,7 +188,7 @@ async def test_a_frame_of_which_everything_is_to_be_confirmed_has_that_for_a_rea
 
     (stored,) = await codecs.stored(device_id)
     assert await codecs.values(device_id) == []
-    assert stored["reason"].endswith("aucune mesure : ce que la correspondance y lit est à confirmer")
+    assert stored["reason"] == "to_confirm"
 
 
 async def test_a_frame_that_the_script_rejects_or_fails_on_is_kept_with_its_reason_and_its_neighbours_go_on(
@@ -213,10 +211,10 @@ async def test_a_frame_that_the_script_rejects_or_fails_on_is_kept_with_its_reas
 
     refused, failed, read = await codecs.stored(vendor)
     assert [row["status"] for row in (refused, failed, read)] == ["undecodable", "undecodable", "decoded"]
-    assert refused["reason"] == "Trame illisible par acme.t v1 : capteur débranché"
-    assert "imprévu" in failed["reason"]
+    assert (refused["reason"], refused["detail"]) == ("unreadable", "capteur débranché")
+    assert "imprévu" in failed["detail"]
     assert failed["payload"] == bytes([254])
-    assert "ne se charge pas" in (await codecs.stored(broken))[0]["reason"]
+    assert "ne se charge pas" in (await codecs.stored(broken))[0]["detail"]
     assert await codecs.values(vendor) == [("temperature", 20.0)]
     assert (await codecs.stored(native))[0]["status"] == "decoded"
 
@@ -253,9 +251,9 @@ async def test_a_version_that_overruns_five_times_is_suspended_and_its_frames_wa
         await send(make_uplink(device_id, 8, b"\x01"))
         await until_drained()
 
-    reasons = [row["reason"] for row in await codecs.stored(device_id)]
-    assert all("plus de 100 ms" in reason for reason in reasons[:5])
-    assert reasons[7].startswith("En attente : ")
+    reasons = [(row["reason"], row["detail"]) for row in await codecs.stored(device_id)]
+    assert all("plus de 100 ms" in detail for _, detail in reasons[:5])
+    assert reasons[7] == ("codec_suspended", None)
     assert len(reasons) == 8
     assert (await codecs.stored(native))[0]["status"] == "decoded"
     [request] = await codecs.pool.fetch("SELECT tenant_id, kind, facts FROM alert_request")

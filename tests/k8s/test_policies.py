@@ -103,7 +103,7 @@ def test_the_ingress_reaches_what_it_serves_and_the_answer_to_its_certificate(wh
         for rule in ingress["spec"]["rules"]
         for path in rule["http"]["paths"]
     }
-    assert served == {"api", "nowhere", "intake", "gateway-station"}
+    assert served == {"api", "intake", "gateway-station"}
     for name, port in (("api", 8080), ("intake", 8081), ("gateway-bridge", 3001)):
         process = workload(whole, "Deployment", name)
         assert allows(whole, INGRESS, process, port)

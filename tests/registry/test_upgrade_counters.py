@@ -47,6 +47,10 @@ async def test_rollups_and_chunks_survive_and_states_are_weighted_where_raw_is_t
     await connection.execute(
         "INSERT INTO observation.forgotten VALUES ('measurement', 0, $1)", AT - timedelta(days=300)
     )
+    await connection.execute(
+        "INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256) "
+        "SELECT id, 'generic', 'http', 'a', sha256('a') FROM tenant"
+    )
     before = await connection.fetch("SELECT * FROM observation.measurement ORDER BY 1, 2")
     await connection.close()
 
@@ -63,6 +67,22 @@ async def test_rollups_and_chunks_survive_and_states_are_weighted_where_raw_is_t
         ]
         assert await pool.fetch("SELECT hour, datastream_ids FROM observation.dirty") == [(AT, [door])]
         assert await pool.fetchval("SELECT moduli FROM device_profile") == {}
+        # What was measured before is corrected as anything else, by nobody that is not said to be right.
+        keep, source = (
+            "SELECT observation.keep_correction($1, $2, $3, 0::smallint, $4)",
+            "SELECT id FROM lns_source",
+        )
+        assert await pool.fetchval("SELECT count(*) FROM observation.correction") == 0
+        stated = meter, AT + HOUR / 4, 100.5, await pool.fetchval(source)
+        assert await pool.fetchval(keep, *stated) == 1
+        await pool.execute("UPDATE lns_source SET authoritative = true")
+        assert [await pool.fetchval(keep, *stated) for _ in range(2)] == [2, 0]
+        assert {row["value"] for row in await pool.fetch("SELECT value FROM observation.correction")} == {
+            100,
+            100.5,
+        }
+        await pool.execute("UPDATE observation.measurement SET value = 100, flags = 0 WHERE value = 100.5")
+        await pool.execute("DELETE FROM observation.dirty WHERE datastream_ids = ARRAY[$1::int]", meter)
         await roll_up(pool)
         weighted = await pool.fetch("SELECT seconds, weighted FROM observation.rollup_hour WHERE n = 2 ORDER BY 1")
         assert [tuple(row) for row in weighted] == [(2700, 900), (None, None), (None, None)]

@@ -2,8 +2,10 @@
 
 import pytest
 
+from api.uplink_reasons import uplink_sentence
 from core.model.downlinks import DownlinkReason
 from core.model.quarantine import QuarantineReason
+from core.model.uplink_reasons import UplinkReason
 from core.runtime.postgres import connect, open_pool
 from lorawan.rejections import RejectReason
 from registry.alert_requests import take_alert_requests
@@ -94,6 +96,30 @@ QUARANTINE = [
 ]
 
 
+# What ingest of schema 38 wrote of an uplink, what is stored of it now, and whether it is shown as it was.
+UPLINKS = [
+    (None, None, None),
+    ("Codec inconnu : « acme.gone » (profil d'équipement 7)", "unknown_codec", "7"),
+    ("Trame illisible par acme.t v3 : canal 9 : inconnu", "unreadable", "canal 9 : inconnu"),
+    ("Erreur du décodeur acme.t v3 : KeyError 'a\n'", "codec_failed", "KeyError 'a\n'"),
+    ("En attente : le codec acme.t v3 est suspendu", "codec_suspended", None),
+    ("En attente : le moteur des codecs ne répond pas", "no_workers", None),
+    (
+        "Lue par acme.t v3, mais aucune mesure : aucune règle de la correspondance ne s'y applique",
+        "no_rule_applies",
+        None,
+    ),
+    ("Lue par acme.t v3, mais aucune mesure : le profil n'a pas de correspondance", "no_mapping", None),
+    (
+        "Lue par acme.t v3, mais aucune mesure : ce que la correspondance y lit est à confirmer",
+        "to_confirm",
+        None,
+    ),
+    ("Lue par acme.t v3, mais aucune mesure : aucune valeur n'est utilisable", "no_usable_value", None),
+    ("illisible", "other", "illisible"),
+]
+
+
 @pytest.fixture
 async def old_url(empty_database_url: str) -> str:
     """A database of schema 38 with one device."""
@@ -119,12 +145,23 @@ async def test_downlinks_with_texts_as_reasons_are_read_with_codes_after_the_upg
     ]
 
 
-async def test_quarantine_with_texts_as_reasons_is_read_with_codes_after_the_upgrade(old_url: str) -> None:
+async def test_quarantine_and_uplinks_with_texts_as_reasons_are_read_with_codes_after_the_upgrade(
+    old_url: str,
+) -> None:
     connection = await connect(old_url)
     await connection.executemany(
         "INSERT INTO observation.quarantine (service, subject, sequence, reason, data) "
         "VALUES ($1, 's', $2, $3, '')",
         [(service, place, text) for place, (service, text, _, _) in enumerate(QUARANTINE)],
+    )
+    await connection.executemany(
+        "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status, reason, codec, "
+        "codec_version) SELECT id, now(), gen_random_uuid(), '', now() + $1 * interval '1 s', 'undecodable', $2, "
+        "$3, $4 FROM device",
+        [
+            (place, text, "acme.gone" if place == 1 else "acme.t", None if place == 1 else 3)
+            for place, (text, _, _) in enumerate(UPLINKS)
+        ],
     )
     await connection.close()
 
@@ -132,6 +169,12 @@ async def test_quarantine_with_texts_as_reasons_is_read_with_codes_after_the_upg
 
     async with open_pool(old_url, "test", size=1) as pool:
         rows = await pool.fetch("SELECT reason, detail FROM observation.quarantine ORDER BY sequence")
+        uplinks = await pool.fetch(
+            "SELECT reason, detail, codec, codec_version FROM observation.uplink ORDER BY received_at"
+        )
+    assert [tuple(row)[:2] for row in uplinks] == [(code, detail) for _, code, detail in UPLINKS]
+    assert {row["reason"] for row in uplinks} - {None} == set(UplinkReason)
+    assert [uplink_sentence(*row) for row in uplinks] == [text for text, _, _ in UPLINKS]
     assert [tuple(row) for row in rows] == [(code, detail) for _, _, code, detail in QUARANTINE]
     assert {row["reason"] for row in rows} <= set(QuarantineReason)
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from core.messages.measurements import Flag
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool
 from registry.assignments import assign
@@ -144,7 +145,7 @@ async def running(database_url: str, nats_url: str, port: int) -> AsyncGenerator
 
             async def listens() -> bool:
                 with contextlib.suppress(httpx.TransportError):
-                    return (await client.get(f"http://127.0.0.1:{port}/livez")).status_code == 200
+                    return (await client.get(f"http://127.0.0.1:{port}/")).status_code == 404
                 return False
 
             await until(listens)
@@ -240,6 +241,29 @@ async def test_what_is_61_days_old_is_stored_at_its_own_instant_and_pages_nobody
     assert rows[-1]["time"] <= datetime.now(UTC)
     assert await journey.pool.fetchval("SELECT value FROM observation.latest") == 20.0
     assert await journey.place.alerts() == []
+
+
+async def test_a_second_value_of_a_source_is_listed_counts_once_it_is_authoritative_and_pages_nobody(
+    journey: Journey,
+) -> None:
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
+    await journey.send(21.0, at)
+    await journey.stored(1)
+    await journey.send(45.0, at)
+    as_it_was = await journey.stored(2)
+    await journey.pool.execute("UPDATE lns_source SET authoritative = true")
+    await journey.send(180.1, at)
+    corrected = await journey.stored(3)
+    await journey.send(22.0)
+    await journey.judged(22.0)
+    stated = "SELECT value FROM observation.correction ORDER BY value"
+
+    assert [tuple(row) for row in as_it_was] == [(at, 21.0, 0)]
+    assert [tuple(row)[:2] for row in corrected] == [(at, 180.1)]
+    assert corrected[0]["flags"] & Flag.CORRECTED
+    assert [row["value"] for row in await journey.pool.fetch(stated)] == [21.0, 45.0, 180.1]
+    assert await journey.place.alerts() == []
+    assert journey.receiver.requests == []
 
 
 async def test_a_fire_is_told_whatever_instant_the_source_states(journey: Journey) -> None:

@@ -1,43 +1,19 @@
-"""A plain evaluator of rules, written from docs/alertes.md alone: minutes as integers, no code of the product.
+"""A plain evaluator of rules, written from docs/alertes.md alone: minutes as integers, judged by itself.
 
 It knows thresholds and states (`boolean`), each with every way to be patient. It is slow and short on purpose.
 """
 
 from bisect import insort
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from itertools import zip_longest
 from zoneinfo import ZoneInfo
+
+from lab.bench.traces import PlainRule, Trace
 
 PARIS = ZoneInfo("Europe/Paris")
 LATE, OUT_OF_ORDER, SETTLE = 15, 15, 0.25
 TWO_DAYS, FIVE_MINUTES = 48 * 60, 5
-
-
-@dataclass(frozen=True)
-class NaiveRule:
-    """`boolean`: it fires at 1 and the sensor speaks on change; otherwise at `fire` or more, until `clear`."""
-
-    boolean: bool = False
-    fire: float = 75
-    clear: float = 60
-    hits: int = 1
-    of: int | None = None
-    lasting: int = 0  # Minutes.
-    keep: int = 0  # Minutes.
-    schedule: str = "always"
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What happened, in minutes since `start`: (received, measured, value), missed deadlines, outages of ours."""
-
-    start: datetime
-    length: int
-    interval: int
-    arrivals: list[tuple[int, int, float]]
-    signs: list[tuple[int, list[int], int | None]]  # Of each device: its period, when it was heard, when replaced.
-    outages: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
 
 @dataclass
@@ -58,7 +34,7 @@ class Walk:
 class Naive:
     """One rule and one datastream."""
 
-    def __init__(self, rule: NaiveRule, trace: Trace) -> None:
+    def __init__(self, rule: PlainRule, trace: Trace) -> None:
         self.rule, self.trace = rule, trace
         self.readings: list[tuple[int, float]] = []
         self.before: dict[int, tuple[Walk, bool]] = {}  # How it stood before each reading, and whether open.

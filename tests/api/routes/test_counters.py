@@ -132,6 +132,25 @@ async def test_a_meter_change_by_hand_is_crossed_and_can_be_completed_and_remove
     assert [row["action"] for row in actions] == ["create", "update", "delete"]
 
 
+async def test_a_meter_change_is_crossed_in_a_day_whose_raw_readings_are_gone(client, metered, pool: Pool) -> None:
+    """By hand: 5, 7 since a reset, 999 to the final index; 9 of the new meter, 1 since its reset."""
+    *_, datastream = metered
+    begin = local(2026, 6, 1)
+    indexes = [9_000, 9_005, 7, 1_000, 1_005, 2, 9, 1]
+    await write(pool, datastream, {begin + n * HOUR: index for n, index in enumerate(indexes, 1)})
+    path = f"/v1/datastreams/{datastream}/meter-changes"
+    await pool.execute("DELETE FROM observation.measurement")
+    await pool.execute("DELETE FROM observation.rollup_hour")
+    await pool.execute("INSERT INTO observation.forgotten VALUES ('measurement', 0, $1)", begin + 48 * HOUR)
+    at = (begin + 5.5 * HOUR).isoformat()
+    created = await client.post(path, json={"at": at, "final_index": 1_006, "initial_index": 0})
+
+    days = await consumed(client, datastream, begin, begin + HOUR, "day")
+
+    assert created.status_code == 201
+    assert [item["difference"] for item in days["items"]] == [5 + 7 + (1_006 - 7) + 9 + 1]
+
+
 async def test_a_replaced_device_is_a_meter_change_of_its_counters_alone(
     client, registry, metered, observations, pool: Pool
 ) -> None:

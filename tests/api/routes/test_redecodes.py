@@ -12,22 +12,23 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 async def store(
     pool: Pool,
     device: dict[str, Any],
-    reason: str | None,
+    detail: str | None,
     *,
     ago: timedelta = timedelta(hours=1),
     payload: str = "01",
 ) -> None:
-    """A frame as ingest stores it; `reason` None: it was read."""
+    """A frame as ingest stores it; `detail` None: it was read."""
     await pool.execute(
         "INSERT INTO observation.uplink (device_id, time, uplink_id, f_cnt, f_port, payload, received_at, status, "
-        "reason, codec, codec_version) "
-        "SELECT id, $2, $3, 1, 85, $4, $2, $5, $6, 'milesight.em400', 1 FROM device WHERE dev_eui = $1",
+        "reason, codec, codec_version, detail) "
+        "SELECT id, $2, $3, 1, 85, $4, $2, $5, $6, 'milesight.em400', 1, $7 FROM device WHERE dev_eui = $1",
         bytes.fromhex(device["dev_eui"]),
         NOW - ago,
         uuid4(),
         bytes.fromhex(payload),
-        "decoded" if reason is None else "undecodable",
-        reason,
+        "decoded" if detail is None else "undecodable",
+        None if detail is None else "unreadable",
+        detail,
     )
 
 
@@ -58,7 +59,8 @@ async def test_frames_that_failed_alike_are_one_line_of_their_device(client, reg
         "frames": 2,
         "first_at": instant(NOW - timedelta(hours=3)),
         "last_at": instant(NOW - timedelta(hours=2)),
-        "reason": "canal 0b de type 7e inconnu à l'octet 3 : 01",
+        "reason": "Trame illisible par milesight.em400 v1 : canal 0b de type 7e inconnu à l'octet 3 : 01",
+        "reason_code": "unreadable",
         "f_port": 85,
         "payload": "bb",
     }

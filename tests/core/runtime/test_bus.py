@@ -2,9 +2,12 @@ import asyncio
 
 import pytest
 from nats.aio.client import Client
+from nats.errors import NoRespondersError
+from nats.js import JetStreamContext
+from nats.js.errors import FetchTimeoutError
 
 from core.messages import topics
-from core.runtime.bus import BUS_AWAY, NoResponders, connect_bus, raise_if_cancelled
+from core.runtime.bus import BUS_AWAY, Bus, NoResponders, ShardReader, connect_bus
 
 
 async def test_a_taken_shard_gives_everything_unacknowledged_again_in_order(nats_url: str) -> None:
@@ -87,17 +90,34 @@ async def test_publishing_without_a_stream_is_an_error_that_can_be_retried(nats_
             await bus.publish_once(topics.frames(0), b"x")
 
 
-async def test_a_cancellation_that_comes_together_with_an_answer_is_not_forgotten() -> None:
-    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+@pytest.mark.parametrize("answered", [None, NoRespondersError(), FetchTimeoutError()], ids=repr)
+@pytest.mark.parametrize("call", ["request", "publish_once", "stream_info", "fetch"])
+async def test_a_cancellation_that_comes_together_with_an_answer_is_not_forgotten(
+    call: str, answered: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def ask() -> str:
-        answered = await asyncio.wait_for(answer, 10)
-        raise_if_cancelled()
-        return answered
+    async def ask(*_: object, **_also: object) -> list[object]:
+        await asyncio.wait_for(answer, 10)  # As the driver awaits it, then looks at what it is.
+        if answered is not None:
+            raise answered
+        return []
 
-    asking = asyncio.create_task(ask())
+    for of in (Client, JetStreamContext, JetStreamContext.PullSubscription):
+        for name in ("request", "publish", "stream_info", "fetch"):
+            monkeypatch.setattr(of, name, ask, raising=False)
+    bus = Bus(Client())
+    reader = ShardReader(object.__new__(JetStreamContext.PullSubscription), lambda: 0, 0)
+    asking = asyncio.create_task(
+        {
+            "request": lambda: bus.request("subject", b"", 10),
+            "publish_once": lambda: bus.publish_once("subject", b""),
+            "stream_info": lambda: bus.filled("stream"),
+            "fetch": reader.fetch,
+        }[call]()
+    )
     await asyncio.sleep(0)
-    answer.set_result("too late")
+    answer.set_result(None)
     asking.cancel()
 
     with pytest.raises(asyncio.CancelledError):

@@ -79,12 +79,95 @@ def doubts(sample: Any, units: dict[str, str] | None = None) -> dict[str, Doubt]
         {"voltage": 3.6, "supply_voltage": {"value": 3000, "unit": "mV"}},
         {"phaseAngleL1": 120.5, "heading": {"value": 86, "unit": "°"}, "brightness": 1},
         {"packetCounter": 12, "payloadCounter": 3, "counter": 5},
+        {"temp_trigger": 28, "humidity_trigger": 70},
+        {"material_humidity": 11, "woodMoisture": 12.2, "leaf_moisture": 30},
+        {"parameters": {"temperature": 30}, "setup": {"humidity": 60}, "setback_temperature": 17},
+        {"pressure": 0, "distance": 0, "voltage": 0},
+        {"bat_v": 36},
+        {"pulse_value": 10, "Last_pulse": 3},
+        {"volume_liters": 320, "tank_height_cm": 150},
+        {"active_power": {"value": 45_210, "unit": "Wh"}},
+        {"temperature_0": 20.1, "temperature_1": 20.3, "temperature_2": 20.2},
+        {"sensors": [{"type": "temperature", "value": 21.1}, {"type": "temperature", "value": 4.2}]},
+        {"frames": [{"pulse": 12, "pin": n, "time": "2026-11-27T10:00:00Z"} for n in (1, 2)]},
+        {"status": {"temperature": 1, "humidity": 0}, "counts": {"temperature": 12}, "ranges": {"humidity": 100}},
+        {"yesterday": {"temperature": 18}},
+        {"Grenzwerttemperatur": 30, "seuil_temperature": 30, "alarme_co2": 800, "Batteriestatus": 2},
     ],
     ids=lambda sample: next(iter(sample)),
 )
 def test_a_name_that_misleads_or_leaves_its_unit_open_measures_nothing(sample: dict[str, Any]) -> None:
     assert live(sample) == {}
     assert apply(propose([sample]), sample, T).readings == []
+
+
+def test_names_in_french_and_german_and_names_without_a_break_are_read() -> None:
+    sample = {
+        "température_extérieure": 4.2,
+        "humidité": 47,
+        "tension_pile": 3.56,
+        "puissance_active_w": 1200,
+        "fuite": False,
+        "Batteriespannung": 3.58,
+        "Luftfeuchtigkeit": 45.2,
+        "Vorlauftemperatur": 71.2,
+        "soilmoisture": 33.1,
+        "relativehumidity": 44,
+    }
+
+    assert {path: quantity for path, (quantity, _) in live(sample).items()} == {
+        "température_extérieure": "temperature",
+        "humidité": "relative_humidity",
+        "tension_pile": "battery_voltage",
+        "puissance_active_w": "active_power",
+        "fuite": "leak",
+        "Batteriespannung": "battery_voltage",
+        "Luftfeuchtigkeit": "relative_humidity",
+        "Vorlauftemperatur": "temperature",
+        "soilmoisture": "soil_moisture",
+        "relativehumidity": "relative_humidity",
+    }
+
+
+def test_what_is_measured_is_in_the_name_around_a_channel_a_phase_or_what_it_is_at_present() -> None:
+    sample = {
+        "temperatureSensor": {"3": 27.2, "5": 25.5},
+        "voltage": {"L1": 231.2, "L2": 230.1},
+        "temperature": {"soil": 12.1},
+        "humidity": {"current": 44},
+        "battery": {"current": 12},
+    }
+
+    rules = propose([sample]).as_json()
+
+    assert {rule["path"]: (rule["quantity"], rule["channel"]) for rule in rules if "to_confirm" not in rule} == {
+        "temperatureSensor.3": ("temperature", "3"),
+        "temperatureSensor.5": ("temperature", "5"),
+        "voltage.L1": ("voltage", "l1"),
+        "voltage.L2": ("voltage", "l2"),
+        "temperature.soil": ("temperature", "soil"),
+        "humidity.current": ("relative_humidity", ""),
+    }
+
+
+@pytest.mark.parametrize(
+    ("sample", "value"),
+    [
+        ({"humidity": {"value": 452, "unit": "‰"}}, 45.2),
+        ({"humidity_permille": 452}, 45.2),
+        ({"flow": {"value": 0.2, "unit": "l/s"}}, 720),
+        ({"flow_m3h": 1.2}, 1200),
+        ({"flow_lpm": 12}, 720),
+        ({"temp_k": 294.15}, 21),
+        ({"hcho_ugm3": 12}, 0.012),
+        ({"water_pressure": {"value": 30, "unit": "psi"}}, 206.8),
+    ],
+    ids=str,
+)
+def test_a_unit_in_a_name_or_beside_the_value_is_read(sample: dict[str, Any], value: float) -> None:
+    decoded = apply(propose([sample]), sample, T)
+
+    assert [one.value for one in decoded.readings] == [pytest.approx(value, abs=0.05)]
 
 
 def test_what_is_to_be_confirmed_is_decoded_beside_the_readings_and_says_why() -> None:

@@ -1,9 +1,11 @@
 """`./territoire test` on suites of a few lines: what it says while it runs, at its end, and leaves behind."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -92,7 +94,9 @@ def test_whole_stacks_run_beside_the_rest_and_their_output_is_kept(
     assert "Échec" in said
     assert "pytest (system)" in said
     assert "pytest (pytest)" not in said
-    assert said.count("ÉCHEC tests/system/test_stack.py::test_fails (call)") == 1
+    beside, alone = said.split("== seul, tout le reste étant fini : tests/system/test_stack.py::test_fails")
+    assert beside.count("ÉCHEC tests/system/test_stack.py::test_fails (call)") == 1
+    assert alone.count("ÉCHEC tests/system/test_stack.py::test_fails (call)") == 1
     assert f"piles entières : {results / 'system'}" in said
     assert "pourquoi" in (results / "system" / "output.log").read_text("utf-8")
     tests = merge(results / "copy.xml", [results / "junit.xml"])
@@ -100,6 +104,75 @@ def test_whole_stacks_run_beside_the_rest_and_their_output_is_kept(
         ("test_passes", False),
         ("test_fails", True),
     }
+
+
+ONCE = """
+from pathlib import Path
+
+def test_loses_once() -> None:
+    lost = Path("lost")
+    first, _ = not lost.exists(), lost.touch()
+    assert not first, "trop tard"
+"""
+
+
+def test_a_test_that_passes_alone_is_listed_as_unstable_with_its_failure_and_does_not_fail_the_run(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "tests" / "test_server.py").unlink()
+    (checkout / "tests" / "test_once.py").write_text(ONCE)
+
+    status, said = run(checkout, capfd)
+
+    assert status == 0, said
+    assert "trop tard" in said  # The first failure's own output.
+    assert "== seul, tout le reste étant fini : tests/test_once.py::test_loses_once" in said
+    instable = said.partition("== instables")[2]
+    assert "INSTABLE tests.test_once::test_loses_once : échec en " in instable
+    assert "ÉCHEC" not in instable
+    assert "1 instable(s))" in said.splitlines()[-1]
+    junit = ET.parse(checkout / RESULTS / "junit.xml").getroot()
+    (case,) = [case for case in junit.iter("testcase") if case.get("name") == "test_loses_once"]
+    assert "trop tard" in (case.findtext("flakyFailure") or "")
+    assert [found.get("name") for found in case.iter("property")] == ["unstable"]
+    assert {suite.get("failures") for suite in junit.iter("testsuite")} == {"0"}
+
+
+def test_a_test_that_fails_alone_too_fails_the_run_beside_an_unstable_one(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "tests" / "test_server.py").unlink()
+    (checkout / "tests" / "test_other.py").write_text(ONCE + FAILS)
+
+    status, said = run(checkout, capfd)
+
+    assert status == 1
+    assert "INSTABLE tests.test_other::test_loses_once" in said
+    assert "ÉCHEC tests.test_other::test_fails" in said.partition("== échecs")[2]
+    assert "Échec (" in said.splitlines()[-1]
+    assert "1 instable(s)" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("failed", "status"),
+    [
+        ([f"tests/test_other.py::test_fails[{n}]" for n in range(4)], 1),
+        (["tests/test_that_cannot_be_imported.py"], 1),
+        (["tests/test_other.py::test_fails"], 2),
+    ],
+    ids=["four", "not collected", "interrupted"],
+)
+def test_what_is_no_bad_luck_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed: list[str], status: int
+) -> None:
+    noted = tmp_path / "pytest.cache" / "v" / "cache" / "lastfailed"
+    noted.parent.mkdir(parents=True)
+    noted.write_text(json.dumps(dict.fromkeys(failed, True)))
+    started: list[str] = []
+    monkeypatch.setattr(suite, "_start", lambda *arguments: started.append(arguments[2]))
+
+    assert suite._run_failed_alone(tmp_path, tmp_path, {"system": 0, "pytest": status}) == {}
+    assert started == []
 
 
 def test_what_a_stack_wrote_outlives_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
+from core.runtime.health import HealthApp
 from core.runtime.postgres import Pool
 from registry.schema import SchemaMismatch
 from registry.tenants import create_api_key, create_tenant
@@ -41,14 +42,14 @@ async def ports(api_database_url: str, nats_url: str) -> AsyncGenerator[tuple[in
     api_port, health_port = free_tcp_port(), free_tcp_port()
     stopping = asyncio.Event()
     running = asyncio.create_task(run(settings_of(api_database_url, nats_url, api_port, health_port), stopping))
-    await _answers(f"http://127.0.0.1:{api_port}")
+    await _answers(f"http://127.0.0.1:{health_port}")
     yield api_port, health_port
     stopping.set()
     async with asyncio.timeout(30):
         await running
 
 
-async def test_both_ports_say_that_it_is_ready_and_one_serves_the_api(ports, pool: Pool) -> None:
+async def test_one_port_serves_the_api_and_the_other_alone_its_health_and_metrics(ports, pool: Pool) -> None:
     api_port, health_port = ports
     tenant = await create_tenant(pool, "sdef", "SDEF")
     key = await create_api_key(pool, tenant.id, "essai", ["read", "manage"])
@@ -59,21 +60,23 @@ async def test_both_ports_say_that_it_is_ready_and_one_serves_the_api(ports, poo
             f"http://127.0.0.1:{api_port}/v1/assets", json={"kind": "bin", "name": "Bac 1", "commune": "Brest"}
         )
         listed = await client.get(f"http://127.0.0.1:{api_port}/v1/assets")
+        outside = [await client.get(f"http://127.0.0.1:{api_port}{path}") for path in HealthApp.paths]
 
     assert ready.json() == {"status": "ok", "problems": {}}
+    assert [answer.status_code for answer in outside] == [404, 404, 404]
     assert created.status_code == 201
     assert listed.json()["items"] == [created.json()]
     assert "server" not in listed.headers
 
 
 async def test_garbage_on_the_socket_costs_nobody_else(ports) -> None:
-    api_port, _ = ports
+    api_port, health_port = ports
     reader, writer = await asyncio.open_connection("127.0.0.1", api_port)
     writer.write(b"\x00\xff garbage\r\n\r\n")
     answer = await asyncio.wait_for(reader.read(), 5)
     writer.close()
 
-    await _answers(f"http://127.0.0.1:{api_port}")
+    await _answers(f"http://127.0.0.1:{health_port}")
 
     assert answer.startswith(b"HTTP/1.1 400")
 
@@ -86,23 +89,24 @@ async def test_it_rejects_a_database_that_is_not_migrated(empty_database_url: st
 
 
 async def test_it_answers_while_it_waits_for_its_database(nats_url: str, free_port: int) -> None:
-    port = free_tcp_port()
-    settings = settings_of(f"postgresql://x:y@127.0.0.1:{free_port}/z", nats_url, port)
+    api_port, health_port = free_tcp_port(), free_tcp_port()
+    settings = settings_of(f"postgresql://x:y@127.0.0.1:{free_port}/z", nats_url, api_port, health_port)
     running = asyncio.create_task(run(settings, asyncio.Event()))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    health, api = f"http://127.0.0.1:{health_port}", f"http://127.0.0.1:{api_port}"
+    async with httpx.AsyncClient() as client:
         async with asyncio.timeout(30):
-            while "base de données" not in await _said(client):  # noqa: ASYNC110 - The API has no event for it.
+            while "base de données" not in await _said(client, f"{health}/readyz"):  # noqa: ASYNC110 - No event.
                 await asyncio.sleep(0.02)
-        answers = {path: await client.get(path) for path in ("/livez", "/readyz", "/v1/devices")}
+        answers = [await client.get(url) for url in (f"{health}/livez", f"{health}/readyz", f"{api}/v1/devices")]
     running.cancel()
     await asyncio.wait((running,))
 
-    assert [answer.status_code for answer in answers.values()] == [200, 503, 503]
-    assert answers["/v1/devices"].headers["retry-after"] == "5"
-    assert "démarre" in answers["/v1/devices"].json()["detail"]
+    assert [answer.status_code for answer in answers] == [200, 503, 503]
+    assert answers[-1].headers["retry-after"] == "5"
+    assert "démarre" in answers[-1].json()["detail"]
 
 
-async def _said(client: httpx.AsyncClient) -> str:
+async def _said(client: httpx.AsyncClient, url: str) -> str:
     with contextlib.suppress(httpx.TransportError):
-        return (await client.get("/readyz")).text
+        return (await client.get(url)).text
     return ""

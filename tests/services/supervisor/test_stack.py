@@ -112,6 +112,7 @@ async def test_replicas_that_listen_have_ports_of_their_own(server_folder: Path)
         str(child.ports["udp"]) for child in bridges
     ]
     assert ["TERRITOIRE_MQTT_URL" in child.launch.env for child in bridges] == [True, False]
-    assert apis[0].health_url == stack.run.api_url
+    assert stack.run.api_url.endswith(f":{apis[0].ports['api']}")
+    assert len({api.health_url for api in apis} | {stack.run.api_url}) == 3
     ports = [port for child in (*bridges, *apis, *intakes) for port in child.ports.values()]
     assert len(set(ports)) == len(ports) == 8

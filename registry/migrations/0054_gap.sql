@@ -1,2 +1,0 @@
--- The number of another change; nothing here.
-SELECT 1;
