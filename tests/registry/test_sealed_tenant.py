@@ -1,9 +1,12 @@
 """What a role sets by itself opens nothing: only a proof does, for one transaction."""
 
+import asyncio
+
 import pytest
 
-from core.runtime.postgres import Connection, InsufficientPrivilegeError, Pool
+from core.runtime.postgres import Connection, InsufficientPrivilegeError, Pool, connect
 from registry.entering import (
+    ByEventSource,
     ByKey,
     NotAdmitted,
     act_as_operator,
@@ -12,7 +15,7 @@ from registry.entering import (
     enter_home,
     tenant_transaction,
 )
-from registry.policies import asked_once
+from registry.policies import asked_once, enforce_seal
 from registry.tenants import Principal, authenticate, create_api_key, create_tenant, revoke_api_key
 from tests.registry.test_writing import world
 
@@ -137,3 +140,35 @@ async def test_every_policy_asks_once(pool: Pool) -> None:
 
     assert [row for row in rows if "current_setting" in f"{row['qual']} {row['with_check']}"] == []
     assert [tuple(row) for row in rows for text in row[2:] if asked_once(text) != text] == []
+
+
+async def test_a_former_api_goes_on_without_a_seal_until_it_is_gone(database, pool: Pool) -> None:
+    mine = await new_principal(pool, "metz", "read")
+    admin, former = await connect(database.admin_url), await connect(database.api_url)
+    await admin.execute("UPDATE seal_secret SET is_enforced = false")
+    async with former.transaction():
+        await former.execute("SELECT set_config('app.tenant', $1, true)", str(mine.tenant_id))
+        seen = await former.fetchval(WHO)
+    enforced = await enforce_seal(admin)
+    await former.close()
+    async with asyncio.timeout(20):  # Until the server has seen it out.
+        while not await enforce_seal(admin):
+            await admin.execute("SELECT pg_sleep(0.01)")
+    await admin.close()
+
+    assert (seen, enforced) == (["metz"], False)
+
+
+async def test_a_source_of_before_is_known_by_its_first_signed_event(pool: Pool, api_pool: Pool) -> None:
+    mine = await new_principal(pool, "metz", "read")
+    source = await pool.fetchval(
+        "INSERT INTO event_source (tenant_id, name, secret_wrapped, kek_id) "
+        "VALUES ($1, 'x', 'x', 'x') RETURNING id",
+        mine.tenant_id,
+    )
+    async with api_pool.acquire() as connection, connection.transaction():
+        first = await enter(connection, ByEventSource(source, b"signed"))
+        with pytest.raises(NotAdmitted):
+            await enter(connection, ByEventSource(source, b"another"))
+
+    assert first == mine.tenant_id
