@@ -20,7 +20,7 @@ async def test_a_key_names_its_tenant_and_roles(pool: Pool, api_pool: Pool) -> N
 
     assert principal is not None
     assert (principal.tenant_id, principal.tenant_slug) == (tenant.id, "sdef")
-    assert principal.roles == {"read", "lighting"}
+    assert principal.rights == {"read", "lighting"}
 
 
 async def test_the_secret_is_not_in_the_database(pool: Pool) -> None:
@@ -57,5 +57,5 @@ async def test_a_text_that_is_no_key_is_malformed(api_pool: Pool) -> None:
 async def test_an_unknown_role_is_rejected(pool: Pool) -> None:
     tenant = await create_tenant(pool, "sdef", "SDEF")
 
-    with pytest.raises(ValueError, match="unknown roles: emperor"):
+    with pytest.raises(ValueError, match="unknown rights: emperor"):
         await create_api_key(pool, tenant.id, "x", ["emperor"])
