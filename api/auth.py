@@ -216,7 +216,8 @@ class Caller:
 
         A key is its own proof; with `of_person` it is none, and raises 403, too.
         """
-        session = self.person() if of_person else self.session
+        is_person = of_person or self.principal.person_id is not None
+        session = self.person() if is_person else None  # A bearer token of a person proves nothing of now.
         if session is not None and datetime.now(UTC) - session.row.proved_at > PROOF_LASTS:
             message = "confirmez d'abord votre mot de passe ou un code : POST /v1/session/proof"
             raise Problem(

@@ -5,12 +5,14 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import structlog
 
 from core.runtime.errors import describe
+
+if TYPE_CHECKING:  # Imported when the provider is first asked: most installations have none.
+    import httpx
 
 # Asymmetric, and nothing that a token could choose: never "none", never HMAC with a public key.
 ALGORITHMS = ("RS256", "ES256", "PS256", "EdDSA")
@@ -72,7 +74,7 @@ class Provider:
         self,
         settings: ProviderSettings,
         clock: Callable[[], float] = time.monotonic,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self.settings = settings
         self._clock = clock
@@ -99,6 +101,7 @@ class Provider:
             InvalidToken: the code, or the identity token, is not right.
             ProviderAway: the provider does not answer.
         """
+        import httpx  # noqa: PLC0415
         from authlib.common.errors import AuthlibBaseError  # noqa: PLC0415
 
         metadata = await self._read_metadata()
@@ -177,6 +180,8 @@ class Provider:
         return found
 
     async def _read(self, url: str) -> dict[str, Any]:
+        import httpx  # noqa: PLC0415
+
         try:
             async with httpx.AsyncClient(
                 timeout=ANSWERS_WITHIN_S, trust_env=False, transport=self._transport

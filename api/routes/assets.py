@@ -26,7 +26,7 @@ from api.fields import (
     example,
 )
 from api.pages import Page, Paged
-from api.resources import Resource
+from api.resources import Resource, differences
 from core.model.entities import Asset
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
@@ -192,10 +192,12 @@ async def read_asset(id: Id, caller: Reader) -> AssetDetail:
 async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail:
     """Modifier un actif ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
+        former = await ASSETS.find(change.connection, id)
         asset = await assets.update_asset(change.connection, id, body.model_dump())
-        if asset is None:
+        if asset is None or former is None:
             raise await ASSETS.rejection(change.connection, id)
-        await change.audit("update", "asset", id, body.model_dump(exclude_none=True))
+        compared = differences(ASSETS.show(former), ASSETS.show(asset))
+        await change.audit("update", "asset", id, {**body.model_dump(exclude_none=True), **compared})
         return await _detail(change.connection, asset)
 
 
@@ -203,11 +205,13 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
 async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
     """Rattacher un actif : tant qu'une panne de ce dont il dépend est annoncée, les siennes ne le sont pas."""
     async with caller.changing() as change:
+        former = await ASSETS.find(change.connection, id)
         asset = await assets.set_parent(change.connection, id, body.parent_id)
-        if asset is None:
+        if asset is None or former is None:
             await ASSETS.own(change, id)
             raise Problem(422, "l'actif dont il dépendrait n'existe pas, ou dépend déjà de lui")
-        await change.audit("update", "asset", id, {"parent_id": body.parent_id})
+        compared = differences(ASSETS.show(former), ASSETS.show(asset))
+        await change.audit("update", "asset", id, {"parent_id": body.parent_id, **compared})
     return AssetAnswer.model_validate(asset)
 
 

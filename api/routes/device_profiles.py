@@ -13,7 +13,7 @@ from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_comm
 from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for
 from api.fields import Body, Id, IdRef, Name, ShortText, Word, answer_of, example
 from api.pages import Page, Paged
-from api.resources import Resource
+from api.resources import Resource, differences
 from core.model.entities import DeviceProfile
 from core.model.plausibility import SensorRange, range_of
 from core.model.quantities import QUANTITIES, Kind
@@ -301,5 +301,7 @@ async def update_device_profile(id: Id, body: DeviceProfilePatch, caller: Manage
         profile = await update_profile(change.connection, id, _written(body), _radio(body, former))
         if profile is None:
             raise Problem(403, "à une autre collectivité, en lecture seule")
-        await change.audit("update", "device_profile", id, body.model_dump(mode="json", exclude_none=True))
+        compared = differences(PROFILES.show(former), PROFILES.show(profile))
+        recorded = {**body.model_dump(mode="json", exclude_none=True), **compared}
+        await change.audit("update", "device_profile", id, recorded)
     return PROFILES.show(profile)

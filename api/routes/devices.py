@@ -25,7 +25,7 @@ from api.fields import (
 )
 from api.join_diagnosis import JoinAnswer
 from api.pages import Page, Paged
-from api.resources import Resource
+from api.resources import Resource, differences
 from api.routes.lns_sources import SOURCES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
@@ -240,7 +240,9 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
                 caller.demand("lighting")  # Otherwise a cabinet could be commanded as if it were a sensor.
         await update_device(change.connection, bytes.fromhex(dev_eui), body.model_dump())
         device = await DEVICES.own(change, dev_eui)
-        await change.audit("update", "device", device.dev_eui.hex(), body.model_dump(exclude_none=True))
+        compared = differences(DEVICES.show(before), DEVICES.show(device))
+        recorded = {**body.model_dump(exclude_none=True), **compared}
+        await change.audit("update", "device", device.dev_eui.hex(), recorded)
     return DeviceAnswer.model_validate(device)
 
 

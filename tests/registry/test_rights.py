@@ -44,7 +44,7 @@ async def test_a_service_may_run_its_own_statements(database) -> None:
     assert refused == {}
 
 
-# What its statements do not show: pgqueuer's own, and those of the functions by which the audit is written and sealed.
+# What its statements do not show: pgqueuer's own, and those of the functions that write and seal the audit.
 BY_OTHERS = {
     ("alerting", "jobs.pgqueuer_log"),
     ("alerting", "jobs.pgqueuer_schedules"),

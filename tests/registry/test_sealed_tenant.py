@@ -7,7 +7,9 @@ import pytest
 from core.runtime.postgres import Connection, InsufficientPrivilegeError, Pool, connect
 from registry.entering import (
     ByEventSource,
+    ByIdentity,
     ByKey,
+    BySession,
     NotAdmitted,
     act_as_operator,
     enter,
@@ -15,7 +17,10 @@ from registry.entering import (
     enter_home,
     tenant_transaction,
 )
+from registry.identities import link_identity
+from registry.people import enter_person, invite, set_role, token_digest
 from registry.policies import asked_once, enforce_seal
+from registry.sessions import close_session, open_session, switch_session
 from registry.tenants import Principal, authenticate, create_api_key, create_tenant, revoke_api_key
 from tests.registry.test_writing import world
 
@@ -125,6 +130,62 @@ async def test_only_a_key_that_may_operate_acts_as_the_operator(pool: Pool, api_
         assert await is_rejected(connection, "SELECT secret_sha256 FROM api_key")
         assert await is_rejected(connection, "SELECT secret FROM seal_secret")
         assert await is_rejected(connection, "SELECT seal_of_settings('x')")
+
+
+async def test_a_session_opens_its_tenant_until_it_is_closed_or_switched_and_makes_nobody_an_operator(
+    pool: Pool, api_pool: Pool
+) -> None:
+    here, there = await create_tenant(pool, "metz", "Metz"), await create_tenant(pool, "regie", "Régie")
+    async with pool.acquire() as connection:
+        who = await enter_person(connection, here.id, "jeanne@metz.example", "Jeanne", "hash", "service_manager")
+        await pool.execute("INSERT INTO membership VALUES ($1, $2, 'operator')", who, there.id)
+    assert who is not None
+    digests: list[bytes] = []
+    for tenant in (here, here, there):
+        token = await open_session(api_pool, who, tenant.id, "192.0.2.1", "password")
+        assert token is not None
+        digests.append(token_digest(token))
+
+    async with tenant_transaction(api_pool, BySession(digests[0], here.id)) as connection:
+        assert await connection.fetchval(WHO) == ["metz"]
+        with pytest.raises(NotAdmitted):
+            await act_as_operator(connection)
+        assert await is_rejected(connection, "UPDATE membership SET role = 'operator'")
+        with pytest.raises(InsufficientPrivilegeError):
+            async with connection.transaction():
+                await invite(connection, here.id, "x@metz.example", "X", "operator", "Jeanne")
+        assert await set_role(connection, who, "reader", [])
+    async with tenant_transaction(api_pool, BySession(digests[2], there.id)) as connection:
+        await act_as_operator(connection)
+        assert await connection.fetchval(WHO) == ["metz", "regie"]
+    await switch_session(api_pool, digests[0], "regie")
+    await close_session(api_pool, digests[1])
+    for ended in (BySession(digests[0], here.id), BySession(digests[1], here.id), BySession(b"x", here.id)):
+        with pytest.raises(NotAdmitted):
+            async with tenant_transaction(api_pool, ended):
+                pass
+
+
+async def test_a_linked_identity_opens_the_tenants_of_its_person_and_never_as_an_operator(
+    pool: Pool, api_pool: Pool
+) -> None:
+    here, other = await create_tenant(pool, "regie", "Régie"), await create_tenant(pool, "metz", "Metz")
+    async with pool.acquire() as connection:
+        who = await enter_person(connection, here.id, "zoe@regie.example", "Zoé", "hash", "operator")
+    assert who is not None
+    assert await link_identity(api_pool, who, "https://idp.example", "sub")
+
+    async with tenant_transaction(api_pool, ByIdentity("https://idp.example", "sub", here.id)) as connection:
+        assert await connection.fetchval(WHO) == ["regie"]
+        with pytest.raises(NotAdmitted):
+            await act_as_operator(connection)
+    for wrong in (
+        ByIdentity("https://idp.example", "sub", other.id),
+        ByIdentity("https://other.example", "sub", here.id),
+    ):
+        with pytest.raises(NotAdmitted):
+            async with tenant_transaction(api_pool, wrong):
+                pass
 
 
 def test_what_a_policy_asks_of_the_transaction_is_asked_once() -> None:

@@ -16,9 +16,10 @@ from api.dependencies import Access
 from api.oidc import REFRESH_EVERY_S, Identity, InvalidToken, Provider, ProviderSettings
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
+from registry.identities import link_identity
 from registry.keys import KeyWrap
-from registry.people import invite
-from tests.api.conftest import KEK
+from registry.people import enter_person, invite
+from tests.api.conftest import KEK, client_of
 
 ISSUER = "https://idp.example"
 
@@ -76,6 +77,31 @@ async def test_an_identity_opens_the_account_that_accepted_the_invitation_and_no
     known = await pool.fetch("SELECT issuer, subject FROM person_identity ORDER BY subject")
     assert [tuple(row) for row in known] == [(issuer, "sub-1"), (issuer, "sub-3")]
     assert await pool.fetchval("SELECT count(*) FROM audit WHERE action = 'reject' AND entity_id = 'oidc'") >= 1
+
+
+async def test_a_bearer_token_acts_for_its_person_and_never_stands_for_a_proof(
+    api_pool: Pool, bus: Bus, pool: Pool, tenancy, other_tenancy
+) -> None:
+    issuer = Issuer()
+    access = Access(provider=issuer.provider())
+    app = create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4, access=access)
+    async with pool.acquire() as connection:
+        person_id = await enter_person(connection, tenancy.id, "u@ville.example", "U", "", "service_manager")
+    assert person_id is not None
+    unlinked = issuer.token()
+    async with client_of(app, unlinked) as client:
+        nobody = await client.get("/v1/teams")
+        await link_identity(api_pool, person_id, ISSUER, "u")
+        made = await client.post("/v1/teams", json={"name": "Voirie"})
+        elsewhere = await client.get("/v1/teams", headers={"Territoire-Tenant": "autre"})
+        grant = await client.post("/v1/grants", json={"tenant": "autre", "everything": True})
+    async with client_of(app, issuer.token(iss="https://autre.example")) as client:
+        foreign = await client.get("/v1/teams")
+
+    assert (nobody.status_code, made.status_code, elsewhere.status_code) == (401, 201, 403)
+    assert (grant.status_code, foreign.status_code) == (403, 401)
+    assert "émetteur" in foreign.json()["detail"]
+    assert await pool.fetchval("SELECT count(*) FROM audit WHERE action = 'create'") == 1
 
 
 class Issuer:
