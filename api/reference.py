@@ -43,7 +43,13 @@ START = """SwaggerUIBundle({
 """
 
 # In place of FastAPI's "Successful Response".
-SUCCESSES = {"200": "Réponse", "201": "Créé", "202": "Pris en charge", "204": "Fait ; la réponse est vide"}
+SUCCESSES = {
+    "200": "Réponse",
+    "201": "Créé",
+    "202": "Pris en charge",
+    "204": "Fait ; la réponse est vide",
+    "303": "Redirection",
+}
 
 # As `api.entity_tags` finds the objects that have a tag.
 CHANGED_BY = frozenset({"patch", "put", "delete"})

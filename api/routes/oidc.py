@@ -88,8 +88,8 @@ async def begin(
 @router.get("/callback", status_code=303, summary="Revenir du fournisseur d'identité")
 async def finish(
     request: Request,
-    state: Annotated[str, Query(max_length=200)] = "",
-    code: Annotated[str, Query(max_length=4000)] = "",
+    state: Annotated[str, Query(max_length=200, description="Ce que nous avions donné au fournisseur")] = "",
+    code: Annotated[str, Query(max_length=4000, description="Le code que le fournisseur a donné")] = "",
 ) -> Response:
     """Ouvrir une session pour le compte lié à cette identité : émetteur et sujet, jamais l'adresse seule."""
     platform = _dependencies(request)

@@ -103,10 +103,15 @@ class SessionAnswer(Answer):
     csrf_token: str = Field(description="À renvoyer dans X-CSRF-Token avec chaque modification")
 
 
+# In examples of the document, which may be sent as they are.
+EXAMPLE_TOKEN = "0123456789abcdefghijklmnopqrstuv"  # noqa: S105 - Of nothing.
+EXAMPLE_PASSWORD = "quatre mots pris au hasard"  # noqa: S105 - Nobody's.
+
+
 class AcceptedInvitation(Body):
     """Une invitation, acceptée."""
 
-    model_config = example({"token": "…", "name": "Jeanne Le Goff", "password": "…"})
+    model_config = example({"token": EXAMPLE_TOKEN, "name": "Jeanne Le Goff", "password": EXAMPLE_PASSWORD})
 
     token: Token
     name: Name | None = Field(None, description="Absent : celui de l'invitation")
@@ -125,7 +130,7 @@ class ResetRequest(Body):
 class FinishedReset(Body):
     """Un nouveau mot de passe."""
 
-    model_config = example({"token": "…", "password": "…"})
+    model_config = example({"token": EXAMPLE_TOKEN, "password": EXAMPLE_PASSWORD})
 
     token: Token
     password: NewPassword

@@ -27,7 +27,7 @@ def test_every_command_of_ours_has_the_options_that_it_is_given() -> None:
         for line in LINES
         for match in re.finditer(r"\./territoire (\w+)([^&|#]*)", line)
     ]
-    assert {command for command, _ in asked} == {"install", "status", "doctor", "restore"}
+    assert {command for command, _ in asked} == {"install", "status", "doctor", "restore", "keys"}
     for command, options in asked:
         said = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
         assert all(option in said for option in options), (command, options)

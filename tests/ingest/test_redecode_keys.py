@@ -65,4 +65,4 @@ async def test_under_a_wrong_kek_the_frame_keeps_its_reason_and_the_job_ends(poo
     job = await redecoded(pool, "oms.wmbus", KeyWrap("kek-2", bytes(16)))
 
     assert (job.state, job.frames_decoded, job.frames_failed) == ("done", 0, 1)
-    assert "ne s'ouvre pas" in await pool.fetchval("SELECT reason FROM observation.uplink")
+    assert "ne s'ouvre pas" in await pool.fetchval("SELECT detail FROM observation.uplink")

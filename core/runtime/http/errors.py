@@ -55,6 +55,7 @@ MESSAGES_FR = {
     "bool_type": "true ou false attendu",
     "dict_type": "objet attendu",
     "list_type": "liste attendue",
+    "tuple_type": "liste attendue",
     "model_attributes_type": "objet attendu",
     "uuid_parsing": "UUID attendu",
     "uuid_type": "UUID attendu",
