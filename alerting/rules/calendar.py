@@ -48,9 +48,16 @@ class Calendar:
         )
 
 
+def read_school_holidays() -> None:
+    """Read decades of dates, for a third of a second: what evaluates rules does it before it opens a transaction.
+
+    Others read them when a calendar first asks: most processes that import this never do.
+    """
+    _school_holidays()
+
+
 @cache
 def _school_holidays() -> Any:
-    """Decades of dates, read when a calendar first asks: most processes that import this never do."""
     return SchoolHolidayDates()
 
 

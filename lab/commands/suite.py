@@ -73,6 +73,8 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool) ->
 
 def _start(checkout: Path, results: Path, name: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
     argv = [sys.executable, "-P", "-m", "pytest", "--dist", "loadfile", "--no-loadscope-reorder"]
+    # xdist hands a crashed worker's file to nobody, and waits for it for ever.
+    argv += ["--max-worker-restart", "0"]
     argv += [f"--junit-xml={results / name}.xml", "-o", f"cache_dir={_cache(results, name)}", "-n", *arguments]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{system_path()}"}
     environment[RESULTS_SETTING] = str(results)

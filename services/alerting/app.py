@@ -10,6 +10,7 @@ from alerting.background import keep_counting, keep_dispatching, keep_sweeping
 from alerting.delivery import Deliverer
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
+from alerting.rules.calendar import read_school_holidays
 from alerting.worker import WebhookWorker
 from core.messages import topics
 from core.runtime.ownership import Sharded, ShardOwner
@@ -22,6 +23,7 @@ from services.alerting.settings import AlertingSettings
 
 async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
     """Own shards of MEASUREMENTS, evaluate what they bring, and deliver webhooks, until stopped."""
+    read_school_holidays()
     async with open_service("alerting", settings) as service:
         pool, bus, shards = service.pool, service.bus, service.shards
         keys = key_wrap_of(settings)

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from alerting import delivery, dispatch, notifications, queue, worker
 from alerting.queue import SETTINGS, QueryQueueBuilder
+from alerting.rules.calendar import read_school_holidays
 from core.runtime.postgres import Pool, open_bare_connection, open_pool
 from registry.keys import KeyWrap
 
@@ -148,6 +149,7 @@ async def live(url: str, fate: Fate) -> None:
 def main(url: str, seed: int) -> int:
     """Lives until one of them ends by itself; its exit status."""
     os.dup2(2, 1)  # The log is no answer.
+    read_school_holidays()  # Once for all lives, as a service does at its start.
     fate = Fate(seed)
     while True:
         child = os.fork()
