@@ -4,6 +4,7 @@ Each kind of alarm of a source is a rule of kind `partner`, created by the first
 switched off as any other. The engine notifies about these alerts and ends them (see `0033_partner_events.sql`).
 """
 
+import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from alerting.store import SECRET_OCTETS, renew_secret, secret_text
 from alerting.wording import partner_text
 from core.runtime.postgres import Connection, Pool
 from lorawan.crypto import WrongKek
+from registry.entering import ByEventSource
 from registry.keys import KeyWrap, row_owner
 from registry.rows import entity, fetch_all, fetch_one
 
@@ -27,14 +29,15 @@ MESSAGE_ID_MOST = 200
 OPEN_MOST = 500
 SOURCE_COLUMNS = "id, tenant_id, name, team_id, enabled, previous_until, last_event_at, created_at"
 CREATE_SOURCE = f"""
-INSERT INTO event_source (tenant_id, name, team_id, secret_wrapped, kek_id, sealed_for)
-SELECT $1, $2, $3, $4, $5, $6 WHERE $3::int IS NULL OR EXISTS (SELECT FROM team WHERE id = $3)
+INSERT INTO event_source (tenant_id, name, team_id, secret_wrapped, kek_id, sealed_for, signing_sha256)
+SELECT $1, $2, $3, $4, $5, $6, $7 WHERE $3::int IS NULL OR EXISTS (SELECT FROM team WHERE id = $3)
 RETURNING {SOURCE_COLUMNS}
 """
 LIST_SOURCES = f"SELECT {SOURCE_COLUMNS} FROM event_source ORDER BY name"
 READ_SOURCE = f"SELECT {SOURCE_COLUMNS} FROM event_source WHERE id = $1"
 SET_ENABLED = f"UPDATE event_source SET enabled = $2 WHERE id = $1 RETURNING {SOURCE_COLUMNS}"
 DELETE_SOURCE = "DELETE FROM event_source WHERE id = $1 RETURNING true"
+SIGN_BY = "SELECT sign_by($1, $2)"
 READ_SENDER = "SELECT tenant_id, name, team_id, secrets_wrapped, sealed_for FROM partner_secrets($1)"
 TAKE = "SELECT take_partner_event($1, $2)"
 FIND_RULE = "SELECT id FROM alert_rule WHERE tenant_id = $1 AND name = $2 AND kind = 'partner'"
@@ -76,6 +79,7 @@ class Sender:
     tenant_id: int
     name: str
     team_id: int | None
+    proof: ByEventSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +111,16 @@ async def create_source(
 ) -> tuple[Source, str] | None:
     """A new source and its secret `whsec_...`, shown this once; None when there is no such team."""
     secret, sealed_for = secrets.token_bytes(SECRET_OCTETS), uuid4()
+    text = secret_text(secret)
     wrapped = keys.wrap(secret, row_owner("event_source", sealed_for))
-    row = await connection.fetchrow(CREATE_SOURCE, tenant_id, name, team_id, wrapped, keys.kek_id, sealed_for)
-    return None if row is None else (entity(Source, row), secret_text(secret))
+    written = tenant_id, name, team_id, wrapped, keys.kek_id, sealed_for, _digest(text)
+    row = await connection.fetchrow(CREATE_SOURCE, *written)
+    return None if row is None else (entity(Source, row), text)
+
+
+def _digest(secret: str) -> bytes:
+    """What proves that somebody has the secret, to a database that cannot open it."""
+    return hashlib.sha256(secret.encode()).digest()
 
 
 async def list_sources(connection: Connection | Pool) -> list[Source]:
@@ -131,7 +142,10 @@ async def rotate_secret(
     connection: Connection, keys: KeyWrap, source_id: int, former_until: datetime
 ) -> str | None:
     """A new secret `whsec_...`, shown this once; the former is taken until `former_until`. None: no source."""
-    return await renew_secret(connection, keys, "event_source", source_id, former_until)
+    secret = await renew_secret(connection, keys, "event_source", source_id, former_until)
+    if secret is not None:
+        await connection.fetchval(SIGN_BY, source_id, _digest(secret))
+    return secret
 
 
 async def delete_source(connection: Connection, source_id: int) -> bool:
@@ -149,17 +163,23 @@ async def verify(pool: Pool, keys: KeyWrap, source_id: int, headers: Mapping[str
     if row is None or len(headers.get("webhook-id", "")) > MESSAGE_ID_MOST:
         raise NotSigned
     owner = row_owner("event_source", row["sealed_for"])
-    if not any(_has_signed(keys, wrapped, owner, headers, body) for wrapped in row["secrets_wrapped"]):
-        raise NotSigned
-    return Sender(source_id, row["tenant_id"], row["name"], row["team_id"])
+    for wrapped in row["secrets_wrapped"]:
+        secret = _signing_secret(keys, wrapped, owner, headers, body)
+        if secret is not None:
+            proof = ByEventSource(source_id, _digest(secret))
+            return Sender(source_id, row["tenant_id"], row["name"], row["team_id"], proof)
+    raise NotSigned
 
 
-def _has_signed(keys: KeyWrap, wrapped: bytes, owner: str, headers: Mapping[str, str], body: bytes) -> bool:
+def _signing_secret(
+    keys: KeyWrap, wrapped: bytes, owner: str, headers: Mapping[str, str], body: bytes
+) -> str | None:
     try:
-        Webhook(secret_text(keys.unwrap(wrapped, owner))).verify(body, dict(headers), json_parse=False)
+        secret = secret_text(keys.unwrap(wrapped, owner))
+        Webhook(secret).verify(body, dict(headers), json_parse=False)
     except (WebhookVerificationError, WrongKek, ValueError, OverflowError, OSError):
-        return False
-    return True
+        return None
+    return secret
 
 
 async def apply_event(connection: Connection, sender: Sender, message_id: str, alarm: Alarm) -> bool:

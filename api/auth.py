@@ -5,7 +5,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -21,9 +21,10 @@ from api.oidc import InvalidToken, Provider, ProviderAway
 from api.origin import origin_of
 from core.model.rights import RIGHTS, Right, rights_of
 from core.runtime.http.errors import FieldError, Problem
-from core.runtime.postgres import Connection, Pool, tenant_transaction
+from core.runtime.postgres import Connection, Pool
 from core.runtime.token_bucket import TokenBucket
 from registry.audit import write_audit
+from registry.entering import ByIdentity, BySession, NotAdmitted, tenant_transaction
 from registry.identities import find_identity
 from registry.people import token_digest
 from registry.sessions import Session, find_session, list_memberships
@@ -36,6 +37,7 @@ LONGEST_KEY = 200
 RECORD_USE_EVERY_S = 60.0
 DOTS_OF_A_JWT = 2
 TENANT_HEADER = "Territoire-Tenant"
+OF_OPERATORS = frozenset({"operate"})
 # How long a password or a code that was given again stands for what is asked for next.
 PROOF_LASTS = timedelta(minutes=10)
 
@@ -129,13 +131,6 @@ class Change:
         await write_audit(self.connection, self.tenant_id, self.audit_actor, action, entity, entity_id, recorded)
 
 
-@asynccontextmanager
-async def caller_transaction(pool: Pool, principal: Principal) -> AsyncGenerator[Connection]:
-    """A transaction in the tenant of a key or a session: the one place where a request enters it."""
-    async with tenant_transaction(pool, principal.tenant_id) as connection:
-        yield connection
-
-
 @dataclass(frozen=True, slots=True)
 class OpenSession:
     """The session of a request, with the digest of its token."""
@@ -143,6 +138,20 @@ class OpenSession:
     digest: bytes
     token: str
     row: Session
+
+
+@asynccontextmanager
+async def caller_transaction(pool: Pool, principal: Principal) -> AsyncGenerator[Connection]:
+    """A transaction in the tenant of a principal: the one place where a request enters it.
+
+    Raises 401 when its key was revoked, or a session closed or switched to another tenant, since it was read.
+    """
+    async with AsyncExitStack() as opened:
+        try:
+            connection = await opened.enter_async_context(tenant_transaction(pool, principal.proof))
+        except NotAdmitted:
+            raise _unauthenticated() from None
+        yield connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +294,10 @@ async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
     chosen = next((one for one in memberships if wanted in {None, one.slug}), None)
     if chosen is None:
         raise Problem(403, "ce compte n'a de rôle dans aucune collectivité, ou pas dans celle-ci")
-    rights = rights_of(chosen.role)
-    principal = Principal("", chosen.tenant_id, chosen.slug, known.name, rights, known.person_id)
+    # Whoever exploits the network opens a session for it: the database, too, admits no token as an operator's.
+    rights = rights_of(chosen.role) - OF_OPERATORS
+    proof = ByIdentity(identity.issuer, identity.subject, chosen.tenant_id)
+    principal = Principal("", chosen.tenant_id, chosen.slug, known.name, rights, proof, known.person_id)
     return Caller(principal, platform, address)
 
 
@@ -355,6 +366,7 @@ async def _by_session(request: Request) -> Caller:
         row.tenant_slug,
         row.person_name,
         rights_of(row.role, row.extra_rights),
+        BySession(digest, row.tenant_id),
         row.person_id,
     )
     address = origin_of(request, platform.access.proxies)

@@ -19,8 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.held_answer import HeldAnswer
 from core.runtime.errors import describe
 from core.runtime.http.errors import Problem, database_away, render
-from core.runtime.postgres import DATABASE_AWAY, Connection, tenant_transaction
+from core.runtime.postgres import DATABASE_AWAY, Connection
 from lorawan.crypto import WrongKek
+from registry.entering import NotAdmitted, Proof, tenant_transaction
 from registry.idempotency import (
     ABANDONED,
     Former,
@@ -89,6 +90,8 @@ class IdempotencyMiddleware:
                 await self._app(scope, receive, send)
                 return
             await self._once(scope, receive, send, principal, key)
+        except NotAdmitted:  # Withdrawn since it was read: the next look at it says so.
+            await render(401, "cette clé ou cette session ne vaut plus")(scope, receive, send)
         except HTTPException as refused:  # The body was too large, or too slow.
             await render(refused.status_code, refused.detail)(scope, receive, send)
         except DATABASE_AWAY as away:
@@ -102,42 +105,46 @@ class IdempotencyMiddleware:
         asked = hashlib.sha256(
             b"\0".join((scope["path"].encode(), scope["query_string"], hashlib.sha256(body).digest()))
         ).digest()
-        async with tenant_transaction(dependencies.pool, principal.tenant_id) as connection:
+        async with tenant_transaction(dependencies.pool, principal.proof) as connection:
             found = await reserve(connection, principal.tenant_id, name, digest, asked)
         if found is None:
             await _too_many()(scope, receive, send)
         elif isinstance(found, Former):
             await _answer_again(scope, receive, send, found, asked, name, digest)
         else:
-            await self._run(scope, body, send, principal.tenant_id, found)
+            await self._run(scope, body, send, principal.proof, found)
 
-    async def _run(self, scope: Scope, body: bytes, send: Send, tenant_id: int, reservation: Reservation) -> None:
+    async def _run(self, scope: Scope, body: bytes, send: Send, proof: Proof, reservation: Reservation) -> None:
         dependencies: Dependencies = scope["app"].state.platform
         answer = HeldAnswer()
         token = _reservation.set(reservation)
         try:
             await self._app(scope, _replayed(body), answer.send)
         except BaseException:
-            await self._forget(dependencies, tenant_id, reservation)
+            await self._forget(dependencies, proof, reservation)
             raise
         finally:
             _reservation.reset(token)
         try:
-            async with tenant_transaction(dependencies.pool, tenant_id) as connection:
+            async with tenant_transaction(dependencies.pool, proof) as connection:
                 if answer.status in NOT_KEPT or answer.status >= FIRST_OF_ERRORS:
                     await release(connection, reservation)
                 else:
                     kept = answer.status, answer.media_type, bytes(answer.body)
                     await save_answer(connection, dependencies.keys, reservation, *kept)
+        except NotAdmitted:  # The request has ended the proof by which it came: it cannot come again.
+            log.info("idempotency_answer_not_kept", error="proof ended")
         except DATABASE_AWAY as away:  # What was asked for is done, or not: that is what the answer says.
             log.warning("idempotency_answer_not_kept", error=describe(away))
         for message in answer.messages:
             await send(message)
 
-    async def _forget(self, dependencies: "Dependencies", tenant_id: int, reservation: Reservation) -> None:
+    async def _forget(self, dependencies: "Dependencies", proof: Proof, reservation: Reservation) -> None:
         try:
-            async with tenant_transaction(dependencies.pool, tenant_id) as connection:
+            async with tenant_transaction(dependencies.pool, proof) as connection:
                 await release(connection, reservation)
+        except NotAdmitted:  # So it is here.
+            log.info("idempotency_key_not_released", error="proof ended")
         except DATABASE_AWAY as away:  # It is abandoned after a minute.
             log.warning("idempotency_key_not_released", error=describe(away))
 

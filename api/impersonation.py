@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from api.auth import Change
 from core.runtime.http.errors import read_only
-from registry.sharing import find_operated
-from registry.tenants import enter_tenant
+from registry.entering import enter_home, enter_owner_of
 
 
 @asynccontextmanager
@@ -19,9 +18,8 @@ async def as_owner(change: Change, owner_id: int, asset_id: int | None, what: st
     if owner_id == change.tenant_id:
         yield change
         return
-    if asset_id is None or await find_operated(change.connection, asset_id) != owner_id:
+    if asset_id is None or await enter_owner_of(change.connection, asset_id) != owner_id:
         raise read_only(what)
-    await enter_tenant(change.connection, owner_id)
     yield replace(
         change,
         tenant_id=owner_id,
@@ -29,4 +27,4 @@ async def as_owner(change: Change, owner_id: int, asset_id: int | None, what: st
         audit_actor=f"{change.audit_actor} ({change.tenant_slug})",
         identity={**change.identity, "of_tenant": change.tenant_slug},
     )
-    await enter_tenant(change.connection, change.tenant_id)
+    await enter_home(change.connection)

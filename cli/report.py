@@ -37,7 +37,7 @@ def access_table(run: RunInfo) -> Table:
 
 def _without_credentials(url: str) -> str:
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def print_ready(console: Console, run: RunInfo, api_key: str | None = None) -> None:

@@ -19,9 +19,13 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['territoire_service', 'territoire_api', 'territoire_views'] LOOP
+    FOREACH role IN ARRAY ARRAY['territoire_service', 'territoire_views', 'territoire_all_tenants',
+                                'territoire_gateway_bridge', 'territoire_network', 'territoire_intake',
+                                'territoire_ingest', 'territoire_alerting', 'territoire_lighting',
+                                'territoire_maintenance', 'territoire_api'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
-            EXECUTE format('CREATE ROLE %I', role) || CASE role WHEN 'territoire_views' THEN '' ELSE ' LOGIN' END;
+            EXECUTE format('CREATE ROLE %I', role)
+                || CASE WHEN role IN ('territoire_views', 'territoire_all_tenants') THEN '' ELSE ' LOGIN' END;
         END IF;
     END LOOP;
 END

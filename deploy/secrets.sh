@@ -43,8 +43,6 @@ name="${1:-$(hostname -f 2>/dev/null || hostname)}"
 if [ ! -e .env ]; then
     cat >.env <<END
 OWNER_PASSWORD=$(random 24)
-SERVICE_PASSWORD=$(random 24)
-API_PASSWORD=$(random 24)
 NATS_PASSWORD=$(random 24)
 MQTT_PASSWORD=$(random 24)
 KEK=$(random 32)
@@ -55,6 +53,11 @@ LOG_LEVEL=INFO
 END
     echo ".env écrit : la clé de l'opérateur est OPERATOR_KEY"
 fi
+
+# Each service has a login of its own; a `.env` of before is given those that it lacks.
+for service in GATEWAY_BRIDGE NETWORK INTAKE INGEST ALERTING LIGHTING MAINTENANCE API; do
+    grep -q "^${service}_DATABASE=" .env || echo "${service}_DATABASE=$(random 24)" >>.env
+done
 
 mkdir -p secrets/broker
 if [ ! -e secrets/ca.key ]; then

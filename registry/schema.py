@@ -9,6 +9,8 @@ import structlog
 
 from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
+from registry.policies import apply_policies, enforce_seal
+from registry.rights import ALL_TENANTS, LOGINS, OWNER, apply_rights, close_shared_login
 
 # Arbitrary, ours: serialises concurrent runners. Released with the transaction.
 LOCK = 0x7E44170172E
@@ -25,13 +27,13 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 """
 # Before the first file and every other, so that the schema's owner need be no superuser: who gives something to a
 # role must be its member, and the role must be allowed to create in the schema. As a member the owner is also seen
-# by row security as the services are.
-PREPARE_ROLES = """
+# by row security as the services are. Without the roles of single services an installation goes on as before.
+PREPARE_ROLES = f"""
 DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['territoire_service', 'territoire_api', 'territoire_views'] LOOP
+    FOREACH role IN ARRAY ARRAY['{OWNER}', 'territoire_api', 'territoire_views'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I', role) || CASE role WHEN 'territoire_views' THEN '' ELSE ' LOGIN' END;
         END IF;
@@ -43,11 +45,20 @@ BEGIN
             END;
         END IF;
     END LOOP;
-    GRANT CREATE ON SCHEMA public TO territoire_service;
+    FOREACH role IN ARRAY ARRAY['{"', '".join((ALL_TENANTS, *LOGINS.values()))}'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I', role) || CASE role WHEN '{ALL_TENANTS}' THEN '' ELSE ' LOGIN' END;
+            EXCEPTION WHEN insufficient_privilege THEN
+                NULL;
+            END;
+        END IF;
+    END LOOP;
+    GRANT CREATE ON SCHEMA public TO {OWNER};
 END
 $$
 """
-FINISH_ROLES = "REVOKE CREATE ON SCHEMA public FROM territoire_service"
+FINISH_ROLES = f"REVOKE CREATE ON SCHEMA public FROM {OWNER}"
 # Every service compares the ledger with what it knows before it starts.
 SHOW_LEDGER = "GRANT SELECT ON schema_migration TO territoire_service, territoire_api"
 READ_LEDGER = "SELECT number, name, checksum FROM schema_migration ORDER BY number"
@@ -155,8 +166,9 @@ async def migrate(
 ) -> int:
     """Apply what is missing; returns how many files were applied.
 
-    Each file is a transaction: a process that is killed in one leaves nothing of it, and all before it.
-    `passwords` sets those of the login roles (`territoire_service`, `territoire_api`).
+    Each file is a transaction: a process that is killed in one leaves nothing of it, and all before it. Then every
+    service's role has the rights of `registry.rights` and no others. `passwords` sets those of login roles
+    (`territoire_network`...); once each service has its own, the login that all shared is closed.
 
     Raises:
         SchemaMismatch: the database is newer than this program, or an applied file was changed.
@@ -169,16 +181,33 @@ async def migrate(
         while (migration := await _apply_next(connection, known, shards, lock_timeout_s)) is not None:
             log.info("migration_applied", number=migration.number, name=migration.name, is_step=True)
             count += 1
-        await connection.execute(SHOW_LEDGER)
-        for role, password in (passwords or {}).items():
-            # ALTER ROLE takes no parameters: the server itself quotes the two values.
-            statement = await connection.fetchval(
-                "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)", role, password
-            )
-            await connection.execute(statement)
+        await _finish(connection, passwords or {}, lock_timeout_s)
         return count
     finally:
         await connection.close()
+
+
+async def _finish(connection: Connection, passwords: dict[str, str], lock_timeout_s: float) -> None:
+    await connection.execute("SELECT pg_advisory_lock($1)", LOCK)  # With the connection it ends.
+    await connection.execute("SELECT set_config('lock_timeout', $1, false)", f"{round(lock_timeout_s * 1000)}ms")
+    await connection.execute(SHOW_LEDGER)
+    await connection.execute(PREPARE_ROLES + ";" + FINISH_ROLES)
+    try:
+        changed = await apply_rights(connection) + await apply_policies(connection)
+    except LockNotAvailableError as cause:
+        raise MigrationFailed("des droits", cause) from cause
+    if changed:
+        log.info("rights_applied", changed=changed, is_step=True)
+    if not await enforce_seal(connection):
+        log.warning("seal_not_enforced_yet")
+    for role, password in passwords.items():
+        # ALTER ROLE takes no parameters: the server itself quotes the two values.
+        statement = await connection.fetchval(
+            "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)", role, password
+        )
+        await connection.execute(statement)
+    if set(LOGINS.values()) <= passwords.keys():
+        await close_shared_login(connection)
 
 
 async def require_schema(connection: Connection) -> None:

@@ -11,7 +11,6 @@ from registry.rows import Written, fetch_all, fetch_one
 
 SET_MEMBER_OF = "SELECT set_member_of($1, $2)"
 FIND_NAMED = "SELECT tenant_named($1)"
-FIND_OPERATED = "SELECT operated_for($1)"
 COLUMNS = """g.id, g.tenant_id, f.slug AS giver, f.name AS giver_name, t.slug AS grantee, t.name AS grantee_name,
 g.asset_id, g.tag, g.asset_kind, g.everything, g.role, lower(g.valid) AS valid_from, upper(g.valid) AS valid_to,
 lower(g.data) AS data_from, upper(g.data) AS data_to, g.granted_by, g.created_at, g.revoked_at, g.revoked_by,
@@ -101,7 +100,7 @@ class AssetCommanded(Exception):
 async def set_member_of(connection: Connection, tenant_id: int, syndicat_id: int | None) -> bool:
     """Set the syndicat that sees the tenant (None: none does); False when there is no such tenant.
 
-    For the operator (`act_as_operator`). Raises CheckViolationError (BAD_DATA) for a circle,
+    For the operator (`entering.act_as_operator`). Raises CheckViolationError (BAD_DATA) for a circle,
     ForeignKeyViolationError for a syndicat that does not exist.
     """
     return await connection.fetchval(SET_MEMBER_OF, tenant_id, syndicat_id) is True
@@ -110,11 +109,6 @@ async def set_member_of(connection: Connection, tenant_id: int, syndicat_id: int
 async def find_tenant_named(connection: Connection, slug: str) -> int | None:
     """The id of a tenant by its slug, also when its rows are not visible."""
     return await connection.fetchval(FIND_NAMED, slug)
-
-
-async def find_operated(connection: Connection, asset_id: int) -> int | None:
-    """The owner in whose name this tenant may act on the asset; None: an operator's grant is missing."""
-    return await connection.fetchval(FIND_OPERATED, asset_id)
 
 
 async def create_grant(

@@ -10,6 +10,7 @@ from typing import Any
 from core.model.entities import Tenant
 from core.model.rights import EXTRA_RIGHTS, OF_KEYS, effective_rights
 from core.runtime.postgres import Connection, Pool
+from registry.entering import ByKey, Proof
 from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
 KEY_PREFIX = "terr"
@@ -51,8 +52,6 @@ SELECT tenant_id, $4, CASE WHEN $2 THEN 'allow_export' ELSE 'refuse_export' END,
 FROM allowed RETURNING true
 """
 AS_SERVICE = "SET LOCAL ROLE territoire_service"
-AS_OPERATOR = "SELECT set_config('app.operator', 'on', true)"
-ENTER_TENANT = "SELECT set_config('app.tenant', $1, true)"
 AUTHENTICATE = """
 SELECT tenant_id, tenant_slug, name, roles, addresses, requests_per_minute FROM authenticate_api_key($1, $2)
 """
@@ -83,6 +82,8 @@ class Principal:
     tenant_slug: str
     name: str
     rights: frozenset[str]
+    proof: Proof
+    """What its transactions enter by."""
     person_id: int | None = None
     addresses: tuple[str, ...] = ()  # Networks from which a key may be used; none: from anywhere.
     requests_per_minute: int | None = None
@@ -120,16 +121,6 @@ def _parts(key: str) -> tuple[str, str]:
 async def read_tenants(connection: Connection | Pool, tenant_id: int | None = None) -> dict[int, Tenant]:
     """Every visible tenant by id, or this one."""
     return {row["id"]: entity(Tenant, row) for row in await connection.fetch(READ_TENANTS, tenant_id)}
-
-
-async def act_as_operator(connection: Connection) -> None:
-    """For the rest of this transaction, as the API's role: see every tenant, and make new ones."""
-    await connection.execute(AS_OPERATOR)
-
-
-async def enter_tenant(connection: Connection, tenant_id: int) -> None:
-    """For the rest of this transaction, as the API's role: the tenant whose rows are visible."""
-    await connection.execute(ENTER_TENANT, str(tenant_id))
 
 
 async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None:
@@ -221,7 +212,8 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
         MalformedKey: it does not have the form of a key.
     """
     key_id, secret = _parts(key)
-    row = await connection.fetchrow(AUTHENTICATE, key_id, _digest(secret))
+    proof = ByKey(key_id, _digest(secret))
+    row = await connection.fetchrow(AUTHENTICATE, proof.key_id, proof.digest)
     if row is None:
         return None
     return Principal(
@@ -230,6 +222,7 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
         row["tenant_slug"],
         row["name"],
         effective_rights(row["roles"]),
+        proof,
         addresses=tuple(row["addresses"]),
         requests_per_minute=row["requests_per_minute"],
     )

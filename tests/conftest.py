@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, settings
 
 from core.messages.measurements import Flag
 from core.runtime.postgres import Pool, connect, open_pool
+from registry.rights import LOGINS, OWNER
 from registry.schema import migrate
 from services.supervisor.launch import Launch
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
@@ -34,6 +35,7 @@ from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries
 from services.supervisor.run_info import RunInfo
+from tests.entering import LET_EVERYBODY_SEAL
 from tests.leftovers import owned_folder, sweep
 from tests.protocol_matrix import listed, rows
 
@@ -185,11 +187,14 @@ def _memory() -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The worker's PostgreSQL, with a migrated template and the login roles' passwords."""
+    """The worker's PostgreSQL, with a migrated template and the login roles' passwords, by role."""
 
     server: PrivatePostgres
-    service_password: str
-    api_password: str
+    passwords: Mapping[str, str]
+
+    def url(self, database: str, role: str) -> str:
+        """This database as this login role."""
+        return self.server.url(database, role, self.passwords[role])
 
 
 @pytest.fixture(scope="session")
@@ -203,7 +208,7 @@ def cluster(server_folder: Path) -> Iterator[Cluster]:
     )
     server.prepare()
     with running(server.launch(), server.ready, server_folder / "postgres.log"):
-        cluster = Cluster(server, secrets.token_hex(16), secrets.token_hex(16))
+        cluster = Cluster(server, {role: secrets.token_hex(16) for role in (OWNER, *LOGINS.values())})
         run_apart(_make_template(cluster))
         yield cluster
 
@@ -214,11 +219,13 @@ def postgres_major() -> int:
 
 async def _make_template(cluster: Cluster) -> None:
     await cluster.server.create_database(TEMPLATE)
-    await migrate(
-        cluster.server.url(TEMPLATE),
-        shards=4,
-        passwords={"territoire_service": cluster.service_password, "territoire_api": cluster.api_password},
-    )
+    await migrate(cluster.server.url(TEMPLATE), shards=4, passwords=dict(cluster.passwords))
+    # Tests write what a service finds as the owner of the policies' functions, who sees every tenant.
+    connection = await connect(cluster.server.url(TEMPLATE), "territoire-tests")
+    try:
+        await connection.execute(f"ALTER ROLE {OWNER} LOGIN; {LET_EVERYBODY_SEAL}")
+    finally:
+        await connection.close()
 
 
 class Administrator:
@@ -259,10 +266,27 @@ def administrator(cluster: Cluster) -> Iterator[Administrator]:
 class Database:
     """One test's own database, as each of the roles that use it."""
 
+    cluster: Cluster
     name: str
-    admin_url: str
-    service_url: str
-    api_url: str
+
+    @property
+    def admin_url(self) -> str:
+        """As superuser."""
+        return self.cluster.server.url(self.name)
+
+    @property
+    def service_url(self) -> str:
+        """As the owner of the policies' functions, who sees every tenant: to write what a service finds."""
+        return self.cluster.url(self.name, OWNER)
+
+    @property
+    def api_url(self) -> str:
+        """As the API, which row security binds."""
+        return self.url_of("api")
+
+    def url_of(self, service: str) -> str:
+        """As this service, which may do what `registry.rights` says."""
+        return self.cluster.url(self.name, LOGINS[service])
 
 
 @pytest.fixture
@@ -279,12 +303,7 @@ def database(cluster: Cluster, administrator: Administrator) -> Iterator[Databas
     """A fresh copy of the migrated schema, dropped after the test."""
     name = f"test_{secrets.token_hex(6)}"
     administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
-    yield Database(
-        name,
-        cluster.server.url(name),
-        cluster.server.url(name, "territoire_service", cluster.service_password),
-        cluster.server.url(name, "territoire_api", cluster.api_password),
-    )
+    yield Database(cluster, name)
     administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
@@ -313,7 +332,7 @@ def run(database: Database, tmp_path: Path) -> RunInfo:
 
 @pytest.fixture
 def database_url(database: Database) -> str:
-    """As `territoire_service`, the role of every service but the API."""
+    """To write what a service finds; `database.url_of` is for what runs as one."""
     return database.service_url
 
 

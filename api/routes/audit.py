@@ -12,8 +12,8 @@ from api.auth import Auditor
 from api.fields import Instant, Label, answer_of
 from api.pages import Page, Paged, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
-from registry import tenants
 from registry.audit import AuditLine, list_audit
+from registry.entering import act_as_operator
 
 router = APIRouter(prefix="/v1/audit", tags=["Audit"], responses=PROBLEM_RESPONSES)
 
@@ -69,7 +69,7 @@ async def read_audit(
     """Les lignes, la dernière d'abord ; l'exploitant du réseau voit aussi les connexions refusées."""
     async with caller.reading() as connection:
         if caller.has("operate"):
-            await tenants.act_as_operator(connection)
+            await act_as_operator(connection)
         found = await list_audit(
             connection,
             before=paging.before,

@@ -14,7 +14,7 @@ from api.routes.device_profiles import Eirp, MacVersion
 from core.runtime.http.errors import PROBLEM_RESPONSES, invalid
 from decoders.catalogue import CODECS
 from registry.codec_imports import CatalogueCodec, CatalogueProfile, import_codec
-from registry.tenants import act_as_operator
+from registry.entering import act_as_operator
 
 MOST_PROFILES = 500
 

@@ -40,7 +40,7 @@ from registry.codecs import (
     read_version,
     release_version,
 )
-from registry.tenants import act_as_operator
+from registry.entering import act_as_operator
 
 MOST_EXAMPLES = 1000
 DIFF_LINES = 5000

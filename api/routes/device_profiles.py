@@ -19,6 +19,7 @@ from core.model.plausibility import SensorRange, range_of
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from decoders.catalogue import can_switch
+from registry.entering import act_as_operator
 from registry.profiles import (
     Decoding,
     create_profile,
@@ -27,7 +28,6 @@ from registry.profiles import (
     read_profile,
     update_profile,
 )
-from registry.tenants import act_as_operator
 
 LONGEST_INTERVAL_S = 32 * 86_400
 

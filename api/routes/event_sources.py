@@ -16,7 +16,7 @@ from api.pages import Page
 from api.resources import Resource
 from api.rotation import RotationAnswer, RotationBody, rotate
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
-from core.runtime.postgres import tenant_transaction
+from registry.entering import tenant_transaction
 
 router = APIRouter(prefix="/v1", tags=["Événements de partenaires"], responses=PROBLEM_RESPONSES)
 EVENT_OCTETS_MOST = 20_000
@@ -190,7 +190,7 @@ async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnsw
         min(event.timestamp or now, now),
     )
     try:
-        async with tenant_transaction(platform.pool, sender.tenant_id) as connection:
+        async with tenant_transaction(platform.pool, sender.proof) as connection:
             taken = await partners.apply_event(connection, sender, request.headers["webhook-id"], alarm)
     except partners.RejectedEvent as refused:
         raise Problem(422, str(refused)) from None

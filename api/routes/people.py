@@ -13,6 +13,7 @@ from api.routes.sessions import Email
 from core.model.rights import ROLES, RoleName, may_give, rights_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from registry import people, sessions, tenants
+from registry.entering import act_as_operator, enter_as_operator
 
 router = APIRouter(prefix="/v1", tags=["Personnes"], responses=PROBLEM_RESPONSES)
 
@@ -101,11 +102,16 @@ async def _tenant_id(caller: Caller, change: Change, slug: str | None) -> int:
     if slug is None or slug == change.tenant_slug:
         return change.tenant_id
     caller.demand("operate")
-    await tenants.act_as_operator(change.connection)
+    await act_as_operator(change.connection)
     tenant = await tenants.find_tenant(change.connection, slug)
     if tenant is None:
         raise not_found(f"collectivité {slug}")
     return tenant.id
+
+
+async def _enter(change: Change, tenant_id: int) -> None:
+    if tenant_id != change.tenant_id:
+        await enter_as_operator(change.connection, tenant_id)
 
 
 @router.post("/invitations", status_code=201, summary="Inviter une personne")
@@ -116,7 +122,7 @@ async def invite(body: NewInvitation, caller: ProvenPeopleManager) -> CreatedInv
         tenant_id = await _tenant_id(caller, change, body.tenant)
         recorded = {"email": body.email, "role": body.role, "tenant": body.tenant}
         await change.audit("invite", "person", body.email.partition("@")[2], recorded)
-        await tenants.enter_tenant(change.connection, tenant_id)
+        await _enter(change, tenant_id)
         made, token = await people.invite(
             change.connection, tenant_id, body.email, body.name, body.role, change.actor
         )
@@ -156,7 +162,7 @@ async def list_people(
     """Les personnes de la collectivité, leur rôle, leur dernière connexion. Cette lecture est consignée."""
     async with caller.changing() as change:
         await change.audit("read", "person", "all", {"tenant": tenant or change.tenant_slug})
-        await tenants.enter_tenant(change.connection, await _tenant_id(caller, change, tenant))
+        await _enter(change, await _tenant_id(caller, change, tenant))
         found = await people.list_members(change.connection)
     return Page(items=[MemberAnswer.model_validate(one) for one in found], next=None)
 

@@ -27,8 +27,8 @@ from decoders.catalogue import can_switch
 from registry.audit import read_last
 from registry.codec_shadows import Difference, ShadowCount, ShadowKey, forget_shadow, list_differences, read_shadow
 from registry.codecs import delete_override, set_override
+from registry.entering import act_as_operator
 from registry.profiles import Decoding, point_profile
-from registry.tenants import act_as_operator
 
 router = APIRouter(prefix="/v1/device-profiles/{id}", tags=["Profils d'appareils"], responses=PROBLEM_RESPONSES)
 

@@ -13,8 +13,8 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lorawan.identifiers import EUI_LENGTH
 from lorawan.rejections import RejectReason
 from registry import rejections
+from registry.entering import act_as_operator
 from registry.rejections import Rejection
-from registry.tenants import act_as_operator
 
 WORDS = {
     RejectReason.MIC: "Signature fausse : la clé du capteur n'est pas celle qui est enregistrée, ou l'adresse est "

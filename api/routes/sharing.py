@@ -14,7 +14,7 @@ from api.resources import Resource
 from api.routes.assets import ASSETS
 from api.routes.tenants import TenantAnswer
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
-from registry import sharing, tenants
+from registry import entering, sharing, tenants
 from registry.sharing import Grant, History
 
 router = APIRouter(prefix="/v1", tags=["Partages"], responses=PROBLEM_RESPONSES)
@@ -199,7 +199,7 @@ async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:
 async def set_member_of(id: Id, body: MemberOf, caller: NetworkOperator) -> TenantAnswer:
     """Le syndicat voit la collectivité et les membres de celle-ci ; elle ne voit toujours qu'elle-même."""
     async with caller.changing() as change:
-        await tenants.act_as_operator(change.connection)
+        await entering.act_as_operator(change.connection)
         known = await tenants.read_tenants(change.connection)
         for asked in (id, body.tenant_id):
             if asked is not None and asked not in known:

@@ -16,7 +16,7 @@ from api.pages import Page
 from core.model.entities import Tenant
 from core.model.rights import OF_KEYS, RIGHTS
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
-from registry import tenants
+from registry import entering, tenants
 
 HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
@@ -156,10 +156,10 @@ class CreatedApiKey(Answer):
 async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTenant:
     """Créer une collectivité, ses règles d'alerte et sa première clé (read, manage, lighting)."""
     async with caller.changing() as change:
-        await tenants.act_as_operator(change.connection)
+        await entering.act_as_operator(change.connection)
         tenant = await tenants.create_tenant(change.connection, **body.model_dump())
         await change.audit("create", "tenant", tenant.id, body.model_dump())
-        await tenants.enter_tenant(change.connection, tenant.id)
+        await entering.enter_as_operator(change.connection, tenant.id)
         await create_default_rules(change.connection, tenant.id)
         key = await tenants.create_api_key(change.connection, tenant.id, "première clé", FIRST_RIGHTS)
     return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
@@ -168,7 +168,7 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
 async def _visible(caller: Caller, tenant_id: int | None = None) -> dict[int, Tenant]:
     async with caller.reading() as connection:
         if caller.has("operate"):
-            await tenants.act_as_operator(connection)
+            await entering.act_as_operator(connection)
         return await tenants.read_tenants(connection, tenant_id)
 
 
@@ -203,11 +203,11 @@ async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAns
 async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperator) -> TenantAnswer:
     """Dire, en exploitant du réseau, quelles adresses internes ses messages peuvent atteindre, dès le prochain."""
     async with caller.changing() as change:
-        await tenants.act_as_operator(change.connection)
+        await entering.act_as_operator(change.connection)
         if id not in await tenants.read_tenants(change.connection, id):
             raise not_found(f"collectivité {id}")
         await change.audit("update", "tenant", id, body.model_dump())
-        await tenants.enter_tenant(change.connection, id)
+        await entering.enter_as_operator(change.connection, id)
         tenant = await tenants.set_allow_list(change.connection, id, body.webhook_allow_list)
     return TenantAnswer.model_validate(tenant)
 

@@ -46,7 +46,6 @@ __all__ = [
     "database_reason",
     "open_bare_connection",
     "open_pool",
-    "tenant_transaction",
     "uuid_of",
 ]
 
@@ -268,11 +267,3 @@ async def open_pool(
                 await pool.close()
         except (TimeoutError, *DATABASE_AWAY):
             pool.terminate()
-
-
-@asynccontextmanager
-async def tenant_transaction(pool: Pool, tenant_id: int) -> AsyncGenerator[Connection]:
-    """A transaction in which row security shows the rows of `tenant_id` and no others."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenant_id))
-        yield connection

@@ -24,10 +24,11 @@ from api import bucket_store, daily_store
 from api.store import LATEST, read_latest
 from core.model.quantities import Kind
 from core.runtime.lifetime import GC_THRESHOLDS
-from core.runtime.postgres import Connection, Pool, open_pool, tenant_transaction
+from core.runtime.postgres import Connection, Pool, open_pool
 from lab.history.cpu import cpu_seconds_of
 from lab.history.load import SLUG
-from registry.tenants import find_tenant
+from registry.entering import Proof, tenant_transaction
+from registry.tenants import authenticate, create_api_key, find_tenant, revoke_api_key
 from services.supervisor.postgres import binaries, libpq_environment
 from services.supervisor.run_info import RunInfo
 
@@ -144,7 +145,7 @@ def _days_above(ids: list[int], since: datetime, until: datetime) -> Query:
     return Query("days_above", label, 100, read, daily_store.COUNT_READY_DAYS, (ids, since, until, FULL))
 
 
-async def measure_api(pool: Pool, tenant_id: int, query: Query, runs: int) -> tuple[int, list[float], list[float]]:
+async def measure_api(pool: Pool, proof: Proof, query: Query, runs: int) -> tuple[int, list[float], list[float]]:
     """How many rows it answers, and milliseconds of each run, elapsed and of our own CPU.
 
     Each run is a transaction of its own, as in a request.
@@ -152,7 +153,7 @@ async def measure_api(pool: Pool, tenant_id: int, query: Query, runs: int) -> tu
     rows, times, cpu = 0, list[float](), list[float]()
     for _ in range(WARM_UP + runs):
         began, began_cpu = time.perf_counter(), time.process_time()
-        async with tenant_transaction(pool, tenant_id) as connection:
+        async with tenant_transaction(pool, proof) as connection:
             rows = await query.read(connection)
         times.append((time.perf_counter() - began) * 1_000)
         cpu.append((time.process_time() - began_cpu) * 1_000)
@@ -221,10 +222,14 @@ async def measure(run: RunInfo, runs: int, console: Console, *, explain: bool) -
         open_pool(f"{run.database_admin_url}?role=territoire_api", "bench-queries", size=1) as pool,
     ):
         tenant_id, queries = await plan_queries(service)
+        key = await create_api_key(service, tenant_id, "bench queries", ["read"])
+        principal = await authenticate(service, key)
+        assert principal is not None
+        proof = principal.proof
         for query in queries:
             backend: int = await pool.fetchval("SELECT pg_backend_pid()")  # The pool has one connection.
             before = cpu_seconds_of(backend)
-            rows, times, cpu = await measure_api(pool, tenant_id, query, runs)
+            rows, times, cpu = await measure_api(pool, proof, query, runs)
             server_cpu = (cpu_seconds_of(backend) - before) * 1_000 / (WARM_UP + runs)
             in_psql = await measure_psql(run.database_admin_url, query, runs)
             median, bare = statistics.median(times), statistics.median(in_psql)
@@ -245,12 +250,13 @@ async def measure(run: RunInfo, runs: int, console: Console, *, explain: bool) -
                 )
             )
             if explain:
-                await _print_plan(pool, tenant_id, query, console)
+                await _print_plan(pool, proof, query, console)
+        await revoke_api_key(service, principal.key_id)
     return figures
 
 
-async def _print_plan(pool: Pool, tenant_id: int, query: Query, console: Console) -> None:
-    async with tenant_transaction(pool, tenant_id) as connection:
+async def _print_plan(pool: Pool, proof: Proof, query: Query, console: Console) -> None:
+    async with tenant_transaction(pool, proof) as connection:
         lines = await connection.fetch("EXPLAIN (ANALYZE, BUFFERS) " + query.statement, *query.arguments)
     console.print(f"[bold]{query.label}[/bold]")
     for line in lines:

@@ -146,7 +146,7 @@ class Stage:
             await connection.execute(HOUR_IS_OVER)
         finally:
             await connection.close()
-        async with open_pool(f"{run.database_url}?search_path={SHIFTED_PATH}", "chaos", size=2) as shifted:
+        async with open_pool(f"{run.database_url}&search_path={SHIFTED_PATH}", "chaos", size=2) as shifted:
             outcome.differences = await differences(shifted)
         outcome.took_s = time.monotonic() - began
         return outcome

@@ -60,15 +60,7 @@ async def check_units(database_url: str) -> None:
 
 async def run(settings: MigrateSettings) -> None:
     """Apply the migrations that are missing, set the roles' passwords, create the streams."""
-    passwords = {
-        role: password.get_secret_value()
-        for role, password in (
-            ("territoire_service", settings.service_password),
-            ("territoire_api", settings.api_password),
-        )
-        if password is not None
-    }
-    await migrate(settings.database_url.get_secret_value(), shards=settings.shards, passwords=passwords)
+    await migrate(settings.database_url.get_secret_value(), shards=settings.shards, passwords=settings.passwords)
     await check_units(settings.database_url.get_secret_value())
     if settings.operator_key is not None:
         await ensure_operator(settings.database_url.get_secret_value(), settings.operator_key.get_secret_value())

@@ -3,10 +3,12 @@
 import re
 from typing import Annotated
 
+import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.runtime.settings import BusAddress, DatabaseAddress, Expected
+from registry.rights import LOGINS
 
 SHARDS = (1, 2, 4, 8, 16)
 KEY = re.compile(r"terr_[^_\s]+_\S+")
@@ -24,6 +26,16 @@ def _is_a_key(key: SecretStr) -> SecretStr:
     return key
 
 
+def _names_services(logins: SecretStr) -> SecretStr:
+    try:
+        by_service = msgspec.json.decode(logins.get_secret_value(), type=dict[str, str])
+    except msgspec.DecodeError as malformed:
+        raise ValueError(str(malformed)) from None
+    if by_service.keys() - LOGINS.keys() or "" in by_service.values():
+        raise ValueError("a service that does not exist, or an empty password")
+    return logins
+
+
 class MigrateSettings(BaseSettings):
     """TERRITOIRE_DATABASE_URL is the schema owner's here, not a service's."""
 
@@ -35,7 +47,13 @@ class MigrateSettings(BaseSettings):
         default=4, description="Written in the database at the first migration only"
     )
     bus_replicas: int = Field(default=1, ge=1, le=5, description="Copies of a stream: 3 where NATS is a cluster")
-    service_password: SecretStr | None = Field(default=None, description="Of the role territoire_service")
+    logins: Annotated[
+        Annotated[SecretStr, AfterValidator(_names_services)] | None,
+        Expected('un objet JSON, {"network": "motdepasse", …}, un mot de passe pour chaque service'),
+    ] = Field(default=None, description="Passwords of territoire_network, territoire_api..., by service, as JSON")
+    service_password: SecretStr | None = Field(
+        default=None, description="Of territoire_service, which all services shared; for an installation that does"
+    )
     api_password: SecretStr | None = Field(default=None, description="Of the role territoire_api")
     operator_key: Annotated[
         Annotated[SecretStr, AfterValidator(_is_a_key)] | None, Expected("terr_<nom>_<secret>, sans espace")
@@ -45,3 +63,13 @@ class MigrateSettings(BaseSettings):
         default=None, description="Kept hashed; set once, not changed later"
     )
     log_format: str = Field(default="json", pattern="^(json|console)$")
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """Of the login roles, by role."""
+        shared = {"territoire_service": self.service_password, "territoire_api": self.api_password}
+        found = {role: password.get_secret_value() for role, password in shared.items() if password is not None}
+        if self.logins is not None:
+            by_service = msgspec.json.decode(self.logins.get_secret_value(), type=dict[str, str])
+            found |= {LOGINS[service]: password for service, password in by_service.items()}
+        return found

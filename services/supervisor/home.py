@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from registry.rights import LOGINS
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR
 from services.supervisor.postgres import may_enter, server_account
 from services.supervisor.run_info import FILE_NAME, HELD, RunInfo
@@ -29,8 +30,6 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
     """Every credential of one home, made once and kept: the key-encryption key opens the devices' keys."""
 
     postgres: str
-    service: str
-    api: str
     nats: str
     mqtt: dict[str, str]
     kek: str
@@ -41,6 +40,11 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
     """Key-encryption keys that open what is not rotated yet, by their ids."""
     operator_password: str = ""
     """Of the first person there; a home of an older version has none yet."""
+    database: dict[str, str] = {}
+    """The password of each service's role; a home of before they had one is given those that it lacks."""
+    service: str = ""
+    api: str = ""
+    """Those of before, when services shared one: kept where they are, for the program of then."""
 
     @property
     def former_keks_text(self) -> str:
@@ -69,14 +73,18 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
         """New random values."""
         return cls(
             postgres=secrets.token_hex(24),
-            service=secrets.token_hex(24),
-            api=secrets.token_hex(24),
             nats=secrets.token_hex(24),
             mqtt={BRIDGE: secrets.token_hex(24), SIMULATOR: secrets.token_hex(24)},
             kek=secrets.token_hex(32),
             operator_key=f"terr_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
             operator_password=_first_password(),
-        )
+        ).completed()
+
+    def completed(self) -> "Secrets":
+        """With a password for each service, and for the first person, that has none."""
+        database = {service: secrets.token_hex(24) for service in LOGINS} | self.database
+        password = self.operator_password or _first_password()
+        return msgspec.structs.replace(self, database=database, operator_password=password)
 
 
 def _first_password() -> str:
@@ -169,10 +177,10 @@ class Home:
         if not file.exists():
             self._write_private(file, Secrets.fresh())
         kept = msgspec.json.decode(file.read_bytes(), type=Secrets)
-        if not kept.operator_password:
-            kept = msgspec.structs.replace(kept, operator_password=_first_password())
-            self._write_private(file, kept)
-        return kept
+        complete = kept.completed()
+        if complete != kept:
+            self._write_private(file, complete)
+        return complete
 
     def keep_secrets(self, secrets: Secrets) -> None:
         """Those of another home, whose database is restored here."""

@@ -35,7 +35,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     udp_host: str
     udp_port: int
     database_url: str
-    """As territoire_service."""
+    """As territoire_service, which sees all tenants and into which nobody logs: by the superuser's login."""
     database_admin_url: str
     """As the cluster's superuser."""
     nats_url: str

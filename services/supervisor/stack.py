@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from registry.rights import LOGINS, OWNER
 from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
@@ -20,6 +21,8 @@ from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
 from services.supervisor.supervisor import ChildSpec, Supervisor
 
 SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")
+# Which of them wrap or open keys: the key-encryption key is handed to no other.
+UNWRAP = frozenset({"network", "intake", "ingest", "alerting", "maintenance", "api"})
 # Which of them listen to others than our own processes, and for what.
 LISTENERS: Mapping[str, tuple[str, ...]] = {
     "gateway_bridge": ("udp", "station"),
@@ -29,7 +32,18 @@ LISTENERS: Mapping[str, tuple[str, ...]] = {
 # What the operator may say otherwise than we do: where people reach the API, and a broker other than ours.
 CHOSEN = ("TERRITOIRE_PUBLIC_URL", "TERRITOIRE_MQTT_URL")
 # Ours, or a single replica's: not handed on.
-NOT_THEIRS = {"TERRITOIRE_HOME", "TERRITOIRE_OPTIONS", "TERRITOIRE_BACKUP_DATABASE_URL", "TERRITOIRE_MQTT_URL"}
+NOT_THEIRS = {
+    "TERRITOIRE_HOME",
+    "TERRITOIRE_OPTIONS",
+    "TERRITOIRE_BACKUP_DATABASE_URL",
+    "TERRITOIRE_MQTT_URL",
+    "TERRITOIRE_KEK",
+    "TERRITOIRE_KEK_ID",
+    "TERRITOIRE_KEK_FORMER",
+    "TERRITOIRE_KEK_FILE",
+    "TERRITOIRE_KEK_COMMAND",
+    "TERRITOIRE_LOGINS",
+}
 SHARDS = 4
 # The first person, until they are given an address of their own.
 OPERATOR_EMAIL = "operateur@localhost"
@@ -103,7 +117,7 @@ class Stack:
             station_url=f"ws://{_reachable(options.udp_host)}:{first['station']}",
             udp_host=_reachable(options.udp_host),
             udp_port=first["udp"],
-            database_url=servers.postgres.url(user="territoire_service", password=secrets.service),
+            database_url=f"{servers.postgres.url()}?role={OWNER}",
             database_admin_url=servers.postgres.url(),
             nats_url=servers.nats.url,
             mqtt_url=servers.mosquitto.url(SIMULATOR),
@@ -190,18 +204,22 @@ class Stack:
     def environment(self, name: str, instance: str) -> dict[str, str]:
         """The environment of a replica of a service."""
         run, options, ports = self.run, self._options, self._ports.get(instance, {})
-        api_role = self.servers.postgres.url(user="territoire_api", password=self._secrets.api)
         environment = {
             **_inherited(),
-            "TERRITOIRE_DATABASE_URL": api_role if name == "api" else run.database_url,
+            "TERRITOIRE_DATABASE_URL": self.servers.postgres.url(
+                user=LOGINS[name], password=self._secrets.database[name]
+            ),
             "TERRITOIRE_NATS_URL": run.nats_url,
-            "TERRITOIRE_KEK": run.kek,
-            "TERRITOIRE_KEK_ID": run.kek_id,
-            **({"TERRITOIRE_KEK_FORMER": run.former_keks} if run.former_keks else {}),
             # The same at every restart: a replica that comes back takes its shards back at once.
             "TERRITOIRE_INSTANCE": instance,
             "TERRITOIRE_HEALTH_PORT": str(self._health_ports[instance]),
         }
+        if name in UNWRAP:
+            environment |= {
+                "TERRITOIRE_KEK": run.kek,
+                "TERRITOIRE_KEK_ID": run.kek_id,
+                **({"TERRITOIRE_KEK_FORMER": run.former_keks} if run.former_keks else {}),
+            }
         if name == "gateway_bridge":
             environment |= {
                 "TERRITOIRE_UDP_HOST": options.udp_host,
@@ -234,8 +252,7 @@ class Stack:
             "TERRITOIRE_DATABASE_URL": self.run.database_admin_url,
             "TERRITOIRE_NATS_URL": self.run.nats_url,
             "TERRITOIRE_SHARDS": str(SHARDS),
-            "TERRITOIRE_SERVICE_PASSWORD": self._secrets.service,
-            "TERRITOIRE_API_PASSWORD": self._secrets.api,
+            "TERRITOIRE_LOGINS": msgspec.json.encode(self._secrets.database).decode(),
             "TERRITOIRE_OPERATOR_KEY": self._secrets.operator_key,
             "TERRITOIRE_OPERATOR_EMAIL": OPERATOR_EMAIL,
             "TERRITOIRE_OPERATOR_PASSWORD": self._secrets.operator_password,

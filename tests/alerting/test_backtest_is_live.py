@@ -12,7 +12,7 @@ from alerting.backtest import try_rule
 from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from lab.bench.traces import PlainRule, Trace, random_rule, random_trace, rule_of
 from registry.changes import Change
 from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario, Thing
@@ -20,6 +20,7 @@ from tests.alerting.crashes import message_of
 from tests.alerting.test_rule_edges import register, upgraded_at
 from tests.alerting.watching import Watch, watch
 from tests.conftest import Database
+from tests.entering import tenant_transaction
 
 DUE = """
 SELECT least((SELECT min(due_at) FROM rule_state), (SELECT min(due_at) FROM deadline),

@@ -8,8 +8,9 @@ from standardwebhooks import Webhook
 
 from alerting import dead_letters, store
 from alerting.delivery import RETRY_AFTER_MOST, retry_after_of
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from tests.alerting.sending import FAST, KEYS, emptied, held, send, until, working
+from tests.entering import tenant_transaction
 
 NOW = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)
 

@@ -19,11 +19,12 @@ from core.messages.measurements import Flag, Measurement
 from core.messages.topics import shard_of_slot
 from core.runtime.bus import Message, connect_bus
 from core.runtime.lease import Lease, LeaseLost, take_lease
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from registry.changes import Change
 from registry.sharing import History, transfer_asset
 from registry.tenants import create_tenant
 from tests.alerting.crashes import Crash, message_of
+from tests.entering import tenant_transaction
 
 SHARDS = 4
 

@@ -14,8 +14,10 @@ from alerting.engine import Engine
 from alerting.rulebook import Rulebook, slot_of
 from core.messages.topics import shard_of_slot
 from core.runtime.lease import Lease, take_lease
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
+from registry.entering import ByEventSource
 from tests.alerting.sending import KEYS
+from tests.entering import tenant_transaction
 
 SHARDS = 4
 SINCE = re.compile(r"depuis le \d\d/\d\d/\d{4} à \d+\u00a0h\u00a0\d\d")
@@ -58,7 +60,7 @@ async def partner(pool: Pool, api_pool: Pool, place: Any, receiver: Any) -> Part
     async with pool.acquire() as connection, connection.transaction():
         made = await partners.create_source(connection, KEYS, place.tenant_id, "Centrale", None)
     assert made is not None
-    sender = partners.Sender(made[0].id, place.tenant_id, "Centrale", None)
+    sender = partners.Sender(made[0].id, place.tenant_id, "Centrale", None, ByEventSource(made[0].id, b"unasked"))
     rulebook = Rulebook(pool)
     engine = Engine(pool, rulebook, SHARDS, least_watch=timedelta(0), orphans_every_s=0)
     shards = {shard_of_slot(slot, SHARDS) for slot in (slot_of(place.asset_id, 0), slot_of(None, 0), 0)}

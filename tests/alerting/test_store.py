@@ -8,8 +8,9 @@ from alerting import alert_store, rule_store, store
 from alerting.defaults import DEFAULT_RULES, create_default_rules
 from alerting.rules.model import KINDS
 from api.routes.alert_rules import NewRule
-from core.runtime.postgres import Pool, PostgresError, tenant_transaction
+from core.runtime.postgres import Pool, PostgresError
 from registry.keys import KeyWrap, row_owner
+from tests.entering import tenant_transaction
 
 KEYS = KeyWrap("kek-1", bytes(16))
 

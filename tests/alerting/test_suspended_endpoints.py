@@ -3,8 +3,9 @@
 from typing import Any
 
 from alerting import dead_letters, store
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from tests.alerting.sending import emptied, send, statuses, until, working
+from tests.entering import tenant_transaction
 
 SLOW_S = (3600.0,)
 

@@ -8,9 +8,10 @@ import pytest
 
 from alerting import dead_letters, store
 from alerting.notifications import Notification, enqueue_notification
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from tests.alerting.conftest import Receiver
 from tests.alerting.sending import emptied, statuses, until, working
+from tests.entering import tenant_transaction
 
 HOUR_S = (3600.0, 3600.0, 3600.0)
 

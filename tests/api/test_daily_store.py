@@ -6,8 +6,9 @@ import pytest
 from api.bucket_store import read_buckets
 from api.daily_store import Day, days_above, read_daily
 from core.model.quantities import Kind
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
+from tests.entering import tenant_transaction
 
 HOUR = timedelta(hours=1)
 

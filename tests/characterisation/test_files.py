@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.backup import COUNTED, Manifest, newest_backup
+from registry.rights import LOGINS
 from services.supervisor.home import Home
 from services.supervisor.run_info import read_run_info
 
@@ -171,7 +172,10 @@ def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:
     home = Home(tmp_path)
 
     with home.held():
-        assert msgspec.to_builtins(home.secrets()) == SECRETS
+        kept, again = home.secrets(), home.secrets()
+        assert msgspec.to_builtins(kept) == {**SECRETS, "database": kept.database}
+        assert kept == again
+        assert kept.database.keys() == LOGINS.keys()
 
 
 def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> None:
@@ -183,7 +187,9 @@ def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> Non
         first, second = home.secrets(), home.secrets()
     assert first == second
     assert len(first.operator_password) >= 12
-    assert msgspec.to_builtins(first) | {"operator_password": ""} == older | {"operator_password": ""}
+    assert set(first.database) == set(LOGINS)
+    new = {"operator_password": "", "database": {}}
+    assert msgspec.to_builtins(first) | new == older | new
 
 
 def test_manifest_of_today_is_read_in_full_and_written_alike() -> None:

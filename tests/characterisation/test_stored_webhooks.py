@@ -8,7 +8,8 @@ from standardwebhooks import Webhook
 
 from alerting.dead_letters import list_dead, replay
 from alerting.queue import WebhookMessage, decode_message, enqueue
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
+from tests.entering import tenant_transaction
 from tests.services.alerting.test_app import serving, until
 
 TRACE_ID = bytes.fromhex("101112131415161718191a1b1c1d1e1f")

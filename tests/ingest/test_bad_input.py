@@ -12,7 +12,7 @@ from core.messages.measurements import Flag
 from core.messages.uplinks import Uplink
 from core.model.quantities import QUANTITIES
 from core.runtime.bus import Bus
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from decoders.canonical import Decoded, Reading
 from decoders.codec import Codec
 from ingest import prepare as steps
@@ -23,6 +23,7 @@ from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.store import Store
 from registry.changes import RegistryWatcher
 from registry.sharing import History, transfer_asset
+from tests.entering import tenant_transaction
 
 MakeUplink = Callable[..., Uplink]
 NOW_US = 1_795_597_200_000_000  # 2026-11-25

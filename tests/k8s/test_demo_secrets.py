@@ -1,6 +1,7 @@
 """The demo's script makes every secret that the demo's pods ask for, and they belong together."""
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from core.runtime.keks import KEK_OCTETS
+from registry.rights import LOGINS
 from tests.k8s.conftest import CHECKOUT, WORKLOADS, containers_of, render
 
 pytestmark = pytest.mark.starts_processes
@@ -39,10 +41,13 @@ def test_the_demo_s_secrets_are_made_and_fit_one_another() -> None:
                 reference = entry.get("valueFrom", {}).get("secretKeyRef", {"optional": True})
                 assert reference.get("optional") or reference["key"] in secrets[reference["name"]]
     database = secrets["territoire-database"]
-    for whose in ("owner", "service", "api"):
-        url = urlsplit(database[f"{whose}-url"])
-        assert url.password == database[f"{whose}-password"]
-        assert url.hostname == demo.named("Service", "database")["metadata"]["name"]
+    logins: dict[str, str] = json.loads(database["logins"])
+    assert logins.keys() == LOGINS.keys()
+    passwords = {LOGINS[service]: password for service, password in logins.items()}
+    passwords |= {"territoire": database["owner-password"]}
+    addresses = [urlsplit(address) for key, address in database.items() if key.endswith("-url")]
+    assert {url.username: url.password for url in addresses} == passwords
+    assert {url.hostname for url in addresses} == {demo.named("Service", "database")["metadata"]["name"]}
     bus = urlsplit(secrets["territoire-bus"]["url"])
     assert (bus.hostname, bus.password) == ("nats", secrets["territoire-bus"]["password"])
     assert len(bytes.fromhex(secrets["territoire-kek"]["kek"])) in KEK_OCTETS

@@ -3,12 +3,12 @@
 import secrets
 
 from core.messages import topics
-from core.runtime.postgres import tenant_transaction
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import DevAddr, slot_of_dev_addr, slot_of_dev_eui
 from registry.imports import Imported, ImportedDevice, ImportedSession, import_device
 from registry.keys import KeyWrap
+from tests.entering import tenant_transaction
 from tests.network.conftest import APP_KEY, KEK, Network, RadioDevice
 
 NEXT_UP, NEXT_DOWN = 70_000, 17

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from core.runtime.postgres import tenant_transaction
 from lorawan.join import JoinRequest
 from network import join_flood, join_handler, rejections
+from tests.entering import tenant_transaction
 from tests.network.conftest import eventually
 
 A_WRONG_KEY = bytes(16)

@@ -3,10 +3,11 @@ import secrets
 
 import pytest
 
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from registry.assets import create_asset
 from registry.assignments import UnknownAsset, UnknownDevEui, assign, end_assignment, read_serving
 from registry.tenants import create_tenant
+from tests.entering import tenant_transaction
 
 
 class AssetWithDevices:

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from core.runtime.postgres import ForeignKeyViolationError, InsufficientPrivilegeError, Pool, tenant_transaction
+from core.runtime.postgres import ForeignKeyViolationError, InsufficientPrivilegeError, Pool
 from registry.codec_shadows import KEPT, Compared, ShadowKey, list_differences, read_shadow, store_compared
 from registry.codecs import create_codec, publish_version, read_version
+from tests.entering import tenant_transaction
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 

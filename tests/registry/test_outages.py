@@ -5,10 +5,11 @@ from typing import Literal
 
 import pytest
 
-from core.runtime.postgres import Pool, connect, tenant_transaction
+from core.runtime.postgres import Pool, connect
 from registry.outages import Outage, beat, read_outages, recorded_since, watch_outages
 from registry.schema import migrate
 from tests.core.runtime.versions import migrate_up_to
+from tests.entering import tenant_transaction
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

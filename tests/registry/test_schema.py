@@ -3,10 +3,13 @@ import secrets
 from pathlib import Path
 
 import pytest
+from asyncpg import InvalidAuthorizationSpecificationError
 
-from core.runtime.postgres import PostgresError, connect, open_pool, tenant_transaction
+from core.runtime.postgres import PostgresError, connect, open_pool
+from registry.entering import tenant_transaction
+from registry.rights import LOGINS
 from registry.schema import LOCK, MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
-from registry.tenants import create_tenant
+from registry.tenants import authenticate, create_api_key, create_tenant
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
 from tests.conftest import running
@@ -141,13 +144,46 @@ async def test_the_schema_s_owner_need_be_no_superuser(tmp_path: Path, server_fo
 
         service = await connect(server.url("territoire", "territoire_service", "service"))
         tenant = await create_tenant(service, "metz", "Metz")
+        key = await create_api_key(service, tenant.id, "essai", ["read"])
         await service.close()
         async with open_pool(server.url("territoire", "territoire_api", "api"), "test", size=1) as pool:
             assert await pool.fetch("SELECT id FROM tenant") == []
-            async with tenant_transaction(pool, tenant.id) as connection:
+            principal = await authenticate(pool, key)
+            assert principal is not None
+            async with tenant_transaction(pool, principal.proof) as connection:
                 assert await connection.fetchval("SELECT slug FROM tenant") == "metz"
                 with pytest.raises(PostgresError, match="permission denied"):
                     await connection.execute("CREATE TABLE public.x ()")
+
+        await every_service_gets_a_login_and_the_shared_one_ends(server)
+
+
+async def every_service_gets_a_login_and_the_shared_one_ends(server: PrivatePostgres) -> None:
+    """The upgrade of an installation whose services share a login, while one of them is still at work."""
+    shared, owner = (
+        server.url("territoire", *who) for who in (("territoire_service", "service"), ("mairie", "secret"))
+    )
+    passwords = dict.fromkeys(LOGINS.values(), "secret")
+    former = await connect(shared)
+    await migrate(owner, passwords=passwords)
+    await former.fetch("SELECT id FROM tenant")
+    await (await connect(shared)).close()
+    await former.close()
+    for service in LOGINS:
+        connection = await connect(server.url("territoire", LOGINS[service], "secret"))
+        await require_schema(connection)
+        await connection.close()
+    async with asyncio.timeout(20):  # Until the server has seen the last one out.
+        while await login_is_open(shared):
+            await migrate(owner, passwords=passwords)
+
+
+async def login_is_open(url: str) -> bool:
+    try:
+        await execute(url, "SELECT 1")
+    except InvalidAuthorizationSpecificationError:
+        return False
+    return True
 
 
 async def execute(url: str, statement: str) -> None:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from core.model.quantities import QUANTITIES, Kind
-from core.runtime.postgres import Pool, PostgresError, connect, tenant_transaction
+from core.runtime.postgres import Pool, PostgresError, connect
 from registry.datastreams import make_datastream
-from registry.tenants import act_as_operator
+from tests.entering import enter_tenant, tenant_transaction
 
 VIEWS = ("measurement", "latest", "uplink", "reception", "correction", "meter_change")
 # Tables without row security of their own, by schema and name: why no tenant can read another's rows there.
@@ -35,6 +35,7 @@ UNSCOPED = {
     "public.audit_start": NEVER_READ,
     "public.rejected_login": NEVER_READ,
     "public.person_identity": NEVER_READ,
+    "public.seal_secret": NEVER_READ,
 }
 CLOSED_SCHEMAS = ("observation", "jobs")
 # Chunks and catalogues of TimescaleDB; that the API's role reads no chunk is tested below.
@@ -237,7 +238,7 @@ async def test_what_was_rejected_of_a_device_is_its_owners_whatever_its_subject(
             rows = await connection.fetch("SELECT subject, reason FROM frame_refusal")
             seen[tenant] = [tuple(row) for row in rows]
     async with api_pool.acquire() as connection, connection.transaction():
-        await act_as_operator(connection)
+        await enter_tenant(connection, None, is_operator=True)
         rows = await connection.fetch("SELECT subject, reason FROM frame_refusal ORDER BY subject")
         of_nobody = [tuple(row) for row in rows]
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 
 from core.runtime.postgres import Connection, connect
+from tests.entering import enter_tenant
 from tests.registry.worlds import BASE, CELL, DAYS, HOURS, TENANTS, Period, World, expected, worlds
 
 EXAMPLES = 60
@@ -318,7 +319,7 @@ async def fill(connection: Connection, world: World) -> None:
 
 async def read_all(connection: Connection, me: int | None) -> set[str]:
     await connection.execute("SET LOCAL ROLE territoire_api")
-    await connection.execute("SELECT set_config('app.tenant', $1, true)", "" if me is None else str(me + 1))
+    await enter_tenant(connection, None if me is None else me + 1)
     rows = await connection.fetch(EVERYTHING)
     await connection.execute("RESET ROLE")
     assert len(rows) == len({row[0] for row in rows})  # Nothing is shown twice.

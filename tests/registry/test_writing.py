@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from core.runtime.postgres import BareConnection, InsufficientPrivilegeError, PostgresError, connect
+from tests.entering import enter_tenant
 from tests.registry.test_visibility import fill
 from tests.registry.worlds import GAUGE, Asset, Datastream, Device, Grant, Serving, World
 
@@ -61,7 +62,7 @@ async def attempt(connection: BareConnection, statement: str, *arguments: object
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL ROLE territoire_api")
-            await connection.execute("SELECT set_config('app.tenant', $1, true)", str(SYNDICAT + 1))
+            await enter_tenant(connection, SYNDICAT + 1)
             return (await connection.execute(statement, *arguments)).rpartition(" ")[2]
     except PostgresError as refused:
         return type(refused).__name__

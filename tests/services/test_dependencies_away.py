@@ -198,14 +198,14 @@ async def test_the_line_says_which_of_account_database_and_tls_is_wrong(cluster:
     server = cluster.server
     wrong = {
         server.url(database.name, "territoire_service", "faux"): "le mot de passe de ce compte est refusé",
-        server.url("absente", "territoire_service", cluster.service_password): "cette base n'y existe pas",
+        cluster.url("absente", "territoire_service"): "cette base n'y existe pas",
         f"{database.service_url}?sslmode=require": "le serveur refuse TLS",
         database.service_url.replace("127.0.0.1", "nulle-part.invalid"): "ce nom de machine est inconnu",
     }
     for url, reason in wrong.items():
         told = await reason_of(url)
         assert reason in told
-        assert cluster.service_password not in told
+        assert cluster.passwords["territoire_service"] not in told
         assert "faux" not in told
 
 

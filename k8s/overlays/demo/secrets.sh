@@ -10,12 +10,18 @@ secret() {
     kubectl -n territoire create secret generic "$name" "$@" --dry-run=client -o yaml
     echo ---
 }
-owner="$(random 24)" service="$(random 24)" api="$(random 24)" bus="$(random 24)"
+owner="$(random 24)" bus="$(random 24)"
 database="@database:5432/territoire"
-secret territoire-database \
-    --from-literal=owner-password="$owner" --from-literal=owner-url="postgresql://territoire:$owner$database" \
-    --from-literal=service-password="$service" --from-literal=service-url="postgresql://territoire_service:$service$database" \
-    --from-literal=api-password="$api" --from-literal=api-url="postgresql://territoire_api:$api$database"
+# Each service has a login of its own, which the migration makes with the passwords of `logins`.
+set -- --from-literal=owner-password="$owner" --from-literal=owner-url="postgresql://territoire:$owner$database"
+logins=""
+for service in gateway_bridge network intake ingest alerting lighting maintenance api; do
+    password="$(random 24)"
+    logins="$logins${logins:+, }\"$service\": \"$password\""
+    name="$(echo "$service" | tr _ -)"
+    set -- "$@" --from-literal="$name-url=postgresql://territoire_$service:$password$database"
+done
+secret territoire-database "$@" --from-literal=logins="{$logins}"
 secret territoire-bus --from-literal=password="$bus" --from-literal=url="nats://territoire:$bus@nats:4222"
 secret territoire-kek --from-literal=kek="$(random 32)"
 secret territoire-operator --from-literal=api-key="terr_$(random 6)_$(random 32)"

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from core.runtime.postgres import Pool
+from tests.entering import enter_tenant
 
 
 async def device_id(pool: Pool, device: dict[str, Any]) -> int:
@@ -174,7 +175,7 @@ async def test_the_definer_functions_reach_no_other_tenant(
     others = await device_id(pool, await other_registry.device())
     await pool.execute("INSERT INTO dev_nonce VALUES ($1, 1)", others)
     async with api_pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenancy.id))
+        await enter_tenant(connection, tenancy.id)
         seen = [
             await connection.fetch("SELECT * FROM join_diagnosis($1)", others),
             await connection.fetch("SELECT * FROM downlink_preflight($1)", others),

@@ -7,6 +7,7 @@ import pytest
 from core.runtime.postgres import Pool
 from lorawan.identifiers import slot_of_dev_addr, slot_of_dev_eui
 from registry.keys import KeyWrap, device_owner, session_owner
+from tests.entering import enter_tenant
 
 KEYS = KeyWrap("kek-1", bytes(range(16)))
 JSON = {"Content-Type": "application/json"}
@@ -70,7 +71,7 @@ async def test_a_session_opens_through_its_door_for_the_tenants_own_abp_devices_
 
     for tenant_id in (tenancy.id, other_tenancy.id):  # The device is OTAA, then also another's.
         async with api_pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenant_id))
+            await enter_tenant(connection, tenant_id)
             opened.append(
                 await connection.fetchval(
                     "SELECT import_session($1, $2, $3, $3, 'kek-1')", device_id, b"abcd", b"wrapped"

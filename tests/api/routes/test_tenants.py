@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.runtime.postgres import Pool, PostgresError, tenant_transaction
+from core.runtime.postgres import Pool, PostgresError
 from registry.tenants import create_tenant
+from tests.entering import tenant_transaction
 
 
 async def test_the_operator_makes_a_tenant_that_can_start_at_once(client, client_of_key, tenancy) -> None:

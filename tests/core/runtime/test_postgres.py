@@ -3,7 +3,8 @@ from uuid import UUID
 
 from prometheus_client import REGISTRY
 
-from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool, tenant_transaction, uuid_of
+from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool, uuid_of
+from tests.entering import tenant_transaction
 
 TENANT = "SELECT current_setting('app.tenant', true)"
 

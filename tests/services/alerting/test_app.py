@@ -20,9 +20,10 @@ from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.messages.topics import shard_of_slot
 from core.runtime.bus import Bus, connect_bus
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from services.alerting.app import run
 from services.alerting.settings import AlertingSettings
+from tests.entering import tenant_transaction
 
 SHARDS = 4
 

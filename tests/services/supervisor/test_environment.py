@@ -1,9 +1,12 @@
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from cli.settings_check import CLASSES as SETTINGS
+from registry.rights import LOGINS
 from services.supervisor.home import Home
-from services.supervisor.stack import Stack, StackOptions
+from services.supervisor.stack import SERVICES, Stack, StackOptions
 
 
 def test_a_service_gets_the_operators_environment_and_nothing_of_the_supervisors(
@@ -22,13 +25,25 @@ def test_a_service_gets_the_operators_environment_and_nothing_of_the_supervisors
     home = Home(server_folder / "told")
     with home.held():
         stack = Stack(home, StackOptions(udp_port=0, api_port=0))
-        told = {name: stack.environment(name, f"{name}-1") for name in ("gateway_bridge", "alerting", "network")}
+        told = {name: stack.environment(name, f"{name}-1") for name in SERVICES}
 
     assert told["alerting"]["TERRITOIRE_SMTP_URL"].startswith("smtps://")
     assert told["alerting"]["TERRITOIRE_PUBLIC_URL"] == "https://territoire.example"
     assert told["gateway_bridge"]["TERRITOIRE_MQTT_URL"].startswith("mqtts://")
     assert "TERRITOIRE_MQTT_URL" not in told["network"]
-    for environment in told.values():
-        assert environment["TERRITOIRE_DATABASE_URL"] == stack.run.database_url
-        assert environment.get("TERRITOIRE_KEK") == stack.run.kek
-        assert not {"TERRITOIRE_OPTIONS", "SSH_AUTH_SOCK"} & environment.keys()
+    for name, environment in told.items():
+        assert urlsplit(environment["TERRITOIRE_DATABASE_URL"]).username == LOGINS[name]
+        assert not {"TERRITOIRE_OPTIONS", "TERRITOIRE_LOGINS", "SSH_AUTH_SOCK"} & environment.keys()
+
+
+def test_the_key_encryption_key_reaches_the_services_that_wrap_or_open_keys_and_no_others(
+    server_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERRITOIRE_KEK", "00" * 32)
+    home = Home(server_folder / "keys")
+    with home.held():
+        stack = Stack(home, StackOptions(udp_port=0, api_port=0))
+        handed = {name: stack.environment(name, f"{name}-1").get("TERRITOIRE_KEK") for name in SERVICES}
+
+    wanted = {name for name, kind in SETTINGS.items() if "kek" in kind.model_fields}
+    assert handed == {name: stack.run.kek if name in wanted else None for name in SERVICES}

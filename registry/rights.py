@@ -1,0 +1,393 @@
+"""Which service may do what to which table: one login role for each service, and exactly these rights.
+
+They are compared with the database at the end of every migration, and what differs is granted or withdrawn. A
+test fails for a table that has no line here; until it has one, no service reaches it. The API's rights, which row
+security completes, are granted by the migrations.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from core.runtime.postgres import Connection, InsufficientPrivilegeError
+
+SERVICES: tuple[str, ...] = (
+    "gateway_bridge",
+    "network",
+    "intake",
+    "ingest",
+    "alerting",
+    "lighting",
+    "maintenance",
+)
+# Owner of the functions that policies call, who sees all tenants. No login once each service has one of its own.
+OWNER = "territoire_service"
+# Its members see the rows of every tenant, in the tables that they may read. It has no right of its own.
+ALL_TENANTS = "territoire_all_tenants"
+LOGINS: Mapping[str, str] = {name: f"territoire_{name}" for name in (*SERVICES, "api")}
+"""The login role of each service."""
+
+# A wrapped key or a digest of a secret: only `SELECT *` reads these columns, `SELECT` all the others.
+SECRET = re.compile(r"_(wrapped|sealed|sha256|hash|fingerprint)$")
+
+EVERYONE: Mapping[str, str] = dict.fromkeys(SERVICES, "SELECT")
+LEASES = "SELECT, INSERT, UPDATE"
+REPLICAS = "SELECT, INSERT, UPDATE, DELETE"
+# A row lock takes the right to update any one column; an identity is none that anybody can set.
+LOCKED = "SELECT, UPDATE (id)"
+
+# Table: service: rights. A table that no service touches has an empty line.
+RIGHTS: Mapping[str, Mapping[str, str]] = {
+    "access_grant": {},
+    "alert": {"alerting": "SELECT, INSERT, UPDATE", "maintenance": "SELECT"},
+    "alert_calendar": {"alerting": "SELECT"},
+    "alert_event": {"alerting": "SELECT, INSERT"},
+    "alert_notice": {"alerting": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "alert_notice_recipient": {"alerting": "SELECT, INSERT, UPDATE"},
+    "alert_request": {
+        "gateway_bridge": "INSERT",
+        "ingest": "INSERT",
+        "alerting": "SELECT, UPDATE (id), DELETE",
+    },
+    "alert_rule": {"alerting": "SELECT, INSERT, UPDATE (id)"},
+    "api_key": {"ingest": "SELECT (tenant_id, roles, expires_at, revoked_at)"},
+    "application": {"intake": "SELECT *, UPDATE (id)", "ingest": "SELECT"},
+    "application_device": {"intake": "SELECT", "ingest": "SELECT"},
+    "application_downlink": {"intake": "SELECT, INSERT"},
+    "application_state": {"intake": "SELECT, INSERT, UPDATE"},
+    "asset": {"ingest": "SELECT", "alerting": "SELECT", "lighting": LOCKED, "maintenance": "SELECT"},
+    "assignment": {"ingest": "SELECT", "alerting": "SELECT", "lighting": "SELECT", "maintenance": "SELECT"},
+    # A view with the rights of who asks, and the tables under it.
+    "audit": {"intake": "INSERT"},
+    "audit_detail": {"intake": "INSERT"},
+    "audit_line": {"intake": "SELECT (id), INSERT", "maintenance": "SELECT"},
+    "audit_pending": {"intake": "INSERT", "maintenance": "SELECT, DELETE"},
+    "audit_seal": {"maintenance": "SELECT, INSERT"},
+    "audit_start": {"maintenance": "SELECT"},
+    "clock_doubt": {"ingest": "SELECT, INSERT, UPDATE"},
+    "codec": {"ingest": "SELECT", "maintenance": "SELECT"},
+    "codec_difference": {"ingest": "SELECT, INSERT, DELETE"},
+    "codec_shadow": {"ingest": "SELECT, INSERT, UPDATE"},
+    "codec_version": {
+        "ingest": "SELECT, "
+        "UPDATE (quarantined_at, quarantine_reason, quarantine_detail, released_at, released_by)",
+        "maintenance": "SELECT",
+    },
+    "contact": {"alerting": "SELECT"},
+    "datastream": {
+        "intake": "SELECT",
+        "ingest": "SELECT, INSERT, UPDATE",
+        "alerting": "SELECT",
+        "lighting": "SELECT",
+        "maintenance": "SELECT, INSERT, UPDATE",
+    },
+    "deadline": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},
+    "deployment": EVERYONE,
+    "dev_nonce": {"network": "SELECT, INSERT"},
+    "device": {
+        "network": "SELECT *, UPDATE (slot)",
+        "intake": "SELECT",
+        "ingest": "SELECT",
+        "alerting": LOCKED,
+        "lighting": "SELECT",
+        "maintenance": "SELECT",
+    },
+    "device_decoding_key": {"ingest": "SELECT *", "maintenance": "SELECT *"},
+    "device_profile": {
+        "network": "SELECT",
+        "intake": "SELECT",
+        "ingest": "SELECT",
+        "alerting": "SELECT",
+        "lighting": "SELECT",
+        "maintenance": "SELECT",
+    },
+    "device_profile_override": {"ingest": "SELECT", "maintenance": "SELECT"},
+    "device_status": {"network": "SELECT, INSERT, UPDATE"},
+    "device_tenure": {},
+    "downlink": {
+        "network": "SELECT, UPDATE",
+        "intake": "SELECT, INSERT, UPDATE",
+        "lighting": "SELECT, INSERT, UPDATE",
+    },
+    "event_source": {},
+    "frame_refusal": {"network": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "gateway": {
+        "gateway_bridge": "SELECT, UPDATE (unproved_until)",
+        "intake": "SELECT",
+        "ingest": "SELECT",
+        "alerting": LOCKED,
+    },
+    "gateway_address_change": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "gateway_hour": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "gateway_state": {"gateway_bridge": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
+    "gateway_token": {"gateway_bridge": "SELECT *, UPDATE (last_used_at)"},
+    "heartbeat": {"gateway_bridge": "SELECT, INSERT, UPDATE", "alerting": "SELECT, INSERT, UPDATE"},
+    "idempotency_key": {"maintenance": "SELECT (ctid, started_at), DELETE"},
+    "invitation": {"maintenance": "SELECT (ctid, expires_at), DELETE"},
+    "join_nonce": {"network": "SELECT, INSERT, UPDATE"},
+    "key_recipient": {},
+    "lighting_command": {"lighting": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
+    "lns_route": {"intake": "SELECT, INSERT, UPDATE"},
+    "lns_source": {"intake": "SELECT *", "ingest": "SELECT"},
+    "lns_source_state": {"intake": "SELECT, INSERT, UPDATE"},
+    "lns_unknown_device": {"intake": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "login_failure": {"maintenance": "SELECT, DELETE"},
+    "maintenance_window": {"alerting": "SELECT"},
+    "membership": {},
+    "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)"},
+    "multicast_member": {"network": "SELECT"},
+    "multicast_message": {"network": "SELECT, UPDATE"},
+    "outage": {
+        "gateway_bridge": "SELECT, INSERT, UPDATE, DELETE",
+        "alerting": "SELECT, INSERT, UPDATE, DELETE",
+        "maintenance": "SELECT, DELETE",
+    },
+    "partner_event": {},
+    "password_reset": {"maintenance": "SELECT (ctid, expires_at), DELETE"},
+    "person": {},
+    "person_identity": {},
+    "person_session": {"maintenance": "SELECT (ctid, expires_at), DELETE"},
+    "profile_decoding_key": {"ingest": "SELECT *", "maintenance": "SELECT *"},
+    "recovery_code": {},
+    "redecode": {"maintenance": "SELECT, UPDATE"},
+    "registry_change": {
+        "gateway_bridge": "SELECT",
+        "network": "SELECT",
+        "intake": "SELECT",
+        "ingest": "SELECT",
+        "alerting": "SELECT",
+        "maintenance": "SELECT, DELETE",
+    },
+    "rejected_login": {"maintenance": "SELECT, DELETE"},
+    "rule_state": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},
+    "schema_migration": EVERYONE,
+    "seal_secret": {},
+    "service_replica": {
+        "network": REPLICAS,
+        "ingest": REPLICAS,
+        "alerting": REPLICAS,
+        "maintenance": "SELECT, DELETE",
+    },
+    "session": {"network": "SELECT *, INSERT, UPDATE", "intake": "SELECT", "maintenance": "SELECT, DELETE"},
+    "shard_lease": {"network": LEASES, "intake": LEASES, "ingest": LEASES, "alerting": LEASES},
+    "silence": {"alerting": "SELECT"},
+    "team": {"alerting": "SELECT"},
+    "tenant": {"intake": "SELECT", "alerting": "SELECT"},
+    "transmission": {"gateway_bridge": "SELECT, INSERT, UPDATE (status)", "maintenance": "SELECT, DELETE"},
+    "unknown_gateway": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "webhook_attempt": {"alerting": "SELECT, INSERT", "maintenance": "SELECT, DELETE"},
+    "webhook_endpoint": {
+        "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped)",
+    },
+    "jobs.pgqueuer": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT"},
+    "jobs.pgqueuer_log": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT, DELETE"},
+    "jobs.pgqueuer_schedules": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},
+    "jobs.pgqueuer_statistics": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT, DELETE"},
+    "observation.application_event": {
+        "intake": "SELECT, UPDATE (not_before), DELETE",
+        "ingest": "INSERT",
+        "maintenance": "SELECT, DELETE",
+    },
+    "observation.correction": {"ingest": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "observation.dirty": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE"},
+    "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE"},
+    "observation.latest": {
+        "ingest": "SELECT, INSERT, UPDATE",
+        "alerting": "SELECT",
+        "maintenance": "SELECT, INSERT, UPDATE, DELETE",
+    },
+    "observation.measurement": {
+        "intake": "SELECT",
+        "ingest": "SELECT, INSERT, UPDATE",
+        "alerting": "SELECT",
+        "lighting": "SELECT",
+        "maintenance": "SELECT, INSERT, UPDATE, DELETE",
+    },
+    "observation.meter_change": {},
+    "observation.packed": {"maintenance": "SELECT, INSERT"},
+    "observation.quarantine": {
+        "network": "INSERT",
+        "intake": "INSERT",
+        "ingest": "INSERT",
+        "maintenance": "SELECT, DELETE",
+    },
+    "observation.reception": {"intake": "SELECT", "ingest": "SELECT, INSERT", "alerting": "SELECT"},
+    "observation.rollup_day": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
+    "observation.rollup_hour": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
+    "observation.uplink": {
+        "intake": "SELECT",
+        "ingest": "SELECT, INSERT",
+        "alerting": "SELECT",
+        "lighting": "SELECT",
+        "maintenance": "SELECT, UPDATE, DELETE",
+    },
+    "observation.uplink_seen": {"ingest": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+}
+# What is not everybody's to call.
+FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    "observation.keep_correction": ("ingest",),
+    "public.seal_audit": ("maintenance",),
+    "public.end_audit_lines": ("maintenance",),
+    "observation.drop_chunks_before": ("maintenance",),
+    "observation.compress_chunk_before": ("maintenance",),
+}
+# Identities need none.
+SEQUENCES: Mapping[str, tuple[str, ...]] = {
+    "jobs.pgqueuer_id_seq": ("alerting",),
+    "jobs.pgqueuer_log_id_seq": ("alerting",),
+    "jobs.pgqueuer_schedules_id_seq": ("alerting",),
+    "jobs.pgqueuer_statistics_id_seq": ("alerting",),
+}
+
+PRIVILEGE = re.compile(r"(SELECT|INSERT|UPDATE|DELETE)(?: (\*)| \(([\w, ]+)\))?")
+
+READ_TABLES = """
+SELECT n.nspname || '.' || c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname IN ('public', 'observation', 'jobs')
+  AND (c.relkind IN ('r', 'p') OR 'security_invoker=true' = ANY(c.reloptions))
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                  AND d.deptype = 'e')
+GROUP BY n.nspname, c.relname
+"""
+# Everything that these roles were granted: schemas, tables and sequences, columns, functions.
+READ_GRANTED = """
+WITH ours AS (SELECT oid, rolname::text AS role FROM pg_roles WHERE rolname = ANY($1::text[]))
+SELECT o.role, 'SCHEMA' AS kind, n.nspname::text AS name, NULL::text AS part, x.privilege_type AS privilege
+FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) AS x JOIN ours o ON o.oid = x.grantee
+UNION ALL
+SELECT o.role, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname || '.' || c.relname, NULL,
+       x.privilege_type
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL aclexplode(c.relacl) AS x JOIN ours o ON o.oid = x.grantee
+WHERE n.nspname IN ('public', 'observation', 'jobs')
+UNION ALL
+SELECT o.role, 'TABLE', n.nspname || '.' || c.relname, a.attname::text, x.privilege_type
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL aclexplode(a.attacl) AS x JOIN ours o ON o.oid = x.grantee
+WHERE n.nspname IN ('public', 'observation', 'jobs')
+UNION ALL
+SELECT o.role, 'FUNCTION', n.nspname || '.' || p.proname, NULL, x.privilege_type
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+CROSS JOIN LATERAL aclexplode(p.proacl) AS x JOIN ours o ON o.oid = x.grantee
+WHERE n.nspname IN ('public', 'observation', 'jobs')
+"""
+READ_ROLES = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY($1::text[])"
+READ_MEMBERS = """
+SELECT m.member::regrole::text FROM pg_auth_members m
+WHERE m.roleid = $1::text::regrole AND m.member::regrole::text = ANY($2::text[])
+"""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """One privilege of one role; `part` is a column, None the whole."""
+
+    role: str
+    kind: str
+    name: str
+    part: str | None
+    privilege: str
+
+    def statement(self, verb: str) -> str:
+        """`verb` is GRANT or REVOKE."""
+        part = f" ({self.part})" if self.part is not None else ""
+        direction = "TO" if verb == "GRANT" else "FROM"
+        return f"{verb} {self.privilege}{part} ON {self.kind} {self.name} {direction} {self.role}"
+
+
+def rights_of(service: str, table: str, columns: Iterable[str], rights: str) -> Iterable[Right]:
+    """What one line of `RIGHTS` says, for a table that has these columns.
+
+    Raises:
+        ValueError: the line cannot be read.
+    """
+    role, named = LOGINS[service], list(columns)
+    secret = {column for column in named if SECRET.search(column)}
+    if PRIVILEGE.sub("", rights).strip(", "):
+        raise ValueError(f"rights of {service} on {table}: {rights}")
+    for privilege, whole, parts in PRIVILEGE.findall(rights):
+        if parts:
+            chosen: list[str | None] = [part.strip() for part in parts.split(",")]
+        elif privilege == "SELECT" and secret and not whole:
+            chosen = [column for column in named if column not in secret]
+        else:
+            chosen = [None]
+        for part in chosen:
+            yield Right(role, "TABLE", table, part, privilege)
+
+
+def _full(name: str) -> str:
+    return name if "." in name else f"public.{name}"
+
+
+def _wanted(tables: Mapping[str, list[str]]) -> set[Right]:
+    found: set[Right] = set()
+    for table, by_service in RIGHTS.items():
+        name = _full(table)
+        if name in tables:
+            for service, rights in by_service.items():
+                found.update(rights_of(service, name, tables[name], rights))
+    for functions, kind, privilege in ((FUNCTIONS, "FUNCTION", "EXECUTE"), (SEQUENCES, "SEQUENCE", "USAGE")):
+        for name, services in functions.items():
+            found.update(Right(LOGINS[service], kind, name, None, privilege) for service in services)
+    for role, schema in {(right.role, right.name.partition(".")[0]) for right in found}:
+        found.add(Right(role, "SCHEMA", schema, None, "USAGE"))
+    return found
+
+
+async def read_tables(connection: Connection) -> dict[str, list[str]]:
+    """The columns of every table of ours, by its name with its schema."""
+    return {row["name"]: row["columns"] for row in await connection.fetch(READ_TABLES)}
+
+
+async def apply_rights(connection: Connection) -> int:
+    """Grant and withdraw what differs from this module; returns how much did.
+
+    Where the schema's owner may not make roles, those that its administrator has not made are left out, with a
+    line in the log: the installation goes on with the login that all services share.
+    """
+    services = [LOGINS[name] for name in SERVICES]
+    known = {row[0] for row in await connection.fetch(READ_ROLES, [*services, ALL_TENANTS])}
+    missing = sorted({*services, ALL_TENANTS} - known)
+    if missing:
+        log.warning("service_roles_missing", roles=missing)
+    if ALL_TENANTS not in known:
+        return 0
+    tables = await read_tables(connection)
+    wanted = {right for right in _wanted(tables) if right.role in known}
+    granted = {Right(*row.values()) for row in await connection.fetch(READ_GRANTED, services)}
+    members = {row[0] for row in await connection.fetch(READ_MEMBERS, ALL_TENANTS, services)}
+    statements = [
+        *(f"GRANT {ALL_TENANTS} TO {role}" for role in services if role in known - members),
+        *(right.statement("REVOKE") for right in sorted(granted - wanted, key=repr)),
+        *(right.statement("GRANT") for right in sorted(wanted - granted, key=repr)),
+    ]
+    async with connection.transaction():
+        for statement in statements:
+            await connection.execute(statement)
+    return len(statements)
+
+
+async def close_shared_login(connection: Connection) -> bool:
+    """End the login that all services had in common, unless some process is still connected by it.
+
+    Returns whether nobody can log in by it any more. A former version of the services goes on until it has been
+    replaced; the next migration closes it then.
+    """
+    if not await connection.fetchval("SELECT rolcanlogin FROM pg_roles WHERE rolname = $1", OWNER):
+        return True
+    if await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", OWNER):
+        log.warning("shared_login_in_use", role=OWNER)
+        return False
+    try:
+        await connection.execute(f"ALTER ROLE {OWNER} NOLOGIN")
+    except InsufficientPrivilegeError:
+        log.warning("shared_login_stays", role=OWNER)
+        return False
+    return True
