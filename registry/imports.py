@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
 
+from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.postgres import Connection, PostgresError, UniqueViolationError
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from registry.enrolment import AbpSession, OtaaKeys, UnknownProfile, create_device, read_enrolled
@@ -104,7 +105,7 @@ async def import_device(connection: Connection, keys: KeyWrap, tenant_id: int, d
         async with connection.transaction():  # A savepoint: a rejected device leaves the others alone.
             return await _import(connection, keys, tenant_id, device)
     except UniqueViolationError:
-        return Imported(Outcome.REFUSED, "appartient à une autre collectivité")
+        return Imported(Outcome.REFUSED, REGISTERED_ELSEWHERE)
     except UnknownProfile:
         return Imported(Outcome.REFUSED, f"profil {device.device_profile_id} introuvable")
     except PostgresError as refused:
@@ -116,7 +117,7 @@ async def import_device(connection: Connection, keys: KeyWrap, tenant_id: int, d
 async def _import(connection: Connection, keys: KeyWrap, tenant_id: int, device: ImportedDevice) -> Imported:
     known = await read_enrolled(connection, device.dev_eui)
     if known is not None and known.tenant_id != tenant_id:
-        return Imported(Outcome.REFUSED, "appartient à une autre collectivité")
+        return Imported(Outcome.REFUSED, REGISTERED_ELSEWHERE)
     if known is not None:
         device_id = known.id
     else:

@@ -58,6 +58,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "application_downlink": {"intake": "SELECT, INSERT"},
     "application_state": {"intake": "SELECT, INSERT, UPDATE"},
     "asset": {"ingest": "SELECT", "alerting": "SELECT", "lighting": LOCKED, "maintenance": "SELECT"},
+    "asset_transfer": {},
     "assignment": {"ingest": "SELECT", "alerting": "SELECT", "lighting": "SELECT", "maintenance": "SELECT"},
     # A view with the rights of who asks, and the tables under it.
     "audit": {"intake": "INSERT"},
@@ -111,6 +112,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "intake": "SELECT, INSERT, UPDATE",
         "lighting": "SELECT, INSERT, UPDATE",
     },
+    "eui_claim": {},
     "event_source": {},
     "frame_refusal": {"network": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "gateway": {

@@ -180,6 +180,9 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
     async with caller.changing() as change:
         if body.lns_source_id:
             await SOURCES.get(change.connection, body.lns_source_id)
+        known = await DEVICES.find(change.connection, body.dev_eui)
+        if known is not None and known.tenant_id == change.tenant_id:
+            raise Problem(409, "un capteur avec ce dev_eui est déjà enregistré")
         try:
             device_id = await create_device(change.connection, change.tenant_id, profile_id, keys, device)
             if body.asset_id is not None:

@@ -12,7 +12,7 @@ from api.fields import Body, Eui, EuiPath, Latitude, Longitude, Name, answer_of,
 from api.gateway_supervision import AddressChangeAnswer, Supervision
 from api.pages import Limit, Page, Paged
 from api.resources import Resource
-from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
 from registry import gateways
 from registry.gateway_supervision import list_address_changes
@@ -136,6 +136,9 @@ async def create_gateway(body: NewGateway, caller: Manager) -> GatewayAnswer:
 
 async def _create(change: Change, gateway_id: str, body: ClaimedGateway) -> GatewayAnswer:
     gateway = body.model_dump(exclude={"gateway_id"})
+    known = await _find(change.connection, gateway_id)
+    if known is not None and known.tenant_id == change.tenant_id:
+        raise Problem(409, "une passerelle avec cet identifiant est déjà enregistrée")
     await gateways.create_gateway(change.connection, change.tenant_id, bytes.fromhex(gateway_id), gateway)
     await change.audit("create", "gateway", gateway_id, body.model_dump(mode="json"))
     return _show(await GATEWAYS.get(change.connection, gateway_id))

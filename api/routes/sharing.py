@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Change, Manager, NetworkOperator, ProvenManager, Reader
+from api.auth import Caller, Change, Manager, NetworkOperator, ProvenManager, Reader
 from api.fields import Answer, Body, Id, IdRef, Instant, Slug, Word, answer_of, example
 from api.pages import Page, Paged
 from api.resources import Resource
@@ -15,7 +15,7 @@ from api.routes.assets import ASSETS
 from api.routes.tenants import TenantAnswer
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from registry import entering, sharing, tenants
-from registry.sharing import Grant, History
+from registry.sharing import Grant, History, Transfer
 
 router = APIRouter(prefix="/v1", tags=["Partages"], responses=PROBLEM_RESPONSES)
 
@@ -25,6 +25,17 @@ ROLE_TEXT = (
 HISTORY_TEXT = (
     "`goes_along` : tout l'historique passe au destinataire, l'ancien propriétaire ne le voit plus ; "
     "`stays` : il reste à l'ancien propriétaire, attaché à une copie de l'actif, et de nouveaux flux commencent"
+)
+
+
+OFFER_TEXT = (
+    "Une offre attend la réponse du destinataire pendant 30 jours, et ne prend effet que s'il l'accepte. Qu'une "
+    "collectivité porte ou non cet identifiant court n'est pas dit : sans réponse, l'offre expire"
+)
+State = Literal["offered", "accepted", "rejected", "withdrawn", "expired"]
+STATE_TEXT = (
+    "`offered` attend la réponse du destinataire, `accepted` acceptée, `rejected` refusée, `withdrawn` retirée, "
+    "`expired` restée sans réponse"
 )
 
 
@@ -41,7 +52,9 @@ class NewGrant(Body):
         }
     )
 
-    tenant: Slug = Field(description="Identifiant court de qui pourra voir", examples=["conseil-energie"])
+    tenant: Slug = Field(
+        description=f"Identifiant court de qui pourra voir. {OFFER_TEXT}", examples=["conseil-energie"]
+    )
     asset_id: IdRef | None = Field(None, description="Un actif")
     tag: Word | None = Field(None, description="Tous les actifs qui portent cette étiquette", examples=["ecoles"])
     asset_kind: Word | None = Field(None, description="Tous les actifs de ce type", examples=["glass_container"])
@@ -70,7 +83,10 @@ class GrantAnswer(answer_of(Grant, {"tenant_id"})):
 
     giver: str = Field(description="Identifiant court du propriétaire", examples=["landerneau"])
     grantee: str = Field(description="Identifiant court de qui peut voir", examples=["conseil-energie"])
+    grantee_name: str | None = Field(description="Son nom, une fois qu'elle a accepté")
     role: str = Field(examples=["reader"])
+    state: State | Literal["revoked"] = Field(description=f"{STATE_TEXT}, `revoked` acceptée puis révoquée")
+    offer_ends_at: datetime = Field(description="Jusqu'à quand l'offre attend une réponse")
     holds: bool = Field(description="S'il ouvre quelque chose en ce moment")
 
 
@@ -101,24 +117,28 @@ class NewTransfer(Body):
 
     model_config = example({"tenant": "landerneau", "history": "goes_along", "confirm": "Borne à verre 12"})
 
-    tenant: Slug = Field(description="Identifiant court du destinataire", examples=["landerneau"])
+    tenant: Slug = Field(description=f"Identifiant court du destinataire. {OFFER_TEXT}", examples=["landerneau"])
     history: Literal["goes_along", "stays"] = Field(description=HISTORY_TEXT)
     confirm: str = Field(
         max_length=200, description="Le nom de l'actif, répété pour confirmer", examples=["Borne à verre 12"]
     )
 
 
-class TransferAnswer(Answer):
-    """Ce qui a été transféré."""
+class TransferAnswer(answer_of(Transfer, {"tenant_id"})):
+    """Un transfert, comme le voient celui qui donne et celui qui reçoit."""
 
-    asset_id: int
-    history: str
+    giver: str = Field(description="Identifiant court de l'ancien propriétaire", examples=["sdef"])
+    receiver: str = Field(description="Identifiant court du destinataire", examples=["landerneau"])
+    history: str = Field(description=HISTORY_TEXT, examples=["goes_along"])
+    state: State = Field(description=STATE_TEXT)
+    offer_ends_at: datetime = Field(description="Jusqu'à quand l'offre attend une réponse")
     kept_as: int | None = Field(
-        description="Avec `stays` : l'actif qui garde l'historique chez l'ancien propriétaire"
+        description="Avec `stays`, pour l'ancien propriétaire : l'actif qui garde l'historique chez lui"
     )
 
 
 GRANTS = Resource("grant", "partage", sharing.read_grant, GrantAnswer.model_validate)
+TRANSFERS = Resource("transfer", "transfert", sharing.read_transfer, TransferAnswer.model_validate)
 
 
 def _check_span(name: str, since: datetime | None, until: datetime | None) -> None:
@@ -127,25 +147,25 @@ def _check_span(name: str, since: datetime | None, until: datetime | None) -> No
         raise invalid(f"{name}_to", "range", f"« {name}_to » doit suivre « {name}_from »")
 
 
-async def _other(change: Change, slug: str) -> int:
-    found = await sharing.find_tenant_named(change.connection, slug)
-    if found is None:
-        raise not_found(f"collectivité {slug}")
-    if found == change.tenant_id:
+def _check_other(change: Change, slug: str) -> None:
+    if slug == change.tenant_slug:
         raise invalid("tenant", "oneself", "une autre collectivité est attendue")
-    return found
 
 
-@router.post("/grants", status_code=201, summary="Partager des actifs avec une autre collectivité")
+@router.post("/grants", status_code=201, summary="Proposer un partage à une autre collectivité")
 async def create_grant(body: NewGrant, caller: ProvenManager) -> GrantAnswer:
-    """Laisser une autre collectivité voir des actifs, leurs capteurs, leurs mesures et leurs alertes."""
+    """Proposer à une autre collectivité de voir des actifs, leurs capteurs, leurs mesures et leurs alertes.
+
+    Rien n'est ouvert avant qu'elle l'accepte (`POST /v1/grants/{id}/accept`).
+    """
     _check_span("valid", body.valid_from, body.valid_to)
     _check_span("data", body.data_from, body.data_to)
     async with caller.changing() as change:
+        _check_other(change, body.tenant)
         if body.asset_id is not None:
             await ASSETS.own(change, body.asset_id)
-        grantee_id, given = await _other(change, body.tenant), body.model_dump(exclude={"tenant"})
-        grant = await sharing.create_grant(change.connection, change.tenant_id, grantee_id, change.actor, given)
+        given = body.model_dump(exclude={"tenant"})
+        grant = await sharing.propose_grant(change.connection, change.tenant_id, body.tenant, change.actor, given)
         await change.audit("create", "grant", grant.id, body.model_dump(mode="json", exclude_none=True))
     return GRANTS.show(grant)
 
@@ -172,12 +192,33 @@ async def read_grant(id: Id, caller: Reader) -> GrantAnswer:
 
 @router.delete("/grants/{id}", status_code=204, summary="Révoquer un partage")
 async def revoke_grant(id: Id, caller: Manager) -> Response:
-    """Révoquer un partage que l'on a donné : il n'ouvre plus rien, dès la requête suivante."""
+    """Révoquer un partage que l'on a donné, ou retirer son offre : rien n'est plus ouvert, aussitôt."""
     async with caller.changing() as change:
         if not await sharing.revoke_grant(change.connection, id, change.actor):
             raise not_found(f"partage {id} en cours")
         await change.audit("revoke", "grant", id)
     return Response(status_code=204)
+
+
+@router.post("/grants/{id}/accept", summary="Accepter un partage")
+async def accept_grant(id: Id, caller: ProvenManager) -> GrantAnswer:
+    """Accepter un partage qui est proposé à la collectivité : il prend effet aussitôt."""
+    return await _answer_grant(id, caller, accepts=True)
+
+
+@router.post("/grants/{id}/reject", summary="Refuser un partage")
+async def reject_grant(id: Id, caller: Manager) -> GrantAnswer:
+    """Refuser un partage qui est proposé à la collectivité."""
+    return await _answer_grant(id, caller, accepts=False)
+
+
+async def _answer_grant(grant_id: int, caller: Caller, *, accepts: bool) -> GrantAnswer:
+    async with caller.changing() as change:
+        await GRANTS.get(change.connection, grant_id)
+        if not await sharing.answer_grant(change.connection, grant_id, accepts=accepts):
+            raise Problem(409, "ce partage n'attend pas de réponse de cette collectivité")
+        await change.audit("accept" if accepts else "reject", "grant", grant_id)
+        return GRANTS.show(await GRANTS.get(change.connection, grant_id))
 
 
 @router.get("/assets/{id}/visibility", summary="Dire qui voit un actif")
@@ -210,28 +251,89 @@ async def set_member_of(id: Id, body: MemberOf, caller: NetworkOperator) -> Tena
     return TenantAnswer.model_validate(found[id])
 
 
-@router.post("/assets/{id}/transfer", summary="Transférer un actif à une autre collectivité")
-async def transfer_asset(id: Id, body: NewTransfer, caller: Manager) -> TransferAnswer:
-    """Transférer un actif et les capteurs qui le servent ; `history` dit ce que devient ce qui a été mesuré.
+@router.post("/assets/{id}/transfer", status_code=201, summary="Proposer un actif à une autre collectivité")
+async def propose_transfer(id: Id, body: NewTransfer, caller: ProvenManager) -> TransferAnswer:
+    """Proposer un actif et les capteurs qui le servent ; `history` dit ce que devient ce qui a été mesuré.
+
+    Rien ne change avant que le destinataire l'accepte (`POST /v1/transfers/{id}/accept`).
+    """
+    async with caller.changing() as change:
+        asset = await ASSETS.own(change, id)
+        _check_other(change, body.tenant)
+        if body.confirm != asset.name:
+            raise invalid("confirm", "confirm", "répétez le nom exact de l'actif pour confirmer")
+        offered = await sharing.propose_transfer(
+            change.connection,
+            change.tenant_id,
+            id,
+            body.tenant,
+            History(body.history),
+            actor=change.audit_actor,
+            noted={"history": body.history, **change.identity},
+        )
+        if offered is None:
+            raise Problem(409, "cet actif est déjà proposé : retirez l'offre, ou attendez sa réponse")
+        await change.audit("create", "transfer", offered.id, {"asset_id": id, **body.model_dump(mode="json")})
+    return TRANSFERS.show(offered)
+
+
+@router.get("/transfers", summary="Lister les transferts")
+async def list_transfers(
+    caller: Reader,
+    paging: Paged,
+    direction: Annotated[
+        Literal["given", "received"] | None, Query(description="`given` donnés, `received` reçus ; absent : tous")
+    ] = None,
+) -> Page[TransferAnswer]:
+    """Les actifs que l'on propose et ceux que l'on se voit proposer, aussi ce qui est fini."""
+    return await TRANSFERS.page(
+        caller, paging, sharing.list_transfers, after=paging.after, most=paging.most, direction=direction
+    )
+
+
+@router.get("/transfers/{id}", summary="Lire un transfert")
+async def read_transfer(id: Id, caller: Reader) -> TransferAnswer:
+    """Un transfert donné ou reçu."""
+    return await TRANSFERS.read(caller, id)
+
+
+@router.delete("/transfers/{id}", status_code=204, summary="Retirer un transfert proposé")
+async def withdraw_transfer(id: Id, caller: Manager) -> Response:
+    """Retirer l'offre d'un actif, tant que le destinataire n'a pas répondu."""
+    async with caller.changing() as change:
+        await TRANSFERS.get(change.connection, id)
+        if not await sharing.withdraw_transfer(change.connection, id):
+            raise Problem(409, "ce transfert n'est pas une offre de cette collectivité qui attende une réponse")
+        await change.audit("withdraw", "transfer", id)
+    return Response(status_code=204)
+
+
+@router.post("/transfers/{id}/accept", summary="Accepter un actif")
+async def accept_transfer(id: Id, caller: ProvenManager) -> TransferAnswer:
+    """Accepter un actif qui est proposé à la collectivité : il passe chez elle aussitôt, avec ses capteurs.
 
     Les partages de l'actif ne passent pas au destinataire ; ses alertes ouvertes sont résolues, cause
     `asset_transferred`.
     Refusé (409) tant qu'un ordre d'éclairage ou un message est en cours.
     """
+    return await _answer_transfer(id, caller, accepts=True)
+
+
+@router.post("/transfers/{id}/reject", summary="Refuser un actif")
+async def reject_transfer(id: Id, caller: Manager) -> TransferAnswer:
+    """Refuser un actif qui est proposé à la collectivité."""
+    return await _answer_transfer(id, caller, accepts=False)
+
+
+async def _answer_transfer(transfer_id: int, caller: Caller, *, accepts: bool) -> TransferAnswer:
     async with caller.changing() as change:
-        asset = await ASSETS.own(change, id)
-        receiver = await _other(change, body.tenant)
-        if body.confirm != asset.name:
-            raise invalid("confirm", "confirm", "répétez le nom exact de l'actif pour confirmer")
+        await TRANSFERS.get(change.connection, transfer_id)
         try:
-            kept_as = await sharing.transfer_asset(
-                change.connection,
-                id,
-                receiver,
-                History(body.history),
-                actor=change.audit_actor,
-                noted={"history": body.history, **change.identity},
-            )
+            if not await sharing.answer_transfer(change.connection, transfer_id, accepts=accepts):
+                raise Problem(409, "ce transfert n'attend pas de réponse de cette collectivité")
         except sharing.AssetCommanded:
             raise Problem(409, "un ordre ou un message est en cours vers cet actif : attendez sa fin") from None
-    return TransferAnswer(asset_id=id, history=body.history, kept_as=kept_as)
+        except sharing.UnknownAsset:
+            raise Problem(409, "cet actif n'est plus à transférer") from None
+        await change.audit("accept" if accepts else "reject", "transfer", transfer_id)
+        return TRANSFERS.show(await TRANSFERS.get(change.connection, transfer_id))

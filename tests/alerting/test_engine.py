@@ -21,10 +21,10 @@ from core.runtime.bus import Message, connect_bus
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool
 from registry.changes import Change
-from registry.sharing import History, transfer_asset
+from registry.sharing import History
 from registry.tenants import create_tenant
 from tests.alerting.crashes import Crash, message_of
-from tests.entering import tenant_transaction
+from tests.entering import transfer
 
 SHARDS = 4
 
@@ -307,8 +307,7 @@ async def test_an_asset_that_goes_to_another_tenant_leaves_no_alert_behind(
     await place.endpoint(receiver)
     await bench.evaluate((ago(20), 76), (ago(10), 82))
     receiving = await create_tenant(bench.pool, "autre", "Autre")
-    async with tenant_transaction(bench.pool, place.tenant_id) as connection:
-        await transfer_asset(connection, place.asset_id, receiving.id, history, actor="test", noted={})
+    await transfer(bench.pool, place.tenant_id, place.asset_id, receiving.id, history)
     await bench.rulebook.apply([Change("asset", place.asset_id), Change("device", place.device_id)])
     await bench.sweep(ago(600))
     alert = (await place.alerts())[0]
@@ -427,8 +426,7 @@ async def test_a_rule_that_changes_finds_what_was_evaluated_before(bench: Bench,
 async def test_what_was_not_written_down_of_an_asset_that_goes_away_is_void(bench: Bench, place: Any) -> None:
     await bench.evaluate((ago(20), 76))
     other = await create_tenant(bench.pool, "voisine", "Voisine")
-    async with tenant_transaction(bench.pool, place.tenant_id) as connection:
-        await transfer_asset(connection, place.asset_id, other.id, History.GOES_ALONG, actor="test", noted={})
+    await transfer(bench.pool, place.tenant_id, place.asset_id, other.id, History.GOES_ALONG)
     await bench.rulebook.apply([Change("asset", place.asset_id), Change("device", place.device_id)])
     await bench.sweep(ago(600))
 

@@ -19,7 +19,7 @@ from api.auth import RequireRight
 from core.model.rights import OF_KEYS, ROLES, effective_rights
 from core.runtime.postgres import Pool
 from registry.people import enter_person
-from tests.api.conftest import make_tenancy, person_client
+from tests.api.conftest import client_of, make_tenancy, person_client
 from tests.api.document import DOCUMENT
 
 # Which right opens each route: a line for every one.
@@ -29,7 +29,7 @@ RIGHT_OF = {
         str.split, (Path(__file__).parent / "rights_of_routes.txt").read_text().splitlines()
     )
 }
-OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals")
+OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals", "/v1/eui-claims/pending")
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/device"): {"dev_eui": "ff" * 8},
     ("put", "/v1/assets/{id}/parent"): {"parent_id": None},
@@ -67,6 +67,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/v1/tenants/{id}"): {"department": "29"},
     ("put", "/v1/tenants/{id}/webhook-allow-list"): {"webhook_allow_list": []},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
+    ("post", "/v1/eui-claims/{id}/decision"): {"decision": "keep", "reason": "vu"},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}"}
@@ -200,7 +201,7 @@ class Theirs:
 
 
 @pytest.fixture
-async def theirs(other_client, other_registry, other_tenancy, observations, pool: Pool) -> Theirs:
+async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, observations, pool: Pool) -> Theirs:
     asset = await other_registry.asset()
     device = await other_registry.device(asset_id=asset["id"])
     profile = await other_registry.profile()
@@ -227,6 +228,12 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
     await make_tenancy(pool, "tiers")
     grant = await other_client.post("/v1/grants", json={"tenant": "tiers", "everything": True})
     rule = (await other_client.get("/v1/alert-rules")).json()["items"][0]
+    offered = {"tenant": "tiers", "history": "stays", "confirm": asset["name"]}
+    transfer = await other_client.post(f"/v1/assets/{asset['id']}/transfer", json=offered)
+    third = await make_tenancy(pool, "quart")
+    claim = {"kind": "gateway", "eui": gateway["gateway_id"], "reason": "la nôtre"}
+    async with client_of(app, third.key) as contester:
+        contested = await contester.post("/v1/eui-claims", json=claim)
     calendar = await other_client.put("/v1/alert-calendars", json={"name": "libre", "weekly": [[]] * 7})
     ending = {"reason": "essai", "ends_at": "2100-01-01T00:00:00Z"}
     team = await other_client.post("/v1/teams", json={"name": "Voirie"})
@@ -263,6 +270,8 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
             "multicast-groups": str(group.json()["id"]),
             "lighting/commands": str(command.json()["id"]),
             "grants": str(grant.json()["id"]),
+            "transfers": str(transfer.json()["id"]),
+            "eui-claims": str(contested.json()["id"]),
         }
     )
 
@@ -350,7 +359,6 @@ WITHOUT_AUDIT = {
     ("sessions", "accept_invitation"): "accept_invitation and open_session write it",
     ("sessions", "request_reset"): "nothing is changed; who asks is nobody yet",
     ("sessions", "finish_reset"): "finish_reset writes it",
-    ("sharing", "transfer_asset"): "transfer_asset writes it, on both sides",
 }
 WRITES_AUDIT = re.compile(
     r"\.audit\(|\b[A-Z_]+\.(create|change|switch|delete)\(|\b(rotate|point|queue_downlink|check_proof)\("

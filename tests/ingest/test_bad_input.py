@@ -22,8 +22,8 @@ from ingest.prepare import Registry, prepare
 from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.store import Store
 from registry.changes import RegistryWatcher
-from registry.sharing import History, transfer_asset
-from tests.entering import tenant_transaction
+from registry.sharing import History
+from tests.entering import transfer
 
 MakeUplink = Callable[..., Uplink]
 NOW_US = 1_795_597_200_000_000  # 2026-11-25
@@ -144,8 +144,7 @@ async def test_what_was_measured_before_a_transfer_stays_with_its_datastream_als
         await store_.write([], await prepare([UplinkMessage("s", f_cnt, [uplink])], registry))
 
     await send(1, now_us - DAY_US)
-    async with tenant_transaction(pool, planted.tenant_id) as connection:
-        await transfer_asset(connection, asset_id, receiver, history, actor="test", noted={})
+    await transfer(pool, planted.tenant_id, asset_id, receiver, history)
     await send(2, now_us - DAY_US // 2)  # It comes after the transfer and is of the time before.
     await send(3, now_us + 60_000_000)
 

@@ -11,7 +11,7 @@ import pytest
 from core.runtime.postgres import ForeignKeyViolationError, InsufficientPrivilegeError, Pool
 from registry.codec_shadows import KEPT, Compared, ShadowKey, list_differences, read_shadow, store_compared
 from registry.codecs import create_codec, publish_version, read_version
-from tests.entering import tenant_transaction
+from tests.entering import tenant_transaction, transfer
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -116,8 +116,7 @@ async def test_a_device_that_is_given_away_is_decoded_as_before_by_a_version_of_
         "INSERT INTO assignment (tenant_id, asset_id, device_id) VALUES ($1, $2, $3)", giver, asset, device
     )
 
-    async with tenant_transaction(api_pool, giver) as connection:
-        await connection.fetchval("SELECT transfer_asset($1, $2, false, 'x', '{}')", asset, receiver)
+    await transfer(pool, giver, asset, receiver)
 
     now = await pool.fetchrow(
         "SELECT p.* FROM device d JOIN device_profile p ON p.id = d.device_profile_id WHERE d.id = $1", device

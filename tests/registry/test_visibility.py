@@ -63,6 +63,8 @@ UNION ALL SELECT 'multicast_message ' || tenant_id - 1 FROM multicast_message
 UNION ALL SELECT 'multicast_member ' || device_id - 1 FROM multicast_member
 UNION ALL SELECT 'asset ' || id - 1 FROM asset
 UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
+UNION ALL SELECT 'asset_transfer ' || tenant_id - 1 FROM asset_transfer
+UNION ALL SELECT 'eui_claim ' || tenant_id - 1 FROM eui_claim
 UNION ALL SELECT 'alert ' || id - 1 FROM alert
 UNION ALL SELECT 'alert_event ' || alert_id - 1 FROM alert_event
 UNION ALL SELECT 'alert_notice ' || alert_id - 1 FROM alert_notice
@@ -149,6 +151,10 @@ INSERT INTO multicast_group (id, tenant_id, name, dev_addr, nwk_s_key_wrapped, a
 OVERRIDING SYSTEM VALUE SELECT id, id, 'g', int4send(id), 'x', 'x', 'k' FROM tenant;
 INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, not_after)
 SELECT id, id, 0, 1, '', now() FROM tenant;
+INSERT INTO asset_transfer (tenant_id, asset_kind, asset_name, history, offered_slug, offered_by)
+SELECT t.id, 'bin', 'a', 'stays', r.slug, 'x' FROM tenant t JOIN tenant r ON r.id = t.id % 4 + 1;
+INSERT INTO eui_claim (tenant_id, holder_id, kind, eui, reason, created_by)
+SELECT id, id % 4 + 1, 'gateway', int8send(id), 'r', 'x' FROM tenant;
 """
 ADD_TENANTS = "INSERT INTO tenant (id, slug, name, member_of) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $2, $3)"
 ADD_ASSETS = """
@@ -186,11 +192,15 @@ INSERT INTO datastream (id, tenant_id, asset_id, device_id, position, quantity, 
 VALUES ($1, $2, $3, $4::int, $4::int::text, $5, '1')
 """
 ADD_GRANTS = """
-INSERT INTO access_grant (id, tenant_id, grantee_id, asset_id, tag, asset_kind, everything, role, valid, data,
+INSERT INTO access_grant (id, tenant_id, offered_slug, asset_id, tag, asset_kind, everything, role, valid, data,
                           granted_by, revoked_at, revoked_by)
 OVERRIDING SYSTEM VALUE
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, tstzrange(now() + $9::interval, now() + $10::interval),
-        tstzrange($11, $12), 'x', CASE WHEN $13 THEN now() END, CASE WHEN $13 THEN 'y' END)
+VALUES ($1, $2, (SELECT slug FROM tenant WHERE id = $3), $4, $5, $6, $7, $8,
+        tstzrange(now() + $9::interval, now() + $10::interval), tstzrange($11, $12), 'x',
+        CASE WHEN $13 THEN now() END, CASE WHEN $13 THEN 'y' END)
+"""
+ACCEPT_GRANTS = """
+UPDATE access_grant SET grantee_id = offered_to, accepted_at = now() WHERE id = ANY($1::int[])
 """
 ADD_TENURES = (
     "INSERT INTO device_tenure (device_id, tenant_id, during) VALUES ($1, $2, tstzmultirange(tstzrange($3, $4)))"
@@ -308,6 +318,7 @@ async def fill(connection: Connection, world: World) -> None:
             for i, g in enumerate(world.grants, 1)
         ],
     )
+    await connection.execute(ACCEPT_GRANTS, [i for i, g in enumerate(world.grants, 1) if g.accepted])
     await many(ADD_TENURES, [(device + 1, holder + 1, *span(during)) for device, holder, during in world.tenures])
     await many(ADD_EVENTS, [(i, asset + 1, at(instant)) for i, (asset, instant) in enumerate(world.events, 1)])
     await connection.execute(TELL_OF_ALERTS)

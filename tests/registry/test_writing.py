@@ -105,6 +105,8 @@ async def test_no_table_lets_the_rows_of_another_tenant_be_changed(database) -> 
         "UPDATE tenant SET member_of = 1 WHERE id = $1",
         "SELECT set_member_of($1, 1)",
         "SELECT transfer_asset($1, 1, false, 'x', '{}')",
+        "UPDATE access_grant SET grantee_id = 1, accepted_at = now() WHERE tenant_id = $1",
+        "SELECT decide_claim($1, true)",
         "SELECT keep_tenure($1, 1, '{(,)}', '{}')",
         "SELECT give_profiles(ARRAY[$1::int], 1)",
         "INSERT INTO lns_source (tenant_id, kind, transport, name) VALUES ($1, 'generic', 'http', 'new')",

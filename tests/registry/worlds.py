@@ -56,11 +56,12 @@ class Grant:
     valid: Period  # In hours from now.
     data: Period
     revoked: bool
+    accepted: bool = True
 
     @property
     def holds(self) -> bool:
         since, until = self.valid
-        return not self.revoked and (since is None or since < 0) and (until is None or until > 0)
+        return self.accepted and not self.revoked and (since is None or since < 0) and (until is None or until > 0)
 
     def covers(self, asset: Asset, index: int) -> bool:
         if asset.tenant != self.giver:
@@ -154,6 +155,8 @@ def expected(world: World, me: int | None) -> set[str]:
         for index, grant in enumerate(world.grants)
         if grant.giver in seen or grant.grantee == me
     }
+    # Each tenant offers an asset to the next one and contests what that one holds.
+    rows |= {f"{table} {one}" for table in ("asset_transfer", "eui_claim") for one in (me, (me - 1) % TENANTS)}
     for index, (asset, instant) in enumerate(world.events):
         own = world.assets[asset].tenant in seen
         if own or instant in shown.get(asset, ()):
@@ -289,4 +292,5 @@ def _grants(draw: st.DrawFn, assets: tuple[Asset, ...], edges: range) -> Grant:
         ),
         draw(periods(edges)),
         draw(st.sampled_from([False, False, False, True])),
+        draw(st.sampled_from([True, True, True, False])),
     )

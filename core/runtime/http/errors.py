@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.errors import describe
 from core.runtime.postgres import (
     BAD_DATA,
@@ -220,8 +221,10 @@ async def _conflict(_request: Request, conflict: Exception) -> Response:
 
 
 CONFLICTS = {
-    "device_dev_eui_key": "un capteur avec ce dev_eui est déjà enregistré",
-    "gateway_gateway_id_key": "une passerelle avec cet identifiant est déjà enregistrée",
+    # Unique over all tenants; routes have looked at the caller's own before.
+    "device_dev_eui_key": REGISTERED_ELSEWHERE,
+    "gateway_gateway_id_key": REGISTERED_ELSEWHERE,
+    "eui_claim_open": "vous contestez déjà cet EUI : l'opérateur va décider",
     "tenant_slug_key": "une collectivité porte déjà cet identifiant court",
     "asset_tenant_id_kind_name_key": "un actif de ce type porte déjà ce nom",
     "device_profile_tenant_id_name_key": "un profil porte déjà ce nom",

@@ -232,7 +232,7 @@ async def test_a_syndicat_does_not_see_its_members_keys(
 
 @pytest.mark.parametrize("is_shared", [False, True])
 async def test_a_meter_that_changes_hands_stays_readable_to_its_new_owner(
-    client, registry, other_tenancy, pool: Pool, is_shared: bool
+    client, other_client, registry, other_tenancy, pool: Pool, is_shared: bool
 ) -> None:
     profile = await registry.profile(codec="oms.wmbus", shared=is_shared)
     asset = await registry.asset(name="Compteur")
@@ -241,6 +241,7 @@ async def test_a_meter_that_changes_hands_stays_readable_to_its_new_owner(
 
     body = {"tenant": other_tenancy.slug, "history": "stays", "confirm": "Compteur"}
     given = await client.post(f"/v1/assets/{asset['id']}/transfer", json=body)
+    given = await other_client.post(f"/v1/transfers/{given.json()['id']}/accept")
     await client.put(f"/v1/device-profiles/{profile['id']}/decoding-key", json={"key": OTHER})
 
     assert given.is_success, given.text

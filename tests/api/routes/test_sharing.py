@@ -1,3 +1,4 @@
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 
 from core.runtime.postgres import Pool
 
+Grant = Callable[..., Awaitable[dict[str, Any]]]
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
 
@@ -26,10 +28,18 @@ async def school(registry, observations) -> dict[str, Any]:
     return {"asset": asset, "dev_eui": device["dev_eui"], "datastream": datastream}
 
 
-async def grant(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/grants", json={"tenant": "autre", **fields})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
+@pytest.fixture
+def grant(client, other_client) -> Grant:
+    """Offers a grant to the other tenant, which accepts it; what that one then reads."""
+
+    async def given(**fields: Any) -> dict[str, Any]:
+        offered = await client.post("/v1/grants", json={"tenant": "autre", **fields})
+        assert offered.status_code == 201, offered.text
+        answer = await other_client.post(f"/v1/grants/{offered.json()['id']}/accept")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return given
 
 
 async def seen_days(client: httpx.AsyncClient, datastream: int) -> list[float]:
@@ -40,13 +50,13 @@ async def seen_days(client: httpx.AsyncClient, datastream: int) -> list[float]:
 
 
 async def test_a_grantee_sees_the_granted_instants_while_it_may_look(
-    client, other_client, registry, school, other_tenancy
+    client, grant: Grant, other_client, registry, school, other_tenancy
 ) -> None:
     await registry.asset(kind="room", name="Salle 2")
     assert await seen_days(other_client, school["datastream"]) == []
     data = {"data_from": (NOW - 2 * DAY).isoformat(), "data_to": (NOW - DAY).isoformat()}
 
-    given = await grant(client, tag="ecoles", **data)
+    given = await grant(tag="ecoles", **data)
 
     assert given["holds"]
     assert given["giver"] == "sdef"
@@ -64,10 +74,9 @@ async def test_a_grantee_sees_the_granted_instants_while_it_may_look(
     [(-DAY, None, True), (DAY, None, False), (-2 * DAY, -DAY, False), (-DAY, DAY, True)],
 )
 async def test_a_grant_opens_nothing_before_and_after_its_time(
-    client, other_client, other_tenancy, school, valid_from, valid_to, sees
+    client, grant: Grant, other_client, other_tenancy, school, valid_from, valid_to, sees
 ) -> None:
     given = await grant(
-        client,
         asset_id=school["asset"]["id"],
         valid_from=(NOW + valid_from).isoformat(),
         valid_to=None if valid_to is None else (NOW + valid_to).isoformat(),
@@ -81,9 +90,9 @@ async def test_a_grant_opens_nothing_before_and_after_its_time(
 
 
 async def test_what_is_shared_is_read_and_not_changed(
-    client, other_client, other_registry, other_tenancy, school, observations, pool: Pool
+    client, grant: Grant, other_client, other_registry, other_tenancy, school, observations, pool: Pool
 ) -> None:
-    await grant(client, everything=True, role="operator")
+    await grant(everything=True, role="operator")
     asset, dev_eui = school["asset"]["id"], school["dev_eui"]
     device = (await other_client.get(f"/v1/devices/{dev_eui}")).json()
     own = await other_registry.device()
@@ -144,13 +153,15 @@ async def test_what_is_seen_of_others_serves_nothing_of_ones_own(
     assert serving["asset_id"] == theirs["asset_id"]
 
 
-async def test_personal_data_is_shared_by_name_only(client, other_client, other_tenancy, registry) -> None:
+async def test_personal_data_is_shared_by_name_only(
+    client, grant: Grant, other_client, other_tenancy, registry
+) -> None:
     private = await registry.asset(kind="dwelling", privacy_class=2, tags=["eau"])
     for covered in ({"tag": "eau"}, {"asset_kind": "dwelling"}, {"everything": True}):
-        await grant(client, **covered)
+        await grant(**covered)
     before = ids(await other_client.get("/v1/assets"))
 
-    await grant(client, asset_id=private["id"])
+    await grant(asset_id=private["id"])
 
     assert before == []
     assert ids(await other_client.get("/v1/assets")) == [private["id"]]
@@ -158,19 +169,19 @@ async def test_personal_data_is_shared_by_name_only(client, other_client, other_
 
 @pytest.mark.parametrize("covered", [{"tag": "portail"}, {"asset_kind": "lighting_cabinet"}, {"everything": True}])
 async def test_personal_data_that_is_shared_by_name_is_not_operated_by_a_wider_grant(
-    client, other_client, other_tenancy, registry, covered
+    client, grant: Grant, other_client, other_tenancy, registry, covered
 ) -> None:
     personal = await registry.cabinet(privacy_class=2, tags=["portail"])
     street = await registry.cabinet(privacy_class=1, tags=["portail"])
-    await grant(client, asset_id=personal["id"], role="reader")
-    await grant(client, **covered, role="operator")
+    await grant(asset_id=personal["id"], role="reader")
+    await grant(**covered, role="operator")
 
     async def switch_on(cabinet: dict[str, Any]) -> int:
         order = {"asset_id": cabinet["id"], "action": "on"}
         return (await other_client.post("/v1/lighting/commands", json=order)).status_code
 
     by_the_wider = await switch_on(street), await switch_on(personal)
-    await grant(client, asset_id=personal["id"], role="operator")
+    await grant(asset_id=personal["id"], role="operator")
     by_name = await switch_on(personal)
 
     assert by_the_wider == (201, 403)
@@ -178,18 +189,18 @@ async def test_personal_data_that_is_shared_by_name_is_not_operated_by_a_wider_g
 
 
 async def test_an_operator_acts_in_the_owners_name_and_both_read_it_in_their_audit(
-    client, other_client, registry, other_tenancy, tenancy, observations, pool: Pool
+    client, grant: Grant, other_client, registry, other_tenancy, tenancy, observations, pool: Pool
 ) -> None:
     cabinet = await registry.cabinet()
     alert = await observations.alert(tenancy.id, cabinet["id"])
     order = {"asset_id": cabinet["id"], "action": "on"}
-    reader = await grant(client, asset_id=cabinet["id"], role="reader")
+    reader = await grant(asset_id=cabinet["id"], role="reader")
     as_reader = [
         await other_client.post("/v1/lighting/commands", json=order),
         await other_client.post(f"/v1/alerts/{alert}/acknowledge"),
     ]
     await client.delete(f"/v1/grants/{reader['id']}")
-    await grant(client, asset_id=cabinet["id"], role="operator")
+    await grant(asset_id=cabinet["id"], role="operator")
 
     command = await other_client.post("/v1/lighting/commands", json=order)
     acknowledged = await other_client.post(f"/v1/alerts/{alert}/acknowledge")
@@ -237,11 +248,11 @@ async def test_a_syndicat_sees_its_communes_and_a_commune_itself(
     assert ids(await other_client.get("/v1/assets")) == [theirs["id"]]
 
 
-async def test_the_owner_reads_who_sees_an_asset(client, other_tenancy, school) -> None:
-    by_tag = await grant(client, tag="ecoles")
-    later = await grant(client, everything=True, valid_from=(NOW + DAY).isoformat())
-    await grant(client, asset_kind="cabinet")
-    revoked = await grant(client, asset_id=school["asset"]["id"])
+async def test_the_owner_reads_who_sees_an_asset(client, grant: Grant, other_tenancy, school) -> None:
+    by_tag = await grant(tag="ecoles")
+    later = await grant(everything=True, valid_from=(NOW + DAY).isoformat())
+    await grant(asset_kind="cabinet")
+    revoked = await grant(asset_id=school["asset"]["id"])
     await client.delete(f"/v1/grants/{revoked['id']}")
 
     seen = (await client.get(f"/v1/assets/{school['asset']['id']}/visibility")).json()
@@ -254,7 +265,6 @@ async def test_the_owner_reads_who_sees_an_asset(client, other_tenancy, school) 
     [
         ({}, 422),
         ({"tag": "a", "everything": True}, 422),
-        ({"everything": True, "tenant": "personne"}, 404),
         ({"everything": True, "tenant": "sdef"}, 422),
         ({"asset_id": 999}, 404),
         ({"everything": True, "role": "owner"}, 422),
@@ -273,6 +283,18 @@ async def transfer(client: httpx.AsyncClient, school: dict[str, Any], history: s
     return await client.post(f"/v1/assets/{school['asset']['id']}/transfer", json=body)
 
 
+@pytest.fixture
+def move(client, other_client, school) -> Callable[[str], Awaitable[httpx.Response]]:
+    """Offers the asset, and answers with what its acceptance does."""
+
+    async def moved(history: str) -> httpx.Response:
+        offered = await transfer(client, school, history)
+        assert offered.status_code == 201, offered.text
+        return await other_client.post(f"/v1/transfers/{offered.json()['id']}/accept")
+
+    return moved
+
+
 async def backdate(pool: Pool, school: dict[str, Any]) -> None:
     """As if the device had served the asset for ten days."""
     await pool.execute("UPDATE assignment SET during = tstzrange(now() - interval '10 days', NULL)")
@@ -284,16 +306,21 @@ async def days_of_uplinks(client: httpx.AsyncClient, dev_eui: str) -> int:
 
 
 async def test_an_asset_goes_to_another_tenant_with_its_history(
-    client, other_client, other_tenancy, tenancy, school, observations, pool: Pool
+    client, move, grant: Grant, other_client, other_tenancy, tenancy, school, observations, pool: Pool
 ) -> None:
     await backdate(pool, school)
-    await grant(client, asset_id=school["asset"]["id"])
+    await grant(asset_id=school["asset"]["id"])
     await pool.execute("UPDATE device_profile SET rx1_delay = 5, adr = false, adr_max_tx_power = 3")
     version = await pool.fetchval("SELECT max(version) FROM registry_change")
 
-    moved = await transfer(client, school, "goes_along")
+    moved = (await move("goes_along")).json()
 
-    assert moved.json() == {"asset_id": school["asset"]["id"], "history": "goes_along", "kept_as": None}
+    assert [moved[name] for name in ("asset_id", "state", "history", "kept_as")] == [
+        school["asset"]["id"],
+        "accepted",
+        "goes_along",
+        None,
+    ]
     assert ids(await client.get("/v1/assets")) == []
     assert await seen_days(client, school["datastream"]) == []
     assert await seen_days(other_client, school["datastream"]) == [23.0, 22.0, 21.0]
@@ -321,13 +348,14 @@ async def test_an_asset_goes_to_another_tenant_with_its_history(
 
 
 async def test_an_asset_goes_to_another_tenant_and_its_history_stays(
-    client, other_client, other_tenancy, tenancy, school, observations, pool: Pool
+    client, move, other_client, other_tenancy, tenancy, school, observations, pool: Pool
 ) -> None:
     await backdate(pool, school)
 
-    moved = await transfer(client, school, "stays")
+    moved = await move("stays")
 
-    memory = moved.json()["kept_as"]
+    assert moved.json()["kept_as"] is None  # It is the giver's.
+    memory = (await client.get(f"/v1/transfers/{moved.json()['id']}")).json()["kept_as"]
     assert ids(await client.get("/v1/assets")) == [memory]
     assert (await client.get(f"/v1/assets/{memory}")).json()["devices"] == []
     assert await seen_days(client, school["datastream"]) == [23.0, 22.0, 21.0]
@@ -343,9 +371,9 @@ async def test_an_asset_goes_to_another_tenant_and_its_history_stays(
 
 
 async def test_a_datastream_that_is_made_by_who_has_not_received_belongs_to_the_new_owner(
-    client, other_client, other_tenancy, tenancy, school, pool: Pool
+    client, move, other_client, other_tenancy, tenancy, school, pool: Pool
 ) -> None:
-    await transfer(client, school, "goes_along")
+    await move("goes_along")
 
     owner = await pool.fetchval(
         "INSERT INTO datastream (tenant_id, asset_id, device_id, quantity, unit) "
@@ -364,13 +392,87 @@ async def test_a_transfer_is_confirmed_and_waits_for_what_is_under_way(
     unconfirmed = await transfer(client, school, "stays", confirm="Salle 2")
     path = f"/v1/devices/{school['dev_eui']}/downlinks"
     await client.post(path, json={"f_port": 1, "payload": "00"})
-    commanded = await transfer(client, school, "stays")
+    offered = await transfer(client, school, "stays")
+    accept = f"/v1/transfers/{offered.json()['id']}/accept"
+    commanded = await other_client.post(accept)
     await pool.execute("UPDATE downlink SET state = 'cancelled'")
     await other_registry.asset(kind="room", name="Salle 1")
-    taken = await transfer(client, school, "stays")
+    taken = await other_client.post(accept)
 
     assert unconfirmed.json()["errors"][0]["field"] == "body.confirm"
     assert commanded.status_code == 409
     assert "en cours" in commanded.json()["detail"]
     assert taken.status_code == 409
     assert ids(await client.get("/v1/assets")) == [school["asset"]["id"]]
+
+
+async def test_a_grant_or_transfer_takes_effect_when_its_receiver_accepts_it(
+    client, other_client, other_tenancy, school, pool: Pool
+) -> None:
+    offer = {"tenant": "autre", "asset_id": school["asset"]["id"]}
+    offered = [(await client.post("/v1/grants", json=offer)).json()["id"] for _ in range(4)]
+    moving = (await transfer(client, school, "stays")).json()["id"]
+    second = await transfer(client, school, "stays")
+    seen = [(one["state"], one["holds"], one["giver"]) for one in await items(other_client, "grants")]
+    before = await seen_days(other_client, school["datastream"])
+    by_giver = [
+        await client.post(f"/v1/{path}/accept") for path in (f"grants/{offered[0]}", f"transfers/{moving}")
+    ]
+    await client.delete(f"/v1/grants/{offered[1]}")
+    await pool.execute("UPDATE access_grant SET offer_ends_at = now() WHERE id = $1", offered[2])
+    answers = [await other_client.post(f"/v1/grants/{one}/accept") for one in offered[:3]]
+    refused = await other_client.post(f"/v1/grants/{offered[3]}/reject")
+    again = await other_client.post(f"/v1/grants/{offered[3]}/accept")
+    told = [(one["state"], one["grantee_name"]) for one in await items(client, "grants")]
+    after = await seen_days(other_client, school["datastream"])
+    await client.delete(f"/v1/transfers/{moving}")
+    too_late = await other_client.post(f"/v1/transfers/{moving}/accept")
+    declined = (await transfer(client, school, "stays")).json()["id"]
+    await other_client.post(f"/v1/transfers/{declined}/reject")
+
+    assert seen == [("offered", False, "sdef")] * 4
+    assert (len(before), len(after)) == (0, 3)
+    assert (second.status_code, [answer.status_code for answer in by_giver]) == (409, [409, 409])
+    assert [answer.status_code for answer in answers] == [200, 409, 409]
+    assert (refused.json()["state"], again.status_code) == ("rejected", 409)
+    assert told == [("accepted", "AUTRE"), ("withdrawn", None), ("expired", None), ("rejected", None)]
+    assert too_late.status_code == 409
+    assert [one["state"] for one in await items(client, "transfers")] == ["withdrawn", "rejected"]
+    assert [one["state"] for one in await items(other_client, "transfers")] == ["withdrawn", "rejected"]
+    assert ids(await client.get("/v1/assets")) == [school["asset"]["id"]]
+    noted = await pool.fetch("SELECT DISTINCT action, entity FROM audit WHERE entity IN ('grant', 'transfer')")
+    assert {tuple(line) for line in noted} >= {
+        ("accept", "grant"),
+        ("reject", "grant"),
+        ("reject", "transfer"),
+        ("withdraw", "transfer"),
+    }
+
+
+async def test_an_offer_does_not_tell_which_tenants_there_are(client, other_tenancy, school, pool: Pool) -> None:
+    """To a name that nobody has, the answers are the same until it expires."""
+
+    async def answers_to(slug: str) -> list[Any]:
+        grant = await client.post("/v1/grants", json={"tenant": slug, "everything": True})
+        body = {"tenant": slug, "history": "stays", "confirm": "Salle 1"}
+        moving = await client.post(f"/v1/assets/{school['asset']['id']}/transfer", json=body)
+        answers = [
+            grant,
+            moving,
+            await client.post(f"/v1/grants/{grant.json()['id']}/accept"),
+            await client.get(f"/v1/transfers/{moving.json()['id']}"),
+            await client.delete(f"/v1/transfers/{moving.json()['id']}"),
+        ]
+        numbers = {"id", "created_at", "offer_ends_at", "valid_from"}
+        return [
+            (one.status_code, {k: v for k, v in (one.json() if one.content else {}).items() if k not in numbers})
+            for one in answers
+        ]
+
+    known, unknown = await answers_to("autre"), await answers_to("metz")
+
+    assert str(known).replace("autre", "metz") == str(unknown)
+
+
+async def items(client: httpx.AsyncClient, what: str) -> list[dict[str, Any]]:
+    return (await client.get(f"/v1/{what}")).json()["items"]
