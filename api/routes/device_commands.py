@@ -11,9 +11,10 @@ from api.auth import Caller, Manager, Reader
 from api.codec_fields import CommandSpec
 from api.command_encoding import Encoded, Target, encode, known_commands
 from api.decodings import decoding_of_tenant
-from api.fields import Answer, Body, EuiPath, HexOctets, Instant, Json, example
+from api.fields import Answer, Body, EuiPath, HexOctets, Instant, Json, Text, example
 from api.pages import Page
 from api.routes.device_traffic import DownlinkAnswer, device_of, queue_downlink, show_downlink, useful_until
+from api.switching import REASON_TEXT, demand_reason, demand_right_to_switch
 from core.model.entities import DeviceProfile
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
 from core.runtime.postgres import Connection
@@ -44,6 +45,7 @@ class CommandOrder(Body):
     preview: bool = Field(True, description="Montrer les octets sans les envoyer")
     confirmed: bool = Field(False, description="Demander au capteur d'accuser réception")
     not_after: Instant | None = Field(None, description="Dernier instant utile, 30 jours au plus ; absent : 24 h")
+    reason: Text = Field("", description=REASON_TEXT, examples=["Fuite signalée rue du Port"])
 
 
 class CommandOutcome(Answer):
@@ -87,8 +89,8 @@ async def order(
 ) -> CommandOutcome:
     """Encoder une commande, la relire là où le fabricant le permet, et montrer ses octets.
 
-    Avec `preview: false` elle est mise en file. Ce qui agit sur le territoire demande le rôle `lighting` en plus ;
-    une extinction passe par /v1/lighting/commands.
+    Avec `preview: false` elle est mise en file. Ce qui agit sur le territoire demande le droit `lighting` ou
+    `operate`, et un motif ; une extinction passe par /v1/lighting/commands.
     """
     now = datetime.now(UTC)
     not_after = useful_until(body.not_after, now)
@@ -100,7 +102,9 @@ async def order(
     now_us = to_us(now)
     encoded = await encode(target, name, body.parameters, caller.platform.codec_workers, now_us)
     if encoded.switches or can_switch(profile.codec, profile.capabilities):
-        caller.demand("lighting")
+        demand_right_to_switch(caller)
+        if not body.preview:
+            demand_reason(body.reason)
     if is_off(profile.codec, encoded.payload):
         raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
     downlink = None

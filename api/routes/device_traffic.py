@@ -11,10 +11,11 @@ from pydantic import Field, StringConstraints
 
 from api import store
 from api.auth import Change, Manager, Reader
-from api.fields import Body, Eui, EuiPath, HexOctets, Instant, answer_of, example
+from api.fields import Body, Eui, EuiPath, HexOctets, Instant, Text, answer_of, example
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.preflight import WaitsFor, explain
 from api.store import ReceptionRow, UplinkRow
+from api.switching import REASON_TEXT, demand_reason, demand_right_to_switch
 from api.uplink_reasons import uplink_sentence
 from core.model.downlinks import Downlink, Preflight
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
@@ -64,6 +65,7 @@ class NewDownlink(Body):
     )
     confirmed: bool = Field(False, description="Demander au capteur d'accuser réception")
     not_after: Instant | None = Field(None, description="Dernier instant utile, 30 jours au plus ; absent : 24 h")
+    reason: Text = Field("", description=REASON_TEXT, examples=["Relevé avant travaux"])
 
 
 class DownlinkAnswer(answer_of(Downlink, {"tenant_id", "device_id", "slot", "priority"})):
@@ -192,7 +194,7 @@ async def list_downlinks_of_device(
 
 @router.post("/downlinks", status_code=201, summary="Envoyer un message à un capteur")
 async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) -> DownlinkAnswer:
-    """Mettre un message en file. Pour un appareil qui commute, le rôle `lighting` est demandé en plus.
+    """Mettre un message en file. Pour un appareil qui commute, il faut `lighting` ou `operate`, et un motif.
 
     Une extinction ne passe pas par ici : elle n'aurait pas de fin.
     """
@@ -203,7 +205,8 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
             raise read_only(f"capteur {dev_eui}")
         profile = await read_profile(change.connection, device.device_profile_id)
         if profile is not None and can_switch(profile.codec, profile.capabilities):
-            caller.demand("lighting")
+            demand_right_to_switch(caller)
+            demand_reason(body.reason)
             if is_off(profile.codec, bytes.fromhex(body.payload)):
                 raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
         queued, preflight = await queue_downlink(

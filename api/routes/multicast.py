@@ -12,9 +12,23 @@ from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager, Reader
 from api.downlink_reasons import sentence
-from api.fields import Body, DevAddrHex, Eui, HexOctets, Id, Instant, Key, Name, answer_of, example, key_octets
+from api.fields import (
+    Body,
+    DevAddrHex,
+    Eui,
+    HexOctets,
+    Id,
+    Instant,
+    Key,
+    Name,
+    Text,
+    answer_of,
+    example,
+    key_octets,
+)
 from api.pages import Cursor, Limit, Page, Paged, cursor_id, page_of
 from api.resources import Resource
+from api.switching import REASON_TEXT, demand_reason, demand_right_to_switch
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from decoders.catalogue import can_switch
 from lighting.requests import is_off
@@ -88,6 +102,7 @@ class NewMulticastMessage(Body):
     not_after: Instant | None = Field(
         None, description="Dernier instant utile, 24 heures au plus ; absent : 10 minutes"
     )
+    reason: Text = Field("", description=REASON_TEXT, examples=["Nouveaux horaires"])
 
 
 class GroupAnswer(answer_of(MulticastGroup, {"slot"})):
@@ -138,7 +153,7 @@ async def _candidates(change: Change, caller: Caller, dev_euis: list[str]) -> li
         if candidate.device_class != "C":
             raise invalid("dev_euis", "class", f"le capteur {candidate.dev_eui.hex()} n'est pas de classe C")
         if can_switch(candidate.codec, candidate.capabilities):
-            caller.demand("lighting")
+            demand_right_to_switch(caller)
     return found
 
 
@@ -178,7 +193,7 @@ async def read(id: Id, caller: Reader) -> GroupAnswer:
 
 @router.put("/{id}/devices", summary="Donner ses membres à un groupe multicast")
 async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswer:
-    """Remplacer les membres. Pour des appareils qui commutent, le rôle `lighting` est demandé en plus."""
+    """Remplacer les membres. Pour des appareils qui commutent, il faut `lighting` ou `operate`."""
     async with caller.changing() as change:
         await GROUPS.get(change.connection, id)
         found = await _candidates(change, caller, body.dev_euis)
@@ -200,7 +215,7 @@ async def delete(id: Id, caller: Manager) -> Response:
 
 @router.post("/{id}/messages", status_code=201, summary="Envoyer un message à un groupe multicast")
 async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> MessageAnswer:
-    """Mettre un message en file. Pour des appareils qui commutent, le rôle `lighting` est demandé en plus."""
+    """Mettre un message en file. Pour des appareils qui commutent, `lighting` ou `operate`, et un motif."""
     now = datetime.now(UTC)
     not_after = body.not_after or now + USUAL_WAIT
     if not now < not_after <= now + LONGEST_WAIT:
@@ -209,6 +224,8 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
     async with caller.changing() as change:
         group = await GROUPS.get(change.connection, id)
         members = await _candidates(change, caller, [dev_eui.hex() for dev_eui in group.dev_euis])
+        if any(can_switch(member.codec, member.capabilities) for member in members):
+            demand_reason(body.reason)
         if any(is_off(member.codec, payload) for member in members):
             raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
         message = await multicast.enqueue_multicast(

@@ -56,7 +56,9 @@ async def test_a_command_is_shown_first_and_sent_when_asked(client, registry, po
     [listed] = (await client.get(path)).json()["items"]
     preview = await client.post(f"{path}/open_valve", json={"parameters": {"minutes": 30}})
     before = await downlinks(pool)
-    sent = await client.post(f"{path}/open_valve", json={"parameters": {"minutes": 30}, "preview": False})
+    sent = await client.post(
+        f"{path}/open_valve", json={"parameters": {"minutes": 30}, "preview": False, "reason": "essai"}
+    )
 
     assert listed["parameters"][0]["maximum"] == 240
     assert (preview.status_code, preview.json()["downlink"]) == (200, None)
@@ -82,7 +84,9 @@ async def test_what_a_command_rejects_is_said_in_french_and_not_sent(
 ) -> None:
     path = await valve(client, registry, VALVE)
 
-    answer = await client.post(f"{path}/open_valve", json={"parameters": parameters, "preview": False})
+    answer = await client.post(
+        f"{path}/open_valve", json={"parameters": parameters, "preview": False, "reason": "essai"}
+    )
 
     assert answer.status_code == status
     assert message in answer.json()["detail"]
@@ -95,7 +99,9 @@ async def test_a_command_that_is_read_back_otherwise_is_shown_with_a_warning_and
     path = await valve(client, registry, MISREAD)
 
     preview = await client.post(f"{path}/open_valve", json={"parameters": {"minutes": 30}})
-    sent = await client.post(f"{path}/open_valve", json={"parameters": {"minutes": 30}, "preview": False})
+    sent = await client.post(
+        f"{path}/open_valve", json={"parameters": {"minutes": 30}, "preview": False, "reason": "essai"}
+    )
 
     assert preview.json()["agrees"] is False
     assert "ne dit pas la même chose" in preview.json()["warnings"][0]
@@ -122,7 +128,7 @@ async def test_a_declared_and_a_native_codec_have_their_own_commands(client, reg
 
     opened = await client.post(f"{path}/open", json={"parameters": {"minutes": 30}})
     unknown = await client.post(f"{path}/dance", json={})
-    off = await client.post(f"{cabinet}/switch_off", json={"preview": False})
+    off = await client.post(f"{cabinet}/switch_off", json={"preview": False, "reason": "essai"})
 
     assert (opened.json()["f_port"], opened.json()["payload"]) == (1, "1e")
     assert (unknown.status_code, unknown.json()["detail"]) == (

@@ -120,7 +120,10 @@ async def test_a_disabled_device_gets_no_downlink(client, registry) -> None:
 
 async def test_a_raw_downlink_is_no_way_around_the_right_to_switch_lights(client, registry, client_with) -> None:
     device = await registry.device(await registry.cabinet_profile())
-    path, body = f"/v1/devices/{device['dev_eui']}/downlinks", {"f_port": 125, "payload": "1150000601"}
+    path, body = (
+        f"/v1/devices/{device['dev_eui']}/downlinks",
+        {"f_port": 125, "payload": "1150000601", "reason": "essai"},
+    )
 
     async with client_with("read", "manage") as manager:
         refused = await manager.post(path, json=body)
@@ -157,8 +160,8 @@ async def test_an_off_without_an_end_is_rejected_as_a_raw_message_too(client, re
     device = await registry.device(profile)
     path = f"/v1/devices/{device['dev_eui']}/downlinks"
 
-    off = await client.post(path, json={"f_port": 125, "payload": "1150000600"})
-    read_back = await client.post(path, json={"f_port": 125, "payload": "110000060000"})
+    off = await client.post(path, json={"f_port": 125, "payload": "1150000600", "reason": "x"})
+    read_back = await client.post(path, json={"f_port": 125, "payload": "110000060000", "reason": "x"})
 
     assert off.status_code == 422
     assert "/v1/lighting/commands" in off.json()["detail"]
