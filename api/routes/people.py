@@ -222,9 +222,7 @@ async def reset_password(id: Id, caller: ProvenPeopleManager) -> ResetLink:
         _require_above(caller, member)
         token = await people.start_reset_of_member(change.connection, id)
         if token is None:
-            raise Problem(
-                409, "cette personne travaille aussi pour une autre collectivité : qu'elle demande elle-même"
-            )
+            raise Problem(409, "cette personne seule peut demander un nouveau mot de passe pour ce compte")
         await change.audit("reset_password", "person", id)
     sent = await send_link(caller.platform, member.email, RESET, token)
     minutes = int(people.RESET_LASTS.total_seconds() // 60)

@@ -1,0 +1,64 @@
+"""`territoire bench isolation`: on a stack of its own, in a process of its own."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from cli.running import read_run
+from lab.commands.bench import on_a_stack_of_its_own
+from lab.commands.bench_audit import bench_app
+from lab.commands.options import CheckOption, JsonOption, RunningStackOption
+
+RequestsOption = Annotated[int, typer.Option(min=1, help="Requêtes au hasard.")]
+SeedOption = Annotated[int, typer.Option(help="Le même tirage donne les mêmes requêtes.")]
+
+
+@bench_app.command()
+def isolation(
+    requests: RequestsOption = 10_000,
+    seed: SeedOption = 1,
+    check: CheckOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Attaquer une collectivité depuis une autre, sous chaque rôle, par toutes les routes : rien n'en sort."""
+    argv = ["--requests", str(requests), "--seed", str(seed)]
+    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    raise typer.Exit(on_a_stack_of_its_own("isolation-load", argv, {}, ("api",)))
+
+
+@bench_app.command("isolation-load", hidden=True)
+def isolation_load(
+    home: RunningStackOption,
+    requests: RequestsOption = 10_000,
+    seed: SeedOption = 1,
+    check: CheckOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """La mesure, dans son propre processus ; `bench isolation` la lance."""
+    import json
+    from dataclasses import asdict
+
+    import httpx
+    import uvloop
+
+    from lab.bench.isolation import measure
+
+    run = read_run(home)
+
+    def new_client(headers: Mapping[str, str]) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=run.api_url, headers=headers, timeout=60)
+
+    found, changed = uvloop.run(measure(new_client, run.database_url, requests, seed))
+    if as_json:
+        print(json.dumps(asdict(found) | {"changed": changed}, ensure_ascii=False))
+    else:
+        for line in (*found.leaks, *found.faults):
+            print(line)
+        statuses = ", ".join(f"{status} : {times}" for status, times in sorted(found.statuses.items()))
+        print(
+            f"{found.requests} requêtes de {len(found.by_caller)} appelants, dont {found.naming} nomment ce "
+            f"qui est à une autre collectivité : {len(found.leaks)} fuites, {len(found.faults)} réponses hors du "
+            f"document, tables changées chez elle : {', '.join(changed) or 'aucune'} ({statuses})"
+        )
+    raise typer.Exit(1 if check and (changed or not found.is_reached) else 0)

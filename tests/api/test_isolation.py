@@ -1,0 +1,120 @@
+"""Tenants beside each other: a share of `bench isolation`, and what two of them register under the same names."""
+
+import json
+import random
+import re
+from collections.abc import Callable, Mapping
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from core.model.ownership import REGISTERED_ELSEWHERE
+from core.runtime.postgres import Pool
+from lab.bench import isolation
+from lab.bench.isolation_world import Planted, open_attackers, plant
+from tests.api.document import DOCUMENT
+
+REQUESTS = 150
+# What they make is unique in no way that another tenant could meet, or makes nothing by itself.
+MEETS_NOBODY = {
+    "/v1/account/totp",
+    "/v1/alerts/{id}/comments",
+    "/v1/assets/{id}/transfer",
+    "/v1/datastreams/{id}/manual-readings",
+    "/v1/datastreams/{id}/meter-changes",
+    "/v1/device-profiles/{id}/mapping",
+    "/v1/devices/{dev_eui}/downlinks",
+    "/v1/eui-claims",
+    "/v1/gateways/unknown/{gateway_id}/claim",  # Of what nobody has registered.
+    "/v1/grants",
+    "/v1/invitations",
+    "/v1/invitations/accept",
+    "/v1/multicast-groups/{id}/messages",
+    "/v1/people/{id}/password-reset",
+    "/v1/sessions",
+    "/v1/tenants",
+}
+NewClient = Callable[[Mapping[str, str]], httpx.AsyncClient]
+
+
+@pytest.fixture
+def asked() -> list[httpx.Request]:
+    """Every request that a client of `new_client` made."""
+    return []
+
+
+@pytest.fixture
+def new_client(app: FastAPI, asked: list[httpx.Request]) -> NewClient:
+    async def note(request: httpx.Request) -> None:
+        asked.append(request)
+
+    def opened(headers: Mapping[str, str]) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        hooks = {"request": [note]}
+        return httpx.AsyncClient(transport=transport, base_url="https://api", headers=headers, event_hooks=hooks)
+
+    return opened
+
+
+async def test_random_requests_that_name_what_is_anothers_are_answered_as_for_what_nobody_has(
+    new_client: NewClient, pool: Pool
+) -> None:
+    victim, own = await plant(new_client, pool, "cible"), await plant(new_client, pool, "attaque")
+    source = random.Random(20261127)
+    requests = isolation.Requests(DOCUMENT, victim, own, source)
+    before = await isolation.rows_of(pool, victim.tenant_id)
+    async with open_attackers(new_client, pool, own.tenant_id) as attackers:
+        found = await isolation.attack(requests, attackers, victim, DOCUMENT, REQUESTS, source)
+
+    assert found.leaks == []
+    assert found.faults == []
+    assert await isolation.rows_of(pool, victim.tenant_id) == before
+    assert found.naming > REQUESTS / 2
+    assert {200, 404} <= found.statuses.keys()
+
+
+async def test_what_another_tenant_has_registered_is_told_by_one_sentence_alone(
+    new_client: NewClient, asked: list[httpx.Request], pool: Pool
+) -> None:
+    """The second one asks for all that the first has, under its names, over every route that makes something."""
+    first = await plant(new_client, pool, "cible")
+    made = [request for request in asked if not request.url.path.endswith("/transfer")]
+    second = await plant(new_client, pool, "attaque")
+    key = asked[-1].headers["Authorization"]
+    # One public key is the same for all; it has it already, as its own.
+    await pool.execute("DELETE FROM key_recipient WHERE tenant_id = $1", second.tenant_id)
+    rejected: dict[str, tuple[int, str]] = {}
+    async with new_client({"Authorization": key}) as client:
+        for request in made:
+            path, body = request.url.path, json.loads(request.content)
+            for field, segments in isolation.NAMED_BY.items():
+                if str(body.get(field)) in first.ids.get(segments[0], ()):
+                    body[field] = second.ids[segments[0]][0]
+            if request.method == "POST" and path == "/v1/devices":
+                body["dev_eui"] = first.ids["devices"][0]
+            if path == "/v1/gateways":
+                body["gateway_id"] = first.ids["gateways"][0]
+            answer = await client.request(request.method, theirs_for_ours(path, first, second), json=body)
+            if not answer.is_success:
+                rejected[path] = (answer.status_code, answer.json()["detail"])
+
+    assert rejected == dict.fromkeys(("/v1/devices", "/v1/gateways"), (409, REGISTERED_ELSEWHERE))
+    makes = {
+        path
+        for path, methods in DOCUMENT["paths"].items()
+        if "201" in methods.get("post", {"responses": ()})["responses"]
+    }
+    asked_for = {request.url.path for request in made}
+    unasked = {
+        path
+        for path in makes
+        if not any(re.fullmatch(re.sub(r"\{\w+\}", r"[^/]+", path), one) for one in asked_for)
+    }
+    assert unasked - MEETS_NOBODY == set()
+
+
+def theirs_for_ours(path: str, first: Planted, second: Planted) -> str:
+    for segment, ids in first.ids.items():
+        path = re.sub(rf"/{segment}/{ids[0]}(?=/|$)", f"/{segment}/{second.ids[segment][0]}", path)
+    return path
