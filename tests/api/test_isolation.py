@@ -46,12 +46,12 @@ def asked() -> list[httpx.Request]:
 
 @pytest.fixture
 def new_client(app: FastAPI, asked: list[httpx.Request]) -> NewClient:
-    async def note(request: httpx.Request) -> None:
+    async def record_request(request: httpx.Request) -> None:
         asked.append(request)
 
     def opened(headers: Mapping[str, str]) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        hooks = {"request": [note]}
+        hooks = {"request": [record_request]}
         return httpx.AsyncClient(transport=transport, base_url="https://api", headers=headers, event_hooks=hooks)
 
     return opened
