@@ -137,7 +137,7 @@ async def test_what_is_rejected_costs_itself_alone(client, registry, other_regis
     )
 
     assert [outcome for outcome, _ in done] == ["refused", "refused", "created"]
-    assert "autre collectivité" in done[0][1]
+    assert done[0][1] == "déjà enregistré ailleurs, adressez-vous à l'opérateur"
     assert "999999" in done[1][1]
     assert await pool.fetchrow("SELECT * FROM device WHERE id = $1", before["id"]) == before
     noted = await pool.fetchval("SELECT details FROM audit WHERE action = 'import'")

@@ -109,15 +109,20 @@ async def test_a_wrong_device_is_rejected_with_the_field_and_without_its_key(
     assert str(body["app_key"]) not in answer.text
 
 
-async def test_a_dev_eui_is_registered_once_by_whichever_tenant(registry, other_client, other_registry) -> None:
-    taken = await registry.device()
+async def test_a_dev_eui_is_registered_once_by_whichever_tenant(
+    client, registry, other_client, other_registry
+) -> None:
+    profile = await registry.profile()
+    taken = await registry.device(profile)
 
     again = await other_client.post(
         "/v1/devices", json=otaa(await other_registry.profile(), dev_eui=taken["dev_eui"])
     )
+    own = await client.post("/v1/devices", json=otaa(profile, dev_eui=taken["dev_eui"]))
 
-    assert again.status_code == 409
-    assert again.json()["detail"] == "un capteur avec ce dev_eui est déjà enregistré"
+    assert (again.status_code, own.status_code) == (409, 409)
+    assert again.json()["detail"] == "déjà enregistré ailleurs, adressez-vous à l'opérateur"
+    assert own.json()["detail"] == "un capteur avec ce dev_eui est déjà enregistré"
 
 
 async def test_a_device_names_only_what_its_tenant_can_see(client, registry, other_registry) -> None:

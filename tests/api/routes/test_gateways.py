@@ -60,13 +60,15 @@ async def test_an_unknown_gateway_is_known_once_it_is_registered(client, registr
     assert after == []
 
 
-async def test_a_gateway_is_registered_once_by_whichever_tenant(registry, other_client) -> None:
+async def test_a_gateway_is_registered_once_by_whichever_tenant(client, registry, other_client) -> None:
     await registry.gateway(gateway_id=GATEWAY_ID)
 
     again = await other_client.post("/v1/gateways", json={"gateway_id": GATEWAY_ID, "name": "la mienne"})
+    own = await client.post("/v1/gateways", json={"gateway_id": GATEWAY_ID, "name": "encore"})
 
-    assert again.status_code == 409
-    assert again.json()["detail"] == "une passerelle avec cet identifiant est déjà enregistrée"
+    assert (again.status_code, own.status_code) == (409, 409)
+    assert again.json()["detail"] == "déjà enregistré ailleurs, adressez-vous à l'opérateur"
+    assert own.json()["detail"] == "une passerelle avec cet identifiant est déjà enregistrée"
 
 
 async def test_an_unknown_gateway_is_listed_with_the_reason_and_claimed(client, pool: Pool) -> None:
