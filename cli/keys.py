@@ -44,7 +44,7 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     Tuée, la commande se relance : elle reprend où elle en était. Les valeurs d'avant, scellées sans propriétaire
     (RFC 3394), le sont pour le leur ; quand il n'en reste aucune, ce format n'est plus accepté. Elle prend son
-    temps, pour que les trames n'en sentent rien : quatre minutes et demie pour 100 000 lignes.
+    temps, pour que les trames n'en sentent rien : un peu plus de quatre minutes pour 100 000 lignes.
 
     Statuts : 0 tout est rescellé, 1 il reste quelque chose, 3 aucune pile.
     """

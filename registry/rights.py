@@ -150,6 +150,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "person_identity": {},
     "person_session": {"maintenance": "SELECT (ctid, expires_at), DELETE"},
     "profile_decoding_key": {"ingest": "SELECT *", "maintenance": "SELECT *"},
+    "quota": {},
+    "quota_default": {},
     "recovery_code": {},
     "redecode": {"maintenance": "SELECT, UPDATE"},
     "registry_change": {

@@ -56,6 +56,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/v1/event-sources/{id}"): {"enabled": True},
     ("put", "/v1/teams/{id}"): {"name": "Voirie"},
     ("post", "/v1/teams/{id}/contacts"): {"name": "Astreinte", "email": "astreinte@ville.example"},
+    ("put", "/v1/tenants/{id}/quotas"): {"quotas": {"devices": 1}},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
     ("post", "/v1/invitations"): {"email": "a@b.example", "name": "A", "role": "reader"},
     ("put", "/v1/people/{id}/role"): {"role": "reader"},
