@@ -181,8 +181,10 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "unknown_gateway": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "webhook_attempt": {"alerting": "SELECT, INSERT", "maintenance": "SELECT, DELETE"},
     "webhook_endpoint": {
-        "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped)",
+        "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped, "
+        "proved_at, proof_digest)",
     },
+    "webhook_probe": {},
     "jobs.pgqueuer": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT"},
     "jobs.pgqueuer_log": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT, DELETE"},
     "jobs.pgqueuer_schedules": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},

@@ -35,6 +35,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/parent"): {"parent_id": None},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
+    ("post", "/v1/webhook-endpoints/{id}/proof"): {"code": "00000000"},
     ("put", "/v1/webhook-endpoints/{id}/operator"): {"for_operator": True},
     ("post", "/v1/alerts/{id}/assign"): {"assignee": "voirie"},
     ("post", "/v1/alerts/{id}/comments"): {"text": "vu"},
