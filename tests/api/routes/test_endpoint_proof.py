@@ -86,7 +86,7 @@ async def test_software_receives_after_a_signed_challenge_or_cloudevents_handsha
     async def shown(key: str) -> list[Any]:
         return [(await client.get(f"{PATH}/{one}")).json()[key] for one in ids]
 
-    async def refused() -> bool:
+    async def asked() -> bool:
         return all(len(software.of(f"/{form}")) >= 1 for form in made)
 
     async def enabled() -> bool:
@@ -95,7 +95,7 @@ async def test_software_receives_after_a_signed_challenge_or_cloudevents_handsha
     before, tested = await shown("to_do"), await client.post(f"{PATH}/{ids[0]}/test")
     async with working(pool, database_url, [0.2] * 200, keys=KEYS):
         await send(pool, *ids)
-        await until(refused)
+        await until(asked)
         unwilling = await shown("state")
         software.is_willing = True
         await until(enabled)
