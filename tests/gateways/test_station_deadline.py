@@ -1,4 +1,4 @@
-"""A connection of no station: half a handshake is ended, and who is turned away gets the headers of every answer."""
+"""A connection of no station: half a handshake is ended, and who is turned away gets the usual headers."""
 
 import asyncio
 from contextlib import suppress
