@@ -36,7 +36,7 @@ WITH last AS (
                FILTER (WHERE outcome = 'delivered') AS median_ms
     FROM webhook_attempt WHERE endpoint_id = $1 AND at > now() - interval '24 h'
 )
-SELECT CASE WHEN e.state = 'disabled' THEN 'disabled' WHEN last.any IS NULL THEN 'untried'
+SELECT CASE WHEN e.state <> 'enabled' THEN e.state WHEN last.any IS NULL THEN 'untried'
             WHEN last.any = last.delivered THEN 'healthy' ELSE 'failing' END AS state,
        b.waiting, b.dead, day.delivered_24h, day.failed_24h, day.median_ms,
        (SELECT at FROM webhook_attempt WHERE id = last.delivered) AS delivered_at,
@@ -66,7 +66,7 @@ class DeadWebhook:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How an endpoint does. States: untried, healthy, failing (the last attempt failed), disabled."""
+    """How an endpoint does. States: untried, healthy, failing (the last attempt failed), disabled, unproved."""
 
     state: str
     waiting: int

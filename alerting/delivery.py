@@ -9,11 +9,12 @@ import random
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -24,10 +25,11 @@ from standardwebhooks import Webhook
 
 from alerting.addresses import shown_url, url_owner
 from alerting.mail import MAILTO, Mailer, MailRejected
-from alerting.message_formats import EMAIL, render
+from alerting.message_formats import CLOUDEVENTS, EMAIL, STANDARD, render
 from alerting.notification_trace import trace_attempt, webhook_stage
 from alerting.notifications import with_data
 from alerting.operator_warnings import warn_of_gone_endpoint
+from alerting.proof import ACCEPT, digest_of, is_allowed, is_answered, is_proof, secret_in
 from alerting.queue import WebhookMessage, message_id_of
 from alerting.store import secret_text
 from core.runtime.errors import describe, describe_defect
@@ -43,6 +45,10 @@ MAIL_TAKEN = 250
 ANSWER_READ_MOST = 64 << 10
 ANSWER_READ_S = 2.0
 ANSWER_KEPT = 1 << 10
+USER_AGENT = "Territoire-Webhooks/1"
+# Who sends, to receivers of CloudEvents, where the installation has no address of its own.
+ORIGIN = "territoire"
+UNANSWERED = "le défi n'a pas reçu sa réponse"
 GONE = 410
 GONE_REASON = "l'adresse a répondu 410 (supprimée) deux fois à un jour d'écart"
 # A message of Standard Webhooks stays under 20 kB: so many earlier states.
@@ -65,6 +71,7 @@ CROWDED = timedelta(seconds=1)
 # endpoint's first success after a failure.
 READ_TARGET = """
 SELECT e.tenant_id, e.url, e.url_wrapped, e.form, e.state, e.gone_at, t.webhook_allow_list,
+       CASE WHEN e.state = 'unproved' AND e.proof_until > now() THEN e.proof_digest END AS proof_digest,
        $4 > 0 AND EXISTS (
            SELECT FROM alert_notice_recipient r WHERE r.alert_id = $5 AND r.endpoint_id = e.id
            AND r.sequence > $4 AND r.message_id = r.notice_id) AS is_superseded,
@@ -180,6 +187,7 @@ class Answer:
     status: int | None
     text: str
     retry_after: timedelta | None = None
+    is_proof: bool = False  # The challenge was answered.
 
 
 def signed_headers(
@@ -198,7 +206,7 @@ def signed_headers(
     numbered = {"webhook-sequence": str(sequence)} if sequence else {}
     return numbered | {
         "content-type": content_type,
-        "user-agent": "Territoire-Webhooks/1",
+        "user-agent": USER_AGENT,
         "accept-encoding": "identity",
         "webhook-id": message_id,
         "webhook-timestamp": str(int(at.timestamp())),
@@ -240,6 +248,7 @@ class Deliverer:
         mailer: Mailer | None = None,
         pause_s: float = PAUSE_S,
         places_of_a_tenant: int = PLACES_OF_A_TENANT,
+        origin: str = ORIGIN,
     ) -> None:
         self._pool = pool
         self._mailer = mailer
@@ -248,6 +257,7 @@ class Deliverer:
         self._keys = keys
         self._schedule_s = tuple(schedule_s)
         self._permit_http = permit_http
+        self._origin = origin
         self._places_of_a_tenant = places_of_a_tenant
         self._under_way = defaultdict[int, int](int)  # Attempts, by tenant.
         self._tls = ssl.create_default_context()
@@ -266,14 +276,8 @@ class Deliverer:
             "fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at, message.sequence,
             message.alert_id,
         )  # fmt: skip
-        if target is None or target["is_delivered"]:
-            return Delivered()
-        if target["is_superseded"]:
-            await self._mark_recipient(message, "replaced")
-            return Delivered()
-        if target["state"] != "enabled":
-            await self._mark_recipient(message, "abandoned")
-            return Abandoned(target["attempts"], "the endpoint is suspended")
+        if (settled := await self._settle(target, message)) is not None:
+            return settled
         unreachable_at = target["unreachable_at"]
         pause_until = None if unreachable_at is None or is_urgent else unreachable_at + self._pause
         if (early := _early(target["next_at"]) or _early(pause_until)) is not None:
@@ -295,6 +299,10 @@ class Deliverer:
         gone_at: datetime | None = target["gone_at"]
         is_gone = answer.outcome == "gone" and gone_at is not None and at - gone_at >= GONE_FOR_GOOD
         wait = None if is_gone else self._wait(target["in_round"], answer)
+        if answer.is_proof:
+            await self._execute_until_done(
+                "fetchval", ACCEPT, message.endpoint_id, digest_of(secret_in(message.body))
+            )
         if answer.outcome == "delivered" and (target["is_failing"] or gone_at is not None):
             # Before the attempt is recorded: a crash in between sends it again, and forgets none that wait.
             await self._execute_until_done("execute", RELEASE, message.endpoint_id)
@@ -321,6 +329,21 @@ class Deliverer:
         if answer.outcome == "gone" and (is_gone or gone_at is None):
             await self._see_to_gone(target, message.endpoint_id, at, is_for_good=is_gone)
         return self._conclude(message, attempt, answer, wait)
+
+    async def _settle(self, target: Any, message: WebhookMessage) -> Delivery | None:
+        """What becomes of a message without any attempt; None: one is to be made."""
+        if target is None or target["is_delivered"]:
+            return Delivered()
+        if is_proof(message):  # It was proved meanwhile, or suspended; or it is too late, or a newer one goes.
+            is_current = target["proof_digest"] == digest_of(secret_in(message.body))
+            return None if is_current else Delivered()
+        if target["is_superseded"]:
+            await self._mark_recipient(message, "replaced")
+            return Delivered()
+        if target["state"] != "enabled":
+            await self._mark_recipient(message, "abandoned")
+            return Abandoned(target["attempts"], f"the endpoint is {target['state']}")
+        return None
 
     async def _with_story(self, message: WebhookMessage) -> WebhookMessage:
         """With what its endpoint did not take of this alert before; the same at every attempt."""
@@ -384,7 +407,11 @@ class Deliverer:
             reason=reason,
             trace_id=message.trace.hex(),
         )
-        return Abandoned(made, reason) if wait is None else TryAgain(wait, reason)
+        if wait is not None:
+            return TryAgain(wait, reason)
+        return (
+            Delivered() if is_proof(message) else Abandoned(made, reason)
+        )  # Nobody sends an old challenge again.
 
     async def _post(self, target: Any, message: WebhookMessage, attempt: int, at: datetime) -> Answer:
         if target["form"] == EMAIL:
@@ -398,13 +425,23 @@ class Deliverer:
         url = self._url(target, message.endpoint_id)
         if url is None:
             return Answer("failed", None, "l'adresse ne s'ouvre pas avec la clé de cette installation")
+        if is_proof(message) and target["form"] == CLOUDEVENTS:
+            headers = {"webhook-request-origin": self._origin, "user-agent": USER_AGENT}
+            return await self._request(target, url, headers, None, at, self._has_allowed)
         rendered = render(target["form"], message.message_id, message.body)
         headers = signed_headers(
             secrets, message.message_id, at, rendered.body, rendered.content_type, message.sequence
         )
         if message.trace:
             headers["traceparent"] = TRACES.traceparent(webhook_stage(message, attempt), message.trace)
-        return await self._request(target, url, headers, rendered.body, at)
+        if target["form"] == CLOUDEVENTS:
+            headers["webhook-request-origin"] = self._origin
+        is_challenge = is_proof(message) and target["form"] == STANDARD
+        proves = partial(_returns, secret_in(message.body)) if is_challenge else None
+        return await self._request(target, url, headers, rendered.body, at, proves)
+
+    def _has_allowed(self, headers: httpx.Headers, _text: str) -> bool:
+        return is_allowed(headers, self._origin)
 
     def _secrets(self, target: Any, endpoint_id: int) -> list[str]:
         """The secret, then the former one if that opens, too: another key may have wrapped it."""
@@ -440,7 +477,16 @@ class Deliverer:
             return Answer("failed", None, f"pas de réponse en {MAIL_TIMEOUT_S:.0f} s")
         return Answer("delivered", MAIL_TAKEN, text[:ANSWER_KEPT])
 
-    async def _request(self, target: Any, url: str, headers: dict[str, str], body: bytes, at: datetime) -> Answer:
+    async def _request(
+        self,
+        target: Any,
+        url: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        at: datetime,
+        proves: Callable[[httpx.Headers, str], bool] | None = None,
+    ) -> Answer:
+        """POST the body, or without one ask by OPTIONS; with `proves` only an answer that does is a success."""
         transport = GuardedTransport(
             self._tls, AllowList.parse(target["webhook_allow_list"]), permit_http=self._permit_http
         )
@@ -450,16 +496,13 @@ class Deliverer:
                 httpx.AsyncClient(
                     transport=transport, trust_env=False, follow_redirects=False, timeout=self._timeout_s
                 ) as client,
-                client.stream("POST", url, content=body, headers=headers) as response,
+                client.stream(
+                    "OPTIONS" if body is None else "POST", url, content=body, headers=headers
+                ) as response,
             ):
                 patience.reschedule(None)  # It has answered: the rest of its body changes nothing.
                 text = await _read(response)
-                if response.status_code == GONE:
-                    return Answer("gone", GONE, text)
-                if response.is_success:
-                    return Answer("delivered", response.status_code, text)
-                retry_after = retry_after_of(response.headers.get("retry-after", ""), at)
-                return Answer("failed", response.status_code, text, retry_after)
+                return _answer_of(response, text, at, proves)
         except ForbiddenDestination as refused:
             return Answer("refused", None, str(refused))
         except TimeoutError:
@@ -475,6 +518,25 @@ class Deliverer:
             except DATABASE_AWAY as away:
                 log.warning("delivery_waits", error=describe(away))
                 await asyncio.sleep(AWAY_S)
+
+
+def _returns(challenge: str, _headers: httpx.Headers, text: str) -> bool:
+    return is_answered(text, challenge)
+
+
+def _answer_of(
+    response: httpx.Response, text: str, at: datetime, proves: Callable[[httpx.Headers, str], bool] | None
+) -> Answer:
+    status = response.status_code
+    if proves is not None and proves(response.headers, text):
+        return Answer("delivered", status, text, is_proof=True)
+    if proves is not None and status != GONE:
+        return Answer("failed", status, f"{UNANSWERED} : {text}"[:ANSWER_KEPT])
+    if status == GONE:
+        return Answer("gone", GONE, text)
+    if response.is_success:
+        return Answer("delivered", status, text)
+    return Answer("failed", status, text, retry_after_of(response.headers.get("retry-after", ""), at))
 
 
 async def _read(response: httpx.Response) -> str:

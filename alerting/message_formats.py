@@ -24,6 +24,7 @@ ENDPOINT_EVENTS = {
     "endpoint.gone": "Adresse disparue",
     "endpoint.suspended": "Adresse suspendue",
     "operator.nobody_notified": "Alertes sans destinataire",
+    "webhook.code": "Code de confirmation",
 }
 # What begins a mention or a link in Slack and Mattermost: nobody is called by the name of a bin.
 CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})

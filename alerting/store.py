@@ -32,11 +32,13 @@ class Endpoint:
     url: str  # mailto:... when the form is email; where it is a password, its host.
     form: str  # See alerting.message_formats.
     description: str
-    state: str  # enabled or disabled
+    state: str  # enabled, disabled, or unproved: see alerting.proof.
     disabled_reason: str | None
     previous_until: datetime | None  # Until then messages are signed with the former secret, too.
     for_operator: bool  # Of the network's operator: it gets warnings, and no alerts.
     gone_at: datetime | None  # Its first answer 410 since it last took a message.
+    proved_at: datetime | None
+    proof_until: datetime | None  # Until then the challenge or code that was sent last holds.
     created_at: datetime
 
 
@@ -61,19 +63,25 @@ class Attempt:
 
 ENDPOINT_COLUMNS = columns_of(Endpoint)
 CREATE_ENDPOINT = f"""
-INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id, sealed_for, form, url_wrapped)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id, sealed_for, form, url_wrapped,
+                              state, proved_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'unproved', NULL)
 RETURNING {ENDPOINT_COLUMNS}
 """
 FIND_ADDRESS = "SELECT id FROM webhook_endpoint WHERE form = 'email' AND lower(url) = lower($1) AND tenant_id = $2"
 LIST_ENDPOINTS = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint ORDER BY id"
 READ_ENDPOINT = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint WHERE id = $1"
 SET_ENABLED = f"""
-UPDATE webhook_endpoint SET state = CASE WHEN $2 THEN 'enabled' ELSE 'disabled' END,
+UPDATE webhook_endpoint SET
+       state = CASE WHEN NOT $2 THEN 'disabled' WHEN proved_at IS NULL THEN 'unproved' ELSE 'enabled' END,
        disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END, gone_at = NULL,
        recovered_at = CASE WHEN $2 THEN now() ELSE recovered_at END
 WHERE id = $1
 RETURNING {ENDPOINT_COLUMNS}
+"""
+# A trigger makes it unproved.
+SET_URL = f"""
+UPDATE webhook_endpoint SET url = $2, url_wrapped = $3 WHERE id = $1 RETURNING {ENDPOINT_COLUMNS}
 """
 SET_FOR_OPERATOR = f"""
 UPDATE webhook_endpoint SET for_operator = $2 WHERE id = $1 RETURNING {ENDPOINT_COLUMNS}
@@ -131,7 +139,7 @@ async def create_endpoint(
     description: str = "",
     form: str = STANDARD,
 ) -> tuple[Endpoint, str]:
-    """A new endpoint and its secret `whsec_...`, which is shown this once and kept wrapped.
+    """A new endpoint and its secret `whsec_...`, which is shown this once and kept wrapped; it is to be proved.
 
     Raises:
         RejectedUrl: see `check_url`.
@@ -149,8 +157,12 @@ async def _create(
     return await insert(connection, Endpoint, CREATE_ENDPOINT, *values), secret_text(secret)
 
 
-async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: int, address: str) -> int:
-    """The endpoint of an e-mail address, made when the tenant has none; its secret signs nothing.
+async def endpoint_of_address(
+    connection: Connection, keys: KeyWrap, tenant_id: int, address: str
+) -> tuple[int, bool]:
+    """The endpoint of an e-mail address, made when the tenant has none, and whether it was.
+
+    Its secret signs nothing.
 
     Raises:
         RejectedUrl: this is no address.
@@ -160,9 +172,9 @@ async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: 
     url = MAILTO + address
     found = await connection.fetchval(FIND_ADDRESS, url, tenant_id)
     if found is not None:
-        return found
+        return found, False
     endpoint, _ = await _create(connection, keys, tenant_id, url, "", EMAIL)
-    return endpoint.id
+    return endpoint.id, True
 
 
 def secret_text(secret: bytes) -> str:
@@ -199,6 +211,17 @@ async def set_endpoint_enabled(
 ) -> Endpoint | None:
     """Switch an endpoint off, or on again after it was disabled (by request, or after answering 410)."""
     return await fetch_one(connection, Endpoint, SET_ENABLED, endpoint_id, enabled)
+
+
+async def set_url(connection: Connection, keys: KeyWrap, endpoint_id: int, form: str, url: str) -> Endpoint | None:
+    """Give an endpoint another address of its form, which is to be proved.
+
+    Raises:
+        RejectedUrl: see `check_url`.
+    """
+    sealed_for = await connection.fetchval(RENEW["webhook_endpoint"][0], endpoint_id)
+    shown, url_wrapped = stored_url(keys, sealed_for, form, check_url(url))
+    return await fetch_one(connection, Endpoint, SET_URL, endpoint_id, shown, url_wrapped)
 
 
 async def set_for_operator(

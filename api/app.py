@@ -11,6 +11,7 @@ from api.auth import Authenticator, principal_of
 from api.dependencies import Access, Dependencies
 from api.entity_tags import EntityTagMiddleware, tagged_paths
 from api.idempotency import IdempotencyMiddleware
+from api.limits import AddressLimitMiddleware
 from api.routes import (
     account,
     alert_rules,
@@ -166,5 +167,6 @@ def _without_state() -> FastAPI:
     reference.serve_reference(app)
     app.add_middleware(EntityTagMiddleware, paths=TAGGED)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
+    app.add_middleware(AddressLimitMiddleware)
     app.add_middleware(OuterMiddleware)
     return app

@@ -70,16 +70,21 @@ class Authenticator:
         remembered = self._known.get(digest)
         if remembered is not None and now < remembered[0]:
             return remembered[1]
-        self._known.pop(digest, None)
         try:
             principal = await authenticate(self._pool, key)
         except MalformedKey:
             return None
-        if principal is not None:
+        if principal is None:
+            self._known.pop(digest, None)
+        else:
             self._known[digest] = (now + REMEMBERED_S, principal)
             if len(self._known) > REMEMBERED_KEYS:
                 self._known.popitem(last=False)
         return principal
+
+    def remembers(self, key: str) -> bool:
+        """Whether this key was right lately."""
+        return hashlib.sha256(key.encode()).digest() in self._known
 
     async def use(self, principal: Principal) -> dict[str, str]:
         """Count a request of a key, and say its limit in headers; raises 429 when it makes too many."""
@@ -250,6 +255,8 @@ class RequireRight:
             if found.principal.key_id:
                 authenticator: Authenticator = request.app.state.authenticator
                 response.headers.update(await authenticator.use(found.principal))
+        if found.principal.person_id is not None:
+            found.platform.limits.count_person(found.principal.person_id)
         if not found.has(self.right):
             given = {"right": self.right, "method": request.method, "path": request.url.path}
             await found.record_rejection(given)
@@ -278,6 +285,7 @@ async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
     """A person by a token of the provider; the header `Territoire-Tenant` says for which of their tenants."""
     platform: Dependencies = request.app.state.platform
     address = origin_of(request, platform.access.proxies)
+    platform.limits.require_unlocked(address)
     try:
         identity = await provider.identity_of(token)
     except InvalidToken as wrong:
@@ -302,6 +310,7 @@ async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
 
 
 async def _rejected_token(dependencies: Dependencies, address: str, why: str) -> Problem:
+    dependencies.limits.count_wrong(address)
     await dependencies.rejections.record(address, "token", {"why": why})
     return Problem(401, why, headers={"WWW-Authenticate": "Bearer"})
 
@@ -328,12 +337,16 @@ async def session_of(request: Request) -> Caller | None:
 async def _by_key(request: Request, key: str) -> Caller:
     platform: Dependencies = request.app.state.platform
     authenticator: Authenticator = request.app.state.authenticator
+    address = origin_of(request, platform.access.proxies)
+    if not authenticator.remembers(key):  # Behind one address others may have right ones.
+        platform.limits.require_unlocked(address)
     principal = await authenticator.principal(key)
     if principal is None:
         given = {"api_key": key.split("_")[1][:20]} if key.startswith("terr_") else {}
-        await platform.rejections.record(origin_of(request, platform.access.proxies), "key", given)
+        platform.limits.count_wrong(address)
+        await platform.rejections.record(address, "key", given)
         raise _unauthenticated()
-    found = Caller(principal, platform, origin_of(request, platform.access.proxies))
+    found = Caller(principal, platform, address)
     if principal.addresses and not _is_within(found.address, principal.addresses):
         await found.record_rejection({"why": "address"})
         raise Problem(403, f"cette clé ne vaut pas depuis {found.address}")
@@ -352,11 +365,14 @@ async def _by_session(request: Request) -> Caller:
     token = session_token(request)
     if not token:
         raise _unauthenticated()
+    address = origin_of(request, platform.access.proxies)
+    platform.limits.require_unlocked(address)
     digest = token_digest(token)
     # Read with each request: a session that was closed is closed at once.
     row = await find_session(platform.pool, digest)
     if row is None:
-        await platform.rejections.record(origin_of(request, platform.access.proxies), "session", {})
+        platform.limits.count_wrong(address)
+        await platform.rejections.record(address, "session", {})
         raise _unauthenticated()
     if not has_csrf_token(request, token):
         raise Problem(403, f"l'en-tête « {CSRF_HEADER} » de la session manque ou ne correspond pas")
@@ -369,7 +385,6 @@ async def _by_session(request: Request) -> Caller:
         BySession(digest, row.tenant_id),
         row.person_id,
     )
-    address = origin_of(request, platform.access.proxies)
     return Caller(principal, platform, address, OpenSession(digest, token, row))
 
 

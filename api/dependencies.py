@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from alerting.mail import Mailer
+from api.limits import Limits, Rates
 from api.oidc import Provider
 from api.origin import Network
 from api.rejections import RejectedLogins
@@ -33,6 +34,7 @@ class Access:
     """Who sends invitations; None: who invites sees the link."""
     provider: Provider | None = None
     """By whom people may log in instead of by a password."""
+    rates: Rates = field(default_factory=Rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,11 @@ class Dependencies:
     access: Access = field(default_factory=Access)
     passwords: Passwords = field(default_factory=Passwords)
     rejections: RejectedLogins = field(init=False)
+    limits: Limits = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rejections", RejectedLogins(self.pool))
+        object.__setattr__(self, "limits", Limits(self.access.rates))
 
     async def nudge_registry(self) -> None:
         """Every process re-reads what changed; without this nudge it would in 5 s."""

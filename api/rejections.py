@@ -1,12 +1,16 @@
-"""Logins, and requests without their right, that were rejected: one line of the audit a minute and address."""
+"""Logins, and requests without their right, that were rejected: a line a minute and address, in audit and log."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from core.runtime.postgres import Pool
 from registry.audit import record_rejected_login
+
+log = structlog.get_logger()
 
 UNKNOWN_ACTOR = "inconnu"
 REMEMBERED_MOST = 4096
@@ -37,4 +41,5 @@ class RejectedLogins:
         self._recorded.move_to_end(key)
         if len(self._recorded) > REMEMBERED_MOST:
             self._recorded.popitem(last=False)
+        log.warning("request_rejected", address=address, reason=reason, tenant=tenant_id)
         await record_rejected_login(self._pool, address, tenant_id, actor, reason, given)

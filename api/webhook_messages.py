@@ -4,8 +4,10 @@ from datetime import datetime
 from typing import Literal
 
 from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 
+from alerting.proof import TO_ANSWER
 from alerting.rules.model import Severity
 from api.fields import Answer, example
 
@@ -79,6 +81,16 @@ TEST = {
     "timestamp": "2026-11-25T18:00:00Z",
     "data": {
         "message": "Essai demandé depuis Territoire : cette adresse reçoit les messages. Il n'y a rien à faire."
+    },
+}
+
+
+CHALLENGE = {
+    "type": "webhook.challenge",
+    "timestamp": "2026-11-25T18:00:00Z",
+    "data": {
+        "challenge": "pZ3vT0dW6q1cXyNqk8R2mJhB4uAeLs7f",
+        "message": TO_ANSWER,
     },
 }
 
@@ -225,6 +237,31 @@ class AddressTest(SentModel):
     data: AddressTestData
 
 
+class ChallengeData(SentModel):
+    """Le défi, à rendre tel quel."""
+
+    challenge: str
+    message: str
+
+
+class AddressChallenge(SentModel):
+    """Le défi d'une adresse `standard` : elle ne reçoit rien d'autre tant qu'elle n'y a pas répondu."""
+
+    model_config = example(CHALLENGE)
+
+    type: Literal["webhook.challenge"]
+    timestamp: datetime
+    data: ChallengeData
+
+
+class ChallengeReturned(SentModel):
+    """La réponse attendue."""
+
+    challenge: str = Field(
+        description="`data.challenge` du message", examples=["pZ3vT0dW6q1cXyNqk8R2mJhB4uAeLs7f"]
+    )
+
+
 messages = APIRouter(tags=["Webhooks"], default_response_class=Response)
 
 
@@ -245,4 +282,14 @@ def warning(message: DeliveryWarning) -> None:
 
 @messages.post("webhook.test", status_code=204, summary="Un essai", description=SIGNED)
 def test(message: AddressTest) -> None:
+    """Described, never called."""
+
+
+@messages.post(
+    "webhook.challenge",
+    summary="Le défi d'une adresse",
+    description=f"{SIGNED} Une adresse `cloudevents` reçoit à la place `OPTIONS`, avec `WebHook-Request-Origin`.",
+    response_class=JSONResponse,
+)
+def challenge(message: AddressChallenge) -> ChallengeReturned:  # pyright: ignore[reportReturnType]
     """Described, never called."""

@@ -12,6 +12,8 @@ import typer
 from cli.running import fail, find_run, log_apart
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from cli.place import Place
     from core.runtime.postgres import Connection
     from registry.key_rotation import Check, Rotation
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from services.supervisor.home import Home, Secrets
 
 CLOSED_SHOWN = 20
+FORMER_REJECTED = "Le format d'avant, sans propriétaire, est refusé depuis le {}."
 
 keys_app = typer.Typer(help="Clés de chiffrement : vérifier, changer, tout resceller.", no_args_is_help=True)
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Dossier de la pile qui tourne.")]
@@ -40,7 +43,10 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Rescelle tout sous la clé de chiffrement en cours, pendant que tout tourne.
 
     Tuée, la commande se relance : elle reprend où elle en était. Les valeurs d'avant, scellées sans propriétaire
-    (RFC 3394), le sont pour le leur. Statuts : 0 tout est rescellé, 1 il reste quelque chose, 3 aucune pile.
+    (RFC 3394), le sont pour le leur ; quand il n'en reste aucune, ce format n'est plus accepté. Elle prend son
+    temps, pour que les trames n'en sentent rien : un peu plus de quatre minutes pour 100 000 lignes.
+
+    Statuts : 0 tout est rescellé, 1 il reste quelque chose, 3 aucune pile.
     """
     place, keys = _found(home)
     from rich.console import Console
@@ -62,7 +68,13 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
     done = asyncio.run(_connected(place, work))
     complete = not done.closed and not done.left
     if as_json:
-        shown = {"kek_id": keys.kek_id, "sealed": done.sealed, "closed": done.closed, "left": done.left}
+        shown = {
+            "kek_id": keys.kek_id,
+            "sealed": done.sealed,
+            "closed": done.closed,
+            "left": done.left,
+            "former_rejected_since": _instant(done.former_rejected_since),
+        }
         typer.echo(json.dumps(shown, ensure_ascii=False))
     else:
         typer.echo(f"{done.sealed} lignes rescellées sous {keys.kek_id}.")
@@ -71,6 +83,8 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 f"  ! {done.left} lignes étaient occupées à chaque fois : relancez ./territoire keys rotate"
             )
         _show_closed(done.closed)
+        if done.former_rejected_since is not None:
+            typer.echo(FORMER_REJECTED.format(f"{done.former_rejected_since:%d/%m/%Y}"))
     if not complete:
         raise typer.Exit(1)
 
@@ -91,6 +105,8 @@ def check_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
             "counts": dict(found.counts),
             "unowned": found.unowned,
             "closed": found.closed,
+            "former_rejected": found.former_rejected,
+            "former_rejected_since": _instant(found.former_rejected_since),
         }
         typer.echo(json.dumps(shown, ensure_ascii=False))
     else:
@@ -220,6 +236,18 @@ def _show_check(found: "Check", keys: "KeyWrap") -> None:
     elif not found.closed:
         typer.echo("Tout s'ouvre.")
     _show_closed(found.closed)
+    if found.former_rejected:
+        typer.echo(
+            f"  ✗ dont {found.former_rejected} au format d'avant, mises là depuis : qui écrit dans cette base ?"
+        )
+    if found.former_rejected_since is not None:
+        typer.echo(FORMER_REJECTED.format(f"{found.former_rejected_since:%d/%m/%Y}"))
+    elif found.total:
+        typer.echo("Le format d'avant (RFC 3394) s'ouvre encore : ./territoire keys rotate y met fin.")
+
+
+def _instant(at: "datetime | None") -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _show_closed(closed: list[str]) -> None:

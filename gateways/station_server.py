@@ -14,6 +14,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from core.runtime.http.headers import CONTENT_POLICY, NO_STORE, SECURITY_HEADERS
 from gateways.settings import FrontendSettings
 from gateways.station_credentials import Credential, StationCredentials
 from gateways.station_tls import RenewedContext, certified_gateway, has_certificate
@@ -145,6 +146,7 @@ class StationServer:
             compression=None,
             server_header=None,
             open_timeout=OPEN_WITHIN_S,
+            ssl_handshake_timeout=None if context is None else OPEN_WITHIN_S,
             close_timeout=CLOSE_WITHIN_S,
             ping_interval=None,  # Each session pings by itself: the pong measures the gateway's round trip.
             max_size=MAX_MESSAGE,
@@ -198,7 +200,10 @@ class StationServer:
     def _turned_away(self, connection: ServerConnection, status: HTTPStatus, reason: str) -> Response:
         DATAGRAMS.labels("station_connection", reason).inc()
         log.warning("station_turned_away", address=peer_of(connection), reason=reason)
-        return connection.respond(status, f"{status.phrase}\n")
+        response = connection.respond(status, f"{status.phrase}\n")
+        for name, value in (*SECURITY_HEADERS, CONTENT_POLICY, NO_STORE):
+            response.headers[name.decode()] = value.decode()
+        return response
 
     def _check(self, connection: ServerConnection, request: Request, gateway_id: GatewayId) -> Credential | str:
         shown = request.headers.get_all("Authorization")

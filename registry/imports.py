@@ -10,6 +10,7 @@ from core.runtime.postgres import Connection, PostgresError, UniqueViolationErro
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from registry.enrolment import AbpSession, OtaaKeys, UnknownProfile, create_device, read_enrolled
 from registry.keys import KeyWrap, device_owner, session_owner
+from registry.quotas import exceeded_quota
 from registry.rows import fetch_all
 
 IMPORT_ROOT_KEY = "SELECT import_root_key($1, $2, $3, $4, $5, $6, $7)"
@@ -109,6 +110,8 @@ async def import_device(connection: Connection, keys: KeyWrap, tenant_id: int, d
     except UnknownProfile:
         return Imported(Outcome.REFUSED, f"profil {device.device_profile_id} introuvable")
     except PostgresError as refused:
+        if (exceeded := exceeded_quota(refused)) is not None:
+            return Imported(Outcome.REFUSED, exceeded.french)
         if refused.sqlstate != USES_A_SESSION:
             raise
         return Imported(Outcome.REFUSED, "parle déjà ici sous une autre session, que celle du fichier romprait")

@@ -1,6 +1,8 @@
 """Seals every key and secret anew under the current key-encryption key, while everything runs.
 
-What is left to do stands in the rows themselves: a rotation that is killed goes on where it stopped.
+What is left to do stands in the rows themselves: a rotation that is killed goes on where it stopped. It goes
+slowly, so that uplinks notice nothing: few rows at a time, at a steady pace, with as much rest as work, and no
+commit waits for the disk (what a crash of the database loses is sealed again).
 """
 
 import asyncio
@@ -8,20 +10,24 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from core.runtime.postgres import Connection, Record
 from lorawan.crypto import WrongKek
+from registry.former_format import read_sealed_at, reject_former_format
 from registry.keys import MULTIPLE, KeyWrap, is_sealed_for_owner
 from registry.sealed_columns import SEALED_TABLES, SealedTable
 
-# Rows of one transaction: some ten milliseconds, for which the network server may wait for its sessions.
-BATCH = 100
+# Rows of one transaction: some milliseconds, for which the network server may wait for its sessions.
+BATCH = 20
+# 100,000 rows in a little more than four minutes, if the database keeps up: no faster than they have to be.
+ROWS_PER_SECOND = 400.0
 PAGE = 2_000
 # A row that its writer holds is left out and tried again.
 PASSES = 20
 AGAIN_S = 0.2
-QUIETLY = "SELECT set_config('app.resealing', 'on', true)"
+QUIETLY = "SELECT set_config('app.resealing', 'on', true), set_config('synchronous_commit', 'off', true)"
 
 
 @dataclass(slots=True)
@@ -34,6 +40,8 @@ class Rotation:
     """Owners of values that no key opens: they stay as they are."""
     left: int = 0
     """Rows that their writers held each time."""
+    former_rejected_since: datetime | None = None
+    """Since when values that name no owner open no more; None: some are left."""
 
 
 @dataclass(slots=True)
@@ -46,6 +54,10 @@ class Check:
     """Of them, those of RFC 3394, which name no owner."""
     closed: list[str] = field(default_factory=list[str])
     """Owners of values that do not open."""
+    former_rejected: int = 0
+    """Of these, those of RFC 3394: they were put there after everything had been sealed for its owner."""
+    former_rejected_since: datetime | None = None
+    """Since when values that name no owner open no more; None: they still do."""
 
     @property
     def total(self) -> int:
@@ -69,18 +81,21 @@ async def rotate(
     *,
     on_progress: Callable[[int], None] = lambda _: None,
     batch: int = BATCH,
+    rows_per_second: float = ROWS_PER_SECOND,
 ) -> Rotation:
-    """Seal anew, for its owner and under the current key, what is not. Half of the time the database has rest.
+    """Seal anew, for its owner and under the current key, what is not; then refuse the former format for good.
 
     `on_progress` is called with the rows of each batch.
     """
     done = Rotation()
+    pace = Pace(batch, rows_per_second)
+    keys.former_format.is_rejected = await read_sealed_at(connection) is not None
     for table in SEALED_TABLES:
         left = 0
         closed: list[str] = []
         for _ in range(PASSES):
             closed = []
-            await _seal_stale(connection, keys, table, batch, done, closed, on_progress)
+            await _seal_stale(connection, keys, table, pace, done, closed, on_progress)
             left = await connection.fetchval(
                 f"SELECT count(*) FROM {table.source} WHERE {_stale(table)}", keys.kek_id
             ) - len(closed)
@@ -90,12 +105,15 @@ async def rotate(
         else:
             done.left += left
         done.closed += closed
+    done.former_rejected_since = await reject_former_format(connection)
+    keys.former_format.is_rejected = done.former_rejected_since is not None
     return done
 
 
 async def check(connection: Connection, keys: KeyWrap) -> Check:
-    """Open everything that is sealed."""
-    found = Check()
+    """Open everything that is sealed, as the services would."""
+    found = Check(former_rejected_since=await read_sealed_at(connection))
+    keys.former_format.is_rejected = found.former_rejected_since is not None
     for table in SEALED_TABLES:
         async for row in _rows(connection, table):
             for number, column in enumerate(table.columns):
@@ -105,6 +123,7 @@ async def check(connection: Connection, keys: KeyWrap) -> Check:
                 owner = row[f"owner_{number}"] or table.name
                 if not keys.opens(wrapped, owner):
                     found.closed.append(owner)
+                    found.former_rejected += keys.former_format.is_rejected and not is_sealed_for_owner(wrapped)
                     continue
                 found.counts[row[f"kek_{number}"] or "?"] += 1
                 found.unowned += not is_sealed_for_owner(wrapped)
@@ -166,14 +185,14 @@ async def _seal_stale(
     connection: Connection,
     keys: KeyWrap,
     table: SealedTable,
-    batch: int,
+    pace: "Pace",
     done: Rotation,
     closed: list[str],
     on_progress: Callable[[int], None],
 ) -> None:
     read = (
         f"SELECT {_columns(table)} FROM {table.source} WHERE {_stale(table)} AND {_beyond(table, 2)} "
-        f"ORDER BY {_key(table)} LIMIT {batch} FOR UPDATE OF t SKIP LOCKED"
+        f"ORDER BY {_key(table)} LIMIT {pace.batch} FOR UPDATE OF t SKIP LOCKED"
     )
     write, last = _update(table), [None] * len(table.key)
     while True:
@@ -181,27 +200,45 @@ async def _seal_stale(
         async with connection.transaction():
             await connection.execute(QUIETLY)
             rows = await connection.fetch(read, keys.kek_id, *last)
-            values = [_sealed_anew(table, row, keys, closed) for row in rows]
-            await connection.executemany(write, [one for one in values if one is not None])
+            values = [one for row in rows if (one := _sealed_anew(table, row, keys, closed)) is not None]
+            if values:
+                await connection.execute(write, *map(list, zip(*values, strict=True)))
         if not rows:
             return
-        done.sealed += sum(one is not None for one in values)
+        done.sealed += len(values)
         on_progress(len(rows))
         last = [rows[-1][name] for name, _ in table.key]
-        await asyncio.sleep(time.monotonic() - began)
+        await asyncio.sleep(pace.rest_s(time.monotonic() - began))
+
+
+class Pace:
+    """Spreads batches evenly; after one that took long there is as much rest, and no other makes up for it."""
+
+    def __init__(self, batch: int, rows_per_second: float) -> None:
+        self.batch = batch
+        self._every_s = batch / rows_per_second
+
+    def rest_s(self, worked_s: float) -> float:
+        """Until the next batch, after one that took so long."""
+        return max(worked_s, self._every_s - worked_s)
 
 
 def _update(table: SealedTable) -> str:
-    """Each sealed column and its key-encryption key, the fingerprint, then the row's key, in this order."""
-    names = [column.name for column in table.columns]
-    names += dict.fromkeys(column.kek for column in table.columns)
+    """Each sealed column and its key-encryption key, the fingerprint, then the row's key: a list of each."""
+    kinds = {column.name: "bytea" for column in table.columns}
+    kinds |= {column.kek: "text" for column in table.columns}
     if table.fingerprint is not None:
-        names.append(table.fingerprint[0])
-    changes = [f"{name} = ${number}" for number, name in enumerate(names, 1)]
+        kinds[table.fingerprint[0]] = "bytea"
+    changes = [f"{name} = v.{name}" for name in kinds]
     if any(column.owner_to_be for column in table.columns):
         changes.append("sealed_for = NULL")
-    named = " AND ".join(f"{name} = ${number}" for number, (name, _) in enumerate(table.key, len(names) + 1))
-    return f"UPDATE {table.name} SET {', '.join(changes)} WHERE {named}"
+    kinds |= {f"of_{name}": kind for name, kind in table.key}
+    lists = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds.values(), 1))
+    named = " AND ".join(f"t.{name} = v.of_{name}" for name, _ in table.key)
+    return (
+        f"UPDATE {table.name} t SET {', '.join(changes)} "
+        f"FROM unnest({lists}) AS v ({', '.join(kinds)}) WHERE {named}"
+    )
 
 
 def _sealed_anew(table: SealedTable, row: Record, keys: KeyWrap, closed: list[str]) -> list[Any] | None:

@@ -1,14 +1,14 @@
 """Keys and secrets at rest: the database holds them sealed for their owner, and never the key that opens them.
 
 A sealed value opens for the owner that it was sealed for and for no other: a row that is given another's value has
-nothing (decision 55). Values of before, AES key wrap (RFC 3394), name no owner; they open until they are rotated.
+nothing (decision 55). Values of before, AES key wrap (RFC 3394), name no owner; they open until a rotation has
+left none of them, and are rejected and counted from then on (`registry.former_format`).
 """
 
 import os
 from collections.abc import Mapping
 from hashlib import sha256
 from hmac import digest
-from itertools import chain
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,7 +16,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from prometheus_client import Counter
 
+from core.runtime.keks import FormerFormat
 from lorawan.crypto import WrongKek, unwrap_key, wrap_key
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ OVERHEAD = len(FORMAT) + NONCE + TAG
 # tells them apart.
 MULTIPLE = 8
 FINGERPRINT = 16
+
+FORMER_REJECTED = Counter(
+    "territoire_keys_former_rejected_total",
+    "Values of the former format (RFC 3394) that were not opened, since all had been sealed for their owners",
+)
 
 
 def device_owner(dev_eui: bytes, kind: str) -> str:
@@ -80,8 +87,15 @@ class _Kek:
 class KeyWrap:
     """The key-encryption keys of this installation: one seals, each opens; they never show in a representation."""
 
-    def __init__(self, kek_id: str, kek: bytes, former: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        kek_id: str,
+        kek: bytes,
+        former: Mapping[str, bytes] | None = None,
+        former_format: FormerFormat | None = None,
+    ) -> None:
         self.kek_id = kek_id
+        self.former_format = former_format or FormerFormat()
         self._current = _Kek(kek)
         others = {known: _Kek(octets) for known, octets in (former or {}).items() if known != kek_id}
         self._keks = {kek_id: self._current, **others}
@@ -107,8 +121,14 @@ class KeyWrap:
         nothing.
 
         Raises:
-            WrongKek: none of the key-encryption keys opens it for this owner, or the octets were altered.
+            WrongKek: none of the key-encryption keys opens it for this owner, the octets were altered, or it names
+                no owner, and nothing is left that does not.
         """
+        if self.former_format.is_rejected and not is_sealed_for_owner(wrapped):
+            FORMER_REJECTED.inc()
+            raise WrongKek(
+                f"a value of {len(wrapped)} octets for {owner} names no owner, and none is left that may"
+            )
         for kek in self._keks.values():
             try:
                 return kek.unseal(wrapped, owner)
@@ -133,11 +153,10 @@ class KeyWrap:
     def equal_to(self, owner: str, *keys: bytes) -> list[bytes]:
         """Every fingerprint, and every RFC 3394 value, that these keys of this owner may have in the database."""
         joined = b"".join(keys)
-        return list(
-            chain.from_iterable(
-                (kek.fingerprint(owner, joined), b"".join(map(kek.wrap, keys))) for kek in self._keks.values()
-            )
-        )
+        fingerprints = [kek.fingerprint(owner, joined) for kek in self._keks.values()]
+        if self.former_format.is_rejected:
+            return fingerprints
+        return fingerprints + [b"".join(map(kek.wrap, keys)) for kek in self._keks.values()]
 
     def wrap_text(self, secret: str, owner: str) -> bytes:
         """A password or an address; zeros fill it up, so it holds no NUL."""
@@ -172,4 +191,4 @@ def is_sealed_for_owner(wrapped: bytes) -> bool:
 def key_wrap_of(settings: "KeySettings") -> KeyWrap:
     """The key-encryption keys of a process, as its settings have them."""
     keks = settings.keks
-    return KeyWrap(keks.kek_id, keks.current, keks.former)
+    return KeyWrap(keks.kek_id, keks.current, keks.former, keks.former_format)

@@ -152,6 +152,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "person_identity": {},
     "person_session": {"maintenance": "SELECT (ctid, expires_at), DELETE"},
     "profile_decoding_key": {"ingest": "SELECT *", "maintenance": "SELECT *"},
+    "quota": {},
+    "quota_default": {},
     "recovery_code": {},
     "redecode": {"maintenance": "SELECT, UPDATE"},
     "registry_change": {
@@ -181,8 +183,10 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "unknown_gateway": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "webhook_attempt": {"alerting": "SELECT, INSERT", "maintenance": "SELECT, DELETE"},
     "webhook_endpoint": {
-        "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped)",
+        "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped, "
+        "proved_at, proof_digest)",
     },
+    "webhook_probe": {},
     "jobs.pgqueuer": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT"},
     "jobs.pgqueuer_log": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT, DELETE"},
     "jobs.pgqueuer_schedules": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},

@@ -9,6 +9,7 @@ from core.runtime.health import Check, Readiness, bus_check, database_check, ser
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool
 from core.runtime.settings import ServiceSettings
+from registry.former_format import following_former_format
 from registry.schema import require_schema
 
 
@@ -45,4 +46,5 @@ async def open_service(
         async with pool.acquire() as connection:
             await require_schema(connection)
             shards = await read_shards(connection)
-        yield OpenedService(pool, bus, shards, readiness)
+        async with following_former_format(pool, settings):
+            yield OpenedService(pool, bus, shards, readiness)

@@ -9,10 +9,12 @@ from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from alerting import store, teams
+from alerting.message_formats import EMAIL
 from api.auth import Change, Manager, Reader
 from api.fields import Body, Id, IdRef, Name, answer_of, example
 from api.pages import Page
 from api.resources import Resource
+from api.routes.webhook_endpoints import begin_proof
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from registry.keys import KeyWrap
 
@@ -83,7 +85,9 @@ class ContactAnswer(answer_of(teams.Contact, {"team_id"})):
     """Quelqu'un à prévenir."""
 
     webhook_endpoint_id: int = Field(description="Ses essais, sa santé et son essai sont ceux de cette adresse")
-    state: str = Field(description="enabled, ou disabled : cette adresse ne reçoit plus rien")
+    state: str = Field(
+        description="enabled ; disabled : cette adresse ne reçoit plus rien ; unproved : rien encore"
+    )
 
 
 TEAMS = Resource("team", "équipe", teams.read_team, TeamAnswer.model_validate)
@@ -139,6 +143,9 @@ async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:
 async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAnswer:
     """Ajouter quelqu'un à prévenir. Une adresse de courrier devient aussi une adresse, avec ses essais.
 
+    Une adresse de courrier neuve y reçoit un code : elle n'est prévenue qu'une fois ce code saisi
+    (`POST /v1/webhook-endpoints/{webhook_endpoint_id}/proof`).
+
     Commencez par l'échelon 0 : tant qu'il n'a personne, toutes les adresses de webhook sont prévenues à sa place.
     """
     async with caller.changing() as change:
@@ -160,9 +167,14 @@ async def _endpoint(change: Change, keys: KeyWrap, body: NewContact) -> int:
     if body.webhook_endpoint_id is not None:
         return body.webhook_endpoint_id
     try:
-        return await store.endpoint_of_address(change.connection, keys, change.tenant_id, body.email or "")
+        endpoint_id, is_new = await store.endpoint_of_address(
+            change.connection, keys, change.tenant_id, body.email or ""
+        )
     except store.RejectedUrl as refused:
         raise invalid("email", "refused_address", str(refused)) from None
+    if is_new:
+        await begin_proof(change, endpoint_id, EMAIL)
+    return endpoint_id
 
 
 @router.delete("/{id}/contacts/{contact_id}", status_code=204, summary="Retirer un contact d'une équipe")

@@ -1,6 +1,7 @@
 """Tenants, made by the operator of the network, and the API keys of each."""
 
 import re
+from dataclasses import asdict
 from datetime import datetime
 from ipaddress import ip_network
 from typing import Annotated, Literal
@@ -14,9 +15,11 @@ from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
 from api.fields import Answer, Body, Id, Instant, Name, Slug, answer_of, example
 from api.pages import Page
 from core.model.entities import Tenant
+from core.model.quotas import NAMES as QUOTA_NAMES
 from core.model.rights import OF_KEYS, RIGHTS
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
-from registry import entering, tenants
+from registry import entering, quotas, tenants
+from registry.quotas import Quota
 
 HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
@@ -40,6 +43,12 @@ def _network(text: str) -> str:
         return str(ip_network(text))
     except ValueError:
         raise PydanticCustomError("network", "réseau attendu, 192.0.2.0/24 par exemple") from None
+
+
+def _quota_kind(text: str) -> str:
+    if text not in QUOTA_NAMES:
+        raise PydanticCustomError("quota", "une de : {known}", {"known": ", ".join(QUOTA_NAMES)})
+    return text
 
 
 DEPARTMENT_TEXT = (
@@ -107,6 +116,30 @@ class CreatedTenant(TenantAnswer):
     """Une collectivité et sa première clé, montrée cette seule fois."""
 
     api_key: str = Field(examples=["terr_…"])
+
+
+QUOTAS_TEXT = "Par sorte d'objets, le nombre permis ; null : celui par défaut ; absente : inchangée"
+QuotaKind = Annotated[str, AfterValidator(_quota_kind)]
+
+
+class QuotasBody(Body):
+    """Ce qu'une collectivité peut avoir d'objets."""
+
+    model_config = example({"quotas": {"devices": 40000, "gateways": None}})
+
+    quotas: dict[QuotaKind, Annotated[int, Field(ge=0, le=10_000_000)] | None] = Field(
+        min_length=1, description=QUOTAS_TEXT, examples=[{"devices": 40000, "gateways": None}]
+    )
+
+
+class QuotaAnswer(answer_of(Quota)):
+    """Une sorte d'objets : combien il y en a, et combien il peut y en avoir."""
+
+    kind: str = Field(examples=["devices"])
+    name: str = Field(description="En français", examples=["capteurs"])
+    used: int = Field(examples=[1840])
+    most: int = Field(examples=[20000])
+    by_default: int = Field(description="Sans réglage de l'exploitant", examples=[20000])
 
 
 class NewApiKey(Body):
@@ -210,6 +243,36 @@ async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperato
         await entering.enter_as_operator(change.connection, id)
         tenant = await tenants.set_allow_list(change.connection, id, body.webhook_allow_list)
     return TenantAnswer.model_validate(tenant)
+
+
+@router.get("/tenants/{id}/quotas", summary="Lire les quotas d'une collectivité")
+async def read_quotas(id: Id, caller: Reader) -> Page[QuotaAnswer]:
+    """Ce qu'une collectivité a d'objets de chaque sorte, et ce qu'elle peut avoir ; pour l'exploitant, toutes."""
+    async with caller.reading() as connection:
+        if caller.has("operate"):
+            await entering.act_as_operator(connection)
+        found = await quotas.read_quotas(connection, id) if await tenants.read_tenants(connection, id) else []
+    if not found:
+        raise not_found(f"collectivité {id}")
+    return _quotas_page(found)
+
+
+@router.put("/tenants/{id}/quotas", summary="Régler les quotas d'une collectivité")
+async def set_quotas(id: Id, body: QuotasBody, caller: NetworkOperator) -> Page[QuotaAnswer]:
+    """Dire, en exploitant du réseau, ce qu'une collectivité peut avoir. Ce qui est là reste, même au-delà."""
+    async with caller.changing() as change:
+        await entering.act_as_operator(change.connection)
+        if id not in await tenants.read_tenants(change.connection, id):
+            raise not_found(f"collectivité {id}")
+        await change.audit("update", "quota", id, body.model_dump())
+        await quotas.set_quotas(change.connection, id, body.quotas)
+        found = await quotas.read_quotas(change.connection, id)
+    return _quotas_page(found)
+
+
+def _quotas_page(found: list[Quota]) -> Page[QuotaAnswer]:
+    items = [QuotaAnswer(**asdict(one), name=QUOTA_NAMES[one.kind]) for one in found]
+    return Page(items=items, next=None)
 
 
 @router.post("/api-keys", status_code=201, summary="Créer une clé d'API")

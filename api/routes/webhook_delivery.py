@@ -12,7 +12,7 @@ from api.auth import Change, Manager, Reader
 from api.fields import INT8_MOST, Answer, BigId, Body, Id, answer_of, example
 from api.pages import MOST, Cursor, Limit, Page, cursor_id, page_of
 from api.rotation import RotationAnswer, RotationBody, rotate
-from api.routes.webhook_endpoints import ENDPOINTS
+from api.routes.webhook_endpoints import ENDPOINTS, require_probe, to_do
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 
 router = APIRouter(prefix="/v1/webhook-endpoints/{id}", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
@@ -23,7 +23,9 @@ TEST_TEXT = "Essai demandé depuis Territoire : cette adresse reçoit les messag
 class HealthAnswer(answer_of(dead_letters.Health)):
     """Comment va l'envoi vers une adresse."""
 
-    state: str = Field(description="untried, healthy, failing (le dernier essai a échoué) ou disabled")
+    state: str = Field(
+        description="untried, healthy, failing (le dernier essai a échoué), disabled, ou unproved (non prouvée)"
+    )
     waiting: int = Field(description="Messages qui attendent")
     dead: int = Field(description="Messages abandonnés, que vous pouvez renvoyer")
     median_ms: int | None = Field(description="Durée médiane d'un envoi réussi sur 24 h")
@@ -137,11 +139,16 @@ async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Resp
 
 @router.post("/test", status_code=202, summary="Essayer une adresse")
 async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:
-    """Envoyer un message d'essai, par le même chemin que les alertes : signé, gardé, et réessayé s'il échoue."""
+    """Envoyer un message d'essai, par le même chemin que les alertes : signé, gardé, et réessayé s'il échoue.
+
+    Un toutes les dix secondes par adresse ; vingt par minute et cent vingt par heure pour la collectivité, avec
+    les défis et les codes (429 au-delà).
+    """
     at = datetime.now(UTC)
     content = {"type": "webhook.test", "timestamp": at, "data": {"message": TEST_TEXT}}
     async with caller.changing() as change:
         await _require_enabled(change, id)
+        await require_probe(change, id)
         message_id = await dead_letters.queue_test(change.connection, id, msgspec.json.encode(content))
         await change.audit("test", "webhook_endpoint", id, {"message_id": message_id})
     if message_id is None:
@@ -157,5 +164,7 @@ async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> Rotation
 
 async def _require_enabled(change: Change, endpoint_id: int) -> None:
     endpoint = await ENDPOINTS.get(change.connection, endpoint_id)
+    if endpoint.state == "unproved":
+        raise Problem(409, f"l'adresse n'est pas prouvée : {to_do(endpoint.form, endpoint.state)}")
     if endpoint.state != "enabled":
         raise Problem(409, f"l'adresse est suspendue ({endpoint.disabled_reason}) : reprenez l'envoi d'abord")

@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from core.runtime.bus import Bus
 from core.runtime.errors import OperatorError
 from core.runtime.http.head_deadline import HeadDeadlineProtocol
+from core.runtime.http.headers import CONTENT_POLICY, NO_STORE, SECURITY_HEADERS
 from core.runtime.postgres import DATABASE_AWAY, Pool, database_reason
 from core.runtime.waiting import what_is_waited_for
 
@@ -112,7 +113,7 @@ class HealthApp:
         if scope["type"] != "http":
             return
         status, content_type, body = await self.answer(scope["path"])
-        headers = [(b"content-type", content_type.encode())]
+        headers = [(b"content-type", content_type.encode()), *SECURITY_HEADERS, CONTENT_POLICY, NO_STORE]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -158,6 +159,7 @@ async def serve_http(app: Any, host: str, port: int, *, shutdown_timeout_s: int 
         timeout_graceful_shutdown=shutdown_timeout_s,
         server_header=False,
         http=HeadDeadlineProtocol,
+        ws="none",  # Nobody has one here, and an upgraded connection has no deadline.
     )
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -14,6 +14,13 @@ COMMAND_S = 30.0
 KEK_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+@dataclass(slots=True)
+class FormerFormat:
+    """Whether values that name no owner (RFC 3394) still open; one for all that a process opens."""
+
+    is_rejected: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Keks:
     """The key-encryption key that seals, and those that only open, by their ids."""
@@ -21,6 +28,7 @@ class Keks:
     kek_id: str
     current: bytes = field(repr=False)
     former: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
+    former_format: FormerFormat = field(default_factory=FormerFormat, compare=False)
 
 
 def octets_of(digits: str) -> bytes:

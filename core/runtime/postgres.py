@@ -17,6 +17,7 @@ from asyncpg import (
     LockNotAvailableError,
     PostgresConnectionError,
     PostgresError,
+    ProgramLimitExceededError,
     Record,
     UniqueViolationError,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "LockNotAvailableError",
     "Pool",
     "PostgresError",
+    "ProgramLimitExceededError",
     "Record",
     "UniqueViolationError",
     "connect",

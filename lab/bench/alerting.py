@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from alerting.proof import accept
 from alerting.rule_store import insert_rules
 from alerting.rules.model import Rule
 from alerting.store import create_endpoint
@@ -92,13 +93,13 @@ class Timed(Received):
 
     notified: dict[int, float] = field(default_factory=dict[int, float])
 
-    def record_delivery(self, body: bytes, headers: dict[str, str]) -> int:
+    def record_delivery(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """As `Received`; the first arrival of each counts."""
         known, arrived = len(self.bodies), time.monotonic()
-        status = Received.record_delivery(self, body, headers)
+        answer = Received.record_delivery(self, body, headers)
         for one in self.bodies[known:]:
             self.notified.setdefault(one["data"]["asset"]["id"], arrived)
-        return status
+        return answer
 
 
 def rules_of(tenant_id: int) -> list[Rule]:
@@ -125,7 +126,8 @@ async def plant(pool: Pool, keys: KeyWrap, url: str) -> tuple[list[tuple[int, in
     """Ordinary datastreams and alarming ones, each with its asset, and the secret of the endpoint."""
     tenant_id = await pool.fetchval(MAKE_TENANT)
     await insert_rules(pool, tenant_id, rules_of(tenant_id))
-    _, secret = await create_endpoint(pool, keys, tenant_id, url)
+    endpoint, secret = await create_endpoint(pool, keys, tenant_id, url)
+    await accept(pool, endpoint.id)
     rows = await pool.fetch(PLANT, tenant_id, DEVICES, [*MEASURED, ALARM_QUANTITY])
     ordinary = [(row["id"], row["asset_id"]) for row in rows if row["quantity"] != ALARM_QUANTITY]
     alarming = [(row["id"], row["asset_id"]) for row in rows if row["quantity"] == ALARM_QUANTITY]

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from alerting.proof import accept
 from alerting.rule_store import insert_rules
 from alerting.rules.model import Rule
 from alerting.store import create_endpoint
@@ -161,7 +162,8 @@ async def open_scenario(run: RunInfo, pool: Pool, load: Load) -> AsyncGenerator[
             [Rule(0, tenant.id, "banc", "threshold", "co2", "warning", "{asset} : {value}", fire_op=">=",
                   fire_value=ALARMING_PPM, clear_op="<", clear_value=ALARMING_PPM - 500)],
         )  # fmt: skip
-        _, received.secret = await create_endpoint(pool, keys, tenant.id, receiver)
+        endpoint, received.secret = await create_endpoint(pool, keys, tenant.id, receiver)
+        await accept(pool, endpoint.id)
         api = Provisioner(run.api_url, api_key)
         stack.push_async_callback(api.close)
         source = await api.post("/v1/lns-sources", {"kind": "generic", "name": "banc"})

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from lab.commands.advisories import Unreachable, ask, locked
 from lab.commands.links import broken_links
 
 
@@ -29,11 +30,22 @@ def run_checks(checkout: Path) -> int:
         print(link)
     if broken:
         failed.append("liens")
+    remark = ""
+    print_heading("avis de sécurité")
+    libraries = locked(checkout)
+    try:
+        found = ask(libraries)
+        print("\n".join(found) or f"aucun avis connu sur {len(libraries)} bibliothèques")
+        if found:
+            failed.append("avis de sécurité")
+    except Unreachable as away:
+        remark = "avis de sécurité non consultés"
+        print(f"non consultés, OSV ne répond pas : {away}")
     for name, argv in commands():
         print_heading(name)
         if subprocess.run(argv, cwd=checkout, check=False).returncode != 0:
             failed.append(name)
-    return conclude(failed, time.monotonic() - began)
+    return conclude(failed, time.monotonic() - began, remark)
 
 
 def print_heading(name: str) -> None:

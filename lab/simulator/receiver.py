@@ -9,6 +9,7 @@ from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from alerting.proof import CHALLENGE
 from core.runtime.health import serve_http
 
 
@@ -22,19 +23,22 @@ class Received:
     forged: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def record_delivery(self, body: bytes, headers: dict[str, str]) -> int:
-        """Verify and note one delivery; returns the HTTP status."""
+    def record_delivery(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Verify and note one delivery, or answer a challenge; returns the HTTP status and the answer's body."""
         try:
             Webhook(self.secret).verify(body, headers)
         except (WebhookVerificationError, ValueError):
             self.forged += 1
-            return 401
+            return 401, b""
+        content = json.loads(body)
+        if content["type"] == CHALLENGE:
+            return 200, json.dumps({"challenge": content["data"]["challenge"]}).encode()
         webhook_id = headers["webhook-id"]
         self.ids[webhook_id] = self.ids.get(webhook_id, 0) + 1
         if self.ids[webhook_id] == 1:
-            self.bodies.append(json.loads(body))
+            self.bodies.append(content)
         self.arrived.set()
-        return 204
+        return 204, b""
 
 
 @asynccontextmanager
@@ -52,11 +56,11 @@ async def receive_webhooks(received: Received) -> AsyncGenerator[str]:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        status = received.record_delivery(
+        status, answer = received.record_delivery(
             body, {name.decode(): value.decode() for name, value in scope["headers"]}
         )
         await send({"type": "http.response.start", "status": status, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": answer})
 
     async with serve_http(app, "127.0.0.1", 0) as port:
         yield f"http://127.0.0.1:{port}/alertes"

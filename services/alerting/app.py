@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from alerting.addresses import seal_addresses
 from alerting.background import keep_counting, keep_dispatching, keep_sweeping
-from alerting.delivery import Deliverer
+from alerting.delivery import ORIGIN, Deliverer
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from alerting.rules.calendar import read_school_holidays
@@ -37,6 +38,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             permit_http=settings.webhook_permit_http,
             mailer=settings.mailer,
             places_of_a_tenant=settings.webhook_concurrency // 2,
+            origin=urlsplit(settings.public_url).hostname or ORIGIN,
         )
         worker = WebhookWorker(
             pool,

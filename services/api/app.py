@@ -11,6 +11,7 @@ from core.runtime.health import serve_health, serve_http, starting
 from core.runtime.lease import read_shards
 from core.runtime.postgres import open_pool
 from ingest.workers import open_workers
+from registry.former_format import following_former_format
 from registry.keys import key_wrap_of
 from registry.schema import require_schema
 from services.api.front import Front
@@ -40,6 +41,7 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
         async with pool.acquire() as connection:
             await require_schema(connection)
             shards = await read_shards(connection)
+        await outlive_requests.enter_async_context(following_former_format(pool, settings))
         workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))
         app = create_app(pool, bus, key_wrap_of(settings), shards, workers, settings.access)
         readiness.checks = app.state.readiness.checks

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from alerting.mail_settings import MailSettings
 from api.dependencies import Access
+from api.limits import Rates
 from api.oidc import Provider, ProviderSettings
 from core.runtime.settings import Expected, KeySettings
 
@@ -28,6 +29,18 @@ class ApiSettings(KeySettings, MailSettings):
         Annotated[str, AfterValidator(_are_networks)], Expected("des réseaux, 10.0.0.0/8,192.0.2.7/32 par exemple")
     ] = Field(default="", description="Networks of the proxies whose X-Forwarded-For is believed; empty: none")
     public_url: str = Field(default="", description="Where people reach the API, for the links in invitations")
+    api_person_rate: int = Field(
+        default=3_000, ge=0, description="Requests of a person in a minute; 0: any number"
+    )
+    api_address_rate: int = Field(
+        default=30_000, ge=0, description="Requests of an address in a minute; 0: any number"
+    )
+    api_wrong_rate: int = Field(
+        default=20,
+        ge=0,
+        description="Wrong keys, sessions and tokens of an address in a minute, before it is refused unread; "
+        "0: any number",
+    )
 
     oidc_issuer: str = Field(
         default="",
@@ -51,4 +64,5 @@ class ApiSettings(KeySettings, MailSettings):
     def access(self) -> Access:
         """How people reach this installation."""
         proxies = tuple(ip_network(part.strip()) for part in filter(None, self.api_trusted_proxies.split(",")))
-        return Access(self.public_url, proxies, self.mailer, self.provider)
+        rates = Rates(self.api_person_rate or None, self.api_address_rate or None, self.api_wrong_rate or None)
+        return Access(self.public_url, proxies, self.mailer, self.provider, rates)

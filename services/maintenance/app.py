@@ -7,6 +7,7 @@ from core.runtime.postgres import open_pool
 from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting, seal_audit
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
+from registry.former_format import following_former_format
 from registry.keys import key_wrap_of
 from registry.schema import require_schema
 from services.maintenance.settings import MaintenanceSettings
@@ -48,7 +49,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
         readiness.checks = {"database": database_check(pool)} | {job.name: job.check() for job in jobs}
-        async with asyncio.TaskGroup() as tasks:
+        async with following_former_format(pool, settings), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job.repeat(), name=job.name) for job in jobs]
             await stopping.wait()
             for task in background:

@@ -17,6 +17,7 @@ from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
 from registry.datastreams import make_datastream
 from registry.keys import KeyWrap
+from tests.proved import create_proved_endpoint
 
 KEYS = KeyWrap("kek-1", bytes(16))
 LOOPBACK = ["127.0.0.1/32"]
@@ -128,7 +129,7 @@ class Place:
         )
 
     async def endpoint(self, receiver: Receiver) -> store.Endpoint:
-        endpoint, receiver.secret = await store.create_endpoint(self.pool, KEYS, self.tenant_id, receiver.url)
+        endpoint, receiver.secret = await create_proved_endpoint(self.pool, KEYS, self.tenant_id, receiver.url)
         return endpoint
 
     async def alerts(self) -> list[alert_store.Alert]:

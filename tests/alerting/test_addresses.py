@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from alerting import proof
 from alerting.addresses import is_password, seal_addresses, shown_url
 from core.runtime.postgres import Pool
 from tests.alerting.sending import KEYS, send, working
@@ -34,6 +35,7 @@ async def test_an_address_that_was_kept_openly_is_sealed_and_messages_still_arri
 ) -> None:
     endpoint = await place.endpoint(receiver)
     await pool.execute("UPDATE webhook_endpoint SET url = $1", f"{receiver.url}?sig=motdepasse")
+    await proof.accept(pool, endpoint.id)  # Another address is to be proved; one that is sealed is the same.
 
     async with pool.acquire() as connection:
         sealed = [await seal_addresses(connection, KEYS) for _ in range(2)]

@@ -15,6 +15,7 @@ from alerting.queue import WebhookMessage, decode_message
 from core.runtime.postgres import Pool
 from tests.alerting.alert_scenario import PARIS
 from tests.alerting.sending import KEYS
+from tests.proved import create_proved_endpoint, proved_address
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=PARIS)  # A Wednesday.
 NIGHT = datetime(2026, 11, 25, 23, 0, tzinfo=PARIS)
@@ -99,7 +100,9 @@ async def crew(pool: Pool, place: Any) -> Crew:
     async with pool.acquire() as connection, connection.transaction():
         team = await teams.create_team(connection, place.tenant_id, hours)
         for rung, name in enumerate(("agent", "chef", "directeur")):
-            endpoint, _ = await store.create_endpoint(connection, KEYS, place.tenant_id, f"https://{name}.example")
+            endpoint, _ = await create_proved_endpoint(
+                connection, KEYS, place.tenant_id, f"https://{name}.example"
+            )
             endpoints[name] = endpoint.id
             await teams.create_contact(connection, team.id, name, rung, 1800, endpoint.id)
     return Crew(pool, place, team.id, endpoints)
@@ -346,9 +349,7 @@ async def test_alerts_of_a_removed_team_go_to_all_endpoints_of_the_tenant(pool: 
 
 async def test_a_persons_address_is_notified_by_its_team_only(pool: Pool, crew: Crew) -> None:
     async with pool.acquire() as connection, connection.transaction():
-        crew.endpoints["courrier"] = await store.endpoint_of_address(
-            connection, KEYS, crew.place.tenant_id, "a@b.example"
-        )
+        crew.endpoints["courrier"] = await proved_address(connection, KEYS, crew.place.tenant_id, "a@b.example")
     await pool.execute("DELETE FROM contact WHERE team_id = $1", crew.team_id)
     await crew.alert(NOON)
 

@@ -13,6 +13,7 @@ import pytest
 from alerting import store
 from core.runtime.postgres import Pool
 from tests.alerting.sending import KEYS, emptied, held, send, until, working
+from tests.proved import create_proved_endpoint
 
 ONCE: tuple[float, ...] = ()
 SHORT_S = 0.3
@@ -80,7 +81,7 @@ def answering(head: bytes) -> Script:
 
 
 async def endpoint_at(pool: Pool, place: Any, url: str) -> int:
-    endpoint, _ = await store.create_endpoint(pool, KEYS, place.tenant_id, url)
+    endpoint, _ = await create_proved_endpoint(pool, KEYS, place.tenant_id, url)
     return endpoint.id
 
 

@@ -16,6 +16,7 @@ from alerting.mail import Mailer, MailServer, MalformedSmtpUrl, compose
 from core.runtime.postgres import Pool
 from tests.alerting.sending import KEYS, emptied, held, send, until, working
 from tests.alerting.test_message_formats import DIGEST, LINK, OPENED
+from tests.proved import proved_address
 
 SENDER = "Territoire <alertes@brest.example>"
 
@@ -58,7 +59,7 @@ async def mailbox() -> AsyncGenerator[Mailbox]:
 
 async def address(pool: Pool, place: Any, to: str = "astreinte@brest.example") -> int:
     async with pool.acquire() as connection, connection.transaction():
-        return await store.endpoint_of_address(connection, KEYS, place.tenant_id, to)
+        return await proved_address(connection, KEYS, place.tenant_id, to)
 
 
 async def test_an_alert_is_one_plain_mail_in_french(

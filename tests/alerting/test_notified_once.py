@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from alerting import alert_store, store, teams
+from alerting import alert_store, teams
 from alerting.message_formats import SEVERITY_WORDS
 from alerting.rules.alert_lifecycle import ENDED
 from core.runtime.postgres import Pool
@@ -31,6 +31,7 @@ from tests.alerting.crashes import Fuse
 from tests.alerting.mortal_sender import KEYS, deaths_of
 from tests.alerting.sending import emptied, until
 from tests.alerting.test_trace import EXPECTED as THIRTY_DAYS
+from tests.proved import create_proved_endpoint
 
 SEED = 3
 # Local instant, who, event, severity, text: checked by hand against thirty_days.txt, the team's hours, its ladder.
@@ -165,7 +166,7 @@ async def employ(pool: Pool, tenant_id: int, receivers: list[Deadly]) -> None:
     async with pool.acquire() as connection, connection.transaction():
         team = await teams.create_team(connection, tenant_id, hours)
         for rung, receiver in enumerate(receivers):
-            endpoint, receiver.secret = await store.create_endpoint(connection, KEYS, tenant_id, receiver.url)
+            endpoint, receiver.secret = await create_proved_endpoint(connection, KEYS, tenant_id, receiver.url)
             await teams.create_contact(
                 connection, team.id, receiver.name, rung, AFTER_S[receiver.name], endpoint.id
             )

@@ -18,6 +18,7 @@ from tests.alerting.alert_scenario import AlertScenario, on
 from tests.alerting.conftest import LOOPBACK, Receiver, receiving
 from tests.alerting.sending import KEYS, emptied, send, until, working
 from tests.alerting.watching import Watch, watch
+from tests.proved import create_proved_endpoint
 
 NOW = on(16, 10)
 TEST = b'{"type":"webhook.test","data":{}}'
@@ -32,7 +33,7 @@ class Scene:
         self.stream = watching.town.things[0].datastream_id
 
     async def address(self, receiver: Receiver, form: str = "standard") -> int:
-        endpoint, receiver.secret = await store.create_endpoint(
+        endpoint, receiver.secret = await create_proved_endpoint(
             self.pool, KEYS, self.tenant_id, receiver.url, form=form
         )
         return endpoint.id
@@ -300,7 +301,7 @@ async def operators_address(scene: Scene) -> AsyncGenerator[Receiver]:
         "INSERT INTO tenant (slug, name, webhook_allow_list) VALUES ('op', 'Op', $1) RETURNING id", LOOPBACK
     )
     async with receiving() as receiver:
-        endpoint, receiver.secret = await store.create_endpoint(scene.pool, KEYS, tenant_id, receiver.url)
+        endpoint, receiver.secret = await create_proved_endpoint(scene.pool, KEYS, tenant_id, receiver.url)
         await store.set_for_operator(scene.pool, endpoint.id, for_operator=True)
         yield receiver
 

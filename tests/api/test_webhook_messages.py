@@ -82,6 +82,7 @@ def test_the_examples_are_messages_and_in_the_document() -> None:
     ):
         model.model_validate(whole)
         assert schemas[model.__name__]["examples"] == [without_null(whole)]
-    assert set(DOCUMENT["webhooks"]) == {"alert", "team.digest", "delivery.warning", "webhook.test"}
+    messages = {"alert", "team.digest", "delivery.warning", "webhook.test", "webhook.challenge"}
+    assert set(DOCUMENT["webhooks"]) == messages
     for path in DOCUMENT["webhooks"].values():
         assert "webhook-signature" in path["post"]["description"]

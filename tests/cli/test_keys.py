@@ -51,6 +51,9 @@ def test_check_counts_what_opens_and_rotate_seals_it_for_its_owner(database, tmp
     before = keys("check", **of_both)
     rotated = keys("rotate", "--json", **of_both)
     after = keys("check", TERRITOIRE_KEK=NEW, TERRITOIRE_KEK_ID="kek-2")
+    run_apart(shown(database.admin_url, "DELETE FROM device WHERE name = '3' RETURNING 1"))
+    again = keys("rotate", "--json", **of_both)
+    closed = keys("check", **of_both)
     no_key = keys("check", TERRITOIRE_KEK="nonsense")
     allowed = keys("allow-export", "0123456789ab", **of_both)
     unknown = keys("allow-export", "ffffffffffff", **of_both)
@@ -63,7 +66,10 @@ def test_check_counts_what_opens_and_rotate_seals_it_for_its_owner(database, tmp
     assert rotated.exit_code == 1  # One is left that nothing opens.
     assert json.loads(rotated.output)["sealed"] == 3
     assert "kek-2 (celle en cours) : 4 valeurs s'ouvrent" in after.output  # The chat's address is one of them.
-    assert "RFC 3394" not in after.output
+    assert "ne nomment pas leur propriétaire" not in after.output
+    assert "RFC 3394) s'ouvre encore" in after.output  # As long as one is left.
+    assert json.loads(again.output)["former_rejected_since"] is not None
+    assert "est refusé depuis le" in closed.output
     assert "motdepasse" not in run_apart(shown(database.admin_url, "SELECT w::text FROM webhook_endpoint w"))
     assert (no_key.exit_code, allowed.exit_code, unknown.exit_code) == (2, 0, 2)
     assert "export_keys" in run_apart(shown(database.admin_url, "SELECT roles FROM api_key"))

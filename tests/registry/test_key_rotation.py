@@ -3,11 +3,12 @@
 import asyncio
 import signal
 import sys
+from datetime import datetime
 
 from core.runtime.postgres import Connection, connect
 from lorawan.crypto import wrap_key
 from registry.decoding_keys import read_device_keys
-from registry.key_rotation import check, count_stale, rotate
+from registry.key_rotation import BATCH, ROWS_PER_SECOND, Pace, check, count_stale, rotate
 from registry.keys import KeyWrap, device_owner
 from registry.schema import migrate
 from registry.sealed_columns import SEALED_TABLES, read_sealed
@@ -83,7 +84,7 @@ async def test_keys_of_before_are_sealed_for_their_owners_by_a_rotation_that_sur
 
     await killed_after(5, empty_database_url)
     half_way = await check(connection, DURING)
-    done = await rotate(connection, DURING, batch=7)
+    done = await rotate(connection, DURING, batch=7, rows_per_second=10_000)
     after = await check(connection, AFTER)
 
     assert (of_before.counts, of_before.unowned, of_before.closed) == ({"kek-1": VALUES}, VALUES, [])
@@ -96,9 +97,30 @@ async def test_keys_of_before_are_sealed_for_their_owners_by_a_rotation_that_sur
     assert await count_stale(connection, AFTER) == 0
     # Nobody has to read anything again.
     assert await connection.fetchval("SELECT count(*) FROM registry_change") == changes
+    await a_former_value_planted_afterwards_is_rejected_and_counted(connection, of_before.former_rejected_since)
     await a_copied_value_opens_nowhere(connection)
     await a_device_that_changes_hands_keeps_its_default_key(connection)
     await connection.close()
+
+
+async def a_former_value_planted_afterwards_is_rejected_and_counted(
+    connection: Connection, since_before: datetime | None
+) -> None:
+    """With the very key-encryption key that wrapped it, and whatever is written to the row that refuses it."""
+    plant = "UPDATE device SET app_key_wrapped = $1 WHERE name = '4' RETURNING 1"
+    sealed = await connection.fetchval("SELECT app_key_wrapped FROM device WHERE name = '4'")
+    await connection.fetchval(plant, wrap_key(OLD, bytes(16)))
+    await connection.execute("UPDATE deployment SET keys_sealed_at = NULL")
+
+    found = await check(connection, DURING)
+    again = await rotate(connection, DURING)
+    await connection.fetchval(plant, sealed)
+
+    planted = [device_owner((4).to_bytes(8), "app_key")]
+    assert since_before is None
+    assert found.former_rejected_since is not None
+    assert (found.closed, found.former_rejected, again.closed, again.sealed) == (planted, 1, planted, 0)
+    DURING.former_format.is_rejected = False
 
 
 async def a_copied_value_opens_nowhere(connection: Connection) -> None:
@@ -137,6 +159,14 @@ async def a_device_that_changes_hands_keeps_its_default_key(connection: Connecti
     assert not await connection.fetchval(
         "SELECT sealed_for FROM device_decoding_key WHERE device_id = $1", device_id
     )
+
+
+def test_a_rotation_of_100_000_rows_takes_just_below_five_minutes_and_rests_as_long_as_a_slow_batch() -> None:
+    pace = Pace(BATCH, ROWS_PER_SECOND)
+
+    batches = 100_000 / BATCH
+    assert 240 < batches * (0.005 + pace.rest_s(0.005)) < 300
+    assert pace.rest_s(0.2) == 0.2
 
 
 async def test_every_wrapped_column_of_the_schema_is_checked_and_rotated(database) -> None:

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 
 from lorawan.crypto import WrongKek, wrap_key
 from registry.keys import KeyWrap, device_owner, is_sealed_for_owner, row_owner, session_owner
@@ -58,6 +59,23 @@ def test_a_value_of_rfc_3394_opens_and_is_never_taken_for_a_sealed_one(text: str
     assert keys.unwrap_text(former, OWNER) == keys.unwrap_text(keys.wrap_text(text, OWNER), OWNER) == text
     assert not is_sealed_for_owner(former)
     assert is_sealed_for_owner(keys.wrap_text(text, OWNER))
+
+
+def _count() -> float:
+    return REGISTRY.get_sample_value("territoire_keys_former_rejected_total") or 0.0
+
+
+def test_a_value_of_rfc_3394_is_rejected_and_counted_once_everything_was_sealed() -> None:
+    keys = KeyWrap("kek-2", NEW, {"kek-1": OLD})
+    former, sealed, counted = wrap_key(OLD, KEY), keys.wrap(KEY, OWNER), _count()
+
+    keys.former_format.is_rejected = True
+
+    with pytest.raises(WrongKek, match="names no owner"):
+        keys.unwrap(former, OWNER)
+    assert keys.unwrap(sealed, OWNER) == KEY
+    assert former not in keys.equal_to(OWNER, KEY)
+    assert _count() == counted + 1
 
 
 def test_equal_keys_of_one_owner_are_found_whichever_key_sealed_them_and_of_two_owners_never() -> None:

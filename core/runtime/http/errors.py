@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from core.model.ownership import REGISTERED_ELSEWHERE
+from core.model.quotas import CONSTRAINT as QUOTA
+from core.model.quotas import Exceeded
 from core.runtime.errors import describe
 from core.runtime.postgres import (
     BAD_DATA,
@@ -17,6 +19,7 @@ from core.runtime.postgres import (
     ExclusionViolationError,
     ForeignKeyViolationError,
     InsufficientPrivilegeError,
+    ProgramLimitExceededError,
     UniqueViolationError,
 )
 from decoders.javascript.pool import PoolUnavailable
@@ -249,6 +252,14 @@ async def _bad_data(_request: Request, error: Exception) -> Response:
     return render(422, f"valeur refusée ({constraint})" if constraint else "valeur refusée")
 
 
+async def _too_much(request: Request, error: Exception) -> Response:
+    if getattr(error, "constraint_name", None) != QUOTA:
+        return await _bad_data(request, error)
+    exceeded = Exceeded.parse(getattr(error, "detail", ""))
+    log.info("request_exceeds_quota", kind=exceeded.kind, most=exceeded.most)
+    return render(409, exceeded.french, [FieldError(field="quota", code=exceeded.kind, message=exceeded.french)])
+
+
 async def _forbidden(_request: Request, error: Exception) -> Response:
     # Row security has the last word: what is shared is read, and written by its owner.
     log.info("request_refused_by_row_security", error=str(error))
@@ -265,6 +276,7 @@ def handle_errors(app: FastAPI) -> None:
         app.add_exception_handler(away, _away)
     for refused in BAD_DATA:
         app.add_exception_handler(refused, _bad_data)
+    app.add_exception_handler(ProgramLimitExceededError, _too_much)
     app.add_exception_handler(InsufficientPrivilegeError, _forbidden)
     for conflict in (UniqueViolationError, ExclusionViolationError, ForeignKeyViolationError):
         app.add_exception_handler(conflict, _conflict)

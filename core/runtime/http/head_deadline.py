@@ -39,11 +39,6 @@ class HeadDeadlineProtocol(H11Protocol):
         self._expect_nothing()
         super().connection_lost(exc)
 
-    def handle_websocket_upgrade(self, event: Any) -> None:
-        """The connection is another protocol's from now on."""
-        self._expect_nothing()
-        super().handle_websocket_upgrade(event)
-
     @property
     def _is_answering(self) -> bool:
         cycle: Any = self.cycle  # None until the first request.

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.runtime.http.errors import database_away, render
+from core.runtime.http.headers import CONTENT_POLICY, NO_STORE, SECURITY_HEADERS
 
 MAX_BODY = 1 << 20
 BODY_WITHIN_S = 10
@@ -24,15 +25,6 @@ DURATION = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-DEFAULT_HEADERS = ((b"content-security-policy", b"default-src 'none'"),)
-NO_STORE = (b"cache-control", b"no-store")
-
 log = structlog.get_logger()
 
 
@@ -107,9 +99,10 @@ class _Exchange:
     async def _deliver(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *HEADERS]
+            headers = [*message.get("headers", ()), *SECURITY_HEADERS]
             present = {name.lower() for name, _ in headers}
-            headers += [header for header in DEFAULT_HEADERS if header[0] not in present]
+            if CONTENT_POLICY[0] not in present:
+                headers.append(CONTENT_POLICY)
             if b"etag" not in present:  # A file of the reference page may be kept.
                 headers.append(NO_STORE)
             message["headers"] = headers

@@ -5,12 +5,14 @@ import msgspec
 
 from alerting.queue import WebhookMessage, decode_message
 from core.runtime.postgres import Pool
+from tests.proved import prove_all
 
 PATH = "/v1/webhook-endpoints"
 
 
-async def make(client) -> str:
+async def make(client, pool: Pool) -> str:
     endpoint = (await client.post(PATH, json={"url": "https://si.example.fr/t"})).json()
+    await prove_all(pool)
     return f"{PATH}/{endpoint['id']}"
 
 
@@ -32,7 +34,7 @@ async def jobs(pool: Pool) -> list[tuple[int, str]]:
 
 
 async def test_dead_letters_come_in_pages_and_are_sent_again(client, pool: Pool) -> None:
-    path = await make(client)
+    path = await make(client, pool)
     first, second, third = [await bury(pool, path, f"msg_{number}") for number in (1, 2, 3)]
 
     page = (await client.get(f"{path}/dead-letters", params={"limit": 2})).json()
@@ -51,7 +53,7 @@ async def test_dead_letters_come_in_pages_and_are_sent_again(client, pool: Pool)
 
 
 async def test_a_test_goes_the_way_of_the_alerts(client, pool: Pool) -> None:
-    path = await make(client)
+    path = await make(client, pool)
 
     answer = await client.post(f"{path}/test")
     payload = await pool.fetchval("SELECT payload FROM jobs.pgqueuer")
@@ -66,7 +68,7 @@ async def test_a_test_goes_the_way_of_the_alerts(client, pool: Pool) -> None:
 
 
 async def test_nothing_is_sent_to_an_endpoint_that_is_suspended(client, pool: Pool) -> None:
-    path = await make(client)
+    path = await make(client, pool)
     letter = await bury(pool, path, "msg_1")
     await client.patch(path, json={"enabled": False})
 
@@ -81,7 +83,7 @@ async def test_nothing_is_sent_to_an_endpoint_that_is_suspended(client, pool: Po
 
 
 async def test_a_secret_is_changed_and_the_former_kept_for_a_while(client, pool: Pool) -> None:
-    path = await make(client)
+    path = await make(client, pool)
     before = await pool.fetchval("SELECT secret_wrapped FROM webhook_endpoint")
 
     answer = await client.post(f"{path}/secret", json={"keep_former_hours": 48})

@@ -6,6 +6,7 @@ from alerting.addresses import url_owner
 from core.runtime.postgres import Pool
 from registry.keys import KeyWrap
 from tests.api.conftest import KEK
+from tests.proved import prove_all
 
 PATH = "/v1/webhook-endpoints"
 
@@ -24,8 +25,9 @@ async def test_a_secret_is_shown_once(client) -> None:
     assert listed.json()["items"] == [endpoint]
 
 
-async def test_an_endpoint_is_suspended_resumed_and_removed(client) -> None:
+async def test_an_endpoint_is_suspended_resumed_and_removed(client, pool: Pool) -> None:
     endpoint = (await client.post(PATH, json={"url": "https://si.example.fr/t"})).json()
+    await prove_all(pool)
     path = f"{PATH}/{endpoint['id']}"
 
     suspended = await client.patch(path, json={"enabled": False})

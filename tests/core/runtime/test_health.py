@@ -54,3 +54,6 @@ async def test_serves_the_three_pages() -> None:
     assert (live.status_code, ready.status_code, metrics.status_code, other.status_code) == (200, 503, 200, 404)
     assert ready.json()["problems"] == {"disk": "the disk is full"}
     assert "python_info" in metrics.text
+    for answer in (live, ready, metrics, other):
+        assert answer.headers["content-security-policy"] == "default-src 'none'"
+        assert (answer.headers["x-content-type-options"], answer.headers["x-frame-options"]) == ("nosniff", "DENY")

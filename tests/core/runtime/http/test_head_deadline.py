@@ -5,9 +5,11 @@ from contextlib import suppress
 
 import pytest
 from prometheus_client import REGISTRY
+from starlette.exceptions import HTTPException
 
 from core.runtime.health import serve_http
-from core.runtime.http import head_deadline
+from core.runtime.http import head_deadline, middleware
+from core.runtime.http.errors import render
 
 HEAD_WITHIN_S = 0.3
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -47,9 +49,15 @@ async def until_closed(port: int, *pieces: bytes) -> bytes:
 async def test_hundred_connections_with_half_a_head_are_ended_however_slowly_it_goes_on(port: int) -> None:
     before = REGISTRY.get_sample_value("territoire_http_late_heads_total") or 0.0
 
-    async with asyncio.timeout(30):
-        answers = await asyncio.gather(*(until_closed(port, GET[:-2]) for _ in range(100)))
+    async with asyncio.timeout(60):
+        late = asyncio.gather(*(until_closed(port, GET[:-2]) for _ in range(100)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        others = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        answers = await late
 
+    assert others.startswith(b"HTTP/1.1 200 ")
     assert {answer[:13] for answer in answers} <= {b"HTTP/1.1 408 ", b""}
     assert REGISTRY.get_sample_value("territoire_http_late_heads_total") == before + 100
 
@@ -73,3 +81,27 @@ async def test_answer_that_takes_longer_than_a_head_may_is_given_and_the_connect
     writer.close()
 
     assert time.monotonic() - started > HEAD_WITHIN_S
+
+
+async def test_body_that_drips_is_ended_at_its_deadline_and_an_upgrade_escapes_no_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the API and the intake serve: each octet in time, the whole never."""
+    monkeypatch.setattr(head_deadline, "HEAD_WITHIN_S", HEAD_WITHIN_S)
+    monkeypatch.setattr(middleware, "BODY_WITHIN_S", HEAD_WITHIN_S)
+
+    async def app(scope, receive, send) -> None:
+        try:
+            while (await receive())["more_body"]:
+                pass
+        except HTTPException as late:
+            await render(late.status_code)(scope, receive, send)
+
+    post = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n"
+    upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: x\r\n"
+    async with serve_http(middleware.OuterMiddleware(app), "127.0.0.1", 0) as bound, asyncio.timeout(30):
+        received = await asyncio.gather(
+            until_closed(bound, post + b"\r\n"), until_closed(bound, post + upgrade + b"\r\n")
+        )
+
+    assert {answer[:13] for answer in received} <= {b"HTTP/1.1 408 ", b""}
