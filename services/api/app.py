@@ -13,6 +13,7 @@ from core.runtime.postgres import open_pool
 from ingest.workers import open_workers
 from registry.keys import key_wrap_of
 from registry.schema import require_schema
+from registry.vouching import vouched
 from services.api.front import Front
 from services.api.settings import ApiSettings
 
@@ -39,6 +40,8 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
         )
         async with pool.acquire() as connection:
             await require_schema(connection)
+            async with vouched(connection):
+                pass  # Not at the first login: now.
             shards = await read_shards(connection)
         workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))
         app = create_app(pool, bus, key_wrap_of(settings), shards, workers, settings.access)
