@@ -49,11 +49,11 @@ WHERE n.nobody_since IS NOT NULL GROUP BY t.name ORDER BY t.name
 """
 # Our pools name themselves by their service; the roles of services by theirs.
 READ_SHARED_LOGINS = """
-SELECT usename::text AS account, array_agg(DISTINCT application_name ORDER BY application_name) AS services
-FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = ANY($1::text[])
-  AND usename <> 'territoire_' || application_name
-GROUP BY usename ORDER BY usename
+SELECT account, array_agg(DISTINCT service ORDER BY service) AS services
+FROM (SELECT usename::text AS account, split_part(application_name, '/', 1) AS service
+      FROM pg_stat_activity WHERE datname = current_database()) AS connected
+WHERE service = ANY($1::text[]) AND account <> 'territoire_' || service
+GROUP BY account ORDER BY account
 """
 READ_OWNER_LOGIN = "SELECT coalesce(bool_or(rolcanlogin), false) FROM pg_roles WHERE rolname = $1"
 MAY_READ_SEAL = "SELECT has_table_privilege('seal_secret', 'SELECT')"

@@ -176,10 +176,7 @@ def _examine_logins(logins: Logins) -> list[Finding]:
     if logins.is_owner_open and not any(account == OWNER for account, _ in logins.shared):
         what = f"{OWNER}, que tous les services partageaient, est encore ouvert"
         found.append(warning("comptes de la base", what, f"{give} et relancez-la : elle le ferme"))
-    again = (
-        "arrêtez l'API un instant (docker compose stop api, kubectl -n territoire scale deployment api "
-        "--replicas=0), relancez la migration, redémarrez l'API"
-    )
+    again = "quand toutes les API sont de cette version, relancez la migration : elle l'impose"
     if logins.is_sealed is False:
         what = "n'est pas imposé : une API d'une version précédente était connectée pendant la migration"
         found.append(warning("cloisonnement", what, again))

@@ -12,13 +12,15 @@ from typing import Any
 
 from core.runtime.errors import OperatorError
 from core.runtime.postgres import Connection, Pool, password_proof, proof_of, transaction_of
+from registry.policies import API_NAME
 
 VOUCH = "SELECT vouch($1)"
 # Until a process of a former version is gone, which presents nothing, nothing is demanded.
 DEMAND = """
 UPDATE seal_secret SET api_sha256 = $1
 WHERE api_sha256 IS NOT NULL OR NOT EXISTS (
-    SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = 'territoire_api')
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = 'territoire_api' AND application_name <> $2)
 """
 IS_DEMANDED = "SELECT api_sha256 IS NOT NULL FROM seal_secret"
 
@@ -58,6 +60,6 @@ async def vouched_value(at: Connection | Pool, statement: str, *values: Any) -> 
 
 
 async def demand_vouching(connection: Connection, password: str) -> bool:
-    """From now on the API presents the proof of this password; False while a process of the API is connected."""
-    await connection.execute(DEMAND, hashlib.sha256(password_proof(password)).digest())
+    """From now on the API presents the proof of this password; False while a former API is connected."""
+    await connection.execute(DEMAND, hashlib.sha256(password_proof(password)).digest(), API_NAME)
     return await connection.fetchval(IS_DEMANDED)

@@ -15,7 +15,7 @@ import structlog
 from nats.aio.client import Client
 from prometheus_client import Counter
 
-from core.messages.permissions import inbox_of
+from core.messages.permissions import OWN_INBOX, inbox_of
 from core.runtime.errors import OperatorError, describe
 from core.runtime.waiting import Waiting, network_reason
 
@@ -189,8 +189,9 @@ def _servers(nats_url: str) -> tuple[list[str], ssl.SSLContext | None]:
 
 
 def _inbox(server: str) -> str:
-    user = urlsplit(server).username
-    return inbox_of(unquote(user)) if user else "_INBOX"
+    """Under which subject answers come; a user without a password is a token, which is no name."""
+    parts = urlsplit(server)
+    return inbox_of(unquote(parts.username)) if parts.username and parts.password else OWN_INBOX
 
 
 def _servers_of(nats_url: str) -> list[str]:

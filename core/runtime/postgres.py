@@ -277,7 +277,10 @@ REGISTRY.register(_POOLS)
 async def open_pool(
     database_url: str, application_name: str, *, size: int = 4, command_timeout: float = 30
 ) -> AsyncGenerator[Pool]:
-    """A pool that waits for a database that is not there yet, with a log line, instead of failing."""
+    """A pool that waits for a database that is not there yet, with a log line, instead of failing.
+
+    Its metrics have the name up to a stroke; what follows it only the database is told.
+    """
     waiting = Waiting("database_waited_for", "base de données", database_address(database_url), holds_start=True)
     delay = 0.2
     while True:
@@ -311,7 +314,7 @@ async def open_pool(
             delay = min(delay * 2, 5)
     waiting.over()
     try:
-        with _POOLS.watched(application_name, pool):
+        with _POOLS.watched(application_name.partition("/")[0], pool):
             yield pool
     finally:
         try:

@@ -12,6 +12,7 @@ from core.runtime.lease import read_shards
 from core.runtime.postgres import open_pool
 from ingest.workers import open_workers
 from registry.keys import key_wrap_of
+from registry.policies import API_NAME
 from registry.schema import require_schema
 from registry.vouching import vouched
 from services.api.front import Front
@@ -33,7 +34,7 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
             serve_http(front, settings.api_host, settings.api_port, shutdown_timeout_s=FINISH_REQUESTS_S)
         )
         pool = await outlive_requests.enter_async_context(
-            open_pool(settings.database_url.get_secret_value(), "api", size=settings.pool_size)
+            open_pool(settings.database_url.get_secret_value(), API_NAME, size=settings.pool_size)
         )
         bus = await outlive_requests.enter_async_context(
             connect_bus(settings.nats_url.get_secret_value(), settings.instance)

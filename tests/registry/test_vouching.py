@@ -10,6 +10,7 @@ from core.runtime.postgres import Connection, InsufficientPrivilegeError, Pool, 
 from registry.entering import ByIdentity, enter
 from registry.identities import find_identity, link_identity
 from registry.people import start_reset
+from registry.policies import API_NAME
 from registry.sessions import find_login, list_memberships, open_session
 from registry.vouching import NotVouched, demand_vouching
 from tests.registry.test_sealed_tenant import FORGE, WHO
@@ -145,9 +146,11 @@ async def test_a_former_api_logs_people_in_until_it_is_gone(database) -> None:
     demanded = await demand_vouching(admin, "secret")
     found = await former.fetch("SELECT * FROM find_login('jeanne@metz.example')")
     await former.close()
+    of_today = await connect(database.api_url, API_NAME)
     async with asyncio.timeout(20):  # Until the server has seen it out.
         while not await demand_vouching(admin, "secret"):
             await admin.execute("SELECT pg_sleep(0.01)")
+    await of_today.close()
     await admin.close()
 
     assert (demanded, found) == (False, [])

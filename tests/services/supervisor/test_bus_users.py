@@ -138,10 +138,10 @@ async def denied(server: PrivateNats, service: str, publish: list[str], subscrib
     """What of this the server denies the service."""
     said: list[str] = []
 
-    async def hear(error: Exception) -> None:
+    async def record(error: Exception) -> None:
         said.append(str(error))
 
-    client = await nats.connect(server.url_of(service), error_cb=hear)
+    client = await nats.connect(server.url_of(service), error_cb=record)
     for subject in publish:
         await client.publish(subject, b"", reply=f"_INBOX.{USERS[service]}.answer")
     for subject in subscribe:
