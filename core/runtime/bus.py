@@ -214,9 +214,9 @@ class Bus:
         return self._client.is_connected
 
     @property
-    def denied(self) -> str | None:
-        """What the server has denied this login within a minute."""
-        return self._denials.recent
+    def denials(self) -> int:
+        """How often the server has denied this login something."""
+        return self._denials.count
 
     async def logins(self) -> list[tuple[str, str]]:
         """The name of each connection to the server that answers, and by which login it is made; '': by none.

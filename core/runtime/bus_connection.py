@@ -50,7 +50,6 @@ class Denials:
         self.count = 0
         self._last: deque[tuple[int, str, str]] = deque(maxlen=REMEMBERED)
         self._said: dict[tuple[str, str], float] = {}
-        self._at = float("-inf")
 
     def record(self, error: Exception) -> None:
         """Count and log it; of another error, log it."""
@@ -62,11 +61,11 @@ class Denials:
         DENIED.labels(operation).inc()
         self.count += 1
         self._last.append((self.count, operation, subject))
-        self._at = time.monotonic()
-        if self._at - self._said.get((operation, subject), float("-inf")) > SAID_AGAIN_AFTER_S:
+        now = time.monotonic()
+        if now - self._said.get((operation, subject), float("-inf")) > SAID_AGAIN_AFTER_S:
             if len(self._said) >= REMEMBERED:
                 self._said.clear()
-            self._said[operation, subject] = self._at
+            self._said[operation, subject] = now
             log.error("bus_denied", operation=operation, subject=subject)
 
     def since(self, count: int, subject: str) -> BusDenied | None:
@@ -75,14 +74,6 @@ class Denials:
             if number > count and operation == "publish" and denied.startswith(subject.lower()):
                 return BusDenied(denied)
         return None
-
-    @property
-    def recent(self) -> str | None:
-        """What was denied last, within a minute."""
-        if not self._last or time.monotonic() - self._at > SAID_AGAIN_AFTER_S:
-            return None
-        _, operation, subject = self._last[-1]
-        return f"{operation} {subject}"
 
 
 @asynccontextmanager

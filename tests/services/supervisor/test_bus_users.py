@@ -19,7 +19,6 @@ from core.messages.permissions import PERMISSIONS, USERS
 from core.runtime import bus as bus_module
 from core.runtime.bus import NoResponders, connect_bus
 from core.runtime.bus_connection import VIOLATION, BusDenied
-from core.runtime.health import bus_check
 from registry.rights import LOGINS
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
@@ -219,7 +218,7 @@ async def test_each_process_does_on_the_bus_what_it_does(limited: PrivateNats) -
         with pytest.raises(NoResponders):
             await buses["gateway_bridge"].request(topics.gateway_owner(GATEWAY), b"", 20)
         assert all([await bus.answers(20) for bus in buses.values()])
-        assert {service: bus.denied for service, bus in buses.items() if bus.denied} == {}
+        assert {service: bus.denials for service, bus in buses.items() if bus.denials} == {}
 
 
 async def test_doctor_names_the_processes_that_come_by_the_owner_s_login(limited: PrivateNats) -> None:
@@ -251,11 +250,8 @@ async def test_what_is_denied_is_an_error_and_counted_not_a_silence(
             lambda: bus.request(topics.gateway_down(GATEWAY), b"x", 0.2),
         ):
             await until_denied(asking)
-        problem = await bus_check(bus)()
 
     assert counted() - before >= 3
-    assert problem is not None
-    assert topics.gateway_down(GATEWAY) in problem
 
 
 async def until_denied(asking: Callable[[], Awaitable[object]]) -> None:
