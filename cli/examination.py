@@ -82,7 +82,11 @@ async def examine_database(place: Place) -> list[Finding]:
         return [_mismatch(report.mismatch)]
     if report.rejection is not None:
         what = f"refuse : {report.rejection}"
-        return [critical("base de données", what, "vérifiez le compte et relancez la migration")]
+        remedy = (
+            "un service ne voit que ses tables : lancez doctor avec les adresses de la migration ; "
+            "avec celles-ci, relancez-la"
+        )
+        return [critical("base de données", what, remedy)]
     if report.content is None or report.activity is None:
         what = f"ne répond pas ({database_address(place.database_url)}) : {report.away}"
         return [
