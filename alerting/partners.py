@@ -22,6 +22,7 @@ from lorawan.crypto import WrongKek
 from registry.entering import ByEventSource
 from registry.keys import KeyWrap, row_owner
 from registry.rows import entity, fetch_all, fetch_one
+from registry.vouching import vouched
 
 KINDS_MOST = 50
 MESSAGE_ID_MOST = 200
@@ -159,7 +160,8 @@ async def verify(pool: Pool, keys: KeyWrap, source_id: int, headers: Mapping[str
     Raises:
         NotSigned: nobody whom we know, or too long ago (five minutes).
     """
-    row = await pool.fetchrow(READ_SENDER, source_id)
+    async with vouched(pool) as connection:
+        row = await connection.fetchrow(READ_SENDER, source_id)
     if row is None or len(headers.get("webhook-id", "")) > MESSAGE_ID_MOST:
         raise NotSigned
     owner = row_owner("event_source", row["sealed_for"])

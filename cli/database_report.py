@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.gateway_tokens import Unproved, read_unproved
+from registry.rights import LOGINS, OWNER
 from registry.rows import entity
 from registry.schema import SchemaMismatch, require_schema
 from registry.sealed_columns import Sealed, read_sealed
@@ -46,6 +47,27 @@ SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical
 FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
 WHERE n.nobody_since IS NOT NULL GROUP BY t.name ORDER BY t.name
 """
+# Our pools name themselves by their service; the roles of services by theirs.
+READ_SHARED_LOGINS = """
+SELECT account, array_agg(DISTINCT service ORDER BY service) AS services
+FROM (SELECT usename::text AS account, split_part(application_name, '/', 1) AS service
+      FROM pg_stat_activity WHERE datname = current_database()) AS connected
+WHERE service = ANY($1::text[]) AND account <> 'territoire_' || service
+GROUP BY account ORDER BY account
+"""
+READ_OWNER_LOGIN = "SELECT coalesce(bool_or(rolcanlogin), false) FROM pg_roles WHERE rolname = $1"
+MAY_READ_SEAL = "SELECT has_table_privilege('seal_secret', 'SELECT')"
+READ_SEAL = "SELECT is_enforced, api_sha256 IS NOT NULL AS is_vouched FROM seal_secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """By which accounts services come that are not theirs, and what is demanded of the API; None: unknown."""
+
+    shared: list[tuple[str, Sequence[str]]]
+    is_owner_open: bool
+    is_sealed: bool | None
+    is_vouched: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +114,7 @@ class Activity:
     oldest_dirty: datetime | None
     sealed: list[Sealed]
     unproved: list[Unproved]
+    logins: Logins
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,4 +205,17 @@ async def _read_activity(connection: Connection) -> Activity:
         await connection.fetchval(READ_OLDEST_DIRTY),
         await read_sealed(connection),
         await read_unproved(connection),
+        await _read_logins(connection),
+    )
+
+
+async def _read_logins(connection: Connection) -> Logins:
+    shared = await connection.fetch(READ_SHARED_LOGINS, list(LOGINS))
+    is_owner_open = await connection.fetchval(READ_OWNER_LOGIN, OWNER)
+    seal = await connection.fetchrow(READ_SEAL) if await connection.fetchval(MAY_READ_SEAL) else None
+    return Logins(
+        [(row["account"], row["services"]) for row in shared],
+        is_owner_open,
+        None if seal is None else seal["is_enforced"],
+        None if seal is None else seal["is_vouched"],
     )

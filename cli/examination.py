@@ -6,16 +6,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from api.quarantine_reasons import quarantine_cause
-from cli.database_report import SILENT_AFTER, Activity, Content, Gateways, read_database
+from cli.database_report import SILENT_AFTER, Activity, Content, Gateways, Logins, read_database
 from cli.findings import STREAM_FILLING, Finding, critical, days_left, good, warning
 from cli.place import Place
 from cli.report import last_line
-from cli.state import read_bus, read_services
+from cli.state import Bus, read_bus, read_services
 from core.messages import topics
 from core.runtime.mqtt import Broker, MqttAway, MqttRejected, MqttSession, MqttSettings
 from core.runtime.postgres import database_address
 from registry.gateway_tokens import Unproved
 from registry.keys import KeyWrap
+from registry.rights import OWNER
 from registry.schema import SchemaMismatch
 from registry.units import UnitMismatch
 from services.supervisor.run_info import HELD, ServiceInfo
@@ -81,7 +82,11 @@ async def examine_database(place: Place) -> list[Finding]:
         return [_mismatch(report.mismatch)]
     if report.rejection is not None:
         what = f"refuse : {report.rejection}"
-        return [critical("base de données", what, "vérifiez le compte et relancez la migration")]
+        remedy = (
+            "un service ne voit que ses tables : lancez doctor avec les adresses de la migration ; "
+            "avec celles-ci, relancez-la"
+        )
+        return [critical("base de données", what, remedy)]
     if report.content is None or report.activity is None:
         what = f"ne répond pas ({database_address(place.database_url)}) : {report.away}"
         return [
@@ -90,6 +95,7 @@ async def examine_database(place: Place) -> list[Finding]:
     found = _examine_content(report.content)
     if any(finding.severity for finding in found):
         return found
+    found += _examine_logins(report.activity.logins)
     key = _examine_key(report.activity, place)
     return [*found, *key, *_examine_activity(report.activity, report.content.gateways)]
 
@@ -161,6 +167,26 @@ def _unproved(stations: list[Unproved]) -> list[Finding]:
         days = days_left(min(station.until for station in waiting), now)
         what = f"Basics Station sans jeton ni certificat, reçues encore {days} : "
         found.append(warning("justificatifs", what + _named([station.name for station in waiting]), remedy))
+    return found
+
+
+def _examine_logins(logins: Logins) -> list[Finding]:
+    """Whether each process comes by its own login, and what policies believe needs a proof."""
+    found: list[Finding] = []
+    give = "donnez à la migration le mot de passe de chaque service (TERRITOIRE_LOGINS)"
+    for account, services in logins.shared:
+        what = f"{', '.join(services)} : par le compte {account}, qui n'est pas le leur"
+        found.append(warning("comptes de la base", what, f"{give}, et à chacun son adresse, puis redémarrez-les"))
+    if logins.is_owner_open and not any(account == OWNER for account, _ in logins.shared):
+        what = f"{OWNER}, que tous les services partageaient, est encore ouvert"
+        found.append(warning("comptes de la base", what, f"{give} et relancez-la : elle le ferme"))
+    again = "quand toutes les API sont de cette version, relancez la migration : elle l'impose"
+    if logins.is_sealed is False:
+        what = "n'est pas imposé : une API d'une version précédente était connectée pendant la migration"
+        found.append(warning("cloisonnement", what, again))
+    if logins.is_vouched is False:
+        what = "l'API n'a pas à se faire reconnaître pour ouvrir des sessions : la migration n'a pas pu l'imposer"
+        found.append(warning("cloisonnement", what, f"{give} ; {again}"))
     return found
 
 
@@ -238,8 +264,21 @@ async def examine_bus(place: Place) -> list[Finding]:
         elif stream.filled > STREAM_FILLING:
             what = f"le flux {stream.name} se remplit ({stream.filled:.0%}, {stream.messages} messages)"
             found.append(warning("bus", what, remedy))
+    found += _bus_logins(bus)
     is_known = bus.version is not None
     return found or ([good("bus", "répond, ses flux sont là et ne se remplissent pas")] if is_known else [])
+
+
+def _bus_logins(bus: Bus) -> list[Finding]:
+    found: list[Finding] = []
+    if bus.is_open:
+        what = "laisse entrer sans mot de passe : n'importe qui du réseau lit et écrit tout"
+        found.append(critical("bus", what, "donnez à nats-server les comptes de users.conf (docs/serveur.md)"))
+    if bus.shared:
+        what = f"{', '.join(bus.shared)} : par le compte commun, qui peut tout lire et tout écrire sur le bus"
+        remedy = "donnez à chaque service son compte (TERRITOIRE_NATS_URL), puis changez le mot de passe commun"
+        found.append(warning("bus", what, remedy))
+    return found
 
 
 async def examine_broker(place: Place) -> list[Finding]:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,8 +15,10 @@ from cli.place import Place
 from cli.report import asked, problem_of, readiness
 from core import VERSION
 from core.messages import topics
+from core.messages.permissions import OWNER
 from core.runtime.bus import BUS_AWAY, connect_bus
 from core.runtime.bus_connection import bus_reason, waiting_for_bus
+from registry.rights import LOGINS
 from registry.schema import migrations
 from services.supervisor.run_info import RunInfo
 
@@ -69,6 +72,10 @@ class Bus(msgspec.Struct, frozen=True):
     streams: list[Stream] = []
     missing: list[str] = []
     problem: str | None = None
+    shared: list[str] = []
+    """Processes that come by the owner's login, which is for migrate and the command line."""
+    is_open: bool = False
+    """Whether somebody comes without a login."""
 
 
 class Disk(msgspec.Struct, frozen=True):
@@ -194,13 +201,22 @@ async def read_bus(url: str | None) -> Bus:
     try:
         async with asyncio.timeout(WITHIN_S), connect_bus(url, "territoire-cli", waiting) as bus:
             found = [(name, await bus.filled(name)) for name in (topics.FRAMES, topics.UPLINKS)]
+            is_owner = urlsplit(url.partition(",")[0]).username == OWNER
+            logins = await bus.logins() if is_owner else []
             return Bus(
                 bus.server_version,
                 [Stream(name, *filled) for name, filled in found if filled is not None],
                 [name for name, filled in found if filled is None],
+                shared=sorted({name for name, login in logins if login == OWNER and is_service(name)}),
+                is_open=any(not login for _, login in logins),
             )
     except BUS_AWAY as away:
         return Bus(problem=f"{waiting.reason or bus_reason(away)} ({waiting.address})")
+
+
+def is_service(name: str) -> bool:
+    """Whether a connection of this name is a service's: it begins with the service's, in whatever spelling."""
+    return name.replace("-", "_").startswith(tuple(LOGINS))
 
 
 async def _rate(run: RunInfo | None, service: str, counter: str) -> float | None:

@@ -25,7 +25,7 @@ BEGIN
                                 'territoire_maintenance', 'territoire_api'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I', role)
-                || CASE WHEN role IN ('territoire_views', 'territoire_all_tenants') THEN '' ELSE ' LOGIN' END;
+                || CASE WHEN role IN ('territoire_service', 'territoire_views', 'territoire_all_tenants') THEN '' ELSE ' LOGIN' END;
         END IF;
     END LOOP;
 END

@@ -54,9 +54,11 @@ END
     echo ".env écrit : la clé de l'opérateur est OPERATOR_KEY"
 fi
 
-# Each service has a login of its own; a `.env` of before is given those that it lacks.
+# Each service has a login of its own to the database, and one to the bus; a `.env` of before is given those that it lacks.
 for service in GATEWAY_BRIDGE NETWORK INTAKE INGEST ALERTING LIGHTING MAINTENANCE API; do
-    grep -q "^${service}_DATABASE=" .env || echo "${service}_DATABASE=$(random 24)" >>.env
+    for server in DATABASE BUS; do
+        grep -q "^${service}_$server=" .env || echo "${service}_$server=$(random 24)" >>.env
+    done
 done
 
 mkdir -p secrets/broker

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from core.messages import topics
 from core.model.downlinks import DueDownlink
 from core.runtime.bus import Bus
 from core.runtime.clock import WallClock, wall_clock_us
@@ -30,7 +31,6 @@ from registry import downlinks
 from registry.downlinks import Changed
 
 POLL_EVERY_S = 1.0
-NUDGES = "territoire.downlink.*"
 
 log = structlog.get_logger()
 
@@ -96,7 +96,7 @@ class Downlinks:
             self._nudged = True
             self._wake.set()
 
-        await self._bus.subscribe(NUDGES, nudge)
+        await self._bus.subscribe(topics.ALL_DOWNLINKS_DUE, nudge)
         loop = asyncio.get_running_loop()
         next_poll = loop.time()
         while True:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from core.messages import topics
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
 from core.model.downlinks import DownlinkReason
 from core.runtime.bus import Bus
@@ -28,7 +29,6 @@ from lorawan.regions import EU868, REQUIRED_SNR, Lora
 from network import multicast_store
 from network.downlink_dispatch import GUARD_US, OK, ask_gateway
 from network.downlink_frame import CLASS_C_PATIENCE_US, airtime_us
-from network.downlink_planner import NUDGES
 from network.multicast_store import DueMessage, MulticastTransmission
 from network.sessions import SessionReception
 from network.settings import NetworkServerSettings
@@ -80,7 +80,7 @@ class Multicasts:
         async def nudge(_subject: str, _data: bytes) -> None:
             self._wake.set()
 
-        await self._bus.subscribe(NUDGES, nudge)
+        await self._bus.subscribe(topics.ALL_DOWNLINKS_DUE, nudge)
         try:
             while True:
                 try:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from core.runtime.postgres import Connection, Pool
+from registry.vouching import vouched_value
 
 ENTER_BY_KEY = "SELECT enter_by_key($1, $2)"
 ENTER_BY_EVENT_SOURCE = "SELECT enter_by_event_source($1, $2)"
@@ -70,11 +71,12 @@ async def enter(connection: Connection, proof: Proof) -> int:
         case ByKey(key_id, digest):
             tenant_id = await connection.fetchval(ENTER_BY_KEY, key_id, digest)
         case ByEventSource(source_id, digest):
-            tenant_id = await connection.fetchval(ENTER_BY_EVENT_SOURCE, source_id, digest)
+            # A source of before is learnt by its first event, from us alone.
+            tenant_id = await vouched_value(connection, ENTER_BY_EVENT_SOURCE, source_id, digest)
         case BySession(digest, tenant):
             tenant_id = await connection.fetchval(ENTER_BY_SESSION, digest, tenant)
         case ByIdentity(issuer, subject, tenant):
-            tenant_id = await connection.fetchval(ENTER_BY_IDENTITY, issuer, subject, tenant)
+            tenant_id = await vouched_value(connection, ENTER_BY_IDENTITY, issuer, subject, tenant)
     if tenant_id is None:
         raise NotAdmitted
     return tenant_id

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from core.runtime.postgres import Connection, Pool
 from registry.rows import columns_of, fetch_all, fetch_one
+from registry.vouching import vouched_value
 
 TOKEN_OCTETS = 32
 RECOVERY_CODES = 10
@@ -184,27 +185,27 @@ async def accept_invitation(
 
     None: it was accepted before, is over, or there is an account, or none, against what was thought.
     """
-    return await connection.fetchval(ACCEPT_INVITATION, token_digest(token), name, hashed, address)
+    return await vouched_value(connection, ACCEPT_INVITATION, token_digest(token), name, hashed, address)
 
 
 async def set_password(
     connection: Connection | Pool, person_id: int, hashed: str, kept: bytes | None = None
 ) -> None:
     """A new password; it closes every session but the one of the digest `kept`."""
-    await connection.execute(SET_PASSWORD, person_id, hashed, kept)
+    await vouched_value(connection, SET_PASSWORD, person_id, hashed, kept)
 
 
 async def start_reset_of_member(connection: Connection, person_id: int) -> str | None:
     """A token that sets a member's password once; None: not of this tenant alone."""
     token = make_token()
-    started = await connection.fetchval(START_RESET_OF_MEMBER, person_id, token_digest(token), RESET_LASTS)
+    started = await vouched_value(connection, START_RESET_OF_MEMBER, person_id, token_digest(token), RESET_LASTS)
     return token if started is True else None
 
 
 async def start_reset(connection: Connection | Pool, email: str) -> tuple[int, str] | None:
     """The person and a token that sets their password once, to be sent to their own address; None: nobody."""
     token = make_token()
-    person_id = await connection.fetchval(START_RESET, email, token_digest(token), RESET_LASTS)
+    person_id = await vouched_value(connection, START_RESET, email, token_digest(token), RESET_LASTS)
     return None if person_id is None else (person_id, token)
 
 
@@ -215,7 +216,7 @@ async def find_reset(connection: Connection | Pool, token: str) -> str | None:
 
 async def finish_reset(connection: Connection | Pool, token: str, hashed: str, address: str) -> int | None:
     """The person whose password was set; None: the token is unknown, used, or over."""
-    return await connection.fetchval(FINISH_RESET, token_digest(token), hashed, address)
+    return await vouched_value(connection, FINISH_RESET, token_digest(token), hashed, address)
 
 
 def totp_owner(person_id: int) -> str:
@@ -227,23 +228,23 @@ async def set_totp(
     connection: Connection | Pool, person_id: int, wrapped: bytes | None, kek_id: str | None
 ) -> bool:
     """A second factor that is not confirmed yet; False: there is one that is."""
-    return await connection.fetchval(SET_TOTP, person_id, wrapped, kek_id) is True
+    return await vouched_value(connection, SET_TOTP, person_id, wrapped, kek_id) is True
 
 
 async def confirm_totp(connection: Connection | Pool, person_id: int, codes: Sequence[str]) -> bool:
     """From now on a code is asked for at each login; False: nothing waits for confirmation."""
     digests = [recovery_digest(code) for code in codes]
-    return await connection.fetchval(CONFIRM_TOTP, person_id, digests) is True
+    return await vouched_value(connection, CONFIRM_TOTP, person_id, digests) is True
 
 
 async def drop_totp(connection: Connection | Pool, person_id: int) -> None:
     """The password alone from now on."""
-    await connection.execute(DROP_TOTP, person_id)
+    await vouched_value(connection, DROP_TOTP, person_id)
 
 
 async def set_enabled(connection: Connection | Pool, person_id: int, *, enabled: bool) -> bool:
     """Open or close an account everywhere; False: no such person."""
-    return await connection.fetchval(SET_ENABLED, person_id, enabled) is True
+    return await vouched_value(connection, SET_ENABLED, person_id, enabled) is True
 
 
 async def enter_person(

@@ -22,8 +22,11 @@ ORDER BY 2, 1
 ENFORCE_SEAL = """
 UPDATE seal_secret SET is_enforced = true
 WHERE NOT is_enforced AND NOT EXISTS (
-    SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = 'territoire_api')
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = 'territoire_api' AND application_name <> $1)
 """
+# By this name an API says that it enters by proofs and presents itself; one of another name is a former one.
+API_NAME = "api/vouched"
 IS_ENFORCED = "SELECT is_enforced FROM seal_secret"
 BY_ROW = re.compile(r"(?<!SELECT )\bcurrent_tenant\(\)")
 AS_SET = "(current_setting('app.operator'::text, true) = 'on'::text)"
@@ -53,6 +56,6 @@ async def apply_policies(connection: Connection) -> int:
 
 
 async def enforce_seal(connection: Connection) -> bool:
-    """From now on nothing is believed without a seal; False while a process of the API is connected."""
-    await connection.execute(ENFORCE_SEAL)
+    """From now on nothing is believed without a seal; False while a process of a former API is connected."""
+    await connection.execute(ENFORCE_SEAL, API_NAME)
     return await connection.fetchval(IS_ENFORCED)

@@ -11,6 +11,7 @@ from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
 from registry.policies import apply_policies, enforce_seal
 from registry.rights import ALL_TENANTS, LOGINS, OWNER, apply_rights, close_shared_login
+from registry.vouching import demand_vouching
 
 # Arbitrary, ours: serialises concurrent runners. Released with the transaction.
 LOCK = 0x7E44170172E
@@ -35,7 +36,7 @@ DECLARE
 BEGIN
     FOREACH role IN ARRAY ARRAY['{OWNER}', 'territoire_api', 'territoire_views'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
-            EXECUTE format('CREATE ROLE %I', role) || CASE role WHEN 'territoire_views' THEN '' ELSE ' LOGIN' END;
+            EXECUTE format('CREATE ROLE %I', role) || CASE role WHEN 'territoire_api' THEN ' LOGIN' ELSE '' END;
         END IF;
         IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
             BEGIN
@@ -200,11 +201,15 @@ async def _finish(connection: Connection, passwords: dict[str, str], lock_timeou
         log.info("rights_applied", changed=changed, is_step=True)
     if not await enforce_seal(connection):
         log.warning("seal_not_enforced_yet")
+    if LOGINS["api"] in passwords and not await demand_vouching(connection, passwords[LOGINS["api"]]):
+        log.warning("vouching_not_demanded_yet")
     for role, password in passwords.items():
         # ALTER ROLE takes no parameters: the server itself quotes the two values.
         statement = await connection.fetchval(
             "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)", role, password
         )
+        if role == OWNER:  # An installation whose services still share it: else nobody logs in by it.
+            statement += " LOGIN"
         await connection.execute(statement)
     if set(LOGINS.values()) <= passwords.keys():
         await close_shared_login(connection)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from core.runtime.postgres import Connection, Pool
 from registry.people import make_token, recovery_digest, token_digest
 from registry.rows import columns_of, fetch_all, fetch_one
+from registry.vouching import vouched, vouched_value
 
 SESSION_LASTS = timedelta(hours=12)
 
@@ -69,42 +70,45 @@ CLOSE_HERE = "SELECT close_sessions_here($1)"
 
 async def find_login(connection: Connection | Pool, email: str) -> Login | None:
     """The account of this address; None: there is none that is open."""
-    return await fetch_one(connection, Login, FIND_LOGIN, email)
+    async with vouched(connection) as own:
+        return await fetch_one(own, Login, FIND_LOGIN, email)
 
 
 async def find_secrets(connection: Connection | Pool, person_id: int) -> Login | None:
     """The account of a person who is logged in, for a second proof."""
-    return await fetch_one(connection, Login, FIND_SECRETS, person_id)
+    async with vouched(connection) as own:
+        return await fetch_one(own, Login, FIND_SECRETS, person_id)
 
 
 async def locked_until(connection: Connection | Pool, email: str, address: str) -> datetime | None:
     """Until when nothing is tried for this account from this address; None: it may be tried."""
-    return await connection.fetchval(LOCKED_UNTIL, email, address)
+    return await vouched_value(connection, LOCKED_UNTIL, email, address)
 
 
 async def record_failure(connection: Connection | Pool, email: str, address: str) -> None:
     """Count a wrong password or code against the account, the address, and the two together."""
-    await connection.execute(RECORD_FAILURE, email, address)
+    await vouched_value(connection, RECORD_FAILURE, email, address)
 
 
 async def clear_failures(connection: Connection | Pool, email: str, address: str) -> None:
     """A right password from there: what was mistyped before does not count."""
-    await connection.execute(CLEAR_FAILURES, email, address)
+    await vouched_value(connection, CLEAR_FAILURES, email, address)
 
 
 async def use_totp_step(connection: Connection | Pool, person_id: int, step: int) -> bool:
     """Whether the code of this step opens: not when it, or a later one, has been used."""
-    return await connection.fetchval(USE_STEP, person_id, step) is True
+    return await vouched_value(connection, USE_STEP, person_id, step) is True
 
 
 async def use_recovery_code(connection: Connection | Pool, person_id: int, code: str) -> bool:
     """Whether this code opens: once."""
-    return await connection.fetchval(USE_RECOVERY_CODE, person_id, recovery_digest(code)) is True
+    return await vouched_value(connection, USE_RECOVERY_CODE, person_id, recovery_digest(code)) is True
 
 
 async def list_memberships(connection: Connection | Pool, person_id: int) -> list[Membership]:
     """Where the person may work, by slug."""
-    return await fetch_all(connection, Membership, MEMBERSHIPS, person_id)
+    async with vouched(connection) as own:
+        return await fetch_all(own, Membership, MEMBERSHIPS, person_id)
 
 
 async def open_session(
@@ -113,7 +117,7 @@ async def open_session(
     """The token of a new session; None: no member there any more. `proof` says how they proved who they are."""
     token = make_token()
     digest = token_digest(token)
-    opened = await connection.fetchval(OPEN, person_id, tenant_id, digest, address, SESSION_LASTS, proof)
+    opened = await vouched_value(connection, OPEN, person_id, tenant_id, digest, address, SESSION_LASTS, proof)
     return token if opened is True else None
 
 
@@ -129,7 +133,7 @@ async def switch_session(connection: Connection | Pool, digest: bytes, slug: str
 
 async def prove_session(connection: Connection | Pool, digest: bytes) -> None:
     """The person has just given the password or a code again."""
-    await connection.execute(PROVE, digest)
+    await vouched_value(connection, PROVE, digest)
 
 
 async def close_session(connection: Connection | Pool, digest: bytes) -> None:
@@ -139,7 +143,7 @@ async def close_session(connection: Connection | Pool, digest: bytes) -> None:
 
 async def close_sessions(connection: Connection | Pool, person_id: int, kept: bytes | None = None) -> int:
     """Close a person's sessions everywhere but the one of the digest `kept`; how many."""
-    return await connection.fetchval(CLOSE_ALL, person_id, kept)
+    return await vouched_value(connection, CLOSE_ALL, person_id, kept)
 
 
 async def close_sessions_here(connection: Connection, person_id: int) -> int:

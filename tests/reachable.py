@@ -60,7 +60,7 @@ def _named_in(home: str, node: ast.AST) -> Iterator[Name]:
             yield f"{of}.{name}", part.attr
 
 
-def _reachable(service: str) -> set[Name]:
+def reachable(service: str) -> set[Name]:
     seen: set[Name] = set()
     todo: list[Name] = [(f"services.{service}.app", "run")]
     while todo:
@@ -80,7 +80,7 @@ def _reachable(service: str) -> set[Name]:
 def statements_of(service: str) -> dict[str, str]:
     """By its dotted name, every constant that is a statement and that this service can come to."""
     found: dict[str, str] = {}
-    for home, name in sorted(_reachable(service)):
+    for home, name in sorted(reachable(service)):
         value = vars(importlib.import_module(home)).get(name) if name.isupper() else None
         if isinstance(value, str) and STATEMENT.match(value):
             found[f"{home}.{name}"] = value

@@ -10,7 +10,17 @@ MEASUREMENTS = "MEASUREMENTS"
 
 LIVE_LOOKS = "territoire.live.looks"
 REGISTRY_CHANGED = "territoire.registry"
-GATEWAY_CLAIMS = "territoire.gateway.*.claim"  # Every gateway's `gateway_claim`.
+
+# Every shard's, gateway's or viewer's of the function that is named alike.
+ALL_FRAMES = "territoire.frames.*"
+ALL_UPLINKS = "territoire.uplinks.*"
+ALL_MEASUREMENTS = "territoire.measurements.*"
+ALL_DOWNLINKS_DUE = "territoire.downlink.*"
+ALL_DOWNLINKS_DONE = "territoire.downlink.done.*"
+GATEWAY_DOWNS = "territoire.gateway.*.down"
+GATEWAY_CLAIMS = "territoire.gateway.*.claim"
+GATEWAY_OWNERS = "territoire.gateway.*.owner"
+ALL_LIVE_FRAMES = "territoire.live.frames.*"
 
 
 def frames(shard: int) -> str:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import msgspec
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -24,7 +25,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from core.messages import topics
-from core.runtime.bus_connection import connected
+from core.runtime.bus_connection import Denials, connected
 from core.runtime.errors import describe
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 from core.runtime.waiting import Waiting
@@ -109,11 +110,16 @@ class ShardReader:
     """Reads one shard's subject in stream order, un-acknowledged messages first."""
 
     def __init__(
-        self, subscription: JetStreamContext.PullSubscription, reconnections: Callable[[], int], before: int
+        self,
+        subscription: JetStreamContext.PullSubscription,
+        reconnections: Callable[[], int],
+        before: int,
+        denials: Denials,
     ) -> None:
         self._subscription = subscription
         self._reconnections = reconnections
         self._before = before
+        self._denials = denials
         self._last_sequence = 0
         self._lost_some = False
         self.acknowledges = True
@@ -143,10 +149,14 @@ class ShardReader:
         return self._lost_some or self._reconnections() != self._before
 
     async def fetch(self, most: int = 100, timeout_s: float = 0.5) -> list[Message]:
-        """Up to `most` messages; an empty list when none came within `timeout_s`."""
+        """Up to `most` messages; an empty list when none came within `timeout_s`; raises one of BUS_AWAY."""
+        before = self._denials.count
         try:
             raws = await _answer(self._subscription.fetch(most, timeout=timeout_s))
         except TimeoutError:  # nats' own is one too; on a loaded machine it raises the built-in itself.
+            denied = self._denials.since(before, "$JS.API.CONSUMER.MSG.NEXT.")
+            if denied is not None:
+                raise denied from None
             return []
         messages = [Message(*_place(raw.reply), raw.data, raw.subject, raw, self.open) for raw in raws]
         if self.before_first is not None and messages:
@@ -172,11 +182,28 @@ class ShardReader:
         return Backlog(info.num_pending or 0, info.num_ack_pending or 0, info.num_redelivered or 0)
 
 
+CONNECTIONS = b'{"auth": true, "limit": 4096}'
+
+
+class _Connection(msgspec.Struct):
+    name: str = ""
+    authorized_user: str = ""
+
+
+class _ConnectionList(msgspec.Struct):
+    connections: list[_Connection] = []
+
+
+class _Connections(msgspec.Struct):
+    data: _ConnectionList
+
+
 class Bus:
     """A connection to the bus."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, denials: Denials) -> None:
         self._client = client
+        self._denials = denials
         self._jetstream = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
         self._echo = ""
         self._echoed = asyncio.Event()
@@ -185,6 +212,31 @@ class Bus:
     def is_connected(self) -> bool:
         """Whether the server answers at this moment."""
         return self._client.is_connected
+
+    @property
+    def denials(self) -> int:
+        """How often the server has denied this login something."""
+        return self._denials.count
+
+    async def logins(self) -> list[tuple[str, str]]:
+        """The name of each connection to the server that answers, and by which login it is made; '': by none.
+
+        Only the owner's login may ask, about its own account.
+        """
+        answer = await self.request("$SYS.REQ.ACCOUNT.PING.CONNZ", CONNECTIONS, PUBLISH_TIMEOUT_S)
+        found = msgspec.json.decode(answer, type=_Connections).data.connections
+        return [(one.name, one.authorized_user) for one in found]
+
+    async def _ask(self, asking: Awaitable[T], subject: str = "$JS.API.") -> T:
+        """The answer; raises BusDenied where there is none because this login may not ask."""
+        before = self._denials.count
+        try:
+            return await _answer(asking)
+        except TimeoutError:
+            denied = self._denials.since(before, subject)
+            if denied is not None:
+                raise denied from None
+            raise
 
     @property
     def server_version(self) -> str:
@@ -242,7 +294,7 @@ class Bus:
     async def publish_once(self, subject: str, data: bytes, message_id: str | None = None) -> int:
         """Publish and return the stream sequence; raises one of BUS_AWAY when it was not acknowledged."""
         headers = {"Nats-Msg-Id": message_id} if message_id else None
-        stored = await _answer(self._jetstream.publish(subject, data, headers=headers))
+        stored = await self._ask(self._jetstream.publish(subject, data, headers=headers), subject)
         return stored.seq
 
     async def publish(self, subject: str, data: bytes, message_id: str | None = None) -> int:
@@ -271,7 +323,7 @@ class Bus:
         """
         before = self.reconnections
         handed_out = 0
-        former = await _answer(self._jetstream.consumers_info(stream))
+        former = await self._ask(self._jetstream.consumers_info(stream))
         check()  # Had we slept before we asked, the answer would name the consumer of the next owner.
         for info in former:
             if info.config.filter_subject == subject:
@@ -305,7 +357,7 @@ class Bus:
             with suppress(*BUS_AWAY):
                 await (await making).unsubscribe()
             raise
-        return ShardReader(subscription, lambda: self.reconnections, before)
+        return ShardReader(subscription, lambda: self.reconnections, before, self._denials)
 
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
         """Read what is published from now on, by a reader that reads the table first; nothing is acknowledged.
@@ -330,7 +382,7 @@ class Bus:
     async def filled(self, stream: str) -> tuple[int, float] | None:
         """How many messages a stream holds, and what share of its room is used; None: no such stream."""
         try:
-            info = await _answer(self._jetstream.stream_info(stream))
+            info = await self._ask(self._jetstream.stream_info(stream))
         except NotFoundError:
             return None
         return info.state.messages, info.state.bytes / (info.config.max_bytes or 1)
@@ -378,11 +430,11 @@ class Bus:
 
     async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
         """Ask and wait; raises NoResponders at once when nobody listens, TimeoutError when no answer came."""
-        return (await _answer(self._client.request(subject, data, timeout=timeout_s))).data
+        return (await self._ask(self._client.request(subject, data, timeout=timeout_s), subject)).data
 
 
 @asynccontextmanager
 async def connect_bus(nats_url: str, name: str, waiting: Waiting | None = None) -> AsyncGenerator[Bus]:
     """The bus while the block runs, as `core.runtime.bus_connection.connected` has it."""
-    async with connected(nats_url, name, waiting) as client:
-        yield Bus(client)
+    async with connected(nats_url, name, waiting) as (client, denials):
+        yield Bus(client, denials)

@@ -2,19 +2,32 @@
 """The connection to the bus, made and made again, and what is said of it while it is away."""
 
 import asyncio
+import re
 import ssl
+import time
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import nats.errors
 import structlog
 from nats.aio.client import Client
+from prometheus_client import Counter
 
+from core.messages.permissions import OWN_INBOX, inbox_of
 from core.runtime.errors import OperatorError, describe
 from core.runtime.waiting import Waiting, network_reason
 
 RECONNECT_WAIT_S = 0.2
+# As the driver hands it on, in small letters.
+VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
+REMEMBERED = 200
+SAID_AGAIN_AFTER_S = 60.0
+
+DENIED = Counter(
+    "territoire_bus_denied_total", "Messages and subscriptions that this process's login may not", ["operation"]
+)
 
 log = structlog.get_logger()
 
@@ -23,9 +36,51 @@ class BusLost(OperatorError):
     """The server rejects our account: start the process again, which then waits for the bus."""
 
 
+class BusDenied(nats.errors.Error):
+    """This process's login may not publish there: the server's users are not those of this version."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"the bus denies this login {subject}")
+
+
+class Denials:
+    """What the server says that this login may not. Nothing else tells: a request is left without an answer."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._last: deque[tuple[int, str, str]] = deque(maxlen=REMEMBERED)
+        self._said: dict[tuple[str, str], float] = {}
+
+    def record(self, error: Exception) -> None:
+        """Count and log it; of another error, log it."""
+        found = VIOLATION.search(str(error))
+        if found is None:
+            log.warning("bus_error", error=describe(error))
+            return
+        operation, subject = found.groups()
+        DENIED.labels(operation).inc()
+        self.count += 1
+        self._last.append((self.count, operation, subject))
+        now = time.monotonic()
+        if now - self._said.get((operation, subject), float("-inf")) > SAID_AGAIN_AFTER_S:
+            if len(self._said) >= REMEMBERED:
+                self._said.clear()
+            self._said[operation, subject] = now
+            log.error("bus_denied", operation=operation, subject=subject)
+
+    def since(self, count: int, subject: str) -> BusDenied | None:
+        """The last denial of a publish since there were `count`, on a subject that begins so."""
+        for number, operation, denied in reversed(self._last):
+            if number > count and operation == "publish" and denied.startswith(subject.lower()):
+                return BusDenied(denied)
+        return None
+
+
 @asynccontextmanager
-async def connected(nats_url: str, name: str, waiting: Waiting | None = None) -> AsyncGenerator[Client]:
-    """A client that reconnects without limit; it waits for a server that is not there yet, and says so.
+async def connected(
+    nats_url: str, name: str, waiting: Waiting | None = None
+) -> AsyncGenerator[tuple[Client, Denials]]:
+    """A client that reconnects without limit, and what it is denied; it waits for a server that is not there yet.
 
     `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
     of the system's. Several servers of a cluster, each in full, have commas between them. A caller with a deadline
@@ -37,17 +92,17 @@ async def connected(nats_url: str, name: str, waiting: Waiting | None = None) ->
     """
     servers, tls = _servers(nats_url)
     waiting = waiting or waiting_for_bus(nats_url)
-    client = Client()
+    client, denials = Client(), Denials()
     using = asyncio.current_task()
     assert using is not None  # noqa: S101 - There is one wherever there is an await.
     lost: list[str] = []
     is_closing = False
 
     async def report(error: Exception) -> None:
-        if client.is_connected:
-            log.warning("bus_error", error=describe(error))
-        else:
+        if not client.is_connected:
             waiting.failed(bus_reason(error), error, RECONNECT_WAIT_S)
+        else:
+            denials.record(error)
 
     async def disconnected() -> None:
         if not is_closing and not lost:
@@ -74,13 +129,14 @@ async def connected(nats_url: str, name: str, waiting: Waiting | None = None) ->
             ping_interval=5,
             max_outstanding_pings=2,
             pending_size=64 << 20,
+            inbox_prefix=_inbox(servers[0]),
             error_cb=report,
             disconnected_cb=disconnected,
             reconnected_cb=reconnected,
             closed_cb=closed,
         )
         waiting.over()
-        yield client
+        yield client, denials
     except asyncio.CancelledError:
         if lost and using.uncancel() == 0:
             raise BusLost(
@@ -121,6 +177,12 @@ def _servers(nats_url: str) -> tuple[list[str], ssl.SSLContext | None]:
     authority = dict(parse_qsl(nats_url.partition("?")[2])).get("ca")
     tls = ssl.create_default_context(cafile=authority) if servers[0].startswith("tls://") else None
     return servers, tls
+
+
+def _inbox(server: str) -> str:
+    """Under which subject answers come; a user without a password is a token, which is no name."""
+    parts = urlsplit(server)
+    return inbox_of(unquote(parts.username)) if parts.username and parts.password else OWN_INBOX
 
 
 def _servers_of(nats_url: str) -> list[str]:

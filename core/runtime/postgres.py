@@ -1,6 +1,7 @@
 """The only module that imports asyncpg: pools, transactions, and the driver's names that others may use."""
 
 import asyncio
+import hmac
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,9 @@ __all__ = [
     "database_reason",
     "open_bare_connection",
     "open_pool",
+    "password_proof",
+    "proof_of",
+    "transaction_of",
     "uuid_of",
 ]
 
@@ -136,9 +140,45 @@ def database_reason(error: BaseException) -> str:
     return network_reason(error)
 
 
+def password_of(database_url: str) -> str:
+    """The password in an address; empty when it has none."""
+    parts = urlsplit(database_url)
+    return unquote(parts.password) if parts.password else parse_qs(parts.query).get("password", [""])[0]
+
+
+def password_proof(password: str) -> bytes:
+    """What only a process that knows this password can present: SQL that runs as its login reads it nowhere."""
+    return hmac.digest(password.encode(), b"territoire: the process of this login", "sha256")
+
+
+class _OurConnection(asyncpg.Connection):  # pyright: ignore[reportMissingTypeArgument] - Generic in the stubs only.
+    """A connection that knows the proof of its login's password."""
+
+    __slots__ = ("proof",)
+
+
+def _connecting(database_url: str) -> Callable[..., Any]:
+    proof = password_proof(password_of(database_url))
+
+    async def connect_ours(*arguments: Any, **options: Any) -> Any:
+        connection = await asyncpg.connect(*arguments, **{**options, "connection_class": _OurConnection})
+        connection.proof = proof  # pyright: ignore[reportAttributeAccessIssue]
+        return connection
+
+    return connect_ours
+
+
+def proof_of(connection: Connection) -> bytes:
+    """The proof of the password by which this connection was made."""
+    known: Any = connection  # The pool's proxy hands it on.
+    return known.proof
+
+
 async def connect(database_url: str, application_name: str = "territoire") -> "asyncpg.Connection[Record]":
     """One connection of its own, with our JSON codec."""
-    connection = await asyncpg.connect(database_url, server_settings={"application_name": application_name})
+    connection = await _connecting(database_url)(
+        database_url, server_settings={"application_name": application_name}
+    )
     await _prepare(connection)
     return connection
 
@@ -166,6 +206,16 @@ async def _leave_as_it_is(connection: Any) -> None:
     The driver's own reset asks the server four things each time that a connection is given back; what it does
     without asking stays: a transaction that was left open is rolled back.
     """
+
+
+@asynccontextmanager
+async def transaction_of(at: Connection | Pool) -> AsyncGenerator[Connection]:
+    """The connection, in whatever transaction it is; of a pool, one in a transaction of its own."""
+    if isinstance(at, asyncpg.Pool):
+        async with at.acquire() as connection, connection.transaction():
+            yield connection
+    else:
+        yield at
 
 
 class _Pools(Collector):
@@ -229,7 +279,10 @@ REGISTRY.register(_POOLS)
 async def open_pool(
     database_url: str, application_name: str, *, size: int = 4, command_timeout: float = 30
 ) -> AsyncGenerator[Pool]:
-    """A pool that waits for a database that is not there yet, with a log line, instead of failing."""
+    """A pool that waits for a database that is not there yet, with a log line, instead of failing.
+
+    Its metrics have the name up to a stroke; what follows it only the database is told.
+    """
     waiting = Waiting("database_waited_for", "base de données", database_address(database_url), holds_start=True)
     delay = 0.2
     while True:
@@ -239,6 +292,8 @@ async def open_pool(
                 min_size=1,
                 max_size=size,
                 init=_prepare,
+                connect=_connecting(database_url),
+                connection_class=_OurConnection,
                 reset=_leave_as_it_is,
                 command_timeout=command_timeout,
                 timeout=10,
@@ -261,7 +316,7 @@ async def open_pool(
             delay = min(delay * 2, 5)
     waiting.over()
     try:
-        with _POOLS.watched(application_name, pool):
+        with _POOLS.watched(application_name.partition("/")[0], pool):
             yield pool
     finally:
         try:

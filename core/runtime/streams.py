@@ -22,13 +22,13 @@ def _work_queue(name: str, subjects: str, max_bytes: int) -> StreamConfig:
 
 
 STREAMS = (
-    _work_queue(topics.FRAMES, "territoire.frames.*", 4 * GIB),
-    _work_queue(topics.UPLINKS, "territoire.uplinks.*", 4 * GIB),
+    _work_queue(topics.FRAMES, topics.ALL_FRAMES, 4 * GIB),
+    _work_queue(topics.UPLINKS, topics.ALL_UPLINKS, 4 * GIB),
 )
 # Its truth is the table: it lives in memory and can never hold up ingest.
 MEASUREMENTS_STREAM = StreamConfig(
     name=topics.MEASUREMENTS,
-    subjects=["territoire.measurements.*"],
+    subjects=[topics.ALL_MEASUREMENTS],
     retention=RetentionPolicy.LIMITS,
     storage=StorageType.MEMORY,
     discard=DiscardPolicy.OLD,

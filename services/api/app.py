@@ -13,7 +13,9 @@ from core.runtime.postgres import open_pool
 from ingest.workers import open_workers
 from registry.former_format import following_former_format
 from registry.keys import key_wrap_of
+from registry.policies import API_NAME
 from registry.schema import require_schema
+from registry.vouching import vouched
 from services.api.front import Front
 from services.api.settings import ApiSettings
 
@@ -33,13 +35,15 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
             serve_http(front, settings.api_host, settings.api_port, shutdown_timeout_s=FINISH_REQUESTS_S)
         )
         pool = await outlive_requests.enter_async_context(
-            open_pool(settings.database_url.get_secret_value(), "api", size=settings.pool_size)
+            open_pool(settings.database_url.get_secret_value(), API_NAME, size=settings.pool_size)
         )
         bus = await outlive_requests.enter_async_context(
             connect_bus(settings.nats_url.get_secret_value(), settings.instance)
         )
         async with pool.acquire() as connection:
             await require_schema(connection)
+            async with vouched(connection):
+                pass  # Not at the first login: now.
             shards = await read_shards(connection)
         await outlive_requests.enter_async_context(following_former_format(pool, settings))
         workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))

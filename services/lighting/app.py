@@ -2,6 +2,7 @@
 
 import asyncio
 
+from core.messages import topics
 from core.runtime.settings import ServiceSettings
 from lighting.sweep import keep_sweeping
 from registry.service import open_service
@@ -16,7 +17,7 @@ async def run(settings: ServiceSettings, stopping: asyncio.Event) -> None:
 
     async with open_service("lighting", settings) as service:
         pool, bus, shards = service.pool, service.bus, service.shards
-        await bus.subscribe("territoire.downlink.done.*", nudge)
+        await bus.subscribe(topics.ALL_DOWNLINKS_DONE, nudge)
         service.is_ready()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep_sweeping(pool, bus, shards, nudged, stopping), name="sweep")

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from core.messages.permissions import USERS
 from registry.rights import LOGINS
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR
 from services.supervisor.postgres import may_enter, server_account
@@ -42,6 +43,8 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of the first person there; a home of an older version has none yet."""
     database: dict[str, str] = {}
     """The password of each service's role; a home of before they had one is given those that it lacks."""
+    bus: dict[str, str] = {}
+    """The password of each service's login to the bus; `nats` is that of the login that may everything."""
     service: str = ""
     api: str = ""
     """Those of before, when services shared one: kept where they are, for the program of then."""
@@ -83,8 +86,9 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
     def completed(self) -> "Secrets":
         """With a password for each service, and for the first person, that has none."""
         database = {service: secrets.token_hex(24) for service in LOGINS} | self.database
+        bus = {service: secrets.token_hex(24) for service in USERS} | self.bus
         password = self.operator_password or _first_password()
-        return msgspec.structs.replace(self, database=database, operator_password=password)
+        return msgspec.structs.replace(self, database=database, bus=bus, operator_password=password)
 
 
 def _first_password() -> str:

@@ -3,14 +3,15 @@
 import asyncio
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.messages.permissions import OWNER, PERMISSIONS, USERS, published_by, received_by
 from services.supervisor.launch import Launch, program, system_path
 from services.supervisor.ports import LOOPBACK
 
-USER = "territoire"
 # nats-server 2.10 that has met a full disk acknowledges what nobody can read any more (measured: it counts a
 # stream from one again and has no index of it): it is stopped before.
 STOP_BELOW, START_ABOVE = 64 << 20, 128 << 20
@@ -24,11 +25,31 @@ jetstream {{
     max_file_store: {max_file_store}
     max_memory_store: 512MB
 }}
-authorization {{
-    user: "{user}"
-    password: "{password}"
-}}
-"""
+{users}"""
+# A request is answered within a minute, or not at all.
+ANSWERS = '            allow_responses: {max: 1, expires: "1m"}'
+
+
+def render_users(passwords: Mapping[str, str]) -> str:
+    """The server's block of users, by login: each service's with its subjects, and the owner's without a limit.
+
+    A password is written as it is given: in quotes, or as the name of a variable.
+    """
+    lines = ["authorization {", "    users: [", f'        {{user: "{OWNER}", password: {passwords[OWNER]}}}']
+    for service, user in USERS.items():
+        if user in passwords:
+            lines += [
+                f'        {{user: "{user}", password: {passwords[user]}, permissions: {{',
+                f"            publish: {_allow(published_by(service))}",
+                f"            subscribe: {_allow(received_by(service))}",
+                *([ANSWERS] if PERMISSIONS[service].answers else []),
+                "        }}",
+            ]
+    return "\n".join([*lines, "    ]", "}", ""])
+
+
+def _allow(subjects: tuple[str, ...]) -> str:
+    return "\n".join(["{allow: [", *(f'                "{subject}"' for subject in subjects), "            ]}"])
 
 
 @dataclass(slots=True)
@@ -55,6 +76,8 @@ class PrivateNats:
     name: str
     durable: bool = True
     max_file_store: str = "10GB"
+    users: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The password of each service; the owner's login is there without them."""
 
     @property
     def configuration(self) -> Path:
@@ -62,7 +85,7 @@ class PrivateNats:
         return self.folder / "nats-server.conf"
 
     def prepare(self) -> None:
-        """Write the configuration; it holds the password, so only we may read it."""
+        """Write the configuration; it holds the passwords, so only we may read it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.configuration.touch(mode=0o600)
         self.configuration.write_text(
@@ -73,8 +96,12 @@ class PrivateNats:
                 store=self.folder / "store",
                 sync_interval="always" if self.durable else "2m",
                 max_file_store=self.max_file_store,
-                user=USER,
-                password=self.password,
+                users=render_users(
+                    {
+                        OWNER: f'"{self.password}"',
+                        **{USERS[service]: f'"{password}"' for service, password in self.users.items()},
+                    }
+                ),
             ),
             "utf-8",
         )
@@ -86,8 +113,12 @@ class PrivateNats:
 
     @property
     def url(self) -> str:
-        """The address for our services, credentials included."""
-        return f"nats://{USER}:{self.password}@{LOOPBACK}:{self.port}"
+        """The address of the owner's login, which may everything: to make streams, for the command line."""
+        return f"nats://{OWNER}:{self.password}@{LOOPBACK}:{self.port}"
+
+    def url_of(self, service: str) -> str:
+        """The address for this service, credentials included."""
+        return f"nats://{USERS[service]}:{self.users[service]}@{LOOPBACK}:{self.port}"
 
     async def ready(self) -> bool:
         """Whether the server that greets on the port is ours and has JetStream.

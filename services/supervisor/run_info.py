@@ -39,6 +39,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     database_admin_url: str
     """As the cluster's superuser."""
     nats_url: str
+    """As the login that may everything there, and is no service's."""
     mqtt_url: str
     """As the gateways' side of the broker: may speak for every gateway."""
     mqtt_bridge_url: str

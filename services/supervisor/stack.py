@@ -209,7 +209,7 @@ class Stack:
             "TERRITOIRE_DATABASE_URL": self.servers.postgres.url(
                 user=LOGINS[name], password=self._secrets.database[name]
             ),
-            "TERRITOIRE_NATS_URL": run.nats_url,
+            "TERRITOIRE_NATS_URL": self.servers.nats.url_of(name),
             # The same at every restart: a replica that comes back takes its shards back at once.
             "TERRITOIRE_INSTANCE": instance,
             "TERRITOIRE_HEALTH_PORT": str(self._health_ports[instance]),
@@ -267,7 +267,9 @@ class Stack:
 def _servers(home: Home, secrets: Secrets, options: StackOptions) -> Servers:
     return Servers(
         PrivatePostgres(home.postgres_data, free_tcp_port(), secrets.postgres, options.postgres),
-        PrivateNats(home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}"),
+        PrivateNats(
+            home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}", users=secrets.bus
+        ),
         PrivateMosquitto(home.folder / "mosquitto", free_tcp_port(), secrets.mqtt),
     )
 

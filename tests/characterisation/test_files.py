@@ -173,9 +173,9 @@ def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:
 
     with home.held():
         kept, again = home.secrets(), home.secrets()
-        assert msgspec.to_builtins(kept) == {**SECRETS, "database": kept.database}
+        assert msgspec.to_builtins(kept) == {**SECRETS, "database": kept.database, "bus": kept.bus}
         assert kept == again
-        assert kept.database.keys() == LOGINS.keys()
+        assert kept.database.keys() == kept.bus.keys() == LOGINS.keys()
 
 
 def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> Non
     assert first == second
     assert len(first.operator_password) >= 12
     assert set(first.database) == set(LOGINS)
-    new = {"operator_password": "", "database": {}}
+    new = {"operator_password": "", "database": {}, "bus": {}}
     assert msgspec.to_builtins(first) | new == older | new
 
 

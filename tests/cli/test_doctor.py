@@ -59,7 +59,27 @@ async def test_an_installation_that_works_has_nothing_wrong(
 
     found = [*await examine_database(place), *await examine_bus(place), *await examine_broker(place)]
 
+    # Tests write as the role that all services shared.
+    found.remove(about(found, "comptes de la base"))
     assert worst(found) is Severity.GOOD, found
+
+
+async def test_logins_that_services_share_and_a_seal_that_is_not_enforced(database, database_url: str) -> None:
+    admin = await connect(database.admin_url)
+    await admin.execute("UPDATE seal_secret SET is_enforced = false, api_sha256 = NULL")
+    sharing = [await connect(database.url_of("ingest"), name) for name in ("network", "alerting", "ingest")]
+
+    found = await examine_database(Place(database_url=database_url))
+    for connection in (admin, *sharing):
+        await connection.close()
+
+    accounts = [finding.what for finding in found if finding.subject == "comptes de la base"]
+    demands = [finding for finding in found if finding.subject == "cloisonnement"]
+    assert accounts[0].startswith("alerting, network : par le compte territoire_ingest")
+    assert accounts[1].startswith("territoire_service, que tous")
+    assert [finding.severity for finding in demands] == [Severity.WARNING] * 2
+    assert "n'est pas imposé" in demands[0].what
+    assert "TERRITOIRE_LOGINS" in demands[1].remedy
 
 
 async def test_a_database_that_is_away(free_port: int) -> None:

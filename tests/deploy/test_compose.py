@@ -1,6 +1,7 @@
 """The compose file and the secrets that its script makes belong together, and its servers start."""
 
 import asyncio
+import os
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from core.messages.permissions import OWNER, USERS
 from core.runtime.lifetime import DRAIN_DEADLINE_S, UNWIND_S
 from core.runtime.mqtt import MqttSession, MqttSettings
 from services.supervisor.launch import Launch, program
@@ -58,10 +60,18 @@ def test_every_variable_is_made_by_the_script_or_has_a_default(made: Path) -> No
     assert len(bytes.fromhex(written["KEK"])) == 32
 
 
-def test_the_bus_reads_any_password_as_text() -> None:
-    assert re.fullmatch(
-        r'"\$\{NATS_PASSWORD:\?[^}]*\}"', COMPOSE["services"]["nats"]["environment"]["NATS_PASSWORD"]
-    )
+def test_the_bus_has_a_login_for_each_process_and_reads_any_password_as_text() -> None:
+    told = COMPOSE["services"]["nats"]["environment"]
+    wanted = {"NATS_PASSWORD": "migrate"} | {f"{service.upper()}_BUS": service for service in USERS}
+    assert told.keys() == {"POD_NAME", *wanted}
+    addresses = {
+        service["command"][0].removeprefix("services."): service["environment"]["TERRITOIRE_NATS_URL"]
+        for service in PROCESSES.values()
+    }
+    for variable, process in wanted.items():
+        assert re.fullmatch(rf'"\$\{{{variable}:\?[^}}]*\}}"', told[variable])
+        login = OWNER if process == "migrate" else USERS[process]
+        assert addresses[process].startswith(f"nats://{login}:${{{variable}:?")
 
 
 def test_containers_are_bound_and_their_images_pinned() -> None:
@@ -201,12 +211,13 @@ async def test_the_bridge_and_a_gateway_that_is_entered_speak_with_the_broker_ov
 @pytest.mark.parametrize("component", ["nats-single", "nats-cluster"])
 def test_the_bus_reads_its_configuration(component: str, made: Path, tmp_path: Path) -> None:
     text = (CHECKOUT / "k8s" / "components" / component / "nats.conf").read_text("utf-8")
-    text = text.replace("/etc/nats/tls/ca.crt", str(made / "secrets" / "ca.crt"))
+    users = os.path.relpath(CHECKOUT / "k8s" / "components" / "nats-users", tmp_path)
+    text = text.replace("/etc/nats/tls/ca.crt", str(made / "secrets" / "ca.crt")).replace("../users", users)
     (tmp_path / "nats.conf").write_text(text.replace("/etc/nats/tls", str(made / "secrets" / "broker")), "utf-8")
 
     done = subprocess.run(
         [program("nats-server", "nats-server"), "-t", "-c", tmp_path / "nats.conf"],
-        env={"POD_NAME": "nats-0", "NATS_PASSWORD": "x"},
+        env={"POD_NAME": "nats-0", "NATS_PASSWORD": "x", **{f"{name.upper()}_BUS": "x" for name in USERS}},
         capture_output=True,
         text=True,
         check=False,

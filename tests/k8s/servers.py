@@ -1,5 +1,6 @@
 """Servers as their pods configure them, on this machine."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ def here(text: str, folder: Path, port: int, monitor: int = -1) -> str:
     """The text of a pod's, for one folder of this machine and a port of its own."""
     replaced = {
         "/tmp/": f"{folder}/",  # First: the others name this folder.
+        "../users": os.path.relpath(COMPONENTS / "nats-users", folder),
         "/etc/nats/tls": str(folder), "/etc/mosquitto/tls": str(folder), "/etc/mosquitto/accounts": str(folder),
         "/etc/mosquitto/conf": str(COMPONENTS / "mosquitto"), "/mosquitto/data": str(folder),
         '"/data"': f'"{folder}"', "sleep 30": "sleep 0.1", "sleep 10": "sleep 0.1",

@@ -10,6 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from core.messages import topics
+from core.messages.permissions import USERS
 from core.runtime.bus import connect_bus
 from services.supervisor.launch import program
 from services.supervisor.ports import free_tcp_port
@@ -42,12 +43,17 @@ def test_keda_reads_how_much_waits_where_the_manifests_say(tmp_path: Path) -> No
     async def fill() -> None:
         async with connect_bus(f"nats://territoire:{PASSWORD}@127.0.0.1:{port}", "test") as bus:
             await bus.ensure_streams()
-            for _, subject, count in WAITING.values():
+        # Each by the login of a service that may: the very users of the pods.
+        for publisher, (_, subject, count) in zip(("gateway_bridge", "network"), WAITING.values(), strict=True):
+            url = f"nats://{USERS[publisher]}:{PASSWORD}@127.0.0.1:{port}"
+            async with connect_bus(url, "test") as bus:
                 for _ in range(count):
                     await bus.publish_once(subject, b"x")
 
     binary = program("nats-server", "nats-server")
-    server = start(binary, "-c", str(tmp_path / "nats.conf"), POD_NAME="nats-0", NATS_PASSWORD=f'"{PASSWORD}"')
+    passwords = {f"{service.upper()}_BUS": f'"{PASSWORD}"' for service in USERS}
+    passwords["NATS_PASSWORD"] = f'"{PASSWORD}"'
+    server = start(binary, "-c", str(tmp_path / "nats.conf"), POD_NAME="nats-0", **passwords)
     try:
         asyncio.run(fill())
         scaled = render("production").of("ScaledObject")

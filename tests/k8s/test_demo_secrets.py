@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from core.messages.permissions import OWNER, USERS
 from core.runtime.keks import KEK_OCTETS
 from registry.rights import LOGINS
 from tests.k8s.conftest import CHECKOUT, WORKLOADS, containers_of, render
@@ -48,7 +49,13 @@ def test_the_demo_s_secrets_are_made_and_fit_one_another() -> None:
     addresses = [urlsplit(address) for key, address in database.items() if key.endswith("-url")]
     assert {url.username: url.password for url in addresses} == passwords
     assert {url.hostname for url in addresses} == {demo.named("Service", "database")["metadata"]["name"]}
-    bus = urlsplit(secrets["territoire-bus"]["url"])
-    assert (bus.hostname, bus.password) == ("nats", secrets["territoire-bus"]["password"])
+    bus = secrets["territoire-bus"]
+    kept = {OWNER: bus["password"]} | {
+        user: bus[f"{service.replace('_', '-')}-password"] for service, user in USERS.items()
+    }
+    to_bus = [urlsplit(address) for key, address in bus.items() if key.endswith("url")]
+    assert {url.username: url.password for url in to_bus} == kept
+    assert len(set(kept.values())) == len(kept)
+    assert {url.hostname for url in to_bus} == {"nats"}
     assert len(bytes.fromhex(secrets["territoire-kek"]["kek"])) in KEK_OCTETS
     assert secrets["territoire-operator"]["api-key"].startswith("terr_")

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from core.messages.permissions import USERS
 from services.supervisor.launch import program
 from services.supervisor.ports import free_tcp_port
 from tests.k8s.conftest import containers_of, render
 from tests.k8s.servers import COMPONENTS, eventually, here, start
+
+PASSWORDS = {"NATS_PASSWORD": "x"} | {f"{service.upper()}_BUS": "x" for service in USERS}
 
 
 def certify(folder: Path) -> None:
@@ -59,7 +62,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
     ]  # fmt: skip
     [script] = renewing["args"]
     binary = program({"nats": "nats-server"}.get(name, name), name)
-    serving = start(binary, "-c", str(tmp_path / f"{name}.conf"), POD_NAME="nats-0", NATS_PASSWORD="x")
+    serving = start(binary, "-c", str(tmp_path / f"{name}.conf"), POD_NAME="nats-0", **PASSWORDS)
     assert eventually(lambda: len(shown(port, greets=name == "nats")) > 0)
     telling = start(*renewing["command"], here(script, tmp_path, port), PATH="/usr/bin:/bin")
     assert eventually(lambda: is_watching(telling.pid))  # Of a state from before it looked it would know nothing.

@@ -176,6 +176,12 @@ async def every_service_gets_a_login_and_the_shared_one_ends(server: PrivatePost
     async with asyncio.timeout(20):  # Until the server has seen the last one out.
         while await login_is_open(shared):
             await migrate(owner, passwords=passwords)
+    administrator = await connect(server.url("territoire"))
+    members = await administrator.fetchval(
+        "SELECT array_agg(member::regrole::text) FROM pg_auth_members WHERE roleid = 'territoire_service'::regrole"
+    )
+    await administrator.close()
+    assert set(members) == {"mairie"}  # The schema's owner, and no service.
 
 
 async def login_is_open(url: str) -> bool:

@@ -121,6 +121,10 @@ async def test_every_service_shows_what_the_reference_lists(demo: Watched, servi
     assert build["service"] == service
 
 
+async def test_the_bus_denied_no_process_anything(demo: Watched) -> None:
+    assert [line for told in demo.logs.values() for line in told if line["event"] == "bus_denied"] == []
+
+
 async def test_no_metric_has_a_label_per_device(demo: Watched) -> None:
     """Thousands of devices would be thousands of series of each metric."""
     euis = {plan.dev_eui.hex() for plan in plan_pilot(NAME).devices}

@@ -11,17 +11,26 @@ secret() {
     echo ---
 }
 owner="$(random 24)" bus="$(random 24)"
+services="gateway_bridge network intake ingest alerting lighting maintenance api"
 database="@database:5432/territoire"
 # Each service has a login of its own, which the migration makes with the passwords of `logins`.
 set -- --from-literal=owner-password="$owner" --from-literal=owner-url="postgresql://territoire:$owner$database"
 logins=""
-for service in gateway_bridge network intake ingest alerting lighting maintenance api; do
+for service in $services; do
     password="$(random 24)"
     logins="$logins${logins:+, }\"$service\": \"$password\""
     name="$(echo "$service" | tr _ -)"
     set -- "$@" --from-literal="$name-url=postgresql://territoire_$service:$password$database"
 done
 secret territoire-database "$@" --from-literal=logins="{$logins}"
-secret territoire-bus --from-literal=password="$bus" --from-literal=url="nats://territoire:$bus@nats:4222"
+# So has it on the bus; `territoire` is the login of the migration, which makes the streams.
+set -- --from-literal=password="$bus" --from-literal=url="nats://territoire:$bus@nats:4222"
+for service in $services; do
+    password="$(random 24)"
+    name="$(echo "$service" | tr _ -)"
+    set -- "$@" --from-literal="$name-password=$password" \
+        --from-literal="$name-url=nats://territoire_$service:$password@nats:4222"
+done
+secret territoire-bus "$@"
 secret territoire-kek --from-literal=kek="$(random 32)"
 secret territoire-operator --from-literal=api-key="terr_$(random 6)_$(random 32)"

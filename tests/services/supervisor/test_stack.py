@@ -51,6 +51,20 @@ async def test_run_json_opens_every_door(stack: Stack) -> None:
     assert stat.S_IMODE((Path(run.home) / "run.json").stat().st_mode) == 0o600
 
 
+async def test_a_fresh_stack_has_no_shared_login_and_demands_seal_and_vouching(stack: Stack) -> None:
+    connection = await connect(stack.current().database_admin_url)
+    shared = await connection.fetchrow("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'territoire_service'")
+    members = await connection.fetch(
+        "SELECT member::regrole::text FROM pg_auth_members WHERE roleid = 'territoire_service'::regrole"
+    )
+    demands = await connection.fetchrow("SELECT is_enforced, api_sha256 IS NOT NULL FROM seal_secret")
+    await connection.close()
+
+    assert shared is not None
+    assert demands is not None
+    assert (shared["rolcanlogin"], members, tuple(demands)) == (False, [], (True, True))
+
+
 @pytest.mark.parametrize("name", ["postgres", "nats", "mosquitto"])
 async def test_a_killed_server_comes_back_where_it_was(stack: Stack, name: str) -> None:
     before = stack.current().service(name)
