@@ -6,7 +6,6 @@ import structlog
 
 from alerting.mail import Mailer
 from api.oidc import Provider
-from api.origin import Network
 from api.rejections import RejectedLogins
 from core.messages import topics
 from core.messages.batch import encode_batch
@@ -14,6 +13,7 @@ from core.messages.measurements import Measurement
 from core.messages.topics import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
+from core.runtime.http.origin import Network
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
 from registry.keys import KeyWrap
