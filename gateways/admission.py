@@ -83,9 +83,9 @@ class SocketLock:
 
     A forwarder has two sockets, one that pushes and one that pulls. A network that translates addresses may give
     each its own: each is kept alone, but nobody keeps the address that pulls from pushing. Downlinks go to the
-    pulling socket, so nothing but that socket pulls or acknowledges. The pushing one may change its port within its
-    address: translators forget a socket that pauses for half a minute, and a frame that waited for the lock would be
-    lost.
+    pulling socket, so nothing but that socket pulls or acknowledges. The pushing one may change its port within
+    its address: translators forget a socket that pauses for half a minute, and a frame that waited for the lock
+    would be lost.
     """
 
     def __init__(self, silence_s: float) -> None:
@@ -112,7 +112,7 @@ class SocketLock:
         """What a lock on pushing is worth beside the pulling one: None when it gives way to `host`.
 
         Of a gateway that has pushed from where it pulls it lasts as long as it pulls, which it does every few
-        seconds while it may push every half a minute. Who pushed first from elsewhere does not keep it from its own.
+        seconds while it may push every half a minute. Who pushed first from elsewhere does not keep it from that.
         """
         if pulling is None or now - pulling.heard_at >= self._silence_s:
             return former

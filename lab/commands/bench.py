@@ -246,7 +246,7 @@ def takeover(
 
     C'est l'essai de tests/gateways/test_takeover.py, avec plus de descendantes.
     """
-    from lab.bench.strangers import OWNERS, play, strangers_table
+    from lab.bench.gateway_takeover import OWNERS, play, takeover_table
 
     figures = play(downlinks)
     if as_json:
@@ -254,7 +254,7 @@ def takeover(
 
         print(msgspec.json.encode(figures).decode())
     else:
-        tables(beside_json=False).print(strangers_table(figures))
+        tables(beside_json=False).print(takeover_table(figures))
     raise typer.Exit(0 if len(figures) == len(OWNERS) else 1)
 
 

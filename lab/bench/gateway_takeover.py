@@ -34,7 +34,7 @@ def play(downlinks: int) -> list[dict[str, Any]]:
         return [msgspec.json.decode(one.get("value", "")) for one in found if one.get("name") == PROPERTY]
 
 
-def strangers_table(figures: list[dict[str, Any]]) -> "Table":
+def takeover_table(figures: list[dict[str, Any]]) -> "Table":
     """A line for each protocol of a gateway."""
     from rich.table import Table
 
