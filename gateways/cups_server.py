@@ -102,8 +102,9 @@ class CupsServer:
         if scope["type"] != "http":
             return
         try:
-            async with self._answering:
-                answer = await self._answer(scope, receive)
+            info, credential = await self._question(scope, receive)
+            async with self._answering:  # By stations that have proved who they are: others keep nobody waiting.
+                answer = await self._answer(info, credential)
                 async with asyncio.timeout(ANSWER_WITHIN_S):
                     await _send(send, HTTPStatus.OK, answer)
         except _Rejected as rejected:
@@ -114,7 +115,9 @@ class CupsServer:
             transport: asyncio.Transport = scope["state"]["transport"]
             transport.abort()
 
-    async def _answer(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]]) -> bytes:
+    async def _question(
+        self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]]
+    ) -> tuple[UpdateInfo, Credential]:
         if scope["path"] != PATH:
             raise _Rejected(HTTPStatus.NOT_FOUND, "path")
         if scope["method"] != "POST":
@@ -126,7 +129,9 @@ class CupsServer:
         except MalformedMessage as malformed:
             log.debug("station_message_malformed", error=str(malformed))
             raise _Rejected(HTTPStatus.BAD_REQUEST, "malformed") from None
-        credential = self._check(scope, info.gateway_id)
+        return info, self._check(scope, info.gateway_id)
+
+    async def _answer(self, info: UpdateInfo, credential: Credential) -> bytes:
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 fetched = await fetch_for(connection, info, credential.token)

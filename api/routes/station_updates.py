@@ -12,7 +12,6 @@ from api.fields import Answer, Body, EuiPath, Id, IdRef, Label, Name, answer_of,
 from api.pages import Page
 from api.resources import Resource
 from api.routes.gateways import GATEWAYS, GatewayAnswer
-from api.station_trust import NotUsable, trust_of, verified_key
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from lorawan.gateway.cups import MAX_UPDATE, MAX_URI, SignedUpdate, crc_of_key
 from registry import station_updates
@@ -101,6 +100,8 @@ async def create_update(body: NewStationUpdate, caller: Manager) -> StationUpdat
         raise invalid("package", "missing", "sans `package` ni `station`, il serait envoyé à chaque contact")
     if not 1 <= len(body.content) <= MAX_UPDATE:
         raise invalid("content", "too_long", "1 octet à 8 Mo")
+    from api.station_trust import NotUsable, verified_key  # noqa: PLC0415 - 2 MB for what is rare.
+
     try:
         key = verified_key(body.public_key, body.signature, body.content)
     except NotUsable as wrong:
@@ -136,6 +137,8 @@ async def _order(change: Change, stations: Sequence[int], body: StationOrder) ->
         update = await station_updates.read_update(change.connection, body.update_id)
         if update is None or update.tenant_id != change.tenant_id:
             raise invalid("update_id", "unknown", f"il n'y a pas de programme {body.update_id}")
+    from api.station_trust import NotUsable, trust_of  # noqa: PLC0415 - As above.
+
     try:
         trust = None if body.trust is None else trust_of(body.trust)
     except NotUsable as wrong:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TEST = "tests/gateways/test_takeover.py"
 CHOSEN = "any_protocol"
 DOWNLINKS_SETTING = "TERRITOIRE_TEST_TAKEOVER_DOWNLINKS"
-PROPERTY = "takeover"
+PROPERTY = "takeover_"
 OWNERS = ("semtech_udp", "chirpstack_mqtt", "basics_station")
 
 
@@ -30,8 +30,9 @@ def play(downlinks: int) -> list[dict[str, Any]]:
         subprocess.run(argv, check=False, cwd=checkout, env=environment, stdout=sys.stderr)
         if not results.exists():
             return []
-        found = ET.parse(results).iter("property")
-        return [msgspec.json.decode(one.get("value", "")) for one in found if one.get("name") == PROPERTY]
+        properties = ET.parse(results).iter("property")
+        named = [(one.get("name", ""), one.get("value", "")) for one in properties]
+        return [msgspec.json.decode(value) for name, value in named if name.startswith(PROPERTY)]
 
 
 def takeover_table(figures: list[dict[str, Any]]) -> "Table":

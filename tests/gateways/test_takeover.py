@@ -94,7 +94,7 @@ async def intrude(rig: Rig, gateway_id: GatewayId, stack: AsyncExitStack, owner:
 @pytest.mark.timeout(60 + 10 * PATIENCE_S)
 @pytest.mark.parametrize("owner", OWNERS)
 async def test_a_stranger_gets_no_downlink_of_a_live_gateway_by_any_protocol_and_is_listed(
-    rig: Rig, gateway_id: GatewayId, owner: str, record_property: Callable[[str, object], None]
+    rig: Rig, gateway_id: GatewayId, owner: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     async def listed() -> dict[str, int]:
         query = (
@@ -134,7 +134,7 @@ async def test_a_stranger_gets_no_downlink_of_a_live_gateway_by_any_protocol_and
         await until(is_listed, within_s=15)
         assert await rig.pool.fetchval("SELECT count(*) FROM alert_request WHERE kind = 'gateway_address'") > 0
     figures = {"owner": owner, "done": len(done), "stolen": len(stolen), "attempts": dict(attempts)}
-    record_property("takeover", json.dumps(figures | {"listed": await listed()}))
+    record_testsuite_property(f"takeover_{owner}", json.dumps(figures | {"listed": await listed()}))
 
 
 @pytest.mark.parametrize("remembered_s", [0.0, app.REMEMBERED_S])

@@ -112,6 +112,8 @@ class ProxiedSocket(socket.socket):
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Task[None]] = set()
         self._accepting = self._loop.create_task(self._accept_all(), name="read PROXY headers")
+        # Not before: the loop still watches its file descriptor, which another connection may get.
+        self._accepting.add_done_callback(lambda _: listening.close())
 
     def listen(self, _backlog: int = 0, /) -> None:
         """Nothing: the port is listened on already."""
@@ -130,7 +132,6 @@ class ProxiedSocket(socket.socket):
         self._accepting.cancel()
         for task in self._waiting:
             task.cancel()
-        self._listening.close()
         self._waker.close()
         while self._ready:
             self._ready.popleft()[0].close()
