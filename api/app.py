@@ -53,6 +53,7 @@ from api.routes import (
     sessions,
     sharing,
     silences,
+    station_updates,
     teams,
     tenants,
     webhook_delivery,
@@ -65,9 +66,12 @@ from core.runtime.http.middleware import OuterMiddleware
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
 from ingest.workers import NoWorkers
+from lorawan.gateway.cups import MAX_UPDATE
 from registry.keys import KeyWrap
 
 VERSION = "1.0.0"
+# In Base64, with what is said of it.
+MAX_STATION_UPDATE = MAX_UPDATE // 3 * 4 + (1 << 16)
 DESCRIPTION = """
 L'API de Territoire : capteurs, actifs, passerelles, mesures, alertes et éclairage public d'une collectivité.
 
@@ -118,6 +122,7 @@ ROUTERS = (
     alerts.router,
     alert_rules.router,
     silences.router,
+    station_updates.router,
     teams.router,
     event_sources.router,
     webhook_endpoints.router,
@@ -168,5 +173,5 @@ def _without_state() -> FastAPI:
     app.add_middleware(EntityTagMiddleware, paths=TAGGED)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(AddressLimitMiddleware)
-    app.add_middleware(OuterMiddleware)
+    app.add_middleware(OuterMiddleware, larger={"/v1/station-updates": MAX_STATION_UPDATE})
     return app

@@ -7,7 +7,6 @@ import structlog
 from alerting.mail import Mailer
 from api.limits import Limits, Rates
 from api.oidc import Provider
-from api.origin import Network
 from api.rejections import RejectedLogins
 from core.messages import topics
 from core.messages.batch import encode_batch
@@ -15,6 +14,7 @@ from core.messages.measurements import Measurement
 from core.messages.topics import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
+from core.runtime.http.origin import Network
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
 from registry.keys import KeyWrap

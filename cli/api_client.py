@@ -54,6 +54,10 @@ class ApiClient:
         """The answer to PUT."""
         return self._asked("PUT", path, json=body)
 
+    def patch(self, path: str, body: Any) -> Any:
+        """The answer to PATCH."""
+        return self._asked("PATCH", path, json=body)
+
     def get(self, path: str, **query: Any) -> Any:
         """The answer to GET."""
         return self._asked("GET", path, params=query)

@@ -82,9 +82,10 @@ class SocketLock:
     """Keeps a gateway's address and sockets while it sends, because Semtech UDP authenticates nobody.
 
     A forwarder has two sockets, one that pushes and one that pulls. A network that translates addresses may give
-    each its own: each is kept alone. Downlinks go to the pulling socket, so nothing but that socket pulls or
-    acknowledges. The pushing one may change its port within its address: translators forget a socket that pauses
-    for half a minute, and a frame that waited for the lock would be lost.
+    each its own: each is kept alone, but nobody keeps the address that pulls from pushing. Downlinks go to the
+    pulling socket, so nothing but that socket pulls or acknowledges. The pushing one may change its port within
+    its address: translators forget a socket that pauses for half a minute, and a frame that waited for the lock
+    would be lost.
     """
 
     def __init__(self, silence_s: float) -> None:
@@ -97,6 +98,8 @@ class SocketLock:
         kept = self._pushing if kind is DatagramType.PUSH_DATA else self._pulling
         host, port = address
         former = kept.get(gateway_id)
+        if former is not None and kept is self._pushing:
+            former = self._as_pulled(former, self._pulling.get(gateway_id), host, now)
         if former is None or now - former.heard_at >= self._silence_s or (former.host, former.port) == address:
             if kind is not DatagramType.TX_ACK:
                 kept[gateway_id] = _Lock(host, port, now)
@@ -104,6 +107,18 @@ class SocketLock:
         if kind is DatagramType.PUSH_DATA and former.host == host:
             return NOT_OWN
         return Admission(holder=former.host)
+
+    def _as_pulled(self, former: _Lock, pulling: _Lock | None, host: str, now: float) -> _Lock | None:
+        """What a lock on pushing is worth beside the pulling one: None when it gives way to `host`.
+
+        Of a gateway that has pushed from where it pulls it lasts as long as it pulls, which it does every few
+        seconds while it may push every half a minute. Who pushed first from elsewhere does not keep it from that.
+        """
+        if pulling is None or now - pulling.heard_at >= self._silence_s:
+            return former
+        if pulling.host == former.host:
+            return former._replace(heard_at=max(former.heard_at, pulling.heard_at))
+        return None if pulling.host == host else former
 
     def keep_only(self, gateway_ids: Container[bytes]) -> None:
         """Forget the sockets of gateways that are no longer registered."""

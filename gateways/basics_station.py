@@ -106,7 +106,7 @@ class BasicsStation:
         self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, last_seen: LastSeen, paths: Paths
     ) -> None:
         self._credentials = StationCredentials(settings, gateways)
-        self.server = StationServer(settings, self._credentials, self._talk, self._discovered, self._turned_away)
+        self.server = StationServer(settings, self._credentials, self._talk, self._discovered, self.turned_away)
         self._sink = sink
         self._registered = gateways
         self._sightings = last_seen
@@ -138,7 +138,7 @@ class BasicsStation:
         """A station asks where to go: no sign of life of a registered one, whose connection will be."""
         return gateway_id in self._registered or self._seen(gateway_id, address)
 
-    def _turned_away(self, gateway_id: GatewayId, address: str) -> None:
+    def turned_away(self, gateway_id: GatewayId, address: str) -> None:
         """Who cannot prove to be a registered gateway is listed."""
         if gateway_id in self._registered:
             owner = self._paths.owner_of(gateway_id)

@@ -67,6 +67,10 @@ class Gateways:
         """Record that a gateway has shown this token."""
         self._used.add(token.id)
 
+    def record_fetched(self, token: GatewayToken) -> None:
+        """Know a token that a station has just fetched, before the registry is read again."""
+        self._tokens.setdefault(token.gateway_id, []).append(token)
+
     def needs_proof(self, gateway_id: bytes) -> bool:
         """Whether the gateway has used a token that is still valid: who comes without is not the gateway."""
         tokens = self._tokens.get(gateway_id)
@@ -149,7 +153,7 @@ class LastSeen:
         unknown, self._unknown = self._unknown, {}
         refused, self._refused = self._refused, {}
         try:
-            if self._proved:
+            if self._proved or self._used_tokens:  # One may be of a gateway that was saved a moment ago.
                 used, proved = set(self._used_tokens), set(self._proved)
                 await save_uses(self._pool, sorted(used), sorted(proved))
                 self._used_tokens -= used

@@ -1,12 +1,10 @@
 """What the frontends are set to; `services.gateway_bridge.settings` adds what only its process needs."""
 
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 
 from pydantic import Field
-from pydantic_settings import NoDecode
 
-from core.runtime.settings import FROM_JSON, Expected, OptionalBroker, PemFile, ServiceSettings
+from core.runtime.settings import Expected, Networks, OptionalBroker, PemFile, ServiceSettings
 
 
 class FrontendSettings(ServiceSettings):
@@ -61,8 +59,8 @@ class FrontendSettings(ServiceSettings):
     station_key: PemFile = Field(default=None, description="The key of our certificate, PEM")
     station_client_ca: PemFile = Field(
         default=None,
-        description="The authority of the gateways' certificates, PEM: each shows one whose common name is its "
-        "EUI, or a token; unset: no certificates are asked for",
+        description="The authority of the gateways' certificates, PEM: each shows one that names its EUI, or a "
+        "token; unset: no certificates are asked for",
     )
     station_crl: PemFile = Field(
         default=None, description="That authority's revocation list, PEM; read again when it changes"
@@ -72,9 +70,17 @@ class FrontendSettings(ServiceSettings):
         description="Whether a registered station must show a token or a certificate. With `none` whoever speaks "
         "is believed, as long as the gateway has not used a token",
     )
-    station_proxies: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], NoDecode, FROM_JSON, Expected('["10.0.0.0/8"] par exemple')
-    ] = Field(
+    station_proxies: Networks = Field(
+        default=(), description="Networks of the proxies whose X-Forwarded-For says where a station comes from"
+    )
+    station_proxy_protocol: Networks = Field(
         default=(),
-        description="Networks of the proxies whose X-Forwarded-For says where a station comes from, as JSON",
+        description="Networks of the proxies that begin each connection with a PROXY header, version 1 or 2: "
+        "stations from there without one, and from elsewhere with one, are refused",
+    )
+    cups_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="TCP port for CUPS, 3002 as a rule: stations fetch addresses, tokens, programs; unset: none",
     )

@@ -3,21 +3,28 @@
 import asyncio
 import re
 import resource
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from socket import AF_INET, AF_INET6, create_server
 from typing import Any
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from core.runtime.http.headers import CONTENT_POLICY, NO_STORE, SECURITY_HEADERS
+from core.runtime.http.origin import client_address
+from core.runtime.http.proxy_header import ProxiedSocket
 from gateways.settings import FrontendSettings
 from gateways.station_credentials import Credential, StationCredentials
-from gateways.station_tls import RenewedContext, certified_gateway, has_certificate
+from gateways.station_tls import (
+    RENEWED_EVERY_S,
+    RenewedContext,
+    certified_gateway,
+    has_certificate,
+    station_context,
+)
 from gateways.telemetry import DATAGRAMS
 from lorawan.gateway.basics_station import (
     MalformedMessage,
@@ -35,7 +42,6 @@ CLOSE_WITHIN_S = 2.0
 MAX_MESSAGE = 16 * 1024
 MAX_QUEUED = 64
 MAX_CONNECTIONS = 4096
-RENEWED_EVERY_S = 5.0
 # What a station that is turned away writes into its log.
 WHY = {
     "certificate": "the certificate is another gateway's",
@@ -58,35 +64,6 @@ def peer_of(connection: ServerConnection) -> str:
     """The address that a connection comes from: the station's, or a proxy's."""
     address: Any = connection.remote_address
     return str(address[0]) if address else ""
-
-
-def forwarded_for(peer: str, headers: Headers, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
-    """Where a station speaks from: what the last of our own proxies says, or the peer itself.
-
-    Each proxy adds its peer at the end; what stands before the first that is not ours can be anybody's invention.
-    """
-    address, hops = peer, ",".join(headers.get_all("X-Forwarded-For")).split(",")
-    while hops and _is_in(address, proxies):
-        hop = hops.pop().strip()
-        if not _is_address(hop):
-            break
-        address = hop
-    return address
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_in(text: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    if not _is_address(text):
-        return False
-    address = ip_address(text)
-    return any(address.version == network.version and address in network for network in networks)
 
 
 class StationServer:
@@ -128,21 +105,19 @@ class StationServer:
         Raises:
             OSError: the port is taken, the host is not ours, or a certificate cannot be read.
         """
-        settings, context = self._settings, None
-        if settings.station_certificate is not None and settings.station_key is not None:
-            self._context = RenewedContext(
-                settings.station_certificate,
-                settings.station_key,
-                settings.station_client_ca,
-                settings.station_crl,
-            )
-            context = self._context.outer
+        settings = self._settings
+        self._context = station_context(settings)
+        listening = create_server(
+            (settings.station_host, settings.station_port or 0),
+            family=AF_INET6 if ":" in settings.station_host else AF_INET,
+        )
+        if settings.station_proxy_protocol:
+            listening = ProxiedSocket(listening, settings.station_proxy_protocol)
         self._server = await serve(
             self._serve,
-            settings.station_host,
-            settings.station_port,
+            sock=listening,
             process_request=self._admit,
-            ssl=context,
+            ssl=None if self._context is None else self._context.outer,
             compression=None,
             server_header=None,
             open_timeout=OPEN_WITHIN_S,
@@ -169,9 +144,11 @@ class StationServer:
     def address_of(self, connection: ServerConnection) -> str:
         """The address that a station comes from."""
         request = connection.request
-        if request is None:
-            return peer_of(connection)
-        return forwarded_for(peer_of(connection), request.headers, self._settings.station_proxies)
+        return peer_of(connection) if request is None else self._address_of(connection, request)
+
+    def _address_of(self, connection: ServerConnection, request: Request) -> str:
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        return client_address(peer_of(connection), forwarded, self._settings.station_proxies)
 
     async def close(self) -> None:
         """Send every station away; it asks again a second later, and another replica answers."""
@@ -191,7 +168,7 @@ class StationServer:
             return self._turned_away(connection, HTTPStatus.NOT_FOUND, "path")
         credential = self._check(connection, request, gateway_id)
         if isinstance(credential, str):
-            address = forwarded_for(peer_of(connection), request.headers, self._settings.station_proxies)
+            address = self._address_of(connection, request)
             self._on_turned_away(gateway_id, address)
             status = HTTPStatus.FORBIDDEN if credential == "certificate" else HTTPStatus.UNAUTHORIZED
             return self._turned_away(connection, status, credential)

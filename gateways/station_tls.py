@@ -1,4 +1,4 @@
-"""TLS for stations: our certificate, and theirs, whose common name is the gateway's EUI."""
+"""TLS for stations: our certificate, and theirs, which names the gateway by its EUI."""
 
 import ssl
 from asyncio import BaseTransport
@@ -7,8 +7,11 @@ from typing import Any
 
 import structlog
 
+from gateways.settings import FrontendSettings
 from lorawan.gateway.basics_station import eui_of
 from lorawan.identifiers import GatewayId
+
+RENEWED_EVERY_S = 5.0
 
 log = structlog.get_logger()
 
@@ -65,19 +68,44 @@ class RenewedContext:
         return True
 
 
+def station_context(settings: FrontendSettings) -> RenewedContext | None:
+    """What stations are shown and must show; None without a certificate of ours: then they come without TLS.
+
+    Raises:
+        OSError: a file cannot be read, or is not what it should be.
+    """
+    if settings.station_certificate is None or settings.station_key is None:
+        return None
+    return RenewedContext(
+        settings.station_certificate, settings.station_key, settings.station_client_ca, settings.station_crl
+    )
+
+
 def has_certificate(transport: BaseTransport) -> bool:
     """Whether the peer showed a certificate of our authority."""
     return bool(transport.get_extra_info("peercert"))
 
 
 def certified_gateway(transport: BaseTransport) -> GatewayId | None:
-    """The EUI in the common name of the certificate that the peer showed; None without an EUI."""
+    """The gateway that the peer's certificate names; None where it names none, or several.
+
+    It is in its alternative names (dNSName or URI), which hold before a common name, or else in that.
+    """
     certificate: dict[str, Any] = transport.get_extra_info("peercert") or {}
-    for names in certificate.get("subject", ()):
-        for kind, name in names:
-            if kind == "commonName":
-                try:
-                    return GatewayId(eui_of(name))
-                except ValueError:
-                    return None
+    alternatives = [name for kind, name in certificate.get("subjectAltName", ()) if kind in {"DNS", "URI"}]
+    common = [name for names in certificate.get("subject", ()) for kind, name in names if kind == "commonName"]
+    for named in (alternatives, common):
+        euis = {eui for eui in map(_eui_in, named) if eui is not None}
+        if euis:
+            return euis.pop() if len(euis) == 1 else None
+    return None
+
+
+def _eui_in(name: str) -> GatewayId | None:
+    """The EUI that is the name, the first label of a host's name, or the last part of a URI."""
+    for text in (name, name.partition(".")[0], name.rpartition("/")[2], name.rpartition(":")[2]):
+        try:
+            return GatewayId(eui_of(text))
+        except ValueError:
+            continue
     return None

@@ -36,6 +36,22 @@ SELECT t.id, g.gateway_id, t.secret_sha256, t.expires_at, t.last_used_at IS NOT 
 FROM gateway_token t JOIN gateway g ON g.id = t.gateway_id
 """
 SAVE_USES = "UPDATE gateway_token SET last_used_at = now() WHERE id = ANY($1::text[])"
+# Of a station that fetches a token (CUPS) only the one that it came with stays, or the one that it used last.
+DELETE_OTHERS = """
+DELETE FROM gateway_token WHERE gateway_id = $1 AND id <> coalesce($2, (
+    SELECT id FROM gateway_token WHERE gateway_id = $1 AND (expires_at IS NULL OR expires_at > now())
+    ORDER BY last_used_at DESC NULLS LAST, created_at DESC, id LIMIT 1))
+"""
+CREATE_FETCHED = """
+INSERT INTO gateway_token (id, gateway_id, secret_sha256, ends_former) VALUES ($1, $2, $3, true)
+RETURNING (SELECT g.gateway_id FROM gateway g WHERE g.id = $2)
+"""
+# One that was fetched is in use: those of before end.
+END_FORMER_OF = """
+UPDATE gateway_token t SET expires_at = now() FROM gateway_token n
+WHERE n.id = ANY($1::text[]) AND n.ends_former AND t.gateway_id = n.gateway_id AND t.created_at < n.created_at
+  AND (t.expires_at IS NULL OR t.expires_at > now())
+"""
 # Who has shown a credential needs no more time to get one.
 SAVE_PROVED = """
 UPDATE gateway SET unproved_until = NULL WHERE gateway_id = ANY($1::bytea[]) AND unproved_until IS NOT NULL
@@ -99,6 +115,25 @@ async def create_token(connection: Connection, gateway: int, keep_former: timede
     return f"{PREFIX}_{token_id}_{secret}"
 
 
+async def create_fetched_token(
+    connection: Connection, gateway: int, shown: str | None
+) -> tuple[str, GatewayToken]:
+    """A token for a station that fetches it: its first use ends the former, which is the one with the id `shown`.
+
+    Where the station came without one, the one that it used last is good until then. The caller holds the lock.
+    """
+    await connection.execute(DELETE_OTHERS, gateway, shown)
+    token_id, secret = secrets.token_hex(ID_OCTETS), secrets.token_urlsafe(SECRET_OCTETS)
+    digest = hashlib.sha256(secret.encode()).digest()
+    gateway_id = await connection.fetchval(CREATE_FETCHED, token_id, gateway, digest)
+    return f"{PREFIX}_{token_id}_{secret}", GatewayToken(token_id, gateway_id, digest, None, is_used=False)
+
+
+async def end_former(connection: Connection | Pool, token_ids: Sequence[str]) -> None:
+    """End the tokens of before of those that were fetched, and are in use."""
+    await connection.execute(END_FORMER_OF, token_ids)
+
+
 async def list_tokens(connection: Connection, gateway: int) -> list[ShownToken]:
     """The valid tokens of a gateway, the newest first."""
     return await fetch_all(connection, ShownToken, LIST, gateway)
@@ -117,6 +152,7 @@ async def read_tokens(connection: Connection | Pool) -> list[GatewayToken]:
 async def save_uses(connection: Connection | Pool, token_ids: Sequence[str], gateway_ids: Sequence[bytes]) -> None:
     """Record that these tokens were used just now, and that these gateways have proved who they are."""
     await connection.execute(SAVE_USES, token_ids)
+    await end_former(connection, token_ids)
     await connection.execute(SAVE_PROVED, gateway_ids)
 
 

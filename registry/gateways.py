@@ -9,6 +9,7 @@ from core.model.entities import Gateway
 from core.runtime.postgres import Connection, Pool
 from registry.gateway_supervision import AddressSeen, save_address_changes
 from registry.rows import Written, arrays, columns_of, entity, fetch_all, fetch_one
+from registry.station_updates import JOINED, SHOWN_STATION
 
 SEEN = "gateway_id, frontend, address, last_seen_at"
 READ_GATEWAYS = f"SELECT {columns_of(Gateway)} FROM gateway"
@@ -45,10 +46,10 @@ READ_OWNERS = """
 SELECT g.gateway_id, s.frontend, s.address FROM gateway_state s JOIN gateway g ON g.id = s.gateway_id
 WHERE s.last_seen_at > now() - make_interval(secs => $1)
 """
-COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
+COLUMNS = f"""g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
 g.boards, g.gain_subtracted_by, g.max_eirp, g.unproved_until, g.created_at, s.frontend, s.address,
-s.last_seen_at, s.stats"""
-STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
+s.last_seen_at, s.stats, {SHOWN_STATION} AS cups"""
+STATE = f"LEFT JOIN gateway_state s ON s.gateway_id = g.id {JOINED}"
 WRITTEN = Written("name, latitude, longitude, antenna_gain, boards, gain_subtracted_by, max_eirp")
 CREATE = f"""
 INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {WRITTEN.parameters(3)})
@@ -97,6 +98,7 @@ class GatewayWithState:
     address: str | None
     last_seen_at: datetime | None
     stats: dict[str, Any] | None
+    cups: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import Body, Eui, EuiPath, Latitude, Longitude, Name, answer_of, example
+from api.fields import Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, answer_of, example
 from api.gateway_supervision import AddressChangeAnswer, Supervision
 from api.pages import Limit, Page, Paged
 from api.resources import Resource
@@ -84,6 +84,29 @@ class GatewayPatch(Body):
     max_eirp: int | None = Field(None, ge=0, le=36, description=MAX_EIRP)
 
 
+class StationState(Answer):
+    """Ce qu'une Basics Station a dit d'elle à CUPS, et ce qu'elle doit encore venir chercher."""
+
+    reported_at: datetime | None = Field(description="Dernier contact ; null : aucun encore")
+    station: str | None = Field(examples=["2.0.6(linux/std) 2022-01-17 12:00:00"])
+    model: str | None = Field(examples=["linux"])
+    package: str | None = Field(description="Son `version.txt`", examples=["2.0.7"])
+    cups_uri: str | None
+    tc_uri: str | None
+    cups_cred_crc: int | None = Field(description="CRC-32 de ses fichiers cups.trust, cups.crt et cups.key")
+    tc_cred_crc: int | None = Field(description="CRC-32 de ses fichiers tc.trust, tc.crt et tc.key")
+    keys: list[int] = Field(description="CRC-32 des clés de signature qu'elle connaît")
+    ordered_at: datetime | None = Field(description="Quand quelque chose lui a été demandé")
+    wanted_cups_uri: str | None
+    wanted_tc_uri: str | None
+    wanted_update_id: int | None
+    token_sent_at: datetime | None
+    update_sent_at: datetime | None
+    awaited: list[Literal["cups_uri", "tc_uri", "token", "update"]] = Field(
+        description="Ce qui est demandé et n'est pas encore arrivé"
+    )
+
+
 class GatewayAnswer(answer_of(GatewayWithState, {"id", "tenant_id"})):
     """Une passerelle et son dernier signe de vie."""
 
@@ -97,6 +120,7 @@ class GatewayAnswer(answer_of(GatewayWithState, {"id", "tenant_id"})):
     )
     online: bool = Field(description="Un signe de vie depuis moins de 90 secondes")
     frontend: str | None = Field(examples=["semtech_udp"])
+    cups: StationState | None = Field(description="Ce que la station vient chercher par CUPS ; null : rien")
 
 
 class SupervisedGateway(GatewayAnswer):

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from core.runtime.bus import Bus
 from core.runtime.errors import OperatorError
 from core.runtime.http.head_deadline import HeadDeadlineProtocol
 from core.runtime.http.headers import CONTENT_POLICY, NO_STORE, SECURITY_HEADERS
+from core.runtime.http.origin import Network
+from core.runtime.http.proxy_header import ProxiedSocket
 from core.runtime.postgres import DATABASE_AWAY, Pool, database_reason
 from core.runtime.waiting import what_is_waited_for
 
@@ -147,8 +150,20 @@ class _no_signals:  # noqa: N801
 
 
 @asynccontextmanager
-async def serve_http(app: Any, host: str, port: int, *, shutdown_timeout_s: int = 3) -> AsyncGenerator[int]:
-    """Serve an ASGI application while the block runs; yields the port it listens on."""
+async def serve_http(
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    shutdown_timeout_s: int = 3,
+    tls: ssl.SSLContext | None = None,
+    proxies: Sequence[Network] = (),
+    protocol: type[HeadDeadlineProtocol] = HeadDeadlineProtocol,
+) -> AsyncGenerator[int]:
+    """Serve an ASGI application while the block runs; yields the port it listens on.
+
+    `proxies` are the networks from where every connection begins with a PROXY header.
+    """
     config = uvicorn.Config(
         app,
         host=host,
@@ -158,13 +173,17 @@ async def serve_http(app: Any, host: str, port: int, *, shutdown_timeout_s: int 
         lifespan="off",
         timeout_graceful_shutdown=shutdown_timeout_s,
         server_header=False,
-        http=HeadDeadlineProtocol,
+        http=protocol,
         ws="none",  # Nobody has one here, and an upgraded connection has no deadline.
     )
+    config.load()
+    config.ssl = tls
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as refused:
         raise CannotListen(host, port, refused) from None
+    if proxies:
+        listening = ProxiedSocket(listening, proxies)
     server = QuietServer(config)
     serving = asyncio.create_task(server.serve([listening]), name="http server")
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it.

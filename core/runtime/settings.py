@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, cast, get_args, get_origin
@@ -29,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.runtime.keks import Keks, check_command, parse_keks, read_keks
 
@@ -45,21 +46,22 @@ CHOICES = re.compile(r"\^\(([^()]+)\)\$")
 # Every setting's name: a process finds those of the others beside its own, and knows a misspelt one. A test
 # compares with the classes.
 _OF_SERVICES = """
-    adr alert_url api_address_rate api_host api_password api_person_rate api_port api_trusted_proxies
-    api_wrong_rate bus_replicas chirpstack_json
-    chirpstack_prefix chirpstack_stats_s chirpstack_url codec_workers compress_after_days database_url
-    dedup_window_ms dev_status_every_h disk_folder disk_limit_bytes dispatch_s far_rx1_delay fetch_messages
-    gateways_tried health_host health_port housekeeping_every_s instance intake_application_backlog intake_host
-    intake_mqtt_session_expiry intake_port intake_rate keep_alert_notices_days keep_audit_months
-    keep_measurements_months keep_personal_measurements_months keep_personal_uplinks_months keep_quarantine_days
-    keep_uplinks_months keep_webhook_attempts_days kek kek_command kek_file kek_former kek_id least_watch_s
-    linger_ms log_format log_level logins longest_linger_ms max_duty_cycle mqtt_accounts mqtt_client_id
-    mqtt_prefixes mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id oidc_client_secret
-    oidc_issuer operator_email operator_key operator_password pass_uplinks pool_size public_url requests_in_flight
+    adr alert_url api_address_rate api_host api_password api_person_rate api_port api_proxy_protocol
+    api_trusted_proxies api_wrong_rate bus_replicas chirpstack_json chirpstack_prefix chirpstack_stats_s
+    chirpstack_url codec_workers compress_after_days cups_port database_url dedup_window_ms dev_status_every_h
+    disk_folder disk_limit_bytes dispatch_s far_rx1_delay fetch_messages gateways_tried health_host health_port
+    housekeeping_every_s instance intake_application_backlog intake_host intake_mqtt_session_expiry intake_port
+    intake_rate keep_alert_notices_days keep_audit_months keep_measurements_months
+    keep_personal_measurements_months keep_personal_uplinks_months keep_quarantine_days keep_uplinks_months
+    keep_webhook_attempts_days kek kek_command kek_file kek_former kek_id least_watch_s linger_ms log_format
+    log_level logins longest_linger_ms max_duty_cycle mqtt_accounts mqtt_client_id mqtt_prefixes
+    mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id oidc_client_secret oidc_issuer
+    operator_email operator_key operator_password pass_uplinks pool_size public_url requests_in_flight
     rollups_every_s rx1_delay rx2_data_rate rx2_for_all service_password shards smtp_sender smtp_url
     station_certificate station_client_ca station_credentials station_crl station_host station_key station_port
-    station_proxies station_url sweep_s trace_ratio udp_address_lock_s udp_address_rate udp_gateway_rate
-    udp_host udp_port udp_receive_buffer webhook_concurrency webhook_permit_http webhook_schedule_s
+    station_proxies station_proxy_protocol station_url sweep_s trace_ratio udp_address_lock_s udp_address_rate
+    udp_gateway_rate udp_host udp_port udp_receive_buffer webhook_concurrency webhook_permit_http
+    webhook_schedule_s
 """
 # What the command line and the units read.
 _OF_COMMANDS = "api_key backup_database_url home options"
@@ -83,6 +85,13 @@ def _from_json(value: object) -> object:
         return msgspec.json.decode(value)
     except msgspec.DecodeError as malformed:
         raise ValueError(str(malformed)) from None
+
+
+def _listed(value: object) -> object:
+    """What stands between commas; a JSON array, too."""
+    if not isinstance(value, str) or value.lstrip().startswith("["):
+        return _from_json(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _readable(file: Path) -> Path:
@@ -131,6 +140,12 @@ PemFile = Annotated[
 ]
 # A field is Annotated[dict[str, str], NoDecode, FROM_JSON]: the library would stop at the first that is malformed.
 FROM_JSON = BeforeValidator(_from_json)
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    NoDecode,
+    BeforeValidator(_listed),
+    Expected("des réseaux, 10.0.0.0/8,192.0.2.7/32 par exemple"),
+]
 A_DATABASE = Expected(
     "postgresql://compte:motdepasse@machine:port/base (un caractère spécial du mot de passe s'écrit %40, %2F… ; "
     "le fichier de sslrootcert doit se lire)"

@@ -235,6 +235,29 @@ def redecode(
     raise typer.Exit(on_a_stack_of_its_own("redecode-ask", argv, {}, ("maintenance",)))
 
 
+@bench_app.command()
+def takeover(
+    downlinks: Annotated[
+        int, typer.Option(min=1, max=1_800, help="Descendantes demandées pour une passerelle de chaque protocole.")
+    ] = 1_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Des inconnus parlent au nom de passerelles vivantes, avant chaque descendante : aucune ne doit leur aller.
+
+    C'est l'essai de tests/gateways/test_takeover.py, avec plus de descendantes.
+    """
+    from lab.bench.gateway_takeover import OWNERS, play, takeover_table
+
+    figures = play(downlinks)
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(figures).decode())
+    else:
+        tables(beside_json=False).print(takeover_table(figures))
+    raise typer.Exit(0 if len(figures) == len(OWNERS) else 1)
+
+
 @bench_app.command("redecode-ask", hidden=True)
 def redecode_ask(
     home: RunningStackOption,

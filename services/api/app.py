@@ -32,7 +32,13 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
     async with AsyncExitStack() as outlive_requests, AsyncExitStack() as servers:
         await servers.enter_async_context(serve_health(readiness, settings.health_host, settings.health_port))
         port = await servers.enter_async_context(
-            serve_http(front, settings.api_host, settings.api_port, shutdown_timeout_s=FINISH_REQUESTS_S)
+            serve_http(
+                front,
+                settings.api_host,
+                settings.api_port,
+                shutdown_timeout_s=FINISH_REQUESTS_S,
+                proxies=settings.api_proxy_protocol,
+            )
         )
         pool = await outlive_requests.enter_async_context(
             open_pool(settings.database_url.get_secret_value(), API_NAME, size=settings.pool_size)

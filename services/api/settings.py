@@ -1,21 +1,12 @@
 """Settings of the API."""
 
-from ipaddress import ip_network
-from typing import Annotated
-
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from alerting.mail_settings import MailSettings
 from api.dependencies import Access
 from api.limits import Rates
 from api.oidc import Provider, ProviderSettings
-from core.runtime.settings import Expected, KeySettings
-
-
-def _are_networks(text: str) -> str:
-    for part in filter(None, text.split(",")):
-        ip_network(part.strip())
-    return text
+from core.runtime.settings import KeySettings, Networks
 
 
 class ApiSettings(KeySettings, MailSettings):
@@ -25,9 +16,14 @@ class ApiSettings(KeySettings, MailSettings):
     codec_workers: int = Field(default=1, ge=1, le=16, description="Processes for codecs that are tried")
     api_host: str = Field(default="127.0.0.1", description="Address to listen on; TLS ends in front of us")
     api_port: int = Field(default=8080, ge=0, le=65535, description="0: any port")
-    api_trusted_proxies: Annotated[
-        Annotated[str, AfterValidator(_are_networks)], Expected("des réseaux, 10.0.0.0/8,192.0.2.7/32 par exemple")
-    ] = Field(default="", description="Networks of the proxies whose X-Forwarded-For is believed; empty: none")
+    api_trusted_proxies: Networks = Field(
+        default=(), description="Networks of the proxies whose X-Forwarded-For is believed; empty: none"
+    )
+    api_proxy_protocol: Networks = Field(
+        default=(),
+        description="Networks of the proxies that begin each connection with a PROXY header, version 1 or 2: "
+        "connections from there without one, and from elsewhere with one, are refused",
+    )
     public_url: str = Field(default="", description="Where people reach the API, for the links in invitations")
     api_person_rate: int = Field(
         default=3_000, ge=0, description="Requests of a person in a minute; 0: any number"
@@ -63,6 +59,5 @@ class ApiSettings(KeySettings, MailSettings):
     @property
     def access(self) -> Access:
         """How people reach this installation."""
-        proxies = tuple(ip_network(part.strip()) for part in filter(None, self.api_trusted_proxies.split(",")))
         rates = Rates(self.api_person_rate or None, self.api_address_rate or None, self.api_wrong_rate or None)
-        return Access(self.public_url, proxies, self.mailer, self.provider, rates)
+        return Access(self.public_url, self.api_trusted_proxies, self.mailer, self.provider, rates)

@@ -13,6 +13,7 @@ from gateways.basics_station import BasicsStation
 from gateways.batcher import Batcher
 from gateways.chirpstack_feed import ChirpStackFeed
 from gateways.chirpstack_mqtt import ChirpStackMqtt
+from gateways.cups_server import CupsServer
 from gateways.frontend import Frontend
 from gateways.gateway_activity import Activity
 from gateways.gateway_status import show_gateways
@@ -53,6 +54,7 @@ class Bridge:
     udp: SemtechUdp
     mqtt: ChirpStackMqtt | None
     stations: BasicsStation | None
+    cups: CupsServer | None
     feed: ChirpStackFeed | None
 
     async def apply(self, changes: list[Change]) -> None:
@@ -100,11 +102,26 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     stations = None
     if settings.station_port is not None:
         stations = BasicsStation(settings, activity, gateways, last_seen, paths)
+    cups = None
+    if stations is not None and settings.cups_port is not None:
+        cups = CupsServer(settings, pool, bus, gateways, stations.turned_away)
     opened: tuple[Frontend | None, ...] = (udp, mqtt, stations)
     frontends: Mapping[str, Frontend] = {frontend.name: frontend for frontend in opened if frontend is not None}
     transmitter.attach(paths, frontends)
     return Bridge(
-        gateways, last_seen, activity, statuses, batcher, paths, radios, transmitter, udp, mqtt, stations, feed
+        gateways,
+        last_seen,
+        activity,
+        statuses,
+        batcher,
+        paths,
+        radios,
+        transmitter,
+        udp,
+        mqtt,
+        stations,
+        cups,
+        feed,
     )
 
 
@@ -120,7 +137,11 @@ def checks(bridge: Bridge) -> dict[str, Check]:
     async def stations_are_awaited() -> str | None:
         return None if bridge.stations is None or bridge.stations.server.is_open else "not listening"
 
+    async def cups_is_open() -> str | None:
+        return None if bridge.cups is None or bridge.cups.is_open else "not listening"
+
     found: dict[str, Check] = {"udp": udp_is_open}
+    found |= {"cups": cups_is_open} if bridge.cups else {}
     found |= {"mqtt": mqtt_is_connected} if bridge.mqtt else {}
     return found | ({"stations": stations_are_awaited} if bridge.stations else {})
 
@@ -162,6 +183,8 @@ async def serve(
         if bridge.stations is not None:
             await bridge.stations.server.open()
             background.append(tasks.create_task(bridge.stations.server.renew(), name="renew certificates"))
+        if bridge.cups is not None and settings.cups_port is not None:
+            background.append(tasks.create_task(bridge.cups.run(settings.cups_port), name="serve station updates"))
         receiving = None
         if bridge.mqtt is not None:
             background.append(tasks.create_task(bridge.mqtt.keep_connected(), name="keep MQTT connected"))

@@ -44,6 +44,8 @@ class Settings(MqttSettings, FrontendSettings):
             problems.append("TERRITOIRE_STATION_CERTIFICATE et TERRITOIRE_STATION_KEY vont ensemble")
         if self.station_client_ca is not None and self.station_certificate is None:
             problems.append("TERRITOIRE_STATION_CLIENT_CA demande aussi TERRITOIRE_STATION_CERTIFICATE")
+        if self.cups_port is not None and self.station_port is None:
+            problems.append("TERRITOIRE_CUPS_PORT demande aussi TERRITOIRE_STATION_PORT")
         if self.station_crl is not None and self.station_client_ca is None:
             problems.append("TERRITOIRE_STATION_CRL demande aussi TERRITOIRE_STATION_CLIENT_CA")
         return problems

@@ -229,6 +229,8 @@ class Stack:
             }
             # The broker keeps one session for us: two readers would throw each other out, or read all of it twice.
             environment |= {"TERRITOIRE_MQTT_URL": run.mqtt_bridge_url} if instance == "gateway_bridge-1" else {}
+            if instance != "gateway_bridge-1":  # One port of that number.
+                environment.pop("TERRITOIRE_CUPS_PORT", None)
         if name == "intake":
             environment |= {
                 "TERRITOIRE_INTAKE_HOST": options.intake_host,

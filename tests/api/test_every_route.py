@@ -21,6 +21,7 @@ from core.runtime.postgres import Pool
 from registry.people import enter_person
 from tests.api.conftest import client_of, make_tenancy, person_client
 from tests.api.document import DOCUMENT
+from tests.api.routes.test_station_updates import give_station_work
 
 # Which right opens each route: a line for every one.
 RIGHT_OF = {
@@ -44,6 +45,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/multicast-groups/{id}/devices"): {"dev_euis": []},
     ("post", "/v1/multicast-groups/{id}/messages"): {"f_port": 1, "payload": "00"},
     ("post", "/v1/gateways/unknown/{gateway_id}/claim"): {"name": "Mairie"},
+    ("patch", "/v1/gateways/{gateway_id}/station-order"): {"tc_uri": "wss://b.example:443"},
     ("patch", "/v1/lns-sources/{id}"): {"enabled": True},
     ("patch", "/v1/applications/{id}"): {"enabled": True},
     ("put", "/v1/applications/{id}/devices"): {"dev_euis": None},
@@ -255,6 +257,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "codec-versions": str(version.json()["id"]),
             "redecodes": str(redecode.json()["id"]),
             "gateways": gateway["gateway_id"],
+            "station-updates": str(await give_station_work(other_client, gateway["gateway_id"])),
             "assets": str(asset["id"]),
             "devices": device["dev_eui"],
             "datastreams": str(datastream),

@@ -93,7 +93,7 @@ def test_only_services_that_need_it_reach_the_outside_network() -> None:
     assert published.keys() <= outside
     for name in ("api", "intake"):
         assert all(port.startswith("127.0.0.1:") for port in published[name])
-    assert {"1700:1700/udp", "127.0.0.1:3001:3001"} == set(published["gateway-bridge"])
+    assert {"1700:1700/udp", "127.0.0.1:3001:3001", "127.0.0.1:3002:3002"} == set(published["gateway-bridge"])
     assert published["mosquitto"] == ["8883:8883"]
 
 

@@ -377,10 +377,11 @@ def downlink(
     payload: bytes = UPLINK,
     priority: int = 1,
     context: bytes = TMST.to_bytes(4, "big"),
+    spreading_factor: int = 9,
 ) -> TransmitRequest:
     """RX1 and RX2 of a class A answer, or with `latest_at_us` one class C frame."""
     if latest_at_us:
-        ways = [Transmission(payload, 869_525_000, 9, 125_000, 0, True)]
+        ways = [Transmission(payload, 869_525_000, spreading_factor, 125_000, 0, True)]
     else:
         ways = [
             Transmission(payload, 868_100_000, 7, 125_000, RX1_DELAY_US, False),

@@ -57,6 +57,22 @@ def test_a_network_that_gives_each_socket_its_address_loses_no_frame() -> None:
     assert lock.admit(OURS, ACK, THERE, 2.0) == REJECTED  # It answers on the socket on which it was asked.
 
 
+def test_who_pushes_from_elsewhere_first_does_not_keep_a_gateway_that_pulls_from_pushing() -> None:
+    lock = SocketLock(silence_s=30)
+
+    lock.admit(OURS, PULL, HERE, 0.0)
+    lock.admit(OURS, PUSH, THERE, 1.0)
+
+    assert lock.admit(OURS, PUSH, HERE, 2.0) == OWN
+    assert lock.admit(OURS, PUSH, THERE, 3.0) == REJECTED
+    for now in (10.0, 20.0, 30.0, 40.0):
+        lock.admit(OURS, PULL, HERE, now)
+    # It has pushed nothing for long, and lives.
+    assert lock.admit(OURS, PUSH, THERE, 45.0) == REJECTED
+    assert lock.admit(OURS, PUSH, OTHER_PORT, 46.0) == Admission()
+    assert lock.admit(OURS, PUSH, THERE, 70.0) == OWN
+
+
 def test_a_gateway_that_is_no_longer_registered_keeps_no_socket() -> None:
     lock = SocketLock(silence_s=30)
     lock.admit(OURS, PULL, HERE, 0.0)

@@ -47,3 +47,23 @@ async def test_what_a_bridge_was_saving_when_it_was_stopped_is_saved_with_the_la
     await sightings.save()
 
     assert await pool.fetchval("SELECT address FROM gateway_state") == "192.0.2.1"
+
+
+async def test_a_token_that_is_used_while_its_gateway_is_saved_is_saved_with_the_next(pool: Pool) -> None:
+    await register(pool, EUI)
+    tokens = "INSERT INTO gateway_token (id, gateway_id, secret_sha256) SELECT $1, id, sha256('x') FROM gateway"
+    for name in ("0" * 16, "1" * 16):
+        await pool.execute(tokens, name)
+    gateways = Gateways(pool)
+    await gateways.load()
+    former, newer = gateways.tokens_of(EUI)
+    sightings = LastSeen(pool, gateways)
+    sightings.record_proof(EUI, former)
+
+    saving = asyncio.create_task(sightings.save())
+    await asyncio.sleep(0)  # It has begun, and waits for a connection.
+    sightings.record_proof(EUI, newer)
+    await saving
+    await sightings.save()
+
+    assert await pool.fetchval("SELECT count(*) FROM gateway_token WHERE last_used_at IS NOT NULL") == 2

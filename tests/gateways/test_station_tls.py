@@ -1,19 +1,22 @@
 """Stations over TLS: what they are shown, and what they must show."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncGenerator
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from core.runtime.postgres import Pool
-from gateways import station_server
+from gateways import station_server, station_tls
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
 from tests.certificates import Authority
-from tests.gateways.stations import UPLINK, Rig, open_rig, register
+from tests.gateways.stations import UPLINK, Rig, open_rig, register, until
 from tests.gateways.ws_station import connect_to, dashed, discover, ws_station
 
 
@@ -78,6 +81,31 @@ async def test_a_certificate_is_good_for_its_own_gateway_only(
     assert refused.value.response.status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("common_name", "alternatives", "gateway"),
+    [
+        ("0102030405060708", (), "0102030405060708"),
+        ("mairie", (("DNS", "0102030405060708.stations.example"),), "0102030405060708"),
+        ("mairie", (("URI", "urn:eui:01-02-03-04-05-06-07-08"),), "0102030405060708"),
+        # What is more precise holds, and a certificate belongs to one gateway.
+        ("0102030405060708", (("DNS", "ff02030405060708"),), "ff02030405060708"),
+        ("0102030405060708", (("DNS", "passerelle.example"), ("IP Address", "10.0.0.1")), "0102030405060708"),
+        ("mairie", (("DNS", "0102030405060708"), ("URI", "urn:eui:ff02030405060708")), None),
+        ("mairie", (("DNS", "0102030405060708"), ("URI", "urn:eui:0102030405060708")), "0102030405060708"),
+        ("mairie", (), None),
+    ],
+)
+def test_a_certificate_names_one_gateway_in_an_alternative_name_or_in_its_common_name(
+    common_name: str, alternatives: tuple[Any, ...], gateway: str | None
+) -> None:
+    shown = {"subject": ((("commonName", common_name),),), "subjectAltName": alternatives}
+    transport = asyncio.Transport({"peercert": shown})
+
+    named = station_tls.certified_gateway(transport)
+
+    assert (None if named is None else named.hex()) == gateway
+
+
 async def test_a_certificate_that_names_no_gateway_is_good_for_none(
     secure_rig: Rig, authority: Authority, gateway_id: GatewayId
 ) -> None:
@@ -139,6 +167,45 @@ async def test_a_certificate_on_the_revocation_list_ends_the_connection_and_lets
         with pytest.raises((ssl.SSLError, ConnectionError, ConnectionClosed, InvalidMessage, EOFError)):
             await discover(secure(rig), dashed(gateway_id), ssl=shown(authority, theirs))
         assert "uri" in await discover(secure(rig), "0102030405060708", ssl=shown(authority, other))
+
+
+async def test_behind_a_proxy_of_tcp_a_station_is_where_the_proxy_says_before_tls_begins(
+    bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId, authority: Authority
+) -> None:
+    certificate, key = authority.sign("lns")
+    settings = bridge_settings.model_copy(
+        update={
+            "station_certificate": certificate,
+            "station_key": key,
+            "station_client_ca": authority.certificate,
+            "station_proxy_protocol": (ip_network("127.0.0.1/32"),),
+        }
+    )
+    tls = shown(authority, authority.sign(gateway_id.hex()))
+
+    async def behind(rig: Rig, host: str, line: bytes) -> socket.socket:
+        connection = socket.socket()
+        connection.bind((host, 0))
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", rig.station_port))
+        await asyncio.get_running_loop().sock_sendall(connection, line)
+        return connection
+
+    async with open_rig(settings, pool, gateway_mqtt_url) as rig:
+        await register(rig.pool, gateway_id)
+        uri = f"{secure(rig)}/gateway/{gateway_id.hex()}"
+        line = b"PROXY TCP4 198.51.100.4 127.0.0.1 51234 3001\r\n"
+        async with connect_to(uri, ssl=tls, sock=await behind(rig, "127.0.0.1", line)):
+            query = "SELECT address FROM unknown_gateway UNION SELECT address FROM gateway_state"
+
+            async def is_there() -> bool:
+                return await rig.pool.fetchval(query) == "198.51.100.4"
+
+            await until(is_there)
+        for host, sent in (("127.0.0.2", line), ("127.0.0.1", b"")):
+            with pytest.raises((ConnectionError, InvalidMessage, EOFError, ssl.SSLError)):
+                async with connect_to(uri, ssl=tls, sock=await behind(rig, host, sent)):
+                    pass
 
 
 async def test_plain_words_on_the_port_of_tls_hurt_nobody(

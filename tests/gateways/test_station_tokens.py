@@ -7,12 +7,11 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 
 from core.messages import topics
+from core.runtime.http.origin import client_address
 from core.runtime.postgres import Pool
-from gateways.station_server import forwarded_for
 from lorawan.identifiers import GatewayId
 from registry.gateway_tokens import create_token, delete_token
 from services.gateway_bridge.settings import Settings
@@ -161,6 +160,4 @@ async def test_a_station_of_before_may_come_without_a_credential_until_its_time_
     ],
 )
 def test_only_our_own_proxies_say_where_a_station_comes_from(peer: str, said: str, address: str) -> None:
-    headers = Headers({"X-Forwarded-For": said} if said else {})
-
-    assert forwarded_for(peer, headers, [ip_network("10.0.0.0/8")]) == address
+    assert client_address(peer, [said], [ip_network("10.0.0.0/8")]) == address

@@ -54,17 +54,16 @@ def test_every_process_reaches_database_bus_and_names_and_no_other_server(overla
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_gateways_come_from_anywhere_and_only_to_the_bridge(overlay: str) -> None:
+def test_packet_forwarders_come_from_anywhere_and_only_to_the_bridge(overlay: str) -> None:
     rendered = render(overlay)
     bridge = workload(rendered, "Deployment", "gateway-bridge")
 
     assert allows(rendered, INTERNET, bridge, 1700, "UDP")
-    assert allows(rendered, INTERNET, bridge, 3001)
     for manifest in rendered.ours:
         name = manifest["metadata"]["name"]
         process = workload(rendered, manifest["kind"], name)
-        for port in (1700, 3001, 8080, 8081, 8090):
-            if name != "gateway-bridge" or port > 3001:
+        for port in (1700, 3001, 3002, 8080, 8081, 8090):
+            if name != "gateway-bridge" or port != 1700:
                 assert not allows(rendered, INTERNET, process, port), (name, port)
 
 
@@ -104,10 +103,11 @@ def test_the_ingress_reaches_what_it_serves_and_the_answer_to_its_certificate(wh
         for path in rule["http"]["paths"]
     }
     assert served == {"api", "intake", "gateway-station"}
-    for name, port in (("api", 8080), ("intake", 8081), ("gateway-bridge", 3001)):
+    of_bridge = [("gateway-bridge", 3001), ("gateway-bridge", 3002)]
+    for name, port in (("api", 8080), ("intake", 8081), *of_bridge):
         process = workload(whole, "Deployment", name)
         assert allows(whole, INGRESS, process, port)
-        assert not allows(whole, STRANGER, process, port) or name == "gateway-bridge"
+        assert not allows(whole, STRANGER, process, port)
     assert allows(whole, INGRESS, SOLVER, 8089)
     assert not allows(whole, INTERNET, SOLVER, 8089)
 
@@ -142,7 +142,7 @@ def test_cloudnativepg_replicates_joins_fails_over_and_archives(whole: Rendered)
 def test_named_container_ports_are_those_that_the_process_is_set_to_listen_on(overlay: str) -> None:
     settings = {
         "health": "TERRITOIRE_HEALTH_PORT", "semtech-udp": "TERRITOIRE_UDP_PORT",
-        "station": "TERRITOIRE_STATION_PORT",
+        "station": "TERRITOIRE_STATION_PORT", "cups": "TERRITOIRE_CUPS_PORT",
     }  # fmt: skip
     rendered = render(overlay)
     common = rendered.named("ConfigMap", "territoire")["data"]

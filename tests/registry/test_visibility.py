@@ -20,6 +20,9 @@ UNION ALL SELECT 'gateway ' || id - 1 FROM gateway
 UNION ALL SELECT 'gateway_state ' || gateway_id - 1 FROM gateway_state
 UNION ALL SELECT 'gateway_hour ' || gateway_id - 1 FROM gateway_hour
 UNION ALL SELECT 'gateway_token ' || gateway_id - 1 FROM gateway_token
+UNION ALL SELECT 'station_order ' || gateway_id - 1 FROM station_order
+UNION ALL SELECT 'station_report ' || gateway_id - 1 FROM station_report
+UNION ALL SELECT 'station_update ' || tenant_id - 1 FROM station_update
 UNION ALL SELECT 'outage ' || gateway_id - 1 FROM outage
 WHERE what = 'gateway'
 UNION ALL SELECT 'gateway_address_change ' || gateway_id - 1 FROM gateway_address_change
@@ -112,6 +115,12 @@ INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refus
 SELECT id, 'udp', 'a', 'b', false, now(), now() FROM gateway;
 INSERT INTO gateway_token (id, gateway_id, secret_sha256)
 SELECT encode(int8send(id), 'hex'), id, sha256('x') FROM gateway;
+INSERT INTO station_order (gateway_id, tc_uri) SELECT id, 'wss://a.example:443' FROM gateway;
+INSERT INTO station_report (gateway_id, station, model, package, cups_uri, tc_uri, cups_cred_crc, tc_cred_crc,
+                            keys)
+SELECT id, 's', 'm', 'p', 'c', 't', 1, 2, '{}' FROM gateway;
+INSERT INTO station_update (tenant_id, name, package, key_crc, signature, content)
+SELECT id, 'u', 'p', 1, 'signature', 'x' FROM tenant;
 INSERT INTO outage (what, gateway_id, began_at) SELECT 'gateway', id, now() FROM gateway;
 INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, downlink_id)
 SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;

@@ -119,7 +119,7 @@ def expected(world: World, me: int | None) -> set[str]:
 
     rows = {f"tenant {tenant}" for tenant in seen}
     of_gateways = ("gateway", "gateway_state", "gateway_hour", "gateway_address_change", "outage", "transmission")
-    of_gateways += ("gateway_token",)
+    of_gateways += ("gateway_token", "station_order", "station_report")
     for table in (*of_gateways, "device_profile", "alert_rule"):
         rows |= {f"{table} {tenant}" for tenant in seen}
     own = (
@@ -137,6 +137,7 @@ def expected(world: World, me: int | None) -> set[str]:
         "event_source",
         "idempotency_key",
         "key_recipient",
+        "station_update",
         "alert_calendar",
         "silence",
     )

@@ -22,6 +22,9 @@ class HeadDeadlineProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Expect a first head."""
         super().connection_made(transport)
+        peer: Any = transport.get_extra_info("peername")
+        if peer:  # What a proxy said before; the socket knows the proxy's own address.
+            self.client = (str(peer[0]), int(peer[1]))
         self._follow_request()
 
     def data_received(self, data: bytes) -> None:

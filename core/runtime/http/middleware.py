@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -31,8 +31,10 @@ log = structlog.get_logger()
 class OuterMiddleware:
     """Wraps the application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, larger: Mapping[str, int] | None = None) -> None:
+        """`larger` has the octets of a body where a path allows more than others."""
         self._app = app
+        self._larger = larger or {}
         self._abandoned: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +45,7 @@ class OuterMiddleware:
         exchange = _Exchange(send)
         started = time.perf_counter()
         try:
-            if _declared_length(scope) > MAX_BODY:
+            if _declared_length(scope) > self._most(scope):
                 await _too_large()(scope, receive, exchange.send)
             else:
                 await self._answer(scope, receive, exchange)
@@ -76,7 +78,10 @@ class OuterMiddleware:
             await database_away()(scope, receive, answer)
 
     async def _run(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
-        await self._app(scope, _limited(receive), exchange.send)
+        await self._app(scope, _limited(receive, self._most(scope)), exchange.send)
+
+    def _most(self, scope: Scope) -> int:
+        return self._larger.get(scope["path"], MAX_BODY)
 
 
 class _Exchange:
@@ -124,7 +129,7 @@ def _too_large() -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     return render(413, "le corps d'une requête compte 1 Mo au plus")
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, most: int) -> Receive:
     """Bodies whose length is not declared are counted as they come, and end with an error at limit or deadline."""
     loop = asyncio.get_running_loop()
     until, received, complete = loop.time() + BODY_WITHIN_S, 0, False
@@ -140,7 +145,7 @@ def _limited(receive: Receive) -> Receive:
             raise HTTPException(408) from None
         received += len(message.get("body", b""))
         complete = not message.get("more_body", False)
-        if received > MAX_BODY:
+        if received > most:
             raise HTTPException(413)
         return message
 
