@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.gateway_tokens import Unproved, read_unproved
+from registry.mqtt_accounts import count_waiting_accounts
 from registry.rows import entity
 from registry.schema import SchemaMismatch, require_schema
 from registry.sealed_columns import Sealed, read_sealed
@@ -16,6 +17,7 @@ from registry.units import UnitMismatch, require_units
 WITHIN_S = 4.0
 SILENT_AFTER = timedelta(minutes=10)
 QUARANTINED_IN = timedelta(days=1)
+ACCOUNT_LATE_AFTER = timedelta(minutes=1)
 
 READ_CONTENT = """
 SELECT clock_timestamp() AS now, current_setting('server_version') AS postgresql,
@@ -83,7 +85,7 @@ class Unreached:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What waits: shards without an owner, unknown gateways, quarantine, alerts, rollups; sealed values."""
+    """What waits: shards without an owner, gateways, quarantine, alerts, rollups, MQTT accounts; sealed values."""
 
     unowned: list[tuple[str, Sequence[int]]]
     unknown_gateways: int
@@ -92,6 +94,7 @@ class Activity:
     oldest_dirty: datetime | None
     sealed: list[Sealed]
     unproved: list[Unproved]
+    accounts_waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,4 +185,5 @@ async def _read_activity(connection: Connection) -> Activity:
         await connection.fetchval(READ_OLDEST_DIRTY),
         await read_sealed(connection),
         await read_unproved(connection),
+        await count_waiting_accounts(connection, ACCOUNT_LATE_AFTER),
     )

@@ -40,7 +40,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     """As the cluster's superuser."""
     nats_url: str
     mqtt_url: str
-    """As the gateways' side of the broker: may speak for every gateway."""
+    """Where gateways come by MQTT, each with an account that the API made."""
     mqtt_bridge_url: str
     kek: str
     kek_id: str

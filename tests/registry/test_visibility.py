@@ -20,6 +20,10 @@ UNION ALL SELECT 'gateway ' || id - 1 FROM gateway
 UNION ALL SELECT 'gateway_state ' || gateway_id - 1 FROM gateway_state
 UNION ALL SELECT 'gateway_hour ' || gateway_id - 1 FROM gateway_hour
 UNION ALL SELECT 'gateway_token ' || gateway_id - 1 FROM gateway_token
+UNION ALL SELECT 'mqtt_account ' || gateway_id - 1 FROM mqtt_account
+WHERE tenant_id IS NULL
+UNION ALL SELECT 'partner_account ' || tenant_id - 1 FROM mqtt_account
+WHERE gateway_id IS NULL
 UNION ALL SELECT 'outage ' || gateway_id - 1 FROM outage
 WHERE what = 'gateway'
 UNION ALL SELECT 'gateway_address_change ' || gateway_id - 1 FROM gateway_address_change
@@ -110,6 +114,9 @@ INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refus
 SELECT id, 'udp', 'a', 'b', false, now(), now() FROM gateway;
 INSERT INTO gateway_token (id, gateway_id, secret_sha256)
 SELECT encode(int8send(id), 'hex'), id, sha256('x') FROM gateway;
+INSERT INTO mqtt_account (id, gateway_id, tenant_id, name, secret_wrapped, kek_id, sealed_for)
+SELECT encode(int8send(id * 2), 'hex'), id, NULL::int, NULL, '\\x00'::bytea, 'k', gen_random_uuid() FROM gateway
+UNION ALL SELECT encode(int8send(id * 2 + 1), 'hex'), NULL, id, 'p', '\\x00', 'k', gen_random_uuid() FROM tenant;
 INSERT INTO outage (what, gateway_id, began_at) SELECT 'gateway', id, now() FROM gateway;
 INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, downlink_id)
 SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;
