@@ -9,6 +9,7 @@ from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.gateway_tokens import Unproved, read_unproved
 from registry.rights import LOGINS, OWNER
+from registry.mqtt_accounts import count_waiting_accounts
 from registry.rows import entity
 from registry.schema import SchemaMismatch, require_schema
 from registry.sealed_columns import Sealed, read_sealed
@@ -17,6 +18,7 @@ from registry.units import UnitMismatch, require_units
 WITHIN_S = 4.0
 SILENT_AFTER = timedelta(minutes=10)
 QUARANTINED_IN = timedelta(days=1)
+ACCOUNT_LATE_AFTER = timedelta(minutes=1)
 
 READ_CONTENT = """
 SELECT clock_timestamp() AS now, current_setting('server_version') AS postgresql,
@@ -105,7 +107,7 @@ class Unreached:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What waits: shards without an owner, unknown gateways, quarantine, alerts, rollups; sealed values."""
+    """What waits: shards without an owner, gateways, quarantine, alerts, rollups, MQTT accounts; sealed values."""
 
     unowned: list[tuple[str, Sequence[int]]]
     unknown_gateways: int
@@ -115,6 +117,7 @@ class Activity:
     sealed: list[Sealed]
     unproved: list[Unproved]
     logins: Logins
+    accounts_waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,7 @@ async def _read_activity(connection: Connection) -> Activity:
         await read_sealed(connection),
         await read_unproved(connection),
         await _read_logins(connection),
+        await count_waiting_accounts(connection, ACCOUNT_LATE_AFTER),
     )
 
 

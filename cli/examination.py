@@ -35,6 +35,7 @@ SEALED_IN_FRENCH = {
     "device": "clés d'équipements",
     "device_decoding_key": "clés de compteurs",
     "event_source": "secrets de partenaires",
+    "mqtt_account": "comptes MQTT",
     "lns_source": "mots de passe d'autres LNS",
     "multicast_group": "clés de groupes",
     "session": "sessions d'équipements",
@@ -202,6 +203,13 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         found.append(critical(f"service {service}", what, remedy))
     found += _gateways(gateways)
     found += _unproved(activity.unproved)
+    if activity.accounts_waiting:
+        what = f"comptes faits par l'API que le courtier n'a pas encore : {activity.accounts_waiting}"
+        remedy = (
+            "intake les y porte : TERRITOIRE_MQTT_ACCOUNTS_URL, et le module dynamic-security de mosquitto ; "
+            "son journal dit ce qui manque (« comptes MQTT »)"
+        )
+        found.append(warning("courtier MQTT", what, remedy))
     unknown = activity.unknown_gateways
     if unknown:
         what = "une se présente sans être enregistrée"

@@ -2,7 +2,7 @@
 # Makes, once, every secret of compose.yaml: `.env`, an authority of our own, the broker's certificate and accounts.
 # Nothing that exists is replaced. The key-encryption key (KEK in .env) opens the devices' keys: keep a copy elsewhere.
 #   sudo ./secrets.sh mqtt.mairie.fr      the name by which gateways reach the broker
-#   sudo ./secrets.sh --gateway EUI       an account for a gateway that speaks MQTT; its password is shown once
+# Accounts of gateways and partners are the API's to make and withdraw (docs/passerelles.md).
 set -eu
 cd "$(dirname "$0")"
 umask 077
@@ -26,18 +26,12 @@ owned() {
     chown 10001:10001 secrets/ca.crt
 }
 
-if [ "${1:-}" = "--gateway" ]; then
-    eui="$(printf %s "${2:?secrets.sh --gateway EUI}" | tr A-F a-f)"
-    printf %s "$eui" | grep -qE '^[0-9a-f]{16}$' || { echo "secrets.sh : un EUI est fait de 16 chiffres hexadécimaux" >&2; exit 2; }
-    password="$(random 16)"
-    line="$(account "$eui" "$password")"
-    { grep -v "^$eui:" secrets/broker/passwords || :; echo "$line"; } >secrets/broker/passwords.new
-    mv secrets/broker/passwords.new secrets/broker/passwords
-    owned
-    echo "passerelle $eui, mot de passe $password ; puis : docker compose kill -s HUP mosquitto"
-    exit 0
-fi
-
+case "${1:-}" in
+-*)
+    echo "secrets.sh : le compte d'une passerelle se fait par l'API, POST /v1/gateways/{EUI}/mqtt-accounts" >&2
+    exit 2
+    ;;
+esac
 name="${1:-$(hostname -f 2>/dev/null || hostname)}"
 
 if [ ! -e .env ]; then
@@ -45,6 +39,7 @@ if [ ! -e .env ]; then
 OWNER_PASSWORD=$(random 24)
 NATS_PASSWORD=$(random 24)
 MQTT_PASSWORD=$(random 24)
+MQTT_ACCOUNTS_PASSWORD=$(random 24)
 KEK=$(random 32)
 OPERATOR_KEY=terr_$(random 6)_$(random 32)
 PUBLIC_URL=http://127.0.0.1:8080
@@ -54,7 +49,9 @@ END
     echo ".env écrit : la clé de l'opérateur est OPERATOR_KEY"
 fi
 
-# Each service has a login of its own to the database, and one to the bus; a `.env` of before is given those that it lacks.
+# A `.env` of before is given what it lacks: an account that makes those of gateways, and each service's own login to the
+# database and to the bus.
+grep -q "^MQTT_ACCOUNTS_PASSWORD=" .env || echo "MQTT_ACCOUNTS_PASSWORD=$(random 24)" >>.env
 for service in GATEWAY_BRIDGE NETWORK INTAKE INGEST ALERTING LIGHTING MAINTENANCE API; do
     for server in DATABASE BUS; do
         grep -q "^${service}_$server=" .env || echo "${service}_$server=$(random 24)" >>.env
@@ -78,9 +75,10 @@ if [ ! -e secrets/broker/tls.crt ]; then
     echo "secrets/ : certificat de $name pour 825 jours, signé par secrets/ca.crt (à donner aux passerelles)"
 fi
 
-if [ ! -e secrets/broker/passwords ]; then
-    . ./.env
-    account bridge "$MQTT_PASSWORD" >secrets/broker/passwords
-    echo "secrets/broker/passwords : une passerelle de plus par « sudo ./secrets.sh --gateway EUI »"
-fi
+# Lines of gateways in a file of before stay: those accounts go on until they are taken out by hand.
+touch secrets/broker/passwords
+for entry in bridge=MQTT_PASSWORD accounts=MQTT_ACCOUNTS_PASSWORD; do
+    grep -q "^${entry%=*}:" secrets/broker/passwords && continue
+    account "${entry%=*}" "$(sed -n "s/^${entry#*=}=//p" .env)" >>secrets/broker/passwords
+done
 owned

@@ -197,6 +197,8 @@ class ChirpStackMqtt:
         owner = self._paths.alive(gateway_id, claim, is_certain=is_certain)
         if owner is None:
             self._stations[gateway_id] = station
+            if is_certain and claim.is_proved:
+                self._sightings.record_account(gateway_id)
         elif is_certain:
             self._sightings.reject_address(gateway_id, NAME, owner.address, claim.address)
             raise UnreadableEvent("not_the_owner", station.topic.gateway_id.hex())

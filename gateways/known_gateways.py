@@ -19,6 +19,7 @@ from registry.changes import Change
 from registry.gateway_supervision import AddressSeen, save_address_changes
 from registry.gateway_tokens import GatewayToken, read_tokens, save_uses
 from registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
+from registry.mqtt_accounts import AccountProof, read_account_proofs, save_proved_accounts
 
 SAVE_EVERY_S = 5.0
 # Between two saves. Anybody can invent gateways: further ones are left out, and recorded when they come again.
@@ -37,22 +38,31 @@ class Gateways:
         self._tokens: dict[bytes, list[GatewayToken]] = {}
         self._used: set[str] = set()
         """Tokens that a gateway has shown, by their ids."""
+        self._accounts: dict[bytes, list[AccountProof]] = {}
+        self._proved: set[bytes] = set()
+        """Gateways that were heard over MQTT while they had an account of their own."""
 
     async def load(self) -> None:
-        """Read every gateway and token: there are hundreds, and they change by the day."""
+        """Read every gateway, token and MQTT account: there are hundreds, and they change by the day."""
         known, tokens = await read_gateways(self._pool), await read_tokens(self._pool)
+        proofs = await read_account_proofs(self._pool)
         former, self._known = self._known, known
         self._tokens = {}
         for token in tokens:
             self._tokens.setdefault(token.gateway_id, []).append(token)
         self._used = {token.id for token in tokens if token.is_used or token.id in self._used}
+        self._accounts = {}
+        for proof in proofs:
+            self._accounts.setdefault(proof.gateway_id, []).append(proof)
+        heard = {proof.gateway_id for proof in proofs if proof.is_proved}
+        self._proved = heard | (self._proved & self._accounts.keys())
         for gateway_id in former.keys() - self._known.keys():
             gateway_metrics.forget(gateway_id)
         REGISTERED.set(len(self._known))
 
     async def apply(self, changes: list[Change]) -> None:
-        """Read the gateways again when one of them changed."""
-        if any(change.entity == "gateway" for change in changes):
+        """Read the gateways again when one of them changed, or what one proves itself by."""
+        if any(change.entity in {"gateway", "mqtt_account"} for change in changes):
             await self.load()
 
     def get(self, gateway_id: bytes) -> Gateway | None:
@@ -71,13 +81,22 @@ class Gateways:
         """Know a token that a station has just fetched, before the registry is read again."""
         self._tokens.setdefault(token.gateway_id, []).append(token)
 
+    def record_account(self, gateway_id: bytes) -> bool:
+        """Record that a gateway was heard over MQTT under its own account; whether that is new."""
+        if gateway_id not in self._accounts or gateway_id in self._proved:
+            return False
+        self._proved.add(gateway_id)
+        return True
+
     def needs_proof(self, gateway_id: bytes) -> bool:
-        """Whether the gateway has used a token that is still valid: who comes without is not the gateway."""
-        tokens = self._tokens.get(gateway_id)
-        if tokens is None:  # Asked at every datagram.
+        """Whether the gateway has used a token or account that is still valid: who comes without is not it."""
+        tokens, accounts = self._tokens.get(gateway_id), self._accounts.get(gateway_id)
+        if tokens is None and accounts is None:  # Asked at every datagram.
             return False
         now = datetime.now(UTC)
-        return any(token.id in self._used and token.is_valid(now) for token in tokens)
+        if gateway_id in self._proved and any(account.is_valid(now) for account in accounts or ()):
+            return True
+        return any(token.id in self._used and token.is_valid(now) for token in tokens or ())
 
     def ids(self) -> set[bytes]:
         """Every registered EUI."""
@@ -106,6 +125,7 @@ class LastSeen:
         self._refused: dict[tuple[bytes, str, str, str], int] = {}
         self._used_tokens: set[str] = set()
         self._proved: set[bytes] = set()
+        self._proved_by_account: set[bytes] = set()
 
     def record_seen(
         self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
@@ -129,6 +149,11 @@ class LastSeen:
         if token is not None:
             self._gateways.record_use(token)
             self._used_tokens.add(token.id)
+
+    def record_account(self, gateway_id: GatewayId) -> None:
+        """Record that a gateway was heard over MQTT, where the broker keeps each account to its own topics."""
+        if self._gateways.record_account(gateway_id):
+            self._proved_by_account.add(gateway_id)
 
     def reject_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
         """Record a sender in a registered gateway's name while that gateway sends from `former`."""
@@ -158,6 +183,10 @@ class LastSeen:
                 await save_uses(self._pool, sorted(used), sorted(proved))
                 self._used_tokens -= used
                 self._proved -= proved
+            if self._proved_by_account:
+                by_account = set(self._proved_by_account)
+                await save_proved_accounts(self._pool, sorted(by_account))
+                self._proved_by_account -= by_account
             if refused:
                 await self._save_rejected(refused)
                 refused = {}

@@ -10,13 +10,13 @@ from core.runtime.postgres import Connection, Pool
 from registry.keys import KeyWrap, row_owner
 from registry.rows import Written, fetch_all, fetch_one
 
-WRITTEN = Written("application_id, name, mqtt_url, mqtt_user, all_devices, takes_commands")
+WRITTEN = Written("application_id, name, mqtt_url, mqtt_user, topic_prefix, all_devices, takes_commands")
 CREATE = f"""
 INSERT INTO application (tenant_id, secret_wrapped, kek_id, sealed_for, {WRITTEN.columns})
 VALUES ($1, $2, $3, $4, {WRITTEN.parameters(5)}) RETURNING id
 """
-COLUMNS = """a.id, a.tenant_id, a.application_id, a.name, a.mqtt_url, a.mqtt_user, a.all_devices, a.takes_commands,
-a.enabled, a.created_at, t.last_published_at, coalesce(t.published, 0) AS published,
+COLUMNS = """a.id, a.tenant_id, a.application_id, a.name, a.mqtt_url, a.mqtt_user, a.topic_prefix, a.all_devices,
+a.takes_commands, a.enabled, a.created_at, t.last_published_at, coalesce(t.published, 0) AS published,
 coalesce(t.dropped, 0) AS dropped, coalesce(t.waiting, 0) AS waiting, coalesce(t.commands, 0) AS commands,
 coalesce(t.commands_refused, 0) AS commands_refused, t.last_error, t.last_error_at"""
 STATE = "LEFT JOIN application_state t ON t.application_id = a.id"
@@ -41,7 +41,7 @@ WHERE l.application_id = $1 AND d.dev_eui > $2 ORDER BY d.dev_eui LIMIT $3
 """
 READ_SECRETS = """
 SELECT id, tenant_id, application_id, name, mqtt_url, mqtt_user, mqtt_client_id, secret_wrapped, kek_id,
-       sealed_for, takes_commands
+       sealed_for, topic_prefix, takes_commands
 FROM application WHERE enabled
 """
 
@@ -59,6 +59,7 @@ class ApplicationRow:
     name: str
     mqtt_url: str
     mqtt_user: str | None
+    topic_prefix: str
     all_devices: bool
     takes_commands: bool
     enabled: bool
@@ -87,7 +88,13 @@ class Application:
     secret_wrapped: bytes | None
     kek_id: str | None
     sealed_for: UUID
+    topic_prefix: str
     takes_commands: bool
+
+    @property
+    def topics(self) -> str:
+        """What its topics begin with, as far as the application id."""
+        return f"{self.topic_prefix}application/{self.application_id}"
 
     def secret(self, keys: KeyWrap) -> str | None:
         """The password at their broker.
@@ -107,7 +114,7 @@ async def create_application(
 
     Raises UniqueViolationError when the tenant has one of this name or with this `application_id`.
     """
-    values = {**application, "application_id": application["application_id"] or uuid4()}
+    values = {"topic_prefix": "", **application, "application_id": application["application_id"] or uuid4()}
     sealed_for = uuid4()
     sealed = keys.wrap_secret(secret, row_owner("application", sealed_for))
     return await connection.fetchval(CREATE, tenant_id, *sealed, sealed_for, *WRITTEN.values(values))

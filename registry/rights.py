@@ -138,6 +138,10 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "login_failure": {"maintenance": "SELECT, DELETE"},
     "maintenance_window": {"alerting": "SELECT"},
     "membership": {},
+    "mqtt_account": {
+        "gateway_bridge": "SELECT (gateway_id, expires_at, proved_at), UPDATE (proved_at)",
+        "intake": "SELECT *, UPDATE (applied_at)",
+    },
     "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)"},
     "multicast_member": {"network": "SELECT"},
     "multicast_message": {"network": "SELECT, UPDATE"},

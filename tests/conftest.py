@@ -30,7 +30,7 @@ from core.runtime.postgres import Pool, connect, open_pool
 from registry.rights import LOGINS, OWNER
 from registry.schema import migrate
 from services.supervisor.launch import Launch
-from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
+from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries
@@ -387,7 +387,7 @@ def nats_url(nats_server: PrivateNats) -> str:
 
 @pytest.fixture(scope="session")
 def mosquitto_server(server_folder: Path) -> Iterator[PrivateMosquitto]:
-    accounts = {BRIDGE: secrets.token_hex(16), SIMULATOR: secrets.token_hex(16)}
+    accounts = {account: secrets.token_hex(16) for account in (ACCOUNTS, BRIDGE, SIMULATOR)}
     server = PrivateMosquitto(server_folder / "mosquitto", free_tcp_port(), accounts)
     server.prepare()
     with running(server.launch(), server.ready, server_folder / "mosquitto.log"):

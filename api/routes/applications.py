@@ -5,10 +5,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from api.auth import Change, Manager, Reader
-from api.brokers import require_broker
+from api.brokers import checked_topic_prefix, require_broker
 from api.fields import Answer, Body, Eui, Id, MqttText, Name, answer_of, example, revealed
 from api.pages import Cursor, Limit, Page, bad_cursor, page_of
 from api.resources import Resource
@@ -48,6 +48,13 @@ class NewApplication(Body):
         None,
         description="Identifiant dans les topics `application/{id}/…` ; celui de votre ChirpStack pour que rien "
         "ne change chez le partenaire ; absent : tiré au sort",
+    )
+    topic_prefix: Annotated[str, AfterValidator(checked_topic_prefix)] = Field(
+        "",
+        max_length=200,
+        description="Devant `application/{id}/…`, / final compris ; à notre courtier celui de la collectivité, "
+        "`prefix` de ses comptes MQTT",
+        examples=["territoire/partner/sdef/"],
     )
     dev_euis: DevEuis | None = Field(
         None, description="Les capteurs concernés ; absent : tous ceux de la collectivité, présents et à venir"

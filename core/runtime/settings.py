@@ -54,7 +54,7 @@ _OF_SERVICES = """
     intake_rate keep_alert_notices_days keep_audit_months keep_measurements_months
     keep_personal_measurements_months keep_personal_uplinks_months keep_quarantine_days keep_uplinks_months
     keep_webhook_attempts_days kek kek_command kek_file kek_former kek_id least_watch_s linger_ms log_format
-    log_level logins longest_linger_ms max_duty_cycle mqtt_accounts mqtt_client_id mqtt_prefixes
+    log_level logins longest_linger_ms max_duty_cycle mqtt_accounts mqtt_accounts_url mqtt_client_id mqtt_prefixes
     mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id oidc_client_secret oidc_issuer
     operator_email operator_key operator_password pass_uplinks pool_size public_url requests_in_flight
     rollups_every_s rx1_delay rx2_data_rate rx2_for_all service_password shards smtp_sender smtp_url
@@ -159,6 +159,10 @@ A_BROKER = Expected(
 )
 DatabaseAddress = Annotated[SecretStr, AfterValidator(address_check("postgresql", "postgres")), A_DATABASE]
 BusAddress = Annotated[SecretStr, AfterValidator(address_check("nats", "tls")), A_BUS]
+BrokerOfAccounts = Annotated[
+    Annotated[SecretStr, AfterValidator(address_check("mqtt", "mqtts", "http", "https"))] | None,
+    Expected("mqtt[s]://compte:mot-de-passe@hôte:port, ou d'EMQX http[s]://clé:secret@hôte:port"),
+]
 OptionalBroker = Annotated[Annotated[SecretStr, AfterValidator(address_check("mqtt", "mqtts"))] | None, A_BROKER]
 
 

@@ -17,6 +17,7 @@ from integrations.lns.telemetry import APPLICATIONS_CONNECTED
 from registry.applications import Application, read_enabled_applications
 from registry.changes import Change
 from registry.keys import KeyWrap
+from registry.mqtt_accounts import client_id_of
 
 
 class ApplicationRunner(LeaseRunner[Application]):
@@ -80,6 +81,7 @@ def mqtt_session_of(application: Application, password: str | None, session_expi
         ValueError: its address is no broker's.
     """
     broker = replace(Broker.from_url(application.mqtt_url), username=application.mqtt_user, password=password)
-    settings = MqttSettings(mqtt_client_id=application.mqtt_client_id, mqtt_session_expiry=session_expiry_s)
+    client_id = client_id_of(application.mqtt_user, application.mqtt_client_id)
+    settings = MqttSettings(mqtt_client_id=client_id, mqtt_session_expiry=session_expiry_s)
     filters = [command_filter(application)] if application.takes_commands else []
     return MqttSession(settings, filters, broker=broker)

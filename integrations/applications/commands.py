@@ -66,7 +66,7 @@ class Command:
 
 def command_filter(application: Application) -> str:
     """The topic filter of this application's commands."""
-    return f"application/{application.application_id}/device/+/{COMMAND}"
+    return f"{application.topics}/device/+/{COMMAND}"
 
 
 def read_command(topic: str, body: bytes, now: datetime) -> Command:

@@ -44,6 +44,11 @@ class Addressee(Protocol):
         """Its name, for people."""
         ...
 
+    @property
+    def topics(self) -> str:
+        """What its topics begin with, as far as the application id."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -158,7 +163,7 @@ def publications(application: Addressee, event: Event) -> list[Publication]:
             code = "EXPIRED" if what["state"] == "expired" else "DOWNLINK_GATEWAY"
             context = {"queue_item_id": queue_item_id(what["downlink"], event.item)}
             messages = [("log", _log(info, event, code, what.get("detail") or what["reason"], context))]
-    root = f"application/{application.application_id}/device/{event.device.dev_eui.hex()}/event"
+    root = f"{application.topics}/device/{event.device.dev_eui.hex()}/event"
     return [Publication(f"{root}/{kind}", _json(message)) for kind, message in messages]
 
 

@@ -19,6 +19,7 @@ from integrations.lns.lns_uplink import LnsMessage
 from integrations.lns.message_handler import Reception
 from integrations.lns.uplink_publisher import TooMuchWaiting
 from registry.lns_sources import Source
+from registry.mqtt_accounts import client_id_of
 
 TRY_AGAIN_S = 1.0
 SPEAK_3 = (the_things_stack.NAME, live_objects.NAME)
@@ -33,7 +34,8 @@ def mqtt_session_of(source: Source, password: str | None, session_expiry_s: int)
         ValueError: its address is no broker's.
     """
     broker = replace(Broker.from_url(source.mqtt_url or ""), username=source.mqtt_user, password=password)
-    settings = MqttSettings(mqtt_client_id=source.mqtt_client_id, mqtt_session_expiry=session_expiry_s)
+    client_id = client_id_of(source.mqtt_user, source.mqtt_client_id)
+    settings = MqttSettings(mqtt_client_id=client_id, mqtt_session_expiry=session_expiry_s)
     filters = [source.mqtt_topic or ""]
     return MqttSession(settings, filters, broker=broker, speaks_3=source.kind in SPEAK_3)
 

@@ -31,3 +31,15 @@ APPLICATION_COMMANDS = Counter(
 APPLICATIONS_CONNECTED = Gauge(
     "territoire_intake_application_connections", "Applications whose broker this replica is connected to"
 )
+ACCOUNT_CHANGES = Counter(
+    "territoire_intake_mqtt_account_changes_total", "Accounts made or removed at our own MQTT broker", ["change"]
+)
+ACCOUNT_FAILURES = Counter(
+    "territoire_intake_mqtt_account_failures_total",
+    "Attempts to bring our broker's accounts up to date that failed, by reason: away, refused (the account that "
+    "makes them is not admitted), rejected (a command), wrong_kek (the password of one does not open)",
+    ["reason"],
+)
+ACCOUNT_BROKER_CONNECTED = Gauge(
+    "territoire_intake_mqtt_account_connections", "1 at the replica that makes the accounts of our MQTT broker"
+)

@@ -23,7 +23,7 @@ CLOCK_ERROR_US = 400_000
 
 @dataclass(frozen=True, slots=True)
 class GatewayServers:
-    """What gateways connect to, and the tokens that those with Basics Station were given."""
+    """What gateways connect to, and by what they prove who they are: a token, on MQTT `user:password`."""
 
     udp: tuple[str, int]
     mqtt_url: str
@@ -55,7 +55,9 @@ def build_gateways(
 def _build(plan: GatewayPlan, medium: RadioMedium, source: random.Random, servers: GatewayServers) -> Gateway:
     match plan.speaks:
         case "mqtt":
-            return MqttGateway(*_common(plan, medium, source), mqtt_url=servers.mqtt_url)
+            scheme, _, address = servers.mqtt_url.partition("://")
+            url = f"{scheme}://{servers.tokens.get(plan.gateway_id, '')}@{address}"
+            return MqttGateway(*_common(plan, medium, source), mqtt_url=url)
         case "station":
             token = servers.tokens.get(plan.gateway_id, "")
             return StationGateway(*_common(plan, medium, source), url=servers.station_url, token=token)

@@ -64,14 +64,17 @@ class Provisioner:
         return answer.json()
 
     async def create_gateways(self, plans: Sequence[GatewayPlan]) -> dict[bytes, str]:
-        """Register every gateway; returns the tokens of those that need one."""
+        """Register every gateway; returns the tokens of stations, and of those on MQTT account and password."""
         tokens: dict[bytes, str] = {}
 
         async def create(plan: GatewayPlan) -> None:
             await self._create_gateway(plan)
+            path = f"/v1/gateways/{plan.gateway_id.hex()}"
             if plan.speaks == "station":
-                made = await self.post(f"/v1/gateways/{plan.gateway_id.hex()}/tokens", {})
-                tokens[plan.gateway_id] = made["token"]
+                tokens[plan.gateway_id] = (await self.post(f"{path}/tokens", {}))["token"]
+            if plan.speaks == "mqtt":
+                made = await self.post(f"{path}/mqtt-accounts", {})
+                tokens[plan.gateway_id] = f"{made['username']}:{made['password']}"
 
         await in_parallel(plans, create)
         return tokens

@@ -9,7 +9,7 @@ from chirpstack_api import gw
 from google.protobuf.message import DecodeError
 from pydantic import SecretStr
 
-from core.runtime.mqtt import MqttAway, MqttRejected, MqttSession, MqttSettings
+from core.runtime.mqtt import Broker, MqttAway, MqttRejected, MqttSession, MqttSettings
 from lab.gateway.gateway import Gateway
 from lab.radio.clock import now_us
 from lab.radio.transmission import BANDWIDTH, Reception
@@ -67,9 +67,9 @@ class MqttGateway(Gateway):
 
     async def run(self) -> None:
         """Keep the session, send what waits, take commands, until cancelled."""
-        settings = MqttSettings(
-            mqtt_url=SecretStr(self.mqtt_url), mqtt_client_id=f"forwarder-{self.gateway_id.hex()}"
-        )
+        # The broker binds an account to the client id of its name.
+        account = Broker.from_url(self.mqtt_url).username or f"forwarder-{self.gateway_id.hex()}"
+        settings = MqttSettings(mqtt_url=SecretStr(self.mqtt_url), mqtt_client_id=account)
         edge = MqttSession(settings, [f"{REGION}/gateway/{self.gateway_id.hex()}/command/+"])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(edge.run(self.uptime.record_answer), name=f"mqtt {self.name}")

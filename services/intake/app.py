@@ -14,6 +14,7 @@ from integrations.lns.source_registry import Devices, Sources
 from integrations.lns.source_runner import SourceRunner
 from integrations.lns.source_stats import SourceStats
 from integrations.lns.uplink_publisher import Publisher
+from integrations.mqtt_accounts.reconciler import AccountRunner
 from registry.changes import Change, RegistryWatcher
 from registry.keys import key_wrap_of
 from registry.service import open_service
@@ -42,11 +43,17 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
             session_expiry_s=settings.intake_mqtt_session_expiry,
             backlog=settings.intake_application_backlog,
         )
+        accounts_url = settings.mqtt_accounts_url
+        accounts = None
+        if accounts_url is not None:
+            accounts = AccountRunner(pool, keys, accounts_url.get_secret_value(), settings.instance)
 
         async def apply(changes: list[Change]) -> None:
             devices.apply(changes)
             await sources.apply(changes)
             await applications.apply(changes)
+            if accounts is not None:
+                accounts.apply(changes)
 
         watcher = RegistryWatcher(pool, bus, apply)
         await sources.load()
@@ -66,6 +73,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
             holding = [
                 tasks.create_task(source_runner.run(), name="hold sources"),
                 tasks.create_task(applications.run(), name="hold applications"),
+                *([] if accounts is None else [tasks.create_task(accounts.run(), name="hold MQTT accounts")]),
             ]
             async with serve_http(
                 create_app(sources, reception, keys, settings.intake_rate),

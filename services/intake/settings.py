@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from core.runtime.settings import KeySettings
+from core.runtime.settings import BrokerOfAccounts, KeySettings
 
 
 class IntakeSettings(KeySettings):
@@ -20,4 +20,10 @@ class IntakeSettings(KeySettings):
         default=100_000,
         ge=1,
         description="Events that may wait for one application; the oldest beyond are dropped",
+    )
+    mqtt_accounts_url: BrokerOfAccounts = Field(
+        default=None,
+        description="mqtt[s]://user:password@host:port of the broker at the edge (mosquitto), as the account that "
+        "makes and withdraws those of gateways and partners; http[s]://key:secret@host:port of EMQX's API, with "
+        "?ca=/path/ca.pem; unset: they are made by hand",
     )

@@ -14,7 +14,7 @@ import msgspec
 
 from core.messages.permissions import USERS
 from registry.rights import LOGINS
-from services.supervisor.mosquitto import BRIDGE, SIMULATOR
+from services.supervisor.mosquitto import ACCOUNTS, BRIDGE
 from services.supervisor.postgres import may_enter, server_account
 from services.supervisor.run_info import FILE_NAME, HELD, RunInfo
 
@@ -77,18 +77,19 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
         return cls(
             postgres=secrets.token_hex(24),
             nats=secrets.token_hex(24),
-            mqtt={BRIDGE: secrets.token_hex(24), SIMULATOR: secrets.token_hex(24)},
+            mqtt={},
             kek=secrets.token_hex(32),
             operator_key=f"terr_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
             operator_password=_first_password(),
         ).completed()
 
     def completed(self) -> "Secrets":
-        """With a password for each service, and for the first person, that has none."""
+        """With a password for each service, account of ours at the broker, and first person, that has none."""
         database = {service: secrets.token_hex(24) for service in LOGINS} | self.database
         bus = {service: secrets.token_hex(24) for service in USERS} | self.bus
+        mqtt = {account: secrets.token_hex(24) for account in (BRIDGE, ACCOUNTS)} | self.mqtt
         password = self.operator_password or _first_password()
-        return msgspec.structs.replace(self, database=database, bus=bus, operator_password=password)
+        return msgspec.structs.replace(self, database=database, bus=bus, mqtt=mqtt, operator_password=password)
 
 
 def _first_password() -> str:

@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.supervisor.launch import Launch, program, system_path
+from services.supervisor.launch import Launch, ServerMissing, program, system_path
 from services.supervisor.ports import LOOPBACK
 
 BRIDGE = "bridge"
+ACCOUNTS = "accounts"
+"""Makes and withdraws the accounts of gateways and partners while the broker runs, and may do nothing else."""
 SIMULATOR = "simulator"
+"""Of tests and benchmarks: speaks for any gateway. A stack has no such account."""
+PLUGIN = "mosquitto_dynamic_security.so"
 # autosave_on_changes with autosave_interval 1 writes the store at every change: with the defaults a
 # kill -9 forgets every queued message. max_queued_messages 0 is no limit: the default of 1000 drops in
 # silence what a bridge that is away has not read; the octets are bounded instead.
@@ -31,11 +35,13 @@ max_queued_bytes 268435456
 max_inflight_messages 100
 max_packet_size 1048576
 persistent_client_expiration 7d
+plugin {plugin}
+plugin_opt_config_file {folder}/dynamic-security.json
 {user_line}
 """
-# A gateway's user name is its gateway_id: it publishes as itself and reads its own commands. Without a region
-# before it, a topic is that of a ChirpStack Gateway Bridge with its default templates.
-# Topics carry the region as a prefix (eu868/gateway/...), or none.
+# Of accounts in the password file; those that the API makes have roles in the plugin, which is asked first. In the
+# file a gateway's user name is its gateway_id: it publishes as itself and reads its own commands. Topics carry the
+# region as a prefix (eu868/gateway/...), or none, as those of a ChirpStack Gateway Bridge with default templates.
 ACL = f"""\
 pattern write +/gateway/%u/event/+
 pattern write +/gateway/%u/state/+
@@ -52,6 +58,9 @@ topic read gateway/+/event/+
 topic read gateway/+/state/+
 topic write gateway/+/command/+
 
+user {ACCOUNTS}
+topic readwrite $CONTROL/dynamic-security/#
+
 user {SIMULATOR}
 topic write +/gateway/+/event/+
 topic write +/gateway/+/state/+
@@ -61,6 +70,18 @@ topic write gateway/+/state/+
 topic read gateway/+/command/+
 """
 HASH_ITERATIONS = 101  # mosquitto_passwd's own; the passwords are random, 192 bits long.
+
+
+def plugin() -> Path:
+    """The broker's plugin for accounts that are made while it runs, of the same Debian package.
+
+    Raises:
+        ServerMissing: the package is not whole.
+    """
+    found = [*Path("/usr/lib").glob(f"*/{PLUGIN}"), *Path("/usr").glob(f"lib*/{PLUGIN}")]
+    if not found:
+        raise ServerMissing(f"{PLUGIN} est introuvable sous /usr/lib : réinstallez le paquet mosquitto")
+    return found[0]
 
 
 def password_line(user: str, password: str) -> str:
@@ -85,10 +106,12 @@ class PrivateMosquitto:
         user_line = "user root" if os.geteuid() == 0 else ""
         self._write(
             "mosquitto.conf",
-            CONFIGURATION.format(port=self.port, host=LOOPBACK, folder=self.folder, user_line=user_line),
+            CONFIGURATION.format(
+                port=self.port, host=LOOPBACK, folder=self.folder, user_line=user_line, plugin=plugin()
+            ),
         )
         self._write("passwords", "".join(password_line(*account) for account in self.accounts.items()))
-        self._write("acl", ACL)
+        self._write("acl", ACL if SIMULATOR in self.accounts else ACL.partition(f"user {SIMULATOR}")[0])
 
     def _write(self, name: str, content: str) -> None:
         file = self.folder / name
@@ -104,6 +127,11 @@ class PrivateMosquitto:
     def url(self, user: str = BRIDGE) -> str:
         """The address for one of the accounts, credentials included."""
         return f"mqtt://{user}:{self.accounts[user]}@{LOOPBACK}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """The address without an account."""
+        return f"mqtt://{LOOPBACK}:{self.port}"
 
     async def ready(self) -> bool:
         """Whether the broker on the port takes our bridge's password: nobody else's would."""

@@ -41,7 +41,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     nats_url: str
     """As the login that may everything there, and is no service's."""
     mqtt_url: str
-    """As the gateways' side of the broker: may speak for every gateway."""
+    """Where gateways come by MQTT, each with an account that the API made."""
     mqtt_bridge_url: str
     kek: str
     kek_id: str

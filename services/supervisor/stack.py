@@ -13,7 +13,7 @@ import msgspec
 from registry.rights import LOGINS, OWNER
 from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
-from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
+from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
 from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
 from services.supervisor.postgres import PrivatePostgres
@@ -29,14 +29,16 @@ LISTENERS: Mapping[str, tuple[str, ...]] = {
     "api": ("api",),
     "intake": ("intake",),
 }
-# What the operator may say otherwise than we do: where people reach the API, and a broker other than ours.
-CHOSEN = ("TERRITOIRE_PUBLIC_URL", "TERRITOIRE_MQTT_URL")
+# What the operator may say otherwise than we do: where people reach the API.
+CHOSEN = ("TERRITOIRE_PUBLIC_URL",)
 # Ours, or a single replica's: not handed on.
 NOT_THEIRS = {
     "TERRITOIRE_HOME",
     "TERRITOIRE_OPTIONS",
     "TERRITOIRE_BACKUP_DATABASE_URL",
     "TERRITOIRE_MQTT_URL",
+    "TERRITOIRE_MQTT_ACCOUNTS",
+    "TERRITOIRE_MQTT_ACCOUNTS_URL",
     "TERRITOIRE_KEK",
     "TERRITOIRE_KEK_ID",
     "TERRITOIRE_KEK_FORMER",
@@ -120,7 +122,7 @@ class Stack:
             database_url=f"{servers.postgres.url()}?role={OWNER}",
             database_admin_url=servers.postgres.url(),
             nats_url=servers.nats.url,
-            mqtt_url=servers.mosquitto.url(SIMULATOR),
+            mqtt_url=servers.mosquitto.address,
             mqtt_bridge_url=servers.mosquitto.url(BRIDGE),
             kek=secrets.kek,
             kek_id=secrets.kek_id,
@@ -228,13 +230,14 @@ class Stack:
                 "TERRITOIRE_STATION_PORT": str(ports["station"]),
             }
             # The broker keeps one session for us: two readers would throw each other out, or read all of it twice.
-            environment |= {"TERRITOIRE_MQTT_URL": run.mqtt_bridge_url} if instance == "gateway_bridge-1" else {}
+            environment |= self._broker_of_bridge() if instance == "gateway_bridge-1" else {}
             if instance != "gateway_bridge-1":  # One port of that number.
                 environment.pop("TERRITOIRE_CUPS_PORT", None)
         if name == "intake":
             environment |= {
                 "TERRITOIRE_INTAKE_HOST": options.intake_host,
                 "TERRITOIRE_INTAKE_PORT": str(ports["intake"]),
+                **self._broker_of_intake(),
             }
         if name == "maintenance":
             environment["TERRITOIRE_DISK_FOLDER"] = str(self._home.postgres_data)
@@ -247,6 +250,21 @@ class Stack:
             }
         chosen = {name: os.environ[name] for name in CHOSEN if name in os.environ}
         return environment | {name: value for name, value in chosen.items() if name in environment}
+
+    def _broker_of_bridge(self) -> dict[str, str]:
+        """The broker, and whether its accounts prove who speaks: of ours they do."""
+        if "TERRITOIRE_MQTT_URL" in os.environ:
+            said = os.environ.get("TERRITOIRE_MQTT_ACCOUNTS", "shared")
+            return {"TERRITOIRE_MQTT_URL": os.environ["TERRITOIRE_MQTT_URL"], "TERRITOIRE_MQTT_ACCOUNTS": said}
+        return {"TERRITOIRE_MQTT_URL": self.run.mqtt_bridge_url, "TERRITOIRE_MQTT_ACCOUNTS": "per_gateway"}
+
+    def _broker_of_intake(self) -> dict[str, str]:
+        """The broker as the account that makes others; of the operator's own only when they give us one."""
+        if "TERRITOIRE_MQTT_ACCOUNTS_URL" in os.environ:
+            return {"TERRITOIRE_MQTT_ACCOUNTS_URL": os.environ["TERRITOIRE_MQTT_ACCOUNTS_URL"]}
+        if "TERRITOIRE_MQTT_URL" in os.environ:
+            return {}
+        return {"TERRITOIRE_MQTT_ACCOUNTS_URL": self.servers.mosquitto.url(ACCOUNTS)}
 
     def _migrate_launch(self) -> Launch:
         environment = {
@@ -272,7 +290,11 @@ def _servers(home: Home, secrets: Secrets, options: StackOptions) -> Servers:
         PrivateNats(
             home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}", users=secrets.bus
         ),
-        PrivateMosquitto(home.folder / "mosquitto", free_tcp_port(), secrets.mqtt),
+        PrivateMosquitto(
+            home.folder / "mosquitto",
+            free_tcp_port(),
+            {account: secrets.mqtt[account] for account in (BRIDGE, ACCOUNTS)},
+        ),
     )
 
 

@@ -113,7 +113,7 @@ def without(right: str) -> list[str]:
 
 def example_of(path: str) -> str:
     filled = path.replace("{name}", "open").replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
-    filled = filled.replace("{token_id}", "ab" * 8)
+    filled = filled.replace("{token_id}", "ab" * 8).replace("{account_id}", "ab" * 8)
     filled = filled.replace("{letter_id}", "1").replace("{contact_id}", "1")
     return filled.replace("{id}", "abcdef" if "api-keys" in path else "1")
 
@@ -223,6 +223,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     version = await other_client.post(
         f"/v1/codecs/{codec.json()['id']}/versions", json={"language": "declarative", "source": DECLARATION}
     )
+    account = await other_client.post("/v1/mqtt-accounts", json={"name": "SI", "reads": ["#"]})
     redecode = await other_client.post("/v1/redecodes", json={"dev_eui": device["dev_eui"]})
     async with pool.acquire() as connection:
         person_id = await enter_person(connection, other_tenancy.id, "a@autre.example", "A", "", "reader")
@@ -270,6 +271,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "silences": str(silence.json()["id"]),
             "maintenance-windows": str(window.json()["id"]),
             "webhook-endpoints": str(endpoint.json()["id"]),
+            "mqtt-accounts": account.json()["id"],
             "lns-sources": str(source.json()["id"]),
             "applications": str(application.json()["id"]),
             "multicast-groups": str(group.json()["id"]),

@@ -31,7 +31,7 @@ RUN = b"""{
   "database_url": "postgresql://territoire_service:a@127.0.0.1:5433/territoire",
   "database_admin_url": "postgresql://postgres:b@127.0.0.1:5433/territoire",
   "nats_url": "nats://token@127.0.0.1:4222",
-  "mqtt_url": "mqtt://simulator:c@127.0.0.1:1883",
+  "mqtt_url": "mqtt://127.0.0.1:1883",
   "mqtt_bridge_url": "mqtt://bridge:d@127.0.0.1:1883",
   "kek": "000102030405060708090a0b0c0d0e0f",
   "kek_id": "kek-7",
@@ -59,7 +59,7 @@ SECRETS = {
     "service": "s" * 8,
     "api": "a" * 8,
     "nats": "n" * 8,
-    "mqtt": {"bridge": "b" * 8, "simulator": "m" * 8},
+    "mqtt": {"bridge": "b" * 8, "accounts": "c" * 8},
     "kek": bytes(range(32)).hex(),
     "operator_key": "terr_0123456789ab_secret",
     "operator_password": "o" * 8,
@@ -115,7 +115,7 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
         "database_url": "postgresql://territoire_service:a@127.0.0.1:5433/territoire",
         "database_admin_url": "postgresql://postgres:b@127.0.0.1:5433/territoire",
         "nats_url": "nats://token@127.0.0.1:4222",
-        "mqtt_url": "mqtt://simulator:c@127.0.0.1:1883",
+        "mqtt_url": "mqtt://127.0.0.1:1883",
         "mqtt_bridge_url": "mqtt://bridge:d@127.0.0.1:1883",
         "kek": "000102030405060708090a0b0c0d0e0f",
         "kek_id": "kek-7",
@@ -180,6 +180,7 @@ def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:
 
 def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> None:
     older = {name: value for name, value in SECRETS.items() if name != "operator_password"}
+    older |= {"mqtt": {"bridge": "b" * 8, "simulator": "m" * 8}}  # Nor an account that makes others.
     (tmp_path / "secrets.json").write_text(json.dumps(older), "utf-8")
     home = Home(tmp_path)
 
@@ -188,7 +189,8 @@ def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> Non
     assert first == second
     assert len(first.operator_password) >= 12
     assert set(first.database) == set(LOGINS)
-    new = {"operator_password": "", "database": {}, "bus": {}}
+    assert set(first.mqtt) == {"bridge", "simulator", "accounts"}
+    new = {"operator_password": "", "database": {}, "bus": {}, "mqtt": older["mqtt"]}
     assert msgspec.to_builtins(first) | new == older | new
 
 

@@ -6,7 +6,8 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ import yaml
 from core.messages.permissions import OWNER, USERS
 from core.runtime.lifetime import DRAIN_DEADLINE_S, UNWIND_S
 from core.runtime.mqtt import MqttSession, MqttSettings
+from integrations.mqtt_accounts.broker import Account
+from integrations.mqtt_accounts.dynamic_security import ANSWERS, DynamicSecurity
+from integrations.mqtt_accounts.wanted import Permissions
 from services.supervisor.launch import Launch, program
+from services.supervisor.mosquitto import PLUGIN, password_line, plugin
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.stack import SERVICES
 from tests.k8s.test_rules import PREFIX, known_settings, settings_of
@@ -162,6 +167,7 @@ def broker(made: Path, tmp_path: Path) -> Iterator[tuple[int, subprocess.Popen[b
         ("/etc/mosquitto/tls", str(made / "secrets" / "broker")),
         ("/etc/mosquitto/accounts", str(made / "secrets" / "broker")),
         ("/etc/mosquitto/conf", str(folder)),
+        (f"/usr/lib/{PLUGIN}", str(plugin())),
         ("/mosquitto/data/", f"{tmp_path}/"),
         ("/tmp/mosquitto.pid", f"{tmp_path}/mosquitto.pid"),
     ):
@@ -174,37 +180,54 @@ def broker(made: Path, tmp_path: Path) -> Iterator[tuple[int, subprocess.Popen[b
         process.terminate()
 
 
-def enter(made: Path, eui: str) -> str:
-    """What secrets.sh says when a gateway is given an account."""
-    done = subprocess.run(
-        ["sh", made / "secrets.sh", "--gateway", eui], check=True, capture_output=True, text=True
+def run_secrets(made: Path, *arguments: str) -> int:
+    return subprocess.run(["sh", made / "secrets.sh", *arguments], capture_output=True, check=False).returncode
+
+
+@asynccontextmanager
+async def connected(port: int, made: Path, account: str, topic: str) -> AsyncGenerator[MqttSession]:
+    authority, client_id = made / "secrets" / "ca.crt", account.partition(":")[0]
+    settings = MqttSettings(
+        mqtt_url=f"mqtts://{account}@localhost:{port}?ca={authority}",  # type: ignore[arg-type]
+        mqtt_client_id=client_id,
     )
-    return done.stdout
-
-
-async def connected(port: int, made: Path, account: str, topic: str) -> None:
-    authority = made / "secrets" / "ca.crt"
-    settings = MqttSettings(mqtt_url=f"mqtts://{account}@localhost:{port}?ca={authority}")  # type: ignore[arg-type]
     connection = MqttSession(settings, [topic])
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(connection.run())
+    task = asyncio.create_task(connection.run())
+    async with asyncio.timeout(30):
         await connection.connected()
-        running.cancel()
+    yield connection
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.starts_processes
-async def test_the_bridge_and_a_gateway_that_is_entered_speak_with_the_broker_over_tls(
+async def test_accounts_of_the_api_and_of_before_enter_the_broker_over_tls_and_survive_a_reload(
     broker: tuple[int, subprocess.Popen[bytes]], made: Path
 ) -> None:
     port, process = broker
     written = dict(line.split("=", 1) for line in (made / ".env").read_text("utf-8").splitlines())
-    await connected(port, made, f"bridge:{written['MQTT_PASSWORD']}", "+/gateway/+/event/+")
+    passwords = made / "secrets" / "broker" / "passwords"
+    before = passwords.read_text("utf-8")
+    ours, of_before, name = "0016c001ff10a235", "0016c001ff10a236", f"tgw_{'a' * 16}"
+    account = Account(name, "x", Permissions(frozenset(), frozenset({f"gateway/{ours}/command/+"})))
+    async with connected(port, made, f"accounts:{written['MQTT_ACCOUNTS_PASSWORD']}", ANSWERS) as maker:
+        await DynamicSecurity(maker).create([account])
+    try:
+        # As mosquitto_passwd and the script of before left it; the script of today keeps it.
+        passwords.write_text(before + password_line(of_before, "x"), "utf-8")
+        assert await asyncio.to_thread(run_secrets, made) == 0
+        process.send_signal(signal.SIGHUP)  # As `docker compose kill -s HUP mosquitto` does.
 
-    entered = enter(made, "0016C001FF10A235")
-    process.send_signal(signal.SIGHUP)  # As `docker compose kill -s HUP mosquitto` does.
-
-    [(eui, password)] = re.findall(r"passerelle (\w+), mot de passe (\w+)", entered)
-    await connected(port, made, f"{eui}:{password}", f"eu868/gateway/{eui}/command/+")
+        for user, topic in (
+            (f"bridge:{written['MQTT_PASSWORD']}", "+/gateway/+/event/+"),
+            (f"{of_before}:x", f"eu868/gateway/{of_before}/command/+"),
+            (f"{name}:x", f"gateway/{ours}/command/+"),
+        ):
+            async with connected(port, made, user, topic):
+                pass
+    finally:
+        passwords.write_text(before, "utf-8")
+    assert await asyncio.to_thread(run_secrets, made, "--gateway", ours) == 2
 
 
 @pytest.mark.starts_processes

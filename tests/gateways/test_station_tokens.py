@@ -12,8 +12,11 @@ from websockets.exceptions import InvalidStatus
 from core.messages import topics
 from core.runtime.http.origin import client_address
 from core.runtime.postgres import Pool
+from gateways.known_gateways import Gateways
 from lorawan.identifiers import GatewayId
 from registry.gateway_tokens import create_token, delete_token
+from registry.keys import KeyWrap
+from registry.mqtt_accounts import create_gateway_account, delete_gateway_account
 from services.gateway_bridge.settings import Settings
 from tests.gateways.stations import UPLINK, Rig, downlink, now_us, open_rig, register, until
 from tests.gateways.ws_station import connect_to, dashed, discover, ws_station
@@ -161,3 +164,31 @@ async def test_a_station_of_before_may_come_without_a_credential_until_its_time_
 )
 def test_only_our_own_proxies_say_where_a_station_comes_from(peer: str, said: str, address: str) -> None:
     assert client_address(peer, [said], [ip_network("10.0.0.0/8")]) == address
+
+
+async def test_a_gateway_that_was_heard_under_its_mqtt_account_is_believed_nothing_less_until_it_is_withdrawn(
+    bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
+) -> None:
+    async def needs_proof() -> bool:
+        gateways = Gateways(pool)  # As every replica reads them.
+        await gateways.load()
+        return gateways.needs_proof(gateway_id)
+
+    async def is_proved() -> bool:
+        await station.speak()
+        return await pool.fetchval("SELECT proved_at IS NOT NULL FROM mqtt_account")
+
+    await register(pool, gateway_id)
+    async with pool.acquire() as connection:
+        row = await connection.fetchval("SELECT id FROM gateway")
+        account = await create_gateway_account(connection, KeyWrap("kek-1", bytes(16)), row, DAY)
+    # One that was never used takes nothing away from the protocol of before.
+    assert not await needs_proof()
+    settings = bridge_settings.model_copy(update={"mqtt_accounts": "per_gateway"})
+    async with open_rig(settings, pool, gateway_mqtt_url) as rig, rig.mqtt_station(gateway_id) as station:
+        await until(is_proved)
+
+    assert await needs_proof()
+    async with pool.acquire() as connection:
+        await delete_gateway_account(connection, row, account.id)
+    assert not await needs_proof()

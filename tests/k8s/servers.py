@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from services.supervisor.launch import Launch
+from services.supervisor.mosquitto import PLUGIN, plugin
 from tests.k8s.conftest import CHECKOUT
 
 COMPONENTS = CHECKOUT / "k8s" / "components"
@@ -20,6 +21,7 @@ def here(text: str, folder: Path, port: int, monitor: int = -1) -> str:
         "../users": os.path.relpath(COMPONENTS / "nats-users", folder),
         "/etc/nats/tls": str(folder), "/etc/mosquitto/tls": str(folder), "/etc/mosquitto/accounts": str(folder),
         "/etc/mosquitto/conf": str(COMPONENTS / "mosquitto"), "/mosquitto/data": str(folder),
+        f"/usr/lib/{PLUGIN}": str(plugin()),
         '"/data"': f'"{folder}"', "sleep 30": "sleep 0.1", "sleep 10": "sleep 0.1",
         "listener 8883": f"listener {port} 127.0.0.1", '"0.0.0.0:4222"': f'"127.0.0.1:{port}"',
         '"0.0.0.0:8222"': f'"127.0.0.1:{monitor}"', '"0.0.0.0:6222"': '"127.0.0.1:-1"',

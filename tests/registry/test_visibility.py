@@ -23,6 +23,10 @@ UNION ALL SELECT 'gateway_token ' || gateway_id - 1 FROM gateway_token
 UNION ALL SELECT 'station_order ' || gateway_id - 1 FROM station_order
 UNION ALL SELECT 'station_report ' || gateway_id - 1 FROM station_report
 UNION ALL SELECT 'station_update ' || tenant_id - 1 FROM station_update
+UNION ALL SELECT 'mqtt_account ' || gateway_id - 1 FROM mqtt_account
+WHERE tenant_id IS NULL
+UNION ALL SELECT 'partner_account ' || tenant_id - 1 FROM mqtt_account
+WHERE gateway_id IS NULL
 UNION ALL SELECT 'outage ' || gateway_id - 1 FROM outage
 WHERE what = 'gateway'
 UNION ALL SELECT 'gateway_address_change ' || gateway_id - 1 FROM gateway_address_change
@@ -121,6 +125,9 @@ INSERT INTO station_report (gateway_id, station, model, package, cups_uri, tc_ur
 SELECT id, 's', 'm', 'p', 'c', 't', 1, 2, '{}' FROM gateway;
 INSERT INTO station_update (tenant_id, name, package, key_crc, signature, content)
 SELECT id, 'u', 'p', 1, 'signature', 'x' FROM tenant;
+INSERT INTO mqtt_account (id, gateway_id, tenant_id, name, secret_wrapped, kek_id, sealed_for)
+SELECT encode(int8send(id * 2), 'hex'), id, NULL::int, NULL, '\\x00'::bytea, 'k', gen_random_uuid() FROM gateway
+UNION ALL SELECT encode(int8send(id * 2 + 1), 'hex'), NULL, id, 'p', '\\x00', 'k', gen_random_uuid() FROM tenant;
 INSERT INTO outage (what, gateway_id, began_at) SELECT 'gateway', id, now() FROM gateway;
 INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, downlink_id)
 SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;

@@ -119,7 +119,7 @@ def expected(world: World, me: int | None) -> set[str]:
 
     rows = {f"tenant {tenant}" for tenant in seen}
     of_gateways = ("gateway", "gateway_state", "gateway_hour", "gateway_address_change", "outage", "transmission")
-    of_gateways += ("gateway_token", "station_order", "station_report")
+    of_gateways += ("gateway_token", "station_order", "station_report", "mqtt_account")
     for table in (*of_gateways, "device_profile", "alert_rule"):
         rows |= {f"{table} {tenant}" for tenant in seen}
     own = (
@@ -141,7 +141,10 @@ def expected(world: World, me: int | None) -> set[str]:
         "alert_calendar",
         "silence",
     )
-    rows |= {f"{table} {me}" for table in (*own, "lns_source", "lns_source_state", "lns_unknown_device")}
+    rows |= {
+        f"{table} {me}"
+        for table in (*own, "partner_account", "lns_source", "lns_source_state", "lns_unknown_device")
+    }
     rows |= {f"{table} {me}" for table in ("multicast_group", "multicast_message")}
     rows |= {f"multicast_member {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     rows |= {f"{table} {me}" for table in ("application", "application_state")}

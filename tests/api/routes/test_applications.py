@@ -47,6 +47,9 @@ async def test_a_connection_out_of_the_operators_network_is_the_operators_to_ope
     "wrong",
     [
         {"mqtt_url": "http://broker"},
+        {"topic_prefix": "sans/barre"},
+        {"topic_prefix": "+/"},
+        {"topic_prefix": "/"},
         {"mqtt_url": "mqtt://user:password@broker"},
         {"application_id": "1"},
         {"dev_euis": ["ff" * 8]},
