@@ -111,6 +111,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "intake": "SELECT, INSERT, UPDATE",
         "lighting": "SELECT, INSERT, UPDATE",
     },
+    # Erased and read by functions of its own.
+    "erasure": {"maintenance": "SELECT (id, state, settling_since)"},
+    "erasure_step": {},
     "event_source": {},
     "frame_refusal": {"network": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "gateway": {
@@ -228,6 +231,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 # What is not everybody's to call.
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "observation.keep_correction": ("ingest",),
+    "public.begin_erasure": ("maintenance",),
+    "public.record_erasure_digests": ("maintenance",),
+    "public.erase_some": ("maintenance",),
+    "public.settle_erasure": ("maintenance",),
+    "public.end_erasure": ("maintenance",),
     "public.seal_audit": ("maintenance",),
     "public.end_audit_lines": ("maintenance",),
     "observation.drop_chunks_before": ("maintenance",),

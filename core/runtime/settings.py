@@ -47,7 +47,8 @@ CHOICES = re.compile(r"\^\(([^()]+)\)\$")
 _OF_SERVICES = """
     adr alert_url api_host api_password api_port api_trusted_proxies bus_replicas chirpstack_json
     chirpstack_prefix chirpstack_stats_s chirpstack_url codec_workers compress_after_days database_url
-    dedup_window_ms dev_status_every_h disk_folder disk_limit_bytes dispatch_s far_rx1_delay fetch_messages
+    dedup_window_ms dev_status_every_h disk_folder disk_limit_bytes dispatch_s
+    erasure_ledger erasure_settle_s far_rx1_delay fetch_messages
     gateways_tried health_host health_port housekeeping_every_s instance intake_application_backlog intake_host
     intake_mqtt_session_expiry intake_port intake_rate keep_alert_notices_days keep_audit_months
     keep_measurements_months keep_personal_measurements_months keep_personal_uplinks_months keep_quarantine_days
@@ -61,7 +62,7 @@ _OF_SERVICES = """
     udp_host udp_port udp_receive_buffer webhook_concurrency webhook_permit_http webhook_schedule_s
 """
 # What the command line and the units read.
-_OF_COMMANDS = "api_key backup_database_url home options"
+_OF_COMMANDS = "api_key backup_database_url backup_plain backup_recipients home options"
 SERVICE_SETTINGS = frozenset(f"TERRITOIRE_{name.upper()}" for name in _OF_SERVICES.split())
 SETTING_NAMES = SERVICE_SETTINGS | {f"TERRITOIRE_{name.upper()}" for name in _OF_COMMANDS.split()}
 

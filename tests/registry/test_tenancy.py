@@ -36,6 +36,7 @@ UNSCOPED = {
     "public.rejected_login": NEVER_READ,
     "public.person_identity": NEVER_READ,
     "public.seal_secret": NEVER_READ,
+    "public.erasure_step": NEVER_READ,
 }
 CLOSED_SCHEMAS = ("observation", "jobs")
 # Chunks and catalogues of TimescaleDB; that the API's role reads no chunk is tested below.

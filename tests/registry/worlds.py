@@ -136,6 +136,7 @@ def expected(world: World, me: int | None) -> set[str]:
         "event_source",
         "idempotency_key",
         "key_recipient",
+        "erasure",
         "alert_calendar",
         "silence",
     )
