@@ -190,6 +190,12 @@ def read_ledger(file: Path) -> Iterator[Entry]:
                     raise UnreadableLedger(f"ligne {number} : {wrong}") from None
 
 
+def copy_ledger(entries: Iterable[Entry], file: Path) -> None:
+    """Go on with these lines elsewhere."""
+    for entry in entries:
+        append_to_ledger(file, [bytes.fromhex(one) for one in entry.digests], entry.at)
+
+
 def _known(file: Path) -> set[tuple[str, ...]]:
     return {tuple(entry.digests) for entry in read_ledger(file)} if file.exists() else set()
 
