@@ -38,7 +38,7 @@ class _Pipe(io.RawIOBase):
         self._held += data
         return len(data)
 
-    def take(self, least: int = 1) -> bytes:
+    def read_octets(self, least: int = 1) -> bytes:
         """What was written, once it is so much."""
         if len(self._held) < least:
             return b""
@@ -103,7 +103,7 @@ async def export_zip(connection: Connection, scope: Scope) -> AsyncGenerator[byt
                     async for row in each_row(connection, scope, export):
                         member.write(form(row, is_first=is_first).encode())
                         is_first = False
-                        if part := pipe.take(CHUNK):
+                        if part := pipe.read_octets(CHUNK):
                             yield part
                     member.write((empty if is_first else end).encode())
-    yield pipe.take()
+    yield pipe.read_octets()

@@ -60,7 +60,7 @@ class ApiClient:
             with self._client.stream("GET", path, params=query) as answer:
                 if not answer.is_success:
                     answer.read()
-                    raise self._refused(answer)
+                    raise self._failure(answer)
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(descriptor, "wb") as output:
                     for part in answer.iter_bytes():
@@ -97,9 +97,9 @@ class ApiClient:
             raise ApiError(f"l'API ne répond pas : {away}") from None
         if answer.is_success:
             return answer.json() if answer.content else None
-        raise self._refused(answer)
+        raise self._failure(answer)
 
-    def _refused(self, answer: "httpx.Response") -> ApiError:
+    def _failure(self, answer: "httpx.Response") -> ApiError:
         problem: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
         details = [f"{one['field']} : {one['message']}" for one in problem.get("errors") or ()]
         said = problem.get("detail") or problem.get("title") or answer.reason_phrase

@@ -4,6 +4,7 @@ A file is encrypted, and decrypted, as it is written, in pieces: a backup is lar
 cli.encryption encrypt AGE1...` is a filter, for deploy/backup.sh.
 """
 
+import os
 import sys
 from io import BufferedIOBase
 from pathlib import Path
@@ -74,7 +75,7 @@ class _Opens(Exception):
     """The first piece came out."""
 
 
-class _Trial:
+class _FirstPiece:
     def write(self, _piece: bytes) -> int:
         raise _Opens
 
@@ -90,10 +91,10 @@ def check_identities(file: Path, identities: "list[Identity]") -> None:
     """
     import pyrage
 
-    trial: Any = _Trial()
+    first: Any = _FirstPiece()
     try:
         with file.open("rb") as source:
-            pyrage.decrypt_io(source, trial, identities)
+            pyrage.decrypt_io(source, first, identities)
     except _Opens:
         return
     except pyrage.DecryptError as wrong:
@@ -116,7 +117,7 @@ def decrypt(file: Path, target: BufferedIOBase, identities: "list[Identity]") ->
         raise WrongKey(f"{file.name} est abîmé : {wrong}") from None
 
 
-def copy_plain(file: Path, target: BufferedIOBase) -> None:
+def write_plain(file: Path, target: BufferedIOBase) -> None:
     """A backup that was made in the clear."""
     with file.open("rb") as source:
         while piece := source.read(1 << 20):
@@ -131,8 +132,8 @@ def main() -> None:
         sys.exit(str(wrong))
     if sys.argv[1:2] != ["encrypt"] or not recipients:
         sys.exit("python -m cli.encryption encrypt age1…")
-    encrypt(sys.stdin.buffer, sys.stdout.buffer, recipients)
-    sys.stdout.buffer.flush()
+    with os.fdopen(sys.stdin.fileno(), "rb") as source, os.fdopen(sys.stdout.fileno(), "wb") as target:
+        encrypt(source, target, recipients)
 
 
 if __name__ == "__main__":

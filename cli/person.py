@@ -101,7 +101,7 @@ def erase(
             raise fail("rien n'est effacé", NOT_ERASED)
         path = f"/v1/data-subjects/{subject}/erasure"
         asked = api.post(path, {"reason": reason, "confirm": shown["label"]}, **_of(tenant))
-        done = _followed(api, asked["id"], tenant)
+        done = _wait_for_end(api, asked["id"], tenant)
     text = json.dumps(done, ensure_ascii=False, indent=2) + "\n"
     if receipt is not None:
         receipt.write_text(text, "utf-8")
@@ -126,7 +126,7 @@ def _show(shown: dict[str, Any]) -> None:
         sys.stdout.write("  des capteurs qui ont servi aussi ailleurs restent, sans ce qu'ils ont dit ici\n")
 
 
-def _followed(api: "ApiClient", erasure: int, tenant: str | None) -> dict[str, Any]:
+def _wait_for_end(api: "ApiClient", erasure: int, tenant: str | None) -> dict[str, Any]:
     from rich.console import Console
 
     with Console(stderr=True).status("effacement…") as status:

@@ -14,10 +14,10 @@ import msgspec
 import typer
 
 from cli.backup import COUNTED, Manifest, digest_of, manifest_file
-from cli.encryption import WrongKey, check_identities, copy_plain, decrypt, is_encrypted, read_identities
+from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, read_identities, write_plain
 from cli.running import fail
 from core.runtime.errors import OperatorError
-from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, copy_ledger, read_ledger
+from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, continue_ledger, read_ledger
 from services.supervisor.home import Home, Secrets, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import ClusterFailed, PrivatePostgres, binaries, libpq_environment
@@ -77,7 +77,7 @@ def restore(
             place.keep_secrets(kept)
             counted, again = asyncio.run(_restore(place, kept, dump, manifest.counts, entries))
             if entries:
-                copy_ledger(entries, place.folder / LEDGER_NAME)
+                continue_ledger(entries, place.folder / LEDGER_NAME)
     except WrongKey as damaged:
         raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {damaged}") from None
     except (UnusableHome, StartFailed, ServerMissing, ClusterFailed) as refused:
@@ -118,7 +118,7 @@ def _openable(file: Path, manifest: Manifest, identity: Path | None) -> Source:
     if not is_encrypted(file):
         if manifest.encrypted:
             raise fail(f"{file} n'est pas le fichier chiffré que son .json décrit", 2)
-        return partial(copy_plain, file)
+        return partial(write_plain, file)
     if identity is None:
         raise fail(f"{file} est chiffrée : donnez --identity, le fichier de la clé privée age", 2)
     try:

@@ -190,7 +190,7 @@ def read_ledger(file: Path) -> Iterator[Entry]:
                     raise UnreadableLedger(f"ligne {number} : {wrong}") from None
 
 
-def copy_ledger(entries: Iterable[Entry], file: Path) -> None:
+def continue_ledger(entries: Iterable[Entry], file: Path) -> None:
     """Go on with these lines elsewhere."""
     for entry in entries:
         append_to_ledger(file, [bytes.fromhex(one) for one in entry.digests], entry.at)

@@ -41,16 +41,16 @@ MEASUREMENTS = "TERRITOIRE_KEEP_(PERSONAL_)MEASUREMENTS_MONTHS"
 UPLINKS = "TERRITOIRE_KEEP_(PERSONAL_)UPLINKS_MONTHS"
 
 
-def _of(columns: str, source: str, key: str, parameter: str, order: str = "1") -> Export:
-    return Export(f"SELECT {columns} FROM {source} WHERE {key} = ANY($1) ORDER BY {order}", (parameter,))
+def _of(columns: str, source: str, key: str, parameter: str, sort_order: str = "1") -> Export:
+    return Export(f"SELECT {columns} FROM {source} WHERE {key} = ANY($1) ORDER BY {sort_order}", (parameter,))
 
 
-def _with_spans(columns: str, source: str, order: str) -> Export:
+def _with_spans(columns: str, source: str, sort_order: str) -> Export:
     """Of devices, and of others in the periods in which they served."""
     return Export(
         f"SELECT {columns} FROM {source} t WHERE t.device_id = ANY($1) OR EXISTS (SELECT FROM "
         "unnest($2::int[], $3::tstzrange[]) AS s (id, during) WHERE s.id = t.device_id AND t.time <@ s.during) "
-        f"ORDER BY {order}",
+        f"ORDER BY {sort_order}",
         ("device_ids", "span_device_ids", "span_during"),
     )
 
