@@ -11,13 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from core.runtime.postgres import Connection, Pool
-from registry.keys import KeyWrap
 from registry.rows import columns_of, fetch_all, fetch_one, insert
+
+if TYPE_CHECKING:
+    from registry.keys import KeyWrap
 
 LEDGER_NAME = "effacements.jsonl"
 DIGEST_OWNER = "erasure"
@@ -153,7 +155,7 @@ async def end(connection: Connection | Pool, erasure_id: int) -> None:
     await connection.execute(END, erasure_id)
 
 
-def digests_of(keys: KeyWrap, scope: Iterable[str]) -> list[bytes]:
+def digests_of(keys: "KeyWrap", scope: Iterable[str]) -> list[bytes]:
     """Of each subject: of no use to who has not the key-encryption key."""
     return [keys.fingerprint(DIGEST_OWNER, one.encode()) for one in scope]
 
@@ -212,7 +214,7 @@ async def write_missing(connection: Connection, file: Path) -> int:
 
 
 async def erase_again(
-    connection: Connection, keys: KeyWrap, ledger: Iterable[Entry], *, most: int = 20_000
+    connection: Connection, keys: "KeyWrap", ledger: Iterable[Entry], *, most: int = 20_000
 ) -> int:
     """Erase from a restored database what the ledger says was erased; how many dwellings, devices and people.
 
@@ -230,7 +232,7 @@ async def erase_again(
     return again
 
 
-async def work_off(connection: Connection, keys: KeyWrap, erasure_id: int, most: int) -> None:
+async def work_off(connection: Connection, keys: "KeyWrap", erasure_id: int, most: int) -> None:
     """From its beginning to its end, where nothing is on its way inside."""
     state, scope = await begin(connection, erasure_id)
     if state == "waiting":
