@@ -89,6 +89,8 @@ FROM (SELECT s.id, lower(g.during) AS since FROM datastream s
       JOIN assignment g ON g.asset_id = s.asset_id AND g.position = s.position AND g.during @> now()) n
 WHERE st.alert_id = $1 AND n.id = st.datastream_id
 """
+# Of an asset that was archived: taken out again, it is judged anew.
+DROP_STATES = "DELETE FROM rule_state WHERE alert_id = $1"
 FORGET = "UPDATE rule_state SET alert_id = NULL WHERE alert_id = $1"
 ADD_EVENT = "INSERT INTO alert_event (tenant_id, alert_id, at, action, note) VALUES ($1, $2, $3, $4, $5)"
 READ_SUBJECT = """
@@ -104,9 +106,9 @@ WHERE t.id = $1
 """
 # Open alerts of a rule that was switched off, or that the engine has no longer in its memory.
 READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
-# Alerts whose rule was switched off or watches something else by now, or whose asset went to another tenant;
-# silences whose device was disabled or serves another place; what a device measured that was replaced: nobody
-# would ever resolve them. And what a partner has said to be over.
+# Alerts whose rule was switched off or watches something else by now, or whose asset was archived or went to
+# another tenant; silences whose device was disabled or serves another place; what a device measured that was
+# replaced: nobody would ever resolve them. And what a partner has said to be over.
 IS_NARROWED = """(r.kind NOT IN ('gateway', 'gateway_address', 'codec', 'clock', 'partner') AND (
        NOT coalesce(t.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
        OR r.tags <> '{}' AND NOT coalesce(r.tags && t.tags, false)
@@ -128,6 +130,7 @@ FIND_ORPHANS = f"""
 SELECT a.id,
        CASE WHEN r.kind = 'partner' AND a.condition = 'ok' THEN 'partner_cleared'
             WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
+            WHEN t.archived_at IS NOT NULL THEN 'asset_archived'
             WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred'
             WHEN {IS_NARROWED} THEN 'rule_narrowed'
             WHEN a.device_id IS NOT NULL AND a.asset_id IS NULL THEN 'device_assigned'
@@ -138,7 +141,7 @@ LEFT JOIN device v ON v.id = a.device_id
 LEFT JOIN asset t ON t.id = a.asset_id
 WHERE a.workflow NOT IN ('resolved', 'closed') AND a.slot = ANY($1::smallint[])
   AND (r.kind = 'partner' AND a.condition = 'ok' OR NOT r.enabled OR NOT v.enabled OR t.tenant_id <> a.tenant_id
-       OR {IS_NARROWED}
+       OR t.archived_at IS NOT NULL OR {IS_NARROWED}
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
            AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
                            AND g.during @> now()))
@@ -315,6 +318,11 @@ async def touch_alerts(connection: Connection, changes: Sequence[tuple[int, Cond
 async def start_over(connection: Connection, alert_id: int, now: datetime) -> None:
     """The states of this alert are those of another device from now on."""
     await connection.execute(START_OVER, alert_id, now)
+
+
+async def drop_states(connection: Connection, alert_id: int) -> None:
+    """Remove the states of this alert."""
+    await connection.execute(DROP_STATES, alert_id)
 
 
 async def forget_alert(connection: Connection, alert_id: int) -> None:

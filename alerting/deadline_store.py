@@ -37,7 +37,7 @@ SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.
                                       AND g.asset_id = d.asset_id AND g.tenant_id = d.tenant_id
                                       AND g.during @> now()))
        AND coalesce(a.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
-       AND (r.tags = '{}' OR coalesce(r.tags && a.tags, false)) AS serves
+       AND (r.tags = '{}' OR coalesce(r.tags && a.tags, false)) AND a.archived_at IS NULL AS serves
 FROM deadline d
 JOIN alert_rule r ON r.id = d.rule_id
 LEFT JOIN asset a ON a.id = d.asset_id
@@ -70,7 +70,7 @@ WHERE r.enabled AND r.kind = 'silence' AND (
       OR EXISTS (SELECT FROM jsonb_array_elements(f.mapping) AS m
                  WHERE m ->> 'quantity' = r.quantity AND NOT m ? 'to_confirm'))
   AND coalesce(a.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
-  AND (r.tags = '{}' OR coalesce(r.tags && a.tags, false))
+  AND (r.tags = '{}' OR coalesce(r.tags && a.tags, false)) AND a.archived_at IS NULL
   AND (g.id IS NOT NULL OR d.created_at >= p.deadlines_from
                            AND NOT EXISTS (SELECT FROM assignment e WHERE e.device_id = d.id))
   AND (k.rule_id IS NULL OR k.asset_id IS DISTINCT FROM g.asset_id AND k.heard_at < s.since
@@ -106,6 +106,7 @@ LEFT JOIN asset a ON a.id = s.asset_id
 LEFT JOIN rule_state st ON st.rule_id = r.id AND st.datastream_id = s.id
 WHERE r.enabled AND r.kind NOT IN ('silence', 'gateway', 'loss')
   AND (r.asset_kinds IS NULL OR a.kind = ANY(r.asset_kinds)) AND (r.tags = '{}' OR r.tags && a.tags)
+  AND a.archived_at IS NULL
 GROUP BY s.id, l.time
 HAVING greatest(l.time, max(m.time)) > min(coalesce(st.evaluated_until, h.since))
 ORDER BY s.id
@@ -139,6 +140,7 @@ WITH watched AS (
       -- What was lost by one that serves there no more is nobody's concern.
       AND (s.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = s.device_id
                                          AND g.asset_id = s.asset_id AND g.during @> now()))
+      AND NOT EXISTS (SELECT FROM asset a WHERE a.id = s.asset_id AND a.archived_at IS NOT NULL)
     GROUP BY s.device_id, s.asset_id ORDER BY s.device_id LIMIT $6
 ), counted AS (
     SELECT u.device_id, u.session_id, count(DISTINCT u.f_cnt) AS heard, max(u.f_cnt) - min(u.f_cnt) + 1 AS sent

@@ -16,7 +16,7 @@ from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection
 
 # Causes of alert_rows.FIND_ORPHANS.
-PARTNER_CLEARED, DEVICE_REPLACED = "partner_cleared", "device_replaced"
+PARTNER_CLEARED, DEVICE_REPLACED, ASSET_ARCHIVED = "partner_cleared", "device_replaced", "asset_archived"
 # A rule with the values that it watches of one datastream, in the order of time.
 Work = tuple[Bound, Watched, list[Observation]]
 # The trace of the frame that brought a datastream's value of an instant.
@@ -217,6 +217,8 @@ class Evaluation:
         await self.writer.end(rule, orphan.id, self.now, orphan.cause, None, is_ok=False)
         if orphan.cause == DEVICE_REPLACED:
             await alert_rows.start_over(self.connection, orphan.id, self.now)
+        elif orphan.cause == ASSET_ARCHIVED:
+            await alert_rows.drop_states(self.connection, orphan.id)
         await alert_rows.forget_alert(self.connection, orphan.id)
 
 

@@ -28,6 +28,7 @@ CAUSES = {
     "rule_disabled": "la règle a été désactivée",
     "rule_narrowed": "la règle ne regarde plus ce lieu",
     "device_disabled": "le capteur a été désactivé",
+    "asset_archived": "l'actif a été archivé",
     "device_replaced": "capteur remplacé, ou retiré de ce lieu",
     "device_assigned": "le capteur sert désormais un lieu",
     "asset_transferred": "l'actif a été transféré à une autre collectivité",

@@ -40,6 +40,14 @@ def example(whole: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [whole]})
 
 
+class ArchivedBody(Body):
+    """Si c'est archivé."""
+
+    model_config = example({"archived": True})
+
+    archived: bool = Field(description="true : hors des listes et des alertes ; false : de retour")
+
+
 class Answer(BaseModel):
     """What we say."""
 
@@ -163,4 +171,5 @@ EuiPath = Annotated[
     ),
 ]
 AssetKind = Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")]
+Archived = Annotated[bool, Query(description="true : ce qui est archivé, à la place du reste")]
 Search = Annotated[str | None, Query(max_length=100, pattern=PRINTABLE)]

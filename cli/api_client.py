@@ -1,5 +1,6 @@
 """HTTP client of a running stack's API."""
 
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,9 +47,28 @@ class ApiClient:
         self._client = client
         self.key = key
 
-    def post(self, path: str, body: Any) -> Any:
+    def post(self, path: str, body: Any, **query: Any) -> Any:
         """The answer to POST."""
-        return self._asked("POST", path, json=body)
+        return self._asked("POST", path, json=body, params=query)
+
+    def download(self, path: str, file: Path, **query: Any) -> int:
+        """The answer to GET in a file of its owner's, written as it comes; how many octets."""
+        import httpx
+
+        draft = file.with_name(file.name + ".part")
+        try:
+            with self._client.stream("GET", path, params=query) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self._failure(answer)
+                descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(descriptor, "wb") as output:
+                    for part in answer.iter_bytes():
+                        output.write(part)
+        except (httpx.HTTPError, httpx.InvalidURL) as away:
+            raise ApiError(f"l'API ne répond pas, ou plus : {away}") from None
+        draft.replace(file)
+        return file.stat().st_size
 
     def put(self, path: str, body: Any) -> Any:
         """The answer to PUT."""
@@ -81,10 +101,13 @@ class ApiClient:
             raise ApiError(f"l'API ne répond pas : {away}") from None
         if answer.is_success:
             return answer.json() if answer.content else None
+        raise self._failure(answer)
+
+    def _failure(self, answer: "httpx.Response") -> ApiError:
         problem: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
         details = [f"{one['field']} : {one['message']}" for one in problem.get("errors") or ()]
         said = problem.get("detail") or problem.get("title") or answer.reason_phrase
-        raise ApiError(" ; ".join([f"l'API refuse ({answer.status_code}) : {said}", *details[:MOST_DETAILS]]))
+        return ApiError(" ; ".join([f"l'API refuse ({answer.status_code}) : {said}", *details[:MOST_DETAILS]]))
 
 
 @contextmanager

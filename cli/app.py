@@ -21,6 +21,7 @@ from cli.install import install
 from cli.keys import keys_app
 from cli.lns_import import export_app, import_app
 from cli.people import people_app
+from cli.person import person_app
 from cli.restore import restore
 from cli.running import default_home, fail, find_run
 from cli.stations import stations_app
@@ -48,6 +49,7 @@ app.add_typer(export_app, name="export")
 app.add_typer(keys_app, name="keys")
 app.add_typer(people_app, name="people")
 app.add_typer(stations_app, name="stations")
+app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")
 
 HomeOption = Annotated[

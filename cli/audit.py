@@ -89,6 +89,11 @@ def _lines(found: "Verification") -> list[str]:
     shown.append(
         f"{found.sealed} lignes scellées, {found.problem_count} anomalies, {found.erased} aux détails effacés"
     )
+    if found.unnamed:
+        shown.append(
+            f"{found.unnamed} lignes dont l'objet a été effacé à la demande d'une personne : les reçus "
+            "(./territoire person receipts) disent lesquels"
+        )
     if found.start.sequence:
         shown.append(f"{found.start.sequence} lignes plus anciennes retirées à leur terme")
     since = "" if found.tail.since is None else f", la première de {found.tail.since:%Y-%m-%d %H:%M:%S} UTC"

@@ -5,16 +5,21 @@ import hashlib
 import os
 import subprocess
 from datetime import UTC, datetime
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from cli.running import fail, find_run
 from core.runtime.errors import describe
+from registry.erasures import LEDGER_NAME, UnreadableLedger
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import binaries, libpq_environment
+
+if TYPE_CHECKING:
+    from core.runtime.postgres import Connection
 
 MANIFEST_SUFFIX = ".json"
 COUNTED = {
@@ -31,11 +36,13 @@ COUNTED = {
     "alerts": "SELECT count(*) FROM alert",
     "downlinks": "SELECT count(*) FROM downlink",
 }
+HAS_ERASURES = "SELECT to_regclass('erasure') IS NOT NULL"
+ERASURES = "SELECT count(*) FROM erasure WHERE cardinality(digests) > 0"
 SCHEMA_VERSION = "SELECT max(number) FROM schema_migration"
 TIMESCALE_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The file beside a backup: a restore is compared with its counts."""
 
     made_at: datetime
@@ -48,6 +55,11 @@ class Manifest(msgspec.Struct, frozen=True):
     sealed: dict[str, list[str]] = {}
     """Of each key-encryption key what it has sealed, one example and its owner for each column that has some:
     whether a key opens this backup is known before anything is restored. Without a key it reveals nothing."""
+    encrypted: bool = False
+    goes_on_plain: bool = False
+    """In the clear because those of before were, and nobody has named a key since."""
+    erasures: int | None = None
+    """How many the database knew of; None: made before there were any. The ledger beside it has to have them."""
 
 
 def manifest_file(backup: Path) -> Path:
@@ -74,21 +86,39 @@ def backup(
             help="Adresse du propriétaire du schéma, pour une base hors pile.",
         ),
     ] = None,
+    recipients: Annotated[
+        str,
+        typer.Option(
+            envvar="TERRITOIRE_BACKUP_RECIPIENTS",
+            help="Clés publiques age (age1…, de age-keygen) pour qui chiffrer ; leur clé privée reste ailleurs.",
+        ),
+    ] = "",
+    plain: Annotated[
+        bool, typer.Option("--plain", envvar="TERRITOIRE_BACKUP_PLAIN", help="En clair, sans chiffrer.")
+    ] = False,
     force: Annotated[bool, typer.Option(help="Remplacer le fichier s'il existe.")] = False,
     keep: Annotated[
         int | None,
         typer.Option(min=1, help="Dans un dossier : n'y garder que les dernières, tant."),
     ] = None,
 ) -> None:
-    """Sauvegarde la base pendant que tout tourne, et écrit à côté ce qu'une restauration devra retrouver."""
+    """Sauvegarde la base pendant que tout tourne, et écrit à côté ce qu'une restauration devra retrouver.
+
+    Chiffrée (age) pour les clés publiques nommées, sauf --plain. À côté aussi, le registre des effacements :
+    gardez-le avec les sauvegardes, restore le lit et efface à nouveau ce qui l'a été depuis.
+    """
     folder = file if file.is_dir() else None
+    for_whom, goes_on_plain = _recipients(recipients, plain, folder)
     if folder is not None:
-        file = folder / f"territoire-{datetime.now(UTC):%Y-%m-%dT%H%M%S}.dump"
+        suffix = ".dump.age" if for_whom else ".dump"
+        file = folder / f"territoire-{datetime.now(UTC):%Y-%m-%dT%H%M%S}{suffix}"
     if file.exists() and not force:
         raise fail(f"{file} existe déjà : choisissez un autre nom, ou --force", 2)
     url = database_url or find_run(home).database_admin_url
     try:
-        manifest = asyncio.run(_back_up(url, file))
+        manifest = asyncio.run(_back_up(url, file, for_whom, goes_on_plain))
+    except UnreadableLedger as wrong:
+        raise fail(f"{file.parent / LEDGER_NAME} ne se lit pas ({wrong}) : mettez-le de côté") from None
     except ServerMissing as missing:
         raise fail(str(missing)) from None
     typer.echo(
@@ -105,26 +135,60 @@ def backup(
     )
 
 
+def _recipients(text: str, plain: bool, folder: Path | None) -> tuple[list[str], bool]:
+    """For whom to encrypt, and whether it goes on in the clear as before; ends the command when nobody said."""
+    from cli.encryption import WrongKey, check_recipients
+
+    try:
+        found = check_recipients(text)
+    except WrongKey as wrong:
+        raise fail(f"--recipients : {wrong}", 2) from None
+    if found or plain:
+        return ([] if plain else found), False
+    last = None if folder is None else newest_manifest(folder)
+    if last is not None and (last.goes_on_plain or last.erasures is None):
+        typer.echo(
+            "  ! en clair, comme celles d'avant : nommez une clé publique (TERRITOIRE_BACKUP_RECIPIENTS=age1…, de "
+            "age-keygen sur une autre machine), ou dites que c'est voulu (TERRITOIRE_BACKUP_PLAIN=true)"
+        )
+        return [], True
+    raise fail(
+        "une sauvegarde contient des données personnelles, et se chiffre : sur une autre machine, age-keygen -o "
+        "cle.txt ; ici TERRITOIRE_BACKUP_RECIPIENTS=age1… (ou --recipients). En clair quand même : "
+        "TERRITOIRE_BACKUP_PLAIN=true (ou --plain)",
+        2,
+    )
+
+
 def former(folder: Path, keep: int) -> list[Path]:
     """The backups of this folder but the last so many; their names are in the order of time."""
-    return sorted(folder.glob("territoire-????-??-??T??????.dump"))[:-keep]
+    name = "territoire-????-??-??T??????.dump"
+    return sorted([*folder.glob(name), *folder.glob(f"{name}.age")])[:-keep]
+
+
+def newest_manifest(folder: Path) -> Manifest | None:
+    """What the last backup in this folder says of itself; None: there is none."""
+    newest: Manifest | None = None
+    for file in (*folder.glob(f"*.dump{MANIFEST_SUFFIX}"), *folder.glob(f"*.dump.age{MANIFEST_SUFFIX}")):
+        try:
+            one = msgspec.json.decode(file.read_bytes(), type=Manifest)
+        except (OSError, msgspec.DecodeError):
+            continue
+        exists = file.with_name(file.name.removesuffix(MANIFEST_SUFFIX)).exists()
+        if exists and (newest is None or one.made_at > newest.made_at):
+            newest = one
+    return newest
 
 
 def newest_backup(folder: Path) -> datetime | None:
     """When the last backup in this folder was made, by the manifests beside them; None: there is none."""
-    newest: datetime | None = None
-    for file in folder.glob(f"*.dump{MANIFEST_SUFFIX}"):
-        try:
-            made = msgspec.json.decode(file.read_bytes(), type=Manifest).made_at
-        except (OSError, msgspec.DecodeError):
-            continue
-        if file.with_name(file.name.removesuffix(MANIFEST_SUFFIX)).exists():
-            newest = made if newest is None else max(newest, made)
-    return newest
+    newest = newest_manifest(folder)
+    return None if newest is None else newest.made_at
 
 
-async def _back_up(url: str, file: Path) -> Manifest:
+async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: bool) -> Manifest:
     from core.runtime.postgres import DATABASE_AWAY, connect
+    from registry.erasures import write_missing
     from registry.sealed_columns import read_sealed
 
     try:
@@ -136,14 +200,17 @@ async def _back_up(url: str, file: Path) -> Manifest:
         # One snapshot for the dump and for the counts, however long both take and whatever is written meanwhile.
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
-            dump = asyncio.create_task(_dump(url, draft, snapshot))
+            dump = asyncio.create_task(_dump(url, draft, snapshot, recipients))
             counts = {name: await connection.fetchval(statement) for name, statement in COUNTED.items()}
             schema = await connection.fetchval(SCHEMA_VERSION)
             timescaledb = await connection.fetchval(TIMESCALE_VERSION)
             sealed: dict[str, list[str]] = {}
             for one in await read_sealed(connection):
                 sealed.setdefault(one.kek_id, []).append(f"{one.sample.hex()} {one.owner}")
+            erasures = await _count_erasures(connection)
             await dump
+        if erasures is not None:
+            await write_missing(connection, file.parent / LEDGER_NAME)
         made = Manifest(
             datetime.now(UTC),
             schema,
@@ -153,6 +220,9 @@ async def _back_up(url: str, file: Path) -> Manifest:
             draft.stat().st_size,
             digest_of(draft),
             sealed,
+            bool(recipients),
+            goes_on_plain,
+            erasures,
         )
         manifest_file(file).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
         draft.replace(file)
@@ -162,16 +232,39 @@ async def _back_up(url: str, file: Path) -> Manifest:
     return made
 
 
-async def _dump(url: str, draft: Path, snapshot: str) -> None:
+async def _count_erasures(connection: "Connection") -> int | None:
+    """None: a schema of before there were any."""
+    if await connection.fetchval(HAS_ERASURES):
+        return await connection.fetchval(ERASURES)
+    return None
+
+
+async def _dump(url: str, draft: Path, snapshot: str, recipients: list[str]) -> None:
     # The custom format, compressed as it goes; it holds personal data: for our eyes only.
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as output:
+        reading, writing = os.pipe() if recipients else (None, None)
+        encrypting = None
+        if reading is not None:
+            encrypting = asyncio.create_task(asyncio.to_thread(_encrypt, reading, output, recipients))
         process = await asyncio.create_subprocess_exec(
             binaries() / "pg_dump", "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, env=libpq_environment(url),
+            stdin=subprocess.DEVNULL, stdout=output if writing is None else writing, stderr=subprocess.PIPE,
+            env=libpq_environment(url),
         )  # fmt: skip
+        if writing is not None:
+            os.close(writing)
         _, errors = await process.communicate()
+        if encrypting is not None:
+            await encrypting
         output.flush()
         os.fsync(output.fileno())
     if process.returncode != 0:
         raise fail(f"pg_dump a échoué : {errors.decode(errors='replace')[-1000:]}")
+
+
+def _encrypt(reading: int, output: BufferedIOBase, recipients: list[str]) -> None:
+    from cli.encryption import encrypt
+
+    with os.fdopen(reading, "rb") as source:
+        encrypt(source, output, recipients)

@@ -14,6 +14,7 @@ import typer
 
 from cli.installed import PLACES, ROOT, UNITS
 from cli.running import fail
+from registry.erasures import LEDGER_NAME
 from services.supervisor.launch import Account, system_path
 from services.supervisor.postgres import may_enter
 from services.supervisor.stack import checkout
@@ -153,3 +154,7 @@ def _make_folders(user: str, home: Path, backups: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.chown(folder, account.uid, account.gid)
         folder.chmod(mode)
+    # The one file there that the services may write.
+    ledger = backups / LEDGER_NAME
+    ledger.touch(mode=0o600)
+    os.chown(ledger, account.uid, account.gid)

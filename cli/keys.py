@@ -48,7 +48,7 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     Statuts : 0 tout est rescellé, 1 il reste quelque chose, 3 aucune pile.
     """
-    place, keys = _found(home)
+    place, keys = installation(home)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -65,7 +65,7 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
             await seal_addresses(connection, keys)
             return await rotate(connection, keys, on_progress=lambda rows: progress.advance(task, rows))
 
-    done = asyncio.run(_connected(place, work))
+    done = asyncio.run(connected(place, work))
     complete = not done.closed and not done.left
     if as_json:
         shown = {
@@ -95,10 +95,10 @@ def check_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     Statuts : 0 tout s'ouvre, 1 quelque chose ne s'ouvre pas, 3 aucune pile.
     """
-    place, keys = _found(home)
+    place, keys = installation(home)
     from registry.key_rotation import check
 
-    found = asyncio.run(_connected(place, lambda connection: check(connection, keys)))
+    found = asyncio.run(connected(place, lambda connection: check(connection, keys)))
     if as_json:
         shown = {
             "kek_id": keys.kek_id,
@@ -139,14 +139,14 @@ def retire_kek(
     folder, kept = _kept(home)
     if kek_id not in kept.former_keks:
         raise fail(f"{kek_id} n'est pas une ancienne clé ; il y a : {', '.join(kept.former_keks) or 'aucune'}", 2)
-    place, keys = _found(home)
+    place, keys = installation(home)
     from registry.key_rotation import check, count_stale
 
     async def left(connection: "Connection") -> int:
         found = await check(connection, keys)
         return found.counts[kek_id] + await count_stale(connection, keys)
 
-    remaining = asyncio.run(_connected(place, left))
+    remaining = asyncio.run(connected(place, left))
     if remaining:
         raise fail(f"{remaining} valeurs sont encore à resceller : lancez d'abord ./territoire keys rotate")
     from msgspec.structs import replace
@@ -168,19 +168,19 @@ def allow_key_export(
     """
     import getpass
 
-    place, _ = _found(home)
+    place, _ = installation(home)
     from registry.tenants import allow_export
 
     async def allow(connection: "Connection") -> bool:
         actor = f"{getpass.getuser()} (serveur)"
         return await allow_export(connection, key_id, actor, allowed=not withdraw)
 
-    if not asyncio.run(_connected(place, allow)):
+    if not asyncio.run(connected(place, allow)):
         raise fail(f"aucune clé d'API {key_id} en cours de validité", 2)
     typer.echo(f"{key_id} {'ne peut plus' if withdraw else 'peut'} sortir des clés d'équipements.")
 
 
-def _found(home: Path | None) -> "tuple[Place, KeyWrap]":
+def installation(home: Path | None) -> "tuple[Place, KeyWrap]":
     """The installation and its key-encryption keys; ends the command when there are none."""
     from cli.place import find_place
     from registry.keys import KeyWrap
@@ -209,11 +209,12 @@ def _kept(home: Path | None) -> "tuple[Home, Secrets]":
     return folder, folder.secrets()
 
 
-async def _connected(place: "Place", work: "Callable[[Connection], Awaitable[Result]]") -> Result:
+async def connected(place: "Place", work: "Callable[[Connection], Awaitable[Result]]") -> Result:
+    """What the work says, with a connection of the schema's owner."""
     from core.runtime.errors import describe
     from core.runtime.postgres import DATABASE_AWAY, connect
 
-    assert place.database_url is not None  # noqa: S101 - `_found` looked.
+    assert place.database_url is not None  # noqa: S101 - `installation` looked.
     url = place.database_url if place.run is None else place.run.database_admin_url
     try:
         connection = await connect(url, "territoire-keys")

@@ -4,7 +4,7 @@ import ctypes
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cli.backup import newest_backup
+from cli.backup import newest_backup, newest_manifest
 from cli.findings import BACKUP_OLD, SCARCE, Finding, critical, good, warning
 from cli.state import read_disk
 
@@ -97,4 +97,12 @@ def examine_backups(folder: Path) -> Finding:
     age = datetime.now(UTC) - newest
     if age > BACKUP_OLD:
         return critical("sauvegarde", f"la dernière a {age.total_seconds() / 3600:.0f} heures", remedy)
+    last = newest_manifest(folder)
+    if last is not None and last.goes_on_plain:
+        return warning(
+            "sauvegarde",
+            "en clair, comme celles d'avant ; elles contiennent des données personnelles",
+            "nommez une clé publique (TERRITOIRE_BACKUP_RECIPIENTS=age1…, docs/serveur.md), ou dites que c'est "
+            "voulu (TERRITOIRE_BACKUP_PLAIN=true)",
+        )
     return good("sauvegarde", f"la dernière date du {newest:%d/%m/%Y à %H:%M} UTC")

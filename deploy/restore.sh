@@ -1,12 +1,24 @@
 #!/bin/sh
 # A backup into an empty database of compose.yaml; the services must be stopped, and the `.env` of then be here.
 #   ./restore.sh /var/backups/territoire/territoire-2026-11-25T021500.dump
+# One that ends in .age is decrypted before, where its private key is: age -d -i cle.txt FILE.dump.age > FILE.dump
 set -eu
 here="$(cd "$(dirname "$0")" && pwd)"
 file="${1:?restore.sh FICHIER}"
 in_database() { docker compose -f "$here/compose.yaml" exec -T database sh -c "$1"; }
 sql() { in_database 'exec psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -qAt -v ON_ERROR_STOP=1 -f -'; }
 
+case "$file" in
+*.age)
+    echo "restore.sh : $file est chiffrée ; d'abord, là où est la clé privée : age -d -i cle.txt $file > ${file%.age}" >&2
+    exit 2
+    ;;
+esac
+ledger="$(dirname "$file")/effacements.jsonl"
+if [ ! -e "$ledger" ] && [ "${WITHOUT_LEDGER:-}" != true ]; then
+    echo "restore.sh : $ledger manque : sans le registre des effacements, ce qui a été effacé depuis reviendrait (WITHOUT_LEDGER=true passe outre)" >&2
+    exit 2
+fi
 [ ! -e "$file.sha256" ] || (cd "$(dirname "$file")" && sha256sum --quiet --check "$(basename "$file").sha256")
 filled="$(echo "SELECT to_regclass('public.tenant') IS NOT NULL" | sql)"
 if [ "$filled" != f ]; then
@@ -44,4 +56,10 @@ UPDATE join_nonce SET last_join_nonce = least(last_join_nonce + 4096, 16777215);
 COMMIT;
 ANALYZE;
 SQL
-echo "Restauré : $(echo "SELECT (SELECT count(*) FROM device) || ' équipements, ' || (SELECT count(*) FROM observation.measurement) || ' mesures'" | sql). Démarrez : docker compose up -d"
+echo "Restauré : $(echo "SELECT (SELECT count(*) FROM device) || ' équipements, ' || (SELECT count(*) FROM observation.measurement) || ' mesures'" | sql)."
+if [ -s "$ledger" ]; then
+    echo "Puis, avant de démarrer, ce qui a été effacé depuis s'efface à nouveau :"
+    echo "  docker compose run --rm migrate"
+    echo "  docker compose run --rm -v $ledger:/effacements.jsonl:ro -e TERRITOIRE_DATABASE_URL=postgresql://territoire:\$OWNER_PASSWORD@database:5432/territoire maintenance cli person again /effacements.jsonl"
+fi
+echo "Démarrez : docker compose up -d"

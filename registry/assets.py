@@ -19,7 +19,12 @@ SELECT {COLUMNS} FROM asset
 WHERE id > $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR commune = $3)
   AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(street), lower($4)) > 0)
   AND ($5::text IS NULL OR $5 = ANY(tags)) AND ($6::int IS NULL OR tenant_id = $6)
+  AND (archived_at IS NOT NULL) = $8::boolean
 ORDER BY id LIMIT $7
+"""
+ARCHIVE = f"""
+UPDATE asset SET archived_at = CASE WHEN $2::boolean THEN coalesce(archived_at, now()) END WHERE id = $1
+RETURNING {COLUMNS}
 """
 UPDATE = f"UPDATE asset SET {WRITTEN.patched(2)} WHERE id = $1 RETURNING {COLUMNS}"
 # Of the same tenant, and not of what hangs on it.
@@ -61,10 +66,17 @@ async def list_assets(
     search: str | None = None,
     tag: str | None = None,
     tenant_id: int | None = None,
+    archived: bool = False,
     most: int = 100,
 ) -> list[Asset]:
     """Assets by id, beyond `after`; `search` looks in names and streets, `tenant_id` names the owner."""
-    return await fetch_all(connection, Asset, LIST, after, kind, commune, search, tag, tenant_id, most)
+    given = (after, kind, commune, search, tag, tenant_id, most, archived)
+    return await fetch_all(connection, Asset, LIST, *given)
+
+
+async def archive_asset(connection: Connection, asset_id: int, *, archived: bool) -> Asset | None:
+    """The asset, out of lists and alerts from now on, or in them again; None when there is no such asset."""
+    return await fetch_one(connection, Asset, ARCHIVE, asset_id, archived)
 
 
 async def update_asset(connection: Connection, asset_id: int, change: Mapping[str, Any]) -> Asset | None:

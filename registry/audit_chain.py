@@ -16,7 +16,8 @@ ROOM = "SET LOCAL work_mem = '256MB'"
 END_LINES = "SELECT end_audit_lines($1, $2)"
 ERASE_DETAILS = "SELECT erase_audit_details($1)"
 # In one pass, and by its own text rather than a function of the database that it examines: each seal against the
-# one before it, its line and that line's details.
+# one before it, its line and that line's details. Where an erasure took what a line was about, its seal is taken
+# as it is; those before and after it are compared all the same.
 COUNT_SEALS = f"""
 WITH chain AS (
     SELECT s.sequence, s.line_id, s.digest,
@@ -24,10 +25,10 @@ WITH chain AS (
            lag(s.digest, 1, b.digest) OVER (ORDER BY s.sequence) AS former
     FROM audit_seal s CROSS JOIN audit_start b
 ), seen AS (
-    SELECT c.sequence, c.line_id, d.line_id IS NULL AS is_erased,
+    SELECT c.sequence, c.line_id, d.line_id IS NULL AS is_erased, l.erased_by IS NOT NULL AS is_unnamed,
            CASE WHEN c.sequence <> c.former_sequence + 1 THEN 'seal_missing'
                 WHEN l.id IS NULL THEN 'line_missing'
-                WHEN c.digest <> sha256(c.former || convert_to(jsonb_build_array(
+                WHEN l.erased_by IS NULL AND c.digest <> sha256(c.former || convert_to(jsonb_build_array(
                      l.id, l.tenant_id, (extract(epoch FROM l.at) * 1000000)::bigint, l.actor, l.action,
                      l.entity, l.entity_id, encode(l.details_digest, 'hex'))::text, 'UTF8'))
                 THEN 'line_changed'
@@ -37,6 +38,7 @@ WITH chain AS (
     FROM chain c LEFT JOIN audit_line l ON l.id = c.line_id LEFT JOIN audit_detail d ON d.line_id = c.line_id
 )
 SELECT count(*) AS sealed, count(*) FILTER (WHERE is_erased) AS erased,
+       count(*) FILTER (WHERE is_unnamed) AS unnamed,
        count(*) FILTER (WHERE problem IS NOT NULL) AS problems,
        (array_agg(sequence || ' ' || line_id || ' ' || problem ORDER BY sequence)
         FILTER (WHERE problem IS NOT NULL))[1:{PROBLEMS_SHOWN}] AS found
@@ -110,6 +112,8 @@ class Verification:
     tail: Tail
     head: Head
     start: Start
+    unnamed: int = 0
+    """Lines of which an erasure took what they were about; nothing shows whether they were changed besides."""
 
 
 async def seal(pool: Pool) -> int:
@@ -166,7 +170,14 @@ async def _verify(connection: Connection, expected: Head | None) -> Verification
         problems.append(Problem(0, "head_differs", expected.sequence))
         count += 1
     return Verification(
-        row["sealed"], row["erased"], count, tuple(problems), tail[0], await read_head(connection), start
+        row["sealed"],
+        row["erased"],
+        count,
+        tuple(problems),
+        tail[0],
+        await read_head(connection),
+        start,
+        row["unnamed"],
     )
 
 

@@ -11,7 +11,7 @@ from registry.keys import KeyWrap, device_owner, session_owner
 from registry.rows import Written, fetch_all, fetch_one
 
 COLUMNS = """d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.activation,
-d.skip_f_cnt_check, d.enabled, d.lns_source_id, d.created_at, s.asset_id, s.position"""
+d.skip_f_cnt_check, d.enabled, d.lns_source_id, d.created_at, s.asset_id, s.position, d.archived_at"""
 SERVED = "LEFT JOIN assignment s ON s.device_id = d.id AND upper_inf(s.during)"
 # A profile that is neither its own nor everybody's makes no row.
 WRITTEN = Written("dev_eui, join_eui, name, skip_f_cnt_check, lns_source_id")
@@ -28,7 +28,12 @@ LIST = f"""
 SELECT {COLUMNS} FROM device d {SERVED}
 WHERE d.id > $1 AND ($2::int IS NULL OR d.device_profile_id = $2) AND ($3::boolean IS NULL OR d.enabled = $3)
   AND ($4::text IS NULL OR strpos(lower(d.name), lower($4)) > 0 OR strpos(encode(d.dev_eui, 'hex'), lower($4)) > 0)
+  AND (d.archived_at IS NOT NULL) = $6::boolean
 ORDER BY d.id LIMIT $5
+"""
+ARCHIVE = """
+UPDATE device SET archived_at = CASE WHEN $2::boolean THEN coalesce(archived_at, now()) END, enabled = NOT $2
+WHERE dev_eui = $1 AND (archived_at IS NOT NULL) <> $2 RETURNING true
 """
 CHANGED = Written("enabled, name, device_profile_id, skip_f_cnt_check, lns_source_id")
 UPDATE = """
@@ -67,6 +72,7 @@ class EnrolledDevice:
     created_at: datetime
     asset_id: int | None
     position: str | None
+    archived_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +173,17 @@ async def list_enrolled(
     device_profile_id: int | None = None,
     enabled: bool | None = None,
     search: str | None = None,
+    archived: bool = False,
     most: int = 100,
 ) -> list[EnrolledDevice]:
     """Devices by id, beyond `after`; `search` looks in names and DevEUIs."""
-    return await fetch_all(connection, EnrolledDevice, LIST, after, device_profile_id, enabled, search, most)
+    given = (after, device_profile_id, enabled, search, most, archived)
+    return await fetch_all(connection, EnrolledDevice, LIST, *given)
+
+
+async def archive_device(connection: Connection, dev_eui: bytes, *, archived: bool) -> None:
+    """Disabled and out of lists from now on, or enabled and in them again."""
+    await connection.execute(ARCHIVE, dev_eui, archived)
 
 
 async def update_device(connection: Connection, dev_eui: bytes, change: Mapping[str, Any]) -> bool:

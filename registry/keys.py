@@ -150,6 +150,10 @@ class KeyWrap:
         """The same for the same keys of the same owner, and of no use to who has not the key-encryption key."""
         return self._current.fingerprint(owner, b"".join(keys))
 
+    def fingerprints(self, owner: str, octets: bytes) -> list[bytes]:
+        """`fingerprint` under each key-encryption key that is known: it may have been made under a former one."""
+        return [kek.fingerprint(owner, octets) for kek in self._keks.values()]
+
     def equal_to(self, owner: str, *keys: bytes) -> list[bytes]:
         """Every fingerprint, and every RFC 3394 value, that these keys of this owner may have in the database."""
         joined = b"".join(keys)

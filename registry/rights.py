@@ -113,6 +113,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "lighting": "SELECT, INSERT, UPDATE",
     },
     "eui_claim": {},
+    # Erased and read by functions of its own.
+    "erasure": {"maintenance": "SELECT (id, state, settling_since)"},
+    "erasure_step": {},
     "event_source": {},
     "frame_refusal": {"network": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "gateway": {
@@ -241,6 +244,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 # What is not everybody's to call.
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "observation.keep_correction": ("ingest",),
+    "public.begin_erasure": ("maintenance",),
+    "public.record_erasure_digests": ("maintenance",),
+    "public.erase_some": ("maintenance",),
+    "public.settle_erasure": ("maintenance",),
+    "public.end_erasure": ("maintenance",),
     "public.seal_audit": ("maintenance",),
     "public.end_audit_lines": ("maintenance",),
     "observation.drop_chunks_before": ("maintenance",),

@@ -30,6 +30,7 @@ INSERT INTO tenant (slug, name, webhook_allow_list, department) VALUES ($1, $2, 
 RETURNING {TENANT_COLUMNS}
 """
 FIND_TENANT = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE slug = $1"
+CURRENT = "SELECT current_tenant()"
 SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
@@ -126,6 +127,11 @@ async def read_tenants(connection: Connection | Pool, tenant_id: int | None = No
 async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None:
     """The tenant of this slug."""
     return await fetch_one(connection, Tenant, FIND_TENANT, slug)
+
+
+async def current_tenant(connection: Connection) -> int:
+    """The tenant that this transaction has entered."""
+    return await connection.fetchval(CURRENT)
 
 
 async def create_tenant(

@@ -9,6 +9,8 @@ from api.auth import FieldAgent, Manager, Reader
 from api.fields import (
     INT4_MOST,
     PRINTABLE,
+    Archived,
+    ArchivedBody,
     AssetKind,
     Attributes,
     Body,
@@ -165,6 +167,7 @@ async def list_assets(
         int | None,
         Query(ge=1, le=INT4_MOST, description="Collectivité propriétaire ; absente : toutes les visibles"),
     ] = None,
+    archived: Archived = False,
 ) -> Page[AssetAnswer]:
     """Les actifs visibles, les siens et ceux qui sont partagés, par type, commune, étiquette ou texte."""
     return await ASSETS.page(
@@ -178,6 +181,7 @@ async def list_assets(
         search=q,
         tag=tag,
         tenant_id=tenant_id,
+        archived=archived,
     )
 
 
@@ -199,6 +203,22 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
         compared = differences(ASSETS.show(former), ASSETS.show(asset))
         await change.audit("update", "asset", id, {**body.model_dump(exclude_none=True), **compared})
         return await _detail(change.connection, asset)
+
+
+@router.put("/{id}/archived", summary="Archiver un actif, ou l'en ressortir")
+async def archive(id: Id, body: ArchivedBody, caller: Manager) -> AssetAnswer:
+    """Archiver un actif : hors des listes, des alertes et des données manquantes ; son historique reste lisible.
+
+    Ses alertes ouvertes se terminent. Pour l'effacer avec tout ce qui le concerne : `/v1/data-subjects`.
+    """
+    async with caller.changing() as change:
+        former = await ASSETS.own(change, id)
+        asset = await assets.archive_asset(change.connection, id, archived=body.archived)
+        if asset is None:
+            raise ASSETS.missing(id)
+        action = "archive" if body.archived else "unarchive"
+        await change.audit(action, "asset", id, differences(ASSETS.show(former), ASSETS.show(asset)))
+    return AssetAnswer.model_validate(asset)
 
 
 @router.put("/{id}/parent", summary="Dire de quoi dépend un actif")

@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 from api.auth import Manager, Reader
 from api.fields import (
     INT4_MOST,
+    Archived,
+    ArchivedBody,
     Body,
     DevAddrHex,
     Eui,
@@ -38,6 +40,7 @@ from registry.enrolment import (
     EnrolledDevice,
     OtaaKeys,
     UnknownProfile,
+    archive_device,
     create_device,
     delete_device,
     list_enrolled,
@@ -202,6 +205,7 @@ async def list_devices(
     device_profile_id: IdQuery = None,
     enabled: Annotated[bool | None, Query(description="Actifs ou désactivés ; absent : tous")] = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et le DevEUI")] = None,
+    archived: Archived = False,
 ) -> Page[DeviceAnswer]:
     """Les capteurs de la collectivité et de ses membres, et ceux des actifs qui lui sont partagés."""
     return await DEVICES.page(
@@ -213,6 +217,7 @@ async def list_devices(
         device_profile_id=device_profile_id,
         enabled=enabled,
         search=q,
+        archived=archived,
     )
 
 
@@ -246,6 +251,22 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
         compared = differences(DEVICES.show(before), DEVICES.show(device))
         recorded = {**body.model_dump(exclude_none=True), **compared}
         await change.audit("update", "device", device.dev_eui.hex(), recorded)
+    return DeviceAnswer.model_validate(device)
+
+
+@router.put("/{dev_eui}/archived", summary="Archiver un capteur, ou l'en ressortir")
+async def archive(dev_eui: EuiPath, body: ArchivedBody, caller: Manager) -> DeviceAnswer:
+    """Archiver un capteur : désactivé, hors des listes et des alertes ; ce qu'il a mesuré reste lisible.
+
+    Ressorti, il est actif à nouveau. Pour l'effacer avec tout ce qu'il a dit : `/v1/data-subjects`.
+    """
+    async with caller.changing() as change:
+        before = await DEVICES.own(change, dev_eui)
+        await archive_device(change.connection, before.dev_eui, archived=body.archived)
+        device = await DEVICES.own(change, dev_eui)
+        action = "archive" if body.archived else "unarchive"
+        compared = differences(DEVICES.show(before), DEVICES.show(device))
+        await change.audit(action, "device", device.dev_eui.hex(), compared)
     return DeviceAnswer.model_validate(device)
 
 

@@ -92,6 +92,7 @@ class Asset:
     privacy_class: int = 0
     tags: tuple[str, ...] = ()
     parent_id: int | None = None  # What it hangs on: a lamp on its cabinet, a meter behind another.
+    archived_at: datetime | None = None  # Out of lists, alerts and missing data since then.
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,6 +395,28 @@ class Bus:
         """How many messages of a stream were handed out and are not acknowledged."""
         return sum(info.num_ack_pending or 0 for info in await self._jetstream.consumers_info(stream))
 
+    async def positions(self) -> dict[str, int]:
+        """The sequence of the last message of each stream that there is."""
+        found: dict[str, int] = {}
+        for stream in (topics.FRAMES, topics.UPLINKS, topics.MEASUREMENTS):
+            with suppress(NotFoundError):
+                found[stream] = (await _answer(self._jetstream.stream_info(stream))).state.last_seq
+        return found
+
+    async def is_read_up_to(self, positions: dict[str, int]) -> bool:
+        """Whether the work queues hold nothing of what they held then; of measurements that is dropped.
+
+        Who reads measurements finds a gap, and reads the table, which is their truth.
+        """
+        for stream, position in positions.items():
+            state = (await _answer(self._jetstream.stream_info(stream))).state
+            if not state.messages or state.first_seq > position:
+                continue
+            if stream != topics.MEASUREMENTS:
+                return False
+            await _answer(self._jetstream.purge_stream(stream, seq=position + 1))
+        return True
+
     async def nudge(self, subject: str, data: bytes = b"") -> None:
         """Publish to those who listen now, without a guarantee: rows are the truth, a nudge saves the wait."""
         await self._client.publish(subject, data)

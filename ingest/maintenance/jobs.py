@@ -32,6 +32,7 @@ from ingest.redecode import redecode_next
 from ingest.rollups import Made, UnevenTimezone, roll_up
 from ingest.scripts import Workers
 from registry import audit_chain
+from registry.erasures import UnreadableLedger
 from registry.keys import KeyWrap
 
 # After a failure, no job waits longer than this for its next turn.
@@ -58,7 +59,7 @@ class Job:
                 await self.work()
             except NotLeader:
                 self._record_outcome("elsewhere", None)
-            except (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable) as failure:
+            except (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable, UnreadableLedger) as failure:
                 self._record_outcome("failed", describe(failure))
                 log.warning("job_failed", job=self.name, error=self.problem)
             else:

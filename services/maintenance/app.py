@@ -1,9 +1,15 @@
 """Composition root of maintenance: rollups, retention and pruning, supervision, and what is decoded again."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
+import structlog
+
+from core.runtime.errors import describe
 from core.runtime.health import database_check, serve_health, starting
 from core.runtime.postgres import open_pool
+from ingest.maintenance.erasures import Eraser, Streams
 from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting, seal_audit
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
@@ -17,8 +23,12 @@ SUPERVISE_EVERY_S = 30.0
 REDECODE_EVERY_S = 2.0
 # How long the end of the audit is unsealed.
 SEAL_EVERY_S = 5.0
+ERASE_EVERY_S = 2.0
+BUS_WITHIN_S = 10.0
 # A transaction of rollups at the fastest that ingest can be, or a chunk's worth of a class.
 COMMAND_TIMEOUT_S = 600.0
+
+log = structlog.get_logger()
 
 
 async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
@@ -37,6 +47,24 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
         async with pool.acquire() as connection:
             await require_schema(connection)
         keys = key_wrap_of(settings)
+
+        async def ask_streams(question: Callable[[Streams], Awaitable[bool]]) -> bool:
+            # Rarely, and for an instant: maintenance needs the bus for nothing else.
+            from core.runtime.bus import BUS_AWAY, connect_bus  # noqa: PLC0415 - Five megabytes.
+
+            try:
+                async with (
+                    asyncio.timeout(BUS_WITHIN_S),
+                    connect_bus(settings.nats_url.get_secret_value(), "maintenance") as bus,
+                ):
+                    return await question(bus)
+            except BUS_AWAY as away:
+                log.warning("erasure_waits_for_bus", error=describe(away))
+                return False
+
+        eraser = Eraser(
+            pool, keys, settings.erasure_ledger, timedelta(seconds=settings.erasure_settle_s), ask_streams
+        )
         jobs = [
             Job("rollups", settings.rollups_every_s, lambda: make_rollups(pool)),
             Job("housekeeping", settings.housekeeping_every_s, lambda: keep_house(pool, settings)),
@@ -46,6 +74,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
                 lambda: supervise(pool, settings.disk_limit_bytes, settings.disk_folder),
             ),
             Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
+            Job("erasures", ERASE_EVERY_S, eraser.work),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
         readiness.checks = {"database": database_check(pool)} | {job.name: job.check() for job in jobs}

@@ -14,6 +14,14 @@ class MaintenanceSettings(RetentionSettings):
     housekeeping_every_s: float = Field(
         default=3600.0, gt=0, le=86_400, description="Seconds between two passes of retention and pruning"
     )
+    erasure_ledger: Path | None = Field(
+        default=None,
+        description="A file beside the backups that names by keyed digests what was erased; a restore reads it. "
+        "Absent: the log has it, and each `backup` writes it beside the dump",
+    )
+    erasure_settle_s: float = Field(
+        default=30.0, ge=0, le=86_400, description="Seconds until what came in meanwhile is erased, too"
+    )
     disk_limit_bytes: int = Field(
         default=0, ge=0, description="What the database may fill; 0: unknown. Below a fifth left, a warning"
     )

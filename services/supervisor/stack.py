@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from registry.erasures import LEDGER_NAME
 from registry.rights import LOGINS, OWNER
 from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
@@ -36,6 +37,8 @@ NOT_THEIRS = {
     "TERRITOIRE_HOME",
     "TERRITOIRE_OPTIONS",
     "TERRITOIRE_BACKUP_DATABASE_URL",
+    "TERRITOIRE_BACKUP_PLAIN",
+    "TERRITOIRE_BACKUP_RECIPIENTS",
     "TERRITOIRE_MQTT_URL",
     "TERRITOIRE_MQTT_ACCOUNTS",
     "TERRITOIRE_MQTT_ACCOUNTS_URL",
@@ -241,6 +244,7 @@ class Stack:
             }
         if name == "maintenance":
             environment["TERRITOIRE_DISK_FOLDER"] = str(self._home.postgres_data)
+            environment.setdefault("TERRITOIRE_ERASURE_LEDGER", str(self._home.folder / LEDGER_NAME))
         if name == "alerting":
             environment["TERRITOIRE_PUBLIC_URL"] = run.api_url  # For the links in webhooks.
         if name == "api":

@@ -287,6 +287,29 @@ async def test_a_device_that_is_disabled_is_no_longer_called_silent(bench: Bench
     assert (alert.rule, alert.workflow, alert.resolved_cause) == ("device_silent", "resolved", "device_disabled")
 
 
+async def test_an_archived_asset_has_no_alerts_and_no_missing_data_until_it_is_taken_out(
+    bench: Bench, place: Any
+) -> None:
+    asset_id = await bench.pool.fetchval("SELECT asset_id FROM datastream LIMIT 1")
+    await bench.evaluate((ago(310), 82), (ago(300), 83), received_at=ago(300))
+    await bench.sweep(ago(600))
+    opened = await place.alerts()
+    await bench.pool.execute("UPDATE asset SET archived_at = now() WHERE id = $1", asset_id)
+    await bench.rulebook.apply([Change("asset", asset_id)])
+    await bench.sweep(ago(600))
+    await bench.evaluate((ago(20), 90), (ago(10), 91))
+    await bench.sweep(ago(600))
+    ended = await place.alerts()
+    await bench.pool.execute("UPDATE asset SET archived_at = NULL")
+    await bench.rulebook.apply([Change("asset", asset_id)])
+    await bench.evaluate((ago(5), 92), (ago(4), 93))
+
+    assert {alert.workflow for alert in opened} == {"open"}
+    assert {(alert.workflow, alert.resolved_cause) for alert in ended} == {("resolved", "asset_archived")}
+    assert len(ended) == len(opened)
+    assert [alert.workflow for alert in await place.alerts()].count("open") > 0
+
+
 async def test_a_rule_that_is_switched_off_resolves_its_alerts_and_fires_no_more(bench: Bench, place: Any) -> None:
     await bench.evaluate((ago(20), 76), (ago(10), 82))
     rule_id = await place.rule("bin_75")

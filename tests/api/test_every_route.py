@@ -70,6 +70,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/account/totp/confirm"): {"code": "123456"},
     ("patch", "/v1/tenants/{id}"): {"department": "29"},
     ("put", "/v1/tenants/{id}/webhook-allow-list"): {"webhook_allow_list": []},
+    ("put", "/v1/assets/{id}/archived"): {"archived": True},
+    ("put", "/v1/devices/{dev_eui}/archived"): {"archived": True},
+    ("post", "/v1/data-subjects/{id}/erasure"): {"reason": "x", "confirm": "x"},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
     ("post", "/v1/eui-claims/{id}/decision"): {"decision": "keep", "reason": "vu"},
 }
@@ -115,7 +118,9 @@ def example_of(path: str) -> str:
     filled = path.replace("{name}", "open").replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
     filled = filled.replace("{token_id}", "ab" * 8).replace("{account_id}", "ab" * 8)
     filled = filled.replace("{letter_id}", "1").replace("{contact_id}", "1")
-    return filled.replace("{id}", "abcdef" if "api-keys" in path else "1")
+    return filled.replace(
+        "{id}", "asset-1" if "data-subjects" in path else "abcdef" if "api-keys" in path else "1"
+    )
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, template: str) -> httpx.Response:
@@ -247,6 +252,11 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     silence = await other_client.post("/v1/silences", json=ending | {"rule_id": rule["id"]})
     window = await other_client.post("/v1/maintenance-windows", json=ending | {"asset_id": asset["id"]})
     datastream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    erasure = await pool.fetchval(
+        "INSERT INTO erasure (tenant_id, kind, subject_id, reason, requested_by) "
+        "VALUES ($1, 'contact', 0, 'x', 'x') RETURNING id",
+        other_tenancy.id,
+    )
     return Theirs(
         {
             "tenants": str(other_tenancy.id),
@@ -279,6 +289,8 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "grants": str(grant.json()["id"]),
             "transfers": str(transfer.json()["id"]),
             "eui-claims": str(contested.json()["id"]),
+            "data-subjects": f"asset-{asset['id']}",
+            "erasures": str(erasure),
         }
     )
 
@@ -316,7 +328,9 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
             page = (await ask(client, method, path, path)).json()
 
             rules = {"/v1/alert-rules": len(DEFAULT_RULES), "/v1/alert-calendars": 1}
-            expected = ({"/v1/tenants": 1, "/v1/api-keys": 1, "/v1/people": 1} | rules).get(path, 0)
+            expected = (
+                {"/v1/tenants": 1, "/v1/api-keys": 1, "/v1/people": 1, "/v1/data-subjects": 1} | rules
+            ).get(path, 0)
             assert len(page["items"]) == expected, path
 
 

@@ -219,6 +219,9 @@ def test_manifest_of_today_is_read_in_full_and_written_alike() -> None:
         "octets": 10,
         "sha256": "98c4bac0daefbe4bb37ab3db1b15ad2b1e8a4f2a63ef1a47f0e2dcf41c1dbd37",
         "sealed": {"kek-0": [SEALED]},
+        "encrypted": False,
+        "goes_on_plain": False,
+        "erasures": None,
     }
     assert msgspec.json.format(msgspec.json.encode(manifest)) + b"\n" == MANIFEST
 

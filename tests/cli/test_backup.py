@@ -3,20 +3,25 @@
 import asyncio
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from pyrage.x25519 import Identity  # pyright: ignore[reportMissingModuleSource]
 from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.backup import Manifest, digest_of, manifest_file
+from cli.encryption import is_encrypted
 from cli.restore import COUNTERS_AHEAD
 from core.runtime.postgres import connect
 from lorawan.crypto import wrap_key
+from registry.erasures import LEDGER_NAME
 from registry.keys import KeyWrap
 from registry.schema import migrations
 from services.supervisor.home import Home
@@ -36,7 +41,8 @@ s AS (INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wra
 k AS (INSERT INTO device_decoding_key (device_id, key_wrapped, kek_id)
       SELECT id, decode(repeat('00', 24), 'hex'), 'kek-0' FROM d),
 f AS (INSERT INTO datastream (tenant_id, device_id, quantity, unit)
-      SELECT tenant_id, id, 'temperature', 'Cel' FROM d RETURNING id)
+      SELECT tenant_id, id, 'temperature', 'Cel' FROM d RETURNING id),
+a AS (INSERT INTO asset (tenant_id, kind, name, privacy_class) SELECT id, 'dwelling', 'chez Anne Onyme', 2 FROM t)
 INSERT INTO observation.measurement
 SELECT id, now() - n * interval '1 hour', n, 0 FROM f, generate_series(1, 5000) n
 """
@@ -54,34 +60,66 @@ def folder(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path
     shutil.rmtree(made)
 
 
-async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
-    file = folder / "sauvegarde.dump"
+async def test_a_restored_stack_has_every_row_but_what_was_erased_since_and_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, identity = folder / "sauvegarde.dump", Identity.generate()
     former, later = Home(folder / "former"), Home(folder / "later")
+    (folder / "cle.txt").write_text(f"# clé\n{identity}\n")
+    (folder / "autre.txt").write_text(str(Identity.generate()))
+    monkeypatch.setenv("TERRITOIRE_ERASURE_SETTLE_S", "0")
+    monkeypatch.setenv("TERRITOIRE_BACKUP_RECIPIENTS", str(identity.to_public()))
     with former.held():
-        stack = Stack(former, OPTIONS)
+        stack = Stack(former, replace(OPTIONS, services=("maintenance", "api")))
         run = await stack.start()
         connection = await connect(run.database_admin_url)
         ours = wrap_key(bytes.fromhex(run.kek), bytes(16))
         await connection.execute(FILL.replace("{ours}", ours.hex()))
-        await connection.close()
         saved = await asyncio.to_thread(territoire, "backup", file, "--home", former.folder)
         shown = await asyncio.to_thread(territoire, "status", "--home", former.folder, "--backups", folder)
         told = await asyncio.to_thread(
             territoire, "status", "--home", former.folder, "--backups", folder, "--json"
         )
+        asset = await connection.fetchval("SELECT 'asset-' || id FROM asset")
+        await connection.close()
+        of_metz = ("--tenant", "metz", "--home", former.folder)
+        found = await asyncio.to_thread(territoire, "person", "list", "onyme", *of_metz)
+        out = await asyncio.to_thread(territoire, "person", "export", asset, folder / "anne.zip", *of_metz)
+        receipt = ("--reason", "demande", "--yes", "--receipt", folder / "recu.json")
+        erased = await asyncio.to_thread(territoire, "person", "erase", asset, *receipt, *of_metz)
         await stack.stop()
     assert saved.exit_code == 0, saved.output
+    assert b"Onyme" not in file.read_bytes()
+    assert is_encrypted(file)
+    assert [one.exit_code for one in (found, out, erased)] == [0, 0, 0], (found.output, out.output, erased.output)
+    assert asset in found.output
+    with zipfile.ZipFile(folder / "anne.zip") as exported:
+        assert "chez Anne Onyme" in exported.read("asset.csv").decode()
+    assert (folder / "anne.zip").stat().st_mode & 0o077 == 0
+    assert json.loads((folder / "recu.json").read_text())["counts"]["asset"] == 1
     assert "5000 mesures" in saved.output
     assert shown.exit_code == told.exit_code == 0, shown.output
     check_status(shown.output, json.loads(told.output), run.api_url, folder)
     assert file.stat().st_mode & 0o077 == 0
     assert json.loads(manifest_file(file).read_bytes())["kek_ids"] == ["kek-0", "kek-1"]
 
-    restored = await asyncio.to_thread(
-        territoire, "restore", file, "--home", later.folder, "--secrets", former.folder / "secrets.json"
-    )
+    ledger = former.folder / LEDGER_NAME
+    command = ("restore", file, "--home", later.folder, "--secrets", former.folder / "secrets.json")
+    refused = [
+        await asyncio.to_thread(territoire, *command, *more)
+        for more in (
+            (),
+            ("--identity", folder / "autre.txt", "--ledger", ledger),
+            ("--identity", folder / "cle.txt", "--ledger", folder / "perdu.jsonl"),
+        )
+    ]
+    restored = await asyncio.to_thread(territoire, *command, "--identity", folder / "cle.txt", "--ledger", ledger)
 
+    assert [one.exit_code for one in refused] == [2, 2, 2]
+    for one, words in zip(refused, ("--identity", "n'ouvre pas", "registre des effacements"), strict=True):
+        assert words in one.output
     assert restored.exit_code == 0, restored.output
+    assert "1 effacements faits à nouveau" in restored.output
     assert "n'ouvre pas tout ce qui est sous kek-0" in restored.output
     with later.held():
         stack = Stack(later, OPTIONS)
@@ -90,6 +128,8 @@ async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
         connection = await connect(run.database_url)
         assert await connection.fetchval("SELECT count(*) FROM observation.measurement") == 5000
         assert await connection.fetchval("SELECT f_cnt_down FROM session") == 7 + COUNTERS_AHEAD
+        assert await connection.fetchval("SELECT count(*) FROM asset") == 0
+        assert (later.folder / LEDGER_NAME).read_bytes() == ledger.read_bytes()
         await connection.close()
         assert run.kek == former.secrets().kek
         await stack.stop()
@@ -103,6 +143,7 @@ def check_status(shown: str, status: dict[str, Any], url: str, folder: Path) -> 
         ("nats", True),
         ("mosquitto", True),
         ("maintenance", True),
+        ("api", True),
     ]
     assert status["database"]["schema"] == status["database"]["schema_wanted"] == len(migrations())
     assert status["database"]["devices"] == 1
@@ -111,7 +152,7 @@ def check_status(shown: str, status: dict[str, Any], url: str, folder: Path) -> 
     assert status["backups"] == str(folder)
     assert status["backup_at"] is not None
     assert status["problems"] == {}
-    for words in (url, "4 prêts", f"schéma {len(migrations())}", "NATS 2.", "il y a", "Tout est prêt."):
+    for words in (url, "5 prêts", f"schéma {len(migrations())}", "NATS 2.", "il y a", "Tout est prêt."):
         assert words in shown
 
 
@@ -174,7 +215,24 @@ def test_a_restore_never_writes_into_a_home_that_holds_something(folder: Path) -
 
 
 def test_without_a_stack_a_backup_says_so(folder: Path) -> None:
-    done = territoire("backup", folder / "x.dump", "--home", folder)
+    done = territoire("backup", folder / "x.dump", "--home", folder, "--plain")
 
     assert done.exit_code == 3
     assert "aucune pile ne tourne" in done.output
+
+
+def test_a_backup_is_made_for_a_public_key_unless_that_is_turned_off_or_former_ones_were_plain(
+    folder: Path,
+) -> None:
+    private = str(Identity.generate())
+    nobody = territoire("backup", folder, "--home", folder)
+    wrong = territoire("backup", folder, "--home", folder, "--recipients", private)
+    (folder / "territoire-2026-11-25T021500.dump").touch()
+    write_manifest(folder / "territoire-2026-11-25T021500.dump", sha256="")
+    before = territoire("backup", folder, "--home", folder)
+
+    assert (nobody.exit_code, wrong.exit_code, before.exit_code) == (2, 2, 3)
+    assert "age-keygen" in nobody.output
+    assert "clé privée" in wrong.output
+    assert private not in wrong.output
+    assert "en clair, comme celles d'avant" in before.output

@@ -120,7 +120,7 @@ async def test_a_backup_of_an_older_program_is_restored_and_upgraded(
         assert done.exit_code == 0, done.output
         return done.output
 
-    await asyncio.to_thread(territoire, "backup", file, "--database-url", empty_database_url)
+    await asyncio.to_thread(territoire, "backup", file, "--plain", "--database-url", empty_database_url)
     manifest = json.loads(manifest_file(file).read_bytes())
     assert (manifest["schema"], manifest["kek_ids"]) == (FIRST_FROZEN, ["kek-1"])
     assert len(manifest["sealed"]["kek-1"]) == len({"device", "nwk_s_key", "app_s_key", "webhook"})

@@ -2,9 +2,13 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import pyrage
+from pyrage.x25519 import Identity  # pyright: ignore[reportMissingModuleSource]
 
 from cli.restore import COUNTERS_AHEAD
 from core.runtime.postgres import connect
@@ -16,7 +20,7 @@ from tests.deploy.test_compose import CHECKOUT
 # `docker compose -f FILE exec -T database COMMAND...`: the command, here.
 STAND_IN = """\
 #!/bin/sh
-while [ "$1" != database ]; do shift; done
+while [ "$1" != database ] && [ "$1" != maintenance ]; do shift; done
 shift
 exec "$@"
 """
@@ -41,13 +45,15 @@ def dumps_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.dump"))
 
 
-def script(folder: Path, url: str) -> Script:
+def script(folder: Path, url: str, **settings: str) -> Script:
     """Runs one of the two with the environment that the container of this database has."""
     database = urlsplit(url)
     (folder / "docker").write_text(STAND_IN, "utf-8")
     (folder / "docker").chmod(0o755)
     environment = {
         "PATH": f"{folder}:{binaries()}:{os.environ['PATH']}",
+        "PYTHONPATH": str(CHECKOUT), "PYTHON": sys.executable,
+        **(settings or {"BACKUP_PLAIN": "true"}),
         "POSTGRES_USER": str(database.username), "POSTGRES_DB": database.path[1:],
         "PGHOST": str(database.hostname), "PGPORT": str(database.port), "PGPASSWORD": str(database.password),
     }  # fmt: skip
@@ -72,11 +78,21 @@ async def test_a_backup_is_restored_into_an_empty_database_and_nowhere_else(
         file.touch()
 
     made = here("backup.sh", tmp_path, "2")
+    (tmp_path / "other").mkdir()
+    identity = Identity.generate()
+    unsaid = script(tmp_path, database.admin_url, BACKUP_PLAIN="")("backup.sh", tmp_path / "other")
+    sealing = script(tmp_path, database.admin_url, BACKUP_RECIPIENTS=str(identity.to_public()))
+    sealed = sealing("backup.sh", tmp_path / "other")
     kept = dumps_in(tmp_path)
     refused = here("restore.sh", kept[-1])
     restored = there("restore.sh", kept[-1])
 
     assert made.returncode == 0, made.stderr
+    assert (unsaid.returncode, "age-keygen" in unsaid.stderr) == (2, True)
+    assert sealed.returncode == 0, sealed.stderr
+    [secret] = (tmp_path / "other").glob("*.dump.age")
+    assert pyrage.decrypt(secret.read_bytes(), [identity]).startswith(b"PGDMP")
+    assert (tmp_path / "effacements.jsonl").exists()
     assert kept[:-1] == former[-1:]
     assert refused.returncode == 1
     assert "pas vide" in refused.stderr

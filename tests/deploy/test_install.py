@@ -30,7 +30,8 @@ ISOLATING = {
 KNOWN = {
     "Unit": {"Description", "Documentation", "After", "Wants", "Requisite", "StartLimitIntervalSec"},
     "Service": {
-        *ISOLATING, "Type", "TimeoutStartSec", "TimeoutStopSec", "User", "Group", "EnvironmentFile", "Restart",
+        *ISOLATING, "Type", "TimeoutStartSec", "TimeoutStopSec", "User", "Group", "Environment",
+        "EnvironmentFile", "Restart",
         "WorkingDirectory", "ExecStart", "RestartSec", "KillMode", "LimitNOFILE", "OOMScoreAdjust", "Nice",
         "IOSchedulingClass", "ReadWritePaths", "RestrictAddressFamilies", "RestrictNamespaces", "SystemCallFilter",
         "MemoryDenyWriteExecute", "IPAddressDeny", "IPAddressAllow",
@@ -61,7 +62,7 @@ def test_the_units_start_this_checkout_as_an_account_that_may_write_its_data_onl
     assert service["User"] == service["Group"] == "mairie"
     assert service["WorkingDirectory"] == str(CHECKOUT)
     assert service["ExecStart"].startswith(f"{sys.executable} -P -m cli up --home /srv/territoire ")
-    assert service["ReadWritePaths"] == "/srv/territoire"
+    assert service["ReadWritePaths"] == "/srv/territoire -/var/backups/territoire/effacements.jsonl"
     backup = units["territoire-backup.service"]["Service"]
     assert "--keep 14 /var/backups/territoire" in backup["ExecStart"]
     assert backup["ReadWritePaths"] == "/var/backups/territoire"
@@ -95,7 +96,8 @@ def test_the_environment_starts_and_names_settings_that_exist(tmp_path: Path) ->
     named = re.findall(r"^#? ?(TERRITOIRE_\w+)=", file.read_text("utf-8"), re.MULTILINE)
     [options] = re.findall(r"^TERRITOIRE_OPTIONS=(.*)$", file.read_text("utf-8"), re.MULTILINE)
 
-    assert set(named) - {"TERRITOIRE_OPTIONS"} <= known_settings()
+    of_commands = {"TERRITOIRE_OPTIONS", "TERRITOIRE_BACKUP_RECIPIENTS", "TERRITOIRE_BACKUP_PLAIN"}
+    assert set(named) - of_commands <= known_settings()
     help_text = CliRunner().invoke(app, ["up", "--help"], env={"COLUMNS": "200"}).output
     assert all(word in help_text for word in options.split() if word.startswith("--"))
     assert file.stat().st_mode & 0o077 == 0

@@ -37,6 +37,7 @@ UNSCOPED = {
     "public.person_identity": NEVER_READ,
     "public.seal_secret": NEVER_READ,
     "public.quota_default": NEVER_READ,
+    "public.erasure_step": NEVER_READ,
 }
 CLOSED_SCHEMAS = ("observation", "jobs")
 # Chunks and catalogues of TimescaleDB; that the API's role reads no chunk is tested below.

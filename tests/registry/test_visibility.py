@@ -53,6 +53,7 @@ UNION ALL SELECT 'membership ' || tenant_id - 1 FROM membership
 UNION ALL SELECT 'invitation ' || tenant_id - 1 FROM invitation
 UNION ALL SELECT 'event_source ' || tenant_id - 1 FROM event_source
 UNION ALL SELECT 'idempotency_key ' || tenant_id - 1 FROM idempotency_key
+UNION ALL SELECT 'erasure ' || tenant_id - 1 FROM erasure
 UNION ALL SELECT 'key_recipient ' || tenant_id - 1 FROM key_recipient
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
 UNION ALL SELECT 'webhook_attempt ' || tenant_id - 1 FROM webhook_attempt
@@ -149,6 +150,8 @@ INSERT INTO event_source (id, tenant_id, name, secret_wrapped, kek_id) OVERRIDIN
 SELECT id, id, 's', 'x', 'k' FROM tenant;
 INSERT INTO idempotency_key (tenant_id, principal, key_digest, request_digest)
 SELECT id, id::text, sha256('k'), sha256('r') FROM tenant;
+INSERT INTO erasure (tenant_id, kind, subject_id, reason, requested_by)
+SELECT id, 'contact', id, 'essai', 'essai' FROM tenant;
 INSERT INTO key_recipient (tenant_id, name, public_key, registered_by)
 SELECT id, 'k', 'age1' || repeat('q', 58), 'a' FROM tenant;
 INSERT INTO contact (tenant_id, team_id, name, webhook_endpoint_id) SELECT id, id, 'c', id FROM tenant;

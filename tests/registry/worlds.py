@@ -138,6 +138,7 @@ def expected(world: World, me: int | None) -> set[str]:
         "idempotency_key",
         "key_recipient",
         "station_update",
+        "erasure",
         "alert_calendar",
         "silence",
     )

@@ -65,6 +65,8 @@ class OuterMiddleware:
         answering = asyncio.create_task(self._run(scope, receive, exchange), name="request")
         try:
             await asyncio.wait({answering}, timeout=ANSWER_WITHIN_S)
+            if exchange.is_file:  # One that is made as it is sent takes as long as it takes.
+                await asyncio.wait({answering})
         finally:
             if not answering.done():
                 self._abandoned.add(answering)
@@ -91,6 +93,7 @@ class _Exchange:
         self._send = send
         self._is_taken_over = False
         self.status: int | None = None
+        self.is_file = False
 
     def taken_over(self) -> Send:
         """From now on only what is sent by this way goes out: what the application still sends is dropped."""
@@ -106,6 +109,7 @@ class _Exchange:
             self.status = message["status"]
             headers = [*message.get("headers", ()), *SECURITY_HEADERS]
             present = {name.lower() for name, _ in headers}
+            self.is_file = b"content-disposition" in present and b"content-length" not in present
             if CONTENT_POLICY[0] not in present:
                 headers.append(CONTENT_POLICY)
             if b"etag" not in present:  # A file of the reference page may be kept.

@@ -28,6 +28,28 @@ async def test_a_taken_shard_gives_everything_unacknowledged_again_in_order(nats
         assert [message.sequence for message in read] == sorted(message.sequence for message in read)
 
 
+async def test_queues_are_read_up_to_a_position_once_that_is_acknowledged_and_measurements_are_dropped(
+    nats_url: str,
+) -> None:
+    async with connect_bus(nats_url, "territoire-tests") as bus:
+        await bus.ensure_streams()
+        await bus.ensure_measurements_stream()
+        for subject in (topics.frames(0), topics.measurements(0)):
+            await bus.publish(subject, b"before")
+        positions = await bus.positions()
+        for subject in (topics.frames(0), topics.measurements(0)):
+            await bus.publish(subject, b"after")
+        unread = await bus.is_read_up_to(positions)
+        reader = await bus.read_shard(topics.FRAMES, topics.frames(0), "network-0-1")
+        await (await reader.fetch(1))[0].ack()
+        async with asyncio.timeout(30):
+            while not await bus.is_read_up_to(positions):  # noqa: ASYNC110 - An acknowledgement is not answered.
+                await asyncio.sleep(0.02)
+
+        assert not unread
+        assert await bus.stream_messages(topics.MEASUREMENTS) == 1
+
+
 async def test_a_late_acknowledgement_of_a_former_owner_removes_nothing(nats_url: str) -> None:
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()

@@ -1,0 +1,202 @@
+"""`territoire person`: what concerns a dwelling or a person, exported and erased."""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.api_client import HomeOption, JsonOption, KeyOption, UrlOption, api_session
+from cli.running import fail, tables
+
+if TYPE_CHECKING:
+    from cli.api_client import ApiClient
+    from core.runtime.postgres import Connection
+
+person_app = typer.Typer(
+    help="Droits des personnes : chercher, exporter, effacer un logement ou une personne.", no_args_is_help=True
+)
+SubjectArgument = Annotated[str, typer.Argument(help="Sorte et numéro, comme asset-42 ou person-7 (person list).")]
+TenantOption = Annotated[
+    str | None,
+    typer.Option("--tenant", help="Collectivité, par son identifiant court ; absente : celle de la clé."),
+]
+NOT_ERASED = 1
+WRONG = 2
+ASK_EVERY_S = 0.5
+
+
+def _of(tenant: str | None) -> dict[str, str]:
+    return {} if tenant is None else {"tenant": tenant}
+
+
+@person_app.command("list")
+def list_subjects(
+    search: Annotated[str, typer.Argument(help="Nom, rue, DevEUI ou courrier ; absent : tous.")] = "",
+    tenant: TenantOption = None,
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cherche logements, capteurs, personnes et contacts. La recherche est consignée dans l'audit."""
+    with api_session(api_key, url, home) as api:
+        asked = _of(tenant) | ({"q": search} if search else {})
+        found = list(api.list_all("/v1/data-subjects", **asked))
+    if as_json:
+        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+        return
+    from rich.table import Table
+
+    table = Table()
+    for column in ("n°", "nom", "de quoi il s'agit"):
+        table.add_column(column)
+    for one in found:
+        table.add_row(one["id"], one["label"], one["detail"])
+    tables(beside_json=False).print(table)
+
+
+@person_app.command("export")
+def export(
+    subject: SubjectArgument,
+    file: Annotated[Path, typer.Argument(help="Le fichier zip à écrire : chaque table en JSON et en CSV.")],
+    tenant: TenantOption = None,
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Exporte tout ce qui concerne un logement ou une personne, sans clés ni secrets."""
+    if file.exists():
+        raise fail(f"{file} existe déjà : choisissez un autre nom", WRONG)
+    with api_session(api_key, url, home) as api:
+        octets = api.download(f"/v1/data-subjects/{subject}/export", file, **_of(tenant))
+    sys.stdout.write(f"{file} : {octets / 1e6:.1f} Mo. À remettre à la personne, puis à effacer d'ici.\n")
+
+
+@person_app.command("erase")
+def erase(
+    subject: SubjectArgument,
+    reason: Annotated[str, typer.Option(help="Pourquoi ; gardé dans le reçu : n'y nommez personne.")],
+    receipt: Annotated[Path | None, typer.Option(help="Écrire aussi le reçu dans ce fichier.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ne pas demander : l'aperçu a été lu.")] = False,
+    tenant: TenantOption = None,
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Efface tout ce qui concerne un logement ou une personne, après un aperçu ; rien ne l'annule.
+
+    Interrompue, la commande n'arrête rien : l'effacement se poursuit, et « person receipts » montre son reçu.
+    Statuts : 0 effacé, 1 refusé en cours de route, 2 refusé.
+    """
+    with api_session(api_key, url, home) as api:
+        shown = api.get(f"/v1/data-subjects/{subject}", **_of(tenant))
+        if not as_json:
+            _show(shown)
+        if not yes and not typer.confirm(f"Effacer « {shown['label']} » pour toujours ?", err=True):
+            raise fail("rien n'est effacé", NOT_ERASED)
+        path = f"/v1/data-subjects/{subject}/erasure"
+        asked = api.post(path, {"reason": reason, "confirm": shown["label"]}, **_of(tenant))
+        done = _wait_for_end(api, asked["id"], tenant)
+    text = json.dumps(done, ensure_ascii=False, indent=2) + "\n"
+    if receipt is not None:
+        receipt.write_text(text, "utf-8")
+    if as_json:
+        sys.stdout.write(text)
+    elif done["state"] == "done":
+        sys.stdout.write(
+            f"Effacé : {done['erased']} lignes de {len(done['counts'])} tables. Reçu {done['id']}, "
+            f"empreinte {done['sha256']}.\n"
+        )
+    if done["state"] != "done":
+        raise fail(f"refusé : {done['refusal']}", NOT_ERASED)
+
+
+def _show(shown: dict[str, Any]) -> None:
+    kinds = (("asset_ids", "actifs"), ("device_ids", "capteurs"), ("contact_ids", "contacts"))
+    counted = ", ".join(f"{len(shown[name])} {word}" for name, word in kinds if shown[name])
+    sys.stdout.write(f"{shown['label']} ({shown['id']}) : {counted or 'un compte'}\n")
+    for name, count in sorted(shown["rows"].items()):
+        sys.stdout.write(f"  {name:24} {count}\n")
+    if shown["shared_device_ids"]:
+        sys.stdout.write("  des capteurs qui ont servi aussi ailleurs restent, sans ce qu'ils ont dit ici\n")
+
+
+def _wait_for_end(api: "ApiClient", erasure: int, tenant: str | None) -> dict[str, Any]:
+    from rich.console import Console
+
+    with Console(stderr=True).status("effacement…") as status:
+        while True:
+            found: dict[str, Any] = api.get(f"/v1/erasures/{erasure}", **_of(tenant))
+            if found["state"] in ("done", "refused"):
+                return found
+            waits = " ; ce qui était en route est attendu" if found["state"] == "settling" else ""
+            status.update(f"effacement : {found['erased']} lignes{waits}")
+            time.sleep(ASK_EVERY_S)
+
+
+@person_app.command("receipts")
+def receipts(
+    tenant: TenantOption = None,
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Les effacements et leurs reçus, le dernier d'abord."""
+    with api_session(api_key, url, home) as api:
+        found = list(api.list_all("/v1/erasures", **_of(tenant)))
+    if as_json:
+        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+        return
+    for one in found:
+        sys.stdout.write(
+            f"{one['id']}  {one['requested_at']}  {one['subject']}  {one['state']}  {one['erased']} lignes  "
+            f"{one['sha256'] or ''}\n"
+        )
+
+
+@person_app.command("again")
+def again(
+    ledger: Annotated[Path, typer.Argument(help="Le registre des effacements, gardé avec les sauvegardes.")],
+    home: HomeOption = None,
+) -> None:
+    """Efface à nouveau ce que le registre nomme, après une restauration par d'autres moyens (Kubernetes).
+
+    Par le propriétaire du schéma (TERRITOIRE_DATABASE_URL) et la clé de chiffrement, avant les services.
+    """
+    from cli.keys import connected, installation
+    from registry.erasures import UnreadableLedger, erase_again, read_ledger
+
+    place, keys = installation(home)
+    try:
+        entries = list(read_ledger(ledger))
+    except (OSError, UnreadableLedger) as wrong:
+        raise fail(f"{ledger} ne se lit pas : {wrong}", WRONG) from None
+
+    async def work(connection: "Connection") -> int:
+        return await erase_again(connection, keys, entries)
+
+    done = asyncio.run(connected(place, work))
+    sys.stdout.write(f"{len(entries)} lignes du registre, {done} effacements faits à nouveau.\n")
+
+
+@person_app.command("ledger")
+def write_ledger(
+    file: Annotated[Path, typer.Argument(help="Le registre à compléter, à côté des sauvegardes.")],
+    home: HomeOption = None,
+) -> None:
+    """Ajoute au registre des effacements ce que la base sait avoir effacé ; chaque « backup » le fait aussi."""
+    from cli.keys import connected, installation
+    from registry.erasures import UnreadableLedger, write_missing
+
+    place, _ = installation(home)
+    try:
+        added = asyncio.run(connected(place, lambda connection: write_missing(connection, file)))
+    except UnreadableLedger as wrong:
+        raise fail(f"{file} ne se lit pas : {wrong}", WRONG) from None
+    sys.stdout.write(f"{file} : {added} lignes ajoutées.\n")
