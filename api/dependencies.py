@@ -33,6 +33,9 @@ class Access:
     """Who sends invitations; None: who invites sees the link."""
     provider: Provider | None = None
     """By whom people may log in instead of by a password."""
+    tiles_url: str = ""
+    """Where the background of maps comes from; empty: there is none."""
+    tiles_attribution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,24 @@ from starlette.exceptions import HTTPException
 from api.console import files
 from api.console.account import views as account
 from api.console.alerts import views as alerts
+from api.console.equipment import views as equipment
+from api.console.gateways import views as gateways
 from api.console.login import views as login
-from api.console.pages import POLICY, error_page, page_router, wants_page
+from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.supervision import views as supervision
+from api.console.territory import views as territory
 from api.console.visits import FIRST_PAGE
 from core.runtime.http import errors
 
-PAGES = (login.router, supervision.router, alerts.router, account.router)
+PAGES = (
+    login.router,
+    supervision.router,
+    territory.router,
+    equipment.router,
+    gateways.router,
+    alerts.router,
+    account.router,
+)
 
 front = page_router()
 
@@ -28,9 +39,7 @@ async def _unknown(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - Registered for this class.
     if not wants_page(request):
         return await errors.answer_http_error(request, error)
-    response = error_page(request, error.status_code)
-    response.headers["Content-Security-Policy"] = POLICY.format(tiles="")
-    return response
+    return guarded(request, error_page(request, error.status_code))
 
 
 def serve_console(app: FastAPI) -> None:

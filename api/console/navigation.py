@@ -22,5 +22,8 @@ def marked(french: str) -> str:
 
 ENTRIES = (
     Entry("/supervision", marked("Supervision"), "speedometer2"),
+    Entry("/carte", marked("Carte"), "geo-alt"),
+    Entry("/equipements", marked("Équipements"), "cpu"),
+    Entry("/passerelles", marked("Passerelles"), "broadcast"),
     Entry("/alertes", marked("Alertes"), "bell"),
 )

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -15,6 +15,7 @@ from alerting.rules.region import PARIS
 from api.console.forms import CARRIED, DESTINATION
 from api.console.language import Language
 from api.console.visits import LOGIN_PAGE, SEE_OTHER, SessionNeeded, Visit, code_of
+from api.dependencies import Dependencies
 from core.runtime.errors import describe
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import DATABASE_AWAY
@@ -50,10 +51,21 @@ class PageRoute(APIRoute):
             except DATABASE_AWAY as away:
                 log.warning("page_refused_database_away", error=describe(away))
                 response = error_page(request, 503)
-            response.headers.setdefault("Content-Security-Policy", POLICY.format(tiles=""))
-            return response
+            except Exception:
+                log.exception("page_failed", method=request.method, path=request.url.path)
+                response = error_page(request, 500)
+            return guarded(request, response)
 
         return page
+
+
+def guarded(request: Request, response: Response) -> Response:
+    """The answer with the policy of what a page may load: from elsewhere only the background of maps."""
+    platform: Dependencies = request.app.state.platform
+    parts = urlsplit(platform.access.tiles_url)
+    tiles = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    response.headers.setdefault("Content-Security-Policy", POLICY.format(tiles=tiles))
+    return response
 
 
 def page_router() -> APIRouter:

@@ -18,6 +18,7 @@ from api.console.language import COOKIE, Language, known_code
 from api.console.navigation import ENTRIES
 from api.console.rendering import render
 from api.cookies import SAFE_METHODS, is_plain_loopback
+from api.dependencies import Dependencies
 from core.model.entities import Tenant
 from core.model.rights import ROLES, Right
 from core.runtime.http.errors import Problem
@@ -47,6 +48,11 @@ class Visit:
     form: Form = field(default_factory=Form)
 
     @property
+    def platform(self) -> Dependencies:
+        """What the application is made of."""
+        return self.request.app.state.platform
+
+    @property
     def text(self) -> Any:
         """Translates a text of the console."""
         return self.language.text
@@ -60,6 +66,8 @@ class Visit:
             "language": self.language,
             "notice": unquote(self.request.cookies.get(NOTICE_COOKIE, ""))[:LONGEST_NOTICE],
             "now": datetime.now(UTC),
+            "tiles": self.platform.access.tiles_url,
+            "attribution": self.platform.access.tiles_attribution,
             "theme": self.request.cookies.get("theme", ""),
         }
 

@@ -29,6 +29,13 @@ class ApiSettings(KeySettings, MailSettings):
     ] = Field(default="", description="Networks of the proxies whose X-Forwarded-For is believed; empty: none")
     public_url: str = Field(default="", description="Where people reach the API, for the links in invitations")
 
+    map_tiles_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Background of maps, with {z}, {x} and {y} (the State's Plan IGN, for example); empty: none",
+    )
+    map_attribution: str = Field(default="", description="To whom the background of maps belongs")
+
     oidc_issuer: str = Field(
         default="",
         pattern=r"^(https?://\S+)?$",
@@ -51,4 +58,6 @@ class ApiSettings(KeySettings, MailSettings):
     def access(self) -> Access:
         """How people reach this installation."""
         proxies = tuple(ip_network(part.strip()) for part in filter(None, self.api_trusted_proxies.split(",")))
-        return Access(self.public_url, proxies, self.mailer, self.provider)
+        return Access(
+            self.public_url, proxies, self.mailer, self.provider, self.map_tiles_url, self.map_attribution
+        )

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Response
 
 from api.console.forms import CARRIED, DESTINATION, Form, errors_by_field, make_token
 from api.console.language import COOKIE, NAMES
@@ -18,7 +18,6 @@ from api.console.visits import (
     own_address,
 )
 from api.cookies import is_plain_loopback
-from api.dependencies import Dependencies
 from api.login import Attempt
 from api.origin import origin_of
 from api.routes import sessions as routes
@@ -31,10 +30,6 @@ router = page_router()
 # Between the password and the code.
 TICKET_LASTS = timedelta(minutes=5)
 A_YEAR_S = 365 * 86_400
-
-
-def _platform(request: Request) -> Dependencies:
-    return request.app.state.platform
 
 
 def _ticket_owner(account: str, address: str) -> str:
@@ -88,7 +83,7 @@ async def show_login(visit: Anybody) -> Response:
 @router.post(LOGIN_PAGE)
 async def log_in(visit: Anybody) -> Response:
     """Check the password, then the code where the account has a second factor; then on to where one was going."""
-    form, platform = visit.form, _platform(visit.request)
+    form, platform = visit.form, visit.platform
     attempt = Attempt(platform, form.text("email").lower(), origin_of(visit.request, platform.access.proxies))
     try:
         if form.text("ticket"):
@@ -198,7 +193,7 @@ async def accept_invitation(visit: Anybody) -> Response:
 @router.get("/mot-de-passe-oublie")
 async def show_forgotten(visit: Anybody) -> Response:
     """Ask for a link."""
-    has_mail = _platform(visit.request).access.mailer is not None
+    has_mail = visit.platform.access.mailer is not None
     return visit.page("login/forgotten.html", has_mail=has_mail, sent=False, problem=None, values={}, errors={})
 
 
@@ -214,7 +209,7 @@ async def ask_reset(visit: Anybody) -> Response:
     page = visit.page(
         "login/forgotten.html",
         200 if problem is None else problem.status,
-        has_mail=_platform(visit.request).access.mailer is not None,
+        has_mail=visit.platform.access.mailer is not None,
         sent=problem is None,
         problem=problem,
         values={"email": visit.form.text("email")},
