@@ -25,7 +25,9 @@ FIRST_RIGHTS = ("lighting", "manage", "operate", "read")
 
 TENANT_COLUMNS = columns_of(Tenant)
 READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
-READ_WITH_TIMEZONE = f"SELECT {TENANT_COLUMNS}, (SELECT timezone FROM deployment) AS timezone FROM tenant WHERE id = $1"
+READ_WITH_TIMEZONE = (
+    f"SELECT {TENANT_COLUMNS}, (SELECT timezone FROM deployment) AS timezone FROM tenant WHERE id = $1"
+)
 CREATE_TENANT = f"""
 INSERT INTO tenant (slug, name, webhook_allow_list, department) VALUES ($1, $2, $3, $4)
 RETURNING {TENANT_COLUMNS}
@@ -125,7 +127,7 @@ async def read_tenants(connection: Connection | Pool, tenant_id: int | None = No
 
 
 async def read_with_timezone(connection: Connection | Pool, tenant_id: int) -> tuple[Tenant, str]:
-    """A tenant that exists, and the time zone of the deployment, by which it lives unless its department has its own."""
+    """A tenant that was entered, and the time zone of the deployment, unless its department has one of its own."""
     row = await connection.fetchrow(READ_WITH_TIMEZONE, tenant_id)
     assert row is not None  # noqa: S101 - The caller has entered it.
     return entity(Tenant, row), row["timezone"]

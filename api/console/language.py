@@ -13,6 +13,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
+from core.model.quantities import QUANTITIES
+
 FRENCH, ENGLISH = "fr", "en"
 NAMES = {FRENCH: "Français", ENGLISH: "English"}
 COOKIE = "langue"
@@ -39,9 +41,16 @@ class Language:
     code: str
     zone: ZoneInfo
 
-    def text(self, french: str) -> str:
+    def gettext(self, french: str) -> str:
         """A text of the console in the visitor's language."""
         return translations_of(self.code).gettext(french)
+
+    def quantity(self, name: str) -> str:
+        """A quantity of the catalogue; one that is no more in it as it is written."""
+        known = QUANTITIES.get(name)
+        if known is None:
+            return name
+        return known.label_en if self.code == ENGLISH else known.label_fr
 
     def number(self, value: float | None, digits: int = 0) -> str:
         """With the language's comma and spaces; an em dash for what nobody knows."""

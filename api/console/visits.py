@@ -20,14 +20,15 @@ from api.console.rendering import render
 from api.cookies import SAFE_METHODS, is_plain_loopback
 from api.dependencies import Dependencies
 from core.model.entities import Tenant
-from core.model.rights import ROLES, Right
+from api.console.wording import ROLE_NAMES
+from core.model.rights import Right
 from core.runtime.http.errors import Problem
 from registry.tenants import read_with_timezone
 
 LOGIN_PAGE, FIRST_PAGE = "/connexion", "/supervision"
-NOTICE_COOKIE = "message"
-NOTICE_LASTS_S = 30
-LONGEST_NOTICE = 500
+MESSAGE_COOKIE = "message"
+MESSAGE_LASTS_S = 30
+LONGEST_MESSAGE = 500
 SEE_OTHER, UNAUTHENTICATED = 303, 401
 
 
@@ -48,14 +49,13 @@ class Visit:
     form: Form = field(default_factory=Form)
 
     @property
-    def platform(self) -> Dependencies:
+    def dependencies(self) -> Dependencies:
         """What the application is made of."""
         return self.request.app.state.platform
 
-    @property
-    def text(self) -> Any:
-        """Translates a text of the console."""
-        return self.language.text
+    def gettext(self, french: str) -> str:
+        """A text of the console in the visitor's language."""
+        return self.language.gettext(french)
 
     def context(self) -> dict[str, Any]:
         """What every template may use."""
@@ -64,10 +64,10 @@ class Visit:
             "navigation": ENTRIES,
             "request": self.request,
             "language": self.language,
-            "notice": unquote(self.request.cookies.get(NOTICE_COOKIE, ""))[:LONGEST_NOTICE],
+            "message": unquote(self.request.cookies.get(MESSAGE_COOKIE, ""))[:LONGEST_MESSAGE],
             "now": datetime.now(UTC),
-            "tiles": self.platform.access.tiles_url,
-            "attribution": self.platform.access.tiles_attribution,
+            "tiles": self.dependencies.access.tiles_url,
+            "attribution": self.dependencies.access.tiles_attribution,
             "theme": self.request.cookies.get("theme", ""),
         }
 
@@ -75,18 +75,18 @@ class Visit:
         """A page, or a part of one."""
         rendered = render(template, self.language, self.context() | content)
         response = HTMLResponse(rendered, status_code)
-        if NOTICE_COOKIE in self.request.cookies:
-            response.delete_cookie(NOTICE_COOKIE, path="/")
+        if MESSAGE_COOKIE in self.request.cookies:
+            response.delete_cookie(MESSAGE_COOKIE, path="/")
         return response
 
-    def go(self, address: str, notice: str = "") -> Response:
+    def go(self, address: str, message: str = "") -> Response:
         """On to another page, which begins with a short message about what was done."""
         response = RedirectResponse(address, SEE_OTHER)
-        if notice:
+        if message:
             response.set_cookie(
-                NOTICE_COOKIE,
-                quote(notice[:LONGEST_NOTICE]),
-                max_age=NOTICE_LASTS_S,
+                MESSAGE_COOKIE,
+                quote(message[:LONGEST_MESSAGE]),
+                max_age=MESSAGE_LASTS_S,
                 path="/",
                 httponly=True,
                 samesite="lax",
@@ -114,7 +114,7 @@ class PersonsVisit(Visit):
         return {
             **Visit.context(self),
             "person": session.row,
-            "role": ROLES[session.row.role].label,
+            "role": self.gettext(ROLE_NAMES[session.row.role]),
             "tenant": self.tenant,
             "rights": self.caller.principal.rights,
             "csrf": partial(forms.make_token, session.token),

@@ -32,6 +32,17 @@ STATES = {
 }
 
 
+ROLE_NAMES = {
+    "operator": marked("exploitant du réseau"),
+    "service_manager": marked("responsable de service"),
+    "field_agent": marked("agent de terrain"),
+    "reader": marked("lecteur"),
+    "open_data_officer": marked("responsable des données ouvertes"),
+    "energy_adviser": marked("conseiller en énergie"),
+    "auditor": marked("auditeur"),
+}
+
+
 def kind_name(kind: str) -> str:
     """The kind's name in French."""
     return KINDS.get(kind, kind.replace("_", " "))

@@ -44,14 +44,14 @@ async def change_password(visit: ReadersVisit) -> Response:
         await routes.change_password(visit.form.of(routes.ChangedPassword), visit.caller)
     except Problem as problem:
         return await _page(visit, problem)
-    return visit.go(PAGE, visit.text("Mot de passe changé ; vos autres sessions sont fermées."))
+    return visit.go(PAGE, visit.gettext("Mot de passe changé ; vos autres sessions sont fermées."))
 
 
 @router.post(f"{PAGE}/sessions")
 async def close_others(visit: ReadersVisit) -> Response:
     """End every session but this one."""
     closed = await routes.close_others(visit.caller)
-    return visit.go(PAGE, f"{visit.text('Autres sessions fermées :')} {closed.closed}")
+    return visit.go(PAGE, f"{visit.gettext('Autres sessions fermées :')} {closed.closed}")
 
 
 @router.post(f"{PAGE}/second-facteur")
@@ -70,10 +70,10 @@ async def change_second_factor(visit: ReadersVisit) -> Response:
             case "remove":
                 await routes.remove_totp(caller)
             case _:
-                return visit.go(PAGE, visit.text("Choisissez ce qu’il faut faire."))
+                return visit.go(PAGE, visit.gettext("Choisissez ce qu’il faut faire."))
     except Problem as problem:
         return await _page(visit, problem)
-    return visit.go(PAGE, visit.text("Le code n’est plus demandé."))
+    return visit.go(PAGE, visit.gettext("Le code n’est plus demandé."))
 
 
 @router.post(f"{PAGE}/apparence")

@@ -63,7 +63,7 @@ async def act_on_several(visit: FieldAgentsVisit) -> Response:
     chosen = [int(text) for text in visit.form.texts("id") if text.isdigit()][:AT_ONCE_MOST]
     back = own_address(visit.form.text("vers") or PAGE)
     if not chosen:
-        return visit.go(back, visit.text("Cochez d’abord des alertes."))
+        return visit.go(back, visit.gettext("Cochez d’abord des alertes."))
     done, refused = 0, Counter[str]()
     for alert_id in chosen:
         try:
@@ -71,7 +71,7 @@ async def act_on_several(visit: FieldAgentsVisit) -> Response:
             done += 1
         except Problem as problem:
             refused[problem.detail] += 1
-    said = f"{done} / {len(chosen)} : {visit.text('fait')}"
+    said = f"{done} / {len(chosen)} : {visit.gettext('fait')}"
     return visit.go(back, "; ".join([said, *(f"{count} × {why}" for why, count in refused.items())]))
 
 
@@ -87,7 +87,7 @@ async def _act(visit: PersonsVisit, alert_id: int) -> AlertAnswer:
     }
     act = acts.get(form.text("act"))
     if act is None:
-        raise Problem(422, visit.text("Choisissez ce qu’il faut faire."))
+        raise Problem(422, visit.gettext("Choisissez ce qu’il faut faire."))
     return await act()
 
 
@@ -120,4 +120,4 @@ async def act_on_one(id: BigId, visit: FieldAgentsVisit) -> Response:  # noqa: A
         if problem.status != INVALID:
             raise
         return await _alert_page(visit, id, problem)
-    return visit.go(f"{PAGE}/{id}", visit.text("C’est fait."))
+    return visit.go(f"{PAGE}/{id}", visit.gettext("C’est fait."))

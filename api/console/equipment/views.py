@@ -12,6 +12,7 @@ from fastapi import Query, Response
 from api import asset_state_store as store
 from api.auth import Caller
 from api.console.forms import errors_by_field
+from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.territory.views import Filter, Filtered, read_choices
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, values_of
@@ -46,10 +47,10 @@ class Range:
 
 
 RANGES = {
-    "24h": Range("24 heures", timedelta(days=1), None),
-    "7j": Range("7 jours", timedelta(days=7), "hour"),
-    "30j": Range("30 jours", timedelta(days=30), "day"),
-    "1a": Range("1 an", timedelta(days=365), "day"),
+    "24h": Range(marked("24 heures"), timedelta(days=1), None),
+    "7j": Range(marked("7 jours"), timedelta(days=7), "hour"),
+    "30j": Range(marked("30 jours"), timedelta(days=30), "day"),
+    "1a": Range(marked("1 an"), timedelta(days=365), "day"),
 }
 COMPARISONS = ("", "avant", "annee")
 
@@ -169,7 +170,7 @@ async def place_device(id: Id, visit: FieldAgentsVisit) -> Response:  # noqa: A0
         if problem.status not in {INVALID, MISSING, CONFLICT}:
             raise
         return await _asset_page(visit, id, problem=problem)
-    return visit.go(f"{PAGE}/{id}", visit.text("Le capteur est posé ici à partir de maintenant."))
+    return visit.go(f"{PAGE}/{id}", visit.gettext("Le capteur est posé ici à partir de maintenant."))
 
 
 @router.get(DEVICES_PAGE + "/{dev_eui}")

@@ -52,4 +52,4 @@ async def claim(gateway_id: EuiPath, visit: ManagersVisit) -> Response:
     """Register a gateway that speaks to us already."""
     visit.caller.demand("operate")
     claimed = await routes.claim_gateway(gateway_id, visit.form.of(routes.ClaimedGateway), visit.caller)
-    return visit.go(f"{PAGE}/{claimed.gateway_id}", visit.text("La passerelle est enregistrée."))
+    return visit.go(f"{PAGE}/{claimed.gateway_id}", visit.gettext("La passerelle est enregistrée."))

@@ -83,7 +83,7 @@ async def show_login(visit: Anybody) -> Response:
 @router.post(LOGIN_PAGE)
 async def log_in(visit: Anybody) -> Response:
     """Check the password, then the code where the account has a second factor; then on to where one was going."""
-    form, platform = visit.form, visit.platform
+    form, platform = visit.form, visit.dependencies
     attempt = Attempt(platform, form.text("email").lower(), origin_of(visit.request, platform.access.proxies))
     try:
         if form.text("ticket"):
@@ -136,7 +136,7 @@ async def _finish(attempt: Attempt, form: Form) -> int:
 async def log_out(visit: ReadersVisit) -> Response:
     """End the session."""
     ended = await routes.log_out(visit.caller, visit.request)
-    answer = visit.go(LOGIN_PAGE, visit.text("Vous êtes déconnecté."))
+    answer = visit.go(LOGIN_PAGE, visit.gettext("Vous êtes déconnecté."))
     answer.raw_headers.extend(header for header in ended.raw_headers if header[0] == b"set-cookie")
     return answer
 
@@ -185,7 +185,7 @@ async def accept_invitation(visit: Anybody) -> Response:
         values = {"token": visit.form.text("token"), "name": visit.form.text("name")}
         errors = errors_by_field(problem)
         return visit.page("login/invitation.html", problem.status, values=values, problem=problem, errors=errors)
-    answer = visit.go(FIRST_PAGE, visit.text("Bienvenue."))
+    answer = visit.go(FIRST_PAGE, visit.gettext("Bienvenue."))
     answer.raw_headers.extend(header for header in response.raw_headers if header[0] == b"set-cookie")
     return answer
 
@@ -193,7 +193,7 @@ async def accept_invitation(visit: Anybody) -> Response:
 @router.get("/mot-de-passe-oublie")
 async def show_forgotten(visit: Anybody) -> Response:
     """Ask for a link."""
-    has_mail = visit.platform.access.mailer is not None
+    has_mail = visit.dependencies.access.mailer is not None
     return visit.page("login/forgotten.html", has_mail=has_mail, sent=False, problem=None, values={}, errors={})
 
 
@@ -209,7 +209,7 @@ async def ask_reset(visit: Anybody) -> Response:
     page = visit.page(
         "login/forgotten.html",
         200 if problem is None else problem.status,
-        has_mail=visit.platform.access.mailer is not None,
+        has_mail=visit.dependencies.access.mailer is not None,
         sent=problem is None,
         problem=problem,
         values={"email": visit.form.text("email")},

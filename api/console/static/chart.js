@@ -38,7 +38,7 @@ const chart = new uPlot(
     width: element.clientWidth - 16,
     height: element.clientHeight - 56,
     series: [
-      { label: "", value: (/** @type {any} */ _u, /** @type {number} */ at) => (at == null ? "" : both.format(at * 1000)) },
+      { label: element.dataset.when, value: (/** @type {any} */ _u, /** @type {number} */ at) => (at == null ? "" : both.format(at * 1000)) },
       ...[element.dataset.label, ...(compared ? [element.dataset.former] : [])].map((label, i) => ({
         label,
         stroke: i ? colour("--edge") : colour("--accent"),

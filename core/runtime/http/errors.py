@@ -201,6 +201,7 @@ async def _invalid(_request: Request, invalid_request: Exception) -> Response:
 
 
 async def answer_http_error(_request: Request, error: Exception) -> Response:
+    """An address that does not exist, a method that it has not, a body that is no JSON."""
     assert isinstance(error, HTTPException)  # noqa: S101 - Registered for this class.
     detail = {404: "cette adresse n'existe pas", 400: "le corps de la requête n'est pas du JSON lisible"}
     return render(error.status_code, detail.get(error.status_code, ""), headers=error.headers)

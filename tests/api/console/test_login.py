@@ -3,6 +3,7 @@
 import re
 
 import httpx
+import pyotp
 import pytest
 from fastapi import FastAPI
 
@@ -101,8 +102,6 @@ async def test_somebody_logs_out(browser, jeanne) -> None:
 
 
 async def test_a_second_factor_is_asked_for_after_the_password(browser, jeanne) -> None:
-    import pyotp
-
     await log_in(browser)
     account = await browser.get("/compte")
     prepared = await browser.post(
