@@ -17,10 +17,10 @@ from api.console.forms import Form, read_form
 from api.console.language import COOKIE, Language, known_code
 from api.console.navigation import ENTRIES
 from api.console.rendering import render
+from api.console.wording import ROLE_NAMES
 from api.cookies import SAFE_METHODS, is_plain_loopback
 from api.dependencies import Dependencies
 from core.model.entities import Tenant
-from api.console.wording import ROLE_NAMES
 from core.model.rights import Right
 from core.runtime.http.errors import Problem
 from registry.tenants import read_with_timezone

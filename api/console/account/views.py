@@ -51,7 +51,8 @@ async def change_password(visit: ReadersVisit) -> Response:
 async def close_others(visit: ReadersVisit) -> Response:
     """End every session but this one."""
     closed = await routes.close_others(visit.caller)
-    return visit.go(PAGE, f"{visit.gettext('Autres sessions fermées :')} {closed.closed}")
+    said = visit.gettext("Autres sessions fermées :")
+    return visit.go(PAGE, f"{said} {closed.closed}")
 
 
 @router.post(f"{PAGE}/second-facteur")

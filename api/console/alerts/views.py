@@ -71,8 +71,9 @@ async def act_on_several(visit: FieldAgentsVisit) -> Response:
             done += 1
         except Problem as problem:
             refused[problem.detail] += 1
-    said = f"{done} / {len(chosen)} : {visit.gettext('fait')}"
-    return visit.go(back, "; ".join([said, *(f"{count} × {why}" for why, count in refused.items())]))
+    treated = visit.gettext("Alertes traitées :")
+    outcome = [f"{treated} {done} / {len(chosen)}"]
+    return visit.go(back, " ; ".join([*outcome, *(f"{count} × {why}" for why, count in refused.items())]))
 
 
 async def _act(visit: PersonsVisit, alert_id: int) -> AlertAnswer:
