@@ -8,6 +8,7 @@ from api.console import files
 from api.console.account import views as account
 from api.console.alerts import views as alerts
 from api.console.equipment import views as equipment
+from api.console.frames import views as frames
 from api.console.gateways import views as gateways
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
@@ -22,6 +23,7 @@ PAGES = (
     territory.router,
     equipment.router,
     gateways.router,
+    frames.router,
     alerts.router,
     account.router,
 )

@@ -62,6 +62,10 @@ class Language:
         """The instant to the second, where the visitor works."""
         return format_datetime(instant.astimezone(self.zone), "d MMMM yyyy HH:mm:ss", locale=self.code)
 
+    def clock(self, instant: datetime) -> str:
+        """The instant of the day, where the visitor works."""
+        return format_datetime(instant.astimezone(self.zone), "HH:mm:ss", locale=self.code)
+
     def relative(self, instant: datetime, now: datetime | None = None) -> str:
         """How long ago, or in how long; the date when that is far."""
         apart = instant - (now or datetime.now(UTC))

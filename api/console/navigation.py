@@ -25,5 +25,6 @@ ENTRIES = (
     Entry("/carte", marked("Carte"), "geo-alt"),
     Entry("/equipements", marked("Équipements"), "cpu"),
     Entry("/passerelles", marked("Passerelles"), "broadcast"),
+    Entry("/trames", marked("Trames en direct"), "broadcast-pin"),
     Entry("/alertes", marked("Alertes"), "bell"),
 )

@@ -172,6 +172,7 @@ Anybody = Annotated[Visit, Depends(anybody)]
 ReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"))]
 FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"))]
 ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"))]
+OperatorsVisit = Annotated[PersonsVisit, Depends(Demand("operate"))]
 
 
 def values_of(form: Form) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from operator import attrgetter
 from fastapi import Response
 
 from api.console.pages import page_router
-from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
+from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, ReadersVisit
 from api.fields import EuiPath
 from api.pages import Paging
 from api.routes import gateway_tokens
@@ -48,8 +48,7 @@ async def make_token(gateway_id: EuiPath, visit: ManagersVisit) -> Response:
 
 
 @router.post(PAGE + "/inconnues/{gateway_id}")
-async def claim(gateway_id: EuiPath, visit: ManagersVisit) -> Response:
+async def claim(gateway_id: EuiPath, visit: OperatorsVisit) -> Response:
     """Register a gateway that speaks to us already."""
-    visit.caller.demand("operate")
     claimed = await routes.claim_gateway(gateway_id, visit.form.of(routes.ClaimedGateway), visit.caller)
     return visit.go(f"{PAGE}/{claimed.gateway_id}", visit.gettext("La passerelle est enregistrée."))

@@ -5,12 +5,12 @@ import re
 import httpx
 import pyotp
 import pytest
-from fastapi import FastAPI
 
 from api.cookies import LOOPBACK_COOKIE
 from core.runtime.postgres import Pool
 from registry.passwords import Passwords
 from registry.people import enter_person
+from tests.api.console.conftest import hidden
 
 PASSWORD = "quatre mots pris au hasard"
 EMAIL = "jeanne@ville.example"
@@ -21,19 +21,6 @@ async def jeanne(pool: Pool, tenancy) -> None:
     hashed = await Passwords().hash_of(PASSWORD)
     async with pool.acquire() as connection:
         await enter_person(connection, tenancy.id, EMAIL, "Jeanne <Le Goff>", hashed, "service_manager")
-
-
-@pytest.fixture
-async def browser(app: FastAPI):
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield client
-
-
-def hidden(page: httpx.Response, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', page.text)
-    assert found is not None, page.text
-    return found[1]
 
 
 async def log_in(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
