@@ -157,7 +157,8 @@ async def _points(
         return [Point(one.time, one.value) for one in read.items]
     found: Any = await measurements.list_aggregates(datastream, caller, span.bucket, since, until, zone)
     return [
-        Point(one.since, one.difference if one.mean is None else one.mean, one.minimum, one.maximum) for one in found.items
+        Point(one.since, one.difference if one.mean is None else one.mean, one.minimum, one.maximum)
+        for one in found.items
     ]
 
 
