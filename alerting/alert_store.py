@@ -17,10 +17,12 @@ a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.clos
 a.threshold, a.occurrences, {IS_NOTIFIED} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at,
 a.updated_at, a.learnt_at"""
 LIST = f"""
-SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id
+SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id LEFT JOIN asset s ON s.id = a.asset_id
 WHERE ($1::text[] IS NULL OR a.workflow::text = ANY($1)) AND ($2::int IS NULL OR a.asset_id = $2)
-  AND ($3::bigint IS NULL OR a.id < $3)
-ORDER BY a.id DESC LIMIT $4
+  AND ($3::bigint IS NULL OR a.id < $3) AND ($4::text[] IS NULL OR a.severity::text = ANY($4))
+  AND ($5::text IS NULL OR s.commune = $5)
+  AND ($6::float8 IS NULL OR (s.longitude BETWEEN $6 AND $8 AND s.latitude BETWEEN $7 AND $9))
+ORDER BY a.id DESC LIMIT $10
 """
 READ = f"SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id WHERE a.id = $1"
 ACKNOWLEDGE = """
@@ -124,13 +126,21 @@ async def list_alerts(
     connection: Connection | Pool,
     *,
     workflow: Sequence[str] | None = None,
+    severity: Sequence[str] | None = None,
     asset_id: int | None = None,
+    commune: str | None = None,
+    box: tuple[float, float, float, float] | None = None,
     before: int | None = None,
     most: int = 100,
 ) -> list[Alert]:
-    """Visible alerts, newest first; `workflow` keeps those of these states, `before` is the last id of a page."""
+    """Visible alerts, newest first; `workflow` keeps those of these states, `before` is the last id of a page.
+
+    `box`: west, south, east and north of where the asset is, in degrees.
+    """
     states = None if workflow is None else list(workflow)
-    return await fetch_all(connection, Alert, LIST, states, asset_id, before, most)
+    severities = None if severity is None else list(severity)
+    where = box or (None, None, None, None)
+    return await fetch_all(connection, Alert, LIST, states, asset_id, before, severities, commune, *where, most)
 
 
 async def read_alert(connection: Connection | Pool, alert_id: int) -> Alert | None:

@@ -8,6 +8,7 @@ from starlette.datastructures import State
 
 from api import reference, webhook_messages
 from api.auth import Authenticator, principal_of
+from api.console.app import serve_console
 from api.dependencies import Access, Dependencies
 from api.entity_tags import EntityTagMiddleware, tagged_paths
 from api.idempotency import IdempotencyMiddleware
@@ -17,6 +18,7 @@ from api.routes import (
     alert_rules,
     alerts,
     applications,
+    asset_states,
     assets,
     audit,
     codec_imports,
@@ -107,6 +109,7 @@ ROUTERS = (
     gateway_tokens.router,
     eui_claims.router,
     mqtt_accounts.router,
+    asset_states.router,
     assets.router,
     devices.router,
     device_traffic.router,
@@ -174,6 +177,7 @@ def _without_state() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     reference.serve_reference(app)
+    serve_console(app)
     app.add_middleware(EntityTagMiddleware, paths=TAGGED)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(AddressLimitMiddleware)

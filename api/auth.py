@@ -249,7 +249,7 @@ class RequireRight:
     ) -> Caller:
         """The caller, who has the right."""
         if credentials is None:
-            found = await _by_session(request)
+            found = await by_session(request)
         else:
             found = await _by_bearer(request, credentials.credentials)
             if found.principal.key_id:
@@ -320,7 +320,7 @@ async def principal_of(request: Request) -> Principal | None:
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     try:
         if not scheme:
-            return (await _by_session(request)).principal
+            return (await by_session(request)).principal
         return (await _by_bearer(request, text.strip())).principal if scheme.lower() == "bearer" else None
     except Problem:
         return None
@@ -329,7 +329,7 @@ async def principal_of(request: Request) -> Principal | None:
 async def session_of(request: Request) -> Caller | None:
     """The open session of a browser on a route that demands none; None: none is open."""
     try:
-        return await _by_session(request)
+        return await by_session(request)
     except Problem:
         return None
 
@@ -360,7 +360,8 @@ def _is_within(address: str, networks: Sequence[str]) -> bool:
         return False
 
 
-async def _by_session(request: Request) -> Caller:
+async def by_session(request: Request, is_ours: Callable[[Request, str], bool] = has_csrf_token) -> Caller:
+    """The person of an open session, if the request comes from a page of ours; raises 401 or 403."""
     platform: Dependencies = request.app.state.platform
     token = session_token(request)
     if not token:
@@ -374,7 +375,7 @@ async def _by_session(request: Request) -> Caller:
         platform.limits.count_wrong(address)
         await platform.rejections.record(address, "session", {})
         raise _unauthenticated()
-    if not has_csrf_token(request, token):
+    if not is_ours(request, token):
         raise Problem(403, f"l'en-tête « {CSRF_HEADER} » de la session manque ou ne correspond pas")
     principal = Principal(
         "",

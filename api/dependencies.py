@@ -35,6 +35,9 @@ class Access:
     provider: Provider | None = None
     """By whom people may log in instead of by a password."""
     rates: Rates = field(default_factory=Rates)
+    tiles_url: str = ""
+    """Where the background of maps comes from; empty: there is none."""
+    tiles_attribution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,26 +64,38 @@ class Attempt:
         step = matching_step(secret, code, datetime.now(UTC).timestamp())
         return step is not None and await sessions.use_totp_step(self.platform.pool, login.person_id, step)
 
-    async def check(self, password: str, code: str | None) -> Login:
-        """The account that was proved.
+    async def check_account(self, password: str) -> Login:
+        """The account whose password this is; with a second factor it is not proved yet.
 
-        Raises a problem: 429 while locked, 401 when the password is wrong, the code is wrong or is missing.
+        Raises a problem: 429 while locked, 401 when the password is wrong.
         """
         await self.require_unlocked()
         login = await sessions.find_login(self.platform.pool, self.account)
         if not await self.check_password(login, password) or login is None:
             raise await self.fail(401, "adresse ou mot de passe incorrect")
+        return login
+
+    async def check_second_factor(self, login: Login, code: str) -> None:
+        """Raises 401 when the code is not the account's of now."""
+        if not await self.check_code(login, code):
+            raise await self.fail(
+                401,
+                "code incorrect, déjà utilisé ou d'une autre heure : vérifiez que l'heure de votre téléphone "
+                "est automatique",
+            )
+
+    async def check(self, password: str, code: str | None) -> Login:
+        """The account that was proved.
+
+        Raises a problem: 429 while locked, 401 when the password is wrong, the code is wrong or is missing.
+        """
+        login = await self.check_account(password)
         if login.has_totp:
             if not code:
                 message = "donnez aussi le code de votre téléphone, ou un code de secours"
                 raise Problem(
                     401, message, errors=[FieldError(field="body.code", code=TOTP_REQUIRED, message=message)]
                 )
-            if not await self.check_code(login, code):
-                raise await self.fail(
-                    401,
-                    "code incorrect, déjà utilisé ou d'une autre heure : vérifiez que l'heure de votre téléphone "
-                    "est automatique",
-                )
+            await self.check_second_factor(login, code)
         await self.succeed()
         return login

@@ -22,6 +22,7 @@ def access_table(run: RunInfo) -> Table:
     table = Table(title="Territoire", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
+    table.add_row("Console", run.api_url)
     table.add_row("API", run.api_url)
     table.add_row("Référence de l'API", f"{run.api_url}/docs")
     table.add_row("Autres LNS (HTTP)", f"{run.intake_url}/lns/<source>")

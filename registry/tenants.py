@@ -25,6 +25,9 @@ FIRST_RIGHTS = ("lighting", "manage", "operate", "read")
 
 TENANT_COLUMNS = columns_of(Tenant)
 READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
+READ_WITH_TIMEZONE = (
+    f"SELECT {TENANT_COLUMNS}, (SELECT timezone FROM deployment) AS timezone FROM tenant WHERE id = $1"
+)
 CREATE_TENANT = f"""
 INSERT INTO tenant (slug, name, webhook_allow_list, department) VALUES ($1, $2, $3, $4)
 RETURNING {TENANT_COLUMNS}
@@ -122,6 +125,13 @@ def _parts(key: str) -> tuple[str, str]:
 async def read_tenants(connection: Connection | Pool, tenant_id: int | None = None) -> dict[int, Tenant]:
     """Every visible tenant by id, or this one."""
     return {row["id"]: entity(Tenant, row) for row in await connection.fetch(READ_TENANTS, tenant_id)}
+
+
+async def read_with_timezone(connection: Connection | Pool, tenant_id: int) -> tuple[Tenant, str]:
+    """A tenant that was entered, and the time zone of the deployment, unless its department has one of its own."""
+    row = await connection.fetchrow(READ_WITH_TIMEZONE, tenant_id)
+    assert row is not None  # noqa: S101 - The caller has entered it.
+    return entity(Tenant, row), row["timezone"]
 
 
 async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None:

@@ -29,6 +29,9 @@ def bare(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("territoire", "requirements.lock", "requirements-dev.lock", "pyproject.toml"):
         shutil.copy(CHECKOUT / name, folder / name)
+    (folder / "api/console/libraries").mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(CHECKOUT / "api/console" / name, folder / "api/console" / name)
     return folder
 
 
@@ -121,17 +124,17 @@ def test_the_bootstrap_knows_the_commands_of_the_command_line(bootstrap: ModuleT
 
 
 @pytest.mark.parametrize(
-    ("arguments", "libraries", "servers"),
+    ("arguments", "libraries", "servers", "console"),
     [
-        (["demo", "--help"], ["runtime"], False),
-        (["test", "-h"], ["runtime"], False),
-        (["bench", "ingest", "--help"], ["runtime"], False),
-        (["demo"], ["runtime"], True),
-        (["status"], ["runtime"], False),
-        (["check"], ["dev"], False),
-        (["test", "--unit"], ["dev"], False),
-        (["test"], ["dev"], True),
-        (["install", "--root", "/x"], ["runtime"], False),
+        (["demo", "--help"], ["runtime"], False, False),
+        (["test", "-h"], ["runtime"], False, False),
+        (["bench", "ingest", "--help"], ["runtime"], False, False),
+        (["demo"], ["runtime"], True, True),
+        (["status"], ["runtime"], False, False),
+        (["check"], ["dev"], False, False),
+        (["test", "--unit"], ["dev"], False, True),
+        (["test"], ["dev"], True, True),
+        (["install", "--root", "/x"], ["runtime"], False, True),
     ],
 )
 def test_a_command_brings_what_it_needs_and_its_help_no_server(
@@ -140,11 +143,14 @@ def test_a_command_brings_what_it_needs_and_its_help_no_server(
     arguments: list[str],
     libraries: list[str],
     servers: bool,
+    console: bool,
 ) -> None:
     installed, packages, started = list[str](), list[str](), list[list[str]]()
+    fetched = list[Path]()
     monkeypatch.setattr(bootstrap, "install_environment", installed.append)
     monkeypatch.setattr(bootstrap, "missing_packages", lambda: ["nats-server"])
     monkeypatch.setattr(bootstrap, "install_packages", lambda missing, allowed: packages.extend(missing))
+    monkeypatch.setattr(bootstrap, "fetch_console", fetched.append)
     monkeypatch.setattr(bootstrap.os, "execv", lambda _, argv: started.append(argv))
     monkeypatch.setattr(bootstrap.sys, "argv", ["territoire", *arguments])
 
@@ -152,7 +158,20 @@ def test_a_command_brings_what_it_needs_and_its_help_no_server(
 
     assert installed == libraries
     assert bool(packages) == servers
+    assert bool(fetched) == console
     assert started[0][-len(arguments) :] == arguments
+
+
+def test_without_npm_everything_but_the_consoles_libraries_is_there(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "npm", lambda: ("sh", "-c", "echo npm error network >&2; exit 1"))
+
+    bootstrap.install_console()
+    bootstrap.install_console()  # It is tried again: nothing says that it was done.
+
+    assert capsys.readouterr().err.count("npm error network") == 2
+    assert not (bootstrap.CONSOLE_LIBRARIES / "stamp").exists()
 
 
 # --- Without a network -------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from alerting import alert_store
 from alerting.alert_store import Alert
+from alerting.rules.model import Severity
 from api.auth import Change, FieldAgent, Reader
+from api.extent import BoundingBox, Commune, box_of
 from api.fields import BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
 from api.impersonation import as_owner
 from api.pages import Page, Paged
@@ -105,7 +107,10 @@ async def list_alerts(
     caller: Reader,
     paging: Paged,
     state: Annotated[list[Workflow] | None, Query(max_length=5, description=STATES_TEXT)] = None,
+    severity: Annotated[list[Severity] | None, Query(max_length=4, description="Gravité ; répétable")] = None,
     asset_id: IdQuery = None,
+    commune: Commune = None,
+    bbox: BoundingBox = None,
 ) -> Page[AlertAnswer]:
     """Les alertes, la dernière d'abord."""
     return await ALERTS.page(
@@ -115,7 +120,10 @@ async def list_alerts(
         before=paging.before,
         most=paging.most,
         workflow=state,
+        severity=severity,
         asset_id=asset_id,
+        commune=commune,
+        box=box_of(bbox),
     )
 
 

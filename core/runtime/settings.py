@@ -54,14 +54,14 @@ _OF_SERVICES = """
     intake_mqtt_session_expiry intake_port intake_rate keep_alert_notices_days keep_audit_months
     keep_measurements_months keep_personal_measurements_months keep_personal_uplinks_months keep_quarantine_days
     keep_uplinks_months keep_webhook_attempts_days kek kek_command kek_file kek_former kek_id least_watch_s
-    linger_ms log_format log_level logins longest_linger_ms max_duty_cycle mqtt_accounts mqtt_accounts_url
-    mqtt_client_id mqtt_prefixes mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id
-    oidc_client_secret oidc_issuer operator_email operator_key operator_password pass_uplinks pool_size public_url
-    requests_in_flight rollups_every_s rx1_delay rx2_data_rate rx2_for_all service_password shards smtp_sender
-    smtp_url station_certificate station_client_ca station_credentials station_crl station_host station_key
-    station_port station_proxies station_proxy_protocol station_url sweep_s trace_ratio udp_address_lock_s
-    udp_address_rate udp_gateway_rate udp_host udp_port udp_receive_buffer webhook_concurrency webhook_permit_http
-    webhook_schedule_s
+    linger_ms log_format log_level logins longest_linger_ms map_attribution map_tiles_url max_duty_cycle
+    mqtt_accounts mqtt_accounts_url mqtt_client_id mqtt_prefixes mqtt_session_expiry mqtt_url nats_url net_id
+    oidc_audience oidc_client_id oidc_client_secret oidc_issuer operator_email operator_key operator_password
+    pass_uplinks pool_size public_url requests_in_flight rollups_every_s rx1_delay rx2_data_rate rx2_for_all
+    service_password shards smtp_sender smtp_url station_certificate station_client_ca station_credentials
+    station_crl station_host station_key station_port station_proxies station_proxy_protocol station_url sweep_s
+    trace_ratio udp_address_lock_s udp_address_rate udp_gateway_rate udp_host udp_port udp_receive_buffer
+    webhook_concurrency webhook_permit_http webhook_schedule_s
 """
 # What the command line and the units read.
 _OF_COMMANDS = "api_key backup_database_url backup_plain backup_recipients home options"

@@ -38,6 +38,13 @@ class ApiSettings(KeySettings, MailSettings):
         "0: any number",
     )
 
+    map_tiles_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Background of maps, with {z}, {x} and {y} (the State's Plan IGN, for example); empty: none",
+    )
+    map_attribution: str = Field(default="", description="To whom the background of maps belongs")
+
     oidc_issuer: str = Field(
         default="",
         pattern=r"^(https?://\S+)?$",
@@ -60,4 +67,12 @@ class ApiSettings(KeySettings, MailSettings):
     def access(self) -> Access:
         """How people reach this installation."""
         rates = Rates(self.api_person_rate or None, self.api_address_rate or None, self.api_wrong_rate or None)
-        return Access(self.public_url, self.api_trusted_proxies, self.mailer, self.provider, rates)
+        return Access(
+            self.public_url,
+            self.api_trusted_proxies,
+            self.mailer,
+            self.provider,
+            rates,
+            self.map_tiles_url,
+            self.map_attribution,
+        )

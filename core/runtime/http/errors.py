@@ -1,6 +1,6 @@
 """Errors as problem+json (RFC 9457), in French first; never a stack trace, never a value that was sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -174,6 +174,11 @@ def database_away() -> Response:
     return render(503, "la base de données ne répond pas, réessayez", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
+def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
+    """What pydantic found wrong, in French, without what was given."""
+    return [_field_error(error) for error in errors]
+
+
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     # Never error["input"]: it may be a key.
     code = error["type"]
@@ -195,11 +200,12 @@ async def _problem(_request: Request, problem: Exception) -> Response:
 
 async def _invalid(_request: Request, invalid_request: Exception) -> Response:
     assert isinstance(invalid_request, RequestValidationError)  # noqa: S101 - Registered for this class.
-    errors = [_field_error(error) for error in invalid_request.errors()]
+    errors = field_errors(invalid_request.errors())
     return render(422, "; ".join(f"{error.field} : {error.message}" for error in errors[:5]), errors)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def answer_http_error(_request: Request, error: Exception) -> Response:
+    """An address that does not exist, a method that it has not, a body that is no JSON."""
     assert isinstance(error, HTTPException)  # noqa: S101 - Registered for this class.
     detail = {404: "cette adresse n'existe pas", 400: "le corps de la requête n'est pas du JSON lisible"}
     return render(error.status_code, detail.get(error.status_code, ""), headers=error.headers)
@@ -270,7 +276,7 @@ def handle_errors(app: FastAPI) -> None:
     """Make every error of `app` a problem."""
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(PoolUnavailable, _workers_away)
     for away in DATABASE_AWAY:
         app.add_exception_handler(away, _away)

@@ -1,0 +1,148 @@
+"""How each asset is, at a glance, and the figures of a whole territory: one statement each."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from api.extent import Box
+from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
+from core.runtime.postgres import Connection
+from registry.rows import fetch_all, fetch_one
+
+# Alerts that nobody has declared ended.
+OPEN = "workflow IN ('open', 'acknowledged', 'in_progress')"
+# A sign of life is a reading that the device has sent (no manual reading, flag 4); an asset without a device, or
+# of whose device nothing was ever received, is unknown. Several devices: the one that speaks most rarely decides.
+STATES = f"""
+WITH alarmed AS (
+    SELECT asset_id, max(severity) AS severity, count(*)::int AS alerts FROM alert
+    WHERE {OPEN} AND asset_id IS NOT NULL GROUP BY asset_id
+), seen AS (
+    SELECT d.asset_id, max(l.time) AS last_seen_at FROM latest l JOIN datastream d ON d.id = l.datastream_id
+    WHERE l.flags & 4 = 0 AND d.asset_id IS NOT NULL GROUP BY d.asset_id
+), serving AS (
+    SELECT g.asset_id, max(p.expected_interval) AS expected_interval
+    FROM assignment g JOIN device v ON v.id = g.device_id JOIN device_profile p ON p.id = v.device_profile_id
+    WHERE upper_inf(g.during) AND v.enabled GROUP BY g.asset_id
+), commanded AS (
+    SELECT DISTINCT asset_id FROM lighting_command WHERE state IN ('queued', 'sent')
+)
+SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.longitude,
+       CASE WHEN alarmed.severity IS NOT NULL THEN alarmed.severity::text
+            WHEN commanded.asset_id IS NOT NULL THEN 'command'
+            WHEN serving.asset_id IS NULL OR seen.last_seen_at IS NULL THEN 'unknown'
+            WHEN seen.last_seen_at < now() - {UNKNOWN_AFTER_INTERVALS} * serving.expected_interval THEN 'silent'
+            ELSE 'ok' END AS state,
+       seen.last_seen_at, coalesce(alarmed.alerts, 0) AS alerts
+FROM asset a
+LEFT JOIN alarmed ON alarmed.asset_id = a.id
+LEFT JOIN seen ON seen.asset_id = a.id
+LEFT JOIN serving ON serving.asset_id = a.id
+LEFT JOIN commanded ON commanded.asset_id = a.id
+WHERE ($1::text IS NULL OR a.kind = $1) AND ($2::text IS NULL OR a.commune = $2)
+  AND ($3::text IS NULL OR strpos(lower(a.name), lower($3)) > 0 OR strpos(lower(a.street), lower($3)) > 0)
+  AND ($4::float8 IS NULL OR (a.longitude BETWEEN $4 AND $6 AND a.latitude BETWEEN $5 AND $7))
+"""
+LIST_STATES = f"""
+SELECT * FROM ({STATES}) s
+WHERE id > $8 AND ($9::text[] IS NULL OR state = ANY($9)) ORDER BY id LIMIT $10
+"""
+COUNT_STATES = (
+    f"SELECT kind, state, count(*)::int AS count FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state"
+)
+LIST_COMMUNES = "SELECT DISTINCT commune FROM asset WHERE commune <> '' ORDER BY commune LIMIT 1000"
+OVERVIEW = f"""
+SELECT (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'critical') AS critical,
+       (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'major') AS major,
+       (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'warning') AS warning,
+       (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'info') AS info,
+       (SELECT count(*)::int FROM alert WHERE workflow = 'open') AS unacknowledged,
+       (SELECT count(*)::int FROM gateway) AS gateways,
+       (SELECT count(*)::int FROM gateway g JOIN gateway_state s ON s.gateway_id = g.id
+        WHERE s.last_seen_at > now() - $1::interval) AS gateways_online,
+       (SELECT count(*)::int FROM lighting_command WHERE state IN ('queued', 'sent')) AS commands,
+       (SELECT count(*)::int FROM uplink WHERE time > now() - $2::interval) AS uplinks,
+       now() AS at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetState:
+    """An asset and how it is: the severity of its worst open alert, or `command`, `unknown`, `silent`, `ok`."""
+
+    id: int
+    tenant_id: int
+    kind: str
+    name: str
+    commune: str
+    street: str
+    latitude: float | None
+    longitude: float | None
+    state: str
+    last_seen_at: datetime | None
+    alerts: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """How many assets of a kind are in a state."""
+
+    kind: str
+    state: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a whole territory does now."""
+
+    critical: int
+    major: int
+    warning: int
+    info: int
+    unacknowledged: int
+    gateways: int
+    gateways_online: int
+    commands: int
+    uplinks: int
+    at: datetime
+
+
+class Wanted(NamedTuple):
+    """Which assets; None: whatever they are."""
+
+    kind: str | None = None
+    commune: str | None = None
+    search: str | None = None
+    box: Box | None = None
+
+    def values(self) -> tuple[object, ...]:
+        """The first seven parameters of a statement."""
+        return (self.kind, self.commune, self.search, *(self.box or (None, None, None, None)))
+
+
+EVERYTHING = Wanted()
+
+
+async def list_states(
+    connection: Connection, wanted: Wanted, states: list[str] | None = None, after: int = 0, most: int = 100
+) -> list[AssetState]:
+    """Visible assets by id, beyond `after`, with how they are."""
+    return await fetch_all(connection, AssetState, LIST_STATES, *wanted.values(), after, states, most)
+
+
+async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> list[StateCount]:
+    """How many visible assets there are, by kind and state."""
+    return await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values())
+
+
+async def list_communes(connection: Connection) -> list[str]:
+    """The communes in which there is a visible asset."""
+    return [row["commune"] for row in await connection.fetch(LIST_COMMUNES)]
+
+
+async def read_figures(connection: Connection, online_within: timedelta, over: timedelta) -> Figures:
+    """The figures of now; `uplinks` are those of the time `over` that has just passed."""
+    figures = await fetch_one(connection, Figures, OVERVIEW, online_within, over)
+    assert figures is not None  # noqa: S101 - Without a FROM there is one row.
+    return figures

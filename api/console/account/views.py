@@ -1,0 +1,90 @@
+"""One's own account: password, second factor, sessions, and how the console looks."""
+
+from typing import Any
+
+from fastapi import Response
+
+from api.console.forms import errors_by_field
+from api.console.pages import page_router
+from api.console.visits import PersonsVisit, ReadersVisit
+from api.cookies import is_plain_loopback
+from api.routes import account as routes
+from api.routes import sessions
+from core.runtime.http.errors import Problem
+
+router = page_router()
+
+PAGE = "/compte"
+THEMES = ("", "light", "dark")
+A_YEAR_S = 365 * 86_400
+
+
+async def _page(visit: PersonsVisit, problem: Problem | None = None, **content: Any) -> Response:
+    session = await sessions.read_session(visit.caller)
+    return visit.page(
+        "account/page.html",
+        200 if problem is None else problem.status,
+        session=session,
+        problem=problem,
+        errors=errors_by_field(problem),
+        **({"secret": None, "codes": None} | content),
+    )
+
+
+@router.get(PAGE)
+async def show(visit: ReadersVisit) -> Response:
+    """The page."""
+    return await _page(visit)
+
+
+@router.post(f"{PAGE}/mot-de-passe")
+async def change_password(visit: ReadersVisit) -> Response:
+    """A new password; other sessions end."""
+    try:
+        await routes.change_password(visit.form.of(routes.ChangedPassword), visit.caller)
+    except Problem as problem:
+        return await _page(visit, problem)
+    return visit.go(PAGE, visit.gettext("Mot de passe changé ; vos autres sessions sont fermées."))
+
+
+@router.post(f"{PAGE}/sessions")
+async def close_others(visit: ReadersVisit) -> Response:
+    """End every session but this one."""
+    closed = await routes.close_others(visit.caller)
+    said = visit.gettext("Autres sessions fermées :")
+    return visit.go(PAGE, f"{said} {closed.closed}")
+
+
+@router.post(f"{PAGE}/second-facteur")
+async def change_second_factor(visit: ReadersVisit) -> Response:
+    """Prepare, confirm or remove the code of a telephone; each asks for the password first where it is due."""
+    form, caller = visit.form, visit.caller
+    try:
+        if form.text("current"):
+            await sessions.check_proof(caller, sessions.Proof.model_validate({"password": form.text("current")}))
+        match form.text("act"):
+            case "prepare":
+                return await _page(visit, secret=await routes.prepare_totp(caller))
+            case "confirm":
+                confirmed = await routes.confirm_totp(form.of(routes.TotpCode), caller)
+                return await _page(visit, codes=confirmed.recovery_codes)
+            case "remove":
+                await routes.remove_totp(caller)
+            case _:
+                return visit.go(PAGE, visit.gettext("Choisissez ce qu’il faut faire."))
+    except Problem as problem:
+        return await _page(visit, problem)
+    return visit.go(PAGE, visit.gettext("Le code n’est plus demandé."))
+
+
+@router.post(f"{PAGE}/apparence")
+async def choose_theme(visit: ReadersVisit) -> Response:
+    """Light, dark, or as the machine."""
+    answer = visit.go(PAGE)
+    theme = visit.form.text("theme")
+    if theme in THEMES:
+        plain = is_plain_loopback(visit.request)
+        answer.set_cookie(
+            "theme", theme, max_age=A_YEAR_S, path="/", samesite="lax", httponly=True, secure=not plain
+        )
+    return answer

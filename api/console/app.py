@@ -1,0 +1,53 @@
+"""The console in the application: every page's routes, its files, and addresses that do not exist."""
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+
+from api.console import files
+from api.console.account import views as account
+from api.console.alerts import views as alerts
+from api.console.equipment import views as equipment
+from api.console.frames import views as frames
+from api.console.gateways import views as gateways
+from api.console.login import views as login
+from api.console.pages import error_page, guarded, page_router, wants_page
+from api.console.supervision import views as supervision
+from api.console.territory import views as territory
+from api.console.visits import FIRST_PAGE
+from core.runtime.http import errors
+
+PAGES = (
+    login.router,
+    supervision.router,
+    territory.router,
+    equipment.router,
+    gateways.router,
+    frames.router,
+    alerts.router,
+    account.router,
+)
+
+front = page_router()
+
+
+@front.get("/")
+async def first_page() -> Response:
+    """The console opens with what a supervision room looks at."""
+    return RedirectResponse(FIRST_PAGE, 303)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - Registered for this class.
+    if not wants_page(request):
+        return await errors.answer_http_error(request, error)
+    return guarded(request, error_page(request, error.status_code))
+
+
+def serve_console(app: FastAPI) -> None:
+    """Add every page to the application."""
+    app.include_router(front)
+    for page in PAGES:
+        app.include_router(page)
+    app.include_router(files.router)
+    app.add_exception_handler(HTTPException, _unknown)

@@ -1,0 +1,79 @@
+"""French first, English beside it: texts, numbers and instants as people read them."""
+
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from gettext import GNUTranslations, NullTranslations
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime, format_timedelta
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+
+from core.model.quantities import QUANTITIES
+
+FRENCH, ENGLISH = "fr", "en"
+NAMES = {FRENCH: "Français", ENGLISH: "English"}
+COOKIE = "langue"
+# From then on a date says more than a number of days.
+RELATIVE_FOR = timedelta(days=7)
+
+
+@cache
+def translations_of(code: str) -> NullTranslations:
+    """The texts in the code are French; a catalogue has the others."""
+    if code == FRENCH:
+        return NullTranslations()
+    catalogue = io.BytesIO(files("api.console").joinpath("locales", f"{code}.po").read_bytes())
+    compiled = io.BytesIO()
+    write_mo(compiled, read_po(catalogue, locale=code))
+    compiled.seek(0)
+    return GNUTranslations(compiled)
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """How one visitor reads."""
+
+    code: str
+    zone: ZoneInfo
+
+    def gettext(self, french: str) -> str:
+        """A text of the console in the visitor's language."""
+        return translations_of(self.code).gettext(french)
+
+    def quantity(self, name: str) -> str:
+        """A quantity of the catalogue; one that is no more in it as it is written."""
+        known = QUANTITIES.get(name)
+        if known is None:
+            return name
+        return known.label_en if self.code == ENGLISH else known.label_fr
+
+    def number(self, value: float | None, digits: int = 0) -> str:
+        """With the language's comma and spaces; an em dash for what nobody knows."""
+        if value is None:
+            return "—"
+        return format_decimal(round(value, digits), f"#,##0.{'#' * digits}" if digits else "#,##0", self.code)
+
+    def exact(self, instant: datetime) -> str:
+        """The instant to the second, where the visitor works."""
+        return format_datetime(instant.astimezone(self.zone), "d MMMM yyyy HH:mm:ss", locale=self.code)
+
+    def clock(self, instant: datetime) -> str:
+        """The instant of the day, where the visitor works."""
+        return format_datetime(instant.astimezone(self.zone), "HH:mm:ss", locale=self.code)
+
+    def relative(self, instant: datetime, now: datetime | None = None) -> str:
+        """How long ago, or in how long; the date when that is far."""
+        apart = instant - (now or datetime.now(UTC))
+        if abs(apart) >= RELATIVE_FOR:
+            return format_datetime(instant.astimezone(self.zone), "d MMM yyyy", locale=self.code)
+        return format_timedelta(apart, threshold=1.2, add_direction=True, locale=self.code)
+
+
+def known_code(code: str | None) -> str:
+    """The code of a language that we have; French for any other."""
+    return code if code in NAMES else FRENCH

@@ -1,0 +1,30 @@
+"""The pages in the menu, in the order in which a day needs them."""
+
+from dataclasses import dataclass
+
+from core.model.rights import Right
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the menu."""
+
+    address: str
+    name: str
+    icon: str
+    right: Right = "read"
+
+
+def marked(french: str) -> str:
+    """A text that a template translates later; found by the extraction of texts."""
+    return french
+
+
+ENTRIES = (
+    Entry("/supervision", marked("Supervision"), "speedometer2"),
+    Entry("/carte", marked("Carte"), "geo-alt"),
+    Entry("/equipements", marked("Équipements"), "cpu"),
+    Entry("/passerelles", marked("Passerelles"), "broadcast"),
+    Entry("/trames", marked("Trames en direct"), "broadcast-pin"),
+    Entry("/alertes", marked("Alertes"), "bell"),
+)

@@ -1,0 +1,98 @@
+"""How a page answers: errors are pages too, in words, with a number that is in the log."""
+
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from alerting.rules.region import PARIS
+from api.console.forms import CARRIED, DESTINATION
+from api.console.language import Language
+from api.console.visits import LOGIN_PAGE, SEE_OTHER, SessionNeeded, Visit, code_of
+from api.dependencies import Dependencies
+from core.runtime.errors import describe
+from core.runtime.http.errors import Problem
+from core.runtime.postgres import DATABASE_AWAY
+
+# Nothing runs or is loaded that is not a file of ours.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:{tiles}; connect-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HTML = "text/html"
+
+log = structlog.get_logger()
+
+
+class PageRoute(APIRoute):
+    """A route of the console."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's own, with errors as pages, and the policy of what a page may load."""
+        answer = super().get_route_handler()
+
+        async def page(request: Request) -> Response:
+            try:
+                response = await answer(request)
+            except SessionNeeded as needed:
+                response = _login_first(request, needed)
+            except Problem as problem:
+                response = error_page(request, problem.status, problem.detail)
+            except RequestValidationError:
+                response = error_page(request, 404)
+            except HTTPException as error:
+                response = error_page(request, error.status_code)
+            except DATABASE_AWAY as away:
+                log.warning("page_refused_database_away", error=describe(away))
+                response = error_page(request, 503)
+            except Exception:
+                log.exception("page_failed", method=request.method, path=request.url.path)
+                response = error_page(request, 500)
+            return guarded(request, response)
+
+        return page
+
+
+def guarded(request: Request, response: Response) -> Response:
+    """The answer with the policy of what a page may load: from elsewhere only the background of maps."""
+    platform: Dependencies = request.app.state.platform
+    parts = urlsplit(platform.access.tiles_url)
+    tiles = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    response.headers.setdefault("Content-Security-Policy", POLICY.format(tiles=tiles))
+    return response
+
+
+def page_router() -> APIRouter:
+    """Where the routes of a page go; they are no part of the API's document."""
+    return APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def _login_first(request: Request, needed: SessionNeeded) -> Response:
+    """To the login, and back: a page by its address, a form with what was typed."""
+    address = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+    if request.method == "GET":
+        return Response(
+            status_code=SEE_OTHER, headers={"Location": f"{LOGIN_PAGE}?{DESTINATION}={quote(address)}"}
+        )
+    visit = Visit(request, Language(code_of(request), PARIS))
+    carried = [(f"{CARRIED}{name}", value) for name, value in needed.form.carried()]
+    return visit.page("login/login.html", 401, destination=address, carried=carried, values={}, problem=None)
+
+
+def error_page(request: Request, status: int, detail: str = "") -> Response:
+    """What happened and what to do, for people."""
+    number = secrets.token_hex(4)
+    log.info("error_page", number=number, status=status, method=request.method, path=request.url.path)
+    visit = Visit(request, Language(code_of(request), PARIS))
+    return visit.page("error.html", status, status=status, detail=detail, number=number)
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks for an address outside the API."""
+    return HTML in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")

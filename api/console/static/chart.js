@@ -1,0 +1,59 @@
+// @ts-check
+/** A curve, drawn from the table of the page: what is seen and what is read are the same values. */
+
+/* global uPlot */
+
+const element = /** @type {HTMLElement} */ (document.getElementById("chart"));
+const table = /** @type {HTMLTableElement} */ (document.getElementById(element.dataset.table ?? ""));
+const style = getComputedStyle(document.documentElement);
+const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+const lang = document.documentElement.lang;
+const number = new Intl.NumberFormat(lang, { maximumFractionDigits: 2 });
+const rows = [...table.tBodies[0].rows];
+
+/** @param {number} column */
+function values(column) {
+  return rows.map((row) => {
+    const text = (row.cells[column]?.textContent ?? "").replace(/[\s\u202f\u00a0]/g, "");
+    // French has a comma where English has a point.
+    const plain = lang === "fr" ? text.replace(",", ".") : text.replace(/,/g, "");
+    return text === "" || text === "—" ? null : Number(plain);
+  });
+}
+
+const compared = table.tHead && table.tHead.rows[0].cells.length > 2;
+const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
+const unit = element.dataset.unit ?? "";
+const day = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" });
+const hour = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" });
+const both = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
+
+/** @param {any} _u @param {number[]} splits @param {number} _axis @param {number} _space @param {number} incr */
+function instants(_u, splits, _axis, _space, incr) {
+  return splits.map((at) => (incr >= 86_400 ? day : hour).format(at * 1000));
+}
+
+const chart = new uPlot(
+  {
+    width: element.clientWidth - 16,
+    height: element.clientHeight - 56,
+    series: [
+      { label: element.dataset.when, value: (/** @type {any} */ _u, /** @type {number} */ at) => (at == null ? "" : both.format(at * 1000)) },
+      ...[element.dataset.label, ...(compared ? [element.dataset.former] : [])].map((label, i) => ({
+        label,
+        stroke: i ? colour("--edge") : colour("--accent"),
+        width: 2,
+        dash: i ? [6, 4] : undefined,
+        points: { show: rows.length < 60 },
+        value: (/** @type {any} */ _u, /** @type {number} */ value) => (value == null ? "—" : `${number.format(value)} ${unit}`),
+      })),
+    ],
+    axes: [
+      { ...axis, values: instants },
+      { ...axis, size: 64, values: (/** @type {any} */ _u, /** @type {number[]} */ splits) => splits.map((one) => number.format(one)) },
+    ],
+  },
+  [rows.map((row) => Number(row.dataset.at)), values(1), ...(compared ? [values(2)] : [])],
+  element,
+);
+new ResizeObserver(() => chart.setSize({ width: element.clientWidth - 16, height: element.clientHeight - 56 })).observe(element);

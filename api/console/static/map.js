@@ -1,0 +1,132 @@
+// @ts-check
+/** The map: assets by state, as shapes on a canvas, in clusters; refreshed while the page is looked at. */
+
+/* global L */
+
+const REFRESH_MS = 30_000;
+const element = /** @type {HTMLElement} */ (document.getElementById("map"));
+const notice = /** @type {HTMLElement} */ (document.getElementById("map-notice"));
+const style = getComputedStyle(document.documentElement);
+const COLOUR = Object.fromEntries(
+  ["critical", "major", "warning", "info"].map((state) => [state, style.getPropertyValue(`--${state}`).trim()]),
+);
+COLOUR.ok = style.getPropertyValue("--good").trim();
+COLOUR.command = style.getPropertyValue("--accent").trim();
+COLOUR.silent = COLOUR.unknown = style.getPropertyValue("--soft").trim();
+const GROUND = style.getPropertyValue("--sheet").trim();
+
+/** The corners of a shape around 0, 0, one unit large; circles have none. */
+const CORNERS = {
+  critical: [[0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]],
+  major: [[0, -1.1], [1.1, -0.25], [0.7, 1], [-0.7, 1], [-1.1, -0.25]],
+  warning: [[0, -1.1], [1.1, 0.9], [-1.1, 0.9]],
+  info: [[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]],
+};
+
+L.Canvas.include({
+  /** @param {any} layer */
+  _drawState(layer) {
+    if (!this._drawing || layer._empty()) return;
+    const { x, y } = layer._point;
+    const { state, radius: r } = layer.options;
+    const corners = CORNERS[/** @type {keyof typeof CORNERS} */ (state)];
+    const ctx = this._ctx;
+    ctx.beginPath();
+    if (corners) {
+      corners.forEach(([dx, dy], i) => (i ? ctx.lineTo(x + dx * r, y + dy * r) : ctx.moveTo(x + dx * r, y + dy * r)));
+      ctx.closePath();
+    } else {
+      ctx.arc(x, y, r, 0, 2 * Math.PI);
+    }
+    const hollow = state === "unknown" || state === "silent";
+    ctx.setLineDash(state === "unknown" ? [3, 2] : []);
+    ctx.fillStyle = hollow ? GROUND : COLOUR[state];
+    ctx.fill();
+    ctx.lineWidth = 2;
+    ctx.strokeStyle = hollow ? COLOUR[state] : GROUND;
+    ctx.stroke();
+    ctx.setLineDash([]);
+    if (state === "silent") {
+      ctx.beginPath();
+      ctx.moveTo(x - r, y + r);
+      ctx.lineTo(x + r, y - r);
+      ctx.stroke();
+    }
+  },
+});
+
+const StateMarker = L.CircleMarker.extend({
+  _updatePath() {
+    this._renderer._drawState(this);
+  },
+});
+
+const map = L.map(element, { preferCanvas: true, maxZoom: 19, zoomControl: true, attributionControl: Boolean(element.dataset.tiles) });
+if (element.dataset.tiles) {
+  let failed = 0;
+  const tiles = L.tileLayer(element.dataset.tiles, { attribution: element.dataset.attribution, maxZoom: 19 });
+  tiles.on("tileerror", () => {
+    failed += 1;
+    if (failed < 3) return;
+    tiles.remove();
+    notice.textContent = element.dataset.lost ?? "";
+    notice.hidden = false;
+  });
+  tiles.addTo(map);
+}
+L.control.scale({ imperial: false }).addTo(map);
+
+const clusters = L.markerClusterGroup({
+  chunkedLoading: true,
+  maxClusterRadius: 50,
+  disableClusteringAtZoom: 16,
+  showCoverageOnHover: false,
+  /** @param {any} cluster */
+  iconCreateFunction(cluster) {
+    const worst = Math.min(...cluster.getAllChildMarkers().map((/** @type {any} */ marker) => marker.options.rank));
+    const state = states[worst] ?? "unknown";
+    return L.divIcon({ html: String(cluster.getChildCount()), className: `cluster ${state}`, iconSize: [38, 38] });
+  },
+});
+clusters.addTo(map);
+
+/** @type {string[]} */
+let states = [];
+let fitted = false;
+
+/** @param {string} name @param {number} id */
+function popup(name, id) {
+  const link = document.createElement("a");
+  link.href = `/equipements/${id}`;
+  link.textContent = name;
+  return link;
+}
+
+async function refresh() {
+  const answer = await fetch(element.dataset.points ?? "", { headers: { Accept: "application/json" } });
+  if (!answer.ok) return;
+  const points = await answer.json();
+  states = points.states;
+  const markers = points.id.map((/** @type {number} */ id, /** @type {number} */ i) =>
+    new StateMarker([points.latitude[i], points.longitude[i]], {
+      radius: 7,
+      rank: points.state[i],
+      state: states[points.state[i]],
+    }).bindPopup(() => popup(points.name[i], id)),
+  );
+  clusters.clearLayers();
+  clusters.addLayers(markers);
+  element.dataset.count = String(markers.length);
+  if (!markers.length) {
+    map.setView([46.6, 2.4], 5);
+    notice.textContent = element.dataset.empty ?? "";
+    notice.hidden = false;
+  } else if (!fitted) {
+    map.fitBounds(L.latLngBounds(markers.map((/** @type {any} */ marker) => marker.getLatLng())), { padding: [20, 20], maxZoom: 16 });
+    fitted = true;
+  }
+}
+
+await refresh();
+setInterval(() => document.hidden || refresh().catch(() => {}), REFRESH_MS);
+document.body.addEventListener("territoire:refresh", () => refresh().catch(() => {}));

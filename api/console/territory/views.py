@@ -1,0 +1,107 @@
+"""The map, and the same things as a list beside it."""
+
+import gzip
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
+
+import msgspec
+from fastapi import Depends, Query, Request, Response
+
+from api import asset_state_store as store
+from api.auth import Caller
+from api.console.pages import page_router
+from api.console.visits import ReadersVisit
+from api.console.wording import STATES
+from api.fields import PRINTABLE
+
+router = page_router()
+
+PAGE = "/carte"
+LISTED = 100
+DRAWN_MOST = 10_000
+# A ten-thousandth of a degree is eleven metres, a hundred-thousandth one.
+DIGITS = 5
+
+Text = Annotated[str, Query(max_length=200, pattern=PRINTABLE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which assets a page shows: what the form above it says, and its address."""
+
+    genre: Text = ""
+    commune: Text = ""
+    etat: Text = ""
+    q: Text = ""
+
+    def wanted(self) -> store.Wanted:
+        """For the statement."""
+        return store.Wanted(self.genre or None, self.commune or None, self.q.strip()[:100] or None)
+
+    def states(self) -> list[str] | None:
+        """Of these states only; None: of any."""
+        return [self.etat] if self.etat in STATES else None
+
+    @property
+    def address(self) -> str:
+        """As the part of an address behind `?`."""
+        named = {"genre": self.genre, "commune": self.commune, "etat": self.etat, "q": self.q}
+        return urlencode({name: value for name, value in named.items() if value})
+
+
+Filtered = Annotated[Filter, Depends()]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the filter offers."""
+
+    kinds: list[str]
+    communes: list[str]
+    total: int
+
+
+async def read_choices(caller: Caller) -> Choices:
+    """Of what there is."""
+    async with caller.reading() as connection:
+        counts = await store.count_states(connection)
+        communes = await store.list_communes(connection)
+    return Choices(sorted({one.kind for one in counts}), communes, sum(one.count for one in counts))
+
+
+@router.get(PAGE)
+async def show(visit: ReadersVisit, wanted: Filtered) -> Response:
+    """The page: the map is drawn by a script from its points, the list is there without it."""
+    async with visit.caller.reading() as connection:
+        listed = await store.list_states(connection, wanted.wanted(), wanted.states(), most=LISTED + 1)
+    choices = await read_choices(visit.caller)
+    return visit.page(
+        "territory/page.html", wanted=wanted, choices=choices, listed=listed[:LISTED], more=len(listed) > LISTED
+    )
+
+
+@router.get(f"{PAGE}/points")
+async def show_points(visit: ReadersVisit, wanted: Filtered) -> Response:
+    """What the map draws: columns, which are half as long as objects; those without a place are left out."""
+    async with visit.caller.reading() as connection:
+        found = await store.list_states(connection, wanted.wanted(), wanted.states(), most=DRAWN_MOST)
+    placed = [one for one in found if one.latitude is not None and one.longitude is not None]
+    states = list(STATES)
+    columns = {
+        "states": states,
+        "id": [one.id for one in placed],
+        "latitude": [round(one.latitude or 0.0, DIGITS) for one in placed],
+        "longitude": [round(one.longitude or 0.0, DIGITS) for one in placed],
+        "state": [states.index(one.state) for one in placed],
+        "name": [one.name for one in placed],
+    }
+    return packed(visit.request, msgspec.json.encode(columns), "application/json")
+
+
+def packed(request: Request, content: bytes, media_type: str) -> Response:
+    """An answer that is compressed for who can read that."""
+    headers = {"Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        content, headers["Content-Encoding"] = gzip.compress(content, 6, mtime=0), "gzip"
+    return Response(content, headers=headers, media_type=media_type)

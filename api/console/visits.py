@@ -1,0 +1,180 @@
+"""Who looks at a page: a person with an open session, and with the right that the page demands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from alerting.rules.region import PARIS, region_of
+from api.auth import Caller, by_session
+from api.console import forms
+from api.console.forms import Form, read_form
+from api.console.language import COOKIE, Language, known_code
+from api.console.navigation import ENTRIES
+from api.console.rendering import render
+from api.console.wording import ROLE_NAMES
+from api.cookies import SAFE_METHODS, is_plain_loopback
+from api.dependencies import Dependencies
+from core.model.entities import Tenant
+from core.model.rights import Right
+from core.runtime.http.errors import Problem
+from registry.tenants import read_with_timezone
+
+LOGIN_PAGE, FIRST_PAGE = "/connexion", "/supervision"
+MESSAGE_COOKIE = "message"
+MESSAGE_LASTS_S = 30
+LONGEST_MESSAGE = 500
+SEE_OTHER, UNAUTHENTICATED = 303, 401
+
+
+class SessionNeeded(Exception):
+    """Nobody has logged in, or the session is over; what was typed goes on through the login."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__("session needed")
+        self.form = form
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of a browser."""
+
+    request: Request
+    language: Language
+    form: Form = field(default_factory=Form)
+
+    @property
+    def dependencies(self) -> Dependencies:
+        """What the application is made of."""
+        return self.request.app.state.platform
+
+    def gettext(self, french: str) -> str:
+        """A text of the console in the visitor's language."""
+        return self.language.gettext(french)
+
+    def context(self) -> dict[str, Any]:
+        """What every template may use."""
+        return {
+            "visit": self,
+            "navigation": ENTRIES,
+            "request": self.request,
+            "language": self.language,
+            "message": unquote(self.request.cookies.get(MESSAGE_COOKIE, ""))[:LONGEST_MESSAGE],
+            "now": datetime.now(UTC),
+            "tiles": self.dependencies.access.tiles_url,
+            "attribution": self.dependencies.access.tiles_attribution,
+            "theme": self.request.cookies.get("theme", ""),
+        }
+
+    def page(self, template: str, status_code: int = 200, **content: Any) -> HTMLResponse:
+        """A page, or a part of one."""
+        rendered = render(template, self.language, self.context() | content)
+        response = HTMLResponse(rendered, status_code)
+        if MESSAGE_COOKIE in self.request.cookies:
+            response.delete_cookie(MESSAGE_COOKIE, path="/")
+        return response
+
+    def go(self, address: str, message: str = "") -> Response:
+        """On to another page, which begins with a short message about what was done."""
+        response = RedirectResponse(address, SEE_OTHER)
+        if message:
+            response.set_cookie(
+                MESSAGE_COOKIE,
+                quote(message[:LONGEST_MESSAGE]),
+                max_age=MESSAGE_LASTS_S,
+                path="/",
+                httponly=True,
+                samesite="lax",
+                secure=not is_plain_loopback(self.request),
+            )
+        return response
+
+    @property
+    def address(self) -> str:
+        """This page's own, with its filters."""
+        query = self.request.url.query
+        return f"{self.request.url.path}?{query}" if query else self.request.url.path
+
+
+@dataclass(frozen=True, slots=True)
+class PersonsVisit(Visit):
+    """Somebody who has logged in."""
+
+    caller: Caller = field(kw_only=True)
+    tenant: Tenant = field(kw_only=True)
+
+    def context(self) -> dict[str, Any]:
+        """What every template may use; also who looks, and for which tenant."""
+        session = self.caller.person()
+        return {
+            **Visit.context(self),
+            "person": session.row,
+            "role": self.gettext(ROLE_NAMES[session.row.role]),
+            "tenant": self.tenant,
+            "rights": self.caller.principal.rights,
+            "csrf": partial(forms.make_token, session.token),
+        }
+
+
+def own_address(text: str) -> str:
+    """An address of this console where to go on; anything that leads elsewhere is the first page."""
+    parts = urlsplit(text)
+    is_ours = text.startswith("/") and not text.startswith("//") and "\\" not in text and not parts.netloc
+    return text if is_ours and text.isprintable() else FIRST_PAGE
+
+
+def code_of(request: Request) -> str:
+    """French unless the visitor has chosen another language."""
+    return known_code(request.cookies.get(COOKIE))
+
+
+async def anybody(request: Request) -> Visit:
+    """The dependency of a page that everybody may open."""
+    return Visit(request, Language(code_of(request), PARIS), await read_form(request))
+
+
+class Demand:
+    """The dependency of a page that demands a right; tests read from it which."""
+
+    def __init__(self, right: Right) -> None:
+        self.right: Right = right
+
+    async def __call__(self, request: Request) -> PersonsVisit:
+        """Who looks, and has the right."""
+        form = await read_form(request)
+
+        def is_ours(request: Request, token: str) -> bool:
+            return request.method in SAFE_METHODS or forms.is_ours(form.token, token)
+
+        try:
+            caller = await by_session(request, is_ours)
+        except Problem as problem:
+            if problem.status == UNAUTHENTICATED:
+                raise SessionNeeded(form) from None
+            raise Problem(403, "cette page a été ouverte avant cette session : rechargez-la") from None
+        if not caller.has(self.right):
+            await caller.record_rejection(
+                {"right": self.right, "method": request.method, "path": request.url.path}
+            )
+        caller.demand(self.right)
+        async with caller.reading() as connection:
+            tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)
+        language = Language(code_of(request), region_of(tenant.department, timezone).zone)
+        return PersonsVisit(request, language, form, caller=caller, tenant=tenant)
+
+
+Anybody = Annotated[Visit, Depends(anybody)]
+ReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"))]
+FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"))]
+ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"))]
+OperatorsVisit = Annotated[PersonsVisit, Depends(Demand("operate"))]
+
+
+def values_of(form: Form) -> Mapping[str, str]:
+    """What was typed, to be shown again."""
+    return dict(form.carried())

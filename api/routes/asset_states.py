@@ -1,0 +1,102 @@
+"""How a territory is at a glance: the state of each asset, and the figures of all."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from alerting.rules.model import Severity
+from api import asset_state_store as store
+from api.auth import Reader
+from api.extent import BoundingBox, Commune, box_of
+from api.fields import Answer, AssetKind, Search, answer_of
+from api.pages import Page, after_id, page_of
+from api.routes.gateways import ONLINE_WITHIN
+from core.runtime.http.errors import PROBLEM_RESPONSES
+
+router = APIRouter(prefix="/v1", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+
+State = Literal["critical", "major", "warning", "info", "command", "unknown", "silent", "ok"]
+STATES_TEXT = (
+    "`critical`, `major`, `warning`, `info` gravité de la pire alerte ouverte ; `command` ordre en cours ; "
+    "`unknown` rien n'en est su : pas de capteur, ou jamais entendu ; `silent` plus rien depuis deux fois "
+    "l'intervalle attendu ; `ok`"
+)
+# A map shows them all at once.
+STATES_MOST = 10_000
+# Long enough that a minute's figure is steady.
+COUNTED_OVER = timedelta(minutes=5)
+
+
+class AssetStateAnswer(answer_of(store.AssetState)):
+    """Un actif, comment il va, et son dernier signe de vie."""
+
+    state: State = Field(description=STATES_TEXT)
+    last_seen_at: datetime | None = Field(description="Dernière mesure envoyée par un de ses capteurs")
+    alerts: int = Field(description="Alertes ouvertes")
+
+
+class StateCountAnswer(answer_of(store.StateCount)):
+    """Combien d'actifs d'un type sont dans un état."""
+
+    state: State = Field(description=STATES_TEXT)
+    count: int
+
+
+class Overview(Answer):
+    """Ce que fait le territoire en ce moment."""
+
+    at: datetime
+    assets: list[StateCountAnswer]
+    alerts: dict[Severity, int] = Field(description="Alertes ouvertes par gravité")
+    unacknowledged: int = Field(description="Alertes que personne n'a prises en charge")
+    gateways: int
+    gateways_online: int
+    commands: int = Field(description="Ordres d'éclairage en cours")
+    uplinks_per_minute: float = Field(description="Trames montantes par minute, sur les cinq dernières")
+
+
+@router.get("/asset-states", summary="Lister l'état des actifs")
+async def list_states(
+    caller: Reader,
+    kind: AssetKind = None,
+    commune: Commune = None,
+    q: Annotated[Search, Query(description="Cherche dans le nom et la rue")] = None,
+    bbox: BoundingBox = None,
+    state: Annotated[list[State] | None, Query(max_length=8, description=f"{STATES_TEXT} ; répétable")] = None,
+    limit: Annotated[int, Query(ge=1, le=STATES_MOST, description="Nombre d'éléments par page")] = 1000,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next` de la page précédente ; absent : première page")
+    ] = None,
+) -> Page[AssetStateAnswer]:
+    """Comment va chaque actif visible, et son dernier signe de vie, par type, commune, étendue ou état."""
+    wanted = store.Wanted(kind, commune, q, box_of(bbox))
+    async with caller.reading() as connection:
+        found = await store.list_states(
+            connection, wanted, None if state is None else list(state), after_id(cursor), limit + 1
+        )
+    return page_of(found, limit, AssetStateAnswer.model_validate)
+
+
+@router.get("/overview", summary="Lire les chiffres du territoire")
+async def read_overview(caller: Reader) -> Overview:
+    """Actifs par état, alertes ouvertes, passerelles, trames par minute, ordres en cours : ce qui est visible."""
+    async with caller.reading() as connection:
+        counts = await store.count_states(connection)
+        figures = await store.read_figures(connection, ONLINE_WITHIN, COUNTED_OVER)
+    return Overview(
+        at=figures.at,
+        assets=[StateCountAnswer.model_validate(count) for count in counts],
+        alerts={
+            "critical": figures.critical,
+            "major": figures.major,
+            "warning": figures.warning,
+            "info": figures.info,
+        },
+        unacknowledged=figures.unacknowledged,
+        gateways=figures.gateways,
+        gateways_online=figures.gateways_online,
+        commands=figures.commands,
+        uplinks_per_minute=round(figures.uplinks / (COUNTED_OVER.total_seconds() / 60), 1),
+    )

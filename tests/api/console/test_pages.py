@@ -1,0 +1,164 @@
+"""Every page: who may open it, what belongs to others, and odd content."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from fastapi.routing import APIRoute
+
+from api.console.app import PAGES
+from api.console.visits import Demand
+from core.model.rights import ROLES
+from tests.api.console.conftest import hidden
+
+RIGHT_OF = {
+    (method, path): right
+    for method, path, right in map(
+        str.split, (Path(__file__).parent / "rights_of_pages.txt").read_text("utf-8").splitlines()
+    )
+}
+# Before anybody is known.
+OPEN = {"/connexion", "/langue", "/invitation", "/mot-de-passe-oublie", "/reset"}
+ODD_NAME = "<script>alert('é 🗑️')</script>" + "x" * 150
+
+
+def address_of(path: str) -> str:
+    return path.replace("{id}", "1").replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
+
+
+def test_every_page_has_a_line_that_says_which_right_opens_it() -> None:
+    demanded = {
+        (method, route.path): [
+            one.call.right for one in route.dependant.dependencies if isinstance(one.call, Demand)
+        ]
+        for router in PAGES
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
+
+    assert {path for (_, path), rights in demanded.items() if not rights} == OPEN
+    assert {operation: [right] for operation, right in RIGHT_OF.items()} == {
+        operation: rights for operation, rights in demanded.items() if rights
+    }
+
+
+async def test_every_role_opens_what_its_rights_say(enter, tenancy) -> None:
+    for role in ROLES:
+        browser = await enter(tenancy.id, role)
+        page = await browser.get("/compte")
+        token = {"csrf": hidden(page, "csrf")}
+        for (method, path), right in RIGHT_OF.items():
+            if path in {"/deconnexion", "/trames"} or "/compte/" in path:
+                continue  # The first ends the session; the others are open to all, and slow.
+            answer = await browser.request(method, address_of(path), data=token if method == "POST" else None)
+            refused = answer.status_code == 403 and "il faut le droit" in answer.text
+
+            assert refused == (right not in ROLES[role].rights), (role, method, path, answer.status_code)
+            assert answer.status_code < 500, (role, path)
+
+
+async def test_what_is_there_is_shown_and_what_is_odd_is_only_text(
+    enter, client, registry, observations, tenancy
+) -> None:
+    asset = await registry.asset(name=ODD_NAME, commune="L'Île-d'Yeu & Cie", latitude=46.7, longitude=-2.3)
+    device = await registry.device(asset_id=asset["id"])
+    gateway = await registry.gateway()
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    now = datetime.now(UTC)
+    await observations.readings(stream, {now - timedelta(minutes=n): 40.0 + n for n in range(5)})
+    await observations.uplink(device["dev_eui"], now)
+    alert = await observations.alert(tenancy.id, asset["id"])
+    browser = await enter(tenancy.id, "service_manager")
+    pages = [
+        *("/supervision", "/carte", "/equipements", "/passerelles", "/alertes", "/trames"),
+        *(f"/equipements/{asset['id']}?periode={name}&compare=avant" for name in ("24h", "7j", "30j", "1a")),
+        *(f"/capteurs/{device['dev_eui']}", f"/passerelles/{gateway['gateway_id']}", f"/alertes/{alert}"),
+        *("/equipements?suite=10000", "/carte?q=introuvable", "/alertes?commune=nulle%20part&suite=1"),
+    ]
+
+    for address in pages:
+        page = await browser.get(address)
+
+        assert page.status_code == 200, (address, page.text)
+        assert "<script>alert" not in page.text, address
+        assert page.text.count("<h1") == 1, address
+    points = (await browser.get("/carte/points")).json()
+    found = await browser.get(f"/equipements?q={device['dev_eui'].upper()}")
+
+    assert points["name"] == [ODD_NAME]
+    assert (points["latitude"], points["longitude"]) == ([46.7], [-2.3])
+    assert points["states"][points["state"][0]] == "warning"
+    assert found.headers["location"] == f"/capteurs/{device['dev_eui']}"
+    assert "Aucun équipement ne répond à ce filtre" in (await browser.get("/carte?q=introuvable")).text
+
+
+async def test_another_tenant_sees_nothing_of_it(enter, registry, observations, tenancy, other_tenancy) -> None:
+    asset = await registry.asset(name="Borne secrète", latitude=48.0, longitude=-4.0)
+    device = await registry.device(asset_id=asset["id"])
+    gateway = await registry.gateway(name="Passerelle secrète")
+    alert = await observations.alert(tenancy.id, asset["id"])
+    browser = await enter(other_tenancy.id, "service_manager")
+    token = {"csrf": hidden(await browser.get("/compte"), "csrf")}
+
+    for address in ("/supervision", "/carte", "/carte/points", "/equipements", "/passerelles", "/alertes"):
+        answer = await browser.get(address)
+        assert answer.status_code == 200
+        assert "secrète" not in answer.text, address
+    for address in (
+        f"/equipements/{asset['id']}",
+        f"/capteurs/{device['dev_eui']}",
+        f"/passerelles/{gateway['gateway_id']}",
+        f"/alertes/{alert}",
+    ):
+        assert (await browser.get(address)).status_code == 404, address
+    for address, fields in (
+        (f"/alertes/{alert}", {"act": "acknowledge"}),
+        (f"/equipements/{asset['id']}/capteur", {"dev_eui": "ab" * 8}),
+        (f"/passerelles/{gateway['gateway_id']}/jeton", {}),
+    ):
+        assert (await browser.post(address, data=token | fields)).status_code == 404, address
+
+
+async def test_an_alert_is_acknowledged_assigned_and_several_at_once(
+    enter, registry, observations, tenancy, client
+) -> None:
+    alerts = [
+        await observations.alert(tenancy.id, (await registry.asset(name=f"Borne {n}"))["id"]) for n in range(3)
+    ]
+    browser = await enter(tenancy.id, "field_agent")
+    token = {"csrf": hidden(await browser.get(f"/alertes/{alerts[0]}"), "csrf")}
+
+    one = await browser.post(f"/alertes/{alerts[0]}", data=token | {"act": "assign", "assignee": "Voirie"})
+    empty = await browser.post(f"/alertes/{alerts[0]}", data=token | {"act": "resolve", "cause": " "})
+    several = await browser.post(
+        "/alertes", data=token | {"act": "acknowledge", "id": [str(alerts[1]), str(alerts[2]), "999999"]}
+    )
+    after = await browser.get(several.headers["location"])
+
+    assert (one.status_code, one.headers["location"]) == (303, f"/alertes/{alerts[0]}")
+    assert empty.status_code == 422
+    assert "champ obligatoire" in empty.text
+    assert "Alertes traitées : 2 / 3" in after.text
+    assert "alerte 999999 introuvable" in after.text
+    items = (await client.get("/v1/alerts")).json()["items"]
+    assert [item["workflow"] for item in sorted(items, key=lambda item: item["id"])] == [
+        "in_progress",
+        "acknowledged",
+        "acknowledged",
+    ]
+
+
+async def test_files_are_kept_for_a_year_under_an_address_of_their_content(browser) -> None:
+    page = await browser.get("/connexion")
+    address = page.text.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
+
+    style = await browser.get(address, headers={"Accept-Encoding": "gzip"})
+    again = await browser.get(address, headers={"If-None-Match": style.headers["etag"]})
+    former = await browser.get(f"/console/{'0' * 16}/console.css")
+
+    assert style.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert style.headers["content-encoding"] == "gzip"
+    assert "--accent" in style.text
+    assert again.status_code == 304
+    assert former.headers["cache-control"] == "no-cache"
+    assert (await browser.get(f"/console/{'0' * 16}/..%2Fapp.py")).status_code == 404
