@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.gateway_tokens import Unproved, read_unproved
-from registry.rights import LOGINS, OWNER
 from registry.mqtt_accounts import count_waiting_accounts
+from registry.rights import LOGINS, OWNER
 from registry.rows import entity
 from registry.schema import SchemaMismatch, require_schema
 from registry.sealed_columns import Sealed, read_sealed

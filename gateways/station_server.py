@@ -121,7 +121,7 @@ class StationServer:
             compression=None,
             server_header=None,
             open_timeout=OPEN_WITHIN_S,
-            ssl_handshake_timeout=None if context is None else OPEN_WITHIN_S,
+            ssl_handshake_timeout=None if self._context is None else OPEN_WITHIN_S,
             close_timeout=CLOSE_WITHIN_S,
             ping_interval=None,  # Each session pings by itself: the pong measures the gateway's round trip.
             max_size=MAX_MESSAGE,
