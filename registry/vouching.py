@@ -1,6 +1,6 @@
 """The API's process presents itself to the database, before it asks what SQL that runs as its role may not.
 
-What logs people in, and what changes who logs in and how, asks for it (`0065_vouched_logins.sql`): a proof derived
+What logs people in, and what changes who logs in and how, asks for it (`0068_vouched_logins.sql`): a proof derived
 from the password of the process's login, for one transaction. The end of each migration sets the digest that the
 database compares.
 """
