@@ -230,6 +230,20 @@ async def test_alerts_that_notified_nobody(
     assert "Metz" in found.what
 
 
+async def test_mqtt_accounts_that_the_broker_has_not_yet(pool: Pool, database_url: str) -> None:
+    await register(pool, last_seen_ago=timedelta())
+    await pool.execute(
+        "INSERT INTO mqtt_account (id, gateway_id, secret_wrapped, kek_id, sealed_for, created_at, applied_at) "
+        "SELECT repeat(n::text, 16), g.id, '\\x00', 'k', gen_random_uuid(), now() - n * interval '50 s', "
+        "CASE n WHEN 3 THEN now() END FROM gateway g, generate_series(1, 3) n"
+    )
+
+    found = about(await examine_database(Place(database_url=database_url)), "courtier MQTT")
+
+    assert found.severity is Severity.WARNING
+    assert found.what.endswith("que le courtier n'a pas encore : 1")
+
+
 async def test_a_bus_that_is_away_or_was_never_migrated(nats_url: str, free_port: int) -> None:
     away = await examine_bus(Place(nats_url=f"nats://127.0.0.1:{free_port}"))
     bare = await examine_bus(Place(nats_url=nats_url))

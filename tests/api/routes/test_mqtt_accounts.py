@@ -1,5 +1,3 @@
-import pytest
-
 from core.runtime.postgres import Pool
 
 GATEWAY_ID = "0080e115000a9b72"
@@ -45,13 +43,13 @@ async def test_a_partners_account_is_bound_to_the_tenants_prefix_and_rotates_wit
     assert len((await client.get(PARTNERS)).json()["items"]) == 1
 
 
-@pytest.mark.parametrize(
-    "topics",
-    [["/a"], ["a//b"], ["#/a"], ["a/#/b"], ["a+"], ["a/b#"], ["$SYS/#"], ["%u/a"], ["a/${b}"], [""], ["a\tb"],
-     ["a"] * 21, ["a" * 201]],
-)  # fmt: skip
-async def test_topics_that_could_leave_the_tenants_prefix_are_rejected(client, topics: list[str]) -> None:
-    answer = await client.post(PARTNERS, json={"name": "Hyperviseur", "reads": topics})
+async def test_topics_that_could_leave_the_tenants_prefix_are_rejected(client) -> None:
+    wrong = ["/a", "a//b", "#/a", "a/#/b", "a+", "a/b#", "$SYS/#", "%u/a", "a/${b}", "", "a\tb", "a" * 201]
 
-    assert answer.status_code == 422
-    assert (await client.post(PARTNERS, json={"name": "Hyperviseur"})).status_code == 422
+    answers = [
+        await client.post("/v1/mqtt-accounts", json={"name": "Hyperviseur", "reads": topics})
+        for topics in ([], ["a"] * 21, *([topic] for topic in wrong))
+    ]
+
+    assert [answer.status_code for answer in answers] == [422] * len(answers)
+    assert (await client.get(PARTNERS)).json()["items"] == []
