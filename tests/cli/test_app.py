@@ -1,23 +1,19 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.starts_processes
-
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.cli.in_process import territoire
 
 
-def territoire(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "lab", *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.starts_processes
+def test_the_command_line_is_a_program_whose_status_says_how_it_ended(tmp_path: Path) -> None:
+    argv = [sys.executable, "-P", "-m", "lab", "status", "--home", str(tmp_path)]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 3
+    assert "aucune pile" in ran.stderr
 
 
 @pytest.mark.parametrize("command", ["up", "demo", "simulate", "status", "migrate", "chaos", "check", "test"])

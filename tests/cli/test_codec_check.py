@@ -2,21 +2,20 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.cli.in_process import Ran, territoire
 
 pytestmark = pytest.mark.starts_processes
 
 CATALOGUES = Path(__file__).parents[1] / "vectors" / "catalogues"
 
 
-def check(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-P", "-m", "lab", "codec", "check", str(path), *options]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+def check(path: Path, *options: str) -> Ran:
+    return territoire("codec", "check", str(path), *options)
 
 
 def checked(path: Path) -> dict[str, Any]:
