@@ -13,9 +13,10 @@ from api.fields import INT4_MOST, Answer, Body, Id, Name, Remark, Search, Slug, 
 from api.pages import Page, Paged, bad_cursor, page_of
 from api.resources import Resource
 from api.subject_export import export_zip
+from core.model.rights import rights_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection, UniqueViolationError
-from registry import data_subjects, erasures, tenants
+from registry import data_subjects, erasures, people, tenants
 from registry.data_subjects import Scope, Subject
 from registry.entering import act_as_operator, enter_as_operator, enter_home
 from registry.erasures import Erasure
@@ -42,6 +43,9 @@ REFUSALS = {
     "unknown": "la personne, le logement ou le capteur n'existe plus dans cette collectivité",
     "of_others": "cette personne travaille aussi pour une autre collectivité : c'est à l'exploitant du réseau",
 }
+
+ABOVE = "cette personne a plus de droits que vous"
+OF_THE_OPERATOR = "seul l'exploitant du réseau efface un actif ou un capteur qui n'est pas d'un logement"
 
 
 class SubjectAnswer(Answer):
@@ -149,11 +153,13 @@ async def _find(caller: Caller, connection: Connection, subject: str) -> tuple[s
     return label, await data_subjects.read_scope(connection, kind, number)
 
 
-async def _may_erase(caller: Caller, connection: Connection, kind: str, scope: Scope) -> bool:
+async def _may_erase(caller: Caller, connection: Connection, kind: str, number: int, scope: Scope) -> bool:
     if caller.has("operate"):
         return True
     if kind == "person":
-        return caller.has("people") and scope.refusal is None
+        member = await people.find_member(connection, number)
+        # Nobody removes somebody who may more.
+        return scope.refusal is None and member is not None and rights_of(member.role) <= caller.principal.rights
     return kind == "contact" or (kind == "asset" and await data_subjects.is_personal(connection, scope))
 
 
@@ -195,7 +201,7 @@ async def list_subjects(
 @router.get("/data-subjects/{id}", summary="Voir ce qui concerne une personne ou un logement")
 async def preview(id: SubjectId, caller: Manager, tenant: TenantQuery = None) -> SubjectPreview:
     """Ce qu'un export donnerait et ce qu'un effacement prendrait, compté. Cette lecture est consignée."""
-    kind, _ = _parts(id)
+    kind, number = _parts(id)
     async with caller.changing() as change:
         await _record(change, "preview", id, tenant)
         await _enter(caller, change.connection, tenant)
@@ -203,7 +209,7 @@ async def preview(id: SubjectId, caller: Manager, tenant: TenantQuery = None) ->
         rows = {
             name: await data_subjects.count_rows(change.connection, scope, export) for name, export in exports()
         }
-        may_erase = await _may_erase(caller, change.connection, kind, scope)
+        may_erase = await _may_erase(caller, change.connection, kind, number, scope)
     return SubjectPreview(
         id=id,
         kind=cast(Kind, kind),
@@ -261,7 +267,7 @@ async def erase_subject(
         label, scope = await _find(caller, change.connection, id)
         if scope.refusal == "of_others" and not caller.has("operate"):
             raise Problem(403, REFUSALS["of_others"])
-        if not await _may_erase(caller, change.connection, kind, scope):
+        if not await _may_erase(caller, change.connection, kind, number, scope):
             raise Problem(
                 403, "seul l'exploitant du réseau efface un actif ou un capteur qui n'est pas d'un logement"
             )
