@@ -15,7 +15,7 @@ from lab.bench import isolation
 from lab.bench.isolation_world import Planted, open_attackers, plant
 from tests.api.document import DOCUMENT
 
-REQUESTS = 150
+REQUESTS = 100
 # What they make is unique in no way that another tenant could meet, or makes nothing by itself.
 MEETS_NOBODY = {
     "/v1/account/totp",
