@@ -176,6 +176,8 @@ class Requests:
         if "requestBody" in operation:
             schema = next(iter(operation["requestBody"]["content"].values()))["schema"]
             body = json.dumps(self._value("", schema), ensure_ascii=False)
+            if self._source.random() < WRONG:
+                body = body[: len(body) // 2]
         text = f"{filled} {query} {body}"
         return Call(method, path, filled, tuple(query), body, "⟦" in text)
 
