@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI, Response
 from starlette.staticfiles import StaticFiles
 
 from api.idempotency import DESCRIPTION, KEY
-from core.runtime.http.errors import MEDIA_TYPE
+from core.runtime.http.errors import MEDIA_TYPE, TITLES
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
 # Swagger UI sets style attributes; scripts come from files only.
@@ -51,6 +51,9 @@ SUCCESSES = {
     "303": "Redirection",
 }
 
+# Whatever route a body is for: it is not JSON, comes too slowly, is too long.
+OF_BODIES = (400, 408, 413)
+
 # As `api.entity_tags` finds the objects that have a tag.
 CHANGED_BY = frozenset({"patch", "put", "delete"})
 
@@ -76,6 +79,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             if method == "post" and operation.get("security"):
                 _describe_idempotency(operation)
+            if operation.get("security"):
+                _add_problem(operation, "429", TITLES[429])
+            if "requestBody" in operation:
+                for status in OF_BODIES:
+                    _add_problem(operation, str(status), TITLES[status])
             if path.endswith("}") and "get" in operations and CHANGED_BY & operations.keys():
                 _describe_tags(method, operation)
             for status, response in operation["responses"].items():

@@ -54,6 +54,8 @@ NAMED_BY: Mapping[str, tuple[str, ...]] = {
 CONTESTING = ("post", "/v1/eui-claims")
 # An operator works for every tenant, and may name any.
 TENANTS = frozenset({"tenants", "slugs"})
+# How long the stream of live frames is to go on: no longer than it must.
+WAITING = "seconds"
 # Shares of requests and fields.
 OWN, OPTIONAL, WRONG = 0.25, 0.4, 0.03
 # What is shorter is the number of a row.
@@ -174,6 +176,8 @@ class Requests:
         if "requestBody" in operation:
             schema = next(iter(operation["requestBody"]["content"].values()))["schema"]
             body = json.dumps(self._value("", schema), ensure_ascii=False)
+            if self._source.random() < WRONG:
+                body = body[: len(body) // 2]
         text = f"{filled} {query} {body}"
         return Call(method, path, filled, tuple(query), body, "⟦" in text)
 
@@ -198,6 +202,8 @@ class Requests:
             return self._value(name, self._schemas[schema["$ref"].rsplit("/", 1)[-1]], depth)
         if depth and self._source.random() < WRONG:
             return self._source.choice(ODD)
+        if name == WAITING:
+            return schema.get("minimum", schema.get("exclusiveMinimum", 1))
         if name in NAMED_BY and schema.get("type") != "array":
             value = self._thing(self._source.choice(NAMED_BY[name]))
             return value if "⟦" in value or not value.isdecimal() else int(value)
