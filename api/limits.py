@@ -64,16 +64,16 @@ class Limits:
     def count_wrong(self, address: str) -> None:
         """Count a key, a session or a token that opened nothing."""
         if self._rates.wrong is not None:
-            self._take("wrong", host_of(address), self._rates.wrong)
+            self._spend("wrong", host_of(address), self._rates.wrong)
 
     def _count(self, kind: str, name: str, limit: int | None, message: str) -> None:
         if limit is None:
             return
-        bucket = self._take(kind, name, limit)
+        bucket = self._spend(kind, name, limit)
         if bucket is not None:
             raise _too_many(message.format(limit), bucket.wait_s())
 
-    def _take(self, kind: str, name: str, limit: int) -> TokenBucket | None:
+    def _spend(self, kind: str, name: str, limit: int) -> TokenBucket | None:
         """The bucket, when nothing was left in it."""
         now, key = self._clock(), (kind, name)
         bucket = self._buckets.setdefault(key, TokenBucket.full(limit / 60, limit, now))

@@ -1,3 +1,5 @@
+-- Quotas, and the end of sealed values that name no owner (at the end of this file).
+
 -- How many objects of each kind a tenant may have. The count is made here, where two requests at once meet and where
 -- imports, claims and transfers come through as well: under a lock of its own for each tenant and kind, so that of two
 -- at the last place one passes.
@@ -143,3 +145,17 @@ BEGIN
     GRANT EXECUTE ON FUNCTION quotas_of(int), set_quota(int, text, int) TO territoire_api;
 END
 $$;
+
+-- Since when values of RFC 3394, which name no owner, open no more: `keys rotate` sets it when none is left, and
+-- nothing takes it back. No service may write here.
+ALTER TABLE deployment ADD COLUMN keys_sealed_at timestamptz;
+
+CREATE FUNCTION keep_keys_sealed() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    NEW.keys_sealed_at := OLD.keys_sealed_at;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER keys_stay_sealed BEFORE UPDATE ON deployment FOR EACH ROW
+    WHEN (OLD.keys_sealed_at IS NOT NULL AND NEW.keys_sealed_at IS DISTINCT FROM OLD.keys_sealed_at)
+    EXECUTE FUNCTION keep_keys_sealed();
