@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, cast, get_args, get_origin
@@ -87,11 +87,12 @@ def _from_json(value: object) -> object:
         raise ValueError(str(malformed)) from None
 
 
-def _listed(value: object) -> object:
-    """What stands between commas; a JSON array, too."""
-    if not isinstance(value, str) or value.lstrip().startswith("["):
-        return _from_json(value)
-    return [part.strip() for part in value.split(",") if part.strip()]
+def _networks(value: object) -> object:
+    """What stands between commas, or in a JSON array."""
+    if not isinstance(value, str):
+        return value
+    listed = value.split(",") if not value.lstrip().startswith("[") else cast(list[str], _from_json(value))
+    return tuple(ip_network(text) for text in (str(part).strip() for part in listed) if text)
 
 
 def _readable(file: Path) -> Path:
@@ -143,7 +144,7 @@ FROM_JSON = BeforeValidator(_from_json)
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     NoDecode,
-    BeforeValidator(_listed),
+    BeforeValidator(_networks),
     Expected("des réseaux, 10.0.0.0/8,192.0.2.7/32 par exemple"),
 ]
 A_DATABASE = Expected(

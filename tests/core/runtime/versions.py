@@ -9,11 +9,11 @@ SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_name = 'asset'
 """
 
 
-async def migrate_up_to(number: int, database_url: str) -> None:
-    """Apply the first `number` files, as the program of then did."""
+async def migrate_up_to(number: int, database_url: str, *, after: int = 0) -> None:
+    """Apply the first `number` files, as the program of then did, but for the first `after`, which are there."""
     connection = await connect(database_url)
     await connection.execute(CREATE_LEDGER)
-    for migration in migrations()[:number]:
+    for migration in migrations()[after:number]:
         await connection.execute(migration.sql.replace("{shards}", "4"))
         await connection.execute(WRITE_LEDGER, migration.number, migration.name, migration.checksum)
     await connection.close()
