@@ -225,9 +225,7 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         total = sum(tenant.alerts for tenant in activity.unreached)
         whose = _named([tenant.name for tenant in activity.unreached])
         what = "1 alerte n'a prévenu personne" if total == 1 else f"{total} alertes n'ont prévenu personne"
-        remedy = (
-            "faites reprendre, prouver ou ajouter une adresse (webhook-endpoints) : elles partent d'elles-mêmes"
-        )
+        remedy = "faites reprendre, prouver ou ajouter une adresse (webhook-endpoints) : elles partent alors"
         severity = critical if any(tenant.is_critical for tenant in activity.unreached) else warning
         found.append(severity("alertes", f"{what}, aucune adresse n'est en service : {whose}", remedy))
     oldest = activity.oldest_dirty
