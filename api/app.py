@@ -44,6 +44,7 @@ from api.routes import (
     multicast,
     oidc,
     people,
+    privacy,
     profile_decoding,
     profile_mapping,
     redecodes,
@@ -124,6 +125,7 @@ ROUTERS = (
     lighting.router,
     multicast.router,
     sharing.router,
+    privacy.router,
 )
 
 TAGGED = tagged_paths(ROUTERS)

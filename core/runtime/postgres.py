@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from asyncpg import (
+    CheckViolationError,
     ExclusionViolationError,
     ForeignKeyViolationError,
     InsufficientPrivilegeError,
@@ -32,6 +33,7 @@ __all__ = [
     "BAD_DATA",
     "DATABASE_AWAY",
     "BareConnection",
+    "CheckViolationError",
     "Connection",
     "ExclusionViolationError",
     "ForeignKeyViolationError",

@@ -66,6 +66,15 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/account/totp/confirm"): {"code": "123456"},
     ("patch", "/v1/tenants/{id}"): {"department": "29"},
     ("put", "/v1/tenants/{id}/webhook-allow-list"): {"webhook_allow_list": []},
+    ("put", "/v1/assets/{id}/privacy"): {"purpose": "Fuites", "basis": "consent"},
+    ("put", "/v1/datastreams/{id}/privacy"): {"purpose": "Fuites", "basis": "consent"},
+    ("post", "/v1/assets/{id}/consents"): {"given_by": "A", "given_at": "2026-11-02T09:00:00Z", "document": "B"},
+    ("post", "/v1/datastreams/{id}/consents"): {
+        "given_by": "A",
+        "given_at": "2026-11-02T09:00:00Z",
+        "document": "B",
+    },
+    ("post", "/v1/privacy/confirmations"): {"asset_ids": [1], "privacy_class": 2},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
@@ -93,6 +102,7 @@ OPERATIONS = [
 QUERIES = {
     "/v1/codec-versions/{id}/diff": {"against": 1},
     "/v1/datastreams/{id}/aggregates": {"bucket": "day"},
+    "/v1/dwelling-days": {"quantity": "water_volume", "from": "2026-11-01"},
     "/v1/measurements/daily": {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"},
     "/v1/measurements/days-above": {"from": "2026-11-01T00:00:00Z", "threshold": "75"},
 }
@@ -235,8 +245,12 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
     silence = await other_client.post("/v1/silences", json=ending | {"rule_id": rule["id"]})
     window = await other_client.post("/v1/maintenance-windows", json=ending | {"asset_id": asset["id"]})
     datastream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    consent = await other_client.post(
+        f"/v1/assets/{asset['id']}/consents", json=BODIES["post", "/v1/assets/{id}/consents"]
+    )
     return Theirs(
         {
+            "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),
             "people": str(person_id),
             "invitations": str(invitation.json()["id"]),
