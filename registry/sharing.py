@@ -43,7 +43,10 @@ WHERE g.tenant_id = current_tenant() AND g.revoked_at IS NULL AND (upper_inf(g.v
        OR (a.privacy_class < 2 AND (g.everything OR g.asset_kind = a.kind OR g.tag = ANY(a.tags))))
 ORDER BY g.id
 """
-ABOVE = "SELECT slug, name FROM tenants_above()"
+# Of class 2 they see nothing.
+ABOVE = """
+SELECT u.slug, u.name FROM tenants_above() u WHERE EXISTS (SELECT FROM asset WHERE id = $1 AND privacy_class < 2)
+"""
 TRANSFER = "SELECT transfer_asset($1, $2, $3, $4, $5)"
 NOT_TO_BE_GIVEN, BEING_COMMANDED = "P0002", "55006"
 
@@ -149,7 +152,7 @@ async def revoke_grant(connection: Connection, grant_id: int, revoked_by: str) -
 
 async def read_viewers(connection: Connection, asset_id: int) -> tuple[list[Above], list[Grant]]:
     """The tenants that see this tenant's own asset: those above it, and grants, also those that begin later."""
-    above = await fetch_all(connection, Above, ABOVE)
+    above = await fetch_all(connection, Above, ABOVE, asset_id)
     return above, await fetch_all(connection, Grant, VIEWERS, asset_id)
 
 

@@ -8,7 +8,9 @@ import httpx
 import pytest
 
 from core.runtime.postgres import Pool
+from ingest.applications import QUEUE
 from ingest.rollups import roll_up
+from lorawan.instants import to_us
 from tests.api.document import DOCUMENT
 from tests.api.test_every_route import QUERIES
 
@@ -78,7 +80,7 @@ async def marks_seen_by(client: httpx.AsyncClient, dwelling: dict[str, Any]) -> 
 
 
 async def test_a_dwelling_leaves_by_no_path_to_a_syndicat_or_by_a_wider_grant_and_does_by_name(
-    client, other_client, tenancy, other_tenancy, dwelling
+    client, other_client, tenancy, other_tenancy, dwelling, pool: Pool
 ) -> None:
     for covered in ({"everything": True}, {"asset_kind": "dwelling"}, {"asset_kind": "water_meter"}):
         given = await client.post("/v1/grants", json={"tenant": "autre", "role": "operator", **covered})
@@ -87,6 +89,18 @@ async def test_a_dwelling_leaves_by_no_path_to_a_syndicat_or_by_a_wider_grant_an
     assert answer.status_code in {200, 204}
 
     by_the_others = await marks_seen_by(other_client, dwelling)
+    await pool.execute(
+        "INSERT INTO observation.dwelling_day "
+        "VALUES ($1, 'Landerneau', 'water_volume', $2, now(), now(), 10, 120)",
+        tenancy.id,
+        NOW.date() - 4 * DAY,
+    )
+    days = await other_client.get(
+        "/v1/dwelling-days", params={"quantity": "water_volume", "from": f"{(NOW - 10 * DAY).date()}"}
+    )
+    assert [(item["dwellings"], item["mean"]) for item in days.json()["items"]] == [(10, 120.0)]
+    viewers = (await client.get(f"/v1/assets/{dwelling['meter']}/visibility")).json()
+    assert (viewers["above"], viewers["grants"]) == ([], [])
     await client.post("/v1/grants", json={"tenant": "autre", "asset_id": dwelling["meter"]})
     by_name = await marks_seen_by(other_client, dwelling)
     own = await marks_seen_by(client, dwelling)
@@ -153,7 +167,10 @@ async def test_the_end_of_a_consent_hides_what_is_finer_than_days_from_everybody
     span = {"from": (NOW - 10 * DAY).isoformat(), "to": NOW.isoformat()}
 
     async def seen() -> list[bool]:
-        """Whether readings, hours, last value, frames and days are."""
+        """Whether readings, hours, last value, frames, what goes to applications, and days are."""
+        await pool.execute("DELETE FROM observation.application_event")
+        frame = await pool.fetchrow("SELECT device_id, uplink_id FROM observation.uplink")
+        await pool.execute(QUEUE, [frame["device_id"]], [to_us(NOW)], [frame["uplink_id"].bytes])
         answers = [
             await client.get(f"{stream}/measurements", params=span),
             await client.get(f"{stream}/aggregates", params=span | {"bucket": "hour"}),
@@ -162,7 +179,10 @@ async def test_the_end_of_a_consent_hides_what_is_finer_than_days_from_everybody
             await client.get("/v1/measurements/daily", params=span),
         ]
         marks = ("424242.5", "424242.5", "424242.5", '"f_cnt":7', "424242.5")
-        return [mark in answer.text for mark, answer in zip(marks, answers, strict=True)]
+        shown = [mark in answer.text for mark, answer in zip(marks, answers, strict=True)]
+        return [await pool.fetchval("SELECT count(*) FROM observation.application_event") == 1, *shown]
+
+    await client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://si.example.fr"})
 
     async def consent(**fields: Any) -> httpx.Response:
         given = {"given_by": "Mme Unetelle", "given_at": (NOW - DAY).isoformat(), "document": "GED 4471"}
@@ -179,8 +199,8 @@ async def test_the_end_of_a_consent_hides_what_is_finer_than_days_from_everybody
     again = await client.post(f"/v1/consents/{given['id']}/end")
     renewed = await consent(until=(NOW + 400 * DAY).isoformat())
 
-    assert nothing_stated == with_it == await seen() == [True] * 5
-    assert without == after == [False] * 4 + [True]
+    assert nothing_stated == with_it == await seen() == [True] * 6
+    assert without == after == [False] * 5 + [True]
     assert (stated.status_code, stated.json()["fine"]) == (200, False)
     assert (shown["processing"]["purpose"], shown["fine"], shown["privacy_class"]) == ("Fuites", True, 2)
     assert (ended.status_code, again.status_code, renewed.status_code) == (200, 409, 201)

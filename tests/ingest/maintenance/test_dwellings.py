@@ -31,7 +31,7 @@ SELECT s.tenant_id, s.asset_id, 'g', '2026-01-01', 'd', 'a', $2, 'a' FROM datast
 """
 
 
-async def add(pool: Pool, table: str, datastream: int, bucket: datetime, value: float = 1.0) -> None:
+async def add_bucket(pool: Pool, table: str, datastream: int, bucket: datetime, value: float = 1.0) -> None:
     await pool.execute(ADD.format(table), datastream, bucket, value)
 
 
@@ -54,9 +54,9 @@ async def test_of_a_dwelling_13_months_of_hours_and_36_of_days_are_kept_to_the_h
     days = [DAYS_36 - DAY, DAYS_36, DAYS_12 - DAY, DAYS_12]
     for stream in (public, personal, shorter):
         for hour in hours:
-            await add(pool, "rollup_hour", stream, hour)
+            await add_bucket(pool, "rollup_hour", stream, hour)
         for day in days:
-            await add(pool, "rollup_day", stream, day)
+            await add_bucket(pool, "rollup_day", stream, day)
         await measuring.write(*((stream, SIX_MONTHS + step, 1.0, 0) for step in (-SECOND, SECOND)))
     await pool.execute("DELETE FROM observation.dirty")
 
@@ -78,7 +78,7 @@ async def test_of_a_dwelling_13_months_of_hours_and_36_of_days_are_kept_to_the_h
     ]
     assert await times(pool, "measurement", shorter) == [SIX_MONTHS + SECOND]
     # What comes late to a day whose hours have begun to go makes neither anew, and does not stay.
-    await add(pool, "rollup_day", personal, datetime(2025, 5, 14, 22, tzinfo=UTC), 7.0)
+    await add_bucket(pool, "rollup_day", personal, datetime(2025, 5, 14, 22, tzinfo=UTC), 7.0)
     await measuring.write((personal, THIRTEEN_MONTHS + HOUR / 2, 99.0, 0))
     made = await roll_up(pool, force=True)
     assert (made.forgotten, made.days) == (1, 0)
@@ -149,7 +149,7 @@ async def test_days_of_dwellings_are_of_ten_of_a_commune_at_least_and_are_made_o
             streams[commune, number] = index
             for stream in (index, second):  # Two meters of one dwelling are one dwelling.
                 for day in range(3):
-                    await add(pool, "rollup_day", stream, first + day * DAY, 1000 + 10 * number * day)
+                    await add_bucket(pool, "rollup_day", stream, first + day * DAY, 1000 + 10 * number * day)
     # On the last day one has no reading: the nine others are not shown.
     await pool.execute(
         "DELETE FROM observation.rollup_day WHERE datastream_id = $1 AND bucket = $2",
@@ -180,8 +180,8 @@ async def test_days_of_dwellings_are_of_ten_of_a_commune_at_least_and_are_made_o
 
 async def test_one_pass_of_maintenance_does_all_of_it_and_writes_down_the_terms(pool: Pool, measuring) -> None:
     [personal] = await measuring.datastreams("temperature", privacy_class=2)
-    await add(pool, "rollup_hour", personal, datetime.now(UTC) - 30 * DAY)
-    await add(pool, "rollup_hour", personal, datetime.now(UTC) - 200 * DAY)
+    await add_bucket(pool, "rollup_hour", personal, datetime.now(UTC) - 30 * DAY)
+    await add_bucket(pool, "rollup_hour", personal, datetime.now(UTC) - 200 * DAY)
 
     await keep_house(pool, RetentionSettings.model_construct(keep_personal_hours_months=3))
 
