@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from alerting.engine_store import read_watched
 from core.runtime.postgres import Pool
 from ingest.applications import QUEUE
 from ingest.rollups import roll_up
@@ -106,10 +107,7 @@ async def test_a_dwelling_leaves_by_no_path_to_a_syndicat_or_by_a_wider_grant_an
     own = await marks_seen_by(client, dwelling)
 
     # A 404 names the sensor that was asked for, and nothing else.
-    assert {path: marks - {dwelling["dev_eui"]} for path, marks in by_the_others.items()} in (
-        {},
-        {path: set() for path in by_the_others},
-    )
+    assert {path: marks for path, marks in by_the_others.items() if marks - {dwelling["dev_eui"]}} == {}
     assert str(VALUE) in by_name[f"/v1/datastreams/{dwelling['stream']}/measurements"]
     assert ALERT in by_name["/v1/alerts"]
     assert not any(path == f"/v1/assets/{dwelling['home']}" for path in by_name)  # That one was not named.
@@ -167,7 +165,7 @@ async def test_the_end_of_a_consent_hides_what_is_finer_than_days_from_everybody
     span = {"from": (NOW - 10 * DAY).isoformat(), "to": NOW.isoformat()}
 
     async def seen() -> list[bool]:
-        """Whether readings, hours, last value, frames, what goes to applications, and days are."""
+        """Whether readings, hours, last value, frames, what rules judge and applications get, and days are."""
         await pool.execute("DELETE FROM observation.application_event")
         frame = await pool.fetchrow("SELECT device_id, uplink_id FROM observation.uplink")
         await pool.execute(QUEUE, [frame["device_id"]], [to_us(NOW)], [frame["uplink_id"].bytes])
@@ -180,7 +178,8 @@ async def test_the_end_of_a_consent_hides_what_is_finer_than_days_from_everybody
         ]
         marks = ("424242.5", "424242.5", "424242.5", '"f_cnt":7', "424242.5")
         shown = [mark in answer.text for mark, answer in zip(marks, answers, strict=True)]
-        return [await pool.fetchval("SELECT count(*) FROM observation.application_event") == 1, *shown]
+        queued = await pool.fetchval("SELECT count(*) FROM observation.application_event")
+        return [queued == 1, len(await read_watched(pool, [dwelling["stream"]])) == 1, *shown]
 
     await client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://si.example.fr"})
 
@@ -199,8 +198,8 @@ async def test_the_end_of_a_consent_hides_what_is_finer_than_days_from_everybody
     again = await client.post(f"/v1/consents/{given['id']}/end")
     renewed = await consent(until=(NOW + 400 * DAY).isoformat())
 
-    assert nothing_stated == with_it == await seen() == [True] * 6
-    assert without == after == [False] * 5 + [True]
+    assert nothing_stated == with_it == await seen() == [True] * 7
+    assert without == after == [False] * 6 + [True]
     assert (stated.status_code, stated.json()["fine"]) == (200, False)
     assert (shown["processing"]["purpose"], shown["fine"], shown["privacy_class"]) == ("Fuites", True, 2)
     assert (ended.status_code, again.status_code, renewed.status_code) == (200, 409, 201)
