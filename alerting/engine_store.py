@@ -22,7 +22,7 @@ JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN asset a ON a.id = s.asset_id
-WHERE s.id = ANY($1::int[]) AND a.archived_at IS NULL
+WHERE s.id = ANY($1::int[]) AND a.archived_at IS NULL AND (s.fine_until IS NULL OR s.fine_until > now())
 """
 STATE_COLUMNS = """st.tenant_id, st.rule_id, st.datastream_id, st.device_id, st.gateway_id,
 st.condition::text AS condition, st.since, st.recent, st.evaluated_until, st.value, st.alert_id, st.rung,

@@ -50,6 +50,7 @@ from api.routes import (
     multicast,
     oidc,
     people,
+    privacy,
     profile_decoding,
     profile_mapping,
     redecodes,
@@ -139,6 +140,7 @@ ROUTERS = (
     lighting.router,
     multicast.router,
     sharing.router,
+    privacy.router,
 )
 
 TAGGED = tagged_paths(ROUTERS)

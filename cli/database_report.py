@@ -44,6 +44,25 @@ SELECT reason, count(*) AS items FROM observation.quarantine WHERE at > now() - 
 GROUP BY reason ORDER BY items DESC, reason
 """
 READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
+# What would be of class 2 if it were new, by tenant; as class_proposals() has it for one.
+COUNT_UNCONFIRMED = """
+WITH RECURSIVE within (id) AS (
+    SELECT id FROM asset WHERE is_dwelling(kind)
+    UNION SELECT a.id FROM asset a JOIN within ON a.parent_id = within.id
+), unconfirmed AS (
+    SELECT a.tenant_id FROM asset a LEFT JOIN asset p ON p.id = a.parent_id
+    WHERE a.privacy_class < 2 AND a.class_confirmed_at IS NULL
+      AND (a.id IN (SELECT id FROM within) OR p.privacy_class = 2
+           OR (is_meter(a.kind) AND coalesce(p.privacy_class, 2) = 2))
+    UNION ALL
+    SELECT d.tenant_id FROM datastream d JOIN device v ON v.id = d.device_id
+    JOIN device_profile f ON f.id = v.device_profile_id
+    WHERE d.asset_id IS NULL AND d.privacy_class < 2 AND d.class_confirmed_at IS NULL
+      AND (is_household_quantity(d.quantity) OR is_household_codec(f.codec))
+)
+SELECT t.name, count(*)::int AS items FROM unconfirmed u JOIN tenant t ON t.id = u.tenant_id
+GROUP BY t.name ORDER BY t.name
+"""
 READ_UNREACHED = """
 SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
 FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
@@ -107,7 +126,7 @@ class Unreached:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What waits: shards without an owner, gateways, quarantine, alerts, rollups, MQTT accounts; sealed values."""
+    """What waits: shards, gateways, quarantine, alerts, rollups, MQTT accounts; sealed values; classes."""
 
     unowned: list[tuple[str, Sequence[int]]]
     unknown_gateways: int
@@ -118,6 +137,7 @@ class Activity:
     unproved: list[Unproved]
     logins: Logins
     accounts_waiting: int
+    unconfirmed: list[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +230,7 @@ async def _read_activity(connection: Connection) -> Activity:
         await read_unproved(connection),
         await _read_logins(connection),
         await count_waiting_accounts(connection, ACCOUNT_LATE_AFTER),
+        [(row["name"], row["items"]) for row in await connection.fetch(COUNT_UNCONFIRMED)],
     )
 
 

@@ -210,6 +210,10 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
             "son journal dit ce qui manque (« comptes MQTT »)"
         )
         found.append(warning("courtier MQTT", what, remedy))
+    if activity.unconfirmed:
+        whose = ", ".join(f"{name} ({items})" for name, items in activity.unconfirmed)
+        what = f"logements et compteurs dont la classe est à confirmer : {whose}"
+        found.append(warning("données personnelles", what, "GET /v1/privacy/unconfirmed dit ce qui serait effacé"))
     unknown = activity.unknown_gateways
     if unknown:
         what = "une se présente sans être enregistrée"

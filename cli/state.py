@@ -55,6 +55,8 @@ class Database(msgspec.Struct, frozen=True):
     stations_unproved: int = 0
     """Stations of before without a token or a certificate, and until when the first of them is received."""
     stations_unproved_until: datetime | None = None
+    classes_unconfirmed: int = 0
+    """Dwellings and meters of before that would be of class 2 if they were new."""
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -190,6 +192,7 @@ async def _database(url: str | None, problems: dict[str, str]) -> Database | Non
         content.alerts_open,
         len(unproved),
         min((station.until for station in unproved), default=None),
+        0 if report.activity is None else sum(items for _, items in report.activity.unconfirmed),
     )
 
 

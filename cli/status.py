@@ -127,6 +127,9 @@ def _add_activity(table: Table, state: "State", found: "Database", now: datetime
         parts.append(_coloured(f"{found.stations_unproved} sans jeton ({left})", "yellow"))
     table.add_row("Passerelles", ", ".join(parts))
     table.add_row("Équipements", str(found.devices))
+    if found.classes_unconfirmed:
+        to_confirm = f"{found.classes_unconfirmed} logements ou compteurs à confirmer en classe 2"
+        table.add_row("Données personnelles", _coloured(to_confirm, "yellow"))
     alerts = [
         _coloured(f"{count} {french}{'s' if count > 1 else ''}", colour)
         for severity, (french, colour) in SEVERITIES.items()

@@ -54,7 +54,10 @@ WITH oldest AS MATERIALIZED (
 SELECT p.id, p.hour, EXISTS (
     SELECT FROM observation.forgotten f
     WHERE f.hypertable = 'measurement' AND f.id IN (0, p.id) AND p.hour < f.before
-) AS forgotten
+) AS forgotten, EXISTS (
+    SELECT FROM observation.forgotten f
+    WHERE f.hypertable = 'rollup_hour' AND f.id = p.id AND p.hour < f.before
+) AS closed
 FROM pair p ORDER BY p.hour, p.id
 """
 
@@ -260,18 +263,21 @@ async def _roll_up_some(pool: Pool, force: bool, most: int) -> Made:
             return Made(is_leader=False)
         await connection.execute(PLAN_ANEW)
         taken = await connection.fetch(TAKE_DIRTY, timedelta(0) if force else GRACE, most)
-        pairs = [_Pair(row["id"], row["hour"]) for row in taken if not row["forgotten"]]
-        forgotten = [_Pair(row["id"], row["hour"]) for row in taken if row["forgotten"]]
+        pairs = [_Pair(row["id"], row["hour"]) for row in taken if not row["forgotten"] and not row["closed"]]
+        forgotten = [_Pair(row["id"], row["hour"]) for row in taken if row["forgotten"] and not row["closed"]]
+        # Of a dwelling's day whose hours are gone: made of what came late, it would be wrong.
+        closed = [_Pair(row["id"], row["hour"]) for row in taken if row["closed"]]
         days, readings = 0, 0
         for week in _weeks(pairs):
             readings += await connection.fetchval(REPLACE_HOURS, *week.pairs, COUNTERS, *week.bounds, STATES)
         for week in _weeks(forgotten):
             readings += await connection.fetchval(ADD_HOURS, *week.pairs, COUNTERS, *week.bounds, STATES)
+        for week in _weeks(sorted(forgotten + closed, key=lambda pair: (pair.hour, pair.datastream_id))):
             await connection.execute(FORGET_AGAIN, *week.pairs, *week.bounds)
             await connection.execute(FORGET_CORRECTIONS_AGAIN, *week.pairs)
-        if taken:
+        if pairs or forgotten:
             days = await _make_days(connection, pairs + forgotten)
-        return Made(hours=len(pairs), days=days, readings=readings, forgotten=len(forgotten))
+        return Made(hours=len(pairs), days=days, readings=readings, forgotten=len(forgotten + closed))
 
 
 @dataclass(frozen=True, slots=True)

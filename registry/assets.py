@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.model.entities import Asset
-from core.runtime.postgres import Connection, Pool
+from core.runtime.postgres import CheckViolationError, Connection, Pool
 from registry.rows import Written, columns_of, entity, fetch_all, fetch_one, insert
 
 COLUMNS = columns_of(Asset)
@@ -40,6 +40,10 @@ WHERE a.id = $1 AND ($2::int IS NULL OR (EXISTS (SELECT FROM asset p WHERE p.id 
                                          AND NOT EXISTS (SELECT FROM above WHERE above.id = a.id)))
 RETURNING {COLUMNS}
 """
+
+
+class ClassToConfirm(Exception):
+    """It would become a dwelling's, with what was measured of it: its owner confirms its class first."""
 
 
 async def read_assets(connection: Connection | Pool, ids: Sequence[int] | None = None) -> dict[int, Asset]:
@@ -80,13 +84,29 @@ async def archive_asset(connection: Connection, asset_id: int, *, archived: bool
 
 
 async def update_asset(connection: Connection, asset_id: int, change: Mapping[str, Any]) -> Asset | None:
-    """The asset after the change of columns in `WRITTEN`, None leaves one; None when there is no such asset."""
-    return await fetch_one(connection, Asset, UPDATE, asset_id, *WRITTEN.values(change, partial=True))
+    """The asset after the change of columns in `WRITTEN`, None leaves one; None when there is no such asset.
+
+    Raises:
+        ClassToConfirm: it would become a dwelling, with what was measured of it.
+    """
+    return await _changed(connection, UPDATE, asset_id, *WRITTEN.values(change, partial=True))
 
 
 async def set_parent(connection: Connection, asset_id: int, parent_id: int | None) -> Asset | None:
     """The asset after it was hung on another (None: on nothing).
 
     None when there is no such asset, or the other is another tenant's or hangs on this one.
+
+    Raises:
+        ClassToConfirm: the other is a dwelling's, and something was measured of this one.
     """
-    return await fetch_one(connection, Asset, SET_PARENT, asset_id, parent_id)
+    return await _changed(connection, SET_PARENT, asset_id, parent_id)
+
+
+async def _changed(connection: Connection, statement: str, *values: Any) -> Asset | None:
+    try:
+        return await fetch_one(connection, Asset, statement, *values)
+    except CheckViolationError as refused:
+        if refused.constraint_name == "asset_class_is_confirmed_first":
+            raise ClassToConfirm from None
+        raise

@@ -76,6 +76,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "UPDATE (quarantined_at, quarantine_reason, quarantine_detail, released_at, released_by)",
         "maintenance": "SELECT",
     },
+    "consent": {},
     "contact": {"alerting": "SELECT"},
     "datastream": {
         "intake": "SELECT",
@@ -158,6 +159,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "person": {},
     "person_identity": {},
     "person_session": {"maintenance": "SELECT (ctid, expires_at), DELETE"},
+    "personal_term": {"maintenance": "SELECT, UPDATE"},
+    "processing": {},
     "profile_decoding_key": {"ingest": "SELECT *", "maintenance": "SELECT *"},
     "quota": {},
     "quota_default": {},
@@ -208,6 +211,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "observation.correction": {"ingest": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "observation.dirty": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE"},
+    "observation.dwelling_day": {"maintenance": "SELECT, INSERT, DELETE"},
+    "observation.dwelling_days_made": {"maintenance": "SELECT, INSERT, UPDATE"},
     "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE"},
     "observation.latest": {
         "ingest": "SELECT, INSERT, UPDATE",
@@ -221,7 +226,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "lighting": "SELECT",
         "maintenance": "SELECT, INSERT, UPDATE, DELETE",
     },
-    "observation.meter_change": {},
+    "observation.meter_change": {"maintenance": "SELECT, DELETE"},
     "observation.packed": {"maintenance": "SELECT, INSERT"},
     "observation.quarantine": {
         "network": "INSERT",

@@ -55,7 +55,10 @@ WHERE g.tenant_id = current_tenant() AND g.accepted_at IS NOT NULL AND g.revoked
        OR (a.privacy_class < 2 AND (g.everything OR g.asset_kind = a.kind OR g.tag = ANY(a.tags))))
 ORDER BY g.id
 """
-ABOVE = "SELECT slug, name FROM tenants_above()"
+# Of class 2 they see nothing.
+ABOVE = """
+SELECT u.slug, u.name FROM tenants_above() u WHERE EXISTS (SELECT FROM asset WHERE id = $1 AND privacy_class < 2)
+"""
 TRANSFER_COLUMNS = """o.id, o.tenant_id, f.slug AS giver, f.name AS giver_name, o.offered_slug AS receiver,
 o.asset_id, o.asset_kind, o.asset_name, o.history,
 CASE WHEN o.accepted_at IS NOT NULL THEN 'accepted' WHEN o.rejected_at IS NOT NULL THEN 'rejected'
@@ -218,7 +221,7 @@ async def revoke_grant(connection: Connection, grant_id: int, revoked_by: str) -
 
 async def read_viewers(connection: Connection, asset_id: int) -> tuple[list[Above], list[Grant]]:
     """The tenants that see this tenant's own asset: those above it, and grants, also those that begin later."""
-    above = await fetch_all(connection, Above, ABOVE)
+    above = await fetch_all(connection, Above, ABOVE, asset_id)
     return above, await fetch_all(connection, Grant, VIEWERS, asset_id)
 
 

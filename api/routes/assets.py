@@ -30,9 +30,9 @@ from api.fields import (
 from api.pages import Page, Paged
 from api.resources import Resource, differences
 from core.model.entities import Asset
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from core.runtime.postgres import Connection
-from registry import assets
+from registry import assets, privacy
 from registry.assignments import (
     Serving,
     UnknownAsset,
@@ -41,6 +41,7 @@ from registry.assignments import (
     end_assignment,
     read_serving,
 )
+from registry.privacy import Subject
 
 router = APIRouter(prefix="/v1/assets", tags=["Actifs"], responses=PROBLEM_RESPONSES)
 
@@ -49,8 +50,14 @@ ATTRIBUTES_TEXT = (
     "Libres, 32 ko au plus. `container` décrit la géométrie d'un conteneur : `empty_distance_mm` et "
     "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`."
 )
+PERSONAL = 2
+CONFIRM_FIRST = "confirmez d'abord sa classe : POST /v1/privacy/confirmations"
 TAGS_TEXT = "Étiquettes : un partage peut porter sur tous les actifs d'une étiquette"
 PRIVACY_TEXT = "0 public, 1 interne, 2 donnée personnelle"
+NEW_CLASS_TEXT = (
+    f"{PRIVACY_TEXT} ; absente : 2 pour un logement, ce qui en dépend et un compteur dont rien ne dit qu'il n'est "
+    "pas celui d'un foyer, sinon 0. Un logement et ce qui en dépend sont de classe 2, quoi qu'on dise"
+)
 
 
 class NewAsset(Body):
@@ -75,7 +82,7 @@ class NewAsset(Body):
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     attributes: Attributes = Field(default_factory=dict, examples=[CONTAINER_EXAMPLE], description=ATTRIBUTES_TEXT)
-    privacy_class: int = Field(0, ge=0, le=2, description=PRIVACY_TEXT)
+    privacy_class: int | None = Field(None, ge=0, le=2, description=NEW_CLASS_TEXT)
     tags: list[Word] = Field(
         default_factory=list[str], max_length=20, description=TAGS_TEXT, examples=[["ecoles"]]
     )
@@ -144,6 +151,21 @@ async def _detail(connection: Connection, asset: Asset) -> AssetDetail:
     )
 
 
+async def _check_class(connection: Connection, former: Asset, wanted: int | None) -> None:
+    """409 when class 2 would delete what nobody was told of; 422 for a dwelling that would be less."""
+    if wanted is None or wanted == former.privacy_class:
+        return
+    if wanted < PERSONAL and not await privacy.may_be_less(connection, former.id):
+        raise invalid("privacy_class", "dwelling", "un logement et ce qui en dépend sont de classe 2")
+    if wanted == PERSONAL:
+        loss = await privacy.count_loss(connection, Subject(asset_id=former.id))
+        if loss.rows:
+            raise Problem(
+                409,
+                f"{loss.rows} lignes seraient effacées, la plus ancienne de {loss.oldest:%m/%Y} : {CONFIRM_FIRST}",
+            )
+
+
 @router.post("", status_code=201, summary="Créer un actif")
 async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     """Créer un actif."""
@@ -197,7 +219,12 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
     """Modifier un actif ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
         former = await ASSETS.find(change.connection, id)
-        asset = await assets.update_asset(change.connection, id, body.model_dump())
+        if former is not None and former.tenant_id == change.tenant_id:
+            await _check_class(change.connection, former, body.privacy_class)
+        try:
+            asset = await assets.update_asset(change.connection, id, body.model_dump())
+        except assets.ClassToConfirm:
+            raise Problem(409, CONFIRM_FIRST) from None
         if asset is None or former is None:
             raise await ASSETS.rejection(change.connection, id)
         compared = differences(ASSETS.show(former), ASSETS.show(asset))
@@ -226,7 +253,10 @@ async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
     """Rattacher un actif : tant qu'une panne de ce dont il dépend est annoncée, les siennes ne le sont pas."""
     async with caller.changing() as change:
         former = await ASSETS.find(change.connection, id)
-        asset = await assets.set_parent(change.connection, id, body.parent_id)
+        try:
+            asset = await assets.set_parent(change.connection, id, body.parent_id)
+        except assets.ClassToConfirm:
+            raise Problem(409, CONFIRM_FIRST) from None
         if asset is None or former is None:
             await ASSETS.own(change, id)
             raise Problem(422, "l'actif dont il dépendrait n'existe pas, ou dépend déjà de lui")

@@ -20,6 +20,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lorawan.instants import from_us
 from registry.enrolment import read_enrolled
 from registry.gateways import list_gateway_ids
+from registry.privacy import personal_of_others
 from registry.tenants import read_tenants
 
 MOST_FRAMES = 500
@@ -60,8 +61,9 @@ class LiveFrameAnswer(Answer):
     f_port: int | None
 
     @classmethod
-    def of(cls, frame: LiveFrame) -> Self:
-        """As JSON has it."""
+    def of(cls, frame: LiveFrame, *, is_hidden: bool) -> Self:
+        """As JSON has it; hidden too when it tells of somebody else's dwelling."""
+        is_hidden = is_hidden or frame.is_hidden
         return cls(
             kind=frame.kind,
             at=from_us(frame.at_us),
@@ -73,11 +75,11 @@ class LiveFrameAnswer(Answer):
                 LiveReceptionAnswer(gateway_id=one.gateway_id.hex(), rssi=one.rssi, snr=one.snr)
                 for one in frame.receptions
             ],
-            hidden=frame.is_hidden,
-            dev_eui=frame.dev_eui.hex() or None,
-            dev_addr=frame.dev_addr.hex() or None,
-            f_cnt=frame.f_cnt,
-            f_port=frame.f_port,
+            hidden=is_hidden,
+            dev_eui=None if is_hidden else frame.dev_eui.hex() or None,
+            dev_addr=None if is_hidden else frame.dev_addr.hex() or None,
+            f_cnt=None if is_hidden else frame.f_cnt,
+            f_port=None if is_hidden else frame.f_port,
         )
 
 
@@ -109,7 +111,10 @@ async def watch_frames(
     except BUS_AWAY:
         raise Problem(503, "le bus ne répond pas : réessayez dans un instant") from None
     left_out = sum(frame.left_out for frame in frames)
-    return LiveFramesAnswer(items=[LiveFrameAnswer.of(frame) for frame in frames], left_out=left_out)
+    async with caller.reading() as connection:
+        personal = await personal_of_others(connection, sorted({frame.dev_eui for frame in frames}))
+    items = [LiveFrameAnswer.of(frame, is_hidden=frame.dev_eui in personal) for frame in frames]
+    return LiveFramesAnswer(items=items, left_out=left_out)
 
 
 async def _look(caller: Caller, seconds: float, dev_eui: str | None, gateway_id: str | None) -> Look:

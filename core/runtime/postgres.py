@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from asyncpg import (
+    CheckViolationError,
     ExclusionViolationError,
     ForeignKeyViolationError,
     InsufficientPrivilegeError,
@@ -34,6 +35,7 @@ __all__ = [
     "BAD_DATA",
     "DATABASE_AWAY",
     "BareConnection",
+    "CheckViolationError",
     "Connection",
     "ExclusionViolationError",
     "ForeignKeyViolationError",

@@ -52,7 +52,8 @@ _OF_SERVICES = """
     disk_folder disk_limit_bytes dispatch_s erasure_ledger erasure_settle_s far_rx1_delay fetch_messages
     gateways_tried health_host health_port housekeeping_every_s instance intake_application_backlog intake_host
     intake_mqtt_session_expiry intake_port intake_rate keep_alert_notices_days keep_audit_months
-    keep_measurements_months keep_personal_measurements_months keep_personal_uplinks_months keep_quarantine_days
+    keep_measurements_months keep_personal_days_months keep_personal_hours_months
+    keep_personal_measurements_months keep_personal_uplinks_months keep_quarantine_days
     keep_uplinks_months keep_webhook_attempts_days kek kek_command kek_file kek_former kek_id least_watch_s
     linger_ms log_format log_level logins longest_linger_ms map_attribution map_tiles_url max_duty_cycle
     mqtt_accounts mqtt_accounts_url mqtt_client_id mqtt_prefixes mqtt_session_expiry mqtt_url nats_url net_id

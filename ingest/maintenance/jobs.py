@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -13,10 +13,12 @@ from core.runtime.health import Check
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from decoders.javascript.pool import PoolUnavailable
 from ingest.maintenance.compression import Compression, compress
+from ingest.maintenance.dwelling_days import make_dwelling_days
 from ingest.maintenance.leader import NotLeader
 from ingest.maintenance.packing import pack_hours
+from ingest.maintenance.personal import forget_ended_uplinks, forget_personal, state_terms
 from ingest.maintenance.pruning import prune, prunes
-from ingest.maintenance.retention import forget, forget_personal_hours, terms
+from ingest.maintenance.retention import forget, terms
 from ingest.maintenance.settings import RetentionSettings
 from ingest.maintenance.telemetry import (
     COMPRESSED_CHUNKS,
@@ -120,9 +122,13 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
     Raises:
         NotLeader: another replica runs it.
     """
+    now: datetime = await pool.fetchval("SELECT now()")
+    await state_terms(pool, settings)
+    await make_dwelling_days(pool, now)
     for term in terms(settings):
-        await forget(pool, term)
-    await forget_personal_hours(pool, settings.keep_personal_measurements_months)
+        await forget(pool, term, now)
+    await forget_personal(pool, settings.keep_personal_hours_months, settings.keep_personal_days_months, now)
+    await forget_ended_uplinks(pool, now)
     for what in prunes(settings):
         pruned = await prune(pool, what)
         if pruned:

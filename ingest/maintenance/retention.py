@@ -1,7 +1,7 @@
-"""Deletes raw data by term and privacy class: whole chunks, and personal data before that.
+"""Deletes raw data by term and privacy class: whole chunks, and personal data before that; rollups of dwellings.
 
-What was forgotten is written down in the same transaction, so that an hour's rollup outlives its readings, but for
-personal data: of a dwelling only days outlive them (docs/decisions/0008-retention-by-chunk-and-by-class.md).
+What was forgotten is written down in the same transaction, so that an hour's rollup outlives its readings. Rollups
+of dwellings have terms of their own (`personal`, docs/decisions/0008-retention-by-chunk-and-by-class.md and 0062).
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MOST_AT_ONCE = 500
 OUTLIVED = """
 SELECT max(range_end) FROM timescaledb_information.chunks
 WHERE hypertable_schema = 'observation' AND hypertable_name = $1
-  AND range_end <= now() - make_interval(months => $2)
+  AND range_end <= $3::timestamptz - make_interval(months => $2)
 """
 # Hours that are marked and would not be made once their raw is gone.
 OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty"
@@ -38,23 +38,22 @@ ON CONFLICT (hypertable, id) DO UPDATE SET before = greatest(f.before, excluded.
 REACHED = """
 SELECT range_start, range_end FROM timescaledb_information.chunks
 WHERE hypertable_schema = 'observation' AND hypertable_name = $1
-  AND CASE WHEN $3::boolean THEN range_start ELSE range_end END < now() - make_interval(months => $2)
+  AND CASE WHEN $3::boolean THEN range_start ELSE range_end END
+      < $4::timestamptz - make_interval(months => $2)
 ORDER BY range_start
 """
 # $1: the end of a chunk; $2: those with personal data, or the others; who may still have rows in it.
 DATASTREAMS_BEHIND = """
 SELECT d.id
-FROM datastream d LEFT JOIN asset a ON a.id = d.asset_id
-     LEFT JOIN observation.forgotten f ON f.hypertable = 'measurement' AND f.id = d.id
-WHERE (coalesce(a.privacy_class, 0) = 2) = $2::boolean
+FROM datastream d LEFT JOIN observation.forgotten f ON f.hypertable = 'measurement' AND f.id = d.id
+WHERE (d.privacy_class = 2) = $2::boolean
   AND coalesce(f.before, '-infinity') < $1::timestamptz
 ORDER BY d.id LIMIT $3
 """
 DEVICES_BEHIND = """
 SELECT d.id
 FROM device d LEFT JOIN observation.forgotten f ON f.hypertable = 'uplink' AND f.id = d.id
-WHERE EXISTS (SELECT FROM assignment s JOIN asset a ON a.id = s.asset_id
-              WHERE s.device_id = d.id AND a.privacy_class = 2) = $2::boolean
+WHERE d.is_personal = $2::boolean
   AND coalesce(f.before, '-infinity') < $1::timestamptz
 ORDER BY d.id LIMIT $3
 """
@@ -66,17 +65,6 @@ DELETE FROM observation.correction
 WHERE ($1::int[] IS NULL OR datastream_id = ANY($1)) AND time >= $2 AND time < $3
 """
 FORGET_UPLINKS = "DELETE FROM observation.uplink WHERE device_id = ANY($1::int[]) AND time >= $2 AND time < $3"
-# Two days more than readings: an hour that a late reading may still mark has its neighbours, and its day is right.
-PERSONAL_CUT = """
-SELECT date_trunc('day', now() - make_interval(months => $1, days => 2), timezone) FROM deployment
-"""
-PERSONAL_DATASTREAMS = """
-SELECT d.id FROM datastream d JOIN asset a ON a.id = d.asset_id
-WHERE a.privacy_class = 2 AND d.id > $1 ORDER BY d.id LIMIT $2
-"""
-FORGET_HOURS = "DELETE FROM observation.rollup_hour WHERE datastream_id = ANY($1::int[]) AND bucket < $2"
-FORGET_LATEST = "DELETE FROM observation.latest WHERE datastream_id = ANY($1::int[]) AND time < $2"
-
 log = structlog.get_logger()
 
 
@@ -102,16 +90,25 @@ class Term:
         return (self.personal_months if is_personal else self.months), is_personal
 
 
+def shortest(*months: int) -> int:
+    """The shortest of these terms; 0, for ever, when all of them are."""
+    return min((term for term in months if term), default=0)
+
+
 def terms(settings: RetentionSettings) -> tuple[Term, ...]:
-    """What the settings say of each hypertable; receptions say where gateways are, not who lives there."""
+    """What the settings say of each hypertable; receptions say where gateways are, not who lives there.
+
+    A dwelling's readings do not outlive its hours.
+    """
+    personal = shortest(settings.keep_personal_measurements_months, settings.keep_personal_hours_months)
     return (
-        Term("measurement", settings.keep_measurements_months, settings.keep_personal_measurements_months),
+        Term("measurement", settings.keep_measurements_months, personal),
         Term("uplink", settings.keep_uplinks_months, settings.keep_personal_uplinks_months),
         Term("reception", settings.keep_uplinks_months, settings.keep_uplinks_months),
     )
 
 
-async def forget(pool: Pool, term: Term) -> None:
+async def forget(pool: Pool, term: Term, now: datetime) -> None:
     """Drop the chunks that every class has outlived, then, chunk by chunk, the rows of the class kept shorter.
 
     Raises:
@@ -119,36 +116,16 @@ async def forget(pool: Pool, term: Term) -> None:
     """
     if term.whole_months:
         async with leading(pool) as connection:
-            await _drop_chunks(connection, term)
+            await _drop_chunks(connection, term, now)
     if term.shorter is not None:
         months, is_personal = term.shorter
-        for chunk in await pool.fetch(REACHED, term.hypertable, months, is_personal):
+        for chunk in await pool.fetch(REACHED, term.hypertable, months, is_personal, now):
             while await _forget_some(pool, term.hypertable, chunk["range_start"], chunk["range_end"], is_personal):
                 pass
 
 
-async def forget_personal_hours(pool: Pool, months: int) -> None:
-    """Delete hourly rollups and last values of dwellings: they show when people are at home. 0 months: for ever.
-
-    Raises:
-        NotLeader: another replica runs these jobs.
-    """
-    if not months:
-        return
-    cut = await pool.fetchval(PERSONAL_CUT, months)
-    done = 0
-    while ids := [row["id"] for row in await pool.fetch(PERSONAL_DATASTREAMS, done, MOST_AT_ONCE)]:
-        done = ids[-1]
-        async with leading(pool) as connection:
-            for table, statement in (("rollup_hour", FORGET_HOURS), ("latest", FORGET_LATEST)):
-                deleted = _count(await connection.execute(statement, ids, cut))
-                PRUNED_ROWS.labels(table).inc(deleted)
-                if deleted:
-                    log.info("rows_forgotten", table=table, before=cut.isoformat(), of=len(ids), rows=deleted)
-
-
-async def _drop_chunks(connection: Connection, term: Term) -> None:
-    before = await connection.fetchval(OUTLIVED, term.hypertable, term.whole_months)
+async def _drop_chunks(connection: Connection, term: Term, now: datetime) -> None:
+    before = await connection.fetchval(OUTLIVED, term.hypertable, term.whole_months, now)
     if before is None or not await _may_forget(connection, term.hypertable, before):
         return
     await connection.execute(NOTE_FORGOTTEN, term.hypertable, [0], before)
@@ -170,7 +147,7 @@ async def _forget_some(pool: Pool, hypertable: str, since: datetime, until: date
         ids = [row["id"] for row in await connection.fetch(behind, until, is_personal, MOST_AT_ONCE)]
         if not ids or not await _may_forget(connection, hypertable, until):
             return False
-        deleted = _count(await connection.execute(forget_rows, ids, since, until))
+        deleted = count_of(await connection.execute(forget_rows, ids, since, until))
         if hypertable == "measurement":
             await connection.execute(FORGET_CORRECTIONS, ids, since, until)
         await connection.execute(NOTE_FORGOTTEN, hypertable, ids, until)
@@ -192,5 +169,6 @@ async def _may_forget(connection: Connection, hypertable: str, before: datetime)
     return True
 
 
-def _count(status: str) -> int:
+def count_of(status: str) -> int:
+    """How many rows a statement has changed, by the tag that it is answered with."""
     return int(status.rsplit(" ", 1)[1])

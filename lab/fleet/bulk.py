@@ -16,8 +16,9 @@ EXPECTED_INTERVAL_S = 600.0
 SINCE = timedelta(minutes=5)
 
 ADD_ASSETS = """
-INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, created_at)
-SELECT $1, w.kind, w.name, w.commune, w.street, w.latitude, w.longitude, w.attributes, $9
+INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, created_at,
+                   privacy_class)
+SELECT $1, w.kind, w.name, w.commune, w.street, w.latitude, w.longitude, w.attributes, $9, 0
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::float8[], $8::jsonb[])
      AS w (kind, name, commune, street, latitude, longitude, attributes)
 RETURNING id, name

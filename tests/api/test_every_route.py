@@ -73,6 +73,15 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/archived"): {"archived": True},
     ("put", "/v1/devices/{dev_eui}/archived"): {"archived": True},
     ("post", "/v1/data-subjects/{id}/erasure"): {"reason": "x", "confirm": "x"},
+    ("put", "/v1/assets/{id}/privacy"): {"purpose": "Fuites", "basis": "consent"},
+    ("put", "/v1/datastreams/{id}/privacy"): {"purpose": "Fuites", "basis": "consent"},
+    ("post", "/v1/assets/{id}/consents"): {"given_by": "A", "given_at": "2026-11-02T09:00:00Z", "document": "B"},
+    ("post", "/v1/datastreams/{id}/consents"): {
+        "given_by": "A",
+        "given_at": "2026-11-02T09:00:00Z",
+        "document": "B",
+    },
+    ("post", "/v1/privacy/confirmations"): {"asset_ids": [1], "privacy_class": 2},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
     ("post", "/v1/eui-claims/{id}/decision"): {"decision": "keep", "reason": "vu"},
 }
@@ -101,6 +110,7 @@ OPERATIONS = [
 QUERIES = {
     "/v1/codec-versions/{id}/diff": {"against": 1},
     "/v1/datastreams/{id}/aggregates": {"bucket": "day"},
+    "/v1/dwelling-days": {"quantity": "water_volume", "from": "2026-11-01"},
     "/v1/measurements/daily": {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"},
     "/v1/measurements/days-above": {"from": "2026-11-01T00:00:00Z", "threshold": "75"},
 }
@@ -257,8 +267,12 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
         "VALUES ($1, 'contact', 0, 'x', 'x') RETURNING id",
         other_tenancy.id,
     )
+    consent = await other_client.post(
+        f"/v1/assets/{asset['id']}/consents", json=BODIES["post", "/v1/assets/{id}/consents"]
+    )
     return Theirs(
         {
+            "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),
             "people": str(person_id),
             "invitations": str(invitation.json()["id"]),

@@ -192,6 +192,25 @@ async def test_stations_of_before_without_a_credential_are_counted_down(pool: Po
     assert severities == [(Severity.WARNING, True), (Severity.CRITICAL, True)]
 
 
+async def test_dwellings_and_meters_of_before_whose_class_is_to_be_confirmed(
+    pool: Pool, database_url: str
+) -> None:
+    await register(pool, last_seen_ago=timedelta(seconds=5), name="Mairie")
+    add = "INSERT INTO asset (tenant_id, kind, name, privacy_class) SELECT id, $1, $1, 1 FROM tenant"
+    for kind in ("water_meter", "room"):
+        await pool.execute(add, kind)
+    place = Place(database_url=database_url)
+    await pool.execute("UPDATE asset SET class_confirmed_at = now()")
+    stated = await examine_database(place)
+    await pool.execute("UPDATE asset SET class_confirmed_at = NULL")
+
+    found = about(await examine_database(place), "données personnelles")
+
+    assert "données personnelles" not in {finding.subject for finding in stated}
+    assert "(1)" in found.what
+    assert "/v1/privacy/unconfirmed" in found.remedy
+
+
 async def test_a_shard_that_nobody_owns(pool: Pool, database_url: str) -> None:
     await register(pool, last_seen_ago=timedelta())
     await pool.execute(

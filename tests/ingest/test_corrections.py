@@ -1,6 +1,7 @@
 """A second, different value for one instant is kept, and counts where its source is authoritative."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -157,6 +158,6 @@ async def test_corrections_go_with_the_term_of_their_measurements(
     await roll_up(pool, force=True)
     assert len(await kept(pool)) == 4
 
-    await forget(pool, Term("measurement", 12, 12))
+    await forget(pool, Term("measurement", 12, 12), datetime.now(UTC))
 
     assert [value for value, _ in await kept(pool)] == [25.3, 25.4]

@@ -16,6 +16,7 @@ INSIDE = "the API's role cannot enter the schema"
 NEVER_READ = "the API's role has no right to read it"
 UNSCOPED = {
     "public.deployment": "one row of settings",
+    "public.personal_term": "one row of terms",
     "public.registry_change": "entity names and ids, no content",
     "public.schema_migration": "the ledger of migrations",
     "public.unknown_gateway": "gateways that belong to nobody yet; the API asks for the operator's role",

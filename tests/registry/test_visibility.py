@@ -70,6 +70,9 @@ UNION ALL SELECT 'multicast_group ' || tenant_id - 1 FROM multicast_group
 UNION ALL SELECT 'multicast_message ' || tenant_id - 1 FROM multicast_message
 UNION ALL SELECT 'multicast_member ' || device_id - 1 FROM multicast_member
 UNION ALL SELECT 'asset ' || id - 1 FROM asset
+UNION ALL SELECT 'processing ' || asset_id - 1 FROM processing
+UNION ALL SELECT 'consent ' || asset_id - 1 FROM consent
+UNION ALL SELECT 'dwelling_day ' || tenant_id - 1 || ' ' || day - '2026-11-02'::date FROM dwelling_day
 UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'asset_transfer ' || tenant_id - 1 FROM asset_transfer
 UNION ALL SELECT 'eui_claim ' || tenant_id - 1 FROM eui_claim
@@ -95,7 +98,7 @@ UNION ALL SELECT 'reception ' || device_id - 1 || cell(time) FROM reception
 """,
 )
 # What the API's role may read besides: nothing of a tenant's (see test_tenancy).
-OF_NOBODY = {"deployment", "registry_change", "schema_migration", "unknown_gateway"}
+OF_NOBODY = {"deployment", "personal_term", "registry_change", "schema_migration", "unknown_gateway"}
 READABLE = """
 SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
 AND has_any_column_privilege('territoire_api', oid, 'SELECT')
@@ -207,8 +210,19 @@ INSERT INTO assignment (id, tenant_id, asset_id, device_id, position, during) OV
 SELECT $1, tenant_id, id, $3::int, $3::int::text, tstzrange($4, $5) FROM asset WHERE id = $2
 """
 ADD_DATASTREAMS = """
-INSERT INTO datastream (id, tenant_id, asset_id, device_id, position, quantity, unit) OVERRIDING SYSTEM VALUE
-VALUES ($1, $2, $3, $4::int, $4::int::text, $5, '1')
+INSERT INTO datastream (id, tenant_id, asset_id, device_id, position, quantity, unit, stated_class)
+OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4::int, $4::int::text, $5, '1', $6)
+"""
+# Whether a consent is in force or has ended.
+ADD_CONSENTS = """
+WITH stated AS (
+    INSERT INTO processing (tenant_id, asset_id, purpose, basis, stated_by)
+    SELECT tenant_id, id, 'p', 'consent', 'a' FROM asset WHERE id = $1
+)
+INSERT INTO consent (tenant_id, asset_id, given_by, given_at, document, noted_by, ended_at, ended_by)
+SELECT tenant_id, id, 'g', now() - interval '1 day', 'd', 'a', CASE WHEN $2 THEN now() END,
+       CASE WHEN $2 THEN 'a' END
+FROM asset WHERE id = $1
 """
 ADD_GRANTS = """
 INSERT INTO access_grant (id, tenant_id, offered_slug, asset_id, tag, asset_kind, everything, role, valid, data,
@@ -269,7 +283,10 @@ INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects)
 SELECT d.id, t, 1, 0 FROM datastream d, unnest($2::timestamptz[]) t;
 INSERT INTO observation.rollup_day (datastream_id, bucket, n, suspects)
 SELECT d.id, t, 1, 0 FROM datastream d, unnest($3::timestamptz[]) t;
-INSERT INTO observation.dirty SELECT t, array_agg(d.id) FROM datastream d, unnest($2::timestamptz[]) t GROUP BY t
+INSERT INTO observation.dirty SELECT t, array_agg(d.id) FROM datastream d, unnest($2::timestamptz[]) t GROUP BY t;
+INSERT INTO observation.dwelling_day
+SELECT d.id, 'c', 'q', (t AT TIME ZONE 'Europe/Paris')::date, t, t + interval '1 day', 10, 1
+FROM tenant d, unnest($3::timestamptz[]) t
 """
 
 
@@ -313,10 +330,11 @@ async def fill(connection: Connection, world: World) -> None:
     await many(
         ADD_DATASTREAMS,
         [
-            (i, d.tenant + 1, following(d.asset), d.device + 1, d.quantity)
+            (i, d.tenant + 1, following(d.asset), d.device + 1, d.quantity, d.stated_class)
             for i, d in enumerate(world.datastreams, 1)
         ],
     )
+    await many(ADD_CONSENTS, [(asset + 1, has_ended) for asset, has_ended in world.consents.items()])
     await many(
         ADD_GRANTS,
         [

@@ -25,6 +25,7 @@ WORLD = World(
     tenures=(),
     events=tuple((index, 10) for index in range(3)),
     instants=(10,),
+    consents=dict.fromkeys(range(3), False),
 )
 # Every table that says whose its rows are, with a column that the API's role may set, and whether it may delete.
 TABLES = """

@@ -1,7 +1,7 @@
 """Random worlds of tenants that share, and a model of what each of them should see there."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -43,6 +43,7 @@ class Datastream:
     asset: int | None
     device: int
     quantity: str
+    stated_class: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,24 @@ class World:
     tenures: tuple[tuple[int, int, Period], ...]  # device, tenant, during
     events: tuple[tuple[int, int], ...]  # asset, instant: an alert and a lighting command each.
     instants: tuple[int, ...]  # A measurement of every datastream and an uplink of every device at each.
+    consents: Mapping[int, bool] = field(default_factory=dict[int, bool])  # Of which assets; whether it has ended.
+
+    def class_of(self, stream: Datastream) -> int:
+        if stream.asset is not None:
+            return max(stream.stated_class, self.assets[stream.asset].privacy_class)
+        return 2 if stream.quantity == COUNTER else stream.stated_class
+
+    def is_fine(self, stream: Datastream) -> bool:
+        """Whether anything finer than days is shown of it."""
+        has_ended = stream.asset is not None and self.consents.get(stream.asset, False)
+        return self.class_of(stream) < 2 or not has_ended
+
+    def is_personal(self, device: int) -> bool:
+        served = (serving.asset for serving in self.servings if serving.device == device)
+        streams = (stream for stream in self.datastreams if stream.device == device)
+        return any(self.assets[asset].privacy_class == 2 for asset in served) or any(
+            self.class_of(stream) == 2 for stream in streams
+        )
 
 
 def cells(period: Period) -> frozenset[int]:
@@ -109,13 +128,15 @@ def expected(world: World, me: int | None) -> set[str]:
         return set()
     seen = visible_tenants(world, me)
     held = [grant for grant in world.grants if grant.grantee == me and grant.holds]
-    shown: dict[int, frozenset[int]] = {}
-    for index, asset in enumerate(world.assets):
-        periods = [cells(grant.data) for grant in held if grant.covers(asset, index)]
-        if periods:
-            shown[index] = frozenset[int]().union(*periods)
-    tenures = [(device, cells(during)) for device, tenant, during in world.tenures if tenant in seen]
-    reachable = seen | {grant.giver for grant in held} | {world.devices[device].tenant for device, _ in tenures}
+    shown = _shown(world, held)
+    named = _shown(world, [grant for grant in held if grant.asset is not None])
+    tenures = [
+        (device, cells(during))
+        for device, tenant, during in world.tenures
+        if tenant == me or (tenant in seen and not world.is_personal(device))
+    ]
+    formerly = {world.devices[device].tenant for device, tenant, _ in world.tenures if tenant in seen}
+    reachable = seen | {grant.giver for grant in held} | formerly
 
     rows = {f"tenant {tenant}" for tenant in seen}
     of_gateways = ("gateway", "gateway_state", "gateway_hour", "gateway_address_change", "outage", "transmission")
@@ -153,7 +174,11 @@ def expected(world: World, me: int | None) -> set[str]:
     rows |= {f"{table} {me}" for table in ("redecode", "profile_decoding_key")}
     for table in ("application_device", "frame_refusal", "codec_difference", "device_decoding_key"):
         rows |= {f"{table} {i}" for i, device in enumerate(world.devices) if device.tenant == me}
-    rows |= {f"asset {i}" for i, asset in enumerate(world.assets) if asset.tenant in seen or i in shown}
+    visible = {i for i, asset in enumerate(world.assets) if _sees(me, seen, asset.tenant, asset.privacy_class)}
+    rows |= {f"asset {i}" for i in visible | shown.keys()}
+    rows |= {f"{table} {i}" for i in world.consents if world.assets[i].tenant == me for table in OF_PRIVACY}
+    for day in DAYS:
+        rows |= {f"dwelling_day {tenant} {day // 48}" for tenant in seen | _of_days(held, day)}
     rows |= {f"maintenance_window {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
     rows |= {
         f"access_grant {index}"
@@ -163,63 +188,117 @@ def expected(world: World, me: int | None) -> set[str]:
     # Each tenant offers an asset to the next one and contests what that one holds.
     rows |= {f"{table} {one}" for table in ("asset_transfer", "eui_claim") for one in (me, (me - 1) % TENANTS)}
     for index, (asset, instant) in enumerate(world.events):
-        own = world.assets[asset].tenant in seen
-        if own or instant in shown.get(asset, ()):
+        if asset in visible or instant in shown.get(asset, ()):
             rows |= {f"alert {index}", f"alert_event {index}", f"lighting_command {index}"}
         if world.assets[asset].tenant == me:
             rows |= {f"alert_notice {index}", f"alert_notice_recipient {index}"}
-        if own:
+        tenant = world.assets[asset].tenant
+        if tenant == me or (
+            tenant in seen and not (world.devices[0].tenant in seen - {me} and world.is_personal(0))
+        ):
             rows.add(f"downlink {index}")
-    rows |= _of_devices(world, seen, reachable, shown, tenures)
-    return rows | _of_datastreams(world, seen, shown)
+    rows |= _of_devices(world, me, seen, reachable, shown, named, tenures)
+    return rows | _of_datastreams(world, me, seen, shown, named)
+
+
+OF_PRIVACY = ("processing", "consent")
+
+
+def _shown(world: World, grants: list[Grant]) -> dict[int, frozenset[int]]:
+    """The instants of each asset that these grants cover."""
+    shown: dict[int, frozenset[int]] = {}
+    for index, asset in enumerate(world.assets):
+        periods = [cells(grant.data) for grant in grants if grant.covers(asset, index)]
+        if periods:
+            shown[index] = frozenset[int]().union(*periods)
+    return shown
+
+
+def _of_days(held: list[Grant], day: int) -> set[int]:
+    """The tenants whose days of ten dwellings are granted, this one whole."""
+    given: dict[int, frozenset[int]] = {}
+    for grant in held:
+        if (grant.asset, grant.tag, grant.kind) == (None, None, None):
+            given[grant.giver] = given.get(grant.giver, frozenset()) | cells(grant.data)
+    return {giver for giver, data in given.items() if data.issuperset(range(day, day + 48))}
+
+
+def _sees(me: int, seen: set[int], tenant: int, privacy_class: int) -> bool:
+    """One's own, and of members what is not of class 2."""
+    return tenant == me or (tenant in seen and privacy_class < 2)
 
 
 def _of_devices(
     world: World,
+    me: int,
     seen: set[int],
     reachable: set[int],
     shown: dict[int, frozenset[int]],
+    named: dict[int, frozenset[int]],
     tenures: list[tuple[int, frozenset[int]]],
 ) -> set[str]:
     rows: set[str] = set()
     others: dict[int, frozenset[int]] = {
-        stream.device: frozenset() for stream in world.datastreams if stream.asset in shown
+        stream.device: frozenset()
+        for stream in world.datastreams
+        if stream.asset in (shown if world.class_of(stream) < 2 else named)
     }
     for device, during in tenures:
         others[device] = others.get(device, frozenset()) | during
     for index, serving in enumerate(world.servings):
-        period = shown.get(serving.asset, frozenset()) & cells(serving.during)
+        is_personal = any(
+            (stream.asset, stream.device) == (serving.asset, serving.device) and world.class_of(stream) == 2
+            for stream in world.datastreams
+        )
+        period = (named if is_personal else shown).get(serving.asset, frozenset()) & cells(serving.during)
         if period:
             others[serving.device] = others.get(serving.device, frozenset()) | period
-        if period or world.assets[serving.asset].tenant in seen:
+        asset = world.assets[serving.asset]
+        if period or (
+            _sees(me, seen, asset.tenant, asset.privacy_class)
+            and (asset.tenant == me or not world.is_personal(serving.device))
+        ):
             rows.add(f"assignment {index}")
     for index, device in enumerate(world.devices):
-        own = device.tenant in seen
+        own = device.tenant == me or (device.tenant in seen and not world.is_personal(index))
+        is_fine = all(world.is_fine(stream) for stream in world.datastreams if stream.device == index)
         if not own and (index not in others or device.tenant not in reachable):
             continue
         rows |= {f"device {index}", f"device_status {index}"}
         since = -2 if device.owned_since is None else device.owned_since
         for instant in world.instants:
             if (own and instant >= since) or instant in others.get(index, ()):
-                rows |= {f"uplink {index} {instant}", f"reception {index} {instant}"}
+                rows |= {f"reception {index} {instant}", *([f"uplink {index} {instant}"] if is_fine else [])}
     return rows
 
 
-def _of_datastreams(world: World, seen: set[int], shown: dict[int, frozenset[int]]) -> set[str]:
+def _of_datastreams(
+    world: World,
+    me: int,
+    seen: set[int],
+    shown: dict[int, frozenset[int]],
+    named: dict[int, frozenset[int]],
+) -> set[str]:
     rows: set[str] = set()
     for index, stream in enumerate(world.datastreams):
-        data = EVERY if stream.tenant in seen else shown.get(stream.asset) if stream.asset is not None else None
+        privacy_class = world.class_of(stream)
+        granted = shown if privacy_class < 2 else named
+        own = _sees(me, seen, stream.tenant, privacy_class)
+        data = EVERY if own else granted.get(stream.asset) if stream.asset is not None else None
         if data is None:
             continue
+        end = 1 if stream.quantity == COUNTER else 0  # A bucket of an index holds the instant of its end.
         rows.add(f"datastream {index}")
-        for table in ("measurement", "correction", "meter_change"):
+        rows |= {f"meter_change {index} {instant}" for instant in world.instants if instant in data}
+        rows |= {f"rollup_day {index} {day}" for day in DAYS if data.issuperset(range(day, day + 48 + end))}
+        if not world.is_fine(stream):
+            continue
+        for table in ("measurement", "correction"):
             rows |= {f"{table} {index} {instant}" for instant in world.instants if instant in data}
         if max(world.instants) in data:
             rows.add(f"latest {index} {max(world.instants)}")
-        end = 1 if stream.quantity == COUNTER else 0  # A bucket of an index holds the instant of its end.
         rows |= {f"rollup_hour {index} {hour}" for hour in HOURS if data.issuperset(range(hour, hour + 2 + end))}
         rows |= {f"unrolled {index} {hour}" for hour in HOURS if data.issuperset(range(hour, hour + 2))}
-        rows |= {f"rollup_day {index} {day}" for day in DAYS if data.issuperset(range(day, day + 48 + end))}
     return rows
 
 
@@ -255,9 +334,10 @@ def worlds(draw: st.DrawFn) -> World:
         if moved is not None:
             candidates = [place for place, asset in enumerate(assets) if asset.tenant == owner]
             servings.append(Serving(index, draw(st.sampled_from(candidates)), (moved, None)))
-        datastreams.append(Datastream(owner, first, index, draw(st.sampled_from([GAUGE, COUNTER]))))
+        stated = draw(st.sampled_from([0, 0, 2]))
+        datastreams.append(Datastream(owner, first, index, draw(st.sampled_from([GAUGE, COUNTER])), stated))
         if draw(st.booleans()):
-            datastreams.append(Datastream(owner, None, index, GAUGE))
+            datastreams.append(Datastream(owner, None, index, draw(st.sampled_from([GAUGE, COUNTER])), 0))
     grants = draw(st.lists(_grants(assets, edges), max_size=5))
     tenures = {
         (draw(st.integers(0, len(devices) - 1)), draw(tenant)): draw(periods(edges))
@@ -275,6 +355,7 @@ def worlds(draw: st.DrawFn) -> World:
         tuple((device, holder, during) for (device, holder), during in tenures.items()),
         tuple(events),
         tuple(instants),
+        draw(st.dictionaries(st.integers(0, len(assets) - 1), st.booleans(), max_size=2)),
     )
 
 

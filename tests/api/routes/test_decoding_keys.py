@@ -211,7 +211,8 @@ async def test_a_syndicat_does_not_see_its_members_keys(
     client, registry, other_client, tenancy, other_tenancy, pool: Pool
 ) -> None:
     profile = await registry.profile(codec="oms.wmbus")
-    device = await registry.device(profile)
+    # A public building's: of a household's it would not see the meter either.
+    device = await registry.device(profile, asset_id=(await registry.asset(kind="building"))["id"])
     of_profile = f"/v1/device-profiles/{profile['id']}/decoding-key"
     await client.put(path_of(device), json={"key": KEY})
     await client.put(of_profile, json={"key": KEY})

@@ -4,10 +4,12 @@ import pytest
 
 from core.runtime.postgres import Pool, PostgresError
 from ingest.maintenance.leader import LOCK, NotLeader
-from ingest.maintenance.retention import Term, forget, forget_personal_hours
+from ingest.maintenance.personal import forget_personal
+from ingest.maintenance.retention import Term, forget
 from ingest.rollups import roll_up
 
 DAY = timedelta(days=1)
+NOW = datetime.now(UTC)
 
 
 def ago(days: float) -> datetime:
@@ -61,7 +63,7 @@ async def test_measurements_go_by_class_and_their_rollups_stay(pool: Pool, measu
     rollups = await pool.fetch("SELECT * FROM observation.rollup_hour ORDER BY 1, 2")
 
     for _ in range(2):
-        await forget(pool, Term("measurement", 36, 12))
+        await forget(pool, Term("measurement", 36, 12), NOW)
 
         assert await ages(pool, public) == [10, 300, 400, 800]
         assert await ages(pool, personal) == [10, 300]
@@ -76,11 +78,11 @@ async def test_hours_and_last_values_of_a_dwelling_go_and_its_days_stay(pool: Po
         await measuring.write(*((datastream, ago(days), 1.0, 0) for days in (10, 300, 400, 800)))
     await measuring.write((silent, ago(500), 1.0, 0))
     await roll_up(pool)
-    await forget(pool, Term("measurement", 36, 12))
+    await forget(pool, Term("measurement", 36, 12), NOW)
     days = await pool.fetch("SELECT * FROM observation.rollup_day ORDER BY 1, 2")
 
     for _ in range(2):
-        await forget_personal_hours(pool, 12)
+        await forget_personal(pool, 12, 0, NOW)
         await roll_up(pool, force=True)
 
         hours = await pool.fetch(
@@ -91,7 +93,7 @@ async def test_hours_and_last_values_of_a_dwelling_go_and_its_days_stay(pool: Po
         assert [row["datastream_id"] for row in last] == [public, personal]
         assert await pool.fetch("SELECT * FROM observation.rollup_day ORDER BY 1, 2") == days
 
-    await forget_personal_hours(pool, 0)
+    await forget_personal(pool, 0, 0, NOW)
     assert await pool.fetchval("SELECT count(*) FROM observation.rollup_hour") == 6
 
 
@@ -99,7 +101,7 @@ async def test_what_comes_late_to_a_forgotten_hour_goes_too_and_its_rollup_stays
     [personal] = await measuring.datastreams("temperature", privacy_class=2)
     await measuring.write((personal, ago(800), 20.0, 0), (personal, ago(1), 21.0, 0))
     await roll_up(pool)
-    await forget(pool, Term("measurement", 36, 12))
+    await forget(pool, Term("measurement", 36, 12), NOW)
     rollups = await pool.fetch("SELECT * FROM observation.rollup_hour ORDER BY 1, 2")
     await measuring.write((personal, ago(800) + timedelta(minutes=5), 99.0, 0))
 
@@ -114,11 +116,11 @@ async def test_an_asset_that_becomes_personal_has_its_past_forgotten(pool: Pool,
     [datastream] = await measuring.datastreams("temperature", privacy_class=0)
     await measuring.write((datastream, ago(500), 20.0, 0), (datastream, ago(600), 21.0, 0))
     await roll_up(pool)
-    await forget(pool, Term("measurement", 36, 12))
+    await forget(pool, Term("measurement", 36, 12), NOW)
     before = await ages(pool, datastream)
     await pool.execute("UPDATE asset SET privacy_class = 2")
 
-    await forget(pool, Term("measurement", 36, 12))
+    await forget(pool, Term("measurement", 36, 12), NOW)
 
     assert before == [500, 600]
     assert await ages(pool, datastream) == []
@@ -128,7 +130,7 @@ async def test_nothing_is_forgotten_before_it_is_rolled_up(pool: Pool, measuring
     [personal] = await measuring.datastreams("temperature", privacy_class=2)
     await measuring.write((personal, ago(800), 20.0, 0), (personal, ago(1300), 21.0, 0))
 
-    await forget(pool, Term("measurement", 36, 12))
+    await forget(pool, Term("measurement", 36, 12), NOW)
 
     assert await ages(pool, personal) == [800, 1300]
 
@@ -138,7 +140,7 @@ async def test_zero_months_is_for_ever(pool: Pool, measuring) -> None:
     await measuring.write((personal, ago(3000), 20.0, 0))
     await roll_up(pool)
 
-    await forget(pool, Term("measurement", 0, 0))
+    await forget(pool, Term("measurement", 0, 0), NOW)
 
     assert await ages(pool, personal) == [3000]
 
@@ -150,7 +152,7 @@ async def test_uplinks_of_a_device_that_served_a_dwelling_go_first(pool: Pool, m
         for days in (300, 385, 500):
             await uplink(pool, datastream, ago(days))
 
-    await forget(pool, Term("uplink", 13, 12))
+    await forget(pool, Term("uplink", 13, 12), NOW)
 
     left = await pool.fetch(
         "SELECT d.id, count(*) FROM datastream d JOIN observation.uplink u USING (device_id) GROUP BY 1 ORDER BY 1"
@@ -169,4 +171,4 @@ async def test_retention_runs_at_one_replica_at_a_time(pool: Pool) -> None:
         await leader.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
 
         with pytest.raises(NotLeader):
-            await forget(pool, Term("measurement", 36, 12))
+            await forget(pool, Term("measurement", 36, 12), NOW)
