@@ -105,13 +105,13 @@ STORES: tuple[Store, ...] = (
         "observation.rollup_hour",
         _of("datastream_id, bucket, n, suspects, sum, min, max, first, last, first_at, last_at",
             "rollup_hour", "datastream_id", "datastream_ids", "1, 2"),
-        ERASED, "of class 2: TERRITOIRE_KEEP_PERSONAL_MEASUREMENTS_MONTHS; otherwise for ever",
+        ERASED, "of class 2: TERRITOIRE_KEEP_PERSONAL_HOURS_MONTHS; otherwise for ever",
     ),
     Store(
         "observation.rollup_day",
         _of("datastream_id, bucket, n, suspects, sum, min, max, first, last, first_at, last_at",
             "rollup_day", "datastream_id", "datastream_ids", "1, 2"),
-        ERASED, "for ever",
+        ERASED, "of class 2: TERRITOIRE_KEEP_PERSONAL_DAYS_MONTHS; otherwise for ever",
     ),
     Store(
         "observation.latest",
@@ -187,6 +187,34 @@ STORES: tuple[Store, ...] = (
         _of("id, asset_id, grantee_id, role, granted_by, created_at, revoked_at", "access_grant", "asset_id",
             "asset_ids"),
         ERASED, WITH_ITS_OWNER,
+    ),
+    Store(
+        "asset_transfer",
+        _of("id, asset_id, asset_kind, asset_name, history, offered_by, created_at, accepted_at, rejected_at, "
+            "withdrawn_at", "asset_transfer", "asset_id", "asset_ids"),
+        ERASED, WITH_ITS_OWNER,
+    ),
+    Store(
+        "eui_claim",
+        _of("id, kind, encode(eui, 'hex') AS eui, reason, created_by, created_at, withdrawn_at, decided_at, moved",
+            "eui_claim", "encode(eui, 'hex')", "needles"),
+        ERASED, REGISTRY,
+    ),
+    Store(
+        "processing",
+        Export(
+            "SELECT id, asset_id, datastream_id, purpose, basis, keep_hours_months, keep_days_months, stated_by, "
+            "stated_at FROM processing WHERE asset_id = ANY($1) OR datastream_id = ANY($2) ORDER BY 1",
+            ("asset_ids", "datastream_ids"),
+        ), ERASED, WITH_ITS_OWNER,
+    ),
+    Store(
+        "consent",
+        Export(
+            "SELECT id, asset_id, datastream_id, given_by, given_at, document, until, ended_at, ended_by, noted_by, "
+            "noted_at FROM consent WHERE asset_id = ANY($1) OR datastream_id = ANY($2) ORDER BY 1",
+            ("asset_ids", "datastream_ids"),
+        ), ERASED, WITH_ITS_OWNER,
     ),
     Store("jobs.pgqueuer", IN_TRANSIT, ERASED, "until it is delivered or thrown away"),
     Store("jobs.pgqueuer_log", "what became of a delivery, without its text", ERASED, "7 days"),
