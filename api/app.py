@@ -10,6 +10,7 @@ from api import reference, webhook_messages
 from api.auth import Authenticator, principal_of
 from api.dependencies import Access, Dependencies
 from api.entity_tags import EntityTagMiddleware, tagged_paths
+from api.forbidden import audit_rejections, record_stale
 from api.idempotency import IdempotencyMiddleware
 from api.routes import (
     account,
@@ -159,10 +160,11 @@ def _without_state() -> FastAPI:
         webhooks=webhook_messages.messages,
     )
     handle_errors(app)
+    audit_rejections(app)
     for router in ROUTERS:
         app.include_router(router)
     reference.serve_reference(app)
-    app.add_middleware(EntityTagMiddleware, paths=TAGGED)
+    app.add_middleware(EntityTagMiddleware, paths=TAGGED, record_stale=record_stale)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(OuterMiddleware)
     return app

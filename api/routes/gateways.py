@@ -137,8 +137,9 @@ async def create_gateway(body: NewGateway, caller: Manager) -> GatewayAnswer:
 async def _create(change: Change, gateway_id: str, body: ClaimedGateway) -> GatewayAnswer:
     gateway = body.model_dump(exclude={"gateway_id"})
     await gateways.create_gateway(change.connection, change.tenant_id, bytes.fromhex(gateway_id), gateway)
-    await change.audit("create", "gateway", gateway_id, body.model_dump(mode="json"))
-    return _show(await GATEWAYS.get(change.connection, gateway_id))
+    shown = _show(await GATEWAYS.get(change.connection, gateway_id))
+    await change.audit("create", "gateway", gateway_id, after=shown)
+    return shown
 
 
 @router.get("", summary="Lister les passerelles")
@@ -188,7 +189,7 @@ async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manage
     async def update(connection: Connection, key: str) -> bool:
         return await gateways.update_gateway(connection, bytes.fromhex(key), body.model_dump())
 
-    return await GATEWAYS.change(caller, gateway_id, update, body.model_dump(exclude_none=True))
+    return await GATEWAYS.change(caller, gateway_id, update)
 
 
 @router.delete("/{gateway_id}", status_code=204, summary="Retirer une passerelle")

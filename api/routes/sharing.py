@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, ProvenManager, Reader
+from api.before_after import before_and_after
 from api.fields import Answer, Body, Id, IdRef, Instant, Slug, Word, answer_of, example
 from api.pages import Page, Paged
 from api.resources import Resource
@@ -146,8 +147,9 @@ async def create_grant(body: NewGrant, caller: ProvenManager) -> GrantAnswer:
             await ASSETS.own(change, body.asset_id)
         grantee_id, given = await _other(change, body.tenant), body.model_dump(exclude={"tenant"})
         grant = await sharing.create_grant(change.connection, change.tenant_id, grantee_id, change.actor, given)
-        await change.audit("create", "grant", grant.id, body.model_dump(mode="json", exclude_none=True))
-    return GRANTS.show(grant)
+        shown = GRANTS.show(grant)
+        await change.audit("create", "grant", grant.id, after=shown)
+    return shown
 
 
 @router.get("/grants", summary="Lister les partages")
@@ -174,9 +176,10 @@ async def read_grant(id: Id, caller: Reader) -> GrantAnswer:
 async def revoke_grant(id: Id, caller: Manager) -> Response:
     """Révoquer un partage que l'on a donné : il n'ouvre plus rien, dès la requête suivante."""
     async with caller.changing() as change:
-        if not await sharing.revoke_grant(change.connection, id, change.actor):
+        former = await GRANTS.find(change.connection, id)
+        if former is None or not await sharing.revoke_grant(change.connection, id, change.actor):
             raise not_found(f"partage {id} en cours")
-        await change.audit("revoke", "grant", id)
+        await change.audit("revoke", "grant", id, before=GRANTS.show(former))
     return Response(status_code=204)
 
 
@@ -205,7 +208,8 @@ async def set_member_of(id: Id, body: MemberOf, caller: NetworkOperator) -> Tena
             if asked is not None and asked not in known:
                 raise not_found(f"collectivité {asked}")
         await sharing.set_member_of(change.connection, id, body.tenant_id)
-        await change.audit("set_member_of", "tenant", id, body.model_dump())
+        former = {"tenant_id": known[id].member_of}
+        await change.audit("set_member_of", "tenant", id, before=former, after=body)
         found = await tenants.read_tenants(change.connection, id)
     return TenantAnswer.model_validate(found[id])
 
@@ -223,6 +227,7 @@ async def transfer_asset(id: Id, body: NewTransfer, caller: Manager) -> Transfer
         receiver = await _other(change, body.tenant)
         if body.confirm != asset.name:
             raise invalid("confirm", "confirm", "répétez le nom exact de l'actif pour confirmer")
+        owner = {"tenant": change.tenant_slug}
         try:
             kept_as = await sharing.transfer_asset(
                 change.connection,
@@ -230,7 +235,11 @@ async def transfer_asset(id: Id, body: NewTransfer, caller: Manager) -> Transfer
                 receiver,
                 History(body.history),
                 actor=change.audit_actor,
-                noted={"history": body.history, **change.identity},
+                noted={
+                    "history": body.history,
+                    **before_and_after(owner, {"tenant": body.tenant}),
+                    **change.identity,
+                },
             )
         except sharing.AssetCommanded:
             raise Problem(409, "un ordre ou un message est en cours vers cet actif : attendez sa fin") from None

@@ -158,11 +158,12 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
     async with caller.changing() as change:
         await entering.act_as_operator(change.connection)
         tenant = await tenants.create_tenant(change.connection, **body.model_dump())
-        await change.audit("create", "tenant", tenant.id, body.model_dump())
+        shown = TenantAnswer.model_validate(tenant)
+        await change.audit("create", "tenant", tenant.id, after=shown)
         await entering.enter_as_operator(change.connection, tenant.id)
         await create_default_rules(change.connection, tenant.id)
         key = await tenants.create_api_key(change.connection, tenant.id, "première clé", FIRST_RIGHTS)
-    return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
+    return CreatedTenant(**shown.model_dump(), api_key=key)
 
 
 async def _visible(caller: Caller, tenant_id: int | None = None) -> dict[int, Tenant]:
@@ -192,11 +193,13 @@ async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:
 async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAnswer:
     """Sa propre collectivité : l'heure et les jours fériés de ses règles et de ses équipes, en 5 secondes."""
     async with caller.changing() as change:
+        former = (await tenants.read_tenants(change.connection, id)).get(id)
         tenant = await tenants.set_department(change.connection, id, body.department)
-        if tenant is None:
+        if tenant is None or former is None:
             raise not_found(f"collectivité {id}")
-        await change.audit("update", "tenant", id, body.model_dump())
-    return TenantAnswer.model_validate(tenant)
+        shown = TenantAnswer.model_validate(tenant)
+        await change.audit("update", "tenant", id, before=TenantAnswer.model_validate(former), after=shown)
+    return shown
 
 
 @router.put("/tenants/{id}/webhook-allow-list", summary="Autoriser des adresses internes à une collectivité")
@@ -204,9 +207,11 @@ async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperato
     """Dire, en exploitant du réseau, quelles adresses internes ses messages peuvent atteindre, dès le prochain."""
     async with caller.changing() as change:
         await entering.act_as_operator(change.connection)
-        if id not in await tenants.read_tenants(change.connection, id):
+        former = (await tenants.read_tenants(change.connection, id)).get(id)
+        if former is None:
             raise not_found(f"collectivité {id}")
-        await change.audit("update", "tenant", id, body.model_dump())
+        before = {"webhook_allow_list": former.webhook_allow_list}
+        await change.audit("update", "tenant", id, before=before, after=body)
         await entering.enter_as_operator(change.connection, id)
         tenant = await tenants.set_allow_list(change.connection, id, body.webhook_allow_list)
     return TenantAnswer.model_validate(tenant)
@@ -229,7 +234,7 @@ async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
             body.requests_per_minute,
         )
         key_id = key.split("_")[1]
-        await change.audit("create", "api_key", key_id, {**body.model_dump(mode="json"), "roles": roles})
+        await change.audit("create", "api_key", key_id, after={**dict(body), "roles": roles})
     return CreatedApiKey(id=key_id, name=body.name, roles=list(roles), expires_at=body.expires_at, key=key)
 
 
@@ -249,9 +254,11 @@ async def revoke_api_key(
 ) -> Response:
     """Révoquer une clé : elle n'ouvre plus rien, partout en 5 secondes."""
     async with caller.changing() as change:
+        known = await tenants.list_api_keys(change.connection)
         if not await tenants.revoke_api_key(change.connection, id):
             raise not_found(f"clé {id}")
-        await change.audit("revoke", "api_key", id)
+        former = next(ApiKeyAnswer.model_validate(one) for one in known if one.id == id)
+        await change.audit("revoke", "api_key", id, before=former)
     authenticator: Authenticator = request.app.state.authenticator
     authenticator.forget(id)
     return Response(status_code=204)
