@@ -45,7 +45,8 @@ CHOICES = re.compile(r"\^\(([^()]+)\)\$")
 # Every setting's name: a process finds those of the others beside its own, and knows a misspelt one. A test
 # compares with the classes.
 _OF_SERVICES = """
-    adr alert_url api_host api_password api_port api_trusted_proxies bus_replicas chirpstack_json
+    adr alert_url api_host api_password api_port api_trusted_proxies audit_export bus_replicas
+    chirpstack_json
     chirpstack_prefix chirpstack_stats_s chirpstack_url codec_workers compress_after_days database_url
     dedup_window_ms dev_status_every_h disk_folder disk_limit_bytes dispatch_s far_rx1_delay fetch_messages
     gateways_tried health_host health_port housekeeping_every_s instance intake_application_backlog intake_host

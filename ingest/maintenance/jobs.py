@@ -12,6 +12,7 @@ from core.runtime.errors import describe
 from core.runtime.health import Check
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from decoders.javascript.pool import PoolUnavailable
+from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
 from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.leader import NotLeader
 from ingest.maintenance.packing import pack_hours
@@ -58,7 +59,7 @@ class Job:
                 await self.work()
             except NotLeader:
                 self._record_outcome("elsewhere", None)
-            except (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable) as failure:
+            except (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable, ExportFailed) as failure:
                 self._record_outcome("failed", describe(failure))
                 log.warning("job_failed", job=self.name, error=self.problem)
             else:
@@ -87,6 +88,18 @@ async def seal_audit(pool: Pool) -> None:
     if await audit_chain.seal(pool):
         head = await audit_chain.read_head(pool)
         log.info("audit_sealed", sequence=head.sequence, digest=head.digest.hex())
+
+
+async def send_audit(pool: Pool, destination: Destination) -> None:
+    """Send the lines that were sealed to their destination.
+
+    Raises:
+        NotLeader: another replica does.
+        ExportFailed: it does not take them.
+    """
+    sent = await export_audit(pool, destination)
+    if sent:
+        log.info("audit_sent", lines=sent)
 
 
 async def make_rollups(pool: Pool) -> None:

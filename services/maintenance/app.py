@@ -4,7 +4,8 @@ import asyncio
 
 from core.runtime.health import database_check, serve_health, starting
 from core.runtime.postgres import open_pool
-from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting, seal_audit
+from ingest.maintenance.audit_export import Destination
+from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting, seal_audit, send_audit
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
 from registry.keys import key_wrap_of
@@ -47,6 +48,9 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
+        if settings.audit_export:
+            destination = Destination(settings.audit_export)
+            jobs.append(Job("audit_export", SEAL_EVERY_S, lambda: send_audit(pool, destination)))
         readiness.checks = {"database": database_check(pool)} | {job.name: job.check() for job in jobs}
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job.repeat(), name=job.name) for job in jobs]
