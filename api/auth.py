@@ -38,6 +38,11 @@ LONGEST_KEY = 200
 RECORD_USE_EVERY_S = 60.0
 DOTS_OF_A_JWT = 2
 TENANT_HEADER = "Territoire-Tenant"
+# What a key sees that is limited to kinds of assets: row security shows it theirs alone.
+OF_ASSETS = (
+    *("/v1/assets", "/v1/devices", "/v1/datastreams", "/v1/measurements", "/v1/quantities"),
+    *("/v1/alerts", "/v1/lighting/commands"),
+)
 OF_OPERATORS = frozenset({"operate"})
 # How long a password or a code that was given again stands for what is asked for next.
 PROOF_LASTS = timedelta(minutes=10)
@@ -349,6 +354,8 @@ async def _by_key(request: Request, key: str) -> Caller:
         await platform.rejections.record(origin_of(request, platform.access.proxies), "key", given)
         raise _unauthenticated()
     found = _known(request, principal)
+    if principal.asset_kinds and not request.url.path.startswith(OF_ASSETS):
+        raise Problem(403, f"cette clé est limitée à des types d'actifs : {', '.join(principal.asset_kinds)}")
     if principal.addresses and not _is_within(found.address, principal.addresses):
         raise Problem(403, f"cette clé ne vaut pas depuis {found.address}")
     return found

@@ -3,18 +3,18 @@
 import re
 from datetime import datetime
 from ipaddress import ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from alerting.defaults import create_default_rules
 from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Id, Instant, Name, Slug, answer_of, example
+from api.fields import Answer, Body, Id, Instant, Name, Slug, Word, answer_of, example
 from api.pages import Page
 from core.model.entities import Tenant
-from core.model.rights import OF_KEYS, RIGHTS
+from core.model.rights import OF_KEYS, OF_LIMITED_KEYS, RIGHTS
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from registry import entering, tenants
 
@@ -136,6 +136,22 @@ class NewApiKey(Body):
         description="Au-delà : 429, avec Retry-After ; absent : sans limite",
         examples=[600],
     )
+    asset_kinds: list[Word] = Field(
+        default_factory=list[str],
+        max_length=50,
+        description="Types des seuls actifs qu'elle voit et commande, avec leurs capteurs, mesures et alertes ; "
+        "aucun : tout. Avec les droits `read`, `field` et `lighting` seulement",
+        examples=[["lighting_cabinet"]],
+    )
+
+    @model_validator(mode="after")
+    def _limited_in_rights_too(self) -> Self:
+        if self.asset_kinds and not OF_LIMITED_KEYS.issuperset(self.roles):
+            raise PydanticCustomError(
+                "asset_kinds",
+                "une clé limitée à des types d'actifs a les droits read, field et lighting seulement",
+            )
+        return self
 
 
 class ApiKeyAnswer(answer_of(tenants.ApiKey)):
@@ -232,6 +248,7 @@ async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
             body.expires_at,
             body.addresses,
             body.requests_per_minute,
+            sorted(set(body.asset_kinds)),
         )
         key_id = key.split("_")[1]
         await change.audit("create", "api_key", key_id, after={**dict(body), "roles": roles})
