@@ -41,14 +41,14 @@ class AuditLine:
 
 async def write_audit(
     connection: Connection,
-    tenant_id: int,
+    tenant_id: int | None,
     actor: str,
     action: str,
     entity: str,
     entity_id: object,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a line, which no role can change; `details` holds no secret."""
+    """Add a line, which no role can change; `details` holds no secret. None: of the installation, no tenant's."""
     await connection.execute(WRITE, tenant_id, actor, action, entity, str(entity_id), details or {})
 
 

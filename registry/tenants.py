@@ -45,12 +45,13 @@ FROM api_key ORDER BY created_at, id
 """
 ALLOW_EXPORT = """
 WITH allowed AS (
-    UPDATE api_key SET roles = array_remove(roles, $3) || CASE WHEN $2 THEN ARRAY[$3] ELSE '{}' END
+    UPDATE api_key SET roles = array_remove(roles, $3) || CASE WHEN $2::boolean THEN ARRAY[$3] ELSE '{}' END
     WHERE id = $1 AND revoked_at IS NULL AND asset_kinds = '{}' RETURNING tenant_id, name
 )
 INSERT INTO audit (tenant_id, actor, action, entity, entity_id, details)
 SELECT tenant_id, $4, CASE WHEN $2 THEN 'allow_export' ELSE 'refuse_export' END, 'api_key', $1,
-       jsonb_build_object('name', name)
+       jsonb_build_object('name', name, 'before', jsonb_build_object('export_keys', NOT $2::boolean),
+                          'after', jsonb_build_object('export_keys', $2::boolean))
 FROM allowed RETURNING true
 """
 AS_SERVICE = "SET LOCAL ROLE territoire_service"
