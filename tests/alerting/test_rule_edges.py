@@ -14,13 +14,14 @@ from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.runtime.lease import Lease, LeaseLost, take_lease
-from core.runtime.postgres import Pool, connect, tenant_transaction
+from core.runtime.postgres import Pool, connect
 from registry.changes import Change
 from registry.tenants import set_department
 from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario
 from tests.alerting.crashes import message_of
 from tests.alerting.watching import NOW, Watch, watch
 from tests.conftest import Database
+from tests.entering import tenant_transaction
 
 STORE = "INSERT INTO observation.measurement VALUES ($1, $2, $3, 0)"
 REGISTER = """
