@@ -21,7 +21,7 @@ ADDRESSES = 1000
 LOGINS_ALONE = 20
 LOGIN_WITHIN_MS, RATIO_BELOW = 300.0, 2.0
 PROXIES = "127.0.0.0/8"  # So that each request may say from where it comes.
-TIMEOUT_S = 30.0
+TIMEOUT_S, SETTLES_S = 30.0, 3.0
 
 
 @dataclass(slots=True)
@@ -59,6 +59,7 @@ async def measure(run: RunInfo, rounds: int, seconds: float) -> LoginFigures:
             figures.quiet_p95_ms.append(await _reads(client, run, seconds, figures))
             async with _attack(client, figures.wrong_answers):
                 figures.attacked_p95_ms.append(await _reads(client, run, seconds, figures))
+            await asyncio.sleep(SETTLES_S)  # What was sent and not answered yet.
     return figures
 
 

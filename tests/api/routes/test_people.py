@@ -12,7 +12,7 @@ from pyotp.totp import TOTP
 from api.totp import matching_step
 from core.model.rights import ROLES
 from core.runtime.postgres import Pool
-from registry.passwords import Passwords, _hasher
+from registry.passwords import WAITING_MOST, Passwords, _hasher
 from registry.people import add_member, enter_person
 from registry.sessions import list_memberships, open_session
 
@@ -175,13 +175,16 @@ async def test_five_wrong_passwords_lock_the_account_for_that_address_alone(
         nobody = await log_in(luc, "nul@ville.example", "faux")
         await pool.execute("UPDATE login_failure SET locked_until = now()")
         later = await log_in(guesser, "luc@ville.example")
+        app.state.platform.passwords._waiting = WAITING_MOST
+        full = await log_in(luc, "luc@ville.example")
 
     assert {answer.status_code for answer in wrong} == {401}
     assert wrong[0].json() == nobody.json()
     assert locked.status_code == 429
     assert 0 < int(locked.headers["retry-after"]) <= 900
     assert (his.status_code, later.status_code) == (201, 201)
-    assert len(hashed) == 8  # None for the locked one.
+    assert (full.status_code, full.headers["retry-after"]) == (429, "2")
+    assert len(hashed) == 8  # None for the locked one, and none more than can wait.
 
 
 async def test_a_code_of_the_telephone_opens_once_and_a_recovery_code_stands_for_it_once(
