@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Generator
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from ingest.maintenance.audit_export import Destination, ExportFailed, export_au
 from registry.audit import write_audit
 from registry.audit_chain import erase_details, seal
 from registry.tenants import create_tenant
+from tests.certificates import Authority
 
 
 class Receiver:
@@ -117,3 +119,30 @@ def test_a_datagram_is_one_message_of_rfc_5424() -> None:
 def test_a_destination_that_is_none_is_rejected(wrong: str) -> None:
     with pytest.raises(ValueError, match="syslog"):
         Destination(wrong)
+
+
+def test_tls_asks_for_a_certificate_of_the_authority_that_is_named(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "Une autre")
+    certificate, key = authority.sign("localhost")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    received: list[bytes] = []
+
+    def serve(listening: socket.socket) -> None:
+        for _ in range(2):
+            accepted, _ = listening.accept()
+            with contextlib.suppress(OSError), context.wrap_socket(accepted, server_side=True) as secured:
+                while octets := secured.recv(4096):
+                    received.append(octets)
+                secured.unwrap().close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        thread.start()
+        address = f"syslog+tls://127.0.0.1:{listening.getsockname()[1]}?ca="
+        with pytest.raises(OSError, match="certificate"):
+            SyslogServer.parse(f"{address}{stranger.certificate}").send([b"secret"])
+        SyslogServer.parse(f"{address}{authority.certificate}").send([b"un", b"deux"])
+        thread.join(10)
+
+    assert b"".join(received) == b"2 un4 deux"
