@@ -11,6 +11,7 @@ from api.auth import Authenticator, principal_of
 from api.console.app import serve_console
 from api.dependencies import Access, Dependencies
 from api.entity_tags import EntityTagMiddleware, tagged_paths
+from api.forbidden import audit_rejections, record_stale
 from api.idempotency import IdempotencyMiddleware
 from api.limits import AddressLimitMiddleware
 from api.routes import (
@@ -176,11 +177,12 @@ def _without_state() -> FastAPI:
         webhooks=webhook_messages.messages,
     )
     handle_errors(app)
+    audit_rejections(app)
     for router in ROUTERS:
         app.include_router(router)
     reference.serve_reference(app)
     serve_console(app)
-    app.add_middleware(EntityTagMiddleware, paths=TAGGED)
+    app.add_middleware(EntityTagMiddleware, paths=TAGGED, record_stale=record_stale)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(AddressLimitMiddleware)
     app.add_middleware(OuterMiddleware, larger={"/v1/station-updates": MAX_STATION_UPDATE})

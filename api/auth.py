@@ -14,20 +14,21 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
+from api.before_after import Shown, before_and_after
 from api.cookies import COOKIE, CSRF_HEADER, has_csrf_token, session_token
 from api.dependencies import Dependencies
 from api.idempotency import commit_once
-from api.oidc import InvalidToken, Provider, ProviderAway
+from api.oidc import InvalidToken, Provider, ProviderAway, provider_away
 from api.origin import origin_of
 from core.model.rights import RIGHTS, Right, rights_of
 from core.runtime.http.errors import FieldError, Problem
 from core.runtime.postgres import Connection, Pool
 from core.runtime.token_bucket import TokenBucket
-from registry.audit import write_audit
+from registry.audit import audit_personal_reads, write_audit
 from registry.entering import ByIdentity, BySession, NotAdmitted, tenant_transaction
 from registry.identities import find_identity
 from registry.people import token_digest
-from registry.sessions import Session, find_session, list_memberships
+from registry.sessions import SEEN_EVERY, Session, find_session, list_memberships, record_use
 from registry.tenants import MalformedKey, Principal, authenticate, record_key_use
 
 # A revoked key is rejected on every replica within this time.
@@ -37,6 +38,11 @@ LONGEST_KEY = 200
 RECORD_USE_EVERY_S = 60.0
 DOTS_OF_A_JWT = 2
 TENANT_HEADER = "Territoire-Tenant"
+# What a key sees that is limited to kinds of assets: row security shows it theirs alone.
+OF_ASSETS = (
+    *("/v1/assets", "/v1/devices", "/v1/datastreams", "/v1/measurements", "/v1/quantities"),
+    *("/v1/alerts", "/v1/lighting/commands"),
+)
 OF_OPERATORS = frozenset({"operate"})
 # How long a password or a code that was given again stands for what is asked for next.
 PROOF_LASTS = timedelta(minutes=10)
@@ -48,6 +54,14 @@ COOKIE_OF_SESSION = APIKeyCookie(
     scheme_name="session",
     description=f"Session d'une personne ; une modification porte aussi l'en-tête `{CSRF_HEADER}`",
 )
+
+
+class MissingRight(Problem):
+    """403: the caller has not this right."""
+
+    def __init__(self, right: Right) -> None:
+        super().__init__(403, f"il faut le droit « {right} » : {RIGHTS[right]}")
+        self.right = right
 
 
 class Authenticator:
@@ -129,10 +143,17 @@ class Change:
     """What the audit keeps of who it was and from where."""
 
     async def audit(
-        self, action: str, entity: str, entity_id: object, details: Mapping[str, Any] | None = None
+        self,
+        action: str,
+        entity: str,
+        entity_id: object,
+        details: Mapping[str, Any] | None = None,
+        *,
+        before: Shown = None,
+        after: Shown = None,
     ) -> None:
-        """Record the action in the transaction of the change."""
-        recorded = {**(details or {}), **self.identity}
+        """Record the action in the transaction of the change: what differs, of what is shown before and after."""
+        recorded = {**(details or {}), **before_and_after(before, after), **self.identity}
         await write_audit(self.connection, self.tenant_id, self.audit_actor, action, entity, entity_id, recorded)
 
 
@@ -190,6 +211,21 @@ class Caller:
             connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.actor, identity
         )
 
+    async def audit_personal(
+        self,
+        connection: Connection,
+        *,
+        assets: Sequence[int] = (),
+        streams: Sequence[int] = (),
+        devices: Sequence[int] = (),
+    ) -> None:
+        """Record that what these show is read, where it is personal data; every route that shows some calls it."""
+        if assets or streams or devices:
+            given = self.principal.identity | {"address": self.address}
+            await audit_personal_reads(
+                connection, self.principal.actor, given, assets=assets, streams=streams, devices=devices
+            )
+
     def has(self, right: Right) -> bool:
         """Whether the caller has this right as well."""
         return right in self.principal.rights
@@ -197,18 +233,7 @@ class Caller:
     def demand(self, right: Right) -> None:
         """Raises 403 when the caller has not this right as well."""
         if not self.has(right):
-            raise Problem(403, f"il faut le droit « {right} » : {RIGHTS[right]}")
-
-    async def record_rejection(self, given: dict[str, Any]) -> None:
-        """Record that something was asked for without its right."""
-        principal = self.principal
-        await self.platform.rejections.record(
-            self.address,
-            "right",
-            given | principal.identity,
-            tenant_id=principal.tenant_id,
-            actor=principal.actor,
-        )
+            raise MissingRight(right)
 
     def person(self) -> OpenSession:
         """The session of the request; raises 403 for an application's key."""
@@ -257,9 +282,6 @@ class RequireRight:
                 response.headers.update(await authenticator.use(found.principal))
         if found.principal.person_id is not None:
             found.platform.limits.count_person(found.principal.person_id)
-        if not found.has(self.right):
-            given = {"right": self.right, "method": request.method, "path": request.url.path}
-            await found.record_rejection(given)
         found.demand(self.right)
         if self._proved:
             found.demand_proof()
@@ -291,9 +313,7 @@ async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
     except InvalidToken as wrong:
         raise await _rejected_token(platform, address, str(wrong)) from None
     except ProviderAway:
-        raise Problem(
-            503, "le fournisseur d'identité ne répond pas, réessayez", headers={"Retry-After": "5"}
-        ) from None
+        raise provider_away() from None
     known = await find_identity(platform.pool, identity.issuer, identity.subject)
     if known is None:
         raise await _rejected_token(platform, address, "aucun compte n'est lié à cette identité")
@@ -306,7 +326,7 @@ async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
     rights = rights_of(chosen.role) - OF_OPERATORS
     proof = ByIdentity(identity.issuer, identity.subject, chosen.tenant_id)
     principal = Principal("", chosen.tenant_id, chosen.slug, known.name, rights, proof, known.person_id)
-    return Caller(principal, platform, address)
+    return _known(request, principal)
 
 
 async def _rejected_token(dependencies: Dependencies, address: str, why: str) -> Problem:
@@ -346,10 +366,19 @@ async def _by_key(request: Request, key: str) -> Caller:
         platform.limits.count_wrong(address)
         await platform.rejections.record(address, "key", given)
         raise _unauthenticated()
-    found = Caller(principal, platform, address)
+    found = _known(request, principal)
+    if principal.asset_kinds and not request.url.path.startswith(OF_ASSETS):
+        raise Problem(403, f"cette clé est limitée à des types d'actifs : {', '.join(principal.asset_kinds)}")
     if principal.addresses and not _is_within(found.address, principal.addresses):
-        await found.record_rejection({"why": "address"})
         raise Problem(403, f"cette clé ne vaut pas depuis {found.address}")
+    return found
+
+
+def _known(request: Request, principal: Principal, session: OpenSession | None = None) -> Caller:
+    """The caller, whom `api.forbidden` finds when what they ask for is rejected."""
+    platform: Dependencies = request.app.state.platform
+    found = Caller(principal, platform, origin_of(request, platform.access.proxies), session)
+    request.state.caller = found
     return found
 
 
@@ -375,8 +404,6 @@ async def by_session(request: Request, is_ours: Callable[[Request, str], bool] =
         platform.limits.count_wrong(address)
         await platform.rejections.record(address, "session", {})
         raise _unauthenticated()
-    if not is_ours(request, token):
-        raise Problem(403, f"l'en-tête « {CSRF_HEADER} » de la session manque ou ne correspond pas")
     principal = Principal(
         "",
         row.tenant_id,
@@ -386,7 +413,12 @@ async def by_session(request: Request, is_ours: Callable[[Request, str], bool] =
         BySession(digest, row.tenant_id),
         row.person_id,
     )
-    return Caller(principal, platform, address, OpenSession(digest, token, row))
+    found = _known(request, principal, OpenSession(digest, token, row))
+    if not is_ours(request, token):
+        raise Problem(403, f"l'en-tête « {CSRF_HEADER} » de la session manque ou ne correspond pas")
+    if datetime.now(UTC) - row.last_seen_at > SEEN_EVERY:
+        await record_use(platform.pool, digest, found.address)
+    return found
 
 
 Reader = Annotated[Caller, Depends(RequireRight("read"))]

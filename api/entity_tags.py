@@ -8,11 +8,12 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import APIRouter
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -65,10 +66,16 @@ def is_matched(wanted: str, tag: str) -> bool:
 class EntityTagMiddleware:
     """Wraps the routes; the one place that knows both headers."""
 
-    def __init__(self, app: ASGIApp, paths: Sequence[re.Pattern[str]]) -> None:
-        """`paths` are those of objects, as `tagged_paths` finds them."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        paths: Sequence[re.Pattern[str]],
+        record_stale: Callable[[Request], Awaitable[None]],
+    ) -> None:
+        """`paths` are those of objects, as `tagged_paths` finds them; `record_stale` audits a 412."""
         self._app = app
         self._paths = paths
+        self._record_stale = record_stale
         # One at a time: each has a connection of its own beside its request's.
         self._turn = asyncio.Lock()
 
@@ -92,6 +99,7 @@ class EntityTagMiddleware:
 
     async def _change(self, scope: Scope, receive: Receive, send: Send, wanted: str) -> None:
         dependencies: Dependencies = scope["app"].state.platform
+        scope.setdefault("state", {})  # Where the reading leaves who asks.
         async with dependencies.pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval(LOCK, scope["path"]):
                 await render(412, "cet objet est en train de changer : relisez-le")(scope, receive, send)
@@ -104,6 +112,7 @@ class EntityTagMiddleware:
                 return
             tag = tag_of(bytes(read.body))
             if tag is None or not is_matched(wanted, tag):
+                await self._record_stale(Request(scope))
                 await render(412, "cet objet a changé depuis que vous l'avez lu : relisez-le")(
                     scope, receive, send
                 )

@@ -16,6 +16,10 @@ CODE_DIGITS = 6
 TOTP_REQUIRED = "totp_required"
 
 
+def _too_many() -> Problem:
+    return Problem(429, "trop de connexions à la fois, réessayez", headers={"Retry-After": "2"})
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """Somebody who says who they are."""
@@ -52,7 +56,7 @@ class Attempt:
         try:
             return await self.platform.passwords.matches(None if login is None else login.password_hash, password)
         except TooManyPasswords:
-            raise Problem(429, "trop de connexions à la fois, réessayez", headers={"Retry-After": "2"}) from None
+            raise _too_many() from None
 
     async def check_code(self, login: Login, code: str) -> bool:
         """Whether it is the telephone's code of now, or a recovery code, that was not used before."""
@@ -69,6 +73,8 @@ class Attempt:
 
         Raises a problem: 429 while locked, 401 when the password is wrong.
         """
+        if self.platform.passwords.is_full:  # Before anything is looked up.
+            raise _too_many()
         await self.require_unlocked()
         login = await sessions.find_login(self.platform.pool, self.account)
         if not await self.check_password(login, password) or login is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from core.runtime.errors import describe
+from core.runtime.http.errors import Problem
 
 if TYPE_CHECKING:  # Imported when the provider is first asked: most installations have none.
     import httpx
@@ -29,6 +30,11 @@ log = structlog.get_logger()
 
 class ProviderAway(Exception):
     """The provider does not answer, or answers what is none of its business."""
+
+
+def provider_away() -> Problem:
+    """503 while the provider does not answer."""
+    return Problem(503, "le fournisseur d'identité ne répond pas, réessayez", headers={"Retry-After": "5"})
 
 
 class InvalidToken(Exception):

@@ -14,6 +14,8 @@ log = structlog.get_logger()
 
 UNKNOWN_ACTOR = "inconnu"
 REMEMBERED_MOST = 4096
+# Of each kind a line of its own: the others are logins of some sort.
+APART = frozenset({"right", "stale"})
 
 
 class RejectedLogins:
@@ -22,7 +24,7 @@ class RejectedLogins:
     def __init__(self, pool: Pool, clock: Callable[[], float] = time.time) -> None:
         self._pool = pool
         self._clock = clock
-        self._recorded: OrderedDict[tuple[str, int | None], int] = OrderedDict()
+        self._recorded: OrderedDict[tuple[str, int | None, str], int] = OrderedDict()
 
     async def record(
         self,
@@ -33,8 +35,9 @@ class RejectedLogins:
         tenant_id: int | None = None,
         actor: str = UNKNOWN_ACTOR,
     ) -> None:
-        """Record it, unless one from there was this minute; `given` holds no secret."""
-        minute, key = int(self._clock() // 60), (address, tenant_id)
+        """Record it, unless one of its kind from there was this minute; `given` holds no secret."""
+        minute, kind = int(self._clock() // 60), reason if reason in APART else "login"
+        key = (address, tenant_id, kind)
         if self._recorded.get(key) == minute:
             return
         self._recorded[key] = minute

@@ -1,6 +1,6 @@
 """A plain object of the registry in the API: listed, read, changed and removed in one way."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -30,23 +30,9 @@ class Owned(Protocol):
 
 Row = TypeVar("Row")
 OwnedRow = TypeVar("OwnedRow", bound=Owned)
-Shown = TypeVar("Shown")
+Shown = TypeVar("Shown", bound=BaseModel)
 Asked = ParamSpec("Asked")
 Key = int | str
-
-
-def _plain(shown: object) -> dict[str, Any]:
-    return shown.model_dump(mode="json") if isinstance(shown, BaseModel) else {}
-
-
-def differences(former: object, shown: object) -> dict[str, Any]:
-    """For the audit: what was before and what is after of an object as it is shown, which is without secrets."""
-    before, after = _plain(former), _plain(shown)
-    changed = [name for name in after if before.get(name) != after[name]]
-    return {
-        "before": {name: before.get(name) for name in changed},
-        "after": {name: after[name] for name in changed},
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +46,8 @@ class Resource(Generic[Row, Shown]):
     name: str
     find: Callable[[Connection, Any], Awaitable[Row | None]]
     show: Callable[[Row], Shown]
+    asset_of: Callable[[Row], int | None] | None = None
+    """The asset of which a row shows something, when that may be personal data: its readers are audited."""
 
     def missing(self, key: Key) -> Problem:
         """404, also for what belongs to another tenant."""
@@ -87,7 +75,15 @@ class Resource(Generic[Row, Shown]):
     async def read(self, caller: Caller, key: Key) -> Shown:
         """One of them, or 404."""
         async with caller.reading() as connection:
-            return self.show(await self.get(connection, key))
+            row = await self.get(connection, key)
+            await self.audit_read(caller, connection, [row])
+            return self.show(row)
+
+    async def audit_read(self, caller: Caller, connection: Connection, rows: Sequence[Row]) -> None:
+        """Record that these are shown to the caller, as far as they are personal data."""
+        if self.asset_of is not None:
+            found = {self.asset_of(row) for row in rows}
+            await caller.audit_personal(connection, assets=sorted(id_ for id_ in found if id_ is not None))
 
     async def list(
         self,
@@ -99,6 +95,7 @@ class Resource(Generic[Row, Shown]):
         """All of them, or those that are asked for, in one page: they are few."""
         async with caller.reading() as connection:
             found = await rows(connection, *args, **asked)
+            await self.audit_read(caller, connection, found)
         return Page(items=[self.show(row) for row in found], next=None)
 
     async def page(
@@ -112,32 +109,32 @@ class Resource(Generic[Row, Shown]):
         """A page of those that are asked for: up to `paging.most`."""
         async with caller.reading() as connection:
             found = await rows(connection, *args, **asked)
+            await self.audit_read(caller, connection, found[: paging.limit])
         return page_of(found, paging.limit, self.show)
 
     async def create(
         self: "Resource[OwnedRow, Shown]",
         caller: Caller,
         created: Callable[[Change], Awaitable[OwnedRow | None]],
-        noted: Mapping[str, Any],
         unknown: str = "",
     ) -> Shown:
-        """Make one and note it; 422 with the reason `unknown` when what it names is not there (None)."""
+        """Make one and audit it; 422 with the reason `unknown` when what it names is not there (None)."""
         async with caller.changing() as change:
             row = await created(change)
             if row is None:
                 raise Problem(422, unknown)
-            await change.audit("create", self.entity, row.id, noted)
-        return self.show(row)
+            shown = self.show(row)
+            await change.audit("create", self.entity, row.id, after=shown)
+        return shown
 
     async def change(
         self,
         caller: Caller,
         key: Key,
         changed: Callable[[Connection, Any], Awaitable[Row | bool | None]],
-        noted: Mapping[str, Any] | None = None,
         action: str = "update",
     ) -> Shown:
-        """Change one and note it; it is shown as `changed` returns it, or when that is True as it is read then.
+        """Change one and audit it; it is shown as `changed` returns it, or when that is True as it is read then.
 
         404 when there was none to change (None or False).
         """
@@ -147,8 +144,8 @@ class Resource(Generic[Row, Shown]):
             if row is None or row is False:
                 raise self.missing(key)
             shown = self.show(await self.get(change.connection, key) if row is True else row)
-            compared = {} if former is None else differences(self.show(former), shown)
-            await change.audit(action, self.entity, str(key).lower(), {**(noted or {}), **compared})
+            before = None if former is None else self.show(former)
+            await change.audit(action, self.entity, str(key).lower(), before=before, after=shown)
             return shown
 
     async def switch(
@@ -156,7 +153,7 @@ class Resource(Generic[Row, Shown]):
     ) -> Shown:
         """Suspend one, or resume it: a change of `enabled` alone."""
         change = partial(switched, enabled=enabled)
-        return await self.change(caller, key, change, {"enabled": enabled})
+        return await self.change(caller, key, change)
 
     async def delete(
         self,
@@ -165,11 +162,11 @@ class Resource(Generic[Row, Shown]):
         removed: Callable[[Connection, Any], Awaitable[bool]],
         action: str = "delete",
     ) -> Response:
-        """Remove one and note it; 404 when there was none."""
+        """Remove one and audit it; 404 when there was none."""
         async with caller.changing() as change:
             former = await self.find(change.connection, key)
             if not await removed(change.connection, key):
                 raise self.missing(key)
-            before = {} if former is None else {"before": _plain(self.show(former))}
-            await change.audit(action, self.entity, str(key).lower(), before)
+            before = None if former is None else self.show(former)
+            await change.audit(action, self.entity, str(key).lower(), before=before)
         return Response(status_code=204)

@@ -42,9 +42,10 @@ async def rotate(
 ) -> RotationAnswer:
     """Give the object another secret, shown this once; the former is good, too, for as long as is asked."""
     until = datetime.now(UTC) + timedelta(hours=body.keep_former_hours)
+    after = {"previous_until": until}
     async with caller.changing() as change:
         secret = await renew(change.connection, caller.platform.keys, key, until)
         if secret is None:
             raise resource.missing(key)
-        await change.audit("rotate", resource.entity, key, {"previous_until": until.isoformat()})
+        await change.audit("rotate", resource.entity, key, after=after)
     return RotationAnswer(secret=secret, previous_until=until)

@@ -59,6 +59,7 @@ SELECT time, value, flags, source_id, received_at, in_force FROM correction
 WHERE datastream_id = $1 AND time >= $2 AND time < $3
 ORDER BY time DESC, received_at DESC NULLS LAST, value LIMIT $4
 """
+READING_AT = "SELECT time, value, flags FROM measurement WHERE datastream_id = $1 AND time = $2"
 # Whose slot its measurements have: the asset's, or the device's when it serves none.
 SLOT_OWNER = "SELECT coalesce(asset_id, device_id) FROM datastream WHERE id = $1"
 
@@ -212,6 +213,12 @@ async def enter_manual_reading(
     """Store it, in the place of what was measured; None for another tenant's datastream."""
     outcome = await connection.fetchval(ENTER_MANUAL, datastream_id, time, value, flags)
     return None if outcome is None else ManualOutcome(outcome)
+
+
+async def reading_at(connection: Connection, datastream_id: int, time: datetime) -> dict[str, Any] | None:
+    """The value of this very instant; None: there is none."""
+    row = await connection.fetchrow(READING_AT, datastream_id, time)
+    return None if row is None else dict(row)
 
 
 async def list_corrections(

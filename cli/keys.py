@@ -53,6 +53,7 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from alerting.addresses import seal_addresses
+    from registry.audit import write_audit
     from registry.key_rotation import count_stale, rotate
 
     columns = TextColumn("resceller"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -63,7 +64,10 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
         with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as progress:
             task = progress.add_task("rotate", total=total)
             await seal_addresses(connection, keys)
-            return await rotate(connection, keys, on_progress=lambda rows: progress.advance(task, rows))
+            done = await rotate(connection, keys, on_progress=lambda rows: progress.advance(task, rows))
+        after = {"sealed": done.sealed, "closed": len(done.closed), "left": done.left}
+        await write_audit(connection, None, _actor(), "rotate", "kek", keys.kek_id, {"after": after})
+        return done
 
     done = asyncio.run(connected(place, work))
     complete = not done.closed and not done.left
@@ -166,18 +170,22 @@ def allow_key_export(
 
     Personne ne l'a d'office. L'audit de la collectivité le consigne ; effet en 5 secondes.
     """
-    import getpass
-
     place, _ = installation(home)
     from registry.tenants import allow_export
 
     async def allow(connection: "Connection") -> bool:
-        actor = f"{getpass.getuser()} (serveur)"
-        return await allow_export(connection, key_id, actor, allowed=not withdraw)
+        return await allow_export(connection, key_id, _actor(), allowed=not withdraw)
 
     if not asyncio.run(connected(place, allow)):
         raise fail(f"aucune clé d'API {key_id} en cours de validité", 2)
     typer.echo(f"{key_id} {'ne peut plus' if withdraw else 'peut'} sortir des clés d'équipements.")
+
+
+def _actor() -> str:
+    """As the audit calls who runs a command on the server."""
+    import getpass
+
+    return f"{getpass.getuser()} (serveur)"
 
 
 def installation(home: Path | None) -> "tuple[Place, KeyWrap]":

@@ -66,9 +66,18 @@ UPDATE redecode SET reached_device_id = $3, reached_at = $4, frames_done = frame
                     taken_until = now() + $10::interval
 WHERE id = $1 AND taken_by = $2 AND state = 'running' RETURNING true
 """
+# On behalf of who asked for it: the line is written with the end.
 END = """
-UPDATE redecode SET state = $3, reason = $4, ended_at = now(), taken_until = NULL
-WHERE id = $1 AND taken_by = $2 AND state = 'running'
+WITH ended AS (
+    UPDATE redecode SET state = $3, reason = $4, ended_at = now(), taken_until = NULL
+    WHERE id = $1 AND taken_by = $2 AND state = 'running'
+    RETURNING id, tenant_id, requested_by, state, reason, frames_done, values_removed, values_written
+)
+INSERT INTO audit (tenant_id, actor, action, entity, entity_id, details)
+SELECT e.tenant_id, 'redécodage', 'redecode.end', 'redecode', e.id::text,
+       jsonb_build_object('on_behalf_of', e.requested_by, 'before', jsonb_build_object('state', 'running'),
+                          'after', to_jsonb(e) - 'tenant_id' - 'requested_by' - 'id')
+FROM ended e
 """
 # A plan for the very bounds at hand looks at their chunks only. Live ingest goes first. What a power cut takes
 # back it takes with the job's progress, and the commit that ends the job waits for all of them.

@@ -1,6 +1,6 @@
 """The audit log: one line for every change that somebody asked for, in the transaction of the change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ WHERE ($1::bigint IS NULL OR id < $1) AND ($2::text IS NULL OR actor = $2) AND (
   AND ($6::timestamptz IS NULL OR at >= $6) AND ($7::timestamptz IS NULL OR at < $7)
 ORDER BY id DESC LIMIT $8
 """
+PERSONAL_READS = "SELECT audit_personal_reads($1, $2, $3, $4, $5)"
 REJECTED_LOGIN = "SELECT record_rejected_login($1, $2, $3, $4, $5)"
 
 
@@ -40,14 +41,14 @@ class AuditLine:
 
 async def write_audit(
     connection: Connection,
-    tenant_id: int,
+    tenant_id: int | None,
     actor: str,
     action: str,
     entity: str,
     entity_id: object,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a line, which no role can change; `details` holds no secret."""
+    """Add a line, which no role can change; `details` holds no secret. None: of the installation, no tenant's."""
     await connection.execute(WRITE, tenant_id, actor, action, entity, str(entity_id), details or {})
 
 
@@ -61,6 +62,23 @@ async def record_rejected_login(
 ) -> bool:
     """Add a line about a login or a right that was rejected; False: there is one of this minute and address."""
     return await connection.fetchval(REJECTED_LOGIN, address, tenant_id, actor, reason, given) is True
+
+
+async def audit_personal_reads(
+    connection: Connection,
+    reader: str,
+    given: Mapping[str, Any],
+    *,
+    assets: Sequence[int] = (),
+    streams: Sequence[int] = (),
+    devices: Sequence[int] = (),
+) -> int:
+    """Add a line for each asset of privacy class 2 among these, or that they measure or serve; how many.
+
+    One a reader, asset and day, in the audit of the asset's owner and of the reader's tenant, which was entered.
+    """
+    asked = list(assets), list(streams), list(devices)
+    return await connection.fetchval(PERSONAL_READS, *asked, reader, given)
 
 
 async def list_audit(

@@ -1,9 +1,10 @@
 """Devices imported from another LNS with keys and sessions, and keys that a tenant exports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
+from typing import Any
 
 from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.postgres import Connection, PostgresError, UniqueViolationError
@@ -188,7 +189,7 @@ async def count_own_devices(connection: Connection, tenant_id: int, dev_euis: Se
 
 
 async def export_keys(
-    connection: Connection, actor: str, noted: dict[str, str], dev_euis: Sequence[bytes] | None
+    connection: Connection, actor: str, noted: Mapping[str, Any], dev_euis: Sequence[bytes] | None
 ) -> list[ExportedKeys]:
     """The keys of these devices of the transaction's tenant, or of all; the audit's line is written with it."""
     return await fetch_all(connection, ExportedKeys, EXPORT_KEYS, actor, noted, dev_euis)

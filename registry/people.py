@@ -37,7 +37,7 @@ WITHDRAW_INVITATION = "DELETE FROM invitation WHERE id = $1 AND accepted_at IS N
 ACCEPT_INVITATION = "SELECT accept_invitation($1, $2, $3, $4)"
 SET_PASSWORD = "SELECT set_password($1, $2, $3)"  # noqa: S105
 START_RESET_OF_MEMBER = "SELECT start_reset_of_member($1, $2, $3)"
-START_RESET = "SELECT start_reset($1, $2, $3)"
+START_RESET = "SELECT start_reset($1, $2, $3, $4)"
 FIND_RESET = "SELECT find_reset($1)"
 FINISH_RESET = "SELECT finish_reset($1, $2, $3)"
 SET_TOTP = "SELECT set_totp($1, $2, $3)"
@@ -202,10 +202,10 @@ async def start_reset_of_member(connection: Connection, person_id: int) -> str |
     return token if started is True else None
 
 
-async def start_reset(connection: Connection | Pool, email: str) -> tuple[int, str] | None:
+async def start_reset(connection: Connection | Pool, email: str, address: str) -> tuple[int, str] | None:
     """The person and a token that sets their password once, to be sent to their own address; None: nobody."""
     token = make_token()
-    person_id = await vouched_value(connection, START_RESET, email, token_digest(token), RESET_LASTS)
+    person_id = await vouched_value(connection, START_RESET, email, token_digest(token), RESET_LASTS, address)
     return None if person_id is None else (person_id, token)
 
 

@@ -9,6 +9,8 @@ from registry.rows import columns_of, fetch_all, fetch_one
 from registry.vouching import vouched, vouched_value
 
 SESSION_LASTS = timedelta(hours=12)
+SEEN_EVERY = timedelta(minutes=1)
+LONGEST_AGENT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,22 @@ class Session:
     expires_at: datetime
     proved_at: datetime
     has_totp: bool
+    id: int
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSession:
+    """A session as its person sees it, wherever they work."""
+
+    id: int
+    tenant: str
+    address: str
+    user_agent: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    is_current: bool
 
 
 FIND_LOGIN = f"SELECT {columns_of(Login)} FROM find_login($1)"
@@ -59,8 +77,11 @@ CLEAR_FAILURES = "SELECT clear_login_failures($1, $2)"
 USE_STEP = "SELECT use_totp_step($1, $2)"
 USE_RECOVERY_CODE = "SELECT use_recovery_code($1, $2)"
 MEMBERSHIPS = f"SELECT {columns_of(Membership)} FROM memberships_of($1)"
-OPEN = "SELECT open_session($1, $2, $3, $4, $5, $6)"
+OPEN = "SELECT open_session($1, $2, $3, $4, $5, $6, $7)"
 FIND = f"SELECT {columns_of(Session)} FROM find_session($1)"
+RECORD_USE = "SELECT record_session_use($1, $2)"
+LIST = f"SELECT {columns_of(ShownSession)} FROM list_sessions($1)"
+CLOSE_ONE = "SELECT close_session_of($1, $2)"
 SWITCH = "SELECT switch_session($1, $2)"
 PROVE = "SELECT prove_session($1)"
 CLOSE = "SELECT close_session($1)"
@@ -112,18 +133,36 @@ async def list_memberships(connection: Connection | Pool, person_id: int) -> lis
 
 
 async def open_session(
-    connection: Connection | Pool, person_id: int, tenant_id: int, address: str, proof: str
+    connection: Connection | Pool, person_id: int, tenant_id: int, address: str, proof: str, user_agent: str = ""
 ) -> str | None:
     """The token of a new session; None: no member there any more. `proof` says how they proved who they are."""
     token = make_token()
     digest = token_digest(token)
-    opened = await vouched_value(connection, OPEN, person_id, tenant_id, digest, address, SESSION_LASTS, proof)
+    agent = "".join(filter(str.isprintable, user_agent))[:LONGEST_AGENT]
+    opened = await vouched_value(
+        connection, OPEN, person_id, tenant_id, digest, address, SESSION_LASTS, proof, agent
+    )
     return token if opened is True else None
 
 
 async def find_session(connection: Connection | Pool, digest: bytes) -> Session | None:
     """The session whose token has this digest; None: closed, over, or its person or role is withdrawn."""
     return await fetch_one(connection, Session, FIND, digest)
+
+
+async def record_use(connection: Connection | Pool, digest: bytes, address: str) -> None:
+    """That the session was used just now, to the minute, and from where."""
+    await connection.execute(RECORD_USE, digest, address)
+
+
+async def list_sessions(connection: Connection | Pool, digest: bytes) -> list[ShownSession]:
+    """Every open session of the person whose session this is, the one that was used last first."""
+    return await fetch_all(connection, ShownSession, LIST, digest)
+
+
+async def close_session_of(connection: Connection | Pool, digest: bytes, session_id: int) -> bool:
+    """Close this one of the sessions of the same person; False: there is none of this number."""
+    return await connection.fetchval(CLOSE_ONE, digest, session_id) is True
 
 
 async def switch_session(connection: Connection | Pool, digest: bytes, slug: str) -> bool:

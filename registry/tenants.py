@@ -37,27 +37,31 @@ CURRENT = "SELECT current_tenant()"
 SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
-INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at, addresses, requests_per_minute)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO api_key
+    (id, tenant_id, name, secret_sha256, roles, expires_at, addresses, requests_per_minute, asset_kinds)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
 LIST_KEYS = """
-SELECT id, name, roles, created_at, expires_at, revoked_at, addresses, requests_per_minute, last_used_at
+SELECT id, name, roles, created_at, expires_at, revoked_at, addresses, requests_per_minute, last_used_at,
+       asset_kinds
 FROM api_key ORDER BY created_at, id
 """
 ALLOW_EXPORT = """
 WITH allowed AS (
-    UPDATE api_key SET roles = array_remove(roles, $3) || CASE WHEN $2 THEN ARRAY[$3] ELSE '{}' END
-    WHERE id = $1 AND revoked_at IS NULL RETURNING tenant_id, name
+    UPDATE api_key SET roles = array_remove(roles, $3) || CASE WHEN $2::boolean THEN ARRAY[$3] ELSE '{}' END
+    WHERE id = $1 AND revoked_at IS NULL AND asset_kinds = '{}' RETURNING tenant_id, name
 )
 INSERT INTO audit (tenant_id, actor, action, entity, entity_id, details)
 SELECT tenant_id, $4, CASE WHEN $2 THEN 'allow_export' ELSE 'refuse_export' END, 'api_key', $1,
-       jsonb_build_object('name', name)
+       jsonb_build_object('name', name, 'before', jsonb_build_object('export_keys', NOT $2::boolean),
+                          'after', jsonb_build_object('export_keys', $2::boolean))
 FROM allowed RETURNING true
 """
 AS_SERVICE = "SET LOCAL ROLE territoire_service"
 AUTHENTICATE = """
-SELECT tenant_id, tenant_slug, name, roles, addresses, requests_per_minute FROM authenticate_api_key($1, $2)
+SELECT tenant_id, tenant_slug, name, roles, addresses, requests_per_minute, asset_kinds
+FROM authenticate_api_key($1, $2)
 """
 RECORD_KEY_USE = "SELECT record_key_use($1)"
 
@@ -75,6 +79,7 @@ class ApiKey:
     addresses: tuple[str, ...]
     requests_per_minute: int | None
     last_used_at: datetime | None
+    asset_kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class Principal:
     person_id: int | None = None
     addresses: tuple[str, ...] = ()  # Networks from which a key may be used; none: from anywhere.
     requests_per_minute: int | None = None
+    asset_kinds: tuple[str, ...] = ()  # Of the only assets that a key sees; none: of any kind.
 
     @property
     def actor(self) -> str:
@@ -175,10 +181,12 @@ async def create_api_key(
     expires_at: datetime | None = None,
     addresses: Sequence[str] = (),
     requests_per_minute: int | None = None,
+    asset_kinds: Sequence[str] = (),
 ) -> str:
     """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept."""
     key = f"{KEY_PREFIX}_{secrets.token_hex(KEY_ID_OCTETS)}_{secrets.token_urlsafe(SECRET_OCTETS)}"
-    await enter_api_key(connection, tenant_id, name, roles, key, expires_at, addresses, requests_per_minute)
+    limits = (expires_at, addresses, requests_per_minute, asset_kinds)
+    await enter_api_key(connection, tenant_id, name, roles, key, *limits)
     return key
 
 
@@ -191,6 +199,7 @@ async def enter_api_key(
     expires_at: datetime | None = None,
     addresses: Sequence[str] = (),
     requests_per_minute: int | None = None,
+    asset_kinds: Sequence[str] = (),
 ) -> None:
     """Enter a key that was made elsewhere, an installation's first one for example.
 
@@ -202,7 +211,7 @@ async def enter_api_key(
     if unknown:
         raise ValueError(f"unknown rights: {', '.join(sorted(unknown))}")
     key_id, secret = _parts(key)
-    limits = (expires_at, list(addresses), requests_per_minute)
+    limits = (expires_at, list(addresses), requests_per_minute, list(asset_kinds))
     await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), *limits)
 
 
@@ -241,6 +250,7 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
         proof,
         addresses=tuple(row["addresses"]),
         requests_per_minute=row["requests_per_minute"],
+        asset_kinds=tuple(row["asset_kinds"]),
     )
 
 

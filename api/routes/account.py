@@ -7,11 +7,12 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from api.auth import Caller, RequireRight
-from api.fields import Answer, Body, example
+from api.fields import Answer, Body, Id, answer_of, example
 from api.login import Attempt
+from api.pages import Page
 from api.routes.sessions import Code, NewPassword, Proof, Secret, check_proof, hash_of_new
 from api.totp import make_secret, matching_step, uri_of
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from registry import people, sessions
 
 router = APIRouter(prefix="/v1/account", tags=["Sessions"], responses=PROBLEM_RESPONSES)
@@ -50,6 +51,16 @@ class RecoveryCodes(Answer):
     recovery_codes: list[str]
 
 
+class OwnSession(answer_of(sessions.ShownSession)):
+    """Une session ouverte : d'où, depuis quand, vue pour la dernière fois."""
+
+    tenant: str = Field(description="Collectivité pour laquelle elle travaille", examples=["landerneau"])
+    address: str = Field(description="Adresse de la dernière requête", examples=["192.0.2.7"])
+    user_agent: str = Field(description="Navigateur, tel qu'il se nomme")
+    last_seen_at: datetime = Field(description="Dernière requête, à la minute")
+    is_current: bool = Field(description="Celle de cette requête")
+
+
 class ClosedSessions(Answer):
     """Combien de sessions ont été fermées."""
 
@@ -64,7 +75,29 @@ async def change_password(body: ChangedPassword, caller: Person) -> Response:
     hashed = await hash_of_new(caller.platform, body.password, session.row.email)
     async with caller.changing() as change:
         await people.set_password(change.connection, session.row.person_id, hashed, session.digest)
-        await change.audit("change", "password", session.row.person_id)
+        await change.audit("change", "password", session.row.person_id, after={"other_sessions": "closed"})
+    return Response(status_code=204)
+
+
+@router.get("/sessions", summary="Lister ses sessions")
+async def list_own(caller: Person) -> Page[OwnSession]:
+    """Les sessions ouvertes de son compte, dans toutes ses collectivités, la dernière vue d'abord."""
+    session = caller.person()
+    async with caller.reading() as connection:
+        found = await sessions.list_sessions(connection, session.digest)
+    return Page(items=[OwnSession.model_validate(one) for one in found], next=None)
+
+
+@router.delete("/sessions/{id}", status_code=204, summary="Fermer une de ses sessions")
+async def close_one(id: Id, caller: Person) -> Response:
+    """Fermer une de ses sessions : elle n'ouvre plus rien, dès sa requête suivante."""
+    session = caller.person()
+    async with caller.changing() as change:
+        known = await sessions.list_sessions(change.connection, session.digest)
+        former = next((OwnSession.model_validate(one) for one in known if one.id == id), None)
+        if former is None or not await sessions.close_session_of(change.connection, session.digest, id):
+            raise not_found(f"session {id}")
+        await change.audit("close", "session", session.row.person_id, before=former)
     return Response(status_code=204)
 
 
@@ -74,7 +107,9 @@ async def close_others(caller: Person) -> ClosedSessions:
     session = caller.person()
     async with caller.changing() as change:
         closed = await sessions.close_sessions(change.connection, session.row.person_id, session.digest)
-        await change.audit("close_others", "session", session.row.person_id, {"closed": closed})
+        await change.audit(
+            "close_others", "session", session.row.person_id, before={"open": closed}, after={"open": 0}
+        )
     return ClosedSessions(closed=closed)
 
 
@@ -86,7 +121,7 @@ async def prepare_totp(caller: ProvenPerson) -> TotpSecret:
     async with caller.changing() as change:
         if not await people.set_totp(change.connection, session.row.person_id, wrapped, kek_id):
             raise Problem(409, "un second facteur est déjà en place : retirez-le d'abord")
-        await change.audit("prepare", "totp", session.row.person_id)
+        await change.audit("prepare", "totp", session.row.person_id, after={"confirmed": False})
     return TotpSecret(secret=secret, uri=uri_of(secret, session.row.email))
 
 
@@ -111,7 +146,8 @@ async def confirm_totp(body: TotpCode, caller: ProvenPerson) -> RecoveryCodes:
         await sessions.use_totp_step(change.connection, session.row.person_id, step)
         if not await people.confirm_totp(change.connection, session.row.person_id, codes):
             raise Problem(409, "aucun second facteur n'attend d'être confirmé")
-        await change.audit("confirm", "totp", session.row.person_id)
+        before, after = {"confirmed": False}, {"confirmed": True}
+        await change.audit("confirm", "totp", session.row.person_id, before=before, after=after)
     return RecoveryCodes(recovery_codes=codes)
 
 
@@ -121,5 +157,6 @@ async def remove_totp(caller: ProvenPerson) -> Response:
     session = caller.person()
     async with caller.changing() as change:
         await people.drop_totp(change.connection, session.row.person_id)
-        await change.audit("remove", "totp", session.row.person_id)
+        before = {"confirmed": session.row.has_totp}
+        await change.audit("remove", "totp", session.row.person_id, before=before)
     return Response(status_code=204)

@@ -222,7 +222,6 @@ async def create_rule(body: NewRule, caller: Manager) -> RuleAnswer:
         return await RULES.create(
             caller,
             lambda change: rule_store.create_rule(change.connection, body.rule(change.tenant_id)),
-            body.changed(),
         )
     except InvalidRule as refused:
         raise Problem(422, str(refused)) from None
@@ -261,7 +260,7 @@ async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:
     """Modifier une règle ; la modification est active partout en 5 secondes."""
     given = body.changed()
     try:
-        return await RULES.change(caller, id, partial(rule_store.update_rule, change=given), given)
+        return await RULES.change(caller, id, partial(rule_store.update_rule, change=given))
     except InvalidRule as refused:
         raise Problem(422, str(refused)) from None
 

@@ -67,7 +67,9 @@ class EventAnswer(answer_of(alert_store.AlertEvent, {"alert_id"})):
     note: str = Field(description="La remarque, la cause, à qui, ou ce qui tait l'alerte")
 
 
-ALERTS = Resource("alert", "alerte", alert_store.read_alert, AlertAnswer.model_validate)
+ALERTS = Resource(
+    "alert", "alerte", alert_store.read_alert, AlertAnswer.model_validate, lambda alert: alert.asset_id
+)
 
 
 class Assignment(Body):
@@ -131,12 +133,14 @@ async def list_alerts(
 async def _acting(
     change: Change, alert: Alert, action: str, details: Mapping[str, Any] | None = None
 ) -> AsyncGenerator[Change]:
-    """Work on an alert, one's own or in the name of its owner; it is noted on both sides."""
+    """Work on an alert, one's own or in the name of its owner; it is audited on both sides."""
+    before = ALERTS.show(alert)
     async with as_owner(change, alert.tenant_id, alert.asset_id, f"alerte {alert.id}") as acting:
         yield acting
-        await acting.audit(action, ALERTS.entity, alert.id, details)
+        after = ALERTS.show(await ALERTS.get(acting.connection, alert.id))
+        await acting.audit(action, ALERTS.entity, alert.id, details, before=before, after=after)
     if acting is not change:
-        await change.audit(action, ALERTS.entity, alert.id, details)
+        await change.audit(action, ALERTS.entity, alert.id, details, before=before, after=after)
 
 
 @router.get("/alerts/{id}", summary="Lire une alerte")
@@ -149,7 +153,7 @@ async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:
 async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:
     """Ce qui lui est arrivé et ce qu'on en a dit, dans l'ordre."""
     async with caller.reading() as connection:
-        await ALERTS.get(connection, id)
+        await ALERTS.audit_read(caller, connection, [await ALERTS.get(connection, id)])
         events = await alert_store.list_events(connection, id)
     return Page(items=[EventAnswer.model_validate(event) for event in events], next=None)
 

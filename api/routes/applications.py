@@ -120,15 +120,15 @@ async def create_application(body: NewApplication, caller: Manager) -> Applicati
     """
     caller.demand("operate")
     require_broker(body.mqtt_url)
-    noted = body.model_dump(mode="json", exclude={"secret"})
     application = body.model_dump(exclude={"secret", "dev_euis"}) | {"all_devices": body.dev_euis is None}
     async with caller.changing() as change:
         key = await applications.create_application(
             change.connection, caller.platform.keys, change.tenant_id, revealed(body.secret), application
         )
         await _set_devices(change, key, body.dev_euis)
-        await change.audit("create", "application", key, noted)
-        return ApplicationAnswer.model_validate(await APPLICATIONS.get(change.connection, key))
+        shown = ApplicationAnswer.model_validate(await APPLICATIONS.get(change.connection, key))
+        await change.audit("create", "application", key, {"dev_euis": body.dev_euis}, after=shown)
+        return shown
 
 
 @router.get("", summary="Lister les applications des partenaires")
@@ -159,9 +159,11 @@ async def delete_application(id: Id, caller: Manager) -> Response:
 async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> ApplicationAnswer:
     """Remplacer la liste des capteurs dont l'application entend parler et auxquels elle peut parler."""
     async with caller.changing() as change:
-        await APPLICATIONS.get(change.connection, id)
+        former = await APPLICATIONS.get(change.connection, id)
+        before = None if former.all_devices else await applications.list_devices(change.connection, id)
         await _set_devices(change, id, body.dev_euis)
-        await change.audit("update", "application", id, body.model_dump())
+        listed = None if before is None else [dev_eui.hex() for dev_eui in before]
+        await change.audit("update", "application", id, before={"dev_euis": listed}, after=body)
         return ApplicationAnswer.model_validate(await APPLICATIONS.get(change.connection, id))
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.auth import FieldAgent, Manager, Reader
+from api.auth import Change, FieldAgent, Manager, Reader
 from api.fields import (
     INT4_MOST,
     PRINTABLE,
@@ -28,7 +28,7 @@ from api.fields import (
     example,
 )
 from api.pages import Page, Paged
-from api.resources import Resource, differences
+from api.resources import Resource
 from core.model.entities import Asset
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from core.runtime.postgres import Connection
@@ -117,7 +117,7 @@ class AssetAnswer(answer_of(Asset)):
     parent_id: int | None = Field(description="Ce dont il dépend : ses alertes sont expliquées par les siennes")
 
 
-ASSETS = Resource("asset", "actif", assets.read_asset, AssetAnswer.model_validate)
+ASSETS = Resource("asset", "actif", assets.read_asset, AssetAnswer.model_validate, lambda asset: asset.id)
 
 
 class AssetDetail(AssetAnswer):
@@ -166,12 +166,18 @@ async def _check_class(connection: Connection, former: Asset, wanted: int | None
             )
 
 
+async def _serving(change: Change, asset_id: int) -> dict[str, Any]:
+    """Which devices serve an asset, for the audit."""
+    serving = await read_serving(change.connection, asset_id)
+    return {"devices": [ServingDevice.model_validate(device).model_dump(mode="json") for device in serving]}
+
+
 @router.post("", status_code=201, summary="Créer un actif")
 async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     """Créer un actif."""
     given = body.model_dump()
     return await ASSETS.create(
-        caller, lambda change: assets.create_asset(change.connection, change.tenant_id, given), given
+        caller, lambda change: assets.create_asset(change.connection, change.tenant_id, given)
     )
 
 
@@ -211,7 +217,9 @@ async def list_assets(
 async def read_asset(id: Id, caller: Reader) -> AssetDetail:
     """Un actif et les capteurs qui le servent."""
     async with caller.reading() as connection:
-        return await _detail(connection, await ASSETS.get(connection, id))
+        asset = await ASSETS.get(connection, id)
+        await ASSETS.audit_read(caller, connection, [asset])
+        return await _detail(connection, asset)
 
 
 @router.patch("/{id}", summary="Modifier un actif")
@@ -227,8 +235,7 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
             raise Problem(409, CONFIRM_FIRST) from None
         if asset is None or former is None:
             raise await ASSETS.rejection(change.connection, id)
-        compared = differences(ASSETS.show(former), ASSETS.show(asset))
-        await change.audit("update", "asset", id, {**body.model_dump(exclude_none=True), **compared})
+        await change.audit("update", "asset", id, before=ASSETS.show(former), after=ASSETS.show(asset))
         return await _detail(change.connection, asset)
 
 
@@ -260,8 +267,7 @@ async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
         if asset is None or former is None:
             await ASSETS.own(change, id)
             raise Problem(422, "l'actif dont il dépendrait n'existe pas, ou dépend déjà de lui")
-        compared = differences(ASSETS.show(former), ASSETS.show(asset))
-        await change.audit("update", "asset", id, {"parent_id": body.parent_id, **compared})
+        await change.audit("update", "asset", id, before=ASSETS.show(former), after=ASSETS.show(asset))
     return AssetAnswer.model_validate(asset)
 
 
@@ -269,6 +275,7 @@ async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
 async def assign_device(id: Id, body: AssignedDevice, caller: FieldAgent) -> AssetDetail:
     """Poser ou remplacer le capteur. L'ancien s'arrête ici, l'historique de l'actif continue."""
     async with caller.changing() as change:
+        former = await _serving(change, id)
         try:
             changed = await assign(change.connection, id, bytes.fromhex(body.dev_eui), body.position)
         except UnknownAsset:
@@ -276,7 +283,8 @@ async def assign_device(id: Id, body: AssignedDevice, caller: FieldAgent) -> Ass
         except UnknownDevEui:
             raise not_found(f"capteur {body.dev_eui}") from None
         if changed:
-            await change.audit("assign_device", "asset", id, body.model_dump())
+            serving = await _serving(change, id)
+            await change.audit("assign_device", "asset", id, body.model_dump(), before=former, after=serving)
         return await _detail(change.connection, await ASSETS.get(change.connection, id))
 
 
@@ -290,11 +298,13 @@ async def end_device(
 ) -> Response:
     """Retirer le capteur de l'actif ; l'historique reste."""
     async with caller.changing() as change:
+        former = await _serving(change, id)
         try:
             ended = await end_assignment(change.connection, id, position)
         except UnknownAsset:
             raise await ASSETS.rejection(change.connection, id) from None
         if not ended:
             raise not_found(f"capteur de l'actif {id}")
-        await change.audit("end_device", "asset", id, {"position": position})
+        serving = await _serving(change, id)
+        await change.audit("end_device", "asset", id, {"position": position}, before=former, after=serving)
     return Response(status_code=204)

@@ -136,7 +136,7 @@ async def import_from_catalogue(body: NewCodecImport, caller: Manager) -> CodecI
             made = [profile.name for profile in profiles if profile.outcome == "created"]
             if made or done.outcome.value != "unchanged":
                 noted = {"codec": body.name, "version": done.version, "profiles": made, "shared": body.shared}
-                await change.audit("import", "codec_version", done.version_id, noted)
+                await change.audit("import", "codec_version", done.version_id, after=noted)
     is_gone = body.dry_run and done.outcome.value != "unchanged"
     return CodecImportAnswer(
         dry_run=body.dry_run,

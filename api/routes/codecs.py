@@ -132,8 +132,9 @@ async def create(body: NewCodec, caller: Manager) -> CodecAnswer:
         owner = None if body.shared else change.tenant_id
         await write_as(caller, change, owner)
         codec = await create_codec(change.connection, owner, name=body.name, vendor=body.vendor, model=body.model)
-        await change.audit("create", "codec", codec.id, body.model_dump(mode="json"))
-    return CodecAnswer.model_validate(codec)
+        shown = CodecAnswer.model_validate(codec)
+        await change.audit("create", "codec", codec.id, after=shown)
+    return shown
 
 
 @router.get("/codecs", summary="Lister les décodeurs publiés")
@@ -186,7 +187,7 @@ async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVe
         version = await VERSIONS.get(change.connection, version_id)
         if is_new:
             noted = {"codec": codec.name, "version": version.version, "sha256": version.sha256.hex()}
-            await change.audit("publish", "codec_version", version_id, noted)
+            await change.audit("publish", "codec_version", version_id, after=noted)
     return PublishedVersion(**VERSIONS.show(version).model_dump(), is_new=is_new)
 
 
@@ -230,8 +231,7 @@ async def release(id: Id, caller: NetworkOperator) -> CodecVersionSummary:
         await write_as(caller, change, version.tenant_id)
         if not await release_version(change.connection, id, change.actor):
             raise Problem(409, "cette version n'est pas suspendue")
-        await change.audit(
-            "release", "codec_version", id, {"codec": version.name, "was": version.quarantine_reason or ""}
-        )
-        version = await VERSIONS.get(change.connection, id)
-    return VERSIONS.show(version)
+        before = VERSIONS.show(version)
+        shown = VERSIONS.show(await VERSIONS.get(change.connection, id))
+        await change.audit("release", "codec_version", id, {"codec": version.name}, before=before, after=shown)
+    return shown

@@ -120,6 +120,7 @@ async def list_days(
     begin, end = period(since, until, usual=LONGEST_DAYS, longest=LONGEST_DAYS)
     async with caller.reading() as connection:
         selected = await _select(connection, datastream_id, kind, quantity)
+        await caller.audit_personal(connection, streams=[one.id for one in selected])
         daily = await read_daily(connection, [one.id for one in selected], begin, end)
     items = [item for one in selected for item in _items(one, daily.get(one.id, []))]
     return Response(msgspec.json.encode({"items": items}), media_type="application/json")
@@ -141,6 +142,7 @@ async def count_days_above(
     begin, end = period(since, until, usual=LONGEST_COUNT, longest=LONGEST_COUNT)
     async with caller.reading() as connection:
         selected = await _select(connection, datastream_id, kind, quantity)
+        await caller.audit_personal(connection, streams=[one.id for one in selected])
         counts = await days_above(connection, [one.id for one in selected], threshold, begin, end)
     return DaysAbovePage(
         threshold=threshold,

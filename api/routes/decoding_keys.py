@@ -95,10 +95,16 @@ async def set_key_of_device(dev_eui: EuiPath, body: DeviceDecodingKey, caller: M
     meter_id = body.meter_id or ANY_METER
     async with caller.changing() as change:
         device = await DEVICES.own(change, dev_eui)
-        key = key_octets(body.key)
+        key, former = key_octets(body.key), await _presence(change, device.id, meter_id)
         set_at = await set_device_key(change.connection, caller.platform.keys, device.id, key, meter_id)
-        await change.audit("set_decoding_key", "device", device.dev_eui.hex(), {"meter_id": body.meter_id})
-    return KeyPresenceAnswer.of(KeyPresence(meter_id, set_at))
+        after = KeyPresenceAnswer.of(KeyPresence(meter_id, set_at))
+        await change.audit("set_decoding_key", "device", device.dev_eui.hex(), before=former, after=after)
+    return after
+
+
+async def _presence(change: Change, device_id: int, meter_id: str) -> KeyPresenceAnswer | None:
+    known = await list_device_keys(change.connection, device_id)
+    return next((KeyPresenceAnswer.of(one) for one in known if one.meter_id == meter_id), None)
 
 
 @router.delete(OF_DEVICE, status_code=204, summary="Retirer une clé de décodage d'un capteur")
@@ -106,9 +112,11 @@ async def delete_key_of_device(dev_eui: EuiPath, caller: Manager, meter_id: Mete
     """Retirer la clé ; celle du profil, s'il y en a une, sert alors."""
     async with caller.changing() as change:
         device = await DEVICES.own(change, dev_eui)
-        if not await delete_device_key(change.connection, device.id, (meter_id or ANY_METER).lower()):
+        meter = (meter_id or ANY_METER).lower()
+        former = await _presence(change, device.id, meter)
+        if not await delete_device_key(change.connection, device.id, meter):
             raise not_found(f"clé de décodage du capteur {dev_eui}")
-        await change.audit("delete_decoding_key", "device", device.dev_eui.hex(), {"meter_id": meter_id})
+        await change.audit("delete_decoding_key", "device", device.dev_eui.hex(), before=former)
     return Response(status_code=204)
 
 
@@ -127,9 +135,13 @@ async def set_key_of_profile(id: Id, body: ProfileDecodingKey, caller: Manager) 
     async with caller.changing() as change:
         profile = await _profile(change, id)
         key = key_octets(body.key)
+        former = ProfileKeyAnswer(
+            present_since=await read_profile_key(change.connection, change.tenant_id, profile.id)
+        )
         set_at = await set_profile_key(change.connection, caller.platform.keys, change.tenant_id, profile.id, key)
-        await change.audit("set_decoding_key", "device_profile", profile.id)
-    return ProfileKeyAnswer(present_since=set_at)
+        after = ProfileKeyAnswer(present_since=set_at)
+        await change.audit("set_decoding_key", "device_profile", profile.id, before=former, after=after)
+    return after
 
 
 @router.delete(OF_PROFILE, status_code=204, summary="Retirer la clé de décodage par défaut d'un profil")
@@ -137,9 +149,12 @@ async def delete_key_of_profile(id: Id, caller: Manager) -> Response:
     """Retirer la clé par défaut de vos capteurs de ce profil."""
     async with caller.changing() as change:
         profile = await _profile(change, id)
+        former = ProfileKeyAnswer(
+            present_since=await read_profile_key(change.connection, change.tenant_id, profile.id)
+        )
         if not await delete_profile_key(change.connection, change.tenant_id, profile.id):
             raise not_found(f"clé de décodage du profil {id}")
-        await change.audit("delete_decoding_key", "device_profile", profile.id)
+        await change.audit("delete_decoding_key", "device_profile", profile.id, before=former)
     return Response(status_code=204)
 
 

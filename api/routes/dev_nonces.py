@@ -51,7 +51,7 @@ async def flush_one(dev_eui: EuiPath, caller: FieldAgent) -> FlushAnswer:
             raise Problem(409, "ce capteur ne s'active pas par OTAA : il n'a pas de DevNonce")
         flushed = await flush_dev_nonces(change.connection, [device.id])
         count = sum(flushed.values())
-        await change.audit("flush_dev_nonces", "device", device.dev_eui.hex(), {"dev_nonces": count})
+        await change.audit("flush_dev_nonces", "device", device.dev_eui.hex(), before={"dev_nonces": count})
     return FlushAnswer(devices=len(flushed), dev_nonces=count)
 
 
@@ -67,6 +67,6 @@ async def flush_many(body: NewFlush, caller: Manager) -> FlushAnswer:
             raise not_found(f"capteur OTAA {missing.hex()}, pour cette collectivité,")
         flushed = await flush_dev_nonces(change.connection, list(own))
         count = sum(flushed.values())
-        noted = {"dev_euis": [dev_eui.hex() for dev_eui in own.values()], "dev_nonces": count}
-        await change.audit("flush_dev_nonces", "device", "bulk", noted)
+        before = {"dev_euis": [dev_eui.hex() for dev_eui in own.values()], "dev_nonces": count}
+        await change.audit("flush_dev_nonces", "device", "bulk", before=before)
     return FlushAnswer(devices=len(flushed), dev_nonces=count)

@@ -166,7 +166,7 @@ async def import_devices(body: NewImport, caller: Manager) -> ImportAnswer:
             await trying.rollback()
         else:
             await trying.commit()
-            await change.audit("import", "device", "lns", _noted(body, imported))
+            await change.audit("import", "device", "lns", after=_noted(body, imported))
     counts = Counter(str(done.outcome) for done in imported)
     return ImportAnswer(
         dry_run=body.dry_run,

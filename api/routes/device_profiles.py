@@ -13,7 +13,7 @@ from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_comm
 from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for
 from api.fields import Body, Id, IdRef, Name, ShortText, Word, answer_of, example
 from api.pages import Page, Paged
-from api.resources import Resource, differences
+from api.resources import Resource
 from core.model.entities import DeviceProfile
 from core.model.plausibility import SensorRange, range_of
 from core.model.quantities import QUANTITIES, Kind
@@ -251,8 +251,9 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
         decoding = await decoding_for(change, body.codec, body.codec_version_id, body.mapping, body.capabilities)
         owner = None if body.shared else change.tenant_id
         profile = await create_profile(change.connection, owner, decoding, _written(body), _radio(body))
-        await change.audit("create", "device_profile", profile.id, body.model_dump(mode="json"))
-    return PROFILES.show(profile)
+        shown = PROFILES.show(profile)
+        await change.audit("create", "device_profile", profile.id, after=shown)
+    return shown
 
 
 @router.get("", summary="Lister les profils d'appareil")
@@ -296,12 +297,12 @@ async def update_device_profile(id: Id, body: DeviceProfilePatch, caller: Manage
             decoding = await decoding_for(change, body.codec, None, [], former.capabilities)
             await point_profile(change.connection, id, decoding)
             before, action = (SHARED, POINTED_FOR_ALL) if former.tenant_id is None else (OWN, POINTED)
-            details = {"source": before, "former": Decoding.of(former).noted(), "now": decoding.noted()}
-            await change.audit(action, "device_profile", id, details)
+            was, now = Decoding.of(former).noted(), decoding.noted()
+            details = {"source": before, "former": was, "now": now}
+            await change.audit(action, "device_profile", id, details, before=was, after=now)
         profile = await update_profile(change.connection, id, _written(body), _radio(body, former))
         if profile is None:
             raise Problem(403, "à une autre collectivité, en lecture seule")
-        compared = differences(PROFILES.show(former), PROFILES.show(profile))
-        recorded = {**body.model_dump(mode="json", exclude_none=True), **compared}
-        await change.audit("update", "device_profile", id, recorded)
-    return PROFILES.show(profile)
+        shown = PROFILES.show(profile)
+        await change.audit("update", "device_profile", id, before=PROFILES.show(former), after=shown)
+    return shown

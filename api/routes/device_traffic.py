@@ -131,7 +131,7 @@ async def queue_downlink(
     row = await enqueue(change.connection, device.id, **asked)
     downlink = await read_downlink(change.connection, row.id)
     assert downlink is not None  # noqa: S101 - Inserted in this very transaction.
-    await change.audit("create", "downlink", row.id, noted)
+    await change.audit("create", "downlink", row.id, after=noted)
     return downlink, await read_preflight(change.connection, device.id)
 
 
@@ -174,6 +174,7 @@ async def list_uplinks(
     before = _read_cursor(cursor)
     async with caller.reading() as connection:
         device = await device_of(connection, dev_eui)
+        await caller.audit_personal(connection, devices=[device.id])
         rows = await store.list_uplinks(connection, device.id, status=status, before=before, most=limit + 1)
         receptions = await store.list_receptions(connection, device.id, rows[:limit]) if rows else {}
     return page_of(rows, limit, lambda row: _uplink(row, receptions.get(row.uplink_id, [])), _cursor_of)

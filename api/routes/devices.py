@@ -27,7 +27,7 @@ from api.fields import (
 )
 from api.join_diagnosis import JoinAnswer
 from api.pages import Page, Paged
-from api.resources import Resource, differences
+from api.resources import Resource
 from api.routes.lns_sources import SOURCES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
@@ -194,8 +194,9 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
             raise not_found(f"profil {profile_id}") from None
         except UnknownAsset:
             raise not_found(f"actif {body.asset_id}") from None
-        await change.audit("create", "device", body.dev_eui, body.model_dump(exclude=SECRETS))
-        return DeviceAnswer.model_validate(await DEVICES.get(change.connection, body.dev_eui))
+        shown = DeviceAnswer.model_validate(await DEVICES.get(change.connection, body.dev_eui))
+        await change.audit("create", "device", body.dev_eui, {"position": body.position}, after=shown)
+        return shown
 
 
 @router.get("", summary="Lister les capteurs")
@@ -248,10 +249,9 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
                 caller.demand("lighting")  # Otherwise a cabinet could be commanded as if it were a sensor.
         await update_device(change.connection, bytes.fromhex(dev_eui), body.model_dump())
         device = await DEVICES.own(change, dev_eui)
-        compared = differences(DEVICES.show(before), DEVICES.show(device))
-        recorded = {**body.model_dump(exclude_none=True), **compared}
-        await change.audit("update", "device", device.dev_eui.hex(), recorded)
-    return DeviceAnswer.model_validate(device)
+        shown = DEVICES.show(device)
+        await change.audit("update", "device", device.dev_eui.hex(), before=DEVICES.show(before), after=shown)
+    return shown
 
 
 @router.put("/{dev_eui}/archived", summary="Archiver un capteur, ou l'en ressortir")
@@ -281,5 +281,5 @@ async def delete(dev_eui: EuiPath, caller: Manager) -> Response:
             raise Problem(
                 409, "ce capteur a un historique : désactivez-le (PATCH, enabled: false) au lieu de le retirer"
             ) from None
-        await change.audit("delete", "device", device.dev_eui.hex(), {"name": device.name})
+        await change.audit("delete", "device", device.dev_eui.hex(), before=DEVICES.show(device))
     return Response(status_code=204)

@@ -10,12 +10,15 @@ from pydantic import Field, StringConstraints
 from alerting import partners
 from alerting.rules.model import Severity
 from api.auth import Manager, Reader
+from api.before_after import before_and_after
 from api.dependencies import Dependencies
 from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Name, answer_of, example
+from api.origin import origin_of
 from api.pages import Page
 from api.resources import Resource
 from api.rotation import RotationAnswer, RotationBody, rotate
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
+from registry.audit import write_audit
 from registry.entering import tenant_transaction
 
 router = APIRouter(prefix="/v1", tags=["Événements de partenaires"], responses=PROBLEM_RESPONSES)
@@ -126,8 +129,9 @@ async def create_source(body: NewEventSource, caller: Manager) -> CreatedEventSo
         if made is None:
             raise invalid("team_id", "unknown", f"équipe {body.team_id} introuvable")
         source, secret = made
-        await change.audit("create", "event_source", source.id, body.model_dump())
-    return CreatedEventSource(**EventSourceAnswer.model_validate(source).model_dump(), secret=secret)
+        shown = EventSourceAnswer.model_validate(source)
+        await change.audit("create", "event_source", source.id, after=shown)
+    return CreatedEventSource(**shown.model_dump(), secret=secret)
 
 
 @router.get("/event-sources", summary="Lister les systèmes partenaires")
@@ -192,6 +196,11 @@ async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnsw
     try:
         async with tenant_transaction(platform.pool, sender.proof) as connection:
             taken = await partners.apply_event(connection, sender, request.headers["webhook-id"], alarm)
+            if taken:
+                address = origin_of(request, platform.access.proxies)
+                recorded = before_and_after(None, event) | {"event_source": id, "address": address}
+                actor = f"système partenaire {id}"
+                await write_audit(connection, sender.tenant_id, actor, "take", "partner_event", id, recorded)
     except partners.RejectedEvent as refused:
         raise Problem(422, str(refused)) from None
     await platform.nudge_registry()

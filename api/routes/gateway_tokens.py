@@ -74,7 +74,8 @@ async def create_token(gateway_id: EuiPath, body: NewToken, caller: Manager) -> 
         token = await gateway_tokens.create_token(
             change.connection, gateway.id, timedelta(hours=body.keep_former_hours)
         )
-        await change.audit("create", "gateway_token", gateway_id, body.model_dump())
+        noted = {"token": token.split("_")[1], "keep_former_hours": body.keep_former_hours}
+        await change.audit("create", "gateway_token", gateway_id, after=noted)
     return CreatedToken(token=token)
 
 
@@ -85,5 +86,5 @@ async def delete_token(gateway_id: EuiPath, token_id: TokenId, caller: Manager) 
         gateway = await GATEWAYS.own(change, gateway_id)
         if not await gateway_tokens.delete_token(change.connection, gateway.id, token_id.lower()):
             raise not_found(f"jeton {token_id}")
-        await change.audit("delete", "gateway_token", gateway_id, {"token": token_id.lower()})
+        await change.audit("delete", "gateway_token", gateway_id, before={"token": token_id.lower()})
     return Response(status_code=204)

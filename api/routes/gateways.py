@@ -164,8 +164,9 @@ async def _create(change: Change, gateway_id: str, body: ClaimedGateway) -> Gate
     if known is not None and known.tenant_id == change.tenant_id:
         raise Problem(409, "une passerelle avec cet identifiant est déjà enregistrée")
     await gateways.create_gateway(change.connection, change.tenant_id, bytes.fromhex(gateway_id), gateway)
-    await change.audit("create", "gateway", gateway_id, body.model_dump(mode="json"))
-    return _show(await GATEWAYS.get(change.connection, gateway_id))
+    shown = _show(await GATEWAYS.get(change.connection, gateway_id))
+    await change.audit("create", "gateway", gateway_id, after=shown)
+    return shown
 
 
 @router.get("", summary="Lister les passerelles")
@@ -215,7 +216,7 @@ async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manage
     async def update(connection: Connection, key: str) -> bool:
         return await gateways.update_gateway(connection, bytes.fromhex(key), body.model_dump())
 
-    return await GATEWAYS.change(caller, gateway_id, update, body.model_dump(exclude_none=True))
+    return await GATEWAYS.change(caller, gateway_id, update)
 
 
 @router.delete("/{gateway_id}", status_code=204, summary="Retirer une passerelle")

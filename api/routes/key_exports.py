@@ -120,8 +120,9 @@ async def create_recipient(body: NewKeyRecipient, caller: Manager) -> KeyRecipie
         made = await key_recipients.create_recipient(
             change.connection, change.tenant_id, body.name, body.public_key, change.actor
         )
-        await change.audit("create", "key_recipient", made.id, body.model_dump())
-    return KeyRecipientAnswer.model_validate(made)
+        shown = KeyRecipientAnswer.model_validate(made)
+        await change.audit("create", "key_recipient", made.id, after=shown)
+    return shown
 
 
 @router.get("/key-recipients", summary="Lister les destinataires de clés")
@@ -148,7 +149,8 @@ async def export_own_keys(body: NewKeyExport, caller: KeyExporter) -> KeyExport:
     """
     if caller.session is None and not await _is_the_same_key(caller, body.api_key.get_secret_value()):
         async with caller.changing() as change:
-            await change.audit("refuse_export_keys", "device", "keys", {"reason": body.reason})
+            asked = {"reason": body.reason, "dev_euis": body.dev_euis}
+            await change.audit("refuse_export_keys", "device", "keys", after=asked)
         raise Problem(403, "présentez dans « api_key » la clé d'API de cette requête, en cours de validité")
     wanted = None if body.dev_euis is None else sorted({bytes.fromhex(eui) for eui in body.dev_euis})
     async with caller.changing() as change:
@@ -159,8 +161,7 @@ async def export_own_keys(body: NewKeyExport, caller: KeyExporter) -> KeyExport:
         noted = {
             "reason": body.reason,
             **change.identity,
-            "recipient": recipient.name,
-            "public_key": recipient.public_key,
+            "after": {"recipient": recipient.name, "public_key": recipient.public_key},
         }
         rows = await export_keys(change.connection, change.audit_actor, noted, wanted)
         try:

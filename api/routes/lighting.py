@@ -74,9 +74,9 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
                 )
             except RejectedLightingCommand as refused:
                 raise Problem(422, str(refused)) from None
-            await acting.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
+            await acting.audit("create", "lighting_command", requested.command.id, after=body)
         if acting is not change:
-            await change.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
+            await change.audit("create", "lighting_command", requested.command.id, after=body)
     await caller.platform.nudge_downlink(requested.slot, requested.command.device_id)
     return _show(requested.command)
 

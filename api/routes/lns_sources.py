@@ -190,9 +190,9 @@ async def create_source(body: NewSource, caller: Manager) -> CreatedSource:
             revealed(body.secret),
             noted | {"mqtt_topic": topic},
         )
-        await change.audit("create", "lns_source", source_id, noted)
-        source = await SOURCES.get(change.connection, source_id)
-    return CreatedSource(**SourceAnswer.model_validate(source).model_dump(), token=token)
+        shown = SourceAnswer.model_validate(await SOURCES.get(change.connection, source_id))
+        await change.audit("create", "lns_source", source_id, after=shown)
+    return CreatedSource(**shown.model_dump(), token=token)
 
 
 @router.get("", summary="Lister les sources d'uplinks")
@@ -215,7 +215,7 @@ async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAns
         caller.demand("operate")
     if not given:
         raise Problem(422, "rien à changer : enabled ou authoritative attendu")
-    return await SOURCES.change(caller, id, partial(lns_sources.update_source, **given), given)
+    return await SOURCES.change(caller, id, partial(lns_sources.update_source, **given))
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une source d'uplinks")

@@ -61,15 +61,15 @@ async def create(id: Id, body: NewManualReading, caller: FieldAgent) -> ManualRe
         stream = await DATASTREAMS.get(change.connection, id)
         flags = _flags(stream.quantity, body.value)
         time = from_us(at.time_us)
+        former = await store.reading_at(change.connection, id, time)
         entered = await store.enter_manual_reading(change.connection, id, time, body.value, int(flags))
         if entered is None:
             raise read_only(f"flux {id}")
         if entered is ManualOutcome.KNOWN:
             raise Problem(409, "cette valeur est déjà enregistrée pour cet instant")
         is_correction = entered is ManualOutcome.CORRECTED
-        await change.audit(
-            "correct" if is_correction else "create", "manual_reading", id, body.model_dump(mode="json")
-        )
+        action = "correct" if is_correction else "create"
+        await change.audit(action, "manual_reading", id, before=former, after=body)
         owner = await store.slot_owner(change.connection, id)
     if not is_correction:
         row = Measurement(id, at.time_us, body.value, int(flags))

@@ -139,6 +139,7 @@ async def list_measurements(
         )
     async with caller.reading() as connection:
         datastream = await DATASTREAMS.get(connection, id)
+        await caller.audit_personal(connection, streams=[id])
         rows = await store.list_readings(connection, id, begin, end, newest_first=order == "desc", most=limit + 1)
     page = page_of(rows, limit, _measurement, lambda reading: instant_cursor(reading.time))
     return MeasurementsAnswer(datastream=DATASTREAMS.show(datastream), items=page.items, next=page.next)
@@ -170,6 +171,7 @@ async def list_corrections(
     begin, end = period(since, until, usual=LONGEST_HOURS, longest=LONGEST_HOURS)
     async with caller.reading() as connection:
         await DATASTREAMS.get(connection, id)
+        await caller.audit_personal(connection, streams=[id])
         rows = await store.list_corrections(connection, id, begin, end, most=limit)
     items = [
         CorrectionAnswer(
@@ -212,6 +214,7 @@ async def list_aggregates(
     begin, end = period(since, until, usual=timedelta(days=7), longest=longest)
     async with caller.reading() as connection:
         datastream = await DATASTREAMS.get(connection, id)
+        await caller.audit_personal(connection, streams=[id])
         known = QUANTITIES.get(datastream.quantity)
         kind = Kind.GAUGE if known is None else known.kind
         found = await bucket_store.read_buckets(
@@ -250,6 +253,7 @@ async def list_latest(
             most=limit + 1,
         )
         ids = [row.id for row in rows[:limit]]
+        await caller.audit_personal(connection, streams=ids)
         latest, stale = await store.read_latest(connection, ids), await store.read_stale(connection, ids)
     page = page_of(rows, limit, DATASTREAMS.show)
     return Page(

@@ -55,6 +55,7 @@ async def list_meter_changes(id: Id, caller: Reader) -> Page[MeterChangeAnswer]:
     """Les changements de compteur, du premier au dernier ; les consommations les traversent."""
     async with caller.reading() as connection:
         await DATASTREAMS.get(connection, id)
+        await caller.audit_personal(connection, streams=[id])
         rows = await meter_changes.list_meter_changes(connection, id)
     return Page(items=[MeterChangeAnswer.model_validate(row) for row in rows], next=None)
 
@@ -75,10 +76,9 @@ async def create_meter_change(id: Id, body: NewMeterChange, caller: FieldAgent) 
             if await meter_changes.is_change_at(change.connection, id, body.at):
                 raise Problem(409, "un changement de cet instant existe déjà : complétez-le")
             raise read_only(f"flux {id}")
-        await change.audit(
-            "create", "meter_change", created, {"datastream_id": id, **body.model_dump(mode="json")}
-        )
-        return await _shown(change, id, created)
+        shown = await _shown(change, id, created)
+        await change.audit("create", "meter_change", created, {"datastream_id": id}, after=shown)
+        return shown
 
 
 @router.patch("/{change_id}", summary="Compléter un changement de compteur")
@@ -87,13 +87,13 @@ async def update_meter_change(
 ) -> MeterChangeAnswer:
     """Compléter un changement de compteur, aussi celui qu'un capteur remplacé a créé."""
     async with caller.changing() as change:
-        shown = await _shown(change, id, change_id)
+        former = await _shown(change, id, change_id)
         given = body.final_index, body.initial_index, body.note
         if not await meter_changes.complete_meter_change(change.connection, change_id, *given):
             raise read_only(f"flux {id}")
-        noted = shown.model_dump(mode="json") | {"now": body.model_dump(mode="json", exclude_none=True)}
-        await change.audit("update", "meter_change", change_id, noted)
-        return await _shown(change, id, change_id)
+        shown = await _shown(change, id, change_id)
+        await change.audit("update", "meter_change", change_id, {"datastream_id": id}, before=former, after=shown)
+        return shown
 
 
 @router.delete("/{change_id}", status_code=204, summary="Retirer un changement de compteur")
@@ -103,7 +103,7 @@ async def delete_meter_change(id: Id, change_id: Id, caller: FieldAgent) -> Resp
         shown = await _shown(change, id, change_id)
         if not await meter_changes.delete_meter_change(change.connection, change_id):
             raise read_only(f"flux {id}")
-        await change.audit("delete", "meter_change", change_id, shown.model_dump(mode="json"))
+        await change.audit("delete", "meter_change", change_id, {"datastream_id": id}, before=shown)
     return Response(status_code=204)
 
 

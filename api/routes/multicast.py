@@ -176,7 +176,7 @@ async def create(body: NewMulticastGroup, caller: Manager) -> GroupAnswer:
     def create(change: Change) -> Awaitable[MulticastGroup]:
         return multicast.create_group(change.connection, change.tenant_id, given)
 
-    return await GROUPS.create(caller, create, body.model_dump(exclude=SECRETS))
+    return await GROUPS.create(caller, create)
 
 
 @router.get("", summary="Lister les groupes multicast")
@@ -195,12 +195,12 @@ async def read(id: Id, caller: Reader) -> GroupAnswer:
 async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswer:
     """Remplacer les membres. Pour des appareils qui commutent, il faut `lighting` ou `operate`."""
     async with caller.changing() as change:
-        await GROUPS.get(change.connection, id)
+        former = GroupAnswer.model_validate(await GROUPS.get(change.connection, id))
         found = await _candidates(change, caller, body.dev_euis)
         await multicast.set_members(change.connection, id, [candidate.dev_eui for candidate in found])
-        group = await GROUPS.get(change.connection, id)
-        await change.audit("update", "multicast_group", id, body.model_dump())
-    return GroupAnswer.model_validate(group)
+        shown = GroupAnswer.model_validate(await GROUPS.get(change.connection, id))
+        await change.audit("update", "multicast_group", id, before=former, after=shown)
+    return shown
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer un groupe multicast")
@@ -209,7 +209,7 @@ async def delete(id: Id, caller: Manager) -> Response:
     async with caller.changing() as change:
         group = await GROUPS.get(change.connection, id)
         await multicast.delete_group(change.connection, id)
-        await change.audit("delete", "multicast_group", id, {"name": group.name, "f_cnt": group.f_cnt})
+        await change.audit("delete", "multicast_group", id, before=GroupAnswer.model_validate(group))
     return Response(status_code=204)
 
 
@@ -238,8 +238,7 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
         )
         if message is None:
             raise GROUPS.missing(id)
-        noted = {"group": id, **body.model_dump(mode="json")}
-        await change.audit("create", "multicast_message", message.id, noted)
+        await change.audit("create", "multicast_message", message.id, {"group": id}, after=body)
     await caller.platform.nudge_downlink(group.slot, 0)
     return show_message(message)
 

@@ -11,7 +11,7 @@ from api.auth import session_of
 from api.cookies import is_plain_loopback
 from api.dependencies import Dependencies
 from api.fields import Slug
-from api.oidc import Identity, InvalidToken, Provider, ProviderAway
+from api.oidc import Identity, InvalidToken, Provider, ProviderAway, provider_away
 from api.origin import origin_of
 from api.routes.sessions import start_session
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
@@ -68,9 +68,7 @@ async def begin(
     try:
         flow = await _provider(platform).begin(_redirect_uri(request, platform))
     except ProviderAway:
-        raise Problem(
-            503, "le fournisseur d'identité ne répond pas, réessayez", headers={"Retry-After": "5"}
-        ) from None
+        raise provider_away() from None
     answer = RedirectResponse(flow.url, 303)
     kept = FlowCookie(flow.state, flow.nonce, flow.verifier, tenant, invitation, link)
     answer.set_cookie(
@@ -107,9 +105,7 @@ async def finish(
         await platform.rejections.record(address, "oidc", {"why": str(wrong)})
         raise Problem(401, str(wrong)) from None
     except ProviderAway:
-        raise Problem(
-            503, "le fournisseur d'identité ne répond pas, réessayez", headers={"Retry-After": "5"}
-        ) from None
+        raise provider_away() from None
     answer = RedirectResponse(HOME, 303)
     person_id, tenant = await _person(request, kept, identity, address)
     await start_session(request, answer, person_id, tenant, "oidc")
@@ -137,7 +133,7 @@ async def _person(request: Request, kept: FlowCookie, identity: Identity, addres
                 change.connection, person.person_id, identity.issuer, identity.subject
             ):
                 raise Problem(409, "cette identité ouvre déjà un compte")
-            await change.audit("link", "identity", person.person_id, {"issuer": identity.issuer})
+            await change.audit("link", "identity", person.person_id, after={"issuer": identity.issuer})
         return person.person_id, person.tenant_slug
     known = await identities.find_identity(platform.pool, identity.issuer, identity.subject)
     if known is not None:

@@ -1,5 +1,6 @@
 """The people of a tenant: invited, given roles, removed; their accounts are the operator's to close."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Response
@@ -120,8 +121,8 @@ async def invite(body: NewInvitation, caller: ProvenPeopleManager) -> CreatedInv
     _demand_role(caller, body.role)
     async with caller.changing() as change:
         tenant_id = await _tenant_id(caller, change, body.tenant)
-        recorded = {"email": body.email, "role": body.role, "tenant": body.tenant}
-        await change.audit("invite", "person", body.email.partition("@")[2], recorded)
+        asked = {"email": body.email, "name": body.name, "role": body.role, "tenant": body.tenant}
+        await change.audit("invite", "person", body.email.partition("@")[2], after=asked)
         await _enter(change, tenant_id)
         made, token = await people.invite(
             change.connection, tenant_id, body.email, body.name, body.role, change.actor
@@ -146,9 +147,11 @@ async def list_invitations(caller: PeopleManager) -> Page[InvitationAnswer]:
 async def withdraw_invitation(id: Id, caller: PeopleManager) -> Response:
     """Son lien ne vaut plus rien."""
     async with caller.changing() as change:
+        waiting = await people.list_invitations(change.connection)
         if not await people.withdraw_invitation(change.connection, id):
             raise not_found(f"invitation {id}")
-        await change.audit("withdraw", "invitation", id)
+        former = next((InvitationAnswer.model_validate(one) for one in waiting if one.id == id), None)
+        await change.audit("withdraw", "invitation", id, before=former or {"expired": True})
     return Response(status_code=204)
 
 
@@ -180,7 +183,7 @@ async def set_role(id: Id, body: RoleBody, caller: ProvenPeopleManager) -> Membe
         _require_above(caller, before)
         await people.set_role(change.connection, id, body.role, body.extra_rights)
         former = {"role": before.role, "extra_rights": list(before.extra_rights)}
-        await change.audit("set_role", "person", id, {"before": former, "after": body.model_dump()})
+        await change.audit("set_role", "person", id, before=former, after=body)
         after = await people.find_member(change.connection, id)
     return MemberAnswer.model_validate(after)
 
@@ -194,7 +197,7 @@ async def remove_person(id: Id, caller: PeopleManager) -> Response:
             raise not_found(f"personne {id}")
         _require_above(caller, before)
         await people.remove_member(change.connection, id)
-        await change.audit("remove", "person", id, {"before": {"role": before.role}})
+        await change.audit("remove", "person", id, before=MemberAnswer.model_validate(before))
     return Response(status_code=204)
 
 
@@ -205,7 +208,7 @@ async def close_sessions(id: Id, caller: PeopleManager) -> ClosedSessions:
         if await people.find_member(change.connection, id) is None:
             raise not_found(f"personne {id}")
         closed = await sessions.close_sessions_here(change.connection, id)
-        await change.audit("close_sessions", "person", id, {"closed": closed})
+        await change.audit("close_sessions", "person", id, before={"open": closed}, after={"open": 0})
     return ClosedSessions(closed=closed)
 
 
@@ -223,7 +226,8 @@ async def reset_password(id: Id, caller: ProvenPeopleManager) -> ResetLink:
         token = await people.start_reset_of_member(change.connection, id)
         if token is None:
             raise Problem(409, "cette personne seule peut demander un nouveau mot de passe pour ce compte")
-        await change.audit("reset_password", "person", id)
+        until = datetime.now(UTC) + people.RESET_LASTS
+        await change.audit("reset_password", "person", id, after={"link_until": until})
     sent = await send_link(caller.platform, member.email, RESET, token)
     minutes = int(people.RESET_LASTS.total_seconds() // 60)
     link = None if sent else link_of(caller.platform, RESET, token)
@@ -234,7 +238,9 @@ async def reset_password(id: Id, caller: ProvenPeopleManager) -> ResetLink:
 async def set_enabled(id: Id, body: EnabledBody, caller: NetworkOperator) -> Response:
     """Fermer un compte partout : ses sessions se ferment tout de suite. À l'exploitant du réseau."""
     async with caller.changing() as change:
+        was_enabled = await sessions.find_secrets(change.connection, id) is not None
         if not await people.set_enabled(change.connection, id, enabled=body.enabled):
             raise not_found(f"personne {id}")
-        await change.audit("enable" if body.enabled else "disable", "person", id)
+        action = "enable" if body.enabled else "disable"
+        await change.audit(action, "person", id, before={"enabled": was_enabled}, after=body)
     return Response(status_code=204)

@@ -152,7 +152,9 @@ async def point(
         await forget_shadow(change.connection, change.tenant_id, profile.id)
     details = {"source": before, "former": former.noted(), "now": decoding.noted()}
     action = "shadow" if shadows else _pointed(profile, for_all=for_all)
-    await change.audit(action, "device_profile", profile.id, details)
+    await change.audit(
+        action, "device_profile", profile.id, details, before=former.noted(), after=decoding.noted()
+    )
     return _show(profile.id, source, decoding, decoding.codec)
 
 
@@ -224,7 +226,9 @@ async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAn
     await forget_shadow(change.connection, change.tenant_id, profile.id)
     decoding = Decoding.of(profile)
     details = {"source": before, "former": former.noted(), "now": decoding.noted()}
-    await change.audit(POINTED, "device_profile", profile.id, details)
+    await change.audit(
+        POINTED, "device_profile", profile.id, details, before=former.noted(), after=decoding.noted()
+    )
     return _show(profile.id, SHARED, decoding, profile.codec)
 
 

@@ -127,7 +127,8 @@ async def request(body: NewRedecode, caller: Manager) -> RedecodeAnswer:
             requested_by=change.actor,
             **asked,
         )
-        await change.audit("redecode.request", "redecode", job.id, body.model_dump(mode="json", by_alias=True))
+        asked_for = body.model_dump(mode="json", by_alias=True)
+        await change.audit("redecode.request", "redecode", job.id, after=asked_for)
     return REDECODES.show(job)
 
 
@@ -172,9 +173,10 @@ async def read(id: Id, caller: Reader) -> RedecodeAnswer:
 async def cancel(id: Id, caller: Manager) -> RedecodeAnswer:
     """Ce qui est remplacé le reste ; rien d'autre ne l'est plus. Relancez-le pour aller au bout."""
     async with caller.changing() as change:
+        former = REDECODES.show(await REDECODES.get(change.connection, id))
         job = await cancel_redecode(change.connection, id)
         if job is None:
-            await REDECODES.get(change.connection, id)
             raise Problem(409, "il est déjà terminé")
-        await change.audit("redecode.cancel", "redecode", id)
-    return REDECODES.show(job)
+        shown = REDECODES.show(job)
+        await change.audit("redecode.cancel", "redecode", id, before=former, after=shown)
+    return shown

@@ -1,6 +1,6 @@
 """Sessions of people: opened with a password, proved again before what is grave, closed."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -176,7 +176,8 @@ async def start_session(
     chosen = [one for one in memberships if wanted in {None, one.slug}]
     token = None
     if chosen:
-        token = await sessions.open_session(platform.pool, person_id, chosen[0].tenant_id, address, proof)
+        agent = request.headers.get("user-agent", "")
+        token = await sessions.open_session(platform.pool, person_id, chosen[0].tenant_id, address, proof, agent)
     row = None if token is None else await sessions.find_session(platform.pool, token_digest(token))
     if token is None or row is None:
         raise Problem(403, "ce compte n'a de rôle dans aucune collectivité, ou pas dans celle-ci")
@@ -215,7 +216,8 @@ async def log_out(caller: Reader, request: Request) -> Response:
     session = caller.person()
     async with caller.changing() as change:
         await sessions.close_session(change.connection, session.digest)
-        await change.audit("logout", "session", session.row.person_id)
+        shown = {"expires_at": session.row.expires_at}
+        await change.audit("logout", "session", session.row.person_id, before=shown)
     response = Response(status_code=204)
     delete_cookie(request, response)
     return response
@@ -228,7 +230,8 @@ async def choose_tenant(body: ChosenTenant, caller: Reader) -> SessionAnswer:
     async with caller.changing() as change:
         if not await sessions.switch_session(change.connection, session.digest, body.tenant):
             raise not_found(f"collectivité {body.tenant}")
-        await change.audit("switch_tenant", "session", session.row.person_id, body.model_dump())
+        former = {"tenant": session.row.tenant_slug}
+        await change.audit("switch_tenant", "session", session.row.person_id, before=former, after=body)
     return await _current(caller)
 
 
@@ -256,7 +259,8 @@ async def check_proof(caller: Caller, proof: Proof) -> None:
     await attempt.succeed()
     async with caller.changing() as change:
         await sessions.prove_session(change.connection, session.digest)
-        await change.audit("prove", "session", session.row.person_id)
+        before, after = {"proved_at": session.row.proved_at}, {"proved_at": datetime.now(UTC)}
+        await change.audit("prove", "session", session.row.person_id, before=before, after=after)
 
 
 @router.post("/invitations/accept", status_code=201, summary="Accepter une invitation")
@@ -300,7 +304,9 @@ async def request_reset(body: ResetRequest, request: Request) -> Response:
     attempt = Attempt(platform, body.email, origin_of(request, platform.access.proxies))
     await attempt.require_unlocked()
     await sessions.record_failure(platform.pool, body.email, attempt.address)  # A limit on letters, too.
-    started = await people.start_reset(platform.pool, body.email) if platform.access.mailer else None
+    started = (
+        await people.start_reset(platform.pool, body.email, attempt.address) if platform.access.mailer else None
+    )
     response = Response(status_code=202)
     if started is not None:  # Afterwards: how long the answer takes says nothing.
         response.background = BackgroundTask(send_link, platform, body.email, RESET, started[1])

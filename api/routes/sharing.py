@@ -166,8 +166,9 @@ async def create_grant(body: NewGrant, caller: ProvenManager) -> GrantAnswer:
             await ASSETS.own(change, body.asset_id)
         given = body.model_dump(exclude={"tenant"})
         grant = await sharing.propose_grant(change.connection, change.tenant_id, body.tenant, change.actor, given)
-        await change.audit("create", "grant", grant.id, body.model_dump(mode="json", exclude_none=True))
-    return GRANTS.show(grant)
+        shown = GRANTS.show(grant)
+        await change.audit("create", "grant", grant.id, after=shown)
+    return shown
 
 
 @router.get("/grants", summary="Lister les partages")
@@ -194,9 +195,10 @@ async def read_grant(id: Id, caller: Reader) -> GrantAnswer:
 async def revoke_grant(id: Id, caller: Manager) -> Response:
     """Révoquer un partage que l'on a donné, ou retirer son offre : rien n'est plus ouvert, aussitôt."""
     async with caller.changing() as change:
-        if not await sharing.revoke_grant(change.connection, id, change.actor):
+        former = await GRANTS.find(change.connection, id)
+        if former is None or not await sharing.revoke_grant(change.connection, id, change.actor):
             raise not_found(f"partage {id} en cours")
-        await change.audit("revoke", "grant", id)
+        await change.audit("revoke", "grant", id, before=GRANTS.show(former))
     return Response(status_code=204)
 
 
@@ -246,7 +248,8 @@ async def set_member_of(id: Id, body: MemberOf, caller: NetworkOperator) -> Tena
             if asked is not None and asked not in known:
                 raise not_found(f"collectivité {asked}")
         await sharing.set_member_of(change.connection, id, body.tenant_id)
-        await change.audit("set_member_of", "tenant", id, body.model_dump())
+        former = {"tenant_id": known[id].member_of}
+        await change.audit("set_member_of", "tenant", id, before=former, after=body)
         found = await tenants.read_tenants(change.connection, id)
     return TenantAnswer.model_validate(found[id])
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from alerting import rule_store, silences
 from alerting.rules.calendar import MalformedCalendar
 from alerting.rules.checks import InvalidRule
-from api.auth import Manager, Reader
+from api.auth import Change, Manager, Reader
 from api.fields import Body, Id, IdQuery, IdRef, Instant, Name, Remark, Text, Word, answer_of, example
 from api.pages import Page
 from api.resources import Resource
@@ -135,7 +135,6 @@ async def create_silence(body: NewSilence, caller: Manager) -> SilenceAnswer:
     return await SILENCES.create(
         caller,
         lambda change: silences.create_silence(change.connection, change.tenant_id, change.actor, dict(body)),
-        body.model_dump(mode="json", exclude_none=True),
         "la règle ou l'actif n'est pas à votre collectivité",
     )
 
@@ -165,7 +164,6 @@ async def create_window(body: NewWindow, caller: Manager) -> WindowAnswer:
     return await WINDOWS.create(
         caller,
         lambda change: silences.create_window(change.connection, change.tenant_id, change.actor, dict(body)),
-        body.model_dump(mode="json"),
         "l'actif n'est pas à votre collectivité",
     )
 
@@ -192,12 +190,21 @@ async def list_calendars(caller: Reader) -> Page[CalendarAnswer]:
 async def save_calendar(body: CalendarBody, caller: Manager) -> CalendarAnswer:
     """Créer un calendrier, ou remplacer celui de ce nom ; actif partout en 5 secondes."""
     async with caller.changing() as change:
+        former = await _calendar_named(change, body.name)
         try:
             saved = await rule_store.save_calendar(change.connection, change.tenant_id, **body.model_dump())
         except MalformedCalendar as malformed:
             raise Problem(422, str(malformed)) from None
-        await change.audit("save", "alert_calendar", saved.id, body.model_dump(mode="json"))
-    return CalendarAnswer.model_validate(saved)
+        shown = CALENDARS.show(saved)
+        await change.audit("save", "alert_calendar", saved.id, before=former, after=shown)
+    return shown
+
+
+async def _calendar_named(change: Change, name: str) -> CalendarAnswer | None:
+    for one in await rule_store.list_calendars(change.connection):
+        if one.name == name and one.tenant_id == change.tenant_id:
+            return CALENDARS.show(one)
+    return None
 
 
 @router.get("/alert-calendars/{id}", summary="Lire un calendrier")

@@ -100,7 +100,7 @@ async def create_team(body: TeamBody, caller: Manager) -> TeamAnswer:
     def create(change: Change) -> Awaitable[teams.Team]:
         return teams.create_team(change.connection, change.tenant_id, dict(body))
 
-    return await TEAMS.create(caller, create, body.model_dump(mode="json"))
+    return await TEAMS.create(caller, create)
 
 
 @router.get("", summary="Lister les équipes")
@@ -118,10 +118,8 @@ async def read_team(id: Id, caller: Reader) -> TeamAnswer:
 @router.put("/{id}", summary="Modifier une équipe")
 async def replace_team(id: Id, body: TeamBody, caller: Manager) -> TeamAnswer:
     """Donner à une équipe d'autres heures, ou un autre nom."""
-    given, noted = dict(body), body.model_dump(mode="json")
-    return await TEAMS.change(
-        caller, id, lambda connection, key: teams.replace_team(connection, key, given), noted
-    )
+    given = dict(body)
+    return await TEAMS.change(caller, id, lambda connection, key: teams.replace_team(connection, key, given))
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une équipe")
@@ -158,9 +156,16 @@ async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAn
         )
         if contact_id is None:
             raise invalid("webhook_endpoint_id", "unknown", f"adresse {endpoint_id} introuvable")
-        await change.audit("create", "contact", contact_id, body.model_dump())
-        made = next(one for one in await teams.list_contacts(change.connection, id) if one.id == contact_id)
-    return ContactAnswer.model_validate(made)
+        made = await _contact(change, id, contact_id)
+        await change.audit("create", "contact", contact_id, {"team_id": id}, after=made)
+    return made
+
+
+async def _contact(change: Change, team_id: int, contact_id: int) -> ContactAnswer:
+    for one in await teams.list_contacts(change.connection, team_id):
+        if one.id == contact_id:
+            return ContactAnswer.model_validate(one)
+    raise not_found(f"contact {contact_id}")
 
 
 async def _endpoint(change: Change, keys: KeyWrap, body: NewContact) -> int:
@@ -181,7 +186,8 @@ async def _endpoint(change: Change, keys: KeyWrap, body: NewContact) -> int:
 async def delete_contact(id: Id, contact_id: Id, caller: Manager) -> Response:
     """Ne plus prévenir quelqu'un ; son adresse reste dans les adresses de webhook, avec ses essais."""
     async with caller.changing() as change:
+        former = await _contact(change, id, contact_id)
         if not await teams.delete_contact(change.connection, id, contact_id):
             raise not_found(f"contact {contact_id}")
-        await change.audit("delete", "contact", contact_id)
+        await change.audit("delete", "contact", contact_id, {"team_id": id}, before=former)
     return Response(status_code=204)

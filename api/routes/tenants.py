@@ -4,19 +4,19 @@ import re
 from dataclasses import asdict
 from datetime import datetime
 from ipaddress import ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from alerting.defaults import create_default_rules
 from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Id, Instant, Name, Slug, answer_of, example
+from api.fields import Answer, Body, Id, Instant, Name, Slug, Word, answer_of, example
 from api.pages import Page
 from core.model.entities import Tenant
 from core.model.quotas import NAMES as QUOTA_NAMES
-from core.model.rights import OF_KEYS, RIGHTS
+from core.model.rights import OF_KEYS, OF_LIMITED_KEYS, RIGHTS
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from registry import entering, quotas, tenants
 from registry.quotas import Quota
@@ -169,6 +169,22 @@ class NewApiKey(Body):
         description="Au-delà : 429, avec Retry-After ; absent : sans limite",
         examples=[600],
     )
+    asset_kinds: list[Word] = Field(
+        default_factory=list[str],
+        max_length=50,
+        description="Types des seuls actifs qu'elle voit et commande, avec leurs capteurs, mesures et alertes ; "
+        "aucun : tout. Avec les droits `read`, `field` et `lighting` seulement",
+        examples=[["lighting_cabinet"]],
+    )
+
+    @model_validator(mode="after")
+    def _limited_in_rights_too(self) -> Self:
+        if self.asset_kinds and not OF_LIMITED_KEYS.issuperset(self.roles):
+            raise PydanticCustomError(
+                "asset_kinds",
+                "une clé limitée à des types d'actifs a les droits read, field et lighting seulement",
+            )
+        return self
 
 
 class ApiKeyAnswer(answer_of(tenants.ApiKey)):
@@ -191,11 +207,12 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
     async with caller.changing() as change:
         await entering.act_as_operator(change.connection)
         tenant = await tenants.create_tenant(change.connection, **body.model_dump())
-        await change.audit("create", "tenant", tenant.id, body.model_dump())
+        shown = TenantAnswer.model_validate(tenant)
+        await change.audit("create", "tenant", tenant.id, after=shown)
         await entering.enter_as_operator(change.connection, tenant.id)
         await create_default_rules(change.connection, tenant.id)
         key = await tenants.create_api_key(change.connection, tenant.id, "première clé", FIRST_RIGHTS)
-    return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
+    return CreatedTenant(**shown.model_dump(), api_key=key)
 
 
 async def _visible(caller: Caller, tenant_id: int | None = None) -> dict[int, Tenant]:
@@ -225,11 +242,13 @@ async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:
 async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAnswer:
     """Sa propre collectivité : l'heure et les jours fériés de ses règles et de ses équipes, en 5 secondes."""
     async with caller.changing() as change:
+        former = (await tenants.read_tenants(change.connection, id)).get(id)
         tenant = await tenants.set_department(change.connection, id, body.department)
-        if tenant is None:
+        if tenant is None or former is None:
             raise not_found(f"collectivité {id}")
-        await change.audit("update", "tenant", id, body.model_dump())
-    return TenantAnswer.model_validate(tenant)
+        shown = TenantAnswer.model_validate(tenant)
+        await change.audit("update", "tenant", id, before=TenantAnswer.model_validate(former), after=shown)
+    return shown
 
 
 @router.put("/tenants/{id}/webhook-allow-list", summary="Autoriser des adresses internes à une collectivité")
@@ -237,9 +256,11 @@ async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperato
     """Dire, en exploitant du réseau, quelles adresses internes ses messages peuvent atteindre, dès le prochain."""
     async with caller.changing() as change:
         await entering.act_as_operator(change.connection)
-        if id not in await tenants.read_tenants(change.connection, id):
+        former = (await tenants.read_tenants(change.connection, id)).get(id)
+        if former is None:
             raise not_found(f"collectivité {id}")
-        await change.audit("update", "tenant", id, body.model_dump())
+        before = {"webhook_allow_list": former.webhook_allow_list}
+        await change.audit("update", "tenant", id, before=before, after=body)
         await entering.enter_as_operator(change.connection, id)
         tenant = await tenants.set_allow_list(change.connection, id, body.webhook_allow_list)
     return TenantAnswer.model_validate(tenant)
@@ -290,9 +311,10 @@ async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
             body.expires_at,
             body.addresses,
             body.requests_per_minute,
+            sorted(set(body.asset_kinds)),
         )
         key_id = key.split("_")[1]
-        await change.audit("create", "api_key", key_id, {**body.model_dump(mode="json"), "roles": roles})
+        await change.audit("create", "api_key", key_id, after={**dict(body), "roles": roles})
     return CreatedApiKey(id=key_id, name=body.name, roles=list(roles), expires_at=body.expires_at, key=key)
 
 
@@ -312,9 +334,11 @@ async def revoke_api_key(
 ) -> Response:
     """Révoquer une clé : elle n'ouvre plus rien, partout en 5 secondes."""
     async with caller.changing() as change:
+        known = await tenants.list_api_keys(change.connection)
         if not await tenants.revoke_api_key(change.connection, id):
             raise not_found(f"clé {id}")
-        await change.audit("revoke", "api_key", id)
+        former = next(ApiKeyAnswer.model_validate(one) for one in known if one.id == id)
+        await change.audit("revoke", "api_key", id, before=former)
     authenticator: Authenticator = request.app.state.authenticator
     authenticator.forget(id)
     return Response(status_code=204)

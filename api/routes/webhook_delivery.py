@@ -101,7 +101,7 @@ async def replay_dead_letters(id: Id, body: ReplayBody, caller: Manager) -> Repl
     async with caller.changing() as change:
         await _require_enabled(change, id)
         count = await dead_letters.replay(change.connection, id, body.ids)
-        await change.audit("replay", "webhook_endpoint", id, {"ids": body.ids, "count": count})
+        await change.audit("replay", "webhook_endpoint", id, {"ids": body.ids}, after={"waiting": count})
     return ReplayAnswer(replayed=count)
 
 
@@ -112,7 +112,7 @@ async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Repla
         await _require_enabled(change, id)
         if not await dead_letters.replay(change.connection, id, [letter_id]):
             raise not_found(f"message {letter_id}")
-        await change.audit("replay", "webhook_endpoint", id, {"ids": [letter_id], "count": 1})
+        await change.audit("replay", "webhook_endpoint", id, {"ids": [letter_id]}, after={"waiting": 1})
     return ReplayAnswer(replayed=1)
 
 
@@ -122,7 +122,7 @@ async def discard_dead_letters(id: Id, caller: Manager) -> DiscardAnswer:
     async with caller.changing() as change:
         await ENDPOINTS.get(change.connection, id)
         count = await dead_letters.discard(change.connection, id)
-        await change.audit("discard", "webhook_endpoint", id, {"ids": None, "count": count})
+        await change.audit("discard", "webhook_endpoint", id, {"ids": None}, before={"abandoned": count})
     return DiscardAnswer(discarded=count)
 
 
@@ -133,7 +133,7 @@ async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Resp
         await ENDPOINTS.get(change.connection, id)
         if not await dead_letters.discard(change.connection, id, [letter_id]):
             raise not_found(f"message {letter_id}")
-        await change.audit("discard", "webhook_endpoint", id, {"ids": [letter_id], "count": 1})
+        await change.audit("discard", "webhook_endpoint", id, {"ids": [letter_id]}, before={"abandoned": 1})
     return Response(status_code=204)
 
 
@@ -150,7 +150,7 @@ async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:
         await _require_enabled(change, id)
         await require_probe(change, id)
         message_id = await dead_letters.queue_test(change.connection, id, msgspec.json.encode(content))
-        await change.audit("test", "webhook_endpoint", id, {"message_id": message_id})
+        await change.audit("test", "webhook_endpoint", id, after={"message_id": message_id})
     if message_id is None:
         raise not_found(f"adresse {id}")
     return TestAnswer(message_id=message_id)

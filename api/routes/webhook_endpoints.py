@@ -170,9 +170,9 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
             raise invalid("url", "refused_url", str(refused)) from None
         await begin_proof(change, endpoint.id, body.form)
         endpoint = await ENDPOINTS.get(change.connection, endpoint.id)
-        shown = {"url": shown_url(body.form, body.url)}
-        await change.audit("create", "webhook_endpoint", endpoint.id, body.model_dump() | shown)
-    return CreatedWebhookEndpoint(**WebhookEndpointAnswer.model_validate(endpoint).model_dump(), secret=secret)
+        shown = WebhookEndpointAnswer.model_validate(endpoint)
+        await change.audit("create", "webhook_endpoint", endpoint.id, after=shown)
+    return CreatedWebhookEndpoint(**shown.model_dump(), secret=secret)
 
 
 @router.get("", summary="Lister les adresses de webhook")
@@ -273,7 +273,7 @@ async def set_for_operator(id: Id, body: OperatorBody, caller: NetworkOperator) 
     Elle est avertie quand une alerte d'une collectivité ne prévient personne, faute d'adresse en service.
     """
     change = partial(store.set_for_operator, for_operator=body.for_operator)
-    return await ENDPOINTS.change(caller, id, change, body.model_dump())
+    return await ENDPOINTS.change(caller, id, change)
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une adresse de webhook")

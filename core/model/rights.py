@@ -28,6 +28,8 @@ EXTRA_RIGHTS = frozenset({"export_keys"})
 # An application has no password to be asked for again, and no name: these are for people.
 OF_PEOPLE_ONLY = frozenset({"people", "export_keys"})
 OF_KEYS = frozenset(RIGHTS) - OF_PEOPLE_ONLY
+# Of a key that is limited to kinds of assets: the others are about a tenant as a whole.
+OF_LIMITED_KEYS = frozenset({"read", "field", "lighting"})
 
 RoleName = Literal[
     "operator",

@@ -12,6 +12,7 @@ from core.runtime.errors import describe
 from core.runtime.health import Check
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from decoders.javascript.pool import PoolUnavailable
+from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
 from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.dwelling_days import make_dwelling_days
 from ingest.maintenance.leader import NotLeader
@@ -41,6 +42,9 @@ from registry.keys import KeyWrap
 RETRY_AFTER_S = 60.0
 DAYS_A_MONTH = timedelta(days=365.25 / 12)
 
+# A job that ends so is tried again, and its check says why.
+EXPECTED = (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable, UnreadableLedger, ExportFailed)
+
 log = structlog.get_logger()
 
 
@@ -61,7 +65,7 @@ class Job:
                 await self.work()
             except NotLeader:
                 self._record_outcome("elsewhere", None)
-            except (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable, UnreadableLedger) as failure:
+            except EXPECTED as failure:
                 self._record_outcome("failed", describe(failure))
                 log.warning("job_failed", job=self.name, error=self.problem)
             else:
@@ -90,6 +94,18 @@ async def seal_audit(pool: Pool) -> None:
     if await audit_chain.seal(pool):
         head = await audit_chain.read_head(pool)
         log.info("audit_sealed", sequence=head.sequence, digest=head.digest.hex())
+
+
+async def send_audit(pool: Pool, destination: Destination) -> None:
+    """Send the lines that were sealed to their destination.
+
+    Raises:
+        NotLeader: another replica does.
+        ExportFailed: it does not take them.
+    """
+    sent = await export_audit(pool, destination)
+    if sent:
+        log.info("audit_sent", lines=sent)
 
 
 async def make_rollups(pool: Pool) -> None:

@@ -80,6 +80,7 @@ APPLICATION_EVENT = _older("observation.application_event", "queued_at")
 SERVICE_REPLICA = _older("service_replica", "seen_at")
 LOGIN_FAILURE = _older("login_failure", "first_at")
 REJECTED_LOGIN = _older("rejected_login", "minute")
+PERSONAL_READ = _older("personal_read", "at")
 PERSON_SESSION = _older("person_session", "expires_at")
 PASSWORD_RESET = _older("password_reset", "expires_at")
 INVITATION = _older("invitation", "expires_at")
@@ -128,6 +129,7 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("service_replica", SERVICE_REPLICA, 1 * days),
         Prune("login_failure", LOGIN_FAILURE, 1 * days),
         Prune("rejected_login", REJECTED_LOGIN, 1 * days),
+        Prune("personal_read", PERSONAL_READ, 2 * days),
         Prune("person_session", PERSON_SESSION, 1 * days),
         Prune("password_reset", PASSWORD_RESET, 30 * days),
         Prune("invitation", INVITATION, 90 * days),

@@ -1,5 +1,6 @@
-"""`territoire bench audit`: on a stack of its own, in a process of its own."""
+"""`territoire bench audit` and `bench logins`: on a stack of its own, in a process of its own."""
 
+import os
 from dataclasses import asdict
 from typing import Annotated
 
@@ -8,8 +9,9 @@ import typer
 from cli.running import read_run
 from lab.commands.bench import on_a_stack_of_its_own
 from lab.commands.bench_scaling import bench_app
-from lab.commands.options import CheckOption, JsonOption, RunningStackOption
+from lab.commands.options import CheckOption, JsonOption, RunningStackOption, SecondsOption
 
+RoundsOption = Annotated[int, typer.Option(min=1, max=20, help="Manches, au calme et non, en alternance.")]
 LinesOption = Annotated[int, typer.Option(min=1000, help="Lignes du journal.")]
 
 
@@ -44,3 +46,51 @@ def audit_load(
             f"une ligne modifiée : {'trouvée' if figures.is_change_found else 'IGNORÉE'}"
         )
     raise typer.Exit(1 if check and not figures.is_reached else 0)
+
+
+@bench_app.command()
+def logins(
+    rounds: RoundsOption = 3,
+    seconds: SecondsOption = 10.0,
+    check: CheckOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Une connexion seule, puis ce que cent mots de passe faux par seconde coûtent aux autres."""
+    from lab.bench.logins import PROXIES
+
+    argv = ["--rounds", str(rounds), "--seconds", str(seconds)]
+    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    os.environ["TERRITOIRE_API_TRUSTED_PROXIES"] = PROXIES
+    raise typer.Exit(on_a_stack_of_its_own("logins-load", argv, {}, ("api",)))
+
+
+@bench_app.command("logins-load", hidden=True)
+def logins_load(
+    home: RunningStackOption,
+    rounds: RoundsOption = 3,
+    seconds: SecondsOption = 10.0,
+    check: CheckOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """La mesure, dans son propre processus ; `bench logins` la lance."""
+    import json
+
+    import uvloop
+
+    from lab.bench.logins import measure
+
+    figures = uvloop.run(measure(read_run(home), rounds, seconds))
+    if as_json:
+        print(json.dumps(asdict(figures) | {"ratio": figures.ratio}))
+    else:
+        answers = ", ".join(f"{count} × {status}" for status, count in sorted(figures.wrong_answers.items()))
+        print(
+            f"connexion : {figures.login_ms:.0f} ms (p95) ; requêtes des autres, p95 par manche : "
+            f"{_shown(figures.quiet_p95_ms)} ms au calme, {_shown(figures.attacked_p95_ms)} ms pendant "
+            f"cent mots de passe faux par seconde (× {figures.ratio:.2f} ; {answers})"
+        )
+    raise typer.Exit(1 if check and not figures.is_reached else 0)
+
+
+def _shown(values: list[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in values)

@@ -14,7 +14,9 @@ WITH gone AS (DELETE FROM asset_transfer
 WHERE asset_id = ANY(($1).asset_ids) OR kept_as = ANY(($1).asset_ids) RETURNING 1) SELECT count(*) FROM gone $$),
 (79, 'eui_claim', $$
 WITH gone AS (DELETE FROM eui_claim WHERE kind = 'device' AND encode(eui, 'hex') = ANY(($1).needles) RETURNING 1)
-SELECT count(*) FROM gone $$);
+SELECT count(*) FROM gone $$),
+(75, 'personal_read', $$
+WITH gone AS (DELETE FROM personal_read WHERE asset_id = ANY(($1).asset_ids) RETURNING 1) SELECT count(*) FROM gone $$);
 
 DO $$
 DECLARE

@@ -9,8 +9,9 @@ import structlog
 from core.runtime.errors import describe
 from core.runtime.health import database_check, serve_health, starting
 from core.runtime.postgres import open_pool
+from ingest.maintenance.audit_export import Destination
 from ingest.maintenance.erasures import Eraser, Streams
-from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting, seal_audit
+from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting, seal_audit, send_audit
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
 from registry.former_format import following_former_format
@@ -77,6 +78,9 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             Job("erasures", ERASE_EVERY_S, eraser.work),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
+        if settings.audit_export:
+            destination = Destination(settings.audit_export)
+            jobs.append(Job("audit_export", SEAL_EVERY_S, lambda: send_audit(pool, destination)))
         readiness.checks = {"database": database_check(pool)} | {job.name: job.check() for job in jobs}
         async with following_former_format(pool, settings), asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job.repeat(), name=job.name) for job in jobs]

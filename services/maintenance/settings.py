@@ -1,10 +1,19 @@
 """Settings of maintenance."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from core.runtime.settings import Expected
+from ingest.maintenance.audit_export import Destination
 from ingest.maintenance.settings import RetentionSettings
+
+
+def _is_destination(address: str) -> str:
+    if address:
+        Destination(address)
+    return address
 
 
 class MaintenanceSettings(RetentionSettings):
@@ -30,3 +39,10 @@ class MaintenanceSettings(RetentionSettings):
         description="A folder on the database's disk, where this process sees it; absent: another machine's. "
         "Below a fifth left, a warning",
     )
+    audit_export: Annotated[
+        Annotated[str, AfterValidator(_is_destination)],
+        Expected(
+            "stdout:, file:///chemin/absolu.jsonl, syslog+udp://machine:514, syslog+tcp://machine:601 ou "
+            "syslog+tls://machine:6514?ca=/chemin/ca.pem"
+        ),
+    ] = Field(default="", description="Where each sealed line of the audit goes as JSON; empty: nowhere")

@@ -11,6 +11,7 @@ from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, connect
 from core.runtime.settings import settings_or_exit
 from core.runtime.telemetry import configure_logs
+from registry.audit import write_audit
 from registry.passwords import Passwords
 from registry.people import enter_person
 from registry.schema import MigrationFailed, SchemaMismatch, migrate
@@ -18,6 +19,8 @@ from registry.sessions import find_login
 from registry.tenants import OPERATOR, create_operator, find_tenant
 from registry.units import UnitMismatch, require_units
 from services.migrate.settings import MigrateSettings
+
+ACTOR = "migrate (serveur)"
 
 log = structlog.get_logger()
 
@@ -30,6 +33,8 @@ async def ensure_operator(database_url: str, key: str) -> None:
             operator = await create_operator(connection, key)
             if operator is not None:
                 await create_default_rules(connection, operator.id)
+                made = {"after": {"slug": operator.slug, "name": operator.name}}
+                await write_audit(connection, operator.id, ACTOR, "create", "tenant", operator.id, made)
     finally:
         await connection.close()
 
@@ -43,7 +48,9 @@ async def ensure_first_person(database_url: str, email: str, password: str) -> N
             return
         hashed = await Passwords().hash_of(password)
         async with connection.transaction():
-            await enter_person(connection, tenant.id, email, "Exploitant du réseau", hashed, "operator")
+            person = await enter_person(connection, tenant.id, email, "Exploitant du réseau", hashed, "operator")
+            made = {"after": {"email": email, "role": "operator"}}
+            await write_audit(connection, tenant.id, ACTOR, "create", "person", person, made)
     finally:
         await connection.close()
 

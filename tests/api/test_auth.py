@@ -83,5 +83,5 @@ async def test_a_key_has_addresses_a_rate_and_an_instant_of_its_last_use(
     assert shown["last_used_at"] is not None
     lines = await pool.fetch("SELECT details FROM audit WHERE action = 'reject'")
     assert [(line["details"]["why"], line["details"]["address"]) for line in lines] == [
-        ("address", "198.51.100.1")
+        ("cette clé ne vaut pas depuis 198.51.100.1", "198.51.100.1")
     ]

@@ -40,12 +40,12 @@ def answer_in_a_second(gateway_id: GatewayId, *, within_us: int = 1_000_000):
 async def test_a_station_is_sent_where_it_came_from_and_listed_while_it_is_unknown(
     rig: Rig, gateway_id: GatewayId
 ) -> None:
-    told = await discover(f"ws://localhost:{rig.station_port}", dashed(gateway_id))
+    discovered = await discover(f"ws://localhost:{rig.station_port}", dashed(gateway_id))
 
     async def is_listed() -> str | None:
         return await rig.pool.fetchval("SELECT frontend FROM unknown_gateway WHERE gateway_id = $1", gateway_id)
 
-    assert told["uri"] == f"ws://localhost:{rig.station_port}/gateway/{gateway_id.hex()}"
+    assert discovered["uri"] == f"ws://localhost:{rig.station_port}/gateway/{gateway_id.hex()}"
     await until(is_listed)
     assert await is_listed() == "basics_station"
 
@@ -77,17 +77,17 @@ async def test_an_address_that_a_station_has_no_room_for_is_said_to_be_too_long(
 ) -> None:
     name = f"ws://{'a' * 100}:{rig.station_port}"
 
-    told = await discover(name, dashed(gateway_id), host="127.0.0.1", port=rig.station_port)
+    discovered = await discover(name, dashed(gateway_id), host="127.0.0.1", port=rig.station_port)
 
-    assert "too long" in told["error"]
+    assert "too long" in discovered["error"]
 
 
 async def test_discovery_with_two_host_headers_answers_with_our_own_address(
     rig: Rig, gateway_id: GatewayId
 ) -> None:
-    told = await discover(rig.station_url, dashed(gateway_id), additional_headers={"Host": "elsewhere:1"})
+    discovered = await discover(rig.station_url, dashed(gateway_id), additional_headers={"Host": "elsewhere:1"})
 
-    assert told["uri"] == f"ws://127.0.0.1:{rig.station_port}/gateway/{gateway_id.hex()}"
+    assert discovered["uri"] == f"ws://127.0.0.1:{rig.station_port}/gateway/{gateway_id.hex()}"
 
 
 # --- What a station receives -------------------------------------------------------------------------

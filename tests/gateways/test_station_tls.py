@@ -71,13 +71,13 @@ async def test_a_certificate_is_good_for_its_own_gateway_only(
 ) -> None:
     tls = shown(authority, authority.sign("0102030405060708"))
 
-    told = await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
+    discovered = await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
     with pytest.raises(InvalidStatus) as refused:
         async with connect_to(f"{secure(secure_rig)}/gateway/{gateway_id.hex()}", ssl=tls):
             pass
 
-    assert "certificate" in told["error"]
-    assert "uri" not in told
+    assert "certificate" in discovered["error"]
+    assert "uri" not in discovered
     assert refused.value.response.status_code == 403
 
 
@@ -119,12 +119,12 @@ async def test_without_a_certificate_or_a_token_nobody_is_received(
 ) -> None:
     tls = shown(authority, None)
 
-    told = await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
+    discovered = await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
     with pytest.raises(InvalidStatus) as refused:
         async with connect_to(f"{secure(secure_rig)}/gateway/{gateway_id.hex()}", ssl=tls):
             pass
 
-    assert ("uri" in told, refused.value.response.status_code) == (False, 401)
+    assert ("uri" in discovered, refused.value.response.status_code) == (False, 401)
 
 
 async def test_with_a_certificate_of_another_authority_nobody_is_received(
@@ -223,9 +223,9 @@ async def test_an_address_that_is_set_is_the_one_that_stations_are_answered(
 ) -> None:
     settings = bridge_settings.model_copy(update={"station_url": "wss://lns.example.fr:443"})
     async with open_rig(settings, pool, gateway_mqtt_url) as rig:
-        told = await discover(rig.station_url, dashed(gateway_id))
+        discovered = await discover(rig.station_url, dashed(gateway_id))
 
-    assert told["uri"] == f"wss://lns.example.fr:443/gateway/{gateway_id.hex()}"
+    assert discovered["uri"] == f"wss://lns.example.fr:443/gateway/{gateway_id.hex()}"
 
 
 @pytest.mark.parametrize(

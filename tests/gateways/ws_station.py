@@ -196,8 +196,8 @@ async def ws_station(
     base: str, gateway_id: GatewayId, *, features: Any = "rmtsh gps", **options: Any
 ) -> AsyncGenerator[WsStation]:
     """As a station does: it asks where to go, goes there, sends its version, and receives its configuration."""
-    told = await discover(base, dashed(gateway_id), **options)
-    async with connect_to(told["uri"], ping_interval=None, **options) as connection:
+    discovered = await discover(base, dashed(gateway_id), **options)
+    async with connect_to(discovered["uri"], ping_interval=None, **options) as connection:
         station = WsStation(gateway_id, connection)
         listening = asyncio.create_task(station.listen())
         try:

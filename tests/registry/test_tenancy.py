@@ -30,6 +30,8 @@ UNSCOPED = {
     "public.password_reset": NEVER_READ,
     "public.recovery_code": NEVER_READ,
     "public.person_session": NEVER_READ,
+    "public.personal_read": NEVER_READ,
+    "public.audit_export": NEVER_READ,
     "public.login_failure": NEVER_READ,
     "public.audit_pending": NEVER_READ,
     "public.audit_seal": NEVER_READ,

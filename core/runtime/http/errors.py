@@ -197,9 +197,14 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     )
 
 
+def render_problem(problem: Problem) -> Response:
+    """The answer that says what was raised."""
+    return render(problem.status, problem.detail, problem.errors, problem.headers)
+
+
 async def _problem(_request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)  # noqa: S101 - Registered for this class.
-    return render(problem.status, problem.detail, problem.errors, problem.headers)
+    return render_problem(problem)
 
 
 async def _invalid(_request: Request, invalid_request: Exception) -> Response:
@@ -270,10 +275,14 @@ async def _too_much(request: Request, error: Exception) -> Response:
     return render(409, exceeded.french, [FieldError(field="quota", code=exceeded.kind, message=exceeded.french)])
 
 
-async def _forbidden(_request: Request, error: Exception) -> Response:
-    # Row security has the last word: what is shared is read, and written by its owner.
+def forbidden_by_database(error: Exception) -> Response:
+    """Row security has the last word: what is shared is read, and written by its owner."""
     log.info("request_refused_by_row_security", error=str(error))
     return render(403, "à une autre collectivité, en lecture seule")
+
+
+async def _forbidden(_request: Request, error: Exception) -> Response:
+    return forbidden_by_database(error)
 
 
 def handle_errors(app: FastAPI) -> None:

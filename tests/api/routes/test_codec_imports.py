@@ -99,4 +99,6 @@ async def test_an_import_is_in_the_audit(client: httpx.AsyncClient, pool: Pool) 
     await imported(client)
 
     lines = await pool.fetch("SELECT action, entity, details FROM audit WHERE entity = 'codec_version'")
-    assert [(line["action"], line["details"]["profiles"]) for line in lines] == [("import", ["Acme Niveau 3"])]
+    assert [(line["action"], line["details"]["after"]["profiles"]) for line in lines] == [
+        ("import", ["Acme Niveau 3"])
+    ]

@@ -158,7 +158,7 @@ async def test_no_answer_no_audit_and_no_column_has_the_key(client, registry, po
         ("delete_decoding_key", "device", device["dev_eui"]),
         ("delete_decoding_key", "device_profile", str(profile["id"])),
     ]
-    assert all(line["details"].keys() <= {"meter_id", "api_key", "address"} for line in lines)
+    assert all(line["details"].keys() <= {"before", "after", "api_key", "address"} for line in lines)
 
 
 async def test_a_key_is_wrapped_at_rest_and_no_role_of_the_apis_reads_it(

@@ -129,7 +129,7 @@ async def test_flushing_one_device_forgets_its_nonces_and_its_rejection_but_no_j
     assert (join["dev_nonces"], join["reason"]) == (0, None)
     assert await nonces_left(pool, other) == 1
     assert await pool.fetchval("SELECT last_join_nonce FROM join_nonce") == 41
-    assert (audit["entity_id"], audit["details"]["dev_nonces"]) == (device["dev_eui"], 2)
+    assert (audit["entity_id"], audit["details"]["before"]["dev_nonces"]) == (device["dev_eui"], 2)
 
 
 async def test_many_devices_are_flushed_by_name_or_by_profile(client, registry, pool: Pool) -> None:
@@ -144,7 +144,7 @@ async def test_many_devices_are_flushed_by_name_or_by_profile(client, registry, 
 
     assert by_name.json() == {"devices": 2, "dev_nonces": 4}
     assert by_profile.json() == {"devices": 2, "dev_nonces": 2}
-    assert [row["details"]["dev_euis"] for row in audited] == [
+    assert [row["details"]["before"]["dev_euis"] for row in audited] == [
         [one["dev_eui"], three["dev_eui"]],
         [one["dev_eui"], two["dev_eui"]],
     ]

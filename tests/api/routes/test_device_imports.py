@@ -141,7 +141,7 @@ async def test_what_is_rejected_costs_itself_alone(client, registry, other_regis
     assert "999999" in done[1][1]
     assert await pool.fetchrow("SELECT * FROM device WHERE id = $1", before["id"]) == before
     noted = await pool.fetchval("SELECT details FROM audit WHERE action = 'import'")
-    assert [len(noted[outcome]) for outcome in ("refused", "created")] == [2, 1]
+    assert [len(noted["after"][outcome]) for outcome in ("refused", "created")] == [2, 1]
     assert APP_KEY not in str(noted)
 
 

@@ -65,8 +65,7 @@ async def test_a_tenant_takes_its_keys_out_as_they_went_in_and_the_recipient_alo
         "dev_euis": [abp["dev_eui"]],
         "api_key": tenancy.key.split("_")[1],
         "address": "127.0.0.1",
-        "recipient": "Coffre",
-        "public_key": RECIPIENT["public_key"],
+        "after": {"recipient": "Coffre", "public_key": RECIPIENT["public_key"]},
     }
     assert APP_KEY not in str([dict(row) for row in noted])
 

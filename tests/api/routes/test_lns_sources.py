@@ -149,4 +149,6 @@ async def test_a_source_is_marked_authoritative_by_the_operator_alone(client, ap
 
     assert (made["authoritative"], refused.status_code, nothing.status_code) == (False, 403, 422)
     assert (marked.json()["authoritative"], marked.json()["enabled"]) == (True, True)
-    assert (await pool.fetchval("SELECT details FROM audit ORDER BY id DESC LIMIT 1"))["authoritative"] is True
+    assert (await pool.fetchval("SELECT details FROM audit ORDER BY id DESC LIMIT 1"))["after"][
+        "authoritative"
+    ] is True

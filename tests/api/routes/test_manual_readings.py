@@ -42,7 +42,7 @@ async def test_a_reading_is_stored_with_its_flag_last_value_and_dirty_hour_and_p
     assert (NOW.replace(minute=0, second=0), [stream]) in [(hour, ids) for hour, ids in hours]
     assert (
         await pool.fetchval(
-            "SELECT details ->> 'note' FROM audit WHERE action = 'create' AND entity = 'manual_reading'"
+            "SELECT details -> 'after' ->> 'note' FROM audit WHERE action = 'create' AND entity = 'manual_reading'"
         )
         == "tournée"
     )

@@ -133,7 +133,7 @@ async def test_a_group_that_is_removed_takes_its_messages_along(client, registry
     await client.post(f"{PATH}/{group['id']}/messages", json=EM_PORT)
 
     answer = await client.delete(f"{PATH}/{group['id']}")
-    noted = await pool.fetchval("SELECT details->>'f_cnt' FROM audit WHERE action = 'delete'")
+    noted = await pool.fetchval("SELECT details->'before'->>'f_cnt' FROM audit WHERE action = 'delete'")
 
     assert answer.status_code == 204
     assert (await client.get(f"{PATH}/{group['id']}")).status_code == 404

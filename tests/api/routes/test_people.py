@@ -12,7 +12,7 @@ from pyotp.totp import TOTP
 from api.totp import matching_step
 from core.model.rights import ROLES
 from core.runtime.postgres import Pool
-from registry.passwords import Passwords, _hasher
+from registry.passwords import WAITING_MOST, Passwords, _hasher
 from registry.people import add_member, enter_person
 from registry.sessions import list_memberships, open_session
 
@@ -110,9 +110,11 @@ async def test_a_person_is_invited_accepts_by_the_link_and_works_until_they_log_
     assert "secure" not in chosen.headers["set-cookie"].lower()
     assert cookie not in str(await pool.fetch("SELECT token_sha256 FROM person_session"))
     lines = await pool.fetch("SELECT actor, action, tenant_id, details FROM audit WHERE actor ~ '^personne'")
-    assert [line["action"] for line in lines] == ["accept", "login", "create", "switch_tenant", "logout", "login"]
-    assert lines[2]["details"]["address"] == "192.0.2.1"
-    assert lines[4]["tenant_id"] == other_tenancy.id
+    assert [line["action"] for line in lines] == [
+        *("accept", "login", "reject", "create", "switch_tenant", "logout", "login")
+    ]
+    assert lines[3]["details"]["address"] == "192.0.2.1"
+    assert lines[5]["tenant_id"] == other_tenancy.id
 
 
 async def test_an_invitation_or_reset_that_is_over_unknown_or_not_ones_own_opens_nothing(
@@ -173,17 +175,20 @@ async def test_five_wrong_passwords_lock_the_account_for_that_address_alone(
         nobody = await log_in(luc, "nul@ville.example", "faux")
         await pool.execute("UPDATE login_failure SET locked_until = now()")
         later = await log_in(guesser, "luc@ville.example")
+        app.state.platform.passwords._waiting = WAITING_MOST
+        full = await log_in(luc, "luc@ville.example")
 
     assert {answer.status_code for answer in wrong} == {401}
     assert wrong[0].json() == nobody.json()
     assert locked.status_code == 429
     assert 0 < int(locked.headers["retry-after"]) <= 900
     assert (his.status_code, later.status_code) == (201, 201)
-    assert len(hashed) == 8  # None for the locked one.
+    assert (full.status_code, full.headers["retry-after"]) == (429, "2")
+    assert len(hashed) == 8  # None for the locked one, and none more than can wait.
 
 
 async def test_a_code_of_the_telephone_opens_once_and_a_recovery_code_stands_for_it_once(
-    app: FastAPI, as_person: LogIn
+    app: FastAPI, as_person: LogIn, pool: Pool
 ) -> None:
     async with as_person("eve") as eve:
         secret = (await eve.post("/v1/account/totp")).json()["secret"]
@@ -207,6 +212,36 @@ async def test_a_code_of_the_telephone_opens_once_and_a_recovery_code_stands_for
     assert "heure de votre téléphone" in late.json()["detail"]
     assert (following.status_code, lost.status_code, spent.status_code) == (201, 201, 401)
     assert (removed.status_code, plain.status_code) == (204, 201)
+    whys = await pool.fetch("SELECT details ->> 'why' AS why FROM audit WHERE action = 'reject' ORDER BY id")
+    assert [row["why"].partition(" :")[0] for row in whys][:1] == ["code incorrect"]  # One a minute and address.
+
+
+async def test_a_person_lists_their_own_sessions_and_ends_one_or_all_others_at_once(
+    app: FastAPI, as_person: LogIn, person, pool: Pool
+) -> None:
+    await person("omar")
+    async with as_person("lea") as lea, browser(app, address="192.0.2.8") as phone, browser(app) as third:
+        phone.headers["User-Agent"] = "Telephone 1"
+        await log_in(phone, "lea@ville.example")
+        await log_in(third, "lea@ville.example")
+        await pool.execute("UPDATE person_session SET last_seen_at = now() - interval '1 hour'")
+        listed = (await lea.get("/v1/account/sessions")).json()["items"]
+        async with browser(app) as omar:
+            await log_in(omar, "omar@ville.example")
+            of_another = await omar.delete(f"/v1/account/sessions/{listed[1]['id']}")
+        of_phone = next(one for one in listed if one["address"] == "192.0.2.8")
+        ended = await lea.delete(f"/v1/account/sessions/{of_phone['id']}")
+        gone = await phone.get("/v1/session")
+        others = await lea.delete("/v1/account/sessions")
+        also_gone = await third.get("/v1/session")
+        left = (await lea.get("/v1/account/sessions")).json()["items"]
+    line = await pool.fetchval("SELECT details FROM audit WHERE action = 'close' AND entity = 'session'")
+
+    assert [one["is_current"] for one in listed] == [True, False, False]  # Seen with this very request.
+    assert (of_phone["user_agent"], of_phone["tenant"]) == ("Telephone 1", "sdef")
+    assert (of_another.status_code, ended.status_code, gone.status_code) == (404, 204, 401)
+    assert (others.json(), also_gone.status_code, len(left)) == ({"closed": 1}, 401, 1)
+    assert line["before"]["address"] == "192.0.2.8"
 
 
 def test_codes_are_those_of_rfc_6238() -> None:

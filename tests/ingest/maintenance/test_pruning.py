@@ -55,6 +55,9 @@ ROWS = {
     "login_failure": "INSERT INTO login_failure (account, address, failures, first_at) "
     "SELECT '', $1::interval::text, 1, now() - $1::interval",
     "rejected_login": "INSERT INTO rejected_login SELECT $1::interval::text, now() - $1::interval, 0",
+    "personal_read": "WITH t AS (SELECT id FROM tenant LIMIT 1), a AS (INSERT INTO asset (tenant_id, kind, name) "
+    "SELECT id, 'k', $1::interval::text FROM t RETURNING id) "
+    "INSERT INTO personal_read SELECT id, 'r', current_date, now() - $1::interval FROM a",
     "person_session": "WITH p AS (INSERT INTO person (email, name) SELECT $1::interval::text || '@', '' "
     "RETURNING id) INSERT INTO person_session (token_sha256, person_id, tenant_id, address, expires_at) "
     "SELECT sha256($1::interval::text::bytea), p.id, t.id, '', now() - $1::interval FROM p, tenant t",

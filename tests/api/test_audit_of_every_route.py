@@ -1,0 +1,419 @@
+"""Each route that changes something is used once, and leaves who, from where, what was before and is after."""
+
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import httpx
+import msgspec
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pyotp.totp import TOTP
+from standardwebhooks import Webhook
+
+from alerting.mail import Mailer, MailRejected
+from alerting.queue import WebhookMessage
+from api.app import ROUTERS, create_app
+from api.dependencies import Access
+from core.runtime.bus import Bus
+from core.runtime.postgres import Pool
+from decoders.javascript.pool import CodecPool
+from registry.keys import KeyWrap
+from registry.passwords import Passwords
+from registry.people import enter_person
+from tests.api.conftest import KEK, Observations, Registry, Tenancy, client_of
+
+PASSWORD, ANOTHER = "trois chats gris dorment", "quatre chiens noirs courent"
+SOURCE = "function decodeUplink(input) { return { data: { distance: input.bytes[0] } }; }"
+FASTER = SOURCE.replace("[0]", "[1]")
+MAPPING = [{"path": "distance", "quantity": "distance", "channel": ""}]
+PUBLIC_KEY = "age1tj0dmg7v2qmuhsjdet58n33sn854y5zemqulvgl3gd5jhkuf8qusss6jhd"
+CHANGES = {"POST", "PUT", "PATCH", "DELETE"}
+# Nothing is stored.
+TRIALS = {("POST", "/v1/alert-rules/trial"), ("POST", "/v1/codecs/try")}
+# A stranger's: the line says from where, and which account.
+OF_NOBODY = {("POST", "/v1/password-resets")}
+READ_LINES = "SELECT tenant_id, actor, action, entity, details FROM audit WHERE id > $1 ORDER BY id"
+LAST_LINE = "SELECT coalesce(max(id), 0) FROM audit"
+
+
+class Journey:
+    """Asks one route after the other, and keeps what each has left in the audit."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.used: set[tuple[str, str]] = set()
+        self.silent: dict[tuple[str, str], Any] = {}
+
+    async def __call__(
+        self, client: httpx.AsyncClient, method: str, template: str, body: Any = None, **ids: Any
+    ) -> Any:
+        last = await self._pool.fetchval(LAST_LINE)
+        path = template.format(**ids)
+        answer = await client.request(method, path, json=body)
+        assert answer.status_code < 300, (method, path, answer.text)
+        lines = [dict(row) for row in await self._pool.fetch(READ_LINES, last)]
+        self.used.add((method, template))
+        if not any(self._says_all(line, method, template) for line in lines):
+            self.silent[method, template] = lines
+        return answer.json() if answer.content else None
+
+    def _says_all(self, line: dict[str, Any], method: str, template: str) -> bool:
+        details = line["details"]
+        is_named = bool(details.keys() & {"api_key", "person", "event_source"}) or (method, template) in OF_NOBODY
+        return is_named and bool(details.get("address")) and bool(details.keys() & {"before", "after"})
+
+
+class NoMail:
+    """Takes no mail: who invites is shown the link."""
+
+    async def send_text(self, *_message: Any) -> None:
+        raise MailRejected(None, "no mail here")
+
+
+@pytest.fixture
+async def app(api_pool: Pool, bus: Bus) -> AsyncGenerator[FastAPI]:
+    workers = CodecPool(1)
+    await workers.start()
+    try:
+        access = Access(mailer=cast("Mailer", NoMail()))
+        yield create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4, workers, access)
+    finally:
+        await workers.close()
+
+
+@pytest.fixture
+def person(app: FastAPI, pool: Pool, tenancy: Tenancy) -> Callable[[str, str], Any]:
+    """A browser in which somebody of this role has logged in."""
+
+    @asynccontextmanager
+    async def opened(name: str, role: str) -> AsyncGenerator[tuple[int, httpx.AsyncClient]]:
+        hashed = await Passwords().hash_of(PASSWORD)
+        async with pool.acquire() as connection:
+            made = await enter_person(connection, tenancy.id, f"{name}@ville.example", name, hashed, role)
+        assert made is not None
+        async with browser(app) as client:
+            await log_in(client, name)
+            yield made, client
+
+    return opened
+
+
+def browser(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 4711))
+    return httpx.AsyncClient(transport=transport, base_url="https://api")
+
+
+async def log_in(client: httpx.AsyncClient, name: str, password: str = PASSWORD) -> None:
+    answer = await client.post("/v1/sessions", json={"email": f"{name}@ville.example", "password": password})
+    assert answer.status_code == 201, answer.text
+    client.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
+
+
+async def test_every_route_that_changes_something_says_who_from_where_before_and_after(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    other_client: httpx.AsyncClient,
+    registry: Registry,
+    observations: Observations,
+    tenancy: Tenancy,
+    other_tenancy: Tenancy,
+    person: Any,
+    pool: Pool,
+) -> None:
+    ask = Journey(pool)
+    await registry_changes(ask, client, registry, observations, tenancy, pool)
+    await decoding_changes(ask, client, registry, pool)
+    await alerting_changes(ask, client, registry, observations, tenancy, pool)
+    await integration_changes(ask, app, client, registry, pool)
+    await sharing_changes(ask, client, registry, other_tenancy)
+    await people_changes(ask, app, client, person, pool)
+
+    changing = {
+        (method, route.path)
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods & CHANGES
+    }
+    assert changing - ask.used == set(), "used by no line of this test: add one"
+    assert ask.silent.keys() == TRIALS, ask.silent
+    lines = await pool.fetch("SELECT details::text AS text, details FROM audit")
+    assert not any(secret in line["text"] for line in lines for secret in (*SECRETS, PASSWORD, ANOTHER))
+
+
+SECRETS = ("0f" * 16, "1e" * 16, "S3CRET-DU-PARTENAIRE")
+
+
+async def registry_changes(
+    ask: Journey,
+    client: httpx.AsyncClient,
+    registry: Registry,
+    observations: Observations,
+    tenancy: Tenancy,
+    pool: Pool,
+) -> None:
+    await ask(client, "PATCH", "/v1/tenants/{id}", {"department": "57"}, id=tenancy.id)
+    made = await ask(client, "POST", "/v1/tenants", {"slug": "brest", "name": "Brest"})
+    allowed = {"webhook_allow_list": ["10.12.0.0/16"]}
+    await ask(client, "PUT", "/v1/tenants/{id}/webhook-allow-list", allowed, id=made["id"])
+    await ask(client, "PUT", "/v1/tenants/{id}/member-of", {"tenant_id": tenancy.id}, id=made["id"])
+    key = await ask(client, "POST", "/v1/api-keys", {"name": "SI", "roles": ["read"]})
+    await ask(client, "DELETE", "/v1/api-keys/{id}", id=key["id"])
+
+    gateway = {"name": "Mairie"}
+    eui, unknown = secrets.token_hex(8), secrets.token_hex(8)
+    await ask(client, "POST", "/v1/gateways", gateway | {"gateway_id": eui})
+    await ask(client, "PATCH", "/v1/gateways/{gateway_id}", {"name": "Eglise"}, gateway_id=eui)
+    tokens = "/v1/gateways/{gateway_id}/tokens"
+    token = await ask(client, "POST", tokens, {}, gateway_id=eui)
+    token_id = token["token"].split("_")[1]
+    await ask(client, "DELETE", tokens + "/{token_id}", gateway_id=eui, token_id=token_id)
+    await ask(client, "DELETE", "/v1/gateways/{gateway_id}", gateway_id=eui)
+    await pool.execute("INSERT INTO unknown_gateway VALUES ($1, 'udp', '', now(), now())", bytes.fromhex(unknown))
+    await ask(client, "POST", "/v1/gateways/unknown/{gateway_id}/claim", gateway, gateway_id=unknown)
+
+    asset = await ask(client, "POST", "/v1/assets", {"kind": "room", "name": "Salle 1"})
+    floor = await registry.asset(kind="floor")
+    await ask(client, "PATCH", "/v1/assets/{id}", {"name": "Salle 2"}, id=asset["id"])
+    await ask(client, "PUT", "/v1/assets/{id}/parent", {"parent_id": floor["id"]}, id=asset["id"])
+    profile = await ask(
+        client,
+        "POST",
+        "/v1/device-profiles",
+        {"name": "p", "vendor": "Milesight", "model": "EM", "codec": "milesight.em400"},
+    )
+    await ask(client, "PATCH", "/v1/device-profiles/{id}", {"name": "q"}, id=profile["id"])
+    device = {"join_eui": "70b3d57ed0001000", "name": "capteur", "device_profile_id": profile["id"]}
+    device |= {"app_key": SECRETS[0]}
+    first, second, third = (secrets.token_hex(8) for _ in range(3))
+    await ask(client, "POST", "/v1/devices", device | {"dev_eui": first})
+    await ask(client, "POST", "/v1/devices", device | {"dev_eui": second})
+    await ask(client, "PATCH", "/v1/devices/{dev_eui}", {"name": "sonde"}, dev_eui=first)
+    await ask(client, "PUT", "/v1/assets/{id}/device", {"dev_eui": first}, id=asset["id"])
+    downlink = {"f_port": 10, "payload": "01"}
+    await ask(client, "POST", "/v1/devices/{dev_eui}/downlinks", downlink, dev_eui=first)
+    commands = (await client.get(f"/v1/devices/{first}/commands")).json()["items"]
+    command = next(one for one in commands if one["name"] == "reboot")
+    order = {"parameters": {}, "preview": False}
+    template = "/v1/devices/{dev_eui}/commands/{name}"
+    await ask(client, "POST", template, order, dev_eui=first, name=command["name"])
+    await ask(client, "DELETE", "/v1/devices/{dev_eui}/dev-nonces", dev_eui=first)
+    await ask(client, "POST", "/v1/dev-nonce-flushes", {"dev_euis": [first]})
+    key_of_meter = {"key": SECRETS[1]}
+    for path, ids in (
+        ("/v1/devices/{dev_eui}/decoding-key", {"dev_eui": first}),
+        ("/v1/device-profiles/{id}/decoding-key", {"id": profile["id"]}),
+    ):
+        await ask(client, "PUT", path, key_of_meter, **ids)
+        await ask(client, "DELETE", path, **ids)
+    imported = {"dev_eui": third, "join_eui": device["join_eui"], "device_profile_id": profile["id"]}
+    await ask(client, "POST", "/v1/device-imports", {"devices": [imported | {"app_key": SECRETS[0]}]})
+    await ask(client, "DELETE", "/v1/devices/{dev_eui}", dev_eui=second)
+
+    stream = await observations.datastream(first, asset["id"], "water_volume", "m3")
+    changes = "/v1/datastreams/{id}/meter-changes"
+    change = await ask(client, "POST", changes, {"at": "2026-11-25T09:30:00Z"}, id=stream)
+    one = changes + "/{change_id}"
+    await ask(client, "PATCH", one, {"final_index": 8412}, id=stream, change_id=change["id"])
+    await ask(client, "DELETE", one, id=stream, change_id=change["id"])
+    reading = {"time": datetime.now(UTC).isoformat(), "value": 12}
+    await ask(client, "POST", "/v1/datastreams/{id}/manual-readings", reading, id=stream)
+    await ask(client, "DELETE", "/v1/assets/{id}/device", id=asset["id"])
+
+    cabinet = await registry.cabinet()
+    order = {"asset_id": cabinet["id"], "action": "on"}
+    await ask(client, "POST", "/v1/lighting/commands", order)
+    group = {"name": "rue", "dev_addr": "00c0ffee", "nwk_s_key": SECRETS[0], "app_s_key": SECRETS[1]}
+    made = await ask(client, "POST", "/v1/multicast-groups", group)
+    groups = "/v1/multicast-groups/{id}"
+    await ask(client, "PUT", groups + "/devices", {"dev_euis": []}, id=made["id"])
+    await ask(client, "POST", groups + "/messages", downlink, id=made["id"])
+    await ask(client, "DELETE", groups, id=made["id"])
+
+
+async def decoding_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, pool: Pool) -> None:
+    codec = await ask(client, "POST", "/v1/codecs", {"name": "acme.t"})
+    versions = "/v1/codecs/{id}/versions"
+    first = await ask(client, "POST", versions, {"source": SOURCE}, id=codec["id"])
+    second = await ask(client, "POST", versions, {"source": FASTER}, id=codec["id"])
+    await ask(client, "POST", "/v1/codecs/try", {"source": SOURCE, "frames": [{"f_port": 1, "payload": "15"}]})
+    await pool.execute(
+        "UPDATE codec_version SET quarantined_at = now(), quarantine_reason = 'SLOW' WHERE id = $1", second["id"]
+    )
+    await ask(client, "POST", "/v1/codec-versions/{id}/release", id=second["id"])
+    profile = await registry.profile()
+    path, id_ = "/v1/device-profiles/{id}", profile["id"]
+    pointed = {"codec_version_id": first["id"], "mapping": MAPPING}
+    await ask(client, "PUT", path + "/decoding", pointed, id=id_)
+    await ask(client, "PUT", path + "/shadow", {"codec_version_id": second["id"]}, id=id_)
+    await ask(client, "POST", path + "/switch", {}, id=id_)
+    await ask(client, "POST", path + "/rollback", {}, id=id_)
+    await ask(client, "POST", path + "/mapping", {"remove": ["distance"]}, id=id_)
+    offered = await ask(client, "POST", "/v1/codecs", {"name": "acme.offert", "shared": True})
+    version = await ask(client, "POST", versions, {"source": SOURCE}, id=offered["id"])
+    shared = await registry.profile(
+        shared=True, codec=None, codec_version_id=version["id"], mapping=MAPPING, name="offert"
+    )
+    await ask(client, "PUT", path + "/decoding", pointed, id=shared["id"])
+    await ask(client, "DELETE", path + "/decoding", id=shared["id"])
+    model = {"name": "Acme 3", "vendor": "Acme", "model": "3", "mapping": MAPPING}
+    body = {"name": "acme.niveau", "vendor": "Acme", "source": SOURCE, "profiles": [model]}
+    await ask(client, "POST", "/v1/codec-imports", body)
+    job = await ask(client, "POST", "/v1/redecodes", {})
+    await ask(client, "POST", "/v1/redecodes/{id}/cancel", id=job["id"])
+
+
+async def alerting_changes(
+    ask: Journey,
+    client: httpx.AsyncClient,
+    registry: Registry,
+    observations: Observations,
+    tenancy: Tenancy,
+    pool: Pool,
+) -> None:
+    asset = await registry.asset()
+    alert = await observations.alert(tenancy.id, asset["id"])
+    for action, body in (
+        ("acknowledge", None),
+        ("assign", {"assignee": "voirie"}),
+        ("comments", {"text": "vu"}),
+        ("resolve", {"cause": "réparé"}),
+        ("close", {"reason": "doublon"}),
+    ):
+        await ask(client, "POST", f"/v1/alerts/{{id}}/{action}", body, id=alert)
+    rule = {"name": "chaud", "quantity": "temperature", "kind": "threshold", "severity": "warning"}
+    rule |= {"message": "trop chaud", "fire_op": ">=", "fire_value": 30, "clear_op": "<=", "clear_value": 25}
+    await ask(client, "POST", "/v1/alert-rules/trial", rule)
+    made = await ask(client, "POST", "/v1/alert-rules", rule)
+    await ask(client, "PATCH", "/v1/alert-rules/{id}", {"enabled": False}, id=made["id"])
+    await ask(client, "DELETE", "/v1/alert-rules/{id}", id=made["id"])
+    ending = {"reason": "essai", "ends_at": "2100-01-01T00:00:00Z"}
+    for path, about in (
+        ("/v1/silences", {"asset_id": asset["id"]}),
+        ("/v1/maintenance-windows", {"asset_id": asset["id"]}),
+    ):
+        made = await ask(client, "POST", path, ending | about)
+        await ask(client, "POST", path + "/{id}/end", id=made["id"])
+    calendar = await ask(client, "PUT", "/v1/alert-calendars", {"name": "libre", "weekly": [[]] * 7})
+    await ask(client, "DELETE", "/v1/alert-calendars/{id}", id=calendar["id"])
+    team = await ask(client, "POST", "/v1/teams", {"name": "Voirie"})
+    await ask(client, "PUT", "/v1/teams/{id}", {"name": "Eau"}, id=team["id"])
+    contact = {"name": "Astreinte", "email": "astreinte@ville.example"}
+    contacts = "/v1/teams/{id}/contacts"
+    made = await ask(client, "POST", contacts, contact, id=team["id"])
+    await ask(client, "DELETE", contacts + "/{contact_id}", id=team["id"], contact_id=made["id"])
+    await ask(client, "DELETE", "/v1/teams/{id}", id=team["id"])
+
+
+async def integration_changes(
+    ask: Journey, app: FastAPI, client: httpx.AsyncClient, registry: Registry, pool: Pool
+) -> None:
+    source = await ask(client, "POST", "/v1/event-sources", {"name": "Hypervision"})
+    await partner_event(ask, app, source)
+    path = "/v1/event-sources/{id}"
+    await ask(client, "PATCH", path, {"enabled": False}, id=source["id"])
+    await ask(client, "POST", path + "/secret", {}, id=source["id"])
+    await ask(client, "DELETE", path, id=source["id"])
+
+    endpoint = await ask(client, "POST", "/v1/webhook-endpoints", {"url": "https://si.example.fr/t"})
+    path, id_ = "/v1/webhook-endpoints/{id}", endpoint["id"]
+    await ask(client, "POST", path + "/test", id=id_)
+    await ask(client, "POST", path + "/secret", {}, id=id_)
+    await ask(client, "PUT", path + "/operator", {"for_operator": True}, id=id_)
+    letters = [await bury(pool, id_, f"msg_{number}") for number in range(3)]
+    one = path + "/dead-letters/{letter_id}"
+    await ask(client, "POST", one + "/replay", id=id_, letter_id=letters[0])
+    await ask(client, "DELETE", one, id=id_, letter_id=letters[1])
+    await ask(client, "POST", path + "/dead-letters/replay", {}, id=id_)
+    await ask(client, "DELETE", path + "/dead-letters", id=id_)
+    await ask(client, "PATCH", path, {"enabled": False}, id=id_)
+    await ask(client, "DELETE", path, id=id_)
+
+    source = await ask(client, "POST", "/v1/lns-sources", {"kind": "generic", "name": "NB-IoT"})
+    await ask(client, "PATCH", "/v1/lns-sources/{id}", {"enabled": False}, id=source["id"])
+    await ask(client, "DELETE", "/v1/lns-sources/{id}", id=source["id"])
+    body = {"name": "SI", "mqtt_url": "mqtts://a.example", "mqtt_user": "u", "secret": SECRETS[2]}
+    application = await ask(client, "POST", "/v1/applications", body)
+    device = await registry.device()
+    path, id_ = "/v1/applications/{id}", application["id"]
+    await ask(client, "PUT", path + "/devices", {"dev_euis": [device["dev_eui"]]}, id=id_)
+    await ask(client, "PATCH", path, {"enabled": False}, id=id_)
+    await ask(client, "DELETE", path, id=id_)
+
+
+async def partner_event(ask: Journey, app: FastAPI, source: dict[str, Any]) -> None:
+    event = {"type": "alarm.raised", "data": {"alarm": "intrusion", "message": "porte", "severity": "critical"}}
+    at, body = datetime.now(UTC), json.dumps(event, separators=(",", ":"))
+    async with client_of(app, None) as partner:
+        signed = {
+            "webhook-id": "msg_1",
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": Webhook(source["secret"]).sign("msg_1", at, body),
+        }
+        partner.headers.update(signed)
+        await ask(partner, "POST", "/v1/partner-events/{id}", event, id=source["id"])
+
+
+async def bury(pool: Pool, endpoint_id: int, message_id: str) -> int:
+    message = WebhookMessage(message_id, endpoint_id, 7, b'{"type":"alert.opened"}')
+    return await pool.fetchval(
+        "INSERT INTO jobs.pgqueuer (priority, status, entrypoint, payload) "
+        "VALUES (0, 'failed', $1, $2) RETURNING id",
+        f"webhook/{endpoint_id}",
+        msgspec.msgpack.encode(message),
+    )
+
+
+async def sharing_changes(
+    ask: Journey, client: httpx.AsyncClient, registry: Registry, other_tenancy: Tenancy
+) -> None:
+    grant = await ask(client, "POST", "/v1/grants", {"tenant": other_tenancy.slug, "everything": True})
+    await ask(client, "DELETE", "/v1/grants/{id}", id=grant["id"])
+    asset = await registry.asset()
+    body = {"tenant": other_tenancy.slug, "history": "stays", "confirm": asset["name"]}
+    await ask(client, "POST", "/v1/assets/{id}/transfer", body, id=asset["id"])
+
+
+async def people_changes(ask: Journey, app: FastAPI, client: httpx.AsyncClient, person: Any, pool: Pool) -> None:
+    async with person("ines", "service_manager") as (_, ines), person("jules", "reader") as (jules_id, jules):
+        await ask(ines, "PUT", "/v1/session/tenant", {"tenant": "sdef"})
+        await ask(ines, "POST", "/v1/session/proof", {"password": PASSWORD})
+        await ask(ines, "PUT", "/v1/account/password", {"current": PASSWORD, "password": ANOTHER})
+        secret = (await ask(ines, "POST", "/v1/account/totp"))["secret"]
+        await ask(ines, "POST", "/v1/account/totp/confirm", {"code": TOTP(secret).at(int(time.time()))})
+        await ask(ines, "DELETE", "/v1/account/totp")
+        invitation = {"email": "x@ville.example", "name": "X", "role": "reader"}
+        made = await ask(ines, "POST", "/v1/invitations", invitation)
+        await ask(ines, "DELETE", "/v1/invitations/{id}", id=made["id"])
+        made = await ask(ines, "POST", "/v1/invitations", invitation)
+        async with browser(app) as stranger:
+            token = made["link"].partition("#")[2]
+            await ask(stranger, "POST", "/v1/invitations/accept", {"token": token, "password": PASSWORD})
+            await ask(stranger, "POST", "/v1/sessions", {"email": "x@ville.example", "password": PASSWORD})
+        role = {"role": "field_agent", "extra_rights": ["export_keys"]}
+        await ask(ines, "PUT", "/v1/people/{id}/role", role, id=jules_id)
+        link = (await ask(ines, "POST", "/v1/people/{id}/password-reset", id=jules_id))["link"]
+        async with browser(app) as stranger:
+            await ask(stranger, "POST", "/v1/password-resets", {"email": "jules@ville.example"})
+            body = {"token": link.partition("#")[2], "password": ANOTHER}
+            await ask(stranger, "POST", "/v1/password-resets/finish", body)
+            await log_in(jules, "jules", ANOTHER)
+            await log_in(stranger, "jules", ANOTHER)
+        recipient = await ask(ines, "POST", "/v1/key-recipients", {"name": "Coffre", "public_key": PUBLIC_KEY})
+        export = {"recipient_id": recipient["id"], "reason": "Séquestre"}
+        await ask(jules, "POST", "/v1/key-exports", export)
+        await ask(ines, "DELETE", "/v1/key-recipients/{id}", id=recipient["id"])
+        others = (await jules.get("/v1/account/sessions")).json()["items"]
+        other = next(one for one in others if not one["is_current"])
+        await ask(jules, "DELETE", "/v1/account/sessions/{id}", id=other["id"])
+        await ask(jules, "DELETE", "/v1/account/sessions")
+        await ask(jules, "DELETE", "/v1/session")
+        await ask(ines, "DELETE", "/v1/people/{id}/sessions", id=jules_id)
+        await ask(ines, "DELETE", "/v1/people/{id}", id=jules_id)
+        await ask(client, "PUT", "/v1/people/{id}/enabled", {"enabled": False}, id=jules_id)
