@@ -27,11 +27,16 @@ def audit_rejections(app: FastAPI) -> None:
     app.add_exception_handler(InsufficientPrivilegeError, _forbidden)
 
 
-async def _problem(request: Request, problem: Exception) -> Response:
-    assert isinstance(problem, Problem)  # noqa: S101 - Registered for this class.
+async def record_forbidden(request: Request, problem: Problem) -> None:
+    """Record a 403; any other problem is none of the audit's."""
     if problem.status == FORBIDDEN:
         given = {"right": problem.right} if isinstance(problem, MissingRight) else {}
         await _record(request, "right", {"why": problem.detail, **given})
+
+
+async def _problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)  # noqa: S101 - Registered for this class.
+    await record_forbidden(request, problem)
     return render_problem(problem)
 
 

@@ -211,8 +211,8 @@ STORES: tuple[Store, ...] = (
     Store(
         "consent",
         Export(
-            "SELECT id, asset_id, datastream_id, given_by, given_at, document, until, ended_at, ended_by, noted_by, "
-            "noted_at FROM consent WHERE asset_id = ANY($1) OR datastream_id = ANY($2) ORDER BY 1",
+            "SELECT id, asset_id, datastream_id, given_by, given_at, document, until, ended_at, ended_by, "
+            "noted_by, noted_at FROM consent WHERE asset_id = ANY($1) OR datastream_id = ANY($2) ORDER BY 1",
             ("asset_ids", "datastream_ids"),
         ), ERASED, WITH_ITS_OWNER,
     ),

@@ -16,6 +16,7 @@ from api.console.forms import CARRIED, DESTINATION
 from api.console.language import Language
 from api.console.visits import LOGIN_PAGE, SEE_OTHER, SessionNeeded, Visit, code_of
 from api.dependencies import Dependencies
+from api.forbidden import record_forbidden
 from core.runtime.errors import describe
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import DATABASE_AWAY
@@ -43,6 +44,7 @@ class PageRoute(APIRoute):
             except SessionNeeded as needed:
                 response = _login_first(request, needed)
             except Problem as problem:
+                await record_forbidden(request, problem)
                 response = error_page(request, problem.status, problem.detail)
             except RequestValidationError:
                 response = error_page(request, 404)

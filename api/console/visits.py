@@ -157,10 +157,6 @@ class Demand:
             if problem.status == UNAUTHENTICATED:
                 raise SessionNeeded(form) from None
             raise Problem(403, "cette page a été ouverte avant cette session : rechargez-la") from None
-        if not caller.has(self.right):
-            await caller.record_rejection(
-                {"right": self.right, "method": request.method, "path": request.url.path}
-            )
         caller.demand(self.right)
         async with caller.reading() as connection:
             tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)

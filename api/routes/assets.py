@@ -251,7 +251,7 @@ async def archive(id: Id, body: ArchivedBody, caller: Manager) -> AssetAnswer:
         if asset is None:
             raise ASSETS.missing(id)
         action = "archive" if body.archived else "unarchive"
-        await change.audit(action, "asset", id, differences(ASSETS.show(former), ASSETS.show(asset)))
+        await change.audit(action, "asset", id, before=ASSETS.show(former), after=ASSETS.show(asset))
     return AssetAnswer.model_validate(asset)
 
 

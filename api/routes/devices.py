@@ -265,8 +265,8 @@ async def archive(dev_eui: EuiPath, body: ArchivedBody, caller: Manager) -> Devi
         await archive_device(change.connection, before.dev_eui, archived=body.archived)
         device = await DEVICES.own(change, dev_eui)
         action = "archive" if body.archived else "unarchive"
-        compared = differences(DEVICES.show(before), DEVICES.show(device))
-        await change.audit(action, "device", device.dev_eui.hex(), compared)
+        former, shown = DEVICES.show(before), DEVICES.show(device)
+        await change.audit(action, "device", device.dev_eui.hex(), before=former, after=shown)
     return DeviceAnswer.model_validate(device)
 
 

@@ -1,6 +1,5 @@
 """What LoRa Basics Stations fetch by CUPS: addresses, tokens, programs; wanted of one, or of all of a tenant."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -112,8 +111,7 @@ async def create_update(body: NewStationUpdate, caller: Manager) -> StationUpdat
     async def create(change: Change) -> StationUpdate:
         return await station_updates.create_update(change.connection, change.tenant_id, described, signed)
 
-    noted = described | {"key_crc": signed.key_crc, "sha512": hashlib.sha512(body.content).hexdigest()}
-    return await UPDATES.create(caller, create, noted)
+    return await UPDATES.create(caller, create)
 
 
 @router.get("/station-updates", summary="Lister les programmes de station")

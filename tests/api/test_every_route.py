@@ -347,7 +347,13 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
 
             rules = {"/v1/alert-rules": len(DEFAULT_RULES), "/v1/alert-calendars": 1}
             expected = (
-                {"/v1/tenants": 1, "/v1/api-keys": 1, "/v1/people": 1, "/v1/data-subjects": 1, "/v1/account/sessions": 1}
+                {
+                    "/v1/tenants": 1,
+                    "/v1/api-keys": 1,
+                    "/v1/people": 1,
+                    "/v1/data-subjects": 1,
+                    "/v1/account/sessions": 1,
+                }
                 | rules
             ).get(path, 0)
             assert len(page["items"]) == expected, path
