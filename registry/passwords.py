@@ -1,9 +1,7 @@
 """Passwords of people: Argon2id at OWASP's parameters, in a thread, at most two at once."""
 
 import asyncio
-import os
 import secrets
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
 # OWASP, Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
 AT_ONCE = 2
-# Niceness: a third of what an answer has, where both want a processor.
-LATER = 5
 # Who would wait for longer than this many others is asked to come again.
 WAITING_MOST = 20
 SHORTEST, LONGEST = 12, 200
@@ -46,16 +42,12 @@ def _hasher() -> "PasswordHasher":
     return PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
 
 
-def _give_way() -> None:
-    # Of a thread, on Linux: whoever sends passwords takes no processor from the requests of others.
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LATER)
-
-
 class Passwords:
     """Hashes and checks; a password of nobody takes as long as another."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(AT_ONCE, "passwords", _give_way)
+        # Not of a lower priority: they would hold the interpreter's lock while they wait for a processor.
+        self._threads = ThreadPoolExecutor(AT_ONCE, "passwords")
         self._waiting = 0
         self._of_nobody = ""
 
