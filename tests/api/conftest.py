@@ -75,8 +75,7 @@ async def person_client(app: FastAPI, pool: Pool, tenant_id: int, role: str) -> 
         name = secrets.token_hex(4)
         person_id = await enter_person(connection, tenant_id, f"{name}@ville.example", name, "", role)
     assert person_id is not None
-    async with app.state.platform.pool.acquire() as connection:
-        token = await open_session(connection, person_id, tenant_id, "192.0.2.1", "password")
+    token = await open_session(app.state.platform.pool, person_id, tenant_id, "192.0.2.1", "password")
     assert token is not None
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app, raise_app_exceptions=False),

@@ -243,7 +243,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     async with pool.acquire() as connection:
         person_id = await enter_person(connection, other_tenancy.id, "a@autre.example", "A", "", "reader")
         assert person_id is not None
-        assert await open_session(connection, person_id, other_tenancy.id, "192.0.2.9", "password")
+        assert await open_session(app.state.platform.pool, person_id, other_tenancy.id, "192.0.2.9", "password")
         session_id = await connection.fetchval("SELECT id FROM person_session WHERE person_id = $1", person_id)
     invitation = await other_client.post(
         "/v1/invitations", json={"email": "b@autre.example", "name": "B", "role": "reader"}

@@ -88,7 +88,7 @@ async def fill_logins(connection: Connection) -> None:
     )
     assert await link_identity(connection, 1, NAME, NAME)
     assert await open_session(connection, 1, 1, "192.0.2.1", "password")
-    assert await start_reset(connection, NAME)
+    assert await start_reset(connection, NAME, "192.0.2.1")
     await connection.execute(
         "INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles) "
         "VALUES ('a', 1, 'a', sha256('secret'), '{read}')"

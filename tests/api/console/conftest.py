@@ -41,8 +41,7 @@ async def enter(app: FastAPI, pool: Pool) -> AsyncGenerator[Enter]:
         async with pool.acquire() as connection:
             person_id = await enter_person(connection, tenant_id, email, "Jeanne Le Goff", "", role)
         assert person_id is not None
-        async with app.state.platform.pool.acquire() as connection:
-            token = await open_session(connection, person_id, tenant_id, "192.0.2.1", "password")
+        token = await open_session(app.state.platform.pool, person_id, tenant_id, "192.0.2.1", "password")
         assert token is not None
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://localhost"
