@@ -68,7 +68,8 @@ BEGIN
     IF until > clock_timestamp() THEN
         RETURN extract(epoch FROM until - clock_timestamp());
     END IF;
-    INSERT INTO webhook_probe (tenant_id, endpoint_id) VALUES (tenant, endpoint);
+    INSERT INTO webhook_probe (tenant_id, endpoint_id)
+    SELECT e.tenant_id, e.id FROM webhook_endpoint e WHERE e.id = endpoint AND e.tenant_id = tenant;
     RETURN 0;
 END
 $$;

@@ -122,7 +122,7 @@ async def test_a_key_reaches_neither_an_answer_nor_a_log(client, registry) -> No
                 {"app_key": app_key + "0"},
                 {"app_key": [app_key]},
                 {"nwk_s_key": app_key},
-                {"device_profile_id": 999_999},
+                {"device_profile_id": 999_999, "dev_eui": secrets.token_hex(8)},
             )
         ]
 

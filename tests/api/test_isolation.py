@@ -20,19 +20,25 @@ REQUESTS = 100
 MEETS_NOBODY = {
     "/v1/account/totp",
     "/v1/alerts/{id}/comments",
+    "/v1/assets/{id}/consents",
     "/v1/assets/{id}/transfer",
+    "/v1/datastreams/{id}/consents",
     "/v1/datastreams/{id}/manual-readings",
     "/v1/datastreams/{id}/meter-changes",
     "/v1/device-profiles/{id}/mapping",
     "/v1/devices/{dev_eui}/downlinks",
     "/v1/eui-claims",
     "/v1/gateways/unknown/{gateway_id}/claim",  # Of what nobody has registered.
+    "/v1/gateways/{gateway_id}/mqtt-accounts",
     "/v1/grants",
     "/v1/invitations",
     "/v1/invitations/accept",
+    "/v1/mqtt-accounts",
+    "/v1/mqtt-accounts/{account_id}/rotations",
     "/v1/multicast-groups/{id}/messages",
     "/v1/people/{id}/password-reset",
     "/v1/sessions",
+    "/v1/station-updates",
     "/v1/tenants",
 }
 NewClient = Callable[[Mapping[str, str]], httpx.AsyncClient]

@@ -87,7 +87,7 @@ async def test_every_route_that_sends_asks_for_a_reason_of_who_has_either_right(
 
     assert silent == set()
     reasons = await pool.fetch(
-        "SELECT details ->> 'reason' FROM audit WHERE entity IN ('downlink', 'multicast_message')"
+        "SELECT details -> 'after' ->> 'reason' FROM audit WHERE entity IN ('downlink', 'multicast_message')"
     )
     assert [row[0] for row in reasons] == ["essai"] * 6
 

@@ -56,7 +56,8 @@ async def test_reading_personal_data_is_one_line_a_reader_asset_and_day_in_the_o
         device = await registry.device(asset_id=asset["id"])
         streams.append(await observations.datastream(device["dev_eui"], asset["id"], "water_volume", "m3"))
         await observations.readings(streams[-1], {datetime.now(UTC) - timedelta(minutes=5): 12.0})
-    await client.post("/v1/grants", json={"tenant": "autre", "asset_id": dwelling["id"]})
+    grant = (await client.post("/v1/grants", json={"tenant": "autre", "asset_id": dwelling["id"]})).json()
+    assert (await other_client.post(f"/v1/grants/{grant['id']}/accept")).status_code == 200
     day = {"from": (datetime.now(UTC) - timedelta(days=1)).isoformat()}
 
     shown: list[tuple[str, int]] = []

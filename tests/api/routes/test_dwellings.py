@@ -80,12 +80,19 @@ async def marks_seen_by(client: httpx.AsyncClient, dwelling: dict[str, Any]) -> 
     return seen
 
 
+async def give(client: httpx.AsyncClient, other_client: httpx.AsyncClient, covered: dict[str, Any]) -> None:
+    """A grant that the other tenant has accepted."""
+    offered = await client.post("/v1/grants", json={"tenant": "autre", **covered})
+    assert offered.status_code == 201, offered.text
+    accepted = await other_client.post(f"/v1/grants/{offered.json()['id']}/accept")
+    assert accepted.status_code == 200, accepted.text
+
+
 async def test_a_dwelling_leaves_by_no_path_to_a_syndicat_or_by_a_wider_grant_and_does_by_name(
     client, other_client, tenancy, other_tenancy, dwelling, pool: Pool
 ) -> None:
     for covered in ({"everything": True}, {"asset_kind": "dwelling"}, {"asset_kind": "water_meter"}):
-        given = await client.post("/v1/grants", json={"tenant": "autre", "role": "operator", **covered})
-        assert given.status_code == 201
+        await give(client, other_client, {"role": "operator", **covered})
     answer = await client.put(f"/v1/tenants/{tenancy.id}/member-of", json={"tenant_id": other_tenancy.id})
     assert answer.status_code in {200, 204}
 
@@ -102,7 +109,7 @@ async def test_a_dwelling_leaves_by_no_path_to_a_syndicat_or_by_a_wider_grant_an
     assert [(item["dwellings"], item["mean"]) for item in days.json()["items"]] == [(10, 120.0)]
     viewers = (await client.get(f"/v1/assets/{dwelling['meter']}/visibility")).json()
     assert (viewers["above"], viewers["grants"]) == ([], [])
-    await client.post("/v1/grants", json={"tenant": "autre", "asset_id": dwelling["meter"]})
+    await give(client, other_client, {"asset_id": dwelling["meter"]})
     by_name = await marks_seen_by(other_client, dwelling)
     own = await marks_seen_by(client, dwelling)
 
