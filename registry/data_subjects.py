@@ -16,7 +16,7 @@ SELECT kind, id, label, detail FROM (
     SELECT 'asset' AS kind, a.id, a.name AS label,
            concat_ws(', ', a.kind, nullif(a.street, ''), nullif(a.commune, '')) AS detail
     FROM asset a WHERE a.tenant_id = current_tenant()
-      AND ($1::text IS NOT NULL OR $2::text = 'asset' OR a.kind = 'dwelling' OR a.privacy_class = 2)
+      AND ($1::text IS NOT NULL OR $2::text = 'asset' OR is_dwelling(a.kind) OR a.privacy_class = 2)
     UNION ALL
     SELECT 'device', d.id, d.name, encode(d.dev_eui, 'hex') FROM device d
     WHERE d.tenant_id = current_tenant() AND ($1 IS NOT NULL OR $2 = 'device')
@@ -40,7 +40,7 @@ READ_CONTACT = "SELECT name FROM contact WHERE id = $1 AND tenant_id = current_t
 READ_LABEL = {"asset": READ_ASSET, "device": READ_DEVICE, "person": READ_PERSON, "contact": READ_CONTACT}
 # Whether it is about people, so that their own tenant erases it.
 IS_PERSONAL = """
-SELECT coalesce(bool_and(privacy_class = 2 OR kind = 'dwelling'), false) FROM asset WHERE id = ANY($1::int[])
+SELECT coalesce(bool_and(privacy_class = 2 OR is_dwelling(kind)), false) FROM asset WHERE id = ANY($1::int[])
 """
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
@@ -223,8 +223,10 @@ async def preview(id: SubjectId, caller: Manager, tenant: TenantQuery = None) ->
     )
 
 
-async def _record(change: Change, action: str, subject: str, tenant: str | None, **more: Any) -> None:
-    await change.audit(action, "data_subject", subject, {"tenant": tenant or change.tenant_slug, **more})
+async def _record(
+    change: Change, action: str, subject: str, tenant: str | None, after: ErasureAnswer | None = None
+) -> None:
+    await change.audit(action, "data_subject", subject, {"tenant": tenant or change.tenant_slug}, after=after)
 
 
 @router.get(
@@ -291,8 +293,9 @@ async def erase_subject(
             raise Problem(409, f"un effacement de {id} est déjà en cours") from None
         if owner != change.tenant_id:
             await enter_home(change.connection)
-        await _record(change, "erase", id, tenant, reason=body.reason, erasure=made.id)
-    return ErasureAnswer.of(made)
+        shown = ErasureAnswer.of(made)
+        await _record(change, "erase", id, tenant, shown)
+    return shown
 
 
 @router.get("/erasures", summary="Lister les effacements")

@@ -119,8 +119,9 @@ async def contest(body: NewClaim, caller: Manager) -> ClaimAnswer:
         claim = await eui_claims.contest_eui(change.connection, body.kind, eui, body.reason, change.actor)
         if claim is None:
             raise Problem(409, "cet EUI n'est pas enregistré ailleurs : enregistrez-le")
-        await change.audit("create", "eui_claim", claim.id, body.model_dump(mode="json"))
-    return _show(claim)
+        shown = _show(claim)
+        await change.audit("create", "eui_claim", claim.id, after=shown)
+    return shown
 
 
 @router.get("", summary="Lister les contestations d'EUI")
@@ -148,10 +149,10 @@ async def read_claim(id: Id, caller: Reader) -> ClaimAnswer:
 async def withdraw(id: Id, caller: Manager) -> Response:
     """Retirer une contestation de la collectivité, tant que l'opérateur n'a pas décidé."""
     async with caller.changing() as change:
-        await CLAIMS.get(change.connection, id)
+        former = CLAIMS.show(await CLAIMS.get(change.connection, id))
         if not await eui_claims.withdraw_claim(change.connection, id):
             raise Problem(409, "ce n'est pas une contestation de cette collectivité qui attende une décision")
-        await change.audit("withdraw", "eui_claim", id)
+        await change.audit("withdraw", "eui_claim", id, before=former)
     return Response(status_code=204)
 
 
@@ -172,6 +173,9 @@ async def decide(id: Id, body: NewDecision, caller: ProvenOperator) -> DecisionA
             await eui_claims.decide_claim(change.connection, id, moves=body.decision == "move")
         except eui_claims.DeviceCommanded:
             raise Problem(409, "un ordre ou un message est en cours vers ce capteur : attendez sa fin") from None
+        former = PendingClaimAnswer.model_validate(pending[0])
         shown = DecisionAnswer.model_validate(asdict(pending[0]) | {"decision": body.decision})
-        await change.audit("decide", "eui_claim", id, {**shown.model_dump(mode="json"), "motive": body.reason})
+        # Before and after say only what differs: beside them which EUI it is, and between whom.
+        about = former.model_dump(mode="json") | {"motive": body.reason}
+        await change.audit("decide", "eui_claim", id, about, before=former, after=shown)
     return shown

@@ -14,6 +14,7 @@ from api.fields import Body, EuiPath, Name, answer_of, example
 from api.pages import Page
 from api.routes.gateways import GATEWAYS
 from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
+from core.runtime.postgres import Connection
 from registry import mqtt_accounts
 from registry.mqtt_accounts import Credentials, GatewayAccount, PartnerAccount
 
@@ -114,6 +115,27 @@ def _shown(made: Credentials) -> CreatedMqttAccount:
     return CreatedMqttAccount.model_validate(asdict(made))
 
 
+async def _gateway_accounts(connection: Connection, gateway: int) -> list[MqttAccountAnswer]:
+    return [
+        MqttAccountAnswer(**asdict(account), username=mqtt_accounts.username_of(account.id, is_partner=False))
+        for account in await mqtt_accounts.list_gateway_accounts(connection, gateway)
+    ]
+
+
+async def _gateway_account(connection: Connection, gateway: int, account_id: str) -> MqttAccountAnswer | None:
+    accounts = await _gateway_accounts(connection, gateway)
+    return next((account for account in accounts if account.id == account_id), None)
+
+
+def _show_partner(account: PartnerAccount) -> PartnerAccountAnswer:
+    return PartnerAccountAnswer(**asdict(account), username=mqtt_accounts.username_of(account.id, is_partner=True))
+
+
+async def _partner_account(connection: Connection, account_id: str) -> PartnerAccountAnswer | None:
+    accounts = await mqtt_accounts.list_partner_accounts(connection)
+    return next((_show_partner(account) for account in accounts if account.id == account_id), None)
+
+
 @router.get(
     "/gateways/{gateway_id}/mqtt-accounts",
     tags=["Passerelles"],
@@ -123,11 +145,7 @@ async def list_gateway_accounts(gateway_id: EuiPath, caller: Reader) -> Page[Mqt
     """Les comptes valables, le dernier d'abord : deux au plus, pendant une rotation."""
     async with caller.reading() as connection:
         gateway = await GATEWAYS.get(connection, gateway_id)
-        accounts = await mqtt_accounts.list_gateway_accounts(connection, gateway.id)
-    items = [
-        MqttAccountAnswer(**asdict(account), username=mqtt_accounts.username_of(account.id, is_partner=False))
-        for account in accounts
-    ]
+        items = await _gateway_accounts(connection, gateway.id)
     return Page(items=items, next=None)
 
 
@@ -147,7 +165,8 @@ async def create_gateway_account(gateway_id: EuiPath, body: NewMqttAccount, call
         made = await mqtt_accounts.create_gateway_account(
             change.connection, caller.platform.keys, gateway.id, timedelta(hours=body.keep_former_hours)
         )
-        await change.audit("create", "mqtt_account", gateway_id, body.model_dump() | {"account": made.id})
+        after = await _gateway_account(change.connection, gateway.id, made.id)
+        await change.audit("create", "mqtt_account", gateway_id, body.model_dump(), after=after)
     return _shown(made)
 
 
@@ -161,9 +180,10 @@ async def delete_gateway_account(gateway_id: EuiPath, account_id: AccountId, cal
     """Retirer un compte : sa connexion au courtier est coupée dans les 5 secondes, et il n'entre plus."""
     async with caller.changing() as change:
         gateway = await GATEWAYS.own(change, gateway_id)
+        before = await _gateway_account(change.connection, gateway.id, account_id.lower())
         if not await mqtt_accounts.delete_gateway_account(change.connection, gateway.id, account_id.lower()):
             raise not_found(f"compte {account_id}")
-        await change.audit("delete", "mqtt_account", gateway_id, {"account": account_id.lower()})
+        await change.audit("delete", "mqtt_account", gateway_id, {"account": account_id.lower()}, before=before)
     return Response(status_code=204)
 
 
@@ -172,11 +192,7 @@ async def list_partner_accounts(caller: Reader) -> Page[PartnerAccountAnswer]:
     """Les comptes valables des partenaires de la collectivité, et leurs topics."""
     async with caller.reading() as connection:
         accounts = await mqtt_accounts.list_partner_accounts(connection)
-    items = [
-        PartnerAccountAnswer(**asdict(account), username=mqtt_accounts.username_of(account.id, is_partner=True))
-        for account in accounts
-    ]
-    return Page(items=items, next=None)
+    return Page(items=[_show_partner(account) for account in accounts], next=None)
 
 
 @router.post(
@@ -190,7 +206,8 @@ async def create_partner_account(body: NewPartnerAccount, caller: Manager) -> Cr
         made = await mqtt_accounts.create_partner_account(
             change.connection, caller.platform.keys, change.tenant_id, body.name, body.publishes, body.reads
         )
-        await change.audit("create", "mqtt_account", made.id, body.model_dump())
+        after = await _partner_account(change.connection, made.id)
+        await change.audit("create", "mqtt_account", made.id, after=after)
     return _shown(made)
 
 
@@ -215,7 +232,8 @@ async def rotate_partner_account(
             former,
             timedelta(hours=body.keep_former_hours),
         )
-        await change.audit("rotate", "mqtt_account", former.id, body.model_dump() | {"account": made.id})
+        before, after = _show_partner(former), await _partner_account(change.connection, made.id)
+        await change.audit("rotate", "mqtt_account", former.id, body.model_dump(), before=before, after=after)
     return _shown(made)
 
 
@@ -228,7 +246,8 @@ async def rotate_partner_account(
 async def delete_partner_account(account_id: AccountId, caller: Manager) -> Response:
     """Retirer un compte : sa connexion au courtier est coupée dans les 5 secondes, et il n'entre plus."""
     async with caller.changing() as change:
+        before = await _partner_account(change.connection, account_id.lower())
         if not await mqtt_accounts.delete_partner_account(change.connection, account_id.lower()):
             raise not_found(f"compte {account_id}")
-        await change.audit("delete", "mqtt_account", account_id.lower())
+        await change.audit("delete", "mqtt_account", account_id.lower(), before=before)
     return Response(status_code=204)

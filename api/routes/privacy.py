@@ -190,9 +190,10 @@ async def _state(change: Change, subject: Subject, body: NewProcessing) -> Priva
     stated = await privacy.state_processing(
         change.connection, change.tenant_id, subject, change.actor, body.model_dump()
     )
-    before = None if former is None else ProcessingAnswer.model_validate(former).model_dump(mode="json")
-    after = ProcessingAnswer.model_validate(stated).model_dump(mode="json")
-    await change.audit("update", "processing", stated.id, {"before": before, "after": after})
+    is_own = former is not None and former.id == stated.id  # Not of what it hangs on.
+    before = ProcessingAnswer.model_validate(former) if is_own else None
+    after = ProcessingAnswer.model_validate(stated)
+    await change.audit("update", "processing", stated.id, before=before, after=after)
     return await _shown(change.connection, change.tenant_id, subject)
 
 
@@ -206,8 +207,9 @@ async def _consent(change: Change, subject: Subject, body: NewConsent) -> Consen
     made = await privacy.create_consent(
         change.connection, change.tenant_id, subject, change.actor, body.model_dump()
     )
-    await change.audit("create", "consent", made.id, CONSENTS.show(made).model_dump(mode="json"))
-    return CONSENTS.show(made)
+    shown = CONSENTS.show(made)
+    await change.audit("create", "consent", made.id, after=shown)
+    return shown
 
 
 @router.get("/assets/{id}/privacy", summary="Lire finalité, base, consentements et durées d'un actif")
@@ -260,8 +262,9 @@ async def end_consent(id: Id, caller: Manager) -> ConsentAnswer:
         ended = await privacy.end_consent(change.connection, id, change.actor)
         if ended is None:
             raise Problem(409, f"le consentement {id} a été retiré le {former.ended_at:%d/%m/%Y}")
-        await change.audit("end", "consent", id, CONSENTS.show(ended).model_dump(mode="json"))
-        return CONSENTS.show(ended)
+        shown = CONSENTS.show(ended)
+        await change.audit("end", "consent", id, before=CONSENTS.show(former), after=shown)
+        return shown
 
 
 @router.get("/privacy/unconfirmed", summary="Lister ce qui serait de classe 2 s'il était nouveau")
@@ -283,16 +286,20 @@ async def confirm_classes(body: NewConfirmation, caller: Manager) -> Confirmatio
     items: list[ConfirmedAnswer] = []
     async with caller.changing() as change:
         for subject in body.subjects:
-            await _own(change.connection, change.tenant_id, subject)
+            former = await _own(change.connection, change.tenant_id, subject)
             if body.privacy_class < PERSONAL and subject.asset_id is not None:
                 await _check_less(change.connection, subject.asset_id)
             deletes = LossAnswer.model_validate(await privacy.count_loss(change.connection, subject))
             if body.confirm:
                 if not await privacy.confirm_class(change.connection, subject, body.privacy_class):
                     raise not_found(f"{subject.column} {subject.id}")
-                noted = {"privacy_class": body.privacy_class, "deletes": deletes.model_dump(mode="json")}
-                entity = "asset" if subject.asset_id is not None else "datastream"
-                await change.audit("confirm_class", entity, subject.id, noted)
+                stated = {"privacy_class": body.privacy_class}
+                noted = stated | {"deletes": deletes.model_dump(mode="json")}
+                entity, before = (
+                    "asset" if subject.asset_id is not None else "datastream",
+                    {"privacy_class": former},
+                )
+                await change.audit("confirm_class", entity, subject.id, noted, before=before, after=stated)
             items.append(
                 ConfirmedAnswer(
                     asset_id=subject.asset_id,

@@ -216,11 +216,12 @@ async def reject_grant(id: Id, caller: Manager) -> GrantAnswer:
 
 async def _answer_grant(grant_id: int, caller: Caller, *, accepts: bool) -> GrantAnswer:
     async with caller.changing() as change:
-        await GRANTS.get(change.connection, grant_id)
+        former = GRANTS.show(await GRANTS.get(change.connection, grant_id))
         if not await sharing.answer_grant(change.connection, grant_id, accepts=accepts):
             raise Problem(409, "ce partage n'attend pas de réponse de cette collectivité")
-        await change.audit("accept" if accepts else "reject", "grant", grant_id)
-        return GRANTS.show(await GRANTS.get(change.connection, grant_id))
+        shown = GRANTS.show(await GRANTS.get(change.connection, grant_id))
+        await change.audit("accept" if accepts else "reject", "grant", grant_id, before=former, after=shown)
+        return shown
 
 
 @router.get("/assets/{id}/visibility", summary="Dire qui voit un actif")
@@ -276,8 +277,9 @@ async def propose_transfer(id: Id, body: NewTransfer, caller: ProvenManager) -> 
         )
         if offered is None:
             raise Problem(409, "cet actif est déjà proposé : retirez l'offre, ou attendez sa réponse")
-        await change.audit("create", "transfer", offered.id, {"asset_id": id, **body.model_dump(mode="json")})
-    return TRANSFERS.show(offered)
+        shown = TRANSFERS.show(offered)
+        await change.audit("create", "transfer", offered.id, after=shown)
+    return shown
 
 
 @router.get("/transfers", summary="Lister les transferts")
@@ -304,10 +306,10 @@ async def read_transfer(id: Id, caller: Reader) -> TransferAnswer:
 async def withdraw_transfer(id: Id, caller: Manager) -> Response:
     """Retirer l'offre d'un actif, tant que le destinataire n'a pas répondu."""
     async with caller.changing() as change:
-        await TRANSFERS.get(change.connection, id)
+        former = TRANSFERS.show(await TRANSFERS.get(change.connection, id))
         if not await sharing.withdraw_transfer(change.connection, id):
             raise Problem(409, "ce transfert n'est pas une offre de cette collectivité qui attende une réponse")
-        await change.audit("withdraw", "transfer", id)
+        await change.audit("withdraw", "transfer", id, before=former)
     return Response(status_code=204)
 
 
@@ -330,7 +332,7 @@ async def reject_transfer(id: Id, caller: Manager) -> TransferAnswer:
 
 async def _answer_transfer(transfer_id: int, caller: Caller, *, accepts: bool) -> TransferAnswer:
     async with caller.changing() as change:
-        await TRANSFERS.get(change.connection, transfer_id)
+        former = TRANSFERS.show(await TRANSFERS.get(change.connection, transfer_id))
         try:
             if not await sharing.answer_transfer(change.connection, transfer_id, accepts=accepts):
                 raise Problem(409, "ce transfert n'attend pas de réponse de cette collectivité")
@@ -338,5 +340,6 @@ async def _answer_transfer(transfer_id: int, caller: Caller, *, accepts: bool) -
             raise Problem(409, "un ordre ou un message est en cours vers cet actif : attendez sa fin") from None
         except sharing.UnknownAsset:
             raise Problem(409, "cet actif n'est plus à transférer") from None
-        await change.audit("accept" if accepts else "reject", "transfer", transfer_id)
-        return TRANSFERS.show(await TRANSFERS.get(change.connection, transfer_id))
+        shown = TRANSFERS.show(await TRANSFERS.get(change.connection, transfer_id))
+        await change.audit("accept" if accepts else "reject", "transfer", transfer_id, before=former, after=shown)
+        return shown

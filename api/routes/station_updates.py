@@ -161,8 +161,8 @@ async def order_all(body: StationOrder, caller: Manager) -> OrderedAnswer:
     async with caller.changing() as change:
         stations = await station_updates.list_stations(change.connection, change.tenant_id)
         ordered = await _order(change, [station for station, _ in stations], body)
-        noted = body.model_dump(exclude={"trust"}, exclude_none=True) | {"stations": ordered}
-        await change.audit("order", "station_order", "*", noted)
+        wanted = body.model_dump(exclude={"trust"}, exclude_none=True)
+        await change.audit("order", "station_order", "*", {"stations": ordered}, after=wanted)
     return OrderedAnswer(stations=ordered)
 
 
@@ -174,8 +174,9 @@ async def order_one(gateway_id: EuiPath, body: StationOrder, caller: Manager) ->
         if not await _order(change, [gateway.id], body):
             raise invalid("trust", "missing", "la première fois, il faut le certificat de l'autorité du serveur")
         noted = body.model_dump(exclude={"trust"}, exclude_none=True)
-        await change.audit("order", "station_order", gateway_id, noted)
-        return GATEWAYS.show(await GATEWAYS.get(change.connection, gateway_id))
+        former, shown = GATEWAYS.show(gateway), GATEWAYS.show(await GATEWAYS.get(change.connection, gateway_id))
+        await change.audit("order", "station_order", gateway_id, noted, before=former.cups, after=shown.cups)
+        return shown
 
 
 @router.delete("/gateways/{gateway_id}/station-order", status_code=204, summary="Ne plus rien demander")
@@ -185,5 +186,6 @@ async def withdraw(gateway_id: EuiPath, caller: Manager) -> Response:
         gateway = await GATEWAYS.own(change, gateway_id)
         if not await station_updates.withdraw(change.connection, gateway.id):
             raise not_found(f"demande à la station {gateway_id}")
-        await change.audit("delete", "station_order", gateway_id)
+        former, shown = GATEWAYS.show(gateway), GATEWAYS.show(await GATEWAYS.get(change.connection, gateway_id))
+        await change.audit("delete", "station_order", gateway_id, before=former.cups, after=shown.cups)
     return Response(status_code=204)

@@ -285,9 +285,11 @@ async def set_quotas(id: Id, body: QuotasBody, caller: NetworkOperator) -> Page[
         await entering.act_as_operator(change.connection)
         if id not in await tenants.read_tenants(change.connection, id):
             raise not_found(f"collectivité {id}")
-        await change.audit("update", "quota", id, body.model_dump())
+        former = await quotas.read_quotas(change.connection, id)
         await quotas.set_quotas(change.connection, id, body.quotas)
         found = await quotas.read_quotas(change.connection, id)
+        before, after = ({one.kind: one.most for one in several} for several in (former, found))
+        await change.audit("update", "quota", id, body.model_dump(), before=before, after=after)
     return _quotas_page(found)
 
 

@@ -211,8 +211,9 @@ async def update_endpoint(id: Id, body: WebhookEndpointPatch, caller: Manager) -
         if (await ENDPOINTS.get(change.connection, id)).state == "unproved":
             await begin_proof(change, id, known.form)
         noted = {"url": shown_url(known.form, body.url), "enabled": body.enabled}
-        await change.audit("update", "webhook_endpoint", id, noted)
-        return WebhookEndpointAnswer.model_validate(await ENDPOINTS.get(change.connection, id))
+        shown = ENDPOINTS.show(await ENDPOINTS.get(change.connection, id))
+        await change.audit("update", "webhook_endpoint", id, noted, before=ENDPOINTS.show(known), after=shown)
+        return shown
 
 
 @router.post("/{id}/challenge", status_code=202, summary="Envoyer un nouveau défi ou un nouveau code")
@@ -223,7 +224,9 @@ async def send_challenge(id: Id, caller: Manager) -> ChallengeAnswer:
         if endpoint.state != "unproved":
             raise Problem(409, "il n'y a rien à prouver : l'adresse l'est, ou elle est suspendue")
         message_id = await begin_proof(change, id, endpoint.form)
-        await change.audit("challenge", "webhook_endpoint", id, {"message_id": message_id})
+        former, shown = ENDPOINTS.show(endpoint), ENDPOINTS.show(await ENDPOINTS.get(change.connection, id))
+        noted = {"message_id": message_id}
+        await change.audit("challenge", "webhook_endpoint", id, noted, before=former, after=shown)
     return ChallengeAnswer(message_id=message_id or "")
 
 
@@ -238,15 +241,15 @@ async def prove_endpoint(id: Id, body: CodeBody, caller: Manager) -> WebhookEndp
         if proof.answers_by_itself(endpoint.form):
             raise Problem(409, "cette adresse répond elle-même au défi : aucun code ne la prouve")
         entered = await proof.enter_code(change.connection, id, body.code.replace(" ", ""))
-        await change.audit("prove", "webhook_endpoint", id, {"outcome": entered})
-        endpoint = await ENDPOINTS.get(change.connection, id)
+        former, shown = ENDPOINTS.show(endpoint), ENDPOINTS.show(await ENDPOINTS.get(change.connection, id))
+        await change.audit("prove", "webhook_endpoint", id, {"outcome": entered}, before=former, after=shown)
     if entered is None:
         raise Problem(409, "il n'y a rien à prouver : l'adresse l'est, ou elle est suspendue")
     if entered is proof.Entered.OVER:
         raise Problem(409, "ce code ne vaut plus : demandez-en un autre (POST …/challenge)")
     if entered is proof.Entered.WRONG:
         raise Problem(409, "ce n'est pas le code qui a été envoyé")
-    return WebhookEndpointAnswer.model_validate(endpoint)
+    return shown
 
 
 async def require_probe(change: Change, endpoint_id: int) -> None:

@@ -89,8 +89,8 @@ PERMISSIONS: Mapping[str, Permissions] = {
         publishes=(topics.ALL_DOWNLINKS_DUE,),
         subscribes=(topics.ALL_DOWNLINKS_DONE,),
     ),
-    # It does not connect.
-    "maintenance": Permissions(),
+    # It connects while an erasure waits for the streams.
+    "maintenance": Permissions(streams=_api(f"STREAM.PURGE.{topics.MEASUREMENTS}")),
     "api": Permissions(
         publishes=(
             topics.REGISTRY_CHANGED,

@@ -86,7 +86,7 @@ BEGIN
     END IF;
     IF wanted_kind = 'asset' THEN
         WITH RECURSIVE below (id, is_dwelling) AS (
-            SELECT a.id, a.kind = 'dwelling' FROM asset a WHERE a.id = subject AND a.tenant_id = tenant
+            SELECT a.id, is_dwelling(a.kind) FROM asset a WHERE a.id = subject AND a.tenant_id = tenant
             UNION
             SELECT a.id, true FROM asset a JOIN below b ON a.parent_id = b.id
             WHERE b.is_dwelling AND a.tenant_id = tenant
@@ -179,6 +179,11 @@ BEGIN
         UNION ALL SELECT 'silence/' || s.id FROM silence s WHERE s.asset_id = ANY(e.asset_ids)
         UNION ALL SELECT 'maintenance_window/' || w.id FROM maintenance_window w WHERE w.asset_id = ANY(e.asset_ids)
         UNION ALL SELECT 'grant/' || g.id FROM access_grant g WHERE g.asset_id = ANY(e.asset_ids)
+        UNION ALL SELECT 'transfer/' || f.id FROM asset_transfer f WHERE f.asset_id = ANY(e.asset_ids)
+        UNION ALL SELECT 'processing/' || p.id FROM processing p
+        WHERE p.asset_id = ANY(e.asset_ids) OR p.datastream_id = ANY(e.datastream_ids)
+        UNION ALL SELECT 'consent/' || c.id FROM consent c
+        WHERE c.asset_id = ANY(e.asset_ids) OR c.datastream_id = ANY(e.datastream_ids)
         UNION ALL SELECT 'downlink/' || o.id FROM downlink o WHERE o.device_id = ANY(e.device_ids)
         UNION ALL SELECT 'lighting_command/' || o.id FROM lighting_command o
         WHERE o.asset_id = ANY(e.asset_ids) OR o.device_id = ANY(e.device_ids)

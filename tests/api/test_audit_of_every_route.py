@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from pyotp.totp import TOTP
 from standardwebhooks import Webhook
 
+from alerting import proof
 from alerting.mail import Mailer, MailRejected
 from alerting.queue import WebhookMessage
 from api.app import ROUTERS, create_app
@@ -27,6 +28,8 @@ from registry.keys import KeyWrap
 from registry.passwords import Passwords
 from registry.people import enter_person
 from tests.api.conftest import KEK, Observations, Registry, Tenancy, client_of
+from tests.api.routes.test_station_updates import signed_update
+from tests.proved import prove_all
 
 PASSWORD, ANOTHER = "trois chats gris dorment", "quatre chiens noirs courent"
 SOURCE = "function decodeUplink(input) { return { data: { distance: input.bytes[0] } }; }"
@@ -40,6 +43,11 @@ TRIALS = {("POST", "/v1/alert-rules/trial"), ("POST", "/v1/codecs/try")}
 OF_NOBODY = {("POST", "/v1/password-resets")}
 READ_LINES = "SELECT tenant_id, actor, action, entity, details FROM audit WHERE id > $1 ORDER BY id"
 LAST_LINE = "SELECT coalesce(max(id), 0) FROM audit"
+LAST_MESSAGE = "SELECT payload FROM jobs.pgqueuer ORDER BY id DESC LIMIT 1"
+# One may be sent every ten seconds.
+FORGET_PROBES = "DELETE FROM webhook_probe"
+# What an answer shows once.
+SHOWN_ONCE = ("secret", "password", "token", "key")
 
 
 class Journey:
@@ -49,6 +57,7 @@ class Journey:
         self._pool = pool
         self.used: set[tuple[str, str]] = set()
         self.silent: dict[tuple[str, str], Any] = {}
+        self.secrets: set[str] = set()
 
     async def __call__(
         self, client: httpx.AsyncClient, method: str, template: str, body: Any = None, **ids: Any
@@ -61,7 +70,9 @@ class Journey:
         self.used.add((method, template))
         if not any(self._says_all(line, method, template) for line in lines):
             self.silent[method, template] = lines
-        return answer.json() if answer.content else None
+        answered = answer.json() if answer.content else {}
+        self.secrets |= {answered[name] for name in SHOWN_ONCE if name in answered}
+        return answered
 
     def _says_all(self, line: dict[str, Any], method: str, template: str) -> bool:
         details = line["details"]
@@ -127,11 +138,16 @@ async def test_every_route_that_changes_something_says_who_from_where_before_and
     pool: Pool,
 ) -> None:
     ask = Journey(pool)
-    await registry_changes(ask, client, registry, observations, tenancy, pool)
+    await tenant_changes(ask, client, tenancy)
+    await gateway_changes(ask, client, pool)
+    await station_changes(ask, client, registry)
+    await registry_changes(ask, client, registry, observations)
+    await privacy_changes(ask, client, registry, observations)
     await decoding_changes(ask, client, registry, pool)
     await alerting_changes(ask, client, registry, observations, tenancy, pool)
     await integration_changes(ask, app, client, registry, pool)
-    await sharing_changes(ask, client, registry, other_tenancy)
+    await sharing_changes(ask, client, other_client, registry, other_tenancy)
+    await contested_changes(ask, client, other_client)
     await people_changes(ask, app, client, person, pool)
 
     changing = {
@@ -144,28 +160,27 @@ async def test_every_route_that_changes_something_says_who_from_where_before_and
     assert changing - ask.used == set(), "used by no line of this test: add one"
     assert ask.silent.keys() == TRIALS, ask.silent
     lines = await pool.fetch("SELECT details::text AS text, details FROM audit")
-    assert not any(secret in line["text"] for line in lines for secret in (*SECRETS, PASSWORD, ANOTHER))
+    assert ask.secrets
+    assert not any(
+        secret in line["text"] for line in lines for secret in (*ask.secrets, *SECRETS, PASSWORD, ANOTHER)
+    )
 
 
 SECRETS = ("0f" * 16, "1e" * 16, "S3CRET-DU-PARTENAIRE")
 
 
-async def registry_changes(
-    ask: Journey,
-    client: httpx.AsyncClient,
-    registry: Registry,
-    observations: Observations,
-    tenancy: Tenancy,
-    pool: Pool,
-) -> None:
+async def tenant_changes(ask: Journey, client: httpx.AsyncClient, tenancy: Tenancy) -> None:
     await ask(client, "PATCH", "/v1/tenants/{id}", {"department": "57"}, id=tenancy.id)
     made = await ask(client, "POST", "/v1/tenants", {"slug": "brest", "name": "Brest"})
     allowed = {"webhook_allow_list": ["10.12.0.0/16"]}
     await ask(client, "PUT", "/v1/tenants/{id}/webhook-allow-list", allowed, id=made["id"])
     await ask(client, "PUT", "/v1/tenants/{id}/member-of", {"tenant_id": tenancy.id}, id=made["id"])
+    await ask(client, "PUT", "/v1/tenants/{id}/quotas", {"quotas": {"devices": 4000}}, id=made["id"])
     key = await ask(client, "POST", "/v1/api-keys", {"name": "SI", "roles": ["read"]})
     await ask(client, "DELETE", "/v1/api-keys/{id}", id=key["id"])
 
+
+async def gateway_changes(ask: Journey, client: httpx.AsyncClient, pool: Pool) -> None:
     gateway = {"name": "Mairie"}
     eui, unknown = secrets.token_hex(8), secrets.token_hex(8)
     await ask(client, "POST", "/v1/gateways", gateway | {"gateway_id": eui})
@@ -174,10 +189,28 @@ async def registry_changes(
     token = await ask(client, "POST", tokens, {}, gateway_id=eui)
     token_id = token["token"].split("_")[1]
     await ask(client, "DELETE", tokens + "/{token_id}", gateway_id=eui, token_id=token_id)
+    accounts = "/v1/gateways/{gateway_id}/mqtt-accounts"
+    account = await ask(client, "POST", accounts, {}, gateway_id=eui)
+    await ask(client, "DELETE", accounts + "/{account_id}", gateway_id=eui, account_id=account["id"])
     await ask(client, "DELETE", "/v1/gateways/{gateway_id}", gateway_id=eui)
     await pool.execute("INSERT INTO unknown_gateway VALUES ($1, 'udp', '', now(), now())", bytes.fromhex(unknown))
     await ask(client, "POST", "/v1/gateways/unknown/{gateway_id}/claim", gateway, gateway_id=unknown)
 
+
+async def station_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry) -> None:
+    gateway = await registry.gateway()
+    ids = {"gateway_id": gateway["gateway_id"]}
+    update = await ask(client, "POST", "/v1/station-updates", signed_update())
+    wanted = {"tc_uri": "wss://b.example:443", "update_id": update["id"]}
+    await ask(client, "PATCH", "/v1/gateways/{gateway_id}/station-order", wanted, **ids)
+    await ask(client, "POST", "/v1/station-orders", wanted)
+    await ask(client, "DELETE", "/v1/gateways/{gateway_id}/station-order", **ids)
+    await ask(client, "DELETE", "/v1/station-updates/{id}", id=update["id"])
+
+
+async def registry_changes(
+    ask: Journey, client: httpx.AsyncClient, registry: Registry, observations: Observations
+) -> None:
     asset = await ask(client, "POST", "/v1/assets", {"kind": "room", "name": "Salle 1"})
     floor = await registry.asset(kind="floor")
     await ask(client, "PATCH", "/v1/assets/{id}", {"name": "Salle 2"}, id=asset["id"])
@@ -225,7 +258,12 @@ async def registry_changes(
     reading = {"time": datetime.now(UTC).isoformat(), "value": 12}
     await ask(client, "POST", "/v1/datastreams/{id}/manual-readings", reading, id=stream)
     await ask(client, "DELETE", "/v1/assets/{id}/device", id=asset["id"])
+    for path, ids in (("/v1/assets/{id}", {"id": asset["id"]}), ("/v1/devices/{dev_eui}", {"dev_eui": first})):
+        await ask(client, "PUT", path + "/archived", {"archived": True}, **ids)
+    await switching_changes(ask, client, registry)
 
+
+async def switching_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry) -> None:
     cabinet = await registry.cabinet()
     order = {"asset_id": cabinet["id"], "action": "on"}
     await ask(client, "POST", "/v1/lighting/commands", order)
@@ -233,8 +271,27 @@ async def registry_changes(
     made = await ask(client, "POST", "/v1/multicast-groups", group)
     groups = "/v1/multicast-groups/{id}"
     await ask(client, "PUT", groups + "/devices", {"dev_euis": []}, id=made["id"])
-    await ask(client, "POST", groups + "/messages", downlink, id=made["id"])
+    message = {"f_port": 10, "payload": "01", "reason": "essai"}
+    await ask(client, "POST", groups + "/messages", message, id=made["id"])
     await ask(client, "DELETE", groups, id=made["id"])
+
+
+async def privacy_changes(
+    ask: Journey, client: httpx.AsyncClient, registry: Registry, observations: Observations
+) -> None:
+    home = await registry.asset(kind="dwelling")
+    device = await registry.device(asset_id=home["id"])
+    stream = await observations.datastream(device["dev_eui"], home["id"], "water_volume", "m3")
+    purpose = {"purpose": "Recherche de fuites", "basis": "consent"}
+    consent = {"given_by": "L'occupante", "given_at": "2026-11-02T09:00:00Z", "document": "GED 4471"}
+    for path, id_ in (("/v1/assets/{id}", home["id"]), ("/v1/datastreams/{id}", stream)):
+        await ask(client, "PUT", path + "/privacy", purpose, id=id_)
+        given = await ask(client, "POST", path + "/consents", consent, id=id_)
+        await ask(client, "POST", "/v1/consents/{id}/end", id=given["id"])
+    confirmation = {"asset_ids": [home["id"]], "privacy_class": 2, "confirm": True}
+    await ask(client, "POST", "/v1/privacy/confirmations", confirmation)
+    erasure = {"reason": "Demande de l'occupante", "confirm": home["name"]}
+    await ask(client, "POST", "/v1/data-subjects/{id}/erasure", erasure, id=f"asset-{home['id']}")
 
 
 async def decoding_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, pool: Pool) -> None:
@@ -321,8 +378,34 @@ async def integration_changes(
     await ask(client, "POST", path + "/secret", {}, id=source["id"])
     await ask(client, "DELETE", path, id=source["id"])
 
+    await endpoint_changes(ask, client, pool)
+    source = await ask(client, "POST", "/v1/lns-sources", {"kind": "generic", "name": "NB-IoT"})
+    await ask(client, "PATCH", "/v1/lns-sources/{id}", {"enabled": False}, id=source["id"])
+    await ask(client, "DELETE", "/v1/lns-sources/{id}", id=source["id"])
+    body = {"name": "SI", "mqtt_url": "mqtts://a.example", "mqtt_user": "u", "secret": SECRETS[2]}
+    application = await ask(client, "POST", "/v1/applications", body)
+    device = await registry.device()
+    account = await ask(client, "POST", "/v1/mqtt-accounts", {"name": "SI", "reads": ["application/#"]})
+    path, ids = "/v1/mqtt-accounts/{account_id}", {"account_id": account["id"]}
+    await ask(client, "POST", path + "/rotations", {}, **ids)
+    await ask(client, "DELETE", path, **ids)
+    path, id_ = "/v1/applications/{id}", application["id"]
+    await ask(client, "PUT", path + "/devices", {"dev_euis": [device["dev_eui"]]}, id=id_)
+    await ask(client, "PATCH", path, {"enabled": False}, id=id_)
+    await ask(client, "DELETE", path, id=id_)
+
+
+async def endpoint_changes(ask: Journey, client: httpx.AsyncClient, pool: Pool) -> None:
+    chat = {"url": "https://chat.example.fr/hooks/salon", "form": "chat"}
+    room = await ask(client, "POST", "/v1/webhook-endpoints", chat)
+    sent = msgspec.msgpack.decode(await pool.fetchval(LAST_MESSAGE), type=WebhookMessage)
+    code = proof.secret_in(sent.body)
+    await ask(client, "POST", "/v1/webhook-endpoints/{id}/proof", {"code": code}, id=room["id"])
     endpoint = await ask(client, "POST", "/v1/webhook-endpoints", {"url": "https://si.example.fr/t"})
     path, id_ = "/v1/webhook-endpoints/{id}", endpoint["id"]
+    await pool.execute(FORGET_PROBES)
+    await ask(client, "POST", path + "/challenge", id=id_)
+    await prove_all(pool)
     await ask(client, "POST", path + "/test", id=id_)
     await ask(client, "POST", path + "/secret", {}, id=id_)
     await ask(client, "PUT", path + "/operator", {"for_operator": True}, id=id_)
@@ -333,17 +416,8 @@ async def integration_changes(
     await ask(client, "POST", path + "/dead-letters/replay", {}, id=id_)
     await ask(client, "DELETE", path + "/dead-letters", id=id_)
     await ask(client, "PATCH", path, {"enabled": False}, id=id_)
-    await ask(client, "DELETE", path, id=id_)
-
-    source = await ask(client, "POST", "/v1/lns-sources", {"kind": "generic", "name": "NB-IoT"})
-    await ask(client, "PATCH", "/v1/lns-sources/{id}", {"enabled": False}, id=source["id"])
-    await ask(client, "DELETE", "/v1/lns-sources/{id}", id=source["id"])
-    body = {"name": "SI", "mqtt_url": "mqtts://a.example", "mqtt_user": "u", "secret": SECRETS[2]}
-    application = await ask(client, "POST", "/v1/applications", body)
-    device = await registry.device()
-    path, id_ = "/v1/applications/{id}", application["id"]
-    await ask(client, "PUT", path + "/devices", {"dev_euis": [device["dev_eui"]]}, id=id_)
-    await ask(client, "PATCH", path, {"enabled": False}, id=id_)
+    await pool.execute(FORGET_PROBES)
+    await ask(client, "PATCH", path, {"url": "https://ailleurs.example.fr/t"}, id=id_)
     await ask(client, "DELETE", path, id=id_)
 
 
@@ -371,13 +445,36 @@ async def bury(pool: Pool, endpoint_id: int, message_id: str) -> int:
 
 
 async def sharing_changes(
-    ask: Journey, client: httpx.AsyncClient, registry: Registry, other_tenancy: Tenancy
+    ask: Journey,
+    client: httpx.AsyncClient,
+    other_client: httpx.AsyncClient,
+    registry: Registry,
+    other_tenancy: Tenancy,
 ) -> None:
-    grant = await ask(client, "POST", "/v1/grants", {"tenant": other_tenancy.slug, "everything": True})
-    await ask(client, "DELETE", "/v1/grants/{id}", id=grant["id"])
+    """Offers, which the other tenant answers."""
     asset = await registry.asset()
-    body = {"tenant": other_tenancy.slug, "history": "stays", "confirm": asset["name"]}
-    await ask(client, "POST", "/v1/assets/{id}/transfer", body, id=asset["id"])
+    whole = {"tenant": other_tenancy.slug, "everything": True}
+    moved = {"tenant": other_tenancy.slug, "history": "stays", "confirm": asset["name"]}
+    for offer, path, body in (
+        ("/v1/grants", "/v1/grants/{id}", whole),
+        ("/v1/assets/{id}/transfer", "/v1/transfers/{id}", moved),
+    ):
+        offered = await ask(client, "POST", offer, body, id=asset["id"])
+        await ask(client, "DELETE", path, id=offered["id"])
+        for answer in ("/reject", "/accept"):
+            offered = await ask(client, "POST", offer, body, id=asset["id"])
+            await ask(other_client, "POST", path + answer, id=offered["id"])
+
+
+async def contested_changes(ask: Journey, client: httpx.AsyncClient, other_client: httpx.AsyncClient) -> None:
+    """The tenant of the client is the operator's, too."""
+    gateway = await Registry(other_client).gateway()
+    claim = {"kind": "gateway", "eui": gateway["gateway_id"], "reason": "Étiquette"}
+    made = await ask(client, "POST", "/v1/eui-claims", claim)
+    await ask(client, "DELETE", "/v1/eui-claims/{id}", id=made["id"])
+    made = await ask(client, "POST", "/v1/eui-claims", claim)
+    decision = {"decision": "keep", "reason": "Vu sur place"}
+    await ask(client, "POST", "/v1/eui-claims/{id}/decision", decision, id=made["id"])
 
 
 async def people_changes(ask: Journey, app: FastAPI, client: httpx.AsyncClient, person: Any, pool: Pool) -> None:

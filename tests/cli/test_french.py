@@ -49,7 +49,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["statsu"], "Il n'y a pas de commande 'statsu'. Vouliez-vous dire 'status' ?"),
+        (["doctro"], "Il n'y a pas de commande 'doctro'. Vouliez-vous dire 'doctor' ?"),
         (["bench", "xyzzy"], "Il n'y a pas de commande 'xyzzy'."),
         (["status", "--hmoe", "x"], "Il n'y a pas d'option --hmoe (possibles : --help, --home)"),
         (["up", "--home"], "L'option '--home' attend une valeur."),
@@ -103,7 +103,7 @@ def test_no_color_is_honoured(
 LINES = pytest.mark.parametrize(
     ("line", "completed"),
     [
-        ("./territoire stat", {"status"}),
+        ("./territoire stat", {"status", "stations"}),
         ("./territoire codec re", {"release", "redecode", "redecodes"}),
         ("./territoire status --ho", {"--home"}),
         ("./territoire completion ", {"bash", "zsh", "fish"}),
