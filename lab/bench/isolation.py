@@ -51,6 +51,8 @@ NAMED_BY: Mapping[str, tuple[str, ...]] = {
     "entity_id": ("assets", "devices"),
     "q": ("marks",),
 }
+# Of what is wrong in JSON.
+POSITION = re.compile(r"\bbody\.\d+\b")
 CONTESTING = ("post", "/v1/eui-claims")
 # An operator works for every tenant, and may name any.
 TENANTS = frozenset({"tenants", "slugs"})
@@ -299,9 +301,6 @@ def _check_status(
 ) -> None:
     if str(answer.status_code) not in documented[call.method, call.template]:
         found.faults.append(f"{said}: {answer.status_code}: {answer.text[:300]}")
-
-
-POSITION = re.compile(r"\bbody\.\d+\b")
 
 
 def _difference(
