@@ -154,9 +154,10 @@ class ShardReader:
         try:
             raws = await _answer(self._subscription.fetch(most, timeout=timeout_s))
         except TimeoutError:  # nats' own is one too; on a loaded machine it raises the built-in itself.
-            denied = self._denials.since(before, "$JS.API.CONSUMER.MSG.NEXT.")
-            if denied is not None:
-                raise denied from None
+            if self._denials.count > before:  # An empty queue is no news.
+                denied = self._denials.since(before, "$JS.API.CONSUMER.MSG.NEXT.")
+                if denied is not None:
+                    raise denied from None
             return []
         messages = [Message(*_place(raw.reply), raw.data, raw.subject, raw, self.open) for raw in raws]
         if self.before_first is not None and messages:
@@ -233,7 +234,7 @@ class Bus:
         try:
             return await _answer(asking)
         except TimeoutError:
-            denied = self._denials.since(before, subject)
+            denied = self._denials.since(before, subject) if self._denials.count > before else None
             if denied is not None:
                 raise denied from None
             raise
