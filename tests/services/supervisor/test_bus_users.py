@@ -160,6 +160,7 @@ async def test_each_process_is_denied_everything_that_is_not_its_own(limited: Pr
         # Shards of a work queue are taken over; what is in memory is followed.
         if not request.startswith("CONSUMER.LIST" if stream == "MEASUREMENTS" else "CONSUMER.CREATE")
     }
+    streams["$JS.API.STREAM.PURGE.MEASUREMENTS"] = {"maintenance"}  # Of what an erasure has erased.
     publishing = {SUBJECTS[name]: services for name, services in PUBLISHERS.items()} | streams
     receiving = {SUBJECTS[name]: RECEIVERS.get(name, set[str]()) for name in SUBJECTS}
     everywhere = [">", "territoire.>", "_INBOX.>", "$JS.>", "$SYS.>", "$KV.>", "territoire.nobody"]
@@ -205,6 +206,11 @@ async def test_each_process_does_on_the_bus_what_it_does(limited: PrivateNats) -
         async with asyncio.timeout(20):
             while not await following.fetch(10):
                 pass
+        await buses["api"].publish(topics.measurements(1), b"x", secrets.token_hex(8))
+        positions = await buses["maintenance"].positions()
+        assert positions.keys() == READERS.keys()
+        assert await buses["maintenance"].is_read_up_to({topics.MEASUREMENTS: positions[topics.MEASUREMENTS]})
+        assert await buses["maintenance"].stream_messages(topics.MEASUREMENTS) == 0
 
         async def answer(_data: bytes) -> bytes:
             return b"sent"
