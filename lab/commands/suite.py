@@ -100,8 +100,10 @@ def _run_failed_alone(checkout: Path, results: Path, statuses: Mapping[str, int]
     if not set(statuses.values()) <= {0, TESTS_FAILED}:
         return {}
     failed: list[str] = []
-    for name in statuses:
+    for name, status in statuses.items():
         noted = _cache(results, name) / "v" / "cache" / "lastfailed"
+        if status == TESTS_FAILED and not noted.exists():
+            return {}  # Which failed is not known.
         failed += json.loads(noted.read_text("utf-8")) if noted.exists() else []
     collected = all("::" in test for test in failed)
     if len(failed) > RUN_AGAIN_AT_MOST or not collected:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -11,6 +9,7 @@ import pytest
 
 from lab.commands import suite
 from lab.commands.suite import RESULTS, RESULTS_SETTING, merge, run_tests
+from tests.cli.in_process import territoire
 from tests.system.conftest import keep_logs
 
 pytestmark = pytest.mark.starts_processes
@@ -196,26 +195,27 @@ def test_a_pytest_that_wrote_no_results_is_not_taken_for_one_without_failures(
     assert "Échec" in said
 
 
-def test_the_command_hands_to_pytest_what_is_not_its_own() -> None:
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "lab",
-            "test",
-            "--unit",
-            "tests/test_dependencies.py",
-            "-k",
-            "by_hash",
-        ],
-        cwd=CHECKOUT,
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_command_hands_to_pytest_what_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Path, list[str], bool]] = []
 
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "2 passed" in ran.stdout
-    assert "plus lents" in ran.stdout
+    def record(checkout: Path, arguments: list[str], *, unit: bool) -> int:
+        asked.append((checkout, arguments, unit))
+        return 3
+
+    monkeypatch.setattr(suite, "run_tests", record)
+    ran = territoire("test", "--unit", "tests/test_dependencies.py", "-k", "by_hash")
+
+    assert ran.returncode == 3
+    assert asked == [(CHECKOUT, ["tests/test_dependencies.py", "-k", "by_hash"], True)]
+
+
+def test_a_part_whose_failures_are_not_known_is_not_passed_by_those_of_another(checkout: Path) -> None:
+    results = checkout / RESULTS
+    noted = results / "pytest.cache" / "v" / "cache" / "lastfailed"
+    noted.parent.mkdir(parents=True)
+    noted.write_text(json.dumps({"tests/test_unit.py::test_passes": True}))
+
+    assert suite._run_failed_alone(checkout, results, {"pytest": 1, "system": 1}) == {}
+    assert suite._run_failed_alone(checkout, results, {"pytest": 1, "system": 0}).keys() == {
+        "tests.test_unit::test_passes"
+    }
