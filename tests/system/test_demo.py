@@ -25,7 +25,7 @@ from services.supervisor.stack import SERVICES, checkout
 from tests.otlp import Collector, collector
 from tests.system.exposed_metrics import EVERY, LABELLED, MOVED, OF_SERVICE
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 LOOK_EVERY_S = 5.0
 TRACING = ("gateway_bridge", "network", "intake", "ingest", "alerting")
@@ -70,7 +70,7 @@ def lines(log: Path) -> list[dict[str, Any]]:
 async def demo(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Watched]:
     """Every frame of it is followed."""
     at, pages = tmp_path_factory.mktemp("demo"), dict[str, str]()
-    argv = ["-m", "lab", "demo", "--home", str(demo_folder), "--exit-after", "80", "--pace", "2"]
+    argv = ["-m", "lab", "demo", "--home", str(demo_folder), "--exit-after", "110", "--pace", "2"]
     async with collector() as spans:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
