@@ -110,6 +110,17 @@ class ApiClient:
         return ApiError(" ; ".join([f"l'API refuse ({answer.status_code}) : {said}", *details[:MOST_DETAILS]]))
 
 
+TenantOption = Annotated[
+    str | None,
+    typer.Option("--tenant", help="Collectivité, par son identifiant court ; absente : celle de la clé."),
+]
+
+
+def of_tenant(tenant: str | None) -> dict[str, str]:
+    """The query that names a tenant; without one it is the key's own."""
+    return {} if tenant is None else {"tenant": tenant}
+
+
 @contextmanager
 def open_api(api_key: str | None, url: str | None, home: Path | None) -> Generator[ApiClient]:
     """The API at an address; that of the running stack, with its key, where they are not given."""

@@ -6,14 +6,10 @@ from typing import Annotated
 
 import typer
 
-from cli.api_client import HomeOption, JsonOption, KeyOption, UrlOption, api_session
+from cli.api_client import HomeOption, JsonOption, KeyOption, TenantOption, UrlOption, api_session, of_tenant
 from cli.running import tables
 
 people_app = typer.Typer(help="Personnes : inviter, lister, retirer, fermer un compte.", no_args_is_help=True)
-TenantOption = Annotated[
-    str | None,
-    typer.Option("--tenant", help="Collectivité, par son identifiant court ; absente : celle de la clé."),
-]
 PersonArgument = Annotated[int, typer.Argument(help="Numéro de la personne, dans la liste.")]
 
 
@@ -51,7 +47,7 @@ def list_people(
 ) -> None:
     """Liste les personnes d'une collectivité."""
     with api_session(api_key, url, home) as api:
-        found = api.get("/v1/people", **({} if tenant is None else {"tenant": tenant}))["items"]
+        found = api.get("/v1/people", **of_tenant(tenant))["items"]
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
         return

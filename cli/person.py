@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.api_client import HomeOption, JsonOption, KeyOption, UrlOption, api_session
+from cli.api_client import HomeOption, JsonOption, KeyOption, TenantOption, UrlOption, api_session, of_tenant
 from cli.running import fail, tables
 
 if TYPE_CHECKING:
@@ -20,17 +20,9 @@ person_app = typer.Typer(
     help="Droits des personnes : chercher, exporter, effacer un logement ou une personne.", no_args_is_help=True
 )
 SubjectArgument = Annotated[str, typer.Argument(help="Sorte et numéro, comme asset-42 ou person-7 (person list).")]
-TenantOption = Annotated[
-    str | None,
-    typer.Option("--tenant", help="Collectivité, par son identifiant court ; absente : celle de la clé."),
-]
 NOT_ERASED = 1
 WRONG = 2
 ASK_EVERY_S = 0.5
-
-
-def _of(tenant: str | None) -> dict[str, str]:
-    return {} if tenant is None else {"tenant": tenant}
 
 
 @person_app.command("list")
@@ -44,7 +36,7 @@ def list_subjects(
 ) -> None:
     """Cherche logements, capteurs, personnes et contacts. La recherche est consignée dans l'audit."""
     with api_session(api_key, url, home) as api:
-        asked = _of(tenant) | ({"q": search} if search else {})
+        asked = of_tenant(tenant) | ({"q": search} if search else {})
         found = list(api.list_all("/v1/data-subjects", **asked))
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
@@ -72,7 +64,7 @@ def export(
     if file.exists():
         raise fail(f"{file} existe déjà : choisissez un autre nom", WRONG)
     with api_session(api_key, url, home) as api:
-        octets = api.download(f"/v1/data-subjects/{subject}/export", file, **_of(tenant))
+        octets = api.download(f"/v1/data-subjects/{subject}/export", file, **of_tenant(tenant))
     sys.stdout.write(f"{file} : {octets / 1e6:.1f} Mo. À remettre à la personne, puis à effacer d'ici.\n")
 
 
@@ -94,13 +86,13 @@ def erase(
     Statuts : 0 effacé, 1 refusé en cours de route, 2 refusé.
     """
     with api_session(api_key, url, home) as api:
-        shown = api.get(f"/v1/data-subjects/{subject}", **_of(tenant))
+        shown = api.get(f"/v1/data-subjects/{subject}", **of_tenant(tenant))
         if not as_json:
             _show(shown)
         if not yes and not typer.confirm(f"Effacer « {shown['label']} » pour toujours ?", err=True):
             raise fail("rien n'est effacé", NOT_ERASED)
         path = f"/v1/data-subjects/{subject}/erasure"
-        asked = api.post(path, {"reason": reason, "confirm": shown["label"]}, **_of(tenant))
+        asked = api.post(path, {"reason": reason, "confirm": shown["label"]}, **of_tenant(tenant))
         done = _wait_for_end(api, asked["id"], tenant)
     text = json.dumps(done, ensure_ascii=False, indent=2) + "\n"
     if receipt is not None:
@@ -131,7 +123,7 @@ def _wait_for_end(api: "ApiClient", erasure: int, tenant: str | None) -> dict[st
 
     with Console(stderr=True).status("effacement…") as status:
         while True:
-            found: dict[str, Any] = api.get(f"/v1/erasures/{erasure}", **_of(tenant))
+            found: dict[str, Any] = api.get(f"/v1/erasures/{erasure}", **of_tenant(tenant))
             if found["state"] in ("done", "refused"):
                 return found
             waits = " ; ce qui était en route est attendu" if found["state"] == "settling" else ""
@@ -149,7 +141,7 @@ def receipts(
 ) -> None:
     """Les effacements et leurs reçus, le dernier d'abord."""
     with api_session(api_key, url, home) as api:
-        found = list(api.list_all("/v1/erasures", **_of(tenant)))
+        found = list(api.list_all("/v1/erasures", **of_tenant(tenant)))
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
         return
