@@ -28,6 +28,7 @@ from registry.tenants import read_with_timezone
 LOGIN_PAGE, FIRST_PAGE = "/connexion", "/supervision"
 MESSAGE_COOKIE = "message"
 MESSAGE_LASTS_S = 30
+CHOICE_LASTS_S = 365 * 86_400
 LONGEST_MESSAGE = 500
 SEE_OTHER, UNAUTHENTICATED = 303, 401
 
@@ -83,15 +84,7 @@ class Visit:
         """On to another page, which begins with a short message about what was done."""
         response = RedirectResponse(address, SEE_OTHER)
         if message:
-            response.set_cookie(
-                MESSAGE_COOKIE,
-                quote(message[:LONGEST_MESSAGE]),
-                max_age=MESSAGE_LASTS_S,
-                path="/",
-                httponly=True,
-                samesite="lax",
-                secure=not is_plain_loopback(self.request),
-            )
+            self.remember(response, MESSAGE_COOKIE, quote(message[:LONGEST_MESSAGE]), MESSAGE_LASTS_S)
         return response
 
     @property
@@ -99,6 +92,17 @@ class Visit:
         """This page's own, with its filters."""
         query = self.request.url.query
         return f"{self.request.url.path}?{query}" if query else self.request.url.path
+
+    def remember(self, answer: Response, name: str, value: str, lasts_s: int) -> None:
+        """Keep a value in the browser for that long, where no script reads it."""
+        plain = is_plain_loopback(self.request)
+        answer.set_cookie(name, value, max_age=lasts_s, path="/", samesite="lax", httponly=True, secure=not plain)
+
+
+def with_cookies_of(answer: Response, other: Response) -> Response:
+    """The answer, with the cookies that a route of the API has set on its own."""
+    answer.raw_headers.extend(header for header in other.raw_headers if header[0] == b"set-cookie")
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
 
 Workflow = Literal["open", "acknowledged", "in_progress", "resolved", "closed"]
+UNENDED: list[Workflow] = ["open", "acknowledged", "in_progress"]
 WORKFLOWS_TEXT = (
     "`open` ouverte, `acknowledged` acquittée, `in_progress` en cours, `resolved` terminée, `closed` classée"
 )

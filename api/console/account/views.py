@@ -6,8 +6,7 @@ from fastapi import Response
 
 from api.console.forms import errors_by_field
 from api.console.pages import page_router
-from api.console.visits import PersonsVisit, ReadersVisit
-from api.cookies import is_plain_loopback
+from api.console.visits import CHOICE_LASTS_S, PersonsVisit, ReadersVisit
 from api.routes import account as routes
 from api.routes import sessions
 from core.runtime.http.errors import Problem
@@ -16,7 +15,6 @@ router = page_router()
 
 PAGE = "/compte"
 THEMES = ("", "light", "dark")
-A_YEAR_S = 365 * 86_400
 
 
 async def _page(visit: PersonsVisit, problem: Problem | None = None, **content: Any) -> Response:
@@ -83,8 +81,5 @@ async def choose_theme(visit: ReadersVisit) -> Response:
     answer = visit.go(PAGE)
     theme = visit.form.text("theme")
     if theme in THEMES:
-        plain = is_plain_loopback(visit.request)
-        answer.set_cookie(
-            "theme", theme, max_age=A_YEAR_S, path="/", samesite="lax", httponly=True, secure=not plain
-        )
+        visit.remember(answer, "theme", theme, CHOICE_LASTS_S)
     return answer

@@ -15,7 +15,7 @@ from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own
 from api.fields import PRINTABLE, BigId
 from api.pages import Paging
 from api.routes import alerts as routes
-from api.routes.alerts import AlertAnswer, Workflow
+from api.routes.alerts import UNENDED, AlertAnswer, Workflow
 from core.runtime.http.errors import Problem
 
 router = page_router()
@@ -24,7 +24,6 @@ PAGE = "/alertes"
 SHOWN = 50
 AT_ONCE_MOST = 100
 INVALID = 422
-UNENDED: list[Workflow] = ["open", "acknowledged", "in_progress"]
 
 
 @router.get(PAGE)

@@ -9,6 +9,7 @@ from api.console.forms import CARRIED, DESTINATION, Form, errors_by_field, make_
 from api.console.language import COOKIE, NAMES
 from api.console.pages import page_router
 from api.console.visits import (
+    CHOICE_LASTS_S,
     FIRST_PAGE,
     LOGIN_PAGE,
     SEE_OTHER,
@@ -16,8 +17,8 @@ from api.console.visits import (
     ReadersVisit,
     Visit,
     own_address,
+    with_cookies_of,
 )
-from api.cookies import is_plain_loopback
 from api.login import Attempt
 from api.origin import origin_of
 from api.routes import sessions as routes
@@ -29,7 +30,6 @@ router = page_router()
 
 # Between the password and the code.
 TICKET_LASTS = timedelta(minutes=5)
-A_YEAR_S = 365 * 86_400
 
 
 def _ticket_owner(account: str, address: str) -> str:
@@ -110,8 +110,7 @@ async def log_in(visit: Anybody) -> Response:
         answer = visit.go("/collectivite")
     else:
         answer = visit.go(destination)
-    answer.raw_headers.extend(header for header in response.raw_headers if header[0] == b"set-cookie")
-    return answer
+    return with_cookies_of(answer, response)
 
 
 def _cookie_of(response: Response) -> str:
@@ -137,8 +136,7 @@ async def log_out(visit: ReadersVisit) -> Response:
     """End the session."""
     ended = await routes.log_out(visit.caller, visit.request)
     answer = visit.go(LOGIN_PAGE, visit.gettext("Vous êtes déconnecté."))
-    answer.raw_headers.extend(header for header in ended.raw_headers if header[0] == b"set-cookie")
-    return answer
+    return with_cookies_of(answer, ended)
 
 
 @router.get("/collectivite")
@@ -161,10 +159,7 @@ async def choose_language(visit: Anybody) -> Response:
     answer = visit.go(own_address(visit.form.text(DESTINATION)))
     code = visit.form.text("langue")
     if code in NAMES:
-        plain = is_plain_loopback(visit.request)
-        answer.set_cookie(
-            COOKIE, code, max_age=A_YEAR_S, path="/", samesite="lax", httponly=True, secure=not plain
-        )
+        visit.remember(answer, COOKIE, code, CHOICE_LASTS_S)
     return answer
 
 
@@ -186,8 +181,7 @@ async def accept_invitation(visit: Anybody) -> Response:
         errors = errors_by_field(problem)
         return visit.page("login/invitation.html", problem.status, values=values, problem=problem, errors=errors)
     answer = visit.go(FIRST_PAGE, visit.gettext("Bienvenue."))
-    answer.raw_headers.extend(header for header in response.raw_headers if header[0] == b"set-cookie")
-    return answer
+    return with_cookies_of(answer, response)
 
 
 @router.get("/mot-de-passe-oublie")

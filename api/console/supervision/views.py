@@ -8,7 +8,7 @@ from api.console.pages import page_router
 from api.console.visits import FIRST_PAGE, PersonsVisit, ReadersVisit
 from api.pages import Paging
 from api.routes import alerts, asset_states, gateways
-from api.routes.alerts import Workflow
+from api.routes.alerts import UNENDED
 
 router = page_router()
 
@@ -16,7 +16,6 @@ ALERTS_SHOWN = 20
 GATEWAYS_SHOWN = 1000
 # The worst first; the order of the tiles, of the map's legend and of the list.
 STATES = ("critical", "major", "warning", "info", "command", "silent", "unknown", "ok")
-UNENDED: list[Workflow] = ["open", "acknowledged", "in_progress"]
 
 
 @router.get(FIRST_PAGE)
