@@ -42,10 +42,11 @@ LEFT JOIN commanded ON commanded.asset_id = a.id
 WHERE ($1::text IS NULL OR a.kind = $1) AND ($2::text IS NULL OR a.commune = $2)
   AND ($3::text IS NULL OR strpos(lower(a.name), lower($3)) > 0 OR strpos(lower(a.street), lower($3)) > 0)
   AND ($4::float8 IS NULL OR (a.longitude BETWEEN $4 AND $6 AND a.latitude BETWEEN $5 AND $7))
+  AND ($8::int IS NULL OR a.id = $8)
 """
 LIST_STATES = f"""
 SELECT * FROM ({STATES}) s
-WHERE id > $8 AND ($9::text[] IS NULL OR state = ANY($9)) ORDER BY id LIMIT $10
+WHERE id > $9 AND ($10::text[] IS NULL OR state = ANY($10)) ORDER BY id LIMIT $11
 """
 COUNT_STATES = (
     f"SELECT kind, state, count(*)::int AS count FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state"
@@ -115,10 +116,11 @@ class Wanted(NamedTuple):
     commune: str | None = None
     search: str | None = None
     box: Box | None = None
+    id: int | None = None
 
     def values(self) -> tuple[object, ...]:
-        """The first seven parameters of a statement."""
-        return (self.kind, self.commune, self.search, *(self.box or (None, None, None, None)))
+        """The first eight parameters of a statement."""
+        return (self.kind, self.commune, self.search, *(self.box or (None, None, None, None)), self.id)
 
 
 EVERYTHING = Wanted()

@@ -102,7 +102,7 @@ async def _asset_page(
     caller = visit.caller
     asset = await assets.read_asset(asset_id, caller)
     async with caller.reading() as connection:
-        states = await store.list_states(connection, store.EVERYTHING, after=asset_id - 1, most=1)
+        states = await store.list_states(connection, store.Wanted(id=asset_id))
     latest: list[Any] = [*(await measurements.list_latest(caller, asset_id=[asset_id])).items]
     chosen = next((one for one in latest if one.id == flux), latest[0] if latest else None)
     span = RANGES.get(periode, RANGES["7j"])
