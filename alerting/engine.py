@@ -131,7 +131,9 @@ class Engine:
                 log.error("measurements_unreadable", sequence=message.sequence, reason=str(unreadable))
                 continue
             carried.append((items, from_us(message.published_at_us)))
-        watched = await self._rulebook.watched(item.datastream_id for items, _ in carried for item in items)
+        watched = await self._rulebook.watched(
+            (item.datastream_id for items, _ in carried for item in items), self._now()
+        )
         rules = self._rulebook.rules_of
         observations: list[tuple[Watched, Observation]] = []
         heard: dict[Sign, tuple[Watched, datetime]] = {}
@@ -173,7 +175,7 @@ class Engine:
         after = min(one.since for one in behind)
         while after < self._now() + AHEAD_AT_MOST:
             stored = await deadline_store.read_since(self._pool, behind, after, after + CATCH_UP_STEP)
-            watched = await self._rulebook.watched(row.datastream_id for row in stored)
+            watched = await self._rulebook.watched((row.datastream_id for row in stored), self._now())
             observations = [
                 (stream, observation)
                 for row in stored
@@ -189,7 +191,7 @@ class Engine:
             for one in await deadline_store.read_reporting_devices(self._pool)
             if slot_of(one.asset_id, one.device_id) in slots
         ]
-        watched = await self._rulebook.watched(one.datastream_id for one in devices)
+        watched = await self._rulebook.watched((one.datastream_id for one in devices), self._now())
         heard = {
             (one.device_id, one.quantity): (watched[one.datastream_id], one.heard_at)
             for one in devices
@@ -277,7 +279,7 @@ class Engine:
         self._losses_at[lease.shard] = hour
 
     async def _rules_about(self, frame_loss: Sequence[Loss]) -> list[tuple[Rule, Loss]]:
-        watched = await self._rulebook.watched(loss.datastream_id for loss in frame_loss)
+        watched = await self._rulebook.watched((loss.datastream_id for loss in frame_loss), self._now())
         return [
             (rule, loss)
             for loss in frame_loss

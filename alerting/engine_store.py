@@ -12,7 +12,8 @@ from registry.rows import arrays, fetch_all
 READ_WATCHED = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,
        coalesce(a.tags, '{}') AS tags, a.latitude, a.longitude, a.attributes ->> 'calendar' AS calendar,
-       a.attributes -> 'lighting' AS lighting, t.department, (SELECT timezone FROM deployment) AS timezone,
+       a.attributes -> 'lighting' AS lighting, s.fine_until, t.department,
+       (SELECT timezone FROM deployment) AS timezone,
        (SELECT lower(g.during) FROM assignment g
         WHERE g.asset_id = s.asset_id AND g.position = s.position AND g.during @> now()
           AND EXISTS (SELECT FROM assignment f WHERE f.asset_id = g.asset_id AND f.position = g.position
@@ -22,7 +23,7 @@ JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN asset a ON a.id = s.asset_id
-WHERE s.id = ANY($1::int[]) AND a.archived_at IS NULL AND (s.fine_until IS NULL OR s.fine_until > now())
+WHERE s.id = ANY($1::int[]) AND a.archived_at IS NULL AND (s.fine_until IS NULL OR s.fine_until > $2)
 """
 STATE_COLUMNS = """st.tenant_id, st.rule_id, st.datastream_id, st.device_id, st.gateway_id,
 st.condition::text AS condition, st.since, st.recent, st.evaluated_until, st.value, st.alert_id, st.rung,
@@ -100,6 +101,7 @@ class Watched:
     department: str | None = None  # The tenant's.
     timezone: str = "Europe/Paris"  # The deployment's.
     replaced_at: datetime | None = None  # When the device that serves its place took another's.
+    fine_until: datetime | None = None  # When the consent to what is finer than a day ends.
 
 
 class About(NamedTuple):
@@ -153,9 +155,9 @@ class GatewaySeen:
 States = dict[StateKey, StateRow]
 
 
-async def read_watched(connection: Connection | Pool, ids: Sequence[int]) -> list[Watched]:
-    """Datastreams by id."""
-    return await fetch_all(connection, Watched, READ_WATCHED, ids)
+async def read_watched(connection: Connection | Pool, ids: Sequence[int], now: datetime) -> list[Watched]:
+    """Datastreams by id; without those that may be watched no more: archived, or their consent has ended."""
+    return await fetch_all(connection, Watched, READ_WATCHED, ids, now)
 
 
 def _state(row: Record) -> StateRow:

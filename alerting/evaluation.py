@@ -181,7 +181,9 @@ class Evaluation:
     async def meet_deadlines(self, slots: Sequence[int], most: int) -> int:
         """Judge states whose own deadline has passed; returns how many there were."""
         due = await engine_store.lock_due_states(self.connection, self.now, slots, most)
-        watched = await self.rulebook.watched(key.datastream_id for key in due if key.datastream_id is not None)
+        watched = await self.rulebook.watched(
+            (key.datastream_id for key in due if key.datastream_id is not None), self.now
+        )
         judged: list[Judged] = []
         lost: dict[StateKey, StateRow] = {}
         for key, row in due.items():

@@ -1,6 +1,7 @@
 """The engine's cache: rules by what they watch, and the datastreams that it has met."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 import structlog
@@ -48,6 +49,7 @@ class Rulebook:
         self._calendars: dict[int, Calendar] = {}
         self._calendars_named: dict[tuple[int, str], Calendar] = {}
         self._watched: dict[int, Watched] = {}
+        self._first_end: datetime | None = None  # When the first consent of what is cached ends.
         # Which rules watch a datastream is asked for every measurement.
         self._bound: dict[int, list[Bound]] = {}
         self._device_rules: dict[int, list[Rule]] = {}
@@ -104,11 +106,18 @@ class Rulebook:
         self._bound.clear()
         self._device_rules.clear()
 
-    async def watched(self, ids: Iterable[int]) -> Mapping[int, Watched]:
-        """Datastreams by id, among them all of these; one that is gone is absent."""
+    async def watched(self, ids: Iterable[int], now: datetime) -> Mapping[int, Watched]:
+        """Datastreams by id, among them all of these; one that is gone, or whose consent has ended, is absent."""
+        if self._first_end is not None and self._first_end <= now:
+            self._watched = {
+                id_: one for id_, one in self._watched.items() if one.fine_until is None or one.fine_until > now
+            }
+            self._first_end = _first_end(self._watched.values())
         unknown = set(ids).difference(self._watched)
         if unknown:
-            self._watched |= {watched.id: watched for watched in await read_watched(self._pool, list(unknown))}
+            read = {one.id: one for one in await read_watched(self._pool, list(unknown), now)}
+            self._watched |= read
+            self._first_end = min(filter(None, (self._first_end, _first_end(read.values()))), default=None)
         return self._watched
 
     def rule(self, rule_id: int) -> Rule | None:
@@ -166,6 +175,10 @@ class Rulebook:
         if calendar is None and rule.calendar_id is not None:
             calendar = self._calendars.get(rule.calendar_id)
         return place(watched, calendar)
+
+
+def _first_end(watched: Iterable[Watched]) -> datetime | None:
+    return min((one.fine_until for one in watched if one.fine_until is not None), default=None)
 
 
 def applies(rule: Rule, watched: Watched) -> bool:

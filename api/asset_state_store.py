@@ -42,7 +42,7 @@ LEFT JOIN commanded ON commanded.asset_id = a.id
 WHERE ($1::text IS NULL OR a.kind = $1) AND ($2::text IS NULL OR a.commune = $2)
   AND ($3::text IS NULL OR strpos(lower(a.name), lower($3)) > 0 OR strpos(lower(a.street), lower($3)) > 0)
   AND ($4::float8 IS NULL OR (a.longitude BETWEEN $4 AND $6 AND a.latitude BETWEEN $5 AND $7))
-  AND ($8::int IS NULL OR a.id = $8)
+  AND CASE WHEN $8::int IS NULL THEN a.archived_at IS NULL ELSE a.id = $8 END
 """
 LIST_STATES = f"""
 SELECT * FROM ({STATES}) s
@@ -51,7 +51,9 @@ WHERE id > $9 AND ($10::text[] IS NULL OR state = ANY($10)) ORDER BY id LIMIT $1
 COUNT_STATES = (
     f"SELECT kind, state, count(*)::int AS count FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state"
 )
-LIST_COMMUNES = "SELECT DISTINCT commune FROM asset WHERE commune <> '' ORDER BY commune LIMIT 1000"
+LIST_COMMUNES = (
+    "SELECT DISTINCT commune FROM asset WHERE commune <> '' AND archived_at IS NULL ORDER BY commune LIMIT 1000"
+)
 OVERVIEW = f"""
 SELECT (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'critical') AS critical,
        (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'major') AS major,
@@ -110,7 +112,7 @@ class Figures:
 
 
 class Wanted(NamedTuple):
-    """Which assets; None: whatever they are."""
+    """Which assets; None: whatever they are, but for those that are archived, which only their id finds."""
 
     kind: str | None = None
     commune: str | None = None

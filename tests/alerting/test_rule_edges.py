@@ -73,6 +73,27 @@ async def frames(watching: Watch, hours: range, every: int) -> None:
     )
 
 
+async def test_a_consent_that_ends_by_its_own_date_ends_what_rules_make_of_finer_values(pool: Pool) -> None:
+    async def two_bins(scenario: AlertScenario) -> None:
+        for name in ("Bac d'un logement", "Bac"):
+            await scenario.add_asset("waste_container", name, "fill_level", "%", lambda _: 0)
+        await scenario.pool.execute(
+            "UPDATE datastream SET fine_until = $2 WHERE id = $1",
+            scenario.things[0].datastream_id,
+            NOW + timedelta(hours=1),
+        )
+
+    watching = await watch(pool, two_bins)
+    both = [thing.datastream_id for thing in watching.town.things]
+    await watching.receive(dict.fromkeys(both, 10.0))
+    for _ in range(3):
+        await watching.pass_time(hours=2)
+        await watching.receive(dict.fromkeys(both, 99.0))
+
+    evaluated = await pool.fetch("SELECT datastream_id FROM alert WHERE datastream_id IS NOT NULL")
+    assert [row["datastream_id"] for row in evaluated] == both[1:]
+
+
 async def test_losses_that_are_over_end_their_alert_after_one_good_day(pool: Pool) -> None:
     watching = await watch(pool, one_bin)
     await frames(watching, range(-24, 1), 2)

@@ -18,6 +18,7 @@ async def test_what_is_archived_is_out_of_lists_readable_and_taken_out_again(
         archived = await client.put(f"{path}/archived", json={"archived": True})
         gone = (await client.get(listed)).json()["items"]
         shown = (await client.get(listed, params={"archived": True})).json()["items"]
+        states = (await client.get("/v1/asset-states")).json()["items"]
         read = await client.get(path)
         history = await client.get(f"/v1/datastreams/{datastream}/measurements")
         back = await client.put(f"{path}/archived", json={"archived": False})
@@ -25,6 +26,7 @@ async def test_what_is_archived_is_out_of_lists_readable_and_taken_out_again(
 
         assert (foreign.status_code, archived.status_code, back.status_code) == (404, 200, 200)
         assert (gone, len(shown), len(again)) == ([], 1, 1)
+        assert len(states) == (path != paths["/v1/assets"])
         assert (read.status_code, len(history.json()["items"])) == (200, 1)
         assert (archived.json()["archived_at"] is None, back.json()["archived_at"]) == (False, None)
         if "enabled" in back.json():
