@@ -9,6 +9,7 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime, format_timedelta
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -24,12 +25,16 @@ RELATIVE_FOR = timedelta(days=7)
 
 @cache
 def translations_of(code: str) -> NullTranslations:
-    """The texts in the code are French; a catalogue has the others."""
+    """The texts in the code are French; catalogues have the others, one for each folder of pages."""
     if code == FRENCH:
         return NullTranslations()
-    catalogue = io.BytesIO(files("api.console").joinpath("locales", f"{code}.po").read_bytes())
+    every = Catalog(locale=code)
+    for part in files("api.console").joinpath("locales", code).iterdir():
+        for message in read_po(io.BytesIO(part.read_bytes()), locale=code):
+            if message.id:
+                every.add(message.id, message.string)
     compiled = io.BytesIO()
-    write_mo(compiled, read_po(catalogue, locale=code))
+    write_mo(compiled, every)
     compiled.seek(0)
     return GNUTranslations(compiled)
 

@@ -15,16 +15,34 @@ class Entry:
     right: Right = "read"
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Lines of the menu that belong together; one of which a visitor may open none is not shown."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+
 def marked(french: str) -> str:
     """A text that a template translates later; found by the extraction of texts."""
     return french
 
 
-ENTRIES = (
-    Entry("/supervision", marked("Supervision"), "speedometer2"),
-    Entry("/carte", marked("Carte"), "geo-alt"),
-    Entry("/equipements", marked("Équipements"), "cpu"),
-    Entry("/passerelles", marked("Passerelles"), "broadcast"),
-    Entry("/trames", marked("Trames en direct"), "broadcast-pin"),
-    Entry("/alertes", marked("Alertes"), "bell"),
+GROUPS = (
+    Group(
+        marked("Territoire"),
+        (
+            Entry("/supervision", marked("Supervision"), "speedometer2"),
+            Entry("/carte", marked("Carte"), "geo-alt"),
+            Entry("/equipements", marked("Équipements"), "cpu"),
+            Entry("/alertes", marked("Alertes"), "bell"),
+        ),
+    ),
+    Group(
+        marked("Réseau"),
+        (
+            Entry("/passerelles", marked("Passerelles"), "broadcast"),
+            Entry("/trames", marked("Trames en direct"), "broadcast-pin"),
+        ),
+    ),
 )

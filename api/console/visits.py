@@ -15,7 +15,7 @@ from api.auth import Caller, by_session
 from api.console import forms
 from api.console.forms import Form, read_form
 from api.console.language import COOKIE, Language, known_code
-from api.console.navigation import ENTRIES
+from api.console.navigation import GROUPS
 from api.console.rendering import render
 from api.console.wording import ROLE_NAMES
 from api.cookies import SAFE_METHODS, is_plain_loopback
@@ -62,7 +62,7 @@ class Visit:
         """What every template may use."""
         return {
             "visit": self,
-            "navigation": ENTRIES,
+            "navigation": GROUPS,
             "request": self.request,
             "language": self.language,
             "message": unquote(self.request.cookies.get(MESSAGE_COOKIE, ""))[:LONGEST_MESSAGE],
