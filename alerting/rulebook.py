@@ -8,14 +8,18 @@ import structlog
 
 from alerting.engine_store import StateKey, Watched, read_watched
 from alerting.rule_store import StoredCalendar, list_calendars, read_enabled_rules
-from alerting.rules.calendar import Calendar, MalformedCalendar, minute_of
+from alerting.rules.calendar import Calendar
 from alerting.rules.model import Place, Rule
-from alerting.rules.region import region_of
 from core.messages.topics import slot_of_asset
+from core.model.hours import MalformedHours
+from core.model.lighting import FROM_DUSK_TO_DAWN, MalformedProgram, Program, read_schedule
+from core.model.region import region_of
 from core.runtime.postgres import Pool
 from registry.changes import Change
 
 OF_DEVICES = ("silence", "loss")
+# What an asset's `lighting` says of its program.
+PROGRAMMED = ("night_cut", "dimming")
 
 log = structlog.get_logger()
 
@@ -192,7 +196,7 @@ def read_calendar(stored: StoredCalendar) -> Calendar | None:
     """A calendar as rules ask it; None, and a line in the log, for one that nobody can read."""
     try:
         return stored.read()
-    except (MalformedCalendar, ValueError, TypeError) as unreadable:
+    except (MalformedHours, ValueError, TypeError) as unreadable:
         log.error("calendar_unreadable", calendar=stored.id, reason=str(unreadable))
         return None
 
@@ -203,23 +207,15 @@ def place(watched: Watched, calendar: Calendar | None) -> Place:
     lighting = cast(dict[str, Any], said) if isinstance(said, dict) else dict[str, Any]()
     rated = lighting.get("rated_power_w")
     try:
-        cut = lighting.get("night_cut")
-        night_cut = (minute_of(cut[0]), minute_of(cut[1])) if cut else None
-        dimming = tuple(
-            sorted(
-                ((minute_of(at), float(percent)) for at, percent in lighting.get("dimming", ())),
-                key=lambda step: (step[0] - 720) % 1440,  # A lighting day begins at noon.
-            )
-        )
-    except (MalformedCalendar, ValueError, TypeError, IndexError, KeyError, AttributeError):
-        night_cut, dimming = None, ()
+        program = Program(read_schedule({name: lighting[name] for name in PROGRAMMED if lighting.get(name)}))
+    except MalformedProgram:
+        program = FROM_DUSK_TO_DAWN
     return Place(
         watched.latitude,
         watched.longitude,
         calendar,
         float(rated) if isinstance(rated, int | float) and rated > 0 else None,
-        night_cut,
-        dimming,
+        program,
         region_of(watched.department, watched.timezone),
         watched.expected_interval,
         watched.replaced_at,
