@@ -34,7 +34,7 @@ MonthDay = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class Switching:
     """When lamps go on or off: minutes after sunset or sunrise (before: negative), or a minute of the day."""
 
     event: SunEvent | None
@@ -46,15 +46,15 @@ class Edge:
         return self.event is not None
 
 
-DUSK, DAWN = Edge("sunset", 0), Edge("sunrise", 0)
+DUSK, DAWN = Switching("sunset", 0), Switching("sunrise", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """One night. `dimming`: from each minute of the day on, percent of full light; before the first, full."""
 
-    on: Edge = DUSK
-    off: Edge = DAWN
+    on: Switching = DUSK
+    off: Switching = DAWN
     cut: Span | None = None
     dimming: tuple[tuple[int, float], ...] = ()
 
@@ -165,7 +165,7 @@ def changes(program: Program, place: LampPlace, night: date) -> tuple[Change, ..
     schedule = schedule_of(program, place, night)
     if schedule is None:
         return ()
-    begin, end = _edge(schedule.on, place, night), _edge(schedule.off, place, night)
+    begin, end = _switching_at(schedule.on, place, night), _switching_at(schedule.off, place, night)
     if begin is None or end is None:
         return None
     if end <= begin:
@@ -268,14 +268,14 @@ def _stretches(found: tuple[Change, ...], noon: datetime) -> Iterator[tuple[floa
         yield change.level, (until - change.at).total_seconds()
 
 
-def _edge(edge: Edge, place: LampPlace, night: date) -> datetime | None:
-    if edge.event is None:
-        return _instant(edge.minutes, night, place.region)
+def _switching_at(switching: Switching, place: LampPlace, night: date) -> datetime | None:
+    if switching.event is None:
+        return _instant(switching.minutes, night, place.region)
     if place.latitude is None or place.longitude is None:
         return None
     # To a hundredth of a degree: two seconds of the sun, and the lamps of a street are one place.
-    sun = _sun(edge.event, night, round(place.latitude, 2), round(place.longitude, 2), place.region)
-    return None if sun is None else sun + timedelta(minutes=edge.minutes)
+    sun = _sun(switching.event, night, round(place.latitude, 2), round(place.longitude, 2), place.region)
+    return None if sun is None else sun + timedelta(minutes=switching.minutes)
 
 
 @lru_cache(16_384)
@@ -313,8 +313,8 @@ def read_program(document: object) -> Program:
 
     `{"default": SCHEDULE, "rules": [{"schedule": SCHEDULE, "from": "12-20", "to": "01-05", "weekdays": [5, 6],
     "holidays": "public", "dates": ["2026-07-14"]}], "coefficient": 0.9}`, with a condition at least in each rule.
-    SCHEDULE is `{"on": EDGE, "off": EDGE, "night_cut": ["23:30", "05:00"], "dimming": [["22:00", 50]]}`, each
-    optional, or `{"lit": false}`; EDGE is `"18:30"`, or `{"event": "sunset", "offset": -10}` in minutes.
+    SCHEDULE is `{"on": SWITCHING, "off": SWITCHING, "night_cut": ["23:30", "05:00"], "dimming": [["22:00", 50]]}`,
+    each optional, or `{"lit": false}`; SWITCHING is `"18:30"`, or `{"event": "sunset", "offset": -10}` in minutes.
 
     Raises:
         MalformedProgram: it is no such document.
@@ -342,16 +342,16 @@ def read_schedule(document: object, where: str = "l'horaire") -> Schedule | None
             raise MalformedProgram(f'{where} : "lit" n\'est que faux, et seul (la nuit sans éclairage)')
         return UNLIT
     return Schedule(
-        _read_edge(given.get("on", {"event": "sunset"}), f"{where}, allumage"),
-        _read_edge(given.get("off", {"event": "sunrise"}), f"{where}, extinction"),
+        _read_switching(given.get("on", {"event": "sunset"}), f"{where}, allumage"),
+        _read_switching(given.get("off", {"event": "sunrise"}), f"{where}, extinction"),
         _read_cut(given.get("night_cut"), where),
         _read_dimming(_list(given, "dimming", where), where),
     )
 
 
-def _read_edge(document: object, where: str) -> Edge:
+def _read_switching(document: object, where: str) -> Switching:
     if isinstance(document, str):
-        return Edge(None, _minute(document, where))
+        return Switching(None, _minute(document, where))
     given = _members(document, where, {"event", "offset"})
     event, offset = given.get("event"), given.get("offset", 0)
     if event not in get_args(SunEvent):
@@ -360,7 +360,7 @@ def _read_edge(document: object, where: str) -> Edge:
         raise MalformedProgram(
             f"{where} : le décalage est un nombre entier de minutes, de -{LONGEST_OFFSET} à {LONGEST_OFFSET}"
         )
-    return Edge(event, offset)
+    return Switching(event, offset)
 
 
 def _read_cut(document: object, where: str) -> Span | None:

@@ -12,12 +12,12 @@ from core.model.lighting import (
     Burnt,
     CalendarRule,
     Change,
-    Edge,
     Expected,
     LampPlace,
     MalformedProgram,
     Program,
     Schedule,
+    Switching,
     burnt,
     changes,
     dimmed_to,
@@ -32,7 +32,9 @@ BREST = LampPlace(48.39, -4.49, region_of("29", "Europe/Paris"), "B")
 METZ = LampPlace(49.12, 6.18, region_of("57", "Europe/Paris"), "B")
 SAINT_DENIS = LampPlace(-20.88, 55.45, region_of("974", "Europe/Paris"))
 TWO_MINUTES = timedelta(minutes=2)
-CLOCKED = Program(Schedule(Edge(None, 18 * 60), Edge(None, 8 * 60), (23 * 60 + 30, 5 * 60), ((21 * 60, 50),)))
+CLOCKED = Program(
+    Schedule(Switching(None, 18 * 60), Switching(None, 8 * 60), (23 * 60 + 30, 5 * 60), ((21 * 60, 50),))
+)
 
 
 def local(place: LampPlace, text: str) -> datetime:
@@ -55,7 +57,7 @@ def sun_of(place: LampPlace, noon: datetime) -> tuple[datetime, datetime]:
 
 @pytest.mark.parametrize("place", [BREST, METZ, SAINT_DENIS], ids=["Brest", "Metz", "Saint-Denis"])
 def test_in_a_year_every_switching_by_the_sun_is_within_two_minutes_of_an_ephemeris(place: LampPlace) -> None:
-    program = Program(Schedule(Edge("sunset", 10), Edge("sunrise", -15), (23 * 60 + 30, 5 * 60)))
+    program = Program(Schedule(Switching("sunset", 10), Switching("sunrise", -15), (23 * 60 + 30, 5 * 60)))
     for number in range(365):
         night = date(2026, 1, 1) + timedelta(days=number)
         sets, rises = sun_of(place, datetime(night.year, night.month, night.day, 12, tzinfo=place.region.zone))
@@ -89,7 +91,9 @@ def test_a_night_goes_over_midnight_and_over_the_change_of_clocks() -> None:
 
 
 def test_an_hour_that_comes_twice_begins_the_first_time_and_a_missing_one_passes() -> None:
-    program = Program(Schedule(Edge(None, 22 * 60), Edge(None, 6 * 60), (150, 180)))  # A cut from 2:30 to 3:00.
+    program = Program(
+        Schedule(Switching(None, 22 * 60), Switching(None, 6 * 60), (150, 180))
+    )  # A cut from 2:30 to 3:00.
     autumn = changes(program, METZ, date(2026, 10, 24))
     spring = changes(program, METZ, date(2026, 3, 28))
 
@@ -113,7 +117,7 @@ def test_an_hour_that_comes_twice_begins_the_first_time_and_a_missing_one_passes
 def test_level_is_that_of_a_naive_clock(
     on: int, off: int, cut: tuple[int, int] | None, dimming: dict[int, int], minute: int
 ) -> None:
-    schedule = Schedule(Edge(None, on), Edge(None, off), cut, tuple(dimming.items()))
+    schedule = Schedule(Switching(None, on), Switching(None, off), cut, tuple(dimming.items()))
     at = datetime(2026, 6, 10, 12, tzinfo=METZ.region.zone) + timedelta(minutes=minute)
 
     # All in minutes since noon: what was switched on and not yet off, not cut, and the last step that has passed.
@@ -203,7 +207,7 @@ def test_hours_and_energy_of_nights_are_those_counted_by_hand() -> None:
     assert Burnt(1, 10.0).energy_kwh(4200) == 42.0
     assert burnt(Program(), LampPlace(None, None), date(2026, 6, 1), 3) == Burnt(0.0, 0.0, 3)
     # A lamp at sunset that goes off at ten burns not at all when the sun sets after that.
-    assert changes(Program(Schedule(off=Edge(None, 22 * 60))), BREST, date(2026, 6, 20)) == ()
+    assert changes(Program(Schedule(off=Switching(None, 22 * 60))), BREST, date(2026, 6, 20)) == ()
 
 
 def test_a_program_is_read_as_it_is_written() -> None:
@@ -218,7 +222,7 @@ def test_a_program_is_read_as_it_is_written() -> None:
 
     assert read_program({}) == Program()
     assert read_program(document) == Program(
-        Schedule(Edge("sunset", -10), Edge(None, 390), (1410, 300)),
+        Schedule(Switching("sunset", -10), Switching(None, 390), (1410, 300)),
         (
             CalendarRule(Schedule(dimming=((1320, 50), (300, 100))), (12, 20), (1, 5)),
             CalendarRule(
@@ -269,7 +273,7 @@ def test_a_program_that_cannot_be_is_rejected_with_its_reason(document: object, 
 
 
 def test_change_is_of_the_sun_where_the_sun_makes_it() -> None:
-    found = changes(Program(Schedule(off=Edge(None, 360))), METZ, date(2026, 12, 1))
+    found = changes(Program(Schedule(off=Switching(None, 360))), METZ, date(2026, 12, 1))
 
     assert found is not None
     assert [change.is_solar for change in found] == [True, False]
