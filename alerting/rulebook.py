@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import structlog
 
@@ -12,14 +12,12 @@ from alerting.rules.calendar import Calendar
 from alerting.rules.model import Place, Rule
 from core.messages.topics import slot_of_asset
 from core.model.hours import MalformedHours
-from core.model.lighting import FROM_DUSK_TO_DAWN, MalformedProgram, Program, read_schedule
+from core.model.lighting import Lamps, MalformedProgram, read_lamps
 from core.model.region import region_of
 from core.runtime.postgres import Pool
 from registry.changes import Change
 
 OF_DEVICES = ("silence", "loss")
-# What an asset's `lighting` says of its program.
-PROGRAMMED = ("night_cut", "dimming")
 
 log = structlog.get_logger()
 
@@ -201,21 +199,31 @@ def read_calendar(stored: StoredCalendar) -> Calendar | None:
         return None
 
 
-def place(watched: Watched, calendar: Calendar | None) -> Place:
-    """Where a datastream is measured. What the asset's `lighting` says that cannot be read is left out."""
-    said = watched.lighting
-    lighting = cast(dict[str, Any], said) if isinstance(said, dict) else dict[str, Any]()
-    rated = lighting.get("rated_power_w")
+def _lamps_of(said: object) -> Lamps:
+    """What an asset's `lighting` says; of one that nobody can read the rated power alone, if that."""
     try:
-        program = Program(read_schedule({name: lighting[name] for name in PROGRAMMED if lighting.get(name)}))
+        return read_lamps(said or {})
     except MalformedProgram:
-        program = FROM_DUSK_TO_DAWN
+        power = {name: value for name, value in _members(said) if name == "rated_power_w"}
+    try:
+        return read_lamps(power)
+    except MalformedProgram:
+        return Lamps()
+
+
+def _members(said: object) -> Iterable[tuple[str, object]]:
+    return cast(dict[str, object], said).items() if isinstance(said, dict) else ()
+
+
+def place(watched: Watched, calendar: Calendar | None) -> Place:
+    """Where a datastream is measured."""
+    lamps = _lamps_of(watched.lighting)
     return Place(
         watched.latitude,
         watched.longitude,
         calendar,
-        float(rated) if isinstance(rated, int | float) and rated > 0 else None,
-        program,
+        lamps.rated_power_w,
+        lamps.program,
         region_of(watched.department, watched.timezone),
         watched.expected_interval,
         watched.replaced_at,

@@ -14,7 +14,7 @@ STEP = timedelta(minutes=15)
 
 def is_lit(at: datetime, place: Place) -> bool | None:
     """Whether the lamps should burn; None: nobody can say."""
-    wanted = expected(place.program, place.lamps, at)
+    wanted = expected(place.program, place.lamp_place, at)
     return None if wanted is None else wanted.on
 
 

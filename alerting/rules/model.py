@@ -162,7 +162,7 @@ class Place:
     replaced_at: datetime | None = None  # When the device that serves it took another's place.
 
     @property
-    def lamps(self) -> LampPlace:
+    def lamp_place(self) -> LampPlace:
         """Where its lamps are."""
         return LampPlace(self.latitude, self.longitude, self.region)
 

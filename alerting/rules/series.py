@@ -53,7 +53,7 @@ def step(series: str, memo: bytes, observation: Observation, place: Place) -> tu
 
 def expected_power_w(place: Place, at: datetime) -> float | None:
     """What the lamps of a cabinet take if they burn, by their program; None where nobody can say."""
-    level = dimmed_to(place.program, place.lamps, at)
+    level = dimmed_to(place.program, place.lamp_place, at)
     if place.rated_power_w is None or level is None:
         return None
     return place.rated_power_w * place.program.coefficient * level / FULL

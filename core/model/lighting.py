@@ -27,6 +27,7 @@ FULL = 100
 MARGIN = timedelta(minutes=15)
 TWILIGHT_MARGIN = timedelta(minutes=30)
 LONGEST_OFFSET = 240
+MOST_POWER_W = 1_000_000
 
 SunEvent = Literal["sunset", "sunrise"]
 Holidays = Literal["public", "school"]
@@ -88,6 +89,14 @@ class Program:
 
 
 FROM_DUSK_TO_DAWN = Program()
+
+
+@dataclass(frozen=True, slots=True)
+class Lamps:
+    """The lamps of a cabinet: their program, and what they draw together at full light (None: nobody says)."""
+
+    program: Program = FROM_DUSK_TO_DAWN
+    rated_power_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +337,20 @@ def read_program(document: object) -> Program:
         for number, rule in enumerate(_list(given, "rules", "le programme"), 1)
     )
     return Program(read_schedule(given.get("default", {}), "l'horaire par défaut"), rules, float(coefficient))
+
+
+def read_lamps(document: object) -> Lamps:
+    """An asset's attribute `lighting`: `{"rated_power_w": 4200, "night_cut": [...], "dimming": [...]}`.
+
+    Raises:
+        MalformedProgram: it is no such document.
+    """
+    given = _members(document, "lighting", {"rated_power_w", "night_cut", "dimming"})
+    rated = given.get("rated_power_w")
+    if rated is not None and (not _is_number(rated) or not 0 < rated <= MOST_POWER_W):
+        raise MalformedProgram(f"lighting : la puissance nominale est un nombre de watts, jusqu'à {MOST_POWER_W}")
+    schedule = {name: value for name, value in given.items() if name != "rated_power_w" and value is not None}
+    return Lamps(Program(read_schedule(schedule, "lighting")), None if rated is None else float(rated))
 
 
 def read_schedule(document: object, where: str = "l'horaire") -> Schedule | None:

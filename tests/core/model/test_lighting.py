@@ -14,6 +14,7 @@ from core.model.lighting import (
     Change,
     Expected,
     LampPlace,
+    Lamps,
     MalformedProgram,
     Program,
     Schedule,
@@ -23,6 +24,7 @@ from core.model.lighting import (
     dimmed_to,
     expected,
     level_at,
+    read_lamps,
     read_program,
     schedule_of,
 )
@@ -270,6 +272,16 @@ def test_a_program_that_cannot_be_is_rejected_with_its_reason(document: object, 
         read_program(document)
 
     assert said in str(rejected.value)
+
+
+def test_what_an_asset_says_of_its_lamps_is_read_or_rejected() -> None:
+    said = {"rated_power_w": 4200, "night_cut": ["23:30", "05:00"], "dimming": [["22:00", 50]]}
+
+    assert read_lamps(said) == Lamps(Program(Schedule(cut=(1410, 300), dimming=((1320, 50),))), 4200.0)
+    assert read_lamps({}) == Lamps()
+    for wrong in ({"nigth_cut": ["23:30", "05:00"]}, {"rated_power_w": "4200"}, {"rated_power_w": -1}, ["x"]):
+        with pytest.raises(MalformedProgram):
+            read_lamps(wrong)
 
 
 def test_change_is_of_the_sun_where_the_sun_makes_it() -> None:
