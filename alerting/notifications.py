@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from alerting.queue import WebhookMessage, enqueue, message_id_of
 from alerting.rules.model import SEVERITIES
 from alerting.rules.quiet_hours import ALWAYS_NOTIFIED, Quiet
-from alerting.rules.region import region_of
 from core.model.identities import NO_TRACE
+from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 
 NEXT_SEQUENCE = "UPDATE alert SET sequence = sequence + 1 WHERE id = $1 RETURNING sequence"

@@ -179,7 +179,7 @@ async def save_calendar(
     """A calendar by its name, new or as it is from now on.
 
     Raises:
-        MalformedCalendar: `weekly` are no opening hours.
+        MalformedHours: `weekly` are no opening hours.
     """
     weekly_of(weekly)
     days = [[first.isoformat(), after.isoformat()] for first, after in closures]

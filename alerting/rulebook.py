@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import structlog
 
 from alerting.engine_store import StateKey, Watched, read_watched
 from alerting.rule_store import StoredCalendar, list_calendars, read_enabled_rules
-from alerting.rules.calendar import Calendar, MalformedCalendar, minute_of
+from alerting.rules.calendar import Calendar
 from alerting.rules.model import Place, Rule
-from alerting.rules.region import region_of
 from core.messages.topics import slot_of_asset
+from core.model.hours import MalformedHours
+from core.model.lighting import Lamps, MalformedProgram, read_lamps
+from core.model.region import region_of
 from core.runtime.postgres import Pool
 from registry.changes import Change
 
@@ -192,34 +194,36 @@ def read_calendar(stored: StoredCalendar) -> Calendar | None:
     """A calendar as rules ask it; None, and a line in the log, for one that nobody can read."""
     try:
         return stored.read()
-    except (MalformedCalendar, ValueError, TypeError) as unreadable:
+    except (MalformedHours, ValueError, TypeError) as unreadable:
         log.error("calendar_unreadable", calendar=stored.id, reason=str(unreadable))
         return None
 
 
-def place(watched: Watched, calendar: Calendar | None) -> Place:
-    """Where a datastream is measured. What the asset's `lighting` says that cannot be read is left out."""
-    said = watched.lighting
-    lighting = cast(dict[str, Any], said) if isinstance(said, dict) else dict[str, Any]()
-    rated = lighting.get("rated_power_w")
+def _lamps_of(said: object) -> Lamps:
+    """What an asset's `lighting` says; of one that nobody can read the rated power alone, if that."""
     try:
-        cut = lighting.get("night_cut")
-        night_cut = (minute_of(cut[0]), minute_of(cut[1])) if cut else None
-        dimming = tuple(
-            sorted(
-                ((minute_of(at), float(percent)) for at, percent in lighting.get("dimming", ())),
-                key=lambda step: (step[0] - 720) % 1440,  # A lighting day begins at noon.
-            )
-        )
-    except (MalformedCalendar, ValueError, TypeError, IndexError, KeyError, AttributeError):
-        night_cut, dimming = None, ()
+        return read_lamps(said or {})
+    except MalformedProgram:
+        power = {name: value for name, value in _members(said) if name == "rated_power_w"}
+    try:
+        return read_lamps(power)
+    except MalformedProgram:
+        return Lamps()
+
+
+def _members(said: object) -> Iterable[tuple[str, object]]:
+    return cast(dict[str, object], said).items() if isinstance(said, dict) else ()
+
+
+def place(watched: Watched, calendar: Calendar | None) -> Place:
+    """Where a datastream is measured."""
+    lamps = _lamps_of(watched.lighting)
     return Place(
         watched.latitude,
         watched.longitude,
         calendar,
-        float(rated) if isinstance(rated, int | float) and rated > 0 else None,
-        night_cut,
-        dimming,
+        lamps.rated_power_w,
+        lamps.program,
         region_of(watched.department, watched.timezone),
         watched.expected_interval,
         watched.replaced_at,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from alerting.rules.model import MESSAGE_FIELD, Doubt
-from alerting.rules.region import METROPOLITAN, Region, region_of
+from core.model.region import METROPOLITAN, Region, region_of
 
 FIELD_MOST = 200
 MESSAGE_MOST = 2000

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from core.model.lighting import MalformedProgram, read_lamps
 from decoders.containers import InvalidGeometry, geometry_of
 from lorawan.identifiers import DEV_ADDR_LENGTH, EUI_LENGTH, parse_eui
 
@@ -127,6 +128,10 @@ def _attributes(value: dict[str, Any]) -> dict[str, Any]:
         geometry_of(value)
     except InvalidGeometry as wrong:
         raise PydanticCustomError("container", "{why}", {"why": str(wrong)}) from None
+    try:
+        read_lamps(value.get("lighting", {}))
+    except MalformedProgram as wrong:
+        raise PydanticCustomError("lighting", "{why}", {"why": str(wrong)}) from None
     return value
 
 

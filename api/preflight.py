@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from alerting.rules.region import PARIS
 from api.downlink_reasons import sentence
 from core.model.downlinks import Downlink, DownlinkReason, OpenRow, Preflight, Reach
+from core.model.region import PARIS
 
 WaitsFor = Literal[
     "enabling",

@@ -1,64 +1,21 @@
 """When a rule is on duty: opening hours, night, and when lamps should burn. Instants are aware datetimes."""
 
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from datetime import UTC, datetime, timedelta
 
-from astral import Observer
-from astral.sun import sunrise, sunset
-
-from alerting.rules.calendar import MINUTES, is_near, within
 from alerting.rules.model import Place
-from alerting.rules.region import Region
+from core.model.hours import MINUTES, within
+from core.model.lighting import expected
 
 NIGHT = (22 * 60, 6 * 60)
-# Around dusk and dawn nobody can say whether a lamp should burn.
-TWILIGHT = timedelta(minutes=30)
 # How far ahead a beginning is looked for, and in which steps; an edge is then found to the minute.
 LOOK_AHEAD_DAYS = 62
 STEP = timedelta(minutes=15)
 
 
-@lru_cache(8192)
-def _sun(day: date, latitude: float, longitude: float, region: Region) -> tuple[datetime, datetime] | None:
-    """Sunrise and sunset of a local day; None where the sun does not set or rise."""
-    observer = Observer(latitude, longitude)
-    try:
-        return sunrise(observer, day, tzinfo=region.zone), sunset(observer, day, tzinfo=region.zone)
-    except ValueError:
-        return None
-
-
-def _is_dark(at: datetime, place: Place) -> bool | None:
-    """Night or day, clearly; None at dusk and dawn, and where nobody knows the place."""
-    if place.latitude is None or place.longitude is None:
-        return None
-    day = place.region.local(at).date()
-    sun = _sun(day, round(place.latitude, 1), round(place.longitude, 1), place.region)
-    if sun is None:
-        return None
-    rises, sets = sun
-    if min(abs(at - rises), abs(at - sets)) < TWILIGHT:
-        return None
-    return at < rises or at > sets
-
-
-def _is_cut(at: datetime, place: Place) -> bool | None:
-    """Whether the lamps are off for the night; None around its edges."""
-    if place.night_cut is None:
-        return False
-    local = place.region.local(at)
-    minute = local.hour * 60 + local.minute
-    return None if is_near(minute, place.night_cut) else within(minute, place.night_cut)
-
-
 def is_lit(at: datetime, place: Place) -> bool | None:
     """Whether the lamps should burn; None: nobody can say."""
-    dark, cut = _is_dark(at, place), _is_cut(at, place)
-    if dark is False:
-        return False
-    if dark is None or cut is None:
-        return None
-    return not cut
+    wanted = expected(place.program, place.lamp_place, at)
+    return None if wanted is None else wanted.on
 
 
 def is_on_duty(schedule: str, place: Place, at: datetime) -> bool:

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from alerting.rules.calendar import Calendar
-from alerting.rules.region import METROPOLITAN, Region
+from core.model.lighting import FROM_DUSK_TO_DAWN, LampPlace, Program
+from core.model.region import METROPOLITAN, Region
 from core.model.unknown_time import known_for
 
 # What is judged so long after it was measured was learnt late: the notification says so.
@@ -155,11 +156,15 @@ class Place:
     longitude: float | None = None
     calendar: Calendar | None = None
     rated_power_w: float | None = None
-    night_cut: tuple[int, int] | None = None  # Local minutes of the day between which the lamps are off.
-    dimming: tuple[tuple[int, float], ...] = ()  # From a local minute of the day on, percent of the rated power.
+    program: Program = FROM_DUSK_TO_DAWN  # Of its lamps.
     region: Region = METROPOLITAN
     interval: timedelta | None = None  # How often the device is expected to speak; None: nobody says.
     replaced_at: datetime | None = None  # When the device that serves it took another's place.
+
+    @property
+    def lamp_place(self) -> LampPlace:
+        """Where its lamps are."""
+        return LampPlace(self.latitude, self.longitude, self.region)
 
     @property
     def notify_up_to(self) -> timedelta:

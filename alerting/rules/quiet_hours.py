@@ -6,7 +6,7 @@ Hours and days are the team's own (`Region`); instants come and go as aware date
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from alerting.rules.region import METROPOLITAN, Region
+from core.model.region import METROPOLITAN, Region
 
 SATURDAY = 5
 LOOK_AHEAD_DAYS = 30

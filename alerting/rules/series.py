@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from alerting.rules.calendar import is_near
 from alerting.rules.model import Observation, Place
-from alerting.rules.region import Region
+from core.model.lighting import dimmed_to
+from core.model.region import Region
 
 NIGHT_FROM_HOUR, NIGHT_UNTIL_HOUR = 2, 5
 # Over less than this a meter that counts in tens of litres shows either nothing or a flood.
@@ -45,32 +45,18 @@ def step(series: str, memo: bytes, observation: Observation, place: Place) -> tu
     """What to remember after `observation`, and the value of the series that it completes, if any."""
     if series == "power_ratio":
         expected = expected_power_w(place, observation.at)
-        if not expected or _is_dimming(place, observation.at):
+        if not expected:
             return memo, None
         return memo, Observation(observation.at, FULL * observation.value / expected)
     return _night(memo, observation, place.region)
 
 
 def expected_power_w(place: Place, at: datetime) -> float | None:
-    """What the lamps of a cabinet take when they burn: the rated power, dimmed as the program says."""
-    if place.rated_power_w is None:
+    """What the lamps of a cabinet take if they burn, by their program; None where nobody can say."""
+    level = dimmed_to(place.program, place.lamp_place, at)
+    if place.rated_power_w is None or level is None:
         return None
-    if not place.dimming:
-        return place.rated_power_w
-    local = place.region.local(at)
-    # A lighting day begins at noon: the step that counts is the last one since then.
-    since_noon = (local.hour * 60 + local.minute - 720) % 1440
-    level, passed = FULL, -1
-    for minute, percent in place.dimming:
-        offset = (minute - 720) % 1440
-        if passed < offset <= since_noon:
-            level, passed = percent, offset
-    return place.rated_power_w * level / FULL
-
-
-def _is_dimming(place: Place, at: datetime) -> bool:
-    local = place.region.local(at)
-    return is_near(local.hour * 60 + local.minute, (minute for minute, _ in place.dimming))
+    return place.rated_power_w * place.program.coefficient * level / FULL
 
 
 def rate(memo: bytes, observation: Observation) -> tuple[bytes, Observation | None]:

@@ -11,12 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from alerting.rules.region import PARIS
 from api.console.forms import CARRIED, DESTINATION
 from api.console.language import Language
 from api.console.visits import LOGIN_PAGE, SEE_OTHER, SessionNeeded, Visit, code_of
 from api.dependencies import Dependencies
 from api.forbidden import record_forbidden
+from core.model.region import PARIS
 from core.runtime.errors import describe
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import DATABASE_AWAY

@@ -10,7 +10,6 @@ from urllib.parse import quote, unquote, urlsplit
 from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from alerting.rules.region import PARIS, region_of
 from api.auth import Caller, by_session
 from api.console import forms
 from api.console.forms import Form, read_form
@@ -21,6 +20,7 @@ from api.console.wording import ROLE_NAMES
 from api.cookies import SAFE_METHODS, is_plain_loopback
 from api.dependencies import Dependencies
 from core.model.entities import Tenant
+from core.model.region import PARIS, region_of
 from core.model.rights import Right
 from core.runtime.http.errors import Problem
 from registry.tenants import read_with_timezone

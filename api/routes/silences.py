@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from alerting import rule_store, silences
-from alerting.rules.calendar import MalformedCalendar
 from alerting.rules.checks import InvalidRule
 from api.auth import Change, Manager, Reader
 from api.fields import Body, Id, IdQuery, IdRef, Instant, Name, Remark, Text, Word, answer_of, example
 from api.pages import Page
 from api.resources import Resource
+from core.model.hours import MalformedHours
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 
 router = APIRouter(prefix="/v1", tags=["Silences et calendriers"], responses=PROBLEM_RESPONSES)
@@ -193,7 +193,7 @@ async def save_calendar(body: CalendarBody, caller: Manager) -> CalendarAnswer:
         former = await _calendar_named(change, body.name)
         try:
             saved = await rule_store.save_calendar(change.connection, change.tenant_id, **body.model_dump())
-        except MalformedCalendar as malformed:
+        except MalformedHours as malformed:
             raise Problem(422, str(malformed)) from None
         shown = CALENDARS.show(saved)
         await change.audit("save", "alert_calendar", saved.id, before=former, after=shown)

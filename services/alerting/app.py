@@ -11,9 +11,9 @@ from alerting.background import keep_counting, keep_dispatching, keep_sweeping
 from alerting.delivery import ORIGIN, Deliverer
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
-from alerting.rules.calendar import read_school_holidays
 from alerting.worker import WebhookWorker
 from core.messages import topics
+from core.model.region import read_school_holidays
 from core.runtime.ownership import Sharded, ShardOwner
 from registry.changes import Change, RegistryWatcher
 from registry.keys import key_wrap_of

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from alerting import delivery, dispatch, notifications, queue, worker
 from alerting.queue import SETTINGS, QueryQueueBuilder
-from alerting.rules.calendar import read_school_holidays
+from core.model.region import read_school_holidays
 from core.runtime.postgres import Pool, open_bare_connection, open_pool
 from registry.keys import KeyWrap
 

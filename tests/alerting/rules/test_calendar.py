@@ -4,10 +4,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from alerting.rules.calendar import Calendar, MalformedCalendar, weekly_of
+from alerting.rules.calendar import Calendar, weekly_of
 from alerting.rules.duty import is_lit, is_on_duty, next_duty
 from alerting.rules.model import Place
-from alerting.rules.region import METROPOLITAN, region_of
+from core.model.hours import MalformedHours
+from core.model.lighting import Program, Schedule
+from core.model.region import METROPOLITAN, region_of
 
 WEEK = weekly_of([[["07:30", "18:30"]]] * 5 + [[], []])
 SCHOOL = Calendar(WEEK, school_zone="B")
@@ -124,7 +126,7 @@ def test_lamps_are_expected_on_from_dusk_to_dawn_and_unknown_at_twilight(
 
 
 def test_lamps_are_expected_off_in_a_night_cut_and_unknown_without_a_place() -> None:
-    cut = Place(48.39, -4.49, night_cut=(23 * 60, 5 * 60))
+    cut = Place(48.39, -4.49, program=Program(Schedule(cut=(23 * 60, 5 * 60))))
 
     assert is_lit(paris("2026-11-25T02:00+01:00"), cut) is False
     assert is_lit(paris("2026-11-25T23:05+01:00"), cut) is None
@@ -146,5 +148,5 @@ def test_the_next_duty_is_found_to_the_minute_over_a_long_weekend_and_the_change
     [[], [[]] * 6, [[["7h", "8h"]]] + [[]] * 6, [[["18:00", "08:00"]]] + [[]] * 6, [[["08:00"]]] + [[]] * 6],
 )
 def test_what_are_no_opening_hours_are_rejected(days: list[list[list[str]]]) -> None:
-    with pytest.raises(MalformedCalendar):
+    with pytest.raises(MalformedHours):
         weekly_of(days)

@@ -26,7 +26,7 @@ from alerting.rules.model import (
     Rung,
     Transition,
 )
-from alerting.rules.region import METROPOLITAN, Region, region_of
+from core.model.region import METROPOLITAN, Region, region_of
 
 # Every kind that goes by values, its series among them, with each way to be patient.
 RULES = st.builds(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerting.rules.quiet_hours import Quiet
-from alerting.rules.region import PARIS, region_of
+from core.model.region import PARIS, region_of
 
 NIGHT = Quiet(time(20), time(7), on_days_off=False)
 OFFICE = Quiet(time(20), time(7), on_days_off=True)

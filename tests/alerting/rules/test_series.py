@@ -11,6 +11,7 @@ from alerting.defaults import DEFAULT_RULES
 from alerting.rules.evaluation import evaluate
 from alerting.rules.model import Observation, Opened, Place, Resolved, Rule, RuleState, Transition
 from alerting.rules.series import expected_power_w, step
+from core.model.lighting import Program, Schedule
 
 PARIS = ZoneInfo("Europe/Paris")
 LEAK = next(rule for rule in DEFAULT_RULES if rule.name == "leak")
@@ -96,16 +97,29 @@ def test_the_flow_of_a_night_is_between_nothing_and_what_flowed(flows: list[floa
     assert all(abs(one - other) < 1e-6 * max(1, other) for one, other in zip(found, flows, strict=True))
 
 
-CABINET = Place(48.39, -4.49, rated_power_w=2000, dimming=((5 * 60, 100), (22 * 60, 50)))
+def dimmed(level: float) -> Program:
+    """Lamps that are dimmed to this percentage from ten to five."""
+    return Program(Schedule(dimming=((22 * 60, level), (5 * 60, 100))))
+
+
+CABINET = Place(48.39, -4.49, rated_power_w=2000, program=dimmed(50))
 
 
 @pytest.mark.parametrize(
     ("at", "expected"),
-    [("18:00", 2000), ("21:59", 2000), ("22:00", 1000), ("03:00", 1000), ("05:00", 2000), ("11:00", 2000)],
+    [
+        ("18:00", 2000),
+        ("21:59", None),
+        ("22:00", None),
+        ("22:20", 1000),
+        ("03:00", 1000),
+        ("05:05", None),
+        ("11:00", 2000),
+    ],
 )
-def test_what_lamps_should_take_follows_their_program(at: str, expected: float) -> None:
+def test_what_lamps_should_take_follows_their_program(at: str, expected: float | None) -> None:
     hour, minute = map(int, at.split(":"))
-    place = Place(rated_power_w=2000, dimming=((22 * 60, 50.0), (5 * 60, 100.0)))
+    place = Place(rated_power_w=2000, program=dimmed(50))
 
     assert expected_power_w(place, datetime(2026, 11, 25, hour, minute, tzinfo=PARIS)) == expected
 
@@ -114,7 +128,7 @@ OVER_POWER = next(rule for rule in DEFAULT_RULES if rule.name == "over_power")
 
 
 def test_around_a_step_of_dimming_no_clock_is_believed() -> None:
-    place = Place(rated_power_w=2000, dimming=((22 * 60, 50.0), (5 * 60, 100.0)))
+    place = Place(rated_power_w=2000, program=dimmed(50))
     evening = datetime(2026, 11, 25, 21, 50, tzinfo=PARIS)
 
     def readings_of_cabinet(dims_after_min: int) -> list[Transition]:
@@ -135,7 +149,7 @@ DARK = next(rule for rule in DEFAULT_RULES if rule.name == "dark")
 
 
 def test_a_cabinet_is_dark_when_it_should_burn_and_not_while_it_is_dimmed() -> None:
-    place = Place(48.39, -4.49, rated_power_w=2000, dimming=((22 * 60, 30.0), (5 * 60, 100.0)))
+    place = Place(48.39, -4.49, rated_power_w=2000, program=dimmed(30))
     evening = datetime(2026, 11, 25, 21, 0, tzinfo=PARIS)
 
     def readings_of_cabinet(watts: float, since: datetime = evening) -> list[Transition]:

@@ -26,6 +26,7 @@ async def test_an_asset_is_created_read_changed_and_listed(client, registry) -> 
     ("attributes", "code"),
     [
         ({"container": {"empty_distance_mm": 300, "full_distance_mm": 1700}}, "container"),
+        ({"lighting": {"nigth_cut": ["23:30", "05:00"]}}, "lighting"),
         ({"note": "a\u0000b"}, "json"),
         ({"note": "x" * 40_000}, "json_too_long"),
     ],

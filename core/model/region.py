@@ -1,10 +1,15 @@
-"""A tenant's time zone and public holidays, from its department."""
+"""A tenant's time zone and public holidays, from its department; and school holidays by their zone."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+from vacances_scolaires_france import (  # pyright: ignore[reportMissingTypeStubs]
+    SchoolHolidayDates,
+    UnsupportedYearException,
+)
 
 if TYPE_CHECKING:
     from holidays import HolidayBase
@@ -68,3 +73,25 @@ def region_of(department: str | None, timezone: str) -> Region:
     """A tenant's region; one that names no overseas department lives by `timezone`, the deployment's."""
     zone = ZONES.get(department or "")
     return Region(ZoneInfo(timezone) if zone is None else zone, SUBDIVISIONS.get(department or ""))
+
+
+def read_school_holidays() -> None:
+    """Read decades of dates, for a third of a second: what evaluates rules does it before it opens a transaction.
+
+    Others read them when a calendar first asks: most processes that import this never do.
+    """
+    _school_holidays()
+
+
+@cache
+def _school_holidays() -> Any:
+    return SchoolHolidayDates()
+
+
+@lru_cache(4096)
+def is_school_holiday(day: date, zone: str) -> bool:
+    """Of zone A, B or C; a year that is not published yet has none."""
+    try:
+        return bool(_school_holidays().is_holiday_for_zone(day, zone))
+    except UnsupportedYearException:
+        return False
