@@ -54,6 +54,7 @@ from api.routes import (
     privacy,
     profile_decoding,
     profile_mapping,
+    publications,
     redecodes,
     rejections,
     sessions,
@@ -142,6 +143,7 @@ ROUTERS = (
     multicast.router,
     sharing.router,
     privacy.router,
+    publications.router,
 )
 
 TAGGED = tagged_paths(ROUTERS)

@@ -164,6 +164,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "personal_term": {"maintenance": "SELECT, UPDATE"},
     "processing": {},
     "profile_decoding_key": {"ingest": "SELECT *", "maintenance": "SELECT *"},
+    # Read by everybody through functions of its own.
+    "publication": {},
+    "publication_host": {},
     "quota": {},
     "quota_default": {},
     "recovery_code": {},
