@@ -25,6 +25,7 @@ from api.routes import (
     codec_imports,
     codec_lab,
     codecs,
+    commune_outlines,
     daily,
     data_subjects,
     datastreams,
@@ -65,6 +66,7 @@ from api.routes import (
     tenants,
     webhook_delivery,
     webhook_endpoints,
+    years,
 )
 from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
@@ -128,6 +130,7 @@ ROUTERS = (
     meter_changes.router,
     manual_readings.router,
     daily.router,
+    years.router,
     data_subjects.router,
     alerts.router,
     alert_rules.router,
@@ -144,6 +147,7 @@ ROUTERS = (
     sharing.router,
     privacy.router,
     publications.router,
+    commune_outlines.router,
 )
 
 TAGGED = tagged_paths(ROUTERS)

@@ -117,9 +117,21 @@ def cacheable(
     request: Request, content: bytes, media_type: str, headers: Mapping[str, str], vary: str = ""
 ) -> Response:
     """An answer that anybody may keep for a minute, and ask for again by its tag."""
-    sent = dict(headers)
+    return compressed(request, content, media_type, KEPT, headers, vary)
+
+
+def compressed(
+    request: Request,
+    content: bytes,
+    media_type: str,
+    kept: str,
+    headers: Mapping[str, str] | None = None,
+    vary: str = "",
+) -> Response:
+    """An answer with its tag, how it may be kept, and compressed for who can read that; 304 for who has it."""
+    sent = dict(headers or {})
     sent["ETag"] = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    sent["Cache-Control"] = KEPT
+    sent["Cache-Control"] = kept
     sent["Vary"] = ", ".join(filter(None, ("Accept-Encoding", vary)))
     if sent["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=NOT_MODIFIED, headers=sent)

@@ -77,6 +77,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "UPDATE (quarantined_at, quarantine_reason, quarantine_detail, released_at, released_by)",
         "maintenance": "SELECT",
     },
+    "commune_outline": {},
     "consent": {},
     "contact": {"alerting": "SELECT"},
     "datastream": {

@@ -206,11 +206,12 @@ CREATE FUNCTION public_values(wanted text, preview int DEFAULT NULL)
            CASE WHEN m.time > d.up_to - 2 * coalesce(
                (SELECT p.expected_interval FROM counter_profiles(d.id) p ORDER BY p.since DESC LIMIT 1), interval '1 hour')
                 THEN m.value END
-    FROM shown_datastreams(wanted, preview) d JOIN asset a ON a.id = d.asset_id
+    FROM shown_datastreams(wanted, preview) WITH ORDINALITY d JOIN asset a ON a.id = d.asset_id
     LEFT JOIN LATERAL (
         SELECT o.time, o.value FROM observation.measurement o
         WHERE o.datastream_id = d.id AND o.time <= d.up_to AND o.flags & 3 = 0 ORDER BY o.time DESC LIMIT 1
     ) m ON true
+    ORDER BY d.ordinality
 $$;
 
 -- The thirty local days that are over and old enough, and the one before them, from which an index went on.

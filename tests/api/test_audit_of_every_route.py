@@ -21,6 +21,7 @@ from alerting.mail import Mailer, MailRejected
 from alerting.queue import WebhookMessage
 from api.app import ROUTERS, create_app
 from api.dependencies import Access
+from api.routes import commune_outlines
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from decoders.javascript.pool import CodecPool
@@ -297,6 +298,7 @@ async def privacy_changes(
 
 async def publication_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, person: Any) -> None:
     hall = await registry.asset(kind="room", privacy_class=1)
+    await ask(client, "POST", "/v1/commune-outlines", {"features": [commune_outlines.EXAMPLE]})
     await ask(client, "PUT", "/v1/publication-hosts", {"hosts": ["https://www.ville.example"]})
     shown = {"asset_id": hall["id"], "name": "Salle des fêtes", "quantities": ["temperature"]}
     made = await ask(client, "POST", "/v1/publications", shown)

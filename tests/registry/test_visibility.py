@@ -75,6 +75,7 @@ UNION ALL SELECT 'consent ' || asset_id - 1 FROM consent
 UNION ALL SELECT 'dwelling_day ' || tenant_id - 1 || ' ' || day - '2026-11-02'::date FROM dwelling_day
 UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'publication ' || asset_id - 1 FROM publication
+UNION ALL SELECT 'commune_outline ' || coalesce(tenant_id, 0) - 1 FROM commune_outline
 UNION ALL SELECT 'publication_host ' || tenant_id - 1 FROM publication_host
 UNION ALL SELECT 'asset_transfer ' || tenant_id - 1 FROM asset_transfer
 UNION ALL SELECT 'eui_claim ' || tenant_id - 1 FROM eui_claim
@@ -177,6 +178,8 @@ INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, not_a
 SELECT id, id, 0, 1, '', now() FROM tenant;
 INSERT INTO asset_transfer (tenant_id, asset_kind, asset_name, history, offered_slug, offered_by)
 SELECT t.id, 'bin', 'a', 'stays', r.slug, 'x' FROM tenant t JOIN tenant r ON r.id = t.id % 4 + 1;
+INSERT INTO commune_outline (tenant_id, insee, name, polygons, west, south, east, north)
+SELECT id, '29103', 'l', '[]', 0, 0, 0, 0 FROM tenant;
 INSERT INTO publication_host SELECT id, 'https://a.example' FROM tenant;
 INSERT INTO eui_claim (tenant_id, holder_id, kind, eui, reason, created_by)
 SELECT id, id % 4 + 1, 'gateway', int8send(id), 'r', 'x' FROM tenant;

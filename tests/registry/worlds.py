@@ -163,6 +163,7 @@ def expected(world: World, me: int | None) -> set[str]:
         "alert_calendar",
         "silence",
         "publication_host",
+        "commune_outline",
     )
     rows |= {
         f"{table} {me}"

@@ -32,7 +32,7 @@ POLICY = (
 )
 NOBODY = "'none'"
 # The drawing, in its own units.
-WIDTH, HEIGHT, EDGE, FOOT = 640, 200, 8, 22
+WIDTH, HEIGHT, EDGE = 640, 180, 8
 EVERY_DAYS = 7
 PERCENT = 100
 DIGITS = 2
@@ -49,16 +49,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Thirty days as a drawing: lines that stop where nothing is known, and what stands at the edges."""
+    """Thirty days as a drawing: lines that stop where nothing is known, and where weeks begin."""
 
     lines: list[str]
     points: list[Point]
     highest: float
     lowest: float
-    marks: list[tuple[float, str]]
+    weeks: list[float]
 
 
-def curve_of(days: Sequence[Day], language: Language) -> Curve | None:
+def curve_of(days: Sequence[Day]) -> Curve | None:
     """The drawing of these days; None where none of them is known."""
     known = [one.value for one in days if one.value is not None]
     if not known:
@@ -67,7 +67,7 @@ def curve_of(days: Sequence[Day], language: Language) -> Curve | None:
     span, step = (highest - lowest) or 1.0, (WIDTH - 2 * EDGE) / max(1, len(days) - 1)
 
     def place(number: int, value: float) -> Point:
-        down = (HEIGHT - FOOT - 2 * EDGE) * (highest - value) / span if highest > lowest else (HEIGHT - FOOT) / 2
+        down = (HEIGHT - 2 * EDGE) * ((highest - value) / span if highest > lowest else 0.5)
         return Point(round(EDGE + number * step, 1), round(EDGE + down, 1))
 
     lines: list[str] = []
@@ -77,12 +77,8 @@ def curve_of(days: Sequence[Day], language: Language) -> Curve | None:
             placed = [place(number, one.value or 0.0) for number, one in run]
             points += placed
             lines.append(" ".join(f"{point.x},{point.y}" for point in placed))
-    marks = [
-        (round(EDGE + number * step, 1), language.short_day(one.day))
-        for number, one in enumerate(days)
-        if not number % EVERY_DAYS
-    ]
-    return Curve(lines, points, highest, lowest, marks)
+    weeks = [round(EDGE + number * step, 1) for number in range(0, len(days), EVERY_DAYS)]
+    return Curve(lines, points, highest, lowest, weeks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +125,7 @@ def render_published(request: Request, found: Published, *, is_preview: bool = F
     """The page of a publication."""
     language = language_of(request, found.page)
     groups = [
-        (name, [(one, curve_of(one.days, language)) for one in several])
+        (name, [(one, curve_of(one.days)) for one in several])
         for (name, _), several in (
             (key, list(run)) for key, run in groupby(found.shown, key=lambda one: (one.of.asset, one.of.kind))
         )
@@ -140,7 +136,7 @@ def render_published(request: Request, found: Published, *, is_preview: bool = F
         "updated_at": found.updated_at,
         "words": Words(language),
         "is_preview": is_preview,
-        "size": (WIDTH, HEIGHT, FOOT),
+        "size": (WIDTH, HEIGHT),
     }
     return _render(request, "public_page/page.html", language, content)
 

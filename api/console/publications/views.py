@@ -111,7 +111,9 @@ async def _page(visit: PersonsVisit, publication_id: int, problem: Problem | Non
     asset = None
     try:
         asset = await assets.read_asset(made.asset_id, visit.caller)
-        offered = (await routes.list_publishable(made.asset_id, visit.caller)).items
+        measured: Any = (await routes.list_publishable(made.asset_id, visit.caller)).items
+        unmeasured = set(made.quantities) - {one.quantity for one in measured}
+        offered = [*measured, *({"quantity": one, "privacy_class": 0, "is_below": False} for one in unmeasured)]
     except Problem:  # It went to another tenant.
         offered = []
     values: dict[str, Any] = {
