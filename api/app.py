@@ -25,6 +25,7 @@ from api.routes import (
     codec_imports,
     codec_lab,
     codecs,
+    commune_outlines,
     daily,
     data_subjects,
     datastreams,
@@ -54,6 +55,7 @@ from api.routes import (
     privacy,
     profile_decoding,
     profile_mapping,
+    publications,
     redecodes,
     rejections,
     sessions,
@@ -64,6 +66,7 @@ from api.routes import (
     tenants,
     webhook_delivery,
     webhook_endpoints,
+    years,
 )
 from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
@@ -127,6 +130,7 @@ ROUTERS = (
     meter_changes.router,
     manual_readings.router,
     daily.router,
+    years.router,
     data_subjects.router,
     alerts.router,
     alert_rules.router,
@@ -142,6 +146,8 @@ ROUTERS = (
     multicast.router,
     sharing.router,
     privacy.router,
+    publications.router,
+    commune_outlines.router,
 )
 
 TAGGED = tagged_paths(ROUTERS)

@@ -424,6 +424,7 @@ async def by_session(request: Request, is_ours: Callable[[Request, str], bool] =
 Reader = Annotated[Caller, Depends(RequireRight("read"))]
 FieldAgent = Annotated[Caller, Depends(RequireRight("field"))]
 Manager = Annotated[Caller, Depends(RequireRight("manage"))]
+Publisher = Annotated[Caller, Depends(RequireRight("open_data"))]
 ProvenManager = Annotated[Caller, Depends(RequireRight("manage", proved=True))]
 LightingOperator = Annotated[Caller, Depends(RequireRight("lighting"))]
 NetworkOperator = Annotated[Caller, Depends(RequireRight("operate"))]

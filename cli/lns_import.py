@@ -15,6 +15,8 @@ from cli.api_client import (
     HomeOption,
     KeyOption,
     ReportOption,
+    SharedOption,
+    TenantOption,
     UrlOption,
     open_api,
 )
@@ -81,6 +83,31 @@ def import_lns(
     report.sort(key=lambda one: one["line"])
     _show(report, dry_run=dry_run, as_json=as_json)
     raise typer.Exit(1 if any(one["outcome"] in ("refused", "unreadable") for one in report) else 0)
+
+
+@import_app.command("communes")
+def import_communes(
+    file: Annotated[
+        Path, typer.Argument(help="GeoJSON : une FeatureCollection de communes (IGN, INSEE, Etalab).")
+    ],
+    tenant: TenantOption = None,
+    shared: SharedOption = False,
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Prend les contours des communes, pour les cartes sans fond. Deux fois le même fichier ne change rien."""
+    from cli.communes import UnreadableFile, read_communes, take_in
+
+    try:
+        features = read_communes(file)
+    except UnreadableFile as wrong:
+        raise fail(f"{file} : {wrong}", REFUSED) from None
+    try:
+        with open_api(api_key, url, home) as api:
+            print(take_in(api, features, tenant, shared=shared))
+    except ApiError as refused:
+        raise fail(str(refused)) from None
 
 
 @export_app.command("keys")

@@ -216,6 +216,12 @@ STORES: tuple[Store, ...] = (
             ("asset_ids", "datastream_ids"),
         ), ERASED, WITH_ITS_OWNER,
     ),
+    Store(
+        "publication",
+        _of("id, asset_id, slug, name, quantities, privacy_class, until, published_by, created_at, approved_by, "
+            "approved_at, withdrawn_at, withdrawn_by, withdrawn_reason", "publication", "asset_id", "asset_ids"),
+        ERASED, REGISTRY,
+    ),
     Store("personal_read", "of which reads today the audit has a line; the lines are exported", ERASED, "1 day"),
     Store("jobs.pgqueuer", IN_TRANSIT, ERASED, "until it is delivered or thrown away"),
     Store("jobs.pgqueuer_log", "what became of a delivery, without its text", ERASED, "7 days"),

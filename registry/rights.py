@@ -77,6 +77,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "UPDATE (quarantined_at, quarantine_reason, quarantine_detail, released_at, released_by)",
         "maintenance": "SELECT",
     },
+    "commune_outline": {},
     "consent": {},
     "contact": {"alerting": "SELECT"},
     "datastream": {
@@ -164,6 +165,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "personal_term": {"maintenance": "SELECT, UPDATE"},
     "processing": {},
     "profile_decoding_key": {"ingest": "SELECT *", "maintenance": "SELECT *"},
+    # Read by everybody through functions of its own.
+    "publication": {},
+    "publication_host": {},
     "quota": {},
     "quota_default": {},
     "recovery_code": {},

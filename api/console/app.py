@@ -12,6 +12,8 @@ from api.console.frames import views as frames
 from api.console.gateways import views as gateways
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
+from api.console.public_page import views as public_page
+from api.console.publications import views as publications
 from api.console.supervision import views as supervision
 from api.console.territory import views as territory
 from api.console.visits import FIRST_PAGE
@@ -26,6 +28,8 @@ PAGES = (
     frames.router,
     alerts.router,
     account.router,
+    publications.router,
+    public_page.router,
 )
 
 front = page_router()

@@ -2,13 +2,13 @@
 
 import io
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -66,6 +66,19 @@ class Language:
     def exact(self, instant: datetime) -> str:
         """The instant to the second, where the visitor works."""
         return format_datetime(instant.astimezone(self.zone), "d MMMM yyyy HH:mm:ss", locale=self.code)
+
+    def on_day(self, day: date) -> str:
+        """A day, or that of an instant where the visitor works."""
+        local = day.astimezone(self.zone) if isinstance(day, datetime) else day
+        return format_date(local, "d MMMM yyyy", locale=self.code)
+
+    def short_day(self, day: date) -> str:
+        """A day of this year, as short as an axis has place for."""
+        return format_date(day, "d MMM", locale=self.code)
+
+    def lasting(self, seconds: int) -> str:
+        """How long that is."""
+        return format_timedelta(timedelta(seconds=seconds), threshold=1, locale=self.code)
 
     def clock(self, instant: datetime) -> str:
         """The instant of the day, where the visitor works."""

@@ -36,6 +36,7 @@ GROUPS = (
             Entry("/carte", marked("Carte"), "geo-alt"),
             Entry("/equipements", marked("Équipements"), "cpu"),
             Entry("/alertes", marked("Alertes"), "bell"),
+            Entry("/publications", marked("Publications"), "globe2", "open_data"),
         ),
     ),
     Group(

@@ -172,6 +172,7 @@ Anybody = Annotated[Visit, Depends(anybody)]
 ReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"))]
 FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"))]
 ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"))]
+PublishersVisit = Annotated[PersonsVisit, Depends(Demand("open_data"))]
 OperatorsVisit = Annotated[PersonsVisit, Depends(Demand("operate"))]
 
 

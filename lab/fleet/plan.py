@@ -18,6 +18,8 @@ COMMUNES = (
     "Brest", "Guipavas", "Landerneau", "Le Relecq-Kerhuon", "Plougastel-Daoulas", "Gouesnou", "Bohars", "Guilers",
     "Plouzané", "La Forest-Landerneau", "Saint-Divy", "Dirinon",
 )  # fmt: skip
+# The territory in rows and columns, from its south-west: a commune each (`lab.fleet.communes` draws them).
+GRID = (3, 4)
 STREETS = (
     "rue de la Mairie", "rue des Écoles", "place du Marché", "rue du Port", "avenue de la Gare", "rue Pasteur",
     "rue de Kerlaurent", "route de Landerneau", "rue Anatole-France", "rue du Vieux-Bourg",
@@ -125,7 +127,8 @@ def _protocol(number: int, mqtt_every: int) -> Literal["udp", "mqtt", "station"]
 def plan_device(kind: Kind, number: int, name: str) -> DevicePlan:
     """The device of this number in the fleet of this name."""
     source = random.Random(f"{name} device {number}")
-    commune, street = source.choice(COMMUNES), source.choice(STREETS)
+    source.choice(COMMUNES)  # Whatever else is drawn stays what it was before places said the commune.
+    street = source.choice(STREETS)
     latitude, longitude = place(source)
     return DevicePlan(
         number=number,
@@ -134,12 +137,20 @@ def plan_device(kind: Kind, number: int, name: str) -> DevicePlan:
         profile=kind.profile,
         asset_kind=kind.asset_kind,
         asset_name=f"{kind.label} {number + 1}",
-        commune=commune,
+        commune=commune_at(latitude, longitude),
         street=f"{source.randint(1, 60)} {street}",
         latitude=latitude,
         longitude=longitude,
         application=kind.application(source, number),
     )
+
+
+def commune_at(latitude: float, longitude: float) -> str:
+    """In which commune of the fleet a place is."""
+    rows, columns = GRID
+    row = int((latitude - (CENTRE[0] - EXTENT[0] / 2)) / EXTENT[0] * rows)
+    column = int((longitude - (CENTRE[1] - EXTENT[1] / 2)) / EXTENT[1] * columns)
+    return COMMUNES[max(0, min(rows - 1, row)) * columns + max(0, min(columns - 1, column))]
 
 
 def _octets(seed: str, length: int) -> bytes:

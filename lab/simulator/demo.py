@@ -22,6 +22,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
 from lab.device.device import SentUplink
 from lab.device.sensors import Container
 from lab.fleet.build import GatewayServers
+from lab.fleet.communes import outlines
 from lab.fleet.pilot import plan_pilot
 from lab.fleet.provision import Provisioner, ProvisioningFailed
 from lab.fleet.tenancy import prepare_tenant
@@ -85,6 +86,7 @@ async def _set_up(
                 tokens = await api.create_gateways(plan.gateways)
                 # Sensors are waited for from their registration on, and registering all of them takes a while.
                 expected_s = max(INTERVAL_S / pace, REGISTERED_WITHIN_S)
+                await api.post("/v1/commune-outlines", {"features": outlines(), "generated": True})
                 assets = await api.create_devices(plan.devices, expected_s, lambda: progress.advance(task))
             fleet = build_fleet(
                 plan,

@@ -21,6 +21,7 @@ from alerting.mail import Mailer, MailRejected
 from alerting.queue import WebhookMessage
 from api.app import ROUTERS, create_app
 from api.dependencies import Access
+from api.routes import commune_outlines
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from decoders.javascript.pool import CodecPool
@@ -148,6 +149,7 @@ async def test_every_route_that_changes_something_says_who_from_where_before_and
     await integration_changes(ask, app, client, registry, pool)
     await sharing_changes(ask, client, other_client, registry, other_tenancy)
     await contested_changes(ask, client, other_client)
+    await publication_changes(ask, client, registry, person)
     await people_changes(ask, app, client, person, pool)
 
     changing = {
@@ -292,6 +294,19 @@ async def privacy_changes(
     await ask(client, "POST", "/v1/privacy/confirmations", confirmation)
     erasure = {"reason": "Demande de l'occupante", "confirm": home["name"]}
     await ask(client, "POST", "/v1/data-subjects/{id}/erasure", erasure, id=f"asset-{home['id']}")
+
+
+async def publication_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, person: Any) -> None:
+    hall = await registry.asset(kind="room", privacy_class=1)
+    await ask(client, "POST", "/v1/commune-outlines", {"features": [commune_outlines.EXAMPLE]})
+    await ask(client, "PUT", "/v1/publication-hosts", {"hosts": ["https://www.ville.example"]})
+    shown = {"asset_id": hall["id"], "name": "Salle des fêtes", "quantities": ["temperature"]}
+    made = await ask(client, "POST", "/v1/publications", shown)
+    path, id_ = "/v1/publications/{id}", made["id"]
+    await ask(client, "PATCH", path, {"delay_seconds": 60}, id=id_)
+    async with person("responsable", "service_manager") as (_, browser):
+        await ask(browser, "POST", path + "/approval", id=id_)
+    await ask(client, "POST", path + "/withdrawal", id=id_)
 
 
 async def decoding_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, pool: Pool) -> None:

@@ -83,6 +83,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("post", "/v1/privacy/confirmations"): {"asset_ids": [1], "privacy_class": 2},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
+    ("patch", "/v1/publications/{id}"): {"delay_seconds": 60},
+    ("put", "/v1/publication-hosts"): {"hosts": []},
     ("post", "/v1/eui-claims/{id}/decision"): {"decision": "keep", "reason": "vu"},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
@@ -98,8 +100,10 @@ LOGIN = {
     )
 }
 OIDC = {("get", "/v1/oidc/login"), ("get", "/v1/oidc/callback")}
+# What is published, everybody reads (tests/api/routes/test_publications.py).
+PUBLIC = {("get", "/v1/public/{slug}")}
 OPEN: dict[tuple[str, str], set[str]] = {
-    operation: set() for operation in ({("post", path) for path in SIGNED} | LOGIN | OIDC)
+    operation: set() for operation in ({("post", path) for path in SIGNED} | LOGIN | OIDC | PUBLIC)
 }
 OPERATIONS = [
     (method, path)
@@ -273,8 +277,12 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     consent = await other_client.post(
         f"/v1/assets/{asset['id']}/consents", json=BODIES["post", "/v1/assets/{id}/consents"]
     )
+    publication = await other_client.post(
+        "/v1/publications", json={"asset_id": asset["id"], "name": "Borne", "quantities": ["fill_level"]}
+    )
     return Theirs(
         {
+            "publications": str(publication.json()["id"]),
             "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),
             "people": str(person_id),
@@ -340,7 +348,15 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
             if (
                 method != "get"
                 or "{" in path
-                or path in {"/v1/quantities", "/v1/overview", "/v1/session", "/v1/audit", *OF_THE_OPERATOR}
+                or path
+                in {
+                    "/v1/quantities",
+                    "/v1/overview",
+                    "/v1/session",
+                    "/v1/audit",
+                    "/v1/commune-outlines",
+                    *OF_THE_OPERATOR,
+                }
             ):
                 continue
             page = (await ask(client, method, path, path)).json()
@@ -383,7 +399,7 @@ def test_every_operation_is_described_and_says_its_errors() -> None:
             answers |= {"400", "408", "413"} if "requestBody" in operation else set()
             answers |= {"429"} if operation.get("security") else set()
             assert answers <= operation["responses"].keys(), (method, path)
-            assert operation.get("security") or (method, path) in LOGIN | OIDC, (method, path)
+            assert operation.get("security") or (method, path) in LOGIN | OIDC | PUBLIC, (method, path)
 
 
 def test_keys_are_written_and_never_read() -> None:

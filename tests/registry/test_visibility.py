@@ -74,6 +74,9 @@ UNION ALL SELECT 'processing ' || asset_id - 1 FROM processing
 UNION ALL SELECT 'consent ' || asset_id - 1 FROM consent
 UNION ALL SELECT 'dwelling_day ' || tenant_id - 1 || ' ' || day - '2026-11-02'::date FROM dwelling_day
 UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
+UNION ALL SELECT 'publication ' || asset_id - 1 FROM publication
+UNION ALL SELECT 'commune_outline ' || coalesce(tenant_id, 0) - 1 FROM commune_outline
+UNION ALL SELECT 'publication_host ' || tenant_id - 1 FROM publication_host
 UNION ALL SELECT 'asset_transfer ' || tenant_id - 1 FROM asset_transfer
 UNION ALL SELECT 'eui_claim ' || tenant_id - 1 FROM eui_claim
 UNION ALL SELECT 'alert ' || id - 1 FROM alert
@@ -175,6 +178,9 @@ INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, not_a
 SELECT id, id, 0, 1, '', now() FROM tenant;
 INSERT INTO asset_transfer (tenant_id, asset_kind, asset_name, history, offered_slug, offered_by)
 SELECT t.id, 'bin', 'a', 'stays', r.slug, 'x' FROM tenant t JOIN tenant r ON r.id = t.id % 4 + 1;
+INSERT INTO commune_outline (tenant_id, insee, name, polygons, west, south, east, north)
+SELECT id, '29103', 'l', '[]', 0, 0, 0, 0 FROM tenant;
+INSERT INTO publication_host SELECT id, 'https://a.example' FROM tenant;
 INSERT INTO eui_claim (tenant_id, holder_id, kind, eui, reason, created_by)
 SELECT id, id % 4 + 1, 'gateway', int8send(id), 'r', 'x' FROM tenant;
 """
@@ -186,6 +192,10 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ADD_WINDOWS = """
 INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, ends_at)
 SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset
+"""
+ADD_PUBLICATIONS = """
+INSERT INTO publication (tenant_id, asset_id, slug, name, quantities, published_by)
+SELECT tenant_id, id, 'p' || id, 'p', '{temperature}', 'a' FROM asset WHERE privacy_class < 2
 """
 ADD_DEVICES = """
 INSERT INTO device (id, tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped,
@@ -316,6 +326,7 @@ async def fill(connection: Connection, world: World) -> None:
         [(i, a.tenant + 1, a.kind, str(i), list(a.tags), a.privacy_class) for i, a in enumerate(world.assets, 1)],
     )
     await connection.execute(ADD_WINDOWS)
+    await connection.execute(ADD_PUBLICATIONS)
     await many(
         ADD_DEVICES,
         [

@@ -162,12 +162,19 @@ def expected(world: World, me: int | None) -> set[str]:
         "erasure",
         "alert_calendar",
         "silence",
+        "publication_host",
+        "commune_outline",
     )
     rows |= {
         f"{table} {me}"
         for table in (*own, "partner_account", "lns_source", "lns_source_state", "lns_unknown_device")
     }
     rows |= {f"{table} {me}" for table in ("multicast_group", "multicast_message")}
+    rows |= {
+        f"publication {i}"
+        for i, asset in enumerate(world.assets)
+        if asset.tenant == me and asset.privacy_class < 2
+    }
     rows |= {f"multicast_member {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     rows |= {f"{table} {me}" for table in ("application", "application_state")}
     rows |= {f"{table} {me}" for table in ("codec", "codec_version", "device_profile_override", "codec_shadow")}

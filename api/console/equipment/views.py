@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import Query, Response
 
@@ -26,6 +27,7 @@ from api.routes import (
     devices,
     measurements,
     rejections,
+    years,
 )
 from core.runtime.http.errors import Problem
 
@@ -139,14 +141,31 @@ class Point:
 
 async def _curve(caller: Caller, datastream: int, span: Range, zone: str, compare: str) -> list[Point]:
     """The points of a datastream over a range, with those of the range or the year before beside them."""
+    if compare == "annee" and span.bucket == "day":
+        return await _beside_last_year(caller, datastream, span, zone)
     until = datetime.now(UTC)
     points = await _points(caller, datastream, until - span.lasts, until, span, zone)
     if not compare:
         return points
-    shift = span.lasts if compare == "avant" else timedelta(days=364)  # The same day of the week.
+    shift = span.lasts if compare == "avant" else _a_year_at(until, zone)
     former = await _points(caller, datastream, until - span.lasts - shift, until - shift, span, zone)
     by_instant = {point.at + shift: point.value for point in former}
     return [Point(point.at, point.value, point.low, point.high, by_instant.get(point.at)) for point in points]
+
+
+async def _beside_last_year(caller: Caller, datastream: int, span: Range, zone: str) -> list[Point]:
+    """The days of a range, also those of which nothing is known, with the same dates of the year before."""
+    year: Any = await years.read_year(datastream, caller)
+    return [
+        Point(datetime.combine(one.day, time(), ZoneInfo(zone)), one.value, former=one.former)
+        for one in year.items[-span.lasts.days :]
+    ]
+
+
+def _a_year_at(until: datetime, zone: str) -> timedelta:
+    """From the same date of the year before to this one."""
+    today = until.astimezone(ZoneInfo(zone)).date()
+    return today - (years.a_year_before(today) or today - timedelta(days=366))
 
 
 async def _points(

@@ -61,6 +61,64 @@ const StateMarker = L.CircleMarker.extend({
   },
 });
 
+/** @typedef {{ type: string, generated: boolean, features: any[] }} Outlines */
+
+/** The commune of the filter, shown whole; empty: what the points are. */
+const commune = element.dataset.commune ?? "";
+let drawn = false;
+
+/** @type {Promise<Outlines | null> | undefined} */
+let asked;
+
+function askOutlines() {
+  asked ??= fetch("/v1/commune-outlines", { headers: { Accept: "application/geo+json, application/json" } })
+    .then((answer) => (answer.ok ? answer.json() : null))
+    .catch(() => null);
+  return asked;
+}
+
+/** Names of communes where there is room for them. @param {any} layer @param {any} labels */
+function label(layer, labels) {
+  labels.clearLayers();
+  layer.eachLayer((/** @type {any} */ one) => {
+    const box = one.getBounds();
+    const name = one.feature.properties.name;
+    const wide = map.latLngToLayerPoint(box.getNorthEast()).x - map.latLngToLayerPoint(box.getSouthWest()).x;
+    if (wide < 7 * name.length) return;
+    const text = document.createElement("span");
+    text.textContent = name;
+    const icon = L.divIcon({ html: text, className: "commune", iconSize: [0, 0] });
+    labels.addLayer(L.marker(box.getCenter(), { icon, interactive: false, keyboard: false, pane: "outlines" }));
+  });
+}
+
+/** Where there is no background: what everybody recognises, below the markers. @param {string} notices */
+async function drawOutlines(notices) {
+  if (drawn) return;
+  drawn = true;
+  const outlines = await askOutlines();
+  if (!outlines?.features.length) return;
+  map.createPane("outlines").style.zIndex = "350";
+  const layer = L.geoJSON(outlines, {
+    pane: "outlines",
+    renderer: L.canvas({ pane: "outlines" }),
+    interactive: false,
+    style: { color: style.getPropertyValue("--edge").trim(), weight: 1, fillColor: GROUND, fillOpacity: 0.6 },
+  }).addTo(map);
+  const labels = L.layerGroup().addTo(map);
+  map.on("zoomend", () => label(layer, labels));
+  if (fitted) label(layer, labels);
+  element.dataset.outlines = String(outlines.features.length);
+  notice.textContent = `${notices}${outlines.generated ? element.dataset.generated : ""}`;
+  notice.hidden = false;
+}
+
+/** A filter by commune shows the commune, also where there is nothing in it. */
+async function showCommune() {
+  const found = (await askOutlines())?.features.filter((one) => one.properties.name === commune) ?? [];
+  if (found.length) map.fitBounds(L.geoJSON(found).getBounds(), { padding: [20, 20] });
+}
+
 const map = L.map(element, { preferCanvas: true, maxZoom: 19, zoomControl: true, attributionControl: Boolean(element.dataset.tiles) });
 if (element.dataset.tiles) {
   let failed = 0;
@@ -71,8 +129,11 @@ if (element.dataset.tiles) {
     tiles.remove();
     notice.textContent = element.dataset.lost ?? "";
     notice.hidden = false;
+    drawOutlines(element.dataset.lostOutlines ?? "");
   });
   tiles.addTo(map);
+} else {
+  drawOutlines(element.dataset.noTiles ?? "");
 }
 L.control.scale({ imperial: false }).addTo(map);
 
@@ -128,5 +189,6 @@ async function refresh() {
 }
 
 await refresh();
+if (commune) await showCommune();
 setInterval(() => document.hidden || refresh().catch(() => {}), REFRESH_MS);
 document.body.addEventListener("territoire:refresh", () => refresh().catch(() => {}));

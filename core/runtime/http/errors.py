@@ -35,6 +35,7 @@ TITLES = {
     405: "Méthode non autorisée",
     408: "Requête trop lente",
     409: "Conflit avec ce qui existe",
+    410: "Retiré",
     412: "L'objet a changé entre-temps",
     413: "Requête trop volumineuse",
     422: "Données invalides",

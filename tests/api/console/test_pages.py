@@ -17,7 +17,7 @@ RIGHT_OF = {
     )
 }
 # Before anybody is known.
-OPEN = {"/connexion", "/langue", "/invitation", "/mot-de-passe-oublie", "/reset"}
+OPEN = {"/connexion", "/langue", "/invitation", "/mot-de-passe-oublie", "/reset", "/public/{slug}"}
 ODD_NAME = "<script>alert('é 🗑️')</script>" + "x" * 150
 
 

@@ -1,0 +1,243 @@
+"""Publications: what everybody reads of the territory, made, approved and withdrawn by people."""
+
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import ValidationError
+
+from api.console.forms import Form, errors_by_field
+from api.console.pages import page_router
+from api.console.public_page.views import address_of, policy_of, render_published
+from api.console.visits import ManagersVisit, PersonsVisit, PublishersVisit, values_of
+from api.entity_tags import tag_of
+from api.fields import INT4_MOST, Id
+from api.routes import assets
+from api.routes import publications as routes
+from api.routes.publications import PublicationAnswer
+from core.runtime.http.errors import FieldError, Problem, field_errors, invalid
+
+router = page_router()
+
+PAGE = "/publications"
+REFUSED = {409, 422}
+CHANGED = 412
+# How old a reading is before it is shown, as people choose it.
+DELAYS = (0, 900, 3600, 21_600, 86_400, 604_800)
+
+
+@router.get(PAGE)
+async def show_list(visit: PublishersVisit) -> Response:
+    """Those that there are, and which sites may embed them."""
+    return await _list_page(visit)
+
+
+async def _list_page(visit: PersonsVisit, problem: Problem | None = None) -> Response:
+    hosts = (await routes.list_hosts(visit.caller)).items
+    return visit.page(
+        "publications/list.html",
+        200 if problem is None else problem.status,
+        listed=(await routes.list_publications(visit.caller)).items,
+        hosts=hosts,
+        problem=problem,
+        errors=errors_by_field(problem),
+        values={"hosts": "\n".join(hosts)} | dict(values_of(visit.form)),
+    )
+
+
+@router.post(PAGE)
+async def change_hosts(visit: ManagersVisit) -> Response:
+    """Which sites may show public pages in theirs, one a line."""
+    try:
+        body = _body(routes.Hosts, {"hosts": visit.form.text("hosts").split()})
+        await routes.replace_hosts(body, visit.caller)
+    except Problem as problem:
+        if problem.status not in REFUSED:
+            raise
+        return await _list_page(visit, problem)
+    return visit.go(PAGE, visit.gettext("Ces sites peuvent maintenant afficher vos pages publiques."))
+
+
+@router.get(PAGE + "/nouvelle")
+async def show_new(visit: PublishersVisit, actif: Annotated[int, Query(ge=1, le=INT4_MOST)]) -> Response:
+    """The form of a new one, of the asset that the address names."""
+    return await _new_page(visit, actif)
+
+
+async def _new_page(visit: PersonsVisit, asset_id: int, problem: Problem | None = None) -> Response:
+    asset: Any = await assets.read_asset(asset_id, visit.caller)
+    values = {"name": asset.name, "delay_seconds": "0"} | dict(values_of(visit.form))
+    return visit.page(
+        "publications/new.html",
+        200 if problem is None else problem.status,
+        asset=asset,
+        offered=(await routes.list_publishable(asset_id, visit.caller)).items,
+        delays=DELAYS,
+        chosen=visit.form.texts("quantities"),
+        problem=problem,
+        errors=errors_by_field(problem),
+        values=values,
+    )
+
+
+@router.post(PAGE + "/nouvelle")
+async def create(visit: PublishersVisit) -> Response:
+    """Publish what was ticked."""
+    form = visit.form
+    asset_id = int(form.text("actif")) if form.text("actif").isdecimal() else 0
+    try:
+        given = _given(visit, form) | {"asset_id": asset_id, "slug": form.text("slug") or None}
+        made: Any = await routes.create_publication(_body(routes.NewPublication, given), visit.caller)
+    except Problem as problem:
+        if problem.status not in REFUSED or not 0 < asset_id <= INT4_MOST:
+            raise
+        return await _new_page(visit, asset_id, problem)
+    said = (
+        visit.gettext("C’est publié.")
+        if made.state == "published"
+        else visit.gettext("Prête : elle sera publiée une fois approuvée.")
+    )
+    return visit.go(f"{PAGE}/{made.id}", said)
+
+
+@router.get(PAGE + "/{id}")
+async def show_one(id: Id, visit: PublishersVisit) -> Response:  # noqa: A002 - The path's word.
+    """One, with what can be done about it."""
+    return await _page(visit, id)
+
+
+async def _page(visit: PersonsVisit, publication_id: int, problem: Problem | None = None) -> Response:
+    made: Any = await routes.read_publication(publication_id, visit.caller)
+    asset = None
+    try:
+        asset = await assets.read_asset(made.asset_id, visit.caller)
+        measured: Any = (await routes.list_publishable(made.asset_id, visit.caller)).items
+        unmeasured = set(made.quantities) - {one.quantity for one in measured}
+        offered = [*measured, *({"quantity": one, "privacy_class": 0, "is_below": False} for one in unmeasured)]
+    except Problem:  # It went to another tenant.
+        offered = []
+    values: dict[str, Any] = {
+        "name": made.name,
+        "delay_seconds": str(made.delay_seconds),
+        "includes_below": "1" if made.includes_below else "",
+        "may_embed": "1" if made.may_embed else "",
+        "until": "" if made.until is None else f"{made.until.astimezone(visit.language.zone):%Y-%m-%d}",
+    }
+    is_typed = problem is not None
+    return visit.page(
+        "publications/publication.html",
+        200 if problem is None else problem.status,
+        made=made,
+        tag=_tag(made),
+        asset=asset,
+        offered=offered,
+        delays=sorted({*DELAYS, made.delay_seconds}),
+        chosen=visit.form.texts("quantities") if is_typed else list(made.quantities),
+        address=address_of(visit.request, made.slug),
+        hosts=(await routes.list_hosts(visit.caller)).items,
+        problem=problem,
+        errors=errors_by_field(problem),
+        values=dict(values_of(visit.form)) if is_typed else values,
+    )
+
+
+@router.post(PAGE + "/{id}")
+async def change(id: Id, visit: PublishersVisit) -> Response:  # noqa: A002 - The path's word.
+    """Change one; not when somebody else has changed it since it was read."""
+    try:
+        await _require_unchanged(visit, id)
+        body = _body(routes.PublicationPatch, _given(visit, visit.form))
+        made: Any = await routes.update_publication(id, body, visit.caller)
+    except Problem as problem:
+        if problem.status not in REFUSED | {CHANGED}:
+            raise
+        return await _page(visit, id, problem)
+    said = (
+        visit.gettext("C’est modifié ; elle attend une nouvelle approbation.")
+        if made.state == "to_approve"
+        else visit.gettext("C’est modifié.")
+    )
+    return visit.go(f"{PAGE}/{id}", said)
+
+
+@router.post(PAGE + "/{id}/approbation")
+async def approve(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The path's word.
+    """Approve one, by the name of who is logged in; not when it is another by now than what was read."""
+    try:
+        await _require_unchanged(visit, id)
+        await routes.approve_publication(id, visit.caller)
+    except Problem as problem:
+        if problem.status not in REFUSED | {CHANGED}:
+            raise
+        return await _page(visit, id, problem)
+    return visit.go(f"{PAGE}/{id}", visit.gettext("C’est approuvé, et publié."))
+
+
+@router.post(PAGE + "/{id}/retrait")
+async def withdraw(id: Id, visit: PublishersVisit) -> Response:  # noqa: A002 - The path's word.
+    """Withdraw one, once the box beside the button is ticked."""
+    try:
+        _require_confirmed(visit)
+        await routes.withdraw_publication(id, visit.caller)
+    except Problem as problem:
+        if problem.status not in REFUSED:
+            raise
+        return await _page(visit, id, problem)
+    return visit.go(f"{PAGE}/{id}", visit.gettext("C’est retiré."))
+
+
+@router.get(PAGE + "/{id}/apercu")
+async def show_preview(id: Id, visit: PublishersVisit) -> Response:  # noqa: A002 - The path's word.
+    """The public page, before it is one."""
+    found = await routes.read_preview(id, visit.caller)
+    content = render_published(visit.request, found, is_preview=True)
+    return Response(
+        content, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": policy_of(found.page)}
+    )
+
+
+async def _require_unchanged(visit: PersonsVisit, publication_id: int) -> None:
+    """Raises 412 when it is another by now than the page that the form is of has shown."""
+    if _tag(await routes.read_publication(publication_id, visit.caller)) != visit.form.text("tag"):
+        changed = visit.gettext("Quelqu’un d’autre l’a modifiée entre-temps : relisez-la, puis recommencez.")
+        raise Problem(CHANGED, changed)
+
+
+def _require_confirmed(visit: PersonsVisit) -> None:
+    if not visit.form.text("confirm"):
+        raise invalid("confirm", "required", visit.gettext("Cochez d’abord la case : la page ne se lira plus."))
+
+
+def _tag(made: PublicationAnswer) -> str:
+    return (tag_of(made.model_dump_json().encode()) or "").strip('"')
+
+
+def _given(visit: PersonsVisit, form: Form) -> dict[str, Any]:
+    """What both forms have, as the routes take it."""
+    return {
+        "name": form.text("name"),
+        "quantities": form.texts("quantities"),
+        "includes_below": bool(form.text("includes_below")),
+        "may_embed": bool(form.text("may_embed")),
+        "delay_seconds": form.text("delay_seconds") or "0",
+        "until": _end_of(visit, form.text("until")),
+    }
+
+
+def _end_of(visit: PersonsVisit, text: str) -> datetime | None:
+    """The end of a local day."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+        return datetime.combine(day, time(23, 59, 59), visit.language.zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise invalid("until", "date", visit.gettext("Une date est attendue : 2027-12-31.")) from None
+
+
+def _body(model: type[Any], given: dict[str, Any]) -> Any:
+    try:
+        return model.model_validate(given)
+    except ValidationError as wrong:
+        errors: list[FieldError] = field_errors(wrong.errors())
+        raise Problem(422, " ; ".join(error.message for error in errors), errors=errors) from None

@@ -1,0 +1,93 @@
+"""Outlines of communes from a GeoJSON file to the API, checked and simplified before anything is sent."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.model.outlines import InvalidOutline, read_outline
+
+if TYPE_CHECKING:
+    from cli.api_client import ApiClient
+
+# What is wrong is counted beyond this.
+SHOWN_MOST = 10
+AT_ONCE = 100
+# Who waits for longer is told how far it is.
+TOLD_EVERY_S = 2.0
+
+
+class UnreadableFile(Exception):
+    """The message, in French, says what is wrong, with the numbers of the features."""
+
+
+class _Collection(msgspec.Struct):
+    """Features are read one by one: of a whole country they do not fit into memory as objects."""
+
+    type: str = ""
+    features: list[msgspec.Raw] = []
+
+
+def read_communes(file: Path) -> list[dict[str, Any]]:
+    """The features of a file as the API takes them, simplified.
+
+    Raises:
+        UnreadableFile: the file or one of its features cannot be read: nothing of it is taken.
+    """
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=_Collection)
+    except OSError as wrong:
+        raise UnreadableFile(wrong.strerror) from None
+    except msgspec.DecodeError as wrong:
+        raise UnreadableFile(f"ce n'est pas du GeoJSON ({wrong})") from None
+    if found.type != "FeatureCollection" or not found.features:
+        raise UnreadableFile("une « FeatureCollection » avec au moins un objet est attendue")
+    return _read_all(found.features)
+
+
+def _read_all(features: list[msgspec.Raw]) -> list[dict[str, Any]]:
+    read, wrong, seen = list[dict[str, Any]](), list[str](), dict[str, int]()
+    told_at = time.monotonic()
+    for number, raw in enumerate(features, 1):
+        try:
+            outline = read_outline(msgspec.json.decode(raw))
+        except InvalidOutline as why:
+            wrong.append(f"objet {number} : {why}")
+            continue
+        if outline.insee in seen:
+            wrong.append(
+                f"objet {number} : le code {outline.insee} est déjà celui de l'objet {seen[outline.insee]}"
+            )
+        seen[outline.insee] = number
+        read.append(
+            {
+                "type": "Feature",
+                "properties": {"insee": outline.insee, "nom": outline.name},
+                "geometry": {"type": "MultiPolygon", "coordinates": outline.polygons},
+            }
+        )
+        if time.monotonic() - told_at > TOLD_EVERY_S:
+            told_at = time.monotonic()
+            print(f"{number} / {len(features)} communes lues", flush=True)
+    if wrong:
+        more = f"\n... et {len(wrong) - SHOWN_MOST} autres" if len(wrong) > SHOWN_MOST else ""
+        raise UnreadableFile("rien n'est pris\n" + "\n".join(wrong[:SHOWN_MOST]) + more)
+    return read
+
+
+def take_in(api: "ApiClient", features: list[dict[str, Any]], tenant: str | None, *, shared: bool) -> str:
+    """Send them, a hundred at a time; what became of them, in French."""
+    counts = {"created": 0, "updated": 0, "unchanged": 0}
+    told_at = time.monotonic()
+    for begin in range(0, len(features), AT_ONCE):
+        sent = features[begin : begin + AT_ONCE]
+        answer = api.post("/v1/commune-outlines", {"features": sent, "tenant": tenant, "shared": shared})
+        for name in counts:
+            counts[name] += answer[name]
+        if time.monotonic() - told_at > TOLD_EVERY_S:
+            told_at = time.monotonic()
+            print(f"{begin + len(sent)} / {len(features)} communes prises", flush=True)
+    return (
+        f"{counts['created']} contours nouveaux, {counts['updated']} mis à jour, {counts['unchanged']} déjà à jour"
+    )
