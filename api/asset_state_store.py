@@ -48,9 +48,12 @@ LIST_STATES = f"""
 SELECT * FROM ({STATES}) s
 WHERE id > $9 AND ($10::text[] IS NULL OR state = ANY($10)) ORDER BY id LIMIT $11
 """
-COUNT_STATES = (
-    f"SELECT kind, state, count(*)::int AS count FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state"
-)
+# The digest differs when one of them is another, elsewhere, named otherwise, or in another state.
+COUNT_STATES = f"""
+SELECT kind, state, count(*)::int AS count,
+       bit_xor(hashtextextended(concat_ws('|', id, kind, state, latitude, longitude, name), 0)) AS digest
+FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state
+"""
 LIST_COMMUNES = (
     "SELECT DISTINCT commune FROM asset WHERE commune <> '' AND archived_at IS NULL ORDER BY commune LIMIT 1000"
 )
@@ -93,6 +96,8 @@ class StateCount:
     kind: str
     state: str
     count: int
+    digest: int
+    """Of what a map shows of them."""
 
 
 @dataclass(frozen=True, slots=True)

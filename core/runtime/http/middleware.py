@@ -1,7 +1,7 @@
 """The outermost layer: a limit and a deadline for bodies, measures, headers, and no stack trace to anybody.
 
-An answer that says it is a stream of events has no end to wait for: it has a deadline for its first octet, as long as
-other answers have for all of theirs, and one between octets.
+An answer that says it is a stream of events has no end to wait for: it has a deadline for its first octet, as long
+as other answers have for all of theirs, and one between octets.
 """
 
 import asyncio
