@@ -72,6 +72,11 @@ SELECT (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'critical') 
 """
 
 
+# A plan that is kept for any parameters expects a row or two of each part, and loops where it should hash: with
+# 1,288 assets 3.5 s instead of 0.15, from the sixth time on that a connection runs the statement.
+PLAN_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
+
+
 @dataclass(frozen=True, slots=True)
 class AssetState:
     """An asset and how it is: the severity of its worst open alert, or `command`, `unknown`, `silent`, `ok`."""
@@ -137,11 +142,13 @@ async def list_states(
     connection: Connection, wanted: Wanted, states: list[str] | None = None, after: int = 0, most: int = 100
 ) -> list[AssetState]:
     """Visible assets by id, beyond `after`, with how they are."""
+    await connection.execute(PLAN_ANEW)
     return await fetch_all(connection, AssetState, LIST_STATES, *wanted.values(), after, states, most)
 
 
 async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> list[StateCount]:
     """How many visible assets there are, by kind and state."""
+    await connection.execute(PLAN_ANEW)
     return await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values())
 
 
