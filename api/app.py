@@ -9,6 +9,7 @@ from starlette.datastructures import State
 from api import reference, webhook_messages
 from api.auth import Authenticator, principal_of
 from api.console.app import serve_console
+from api.console.live.broadcast import Broadcast
 from api.dependencies import Access, Dependencies
 from api.entity_tags import EntityTagMiddleware, tagged_paths
 from api.forbidden import audit_rejections, record_stale
@@ -165,6 +166,7 @@ def create_app(
     app = copy(_without_state())
     app.state = State()
     app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access())
+    app.state.broadcast = Broadcast(app.state.platform)
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
     return app

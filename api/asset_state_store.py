@@ -48,9 +48,12 @@ LIST_STATES = f"""
 SELECT * FROM ({STATES}) s
 WHERE id > $9 AND ($10::text[] IS NULL OR state = ANY($10)) ORDER BY id LIMIT $11
 """
-COUNT_STATES = (
-    f"SELECT kind, state, count(*)::int AS count FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state"
-)
+# The digest differs when one of them is another, elsewhere, named otherwise, or in another state.
+COUNT_STATES = f"""
+SELECT kind, state, count(*)::int AS count,
+       bit_xor(hashtextextended(concat_ws('|', id, kind, state, latitude, longitude, name), 0)) AS digest
+FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state
+"""
 LIST_COMMUNES = (
     "SELECT DISTINCT commune FROM asset WHERE commune <> '' AND archived_at IS NULL ORDER BY commune LIMIT 1000"
 )
@@ -67,6 +70,11 @@ SELECT (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'critical') 
        (SELECT count(*)::int FROM uplink WHERE time > now() - $2::interval) AS uplinks,
        now() AS at
 """
+
+
+# A plan that is kept for any parameters expects a row or two of each part, and loops where it should hash: with
+# 1,288 assets 3.5 s instead of 0.15, from the sixth time on that a connection runs the statement.
+PLAN_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,8 @@ class StateCount:
     kind: str
     state: str
     count: int
+    digest: int
+    """Of what a map shows of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +142,13 @@ async def list_states(
     connection: Connection, wanted: Wanted, states: list[str] | None = None, after: int = 0, most: int = 100
 ) -> list[AssetState]:
     """Visible assets by id, beyond `after`, with how they are."""
+    await connection.execute(PLAN_ANEW)
     return await fetch_all(connection, AssetState, LIST_STATES, *wanted.values(), after, states, most)
 
 
 async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> list[StateCount]:
     """How many visible assets there are, by kind and state."""
+    await connection.execute(PLAN_ANEW)
     return await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values())
 
 

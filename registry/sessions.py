@@ -1,11 +1,12 @@
 """Logins of people, and the sessions that they open."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.runtime.postgres import Connection, Pool
 from registry.people import make_token, recovery_digest, token_digest
-from registry.rows import columns_of, fetch_all, fetch_one
+from registry.rows import columns_of, entity, fetch_all, fetch_one
 from registry.vouching import vouched, vouched_value
 
 SESSION_LASTS = timedelta(hours=12)
@@ -79,6 +80,9 @@ USE_RECOVERY_CODE = "SELECT use_recovery_code($1, $2)"
 MEMBERSHIPS = f"SELECT {columns_of(Membership)} FROM memberships_of($1)"
 OPEN = "SELECT open_session($1, $2, $3, $4, $5, $6, $7)"
 FIND = f"SELECT {columns_of(Session)} FROM find_session($1)"
+FIND_SEVERAL = (
+    f"SELECT t.digest, {columns_of(Session)} FROM unnest($1::bytea[]) AS t (digest), find_session(t.digest)"
+)
 RECORD_USE = "SELECT record_session_use($1, $2)"
 LIST = f"SELECT {columns_of(ShownSession)} FROM list_sessions($1)"
 CLOSE_ONE = "SELECT close_session_of($1, $2)"
@@ -148,6 +152,12 @@ async def open_session(
 async def find_session(connection: Connection | Pool, digest: bytes) -> Session | None:
     """The session whose token has this digest; None: closed, over, or its person or role is withdrawn."""
     return await fetch_one(connection, Session, FIND, digest)
+
+
+async def find_sessions(connection: Connection | Pool, digests: Sequence[bytes]) -> dict[bytes, Session]:
+    """Those of these sessions that are open, by the digests of their tokens."""
+    rows = await connection.fetch(FIND_SEVERAL, digests)
+    return {row["digest"]: entity(Session, row) for row in rows}
 
 
 async def record_use(connection: Connection | Pool, digest: bytes, address: str) -> None:

@@ -10,6 +10,7 @@ from api.console.alerts import views as alerts
 from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import views as gateways
+from api.console.live import views as live
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.public_page import views as public_page
@@ -21,6 +22,7 @@ from core.runtime.http import errors
 
 PAGES = (
     login.router,
+    live.router,
     supervision.router,
     territory.router,
     equipment.router,

@@ -26,7 +26,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:{tiles}; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-HTML = "text/html"
+HTML, EVENT_STREAM = "text/html", "text/event-stream"
 
 log = structlog.get_logger()
 
@@ -76,7 +76,9 @@ def page_router() -> APIRouter:
 
 
 def _login_first(request: Request, needed: SessionNeeded) -> Response:
-    """To the login, and back: a page by its address, a form with what was typed."""
+    """To the login, and back: a page by its address, a form with what was typed; a part of a page is refused."""
+    if "hx-request" in request.headers or request.headers.get("accept", "").startswith(EVENT_STREAM):
+        return Response(status_code=401)
     address = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
     if request.method == "GET":
         return Response(

@@ -1,5 +1,6 @@
 """How a territory is at a glance: the state of each asset, and the figures of all."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -37,7 +38,7 @@ class AssetStateAnswer(answer_of(store.AssetState)):
     alerts: int = Field(description="Alertes ouvertes")
 
 
-class StateCountAnswer(answer_of(store.StateCount)):
+class StateCountAnswer(answer_of(store.StateCount, {"digest"})):
     """Combien d'actifs d'un type sont dans un état."""
 
     state: State = Field(description=STATES_TEXT)
@@ -49,6 +50,10 @@ class Overview(Answer):
 
     at: datetime
     assets: list[StateCountAnswer]
+    digest: str = Field(
+        description="Change quand un actif apparaît, disparaît, ou change d'état, de place ou de nom",
+        examples=["5f1c03b7a9e2d486"],
+    )
     alerts: dict[Severity, int] = Field(description="Alertes ouvertes par gravité")
     unacknowledged: int = Field(description="Alertes que personne n'a prises en charge")
     gateways: int
@@ -88,6 +93,7 @@ async def read_overview(caller: Reader) -> Overview:
     return Overview(
         at=figures.at,
         assets=[StateCountAnswer.model_validate(count) for count in counts],
+        digest=_digest(counts),
         alerts={
             "critical": figures.critical,
             "major": figures.major,
@@ -100,3 +106,11 @@ async def read_overview(caller: Reader) -> Overview:
         commands=figures.commands,
         uplinks_per_minute=round(figures.uplinks / (COUNTED_OVER.total_seconds() / 60), 1),
     )
+
+
+def _digest(counts: Sequence[store.StateCount]) -> str:
+    """Of all of them, whatever their order."""
+    together = 0
+    for count in counts:
+        together ^= count.digest
+    return f"{together & (1 << 64) - 1:016x}"

@@ -10,18 +10,18 @@ if (token && !token.value && location.hash.length > 1) {
 
 const stale = document.getElementById("stale");
 
-/** The instant of the figures that the page shows. */
+/** The instant of the figures that the page shows: the last of those that its parts bear. */
 function shownSince() {
-  const at = document.querySelector("[data-at]")?.getAttribute("data-at");
-  return at ? new Date(at) : new Date();
+  const instants = [...document.querySelectorAll("[data-at]")].map((one) => Date.parse(one.getAttribute("data-at") ?? ""));
+  return instants.length ? new Date(Math.max(...instants)) : new Date();
 }
 
-/** @param {boolean} isStale */
-function showStale(isStale) {
+/** @param {boolean} isStale @param {string} [since] */
+function showStale(isStale, since) {
   if (!stale) return;
   const text = /** @type {HTMLElement | null} */ (stale.querySelector("[data-text]"));
   if (text && isStale && stale.hidden) {
-    const hour = shownSince().toLocaleTimeString(document.documentElement.lang);
+    const hour = (since ? new Date(since) : shownSince()).toLocaleTimeString(document.documentElement.lang);
     text.textContent = (text.dataset.text ?? "").replace("{heure}", hour);
   }
   stale.hidden = !isStale;
@@ -30,7 +30,5 @@ function showStale(isStale) {
 document.body.addEventListener("htmx:error", () => showStale(true));
 document.body.addEventListener("htmx:response:error", () => showStale(true));
 document.body.addEventListener("htmx:after:swap", () => showStale(false));
-// A tab that was hidden shows what is true now, not what was when it was left.
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) document.body.dispatchEvent(new Event("territoire:refresh"));
-});
+document.body.addEventListener("territoire:stale", (event) => showStale(true, /** @type {CustomEvent} */ (event).detail));
+document.body.addEventListener("territoire:fresh", () => showStale(false));

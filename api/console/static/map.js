@@ -3,7 +3,8 @@
 
 /* global L */
 
-const REFRESH_MS = 30_000;
+// Beside the events that say that something has changed: one may have come while the page was being loaded.
+const REFRESH_MS = 300_000;
 const element = /** @type {HTMLElement} */ (document.getElementById("map"));
 const notice = /** @type {HTMLElement} */ (document.getElementById("map-notice"));
 const style = getComputedStyle(document.documentElement);
@@ -190,5 +191,29 @@ async function refresh() {
 
 await refresh();
 if (commune) await showCommune();
-setInterval(() => document.hidden || refresh().catch(() => {}), REFRESH_MS);
-document.body.addEventListener("territoire:refresh", () => refresh().catch(() => {}));
+
+let drawing = false;
+let again = false;
+
+/** Once at a time; what changes meanwhile is drawn after it. */
+async function redraw() {
+  again = true;
+  if (drawing) return;
+  drawing = true;
+  while (again) {
+    again = false;
+    await refresh().catch(() => {});
+  }
+  drawing = false;
+}
+
+/** What the states of all assets were digested to. @type {string | undefined} */
+let digest;
+document.body.addEventListener("territoire:live", (event) => {
+  const { event: name, text } = /** @type {CustomEvent} */ (event).detail;
+  if (name !== "states" || text === digest) return;
+  if (digest !== undefined) redraw();
+  digest = text;
+});
+document.body.addEventListener("territoire:refresh", redraw);
+setInterval(() => document.hidden || document.documentElement.hasAttribute("data-paused") || redraw(), REFRESH_MS);

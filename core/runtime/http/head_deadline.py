@@ -7,6 +7,8 @@ from prometheus_client import Counter
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_WITHIN_S = 10.0
+# In the `extensions` of a request's scope: ends its connection though the reader takes nothing more.
+ABORT = "territoire.abort"
 ANSWER = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 LATE_HEADS = Counter(
@@ -49,6 +51,8 @@ class HeadDeadlineProtocol(H11Protocol):
 
     def _follow_request(self) -> None:
         if self._is_answering:
+            scope: Any = self.scope
+            scope.setdefault("extensions", {})[ABORT] = self.transport.abort
             self._expect_nothing()
         elif self._head_deadline is None and not self.transport.is_closing():
             self._head_deadline = self.loop.call_later(HEAD_WITHIN_S, self._end)

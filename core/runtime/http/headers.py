@@ -9,3 +9,5 @@ SECURITY_HEADERS = (
 # Of what is no page.
 CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'")
 NO_STORE = (b"cache-control", b"no-store")
+# Of a stream: a proxy hands on what it gets at once.
+UNBUFFERED = (b"x-accel-buffering", b"no")

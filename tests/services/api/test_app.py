@@ -7,9 +7,12 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
+from api.cookies import LOOPBACK_COOKIE
 from core.runtime.health import HealthApp
 from core.runtime.postgres import Pool
+from registry.people import enter_person
 from registry.schema import SchemaMismatch
+from registry.sessions import open_session
 from registry.tenants import create_api_key, create_tenant
 from services.api.app import run
 from services.api.settings import ApiSettings
@@ -79,6 +82,34 @@ async def test_garbage_on_the_socket_costs_nobody_else(ports) -> None:
     await _answers(f"http://127.0.0.1:{health_port}")
 
     assert answer.startswith(b"HTTP/1.1 400")
+
+
+async def test_signal_ends_streams_at_once_and_the_process_within_five_seconds(
+    api_database_url: str, nats_url: str, pool: Pool, api_pool: Pool
+) -> None:
+    api_port, health_port, stopping = free_tcp_port(), free_tcp_port(), asyncio.Event()
+    running = asyncio.create_task(run(settings_of(api_database_url, nats_url, api_port, health_port), stopping))
+    await _answers(f"http://127.0.0.1:{health_port}")
+    tenant = await create_tenant(pool, "sdef", "SDEF")
+    person = await enter_person(pool, tenant.id, "jeanne@ville.example", "Jeanne", "", "reader")
+    assert person is not None
+    token = await open_session(api_pool, person, tenant.id, "192.0.2.1", "password")
+
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{api_port}", timeout=30) as client,
+        client.stream(
+            "GET", f"/direct?collectivite={tenant.id}", headers={"Cookie": f"{LOOPBACK_COOKIE}={token}"}
+        ) as stream,
+    ):
+        lines = stream.aiter_lines()
+        retry = await anext(lines)
+        stopping.set()
+        async with asyncio.timeout(5):
+            await running
+        rest = [line async for line in lines]
+
+    assert 500 <= int(retry.removeprefix("retry: ")) <= 3_000  # Browsers do not come back all at once.
+    assert rest[-1] == ""
 
 
 async def test_it_rejects_a_database_that_is_not_migrated(empty_database_url: str, nats_url: str) -> None:

@@ -65,13 +65,14 @@ PUBLISHERS = {
 }
 RECEIVERS = {
     "downlink_due": {"network", "intake"},
-    "downlink_done": {"lighting"},
+    "downlink_done": {"lighting", "api"},
     "gateway_down": {"gateway_bridge"},
     "gateway_claim": {"gateway_bridge"},
     "gateway_owner": {"gateway_bridge"},
     "live_frames": {"api"},
     "LIVE_LOOKS": {"network"},
-    "REGISTRY_CHANGED": {"gateway_bridge", "network", "intake", "ingest", "alerting"},
+    "REGISTRY_CHANGED": {"gateway_bridge", "network", "intake", "ingest", "alerting", "api"},
+    "measurements": {"api"},  # Beside its reader: as a sign that there is something new.
 }
 READERS = {"FRAMES": "network", "UPLINKS": "ingest", "MEASUREMENTS": "alerting"}
 # What nobody but the owner may do to a stream.

@@ -1,0 +1,102 @@
+"""Server-sent events: an answer that goes on, fed from a queue that is bounded."""
+
+import asyncio
+import random
+import re
+from collections import deque
+from collections.abc import Callable
+
+from prometheus_client import Counter
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from core.runtime.http.head_deadline import ABORT
+
+MOST_WAITING = 16
+# An event, and no comment: a browser's script sees it, and knows that the stream is alive.
+BEAT_EVERY_S = 5.0
+# Browsers come back after a time of their own: not all at once to the replica that is left.
+RETRY_MS = (500, 3_000)
+LINES = re.compile(r"\r\n|\r|\n")
+
+DROPPED = Counter(
+    "territoire_api_slow_streams_total", "Streams that were ended because their reader took too little"
+)
+
+
+def encode_event(name: str, text: str) -> bytes:
+    """One event as it goes out."""
+    lines = "".join(f"data: {line}\n" for line in LINES.split(text))
+    return f"event: {name}\n{lines}\n".encode()
+
+
+BEAT = encode_event("beat", "")
+
+
+class EventStream(Response):
+    """What is put goes out in its order, until `end`, or until the reader is gone or too slow."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, when_over: Callable[["EventStream"], None]) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._when_over = when_over
+        self._waiting: deque[bytes] = deque()
+        self._woken = asyncio.Event()
+        self._abort: Callable[[], None] | None = None
+        self.is_over = False
+
+    def put(self, octets: bytes) -> None:
+        """Send these when those before them are sent; a reader who has left too much waiting is dropped."""
+        if self.is_over:
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            DROPPED.inc()
+            self.end()
+            if self._abort is not None:
+                self._abort()
+            return
+        self._waiting.append(octets)
+        self._woken.set()
+
+    def end(self) -> None:
+        """No more; what waits is not sent."""
+        self.is_over = True
+        self._waiting.clear()
+        self._woken.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI says."""
+        self._abort = scope.get("extensions", {}).get(ABORT)
+        leaving = asyncio.create_task(self._end_when_gone(receive), name="reader of a stream")
+
+        async def give(octets: bytes) -> None:
+            await send({"type": "http.response.body", "body": octets, "more_body": True})
+
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await give(b"retry: %d\n\n" % random.randint(*RETRY_MS))  # noqa: S311 - Nobody gains by guessing it.
+            while not self.is_over:
+                await give(await self._next())
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            leaving.cancel()
+            self.end()
+            self._when_over(self)
+
+    async def _next(self) -> bytes:
+        """What waits; a beat when nothing has come for a while."""
+        if not self._waiting:
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(BEAT_EVERY_S):
+                    await self._woken.wait()
+            except TimeoutError:
+                return BEAT
+        return self._waiting.popleft() if self._waiting else b""
+
+    async def _end_when_gone(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.end()
