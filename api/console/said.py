@@ -12,7 +12,10 @@ from api.console.language import ERRORS, FRENCH
 
 # Where a sentence has a name, a number or a list of the moment.
 VARIABLE = re.compile(r"\{(\w+)\}")
-BETWEEN = "; "
+# An object's number or name in an address, which has no spaces.
+KEY = "key"
+# Of several errors in one text; a French semicolon has a space before it.
+BETWEEN = re.compile(r"(?<! ); ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ def _pattern_of(french: str) -> re.Pattern[str]:
         if place % 2 == 0:
             written += re.escape(part)
         else:
-            written += f"(?P={part})" if part in seen else f"(?P<{part}>.+)"
+            anything = r"\S+" if part == KEY else ".+"
+            written += f"(?P={part})" if part in seen else f"(?P<{part}>{anything})"
             seen.add(part)
     return re.compile(written, re.DOTALL)
 
@@ -47,10 +51,7 @@ def said(code: str, french: str) -> str:
     """The sentence in this language; in French as long as nobody has translated it."""
     if code == FRENCH or not french:
         return french
-    translated = _whole(code, french)
-    if translated is None and BETWEEN in french:
-        return BETWEEN.join(said(code, part) for part in french.split(BETWEEN))
-    return translated or french
+    return "; ".join(_whole(code, part) or part for part in BETWEEN.split(french))
 
 
 def _whole(code: str, french: str) -> str | None:

@@ -14,6 +14,7 @@ TITLES = {
     "alertes": marked("Alertes"),
     "regles": marked("Règles"),
     "silences": marked("Silences et maintenance"),
+    "calendriers": marked("Calendriers d’ouverture"),
     "equipes": marked("Équipes"),
     "destinataires": marked("Destinataires"),
     "eclairage": marked("Éclairage"),

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.runtime.postgres import Pool
+from registry.passwords import Passwords
 from registry.people import enter_person
 from tests.api.console.conftest import hidden
 
+PASSWORD = "quatre mots pris au hasard"
 AGE = "UPDATE person_session SET proved_at = now() - interval '1 hour'"
 
 
@@ -89,6 +91,10 @@ async def test_what_is_grave_asks_for_the_password_again_and_keeps_what_was_type
     assert 'value="zoe@ville.example"' in invited.text
     assert "pas le bon" not in wrong.text
     assert await pool.fetchval("SELECT count(*) FROM invitation") == 0
+    await pool.execute("UPDATE person SET password_hash = $1", await Passwords().hash_of(PASSWORD))
+    proved = await manager.post("/personnes", data=token | asked | {"proof": PASSWORD})
+    after = await manager.post(f"/personnes/{colleague}/role", data=token | {"role": "reader"})
+    assert (proved.status_code, after.status_code) == (200, 303)
 
 
 async def test_a_key_is_created_used_changed_and_revoked(enter, tenancy, other_tenancy, client_of_key) -> None:
