@@ -38,6 +38,8 @@ class Access:
     tiles_url: str = ""
     """Where the background of maps comes from; empty: there is none."""
     tiles_attribution: str = ""
+    accessibility_contact: str = ""
+    """To whom people turn who cannot use the console; empty: to the tenant that gave them an account."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 
 from api.auth import Caller, MissingRight
 from core.runtime.errors import describe
-from core.runtime.http.errors import Problem, forbidden_by_database, render_problem
+from core.runtime.http.errors import Problem, problem_of, render_problem
 from core.runtime.postgres import DATABASE_AWAY, InsufficientPrivilegeError
 
 FORBIDDEN = 403
@@ -42,7 +42,9 @@ async def _problem(request: Request, problem: Exception) -> Response:
 
 async def _forbidden(request: Request, error: Exception) -> Response:
     await _record(request, "right", {"why": "row security"})
-    return forbidden_by_database(error)
+    problem = problem_of(error)
+    assert problem is not None  # noqa: S101 - Registered for what it knows.
+    return render_problem(problem)
 
 
 async def _record(request: Request, reason: str, given: dict[str, str]) -> None:

@@ -42,6 +42,7 @@ INSERT INTO api_key
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
+UPDATE_KEY = "UPDATE api_key SET name = $2, expires_at = $3 WHERE id = $1 AND revoked_at IS NULL RETURNING true"
 LIST_KEYS = """
 SELECT id, name, roles, created_at, expires_at, revoked_at, addresses, requests_per_minute, last_used_at,
        asset_kinds
@@ -218,6 +219,13 @@ async def enter_api_key(
 async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
     """Revoke the key; False when there is no such key, or it was revoked before."""
     return await connection.fetchval(REVOKE_KEY, key_id) is True
+
+
+async def update_api_key(
+    connection: Connection | Pool, key_id: str, name: str, expires_at: datetime | None
+) -> bool:
+    """Change a key's name and end; False when there is no such key, or it was revoked."""
+    return await connection.fetchval(UPDATE_KEY, key_id, name, expires_at) is True
 
 
 async def allow_export(connection: Connection, key_id: str, actor: str, *, allowed: bool) -> bool:

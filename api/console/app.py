@@ -7,15 +7,21 @@ from starlette.exceptions import HTTPException
 from api.console import files
 from api.console.account import views as account
 from api.console.alerts import views as alerts
+from api.console.audit import views as audit
 from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import views as gateways
+from api.console.help import views as help_pages
+from api.console.keys import views as keys
 from api.console.live import views as live
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
+from api.console.people import views as people
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
+from api.console.sharing import views as sharing
 from api.console.supervision import views as supervision
+from api.console.tenants import views as tenants
 from api.console.territory import views as territory
 from api.console.visits import FIRST_PAGE
 from core.runtime.http import errors
@@ -29,6 +35,12 @@ PAGES = (
     gateways.router,
     frames.router,
     alerts.router,
+    people.router,
+    keys.router,
+    tenants.router,
+    sharing.router,
+    audit.router,
+    help_pages.router,
     account.router,
     publications.router,
     public_page.router,

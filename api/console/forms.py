@@ -19,7 +19,7 @@ TOKEN_FIELD = "csrf"  # noqa: S105 - The name of a field.
 CARRIED = "saisi."
 DESTINATION = "vers"
 # These never go back to the browser.
-SECRETS = frozenset({TOKEN_FIELD, "password", "current", "code", "secret"})
+SECRETS = frozenset({TOKEN_FIELD, "password", "current", "code", "secret", "proof"})
 FIELDS_AT_MOST = 200
 FORM = ("application/x-www-form-urlencoded", "multipart/form-data")
 

@@ -19,6 +19,8 @@ from core.model.quantities import QUANTITIES
 FRENCH, ENGLISH = "fr", "en"
 NAMES = {FRENCH: "Français", ENGLISH: "English"}
 COOKIE = "langue"
+# What the API says, which is no text of a page.
+ERRORS = "errors.po"
 # From then on a date says more than a number of days.
 RELATIVE_FOR = timedelta(days=7)
 
@@ -30,6 +32,8 @@ def translations_of(code: str) -> NullTranslations:
         return NullTranslations()
     every = Catalog(locale=code)
     for part in files("api.console").joinpath("locales", code).iterdir():
+        if part.name == ERRORS:
+            continue
         for message in read_po(io.BytesIO(part.read_bytes()), locale=code):
             if message.id:
                 every.add(message.id, message.string)

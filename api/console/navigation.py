@@ -46,4 +46,12 @@ GROUPS = (
             Entry("/trames", marked("Trames en direct"), "broadcast-pin"),
         ),
     ),
+    Group(
+        marked("Collectivité"),
+        (
+            Entry("/personnes", marked("Personnes"), "people", "people"),
+            Entry("/partage", marked("Partage"), "share"),
+            Entry("/journal", marked("Journal"), "journal-text", "audit"),
+        ),
+    ),
 )

@@ -18,7 +18,7 @@ from api.dependencies import Dependencies
 from api.forbidden import record_forbidden
 from core.model.region import PARIS
 from core.runtime.errors import describe
-from core.runtime.http.errors import Problem
+from core.runtime.http.errors import Problem, problem_of
 from core.runtime.postgres import DATABASE_AWAY
 
 # Nothing runs or is loaded that is not a file of ours.
@@ -53,12 +53,21 @@ class PageRoute(APIRoute):
             except DATABASE_AWAY as away:
                 log.warning("page_refused_database_away", error=describe(away))
                 response = error_page(request, 503)
-            except Exception:
-                log.exception("page_failed", method=request.method, path=request.url.path)
-                response = error_page(request, 500)
+            except Exception as error:  # noqa: BLE001 - A page, and a line in the log.
+                response = await _failed(request, error)
             return guarded(request, response)
 
         return page
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """What the database rejects is told as the API tells it; anything else is ours to mend."""
+    rejected = problem_of(error)
+    if rejected is None:
+        log.error("page_failed", method=request.method, path=request.url.path, exc_info=error)
+        return error_page(request, 500)
+    await record_forbidden(request, rejected)
+    return error_page(request, rejected.status, rejected.detail)
 
 
 def guarded(request: Request, response: Response) -> Response:

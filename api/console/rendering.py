@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from api.console.files import address_of, has_libraries, icon
 from api.console.language import NAMES, Language, translations_of
+from api.console.said import said
 from api.console.wording import STATES, kind_name
 
 HERE = Path(__file__).parent
@@ -33,7 +34,7 @@ def _environment(code: str) -> Environment:
     given.update(file=address_of, icon=_icon, has_libraries=has_libraries, languages=NAMES)
     given.update(kind_name=kind_name, states=STATES, state_names=STATES)
     filters: dict[str, Any] = environment.filters
-    filters.update(number=_number, ago=_ago)
+    filters.update(number=_number, ago=_ago, said=partial(said, code))
     install: Any = getattr(environment, "install_gettext_translations")  # noqa: B009 - Added by the extension.
     install(translations_of(code), newstyle=True)
     return environment

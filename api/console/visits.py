@@ -13,8 +13,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from api.auth import Caller, by_session
 from api.console import forms
 from api.console.forms import Form, read_form
+from api.console.help.contents import help_of
 from api.console.language import COOKIE, Language, known_code
 from api.console.navigation import GROUPS
+from api.console.proof import is_proof_due
 from api.console.rendering import render
 from api.console.wording import ROLE_NAMES
 from api.cookies import SAFE_METHODS, is_plain_loopback
@@ -67,6 +69,7 @@ class Visit:
             "language": self.language,
             "message": unquote(self.request.cookies.get(MESSAGE_COOKIE, ""))[:LONGEST_MESSAGE],
             "now": datetime.now(UTC),
+            "help": help_of(self.request.url.path),
             "tiles": self.dependencies.access.tiles_url,
             "attribution": self.dependencies.access.tiles_attribution,
             "theme": self.request.cookies.get("theme", ""),
@@ -122,6 +125,7 @@ class PersonsVisit(Visit):
             "tenant": self.tenant,
             "rights": self.caller.principal.rights,
             "csrf": partial(forms.make_token, session.token),
+            "proof_due": is_proof_due(self.caller),
         }
 
 
@@ -174,6 +178,8 @@ FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"))]
 ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"))]
 PublishersVisit = Annotated[PersonsVisit, Depends(Demand("open_data"))]
 OperatorsVisit = Annotated[PersonsVisit, Depends(Demand("operate"))]
+PeopleManagersVisit = Annotated[PersonsVisit, Depends(Demand("people"))]
+AuditorsVisit = Annotated[PersonsVisit, Depends(Demand("audit"))]
 
 
 def values_of(form: Form) -> Mapping[str, str]:

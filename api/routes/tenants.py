@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict
 from datetime import datetime
 from ipaddress import ip_network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -16,8 +16,9 @@ from api.fields import Answer, Body, Id, Instant, Name, Slug, Word, answer_of, e
 from api.pages import Page
 from core.model.entities import Tenant
 from core.model.quotas import NAMES as QUOTA_NAMES
-from core.model.rights import OF_KEYS, OF_LIMITED_KEYS, RIGHTS
+from core.model.rights import OF_KEYS, OF_LIMITED_KEYS, RIGHTS, Right
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
+from core.runtime.postgres import Connection
 from registry import entering, quotas, tenants
 from registry.quotas import Quota
 
@@ -61,6 +62,7 @@ Department = Annotated[
 ]
 Network = Annotated[str, AfterValidator(_network)]
 Destination = Annotated[str, AfterValidator(_destination)]
+KeyId = Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", description="`id` de la clé, dans la liste")]
 ALLOW_LIST_TEXT = "Réseaux et hôtes internes où ses webhooks et ses sources d'autres LNS peuvent aller"
 
 
@@ -185,6 +187,15 @@ class NewApiKey(Body):
                 "une clé limitée à des types d'actifs a les droits read, field et lighting seulement",
             )
         return self
+
+
+class ApiKeyPatch(Body):
+    """Ce qui change d'une clé. Ses droits et ses limites ne changent pas : créez-en une autre, et révoquez-la."""
+
+    model_config = example({"name": "Logiciel de tournées", "expires_at": "2027-12-31T23:00:00Z"})
+
+    name: Name | None = Field(None, description="Absent : inchangé", examples=["Logiciel de tournées"])
+    expires_at: Instant | None = Field(None, description="Fin de validité ; null : sans fin ; absente : inchangée")
 
 
 class ApiKeyAnswer(answer_of(tenants.ApiKey)):
@@ -328,19 +339,43 @@ async def list_api_keys(caller: Manager) -> Page[ApiKeyAnswer]:
     return Page(items=[ApiKeyAnswer.model_validate(key) for key in keys], next=None)
 
 
+@router.patch("/api-keys/{id}", summary="Modifier une clé d'API")
+async def update_api_key(id: KeyId, body: ApiKeyPatch, caller: Manager, request: Request) -> ApiKeyAnswer:
+    """Changer son nom ou sa fin ; partout en 5 secondes. Son secret reste le même.
+
+    Il faut soi-même tous les droits de la clé : une plus longue durée en donne aussi.
+    """
+    async with caller.changing() as change:
+        former = await _key(change.connection, id)
+        for right in former.roles:
+            caller.demand(cast(Right, right))
+        name = former.name if body.name is None else body.name
+        expires_at = body.expires_at if "expires_at" in body.model_fields_set else former.expires_at
+        if not await tenants.update_api_key(change.connection, id, name, expires_at):
+            raise not_found(f"clé {id}")
+        shown = ApiKeyAnswer.model_validate(await _key(change.connection, id))
+        await change.audit("update", "api_key", id, before=ApiKeyAnswer.model_validate(former), after=shown)
+    authenticator: Authenticator = request.app.state.authenticator
+    authenticator.forget(id)
+    return shown
+
+
+async def _key(connection: Connection, key_id: str) -> tenants.ApiKey:
+    known = await tenants.list_api_keys(connection)
+    found = next((one for one in known if one.id == key_id), None)
+    if found is None:
+        raise not_found(f"clé {key_id}")
+    return found
+
+
 @router.delete("/api-keys/{id}", status_code=204, summary="Révoquer une clé d'API")
-async def revoke_api_key(
-    id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", description="`id` de la clé, dans la liste")],
-    caller: Manager,
-    request: Request,
-) -> Response:
+async def revoke_api_key(id: KeyId, caller: Manager, request: Request) -> Response:
     """Révoquer une clé : elle n'ouvre plus rien, partout en 5 secondes."""
     async with caller.changing() as change:
-        known = await tenants.list_api_keys(change.connection)
+        former = await _key(change.connection, id)
         if not await tenants.revoke_api_key(change.connection, id):
             raise not_found(f"clé {id}")
-        former = next(ApiKeyAnswer.model_validate(one) for one in known if one.id == id)
-        await change.audit("revoke", "api_key", id, before=former)
+        await change.audit("revoke", "api_key", id, before=ApiKeyAnswer.model_validate(former))
     authenticator: Authenticator = request.app.state.authenticator
     authenticator.forget(id)
     return Response(status_code=204)

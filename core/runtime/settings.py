@@ -46,6 +46,7 @@ CHOICES = re.compile(r"\^\(([^()]+)\)\$")
 # Every setting's name: a process finds those of the others beside its own, and knows a misspelt one. A test
 # compares with the classes.
 _OF_SERVICES = """
+    accessibility_contact
     adr alert_url api_address_rate api_host api_password api_person_rate api_port api_proxy_protocol
     api_trusted_proxies api_wrong_rate audit_export bus_replicas chirpstack_json chirpstack_prefix
     chirpstack_stats_s chirpstack_url codec_workers compress_after_days cups_port database_url dedup_window_ms

@@ -44,6 +44,9 @@ class ApiSettings(KeySettings, MailSettings):
         description="Background of maps, with {z}, {x} and {y} (the State's Plan IGN, for example); empty: none",
     )
     map_attribution: str = Field(default="", description="To whom the background of maps belongs")
+    accessibility_contact: str = Field(
+        default="", description="On the accessibility page: an e-mail, an address, a telephone; empty: the tenant"
+    )
 
     oidc_issuer: str = Field(
         default="",
@@ -75,4 +78,5 @@ class ApiSettings(KeySettings, MailSettings):
             rates,
             self.map_tiles_url,
             self.map_attribution,
+            self.accessibility_contact,
         )

@@ -179,6 +179,7 @@ async def tenant_changes(ask: Journey, client: httpx.AsyncClient, tenancy: Tenan
     await ask(client, "PUT", "/v1/tenants/{id}/member-of", {"tenant_id": tenancy.id}, id=made["id"])
     await ask(client, "PUT", "/v1/tenants/{id}/quotas", {"quotas": {"devices": 4000}}, id=made["id"])
     key = await ask(client, "POST", "/v1/api-keys", {"name": "SI", "roles": ["read"]})
+    await ask(client, "PATCH", "/v1/api-keys/{id}", {"name": "SIG"}, id=key["id"])
     await ask(client, "DELETE", "/v1/api-keys/{id}", id=key["id"])
 
 

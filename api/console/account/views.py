@@ -6,7 +6,9 @@ from fastapi import Response
 
 from api.console.forms import errors_by_field
 from api.console.pages import page_router
+from api.console.proof import check_proof_of
 from api.console.visits import CHOICE_LASTS_S, PersonsVisit, ReadersVisit
+from api.fields import Id
 from api.routes import account as routes
 from api.routes import sessions
 from core.runtime.http.errors import Problem
@@ -23,6 +25,8 @@ async def _page(visit: PersonsVisit, problem: Problem | None = None, **content: 
         "account/page.html",
         200 if problem is None else problem.status,
         session=session,
+        opened=(await routes.list_own(visit.caller)).items,
+        has_provider=visit.dependencies.access.provider is not None,
         problem=problem,
         errors=errors_by_field(problem),
         **({"secret": None, "codes": None} | content),
@@ -53,13 +57,19 @@ async def close_others(visit: ReadersVisit) -> Response:
     return visit.go(PAGE, f"{said} {closed.closed}")
 
 
+@router.post(PAGE + "/sessions/{id}")
+async def close_one(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 - The path's word.
+    """End one of one's sessions."""
+    await routes.close_one(id, visit.caller)
+    return visit.go(PAGE, visit.gettext("Cette session est fermée."))
+
+
 @router.post(f"{PAGE}/second-facteur")
 async def change_second_factor(visit: ReadersVisit) -> Response:
     """Prepare, confirm or remove the code of a telephone; each asks for the password first where it is due."""
     form, caller = visit.form, visit.caller
     try:
-        if form.text("current"):
-            await sessions.check_proof(caller, sessions.Proof.model_validate({"password": form.text("current")}))
+        await check_proof_of(form, caller)
         match form.text("act"):
             case "prepare":
                 return await _page(visit, secret=await routes.prepare_totp(caller))

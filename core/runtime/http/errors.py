@@ -237,12 +237,6 @@ async def _workers_away(_request: Request, away: Exception) -> Response:
     )
 
 
-async def _conflict(_request: Request, conflict: Exception) -> Response:
-    constraint = getattr(conflict, "constraint_name", None)
-    log.info("request_conflict", constraint=constraint)
-    return render(409, CONFLICTS.get(constraint or "", "un objet semblable existe déjà, ou en dépend encore"))
-
-
 CONFLICTS = {
     # Unique over all tenants; routes have looked at the caller's own before.
     "device_dev_eui_key": REGISTERED_ELSEWHERE,
@@ -264,30 +258,49 @@ CONFLICTS = {
 REFUSED = {"tenant_member_of_circle": "une collectivité ne peut pas être membre d'elle-même, même indirectement"}
 
 
-async def _bad_data(_request: Request, error: Exception) -> Response:
+REJECTIONS = (
+    *(UniqueViolationError, ExclusionViolationError, ForeignKeyViolationError),
+    *(ProgramLimitExceededError, InsufficientPrivilegeError),
+)
+NOT_YOURS = "à une autre collectivité, en lecture seule"
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """What somebody is told of a rejection by the database; None: it is another error."""
     constraint = getattr(error, "constraint_name", None)
+    match error:
+        case UniqueViolationError() | ExclusionViolationError() | ForeignKeyViolationError():
+            log.info("request_conflict", constraint=constraint)
+            return Problem(
+                409, CONFLICTS.get(constraint or "", "un objet semblable existe déjà, ou en dépend encore")
+            )
+        case ProgramLimitExceededError() if constraint == QUOTA:
+            exceeded = Exceeded.parse(getattr(error, "detail", ""))
+            log.info("request_exceeds_quota", kind=exceeded.kind, most=exceeded.most)
+            wrong = FieldError(field="quota", code=exceeded.kind, message=exceeded.french)
+            return Problem(409, exceeded.french, errors=[wrong])
+        case InsufficientPrivilegeError():
+            log.info("request_refused_by_row_security", error=str(error))
+            return Problem(403, NOT_YOURS)
+        case ProgramLimitExceededError():
+            return _bad_data(error, constraint)
+        case _ if isinstance(error, BAD_DATA):
+            return _bad_data(error, constraint)
+        case _:
+            return None
+
+
+def _bad_data(error: Exception, constraint: str | None) -> Problem:
     if constraint in REFUSED:
-        return render(422, REFUSED[constraint])
+        return Problem(422, REFUSED[constraint])
     log.info("request_refused_by_database", constraint=constraint, error=type(error).__name__)
-    return render(422, f"valeur refusée ({constraint})" if constraint else "valeur refusée")
+    return Problem(422, f"valeur refusée ({constraint})" if constraint else "valeur refusée")
 
 
-async def _too_much(request: Request, error: Exception) -> Response:
-    if getattr(error, "constraint_name", None) != QUOTA:
-        return await _bad_data(request, error)
-    exceeded = Exceeded.parse(getattr(error, "detail", ""))
-    log.info("request_exceeds_quota", kind=exceeded.kind, most=exceeded.most)
-    return render(409, exceeded.french, [FieldError(field="quota", code=exceeded.kind, message=exceeded.french)])
-
-
-def forbidden_by_database(error: Exception) -> Response:
-    """Row security has the last word: what is shared is read, and written by its owner."""
-    log.info("request_refused_by_row_security", error=str(error))
-    return render(403, "à une autre collectivité, en lecture seule")
-
-
-async def _forbidden(_request: Request, error: Exception) -> Response:
-    return forbidden_by_database(error)
+async def _rejected(_request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    assert problem is not None  # noqa: S101 - Registered for what it knows.
+    return render_problem(problem)
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -298,12 +311,8 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(PoolUnavailable, _workers_away)
     for away in DATABASE_AWAY:
         app.add_exception_handler(away, _away)
-    for refused in BAD_DATA:
-        app.add_exception_handler(refused, _bad_data)
-    app.add_exception_handler(ProgramLimitExceededError, _too_much)
-    app.add_exception_handler(InsufficientPrivilegeError, _forbidden)
-    for conflict in (UniqueViolationError, ExclusionViolationError, ForeignKeyViolationError):
-        app.add_exception_handler(conflict, _conflict)
+    for rejected in (*BAD_DATA, *REJECTIONS):
+        app.add_exception_handler(rejected, _rejected)
 
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {

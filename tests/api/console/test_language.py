@@ -1,5 +1,6 @@
 """The console in French, and in English where somebody asks for it."""
 
+import ast
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,10 +10,20 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 import api.console
-from api.console.language import ENGLISH, FRENCH, Language
+from api.console.language import ENGLISH, ERRORS, FRENCH, Language
+from api.console.said import VARIABLE, said
 
 CONSOLE = Path(api.console.__file__).parent
 PARIS = ZoneInfo("Europe/Paris")
+# What says errors to people.
+SAY = (
+    "api/*.py",
+    "api/routes/*.py",
+    "api/console/**/*.py",
+    "core/model/*.py",
+    "core/runtime/http/*.py",
+    "registry/passwords.py",
+)
 FOUND_BY = {"_": None, "gettext": None, "marked": None, "ngettext": (1, 2)}
 
 
@@ -27,13 +38,57 @@ def texts_of_the_code() -> set[object]:
 
 
 def test_every_text_has_one_english_and_no_other_is_kept() -> None:
-    parts = sorted((CONSOLE / "locales" / ENGLISH).iterdir())
+    parts = sorted(part for part in (CONSOLE / "locales" / ENGLISH).iterdir() if part.name != ERRORS)
     messages = [message for part in parts for message in read_po(part.open("rb"), locale=ENGLISH)]
     translated = Counter(message.id for message in messages if message.id and message.string)
 
     assert texts_of_the_code() - translated.keys() == set()
     assert translated.keys() - texts_of_the_code() == set()
     assert [text for text, times in translated.items() if times > 1] == []
+
+
+def texts_of_the_api() -> set[str]:
+    """Every text in the code, with {} for what is of the moment."""
+    found = set[str]()
+    for path in (path for pattern in SAY for path in CONSOLE.parents[1].glob(pattern)):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                found.add("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(VARIABLE.sub("{}", node.value))
+    return found
+
+
+def test_every_error_that_has_an_english_is_one_that_the_api_says() -> None:
+    catalogue = read_po((CONSOLE / "locales" / ENGLISH / ERRORS).open("rb"), locale=ENGLISH)
+    known = {str(message.id): str(message.string) for message in catalogue if message.id}
+    said_by_the_api = texts_of_the_api()
+    written = {french: VARIABLE.sub("{}", french) for french in known}
+
+    assert [
+        french
+        for french, text in written.items()
+        if text not in said_by_the_api and text.removesuffix(" {}") not in said_by_the_api
+    ] == []
+    invented = {
+        french: set(VARIABLE.findall(english)) - set(VARIABLE.findall(french)) for french, english in known.items()
+    }
+    assert [french for french, names in invented.items() if names] == []
+
+
+def test_an_error_of_the_api_is_read_in_english_with_its_variable_parts() -> None:
+    for french, english in {
+        "champ obligatoire": "this field is required",
+        "capteur 70b3d57ed0001234 introuvable": "there is no device 70b3d57ed0001234",
+        "12 caractères au moins": "at least 12 characters",
+        "mot de passe trop faible : 12 caractères au moins": "password too weak: at least 12 characters",
+        "adresse de courrier attendue; champ inconnu": "e-mail address expected; unknown field",
+        "Zoé <b> a plus de droits que vous": "Zoé <b> has more rights than you",
+        "jamais traduit": "jamais traduit",
+    }.items():
+        assert said(ENGLISH, french) == english
+        assert said(FRENCH, french) == french
 
 
 def test_numbers_and_instants_are_written_as_each_language_does() -> None:

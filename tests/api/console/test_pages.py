@@ -17,12 +17,25 @@ RIGHT_OF = {
     )
 }
 # Before anybody is known.
-OPEN = {"/connexion", "/langue", "/invitation", "/mot-de-passe-oublie", "/reset", "/public/{slug}"}
+OPEN = {
+    "/connexion",
+    "/langue",
+    "/invitation",
+    "/mot-de-passe-oublie",
+    "/reset",
+    "/public/{slug}",
+    "/accessibilite",
+}
 ODD_NAME = "<script>alert('é 🗑️')</script>" + "x" * 150
 
 
 def address_of(path: str) -> str:
-    return path.replace("{id}", "1").replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
+    return (
+        path.replace("{id}", "1")
+        .replace("{dev_eui}", "ab" * 8)
+        .replace("{gateway_id}", "ab" * 8)
+        .replace("{page}", "carte")
+    )
 
 
 def test_every_page_has_a_line_that_says_which_right_opens_it() -> None:

@@ -1,0 +1,1 @@
+"""Each page of the console explained, and how accessible it is."""

@@ -1,0 +1,38 @@
+"""Which pages have an explanation, and which explanation belongs to an address."""
+
+from api.console.navigation import marked
+
+# By the first word of the address.
+TITLES = {
+    "supervision": marked("Supervision"),
+    "carte": marked("Carte"),
+    "equipements": marked("Équipements"),
+    "capteurs": marked("Capteurs"),
+    "pose": marked("Poser un capteur"),
+    "passerelles": marked("Passerelles"),
+    "trames": marked("Trames en direct"),
+    "alertes": marked("Alertes"),
+    "regles": marked("Règles"),
+    "silences": marked("Silences et maintenance"),
+    "calendriers": marked("Calendriers d’ouverture"),
+    "equipes": marked("Équipes"),
+    "destinataires": marked("Destinataires"),
+    "eclairage": marked("Éclairage"),
+    "dechets": marked("Déchets"),
+    "salles": marked("Salles et air"),
+    "compteurs": marked("Compteurs"),
+    "atelier": marked("Atelier des décodeurs"),
+    "publications": marked("Publications"),
+    "personnes": marked("Personnes"),
+    "cles": marked("Clés des applications"),
+    "collectivites": marked("Collectivités"),
+    "partage": marked("Partage"),
+    "journal": marked("Journal"),
+    "compte": marked("Mon compte"),
+}
+
+
+def help_of(path: str) -> str:
+    """The explanation of the page at this address; empty for one that has none."""
+    word = path.strip("/").partition("/")[0]
+    return word if word in TITLES else ""

@@ -1,0 +1,166 @@
+"""Keys of applications: what each may, from where and until when; the secret is shown once."""
+
+from datetime import datetime, time, timedelta
+from typing import Annotated, Any
+
+from fastapi import Path, Response
+from pydantic import ValidationError
+
+from api.console.forms import Form, errors_by_field
+from api.console.pages import page_router
+from api.console.people.views import ABILITIES
+from api.console.proof import done
+from api.console.visits import ManagersVisit, PersonsVisit, values_of
+from api.console.wording import KINDS
+from api.entity_tags import tag_of
+from api.routes import tenants as routes
+from api.routes.tenants import ApiKeyAnswer
+from core.model.rights import OF_KEYS
+from core.runtime.http.errors import Problem, field_errors, invalid, not_found
+
+router = page_router()
+
+PAGE = "/cles"
+NOT_FOUND, CHANGED = 404, 412
+KeyId = Annotated[str, Path(pattern="^[0-9a-f]{1,64}$")]
+RIGHTS = {right: words for right, words in ABILITIES.items() if right in OF_KEYS}
+
+
+def _given(visit: PersonsVisit) -> dict[str, Any]:
+    """What the form says of a new key; raises 422 for a day that is none."""
+    form = visit.form
+    return {
+        "name": form.text("name"),
+        "expires_at": _end_of_day(form, visit),
+        "addresses": form.text("addresses").split(),
+        "requests_per_minute": form.text("requests_per_minute") or None,
+        "roles": form.texts("roles"),
+        "asset_kinds": form.texts("asset_kinds"),
+    }
+
+
+def _end_of_day(form: Form, visit: PersonsVisit) -> datetime | None:
+    """Until the end of the day that was typed, where the tenant is."""
+    if not form.text("expires_at"):
+        return None
+    try:
+        day = datetime.strptime(form.text("expires_at"), "%Y-%m-%d").date()  # noqa: DTZ007 - A day, of the tenant's.
+    except ValueError:
+        raise invalid("expires_at", "day", "jour attendu, par exemple 2026-11-25") from None
+    return datetime.combine(day + timedelta(days=1), time(), visit.language.zone)
+
+
+def _wrong(error: ValidationError) -> Problem:
+    errors = field_errors(error.errors())
+    return Problem(422, "; ".join(one.message for one in errors), errors=errors)
+
+
+def _version_of(key: ApiKeyAnswer) -> str:
+    """Of what people change; that the key was used is no change."""
+    tag = tag_of(key.model_dump_json(exclude={"last_used_at"}).encode()) or ""
+    return tag.strip('"')
+
+
+async def _list_page(visit: PersonsVisit, problem: Problem | None = None, **content: Any) -> Response:
+    found: list[Any] = (await routes.list_api_keys(visit.caller)).items
+    own = visit.caller.principal.rights
+    return visit.page(
+        "keys/list.html",
+        200 if problem is None else problem.status,
+        keys=[key for key in found if key.revoked_at is None],
+        revoked=[key for key in found if key.revoked_at is not None],
+        rights_to_give={right: words for right, words in RIGHTS.items() if right in own},
+        right_words=RIGHTS,
+        kinds=KINDS,
+        chosen_rights=visit.form.texts("roles") if problem else ["read"],
+        chosen_kinds=visit.form.texts("asset_kinds") if problem else [],
+        values=values_of(visit.form) if problem else {},
+        problem=problem,
+        errors=errors_by_field(problem),
+        base=visit.dependencies.access.public_url.rstrip("/") or str(visit.request.base_url).rstrip("/"),
+        **({"created": None} | content),
+    )
+
+
+@router.get(PAGE)
+async def show_list(visit: ManagersVisit) -> Response:
+    """The keys that are in use, and those that were."""
+    return await _list_page(visit)
+
+
+@router.post(PAGE)
+async def create(visit: ManagersVisit) -> Response:
+    """Make a key; its secret is shown this once, with how to use it."""
+    try:
+        body = routes.NewApiKey.model_validate(_given(visit))
+        created = await done(routes.create_api_key(body, visit.caller))
+    except ValidationError as error:
+        return await _list_page(visit, _wrong(error))
+    except Problem as problem:
+        return await _list_page(visit, problem)
+    return await _list_page(visit, created=created)
+
+
+async def _key_page(visit: PersonsVisit, key_id: str, problem: Problem | None = None) -> Response:
+    found: list[Any] = (await routes.list_api_keys(visit.caller)).items
+    key = next((one for one in found if one.id == key_id), None)
+    if key is None:
+        raise not_found(f"clé {key_id}")
+    last = None if key.expires_at is None else key.expires_at - timedelta(seconds=1)
+    shown = {
+        "name": key.name,
+        "expires_at": "" if last is None else f"{last.astimezone(visit.language.zone):%Y-%m-%d}",
+    }
+    return visit.page(
+        "keys/key.html",
+        200 if problem is None else problem.status,
+        key=key,
+        version=_version_of(key),
+        right_words=RIGHTS,
+        kinds=KINDS,
+        values=shown if problem is None or "name" not in visit.form.fields else values_of(visit.form),
+        problem=problem,
+        errors=errors_by_field(problem),
+    )
+
+
+@router.get(PAGE + "/{id}")
+async def show_key(id: KeyId, visit: ManagersVisit) -> Response:  # noqa: A002 - The path's word.
+    """One key."""
+    return await _key_page(visit, id)
+
+
+def _require_unchanged(visit: PersonsVisit, key_id: str, keys: list[Any]) -> None:
+    """Raises 412 when the key is another than when the page was shown."""
+    shown = visit.form.text("version")
+    if shown and all(_version_of(key) != shown for key in keys if key.id == key_id):
+        said = visit.gettext(
+            "Quelqu’un a changé cette clé entre-temps : voici ce que vous aviez tapé, relisez-le."
+        )
+        raise Problem(CHANGED, said)
+
+
+@router.post(PAGE + "/{id}")
+async def change(id: KeyId, visit: ManagersVisit) -> Response:  # noqa: A002 - The path's word.
+    """Change its name or end, unless somebody else did since."""
+    try:
+        _require_unchanged(visit, id, (await routes.list_api_keys(visit.caller)).items)
+        given = {"name": visit.form.text("name"), "expires_at": _end_of_day(visit.form, visit)}
+        body = routes.ApiKeyPatch.model_validate(given)
+        await done(routes.update_api_key(id, body, visit.caller, visit.request))
+    except ValidationError as error:
+        return await _key_page(visit, id, _wrong(error))
+    except Problem as problem:
+        if problem.status == NOT_FOUND:
+            raise
+        return await _key_page(visit, id, problem)
+    return visit.go(f"{PAGE}/{id}", visit.gettext("La clé est changée, partout dans les cinq secondes."))
+
+
+@router.post(PAGE + "/{id}/revocation")
+async def revoke(id: KeyId, visit: ManagersVisit) -> Response:  # noqa: A002 - The path's word.
+    """It opens nothing any more, once that was confirmed."""
+    if not visit.form.text("sure"):
+        return await _key_page(visit, id, Problem(422, visit.gettext("Cochez la case pour confirmer.")))
+    await routes.revoke_api_key(id, visit.caller, visit.request)
+    return visit.go(PAGE, visit.gettext("La clé est révoquée : elle n’ouvre plus rien."))

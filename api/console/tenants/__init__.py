@@ -1,0 +1,1 @@
+"""Tenants: their department and quotas; for the operator of the network, all of them."""
