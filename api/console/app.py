@@ -12,6 +12,7 @@ from api.console.frames import views as frames
 from api.console.gateways import views as gateways
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
+from api.console.rules import views as rules
 from api.console.supervision import views as supervision
 from api.console.territory import views as territory
 from api.console.visits import FIRST_PAGE
@@ -25,6 +26,7 @@ PAGES = (
     gateways.router,
     frames.router,
     alerts.router,
+    rules.router,
     account.router,
 )
 
