@@ -15,16 +15,25 @@ a.gateway_id, a.subject, a.team_id, a.severity::text AS severity, a.message, a.c
 a.workflow::text AS workflow, a.opened_at, a.fired_at, a.acknowledged_at, a.acknowledged_by, a.assignee,
 a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.closed_reason, a.reopen_at, a.value,
 a.threshold, a.occurrences, {IS_NOTIFIED} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at,
-a.updated_at, a.learnt_at"""
+a.updated_at, a.learnt_at, s.name AS asset, coalesce(s.commune, '') AS commune, coalesce(s.street, '') AS street"""
+OF_ALERTS = "alert a LEFT JOIN alert_rule r ON r.id = a.rule_id LEFT JOIN asset s ON s.id = a.asset_id"
+# How `muted_by` names the alert that explains another (`alerting.silences`).
+EXPLAINED = "expliquée par l''alerte n° %s"
 LIST = f"""
-SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id LEFT JOIN asset s ON s.id = a.asset_id
+SELECT {COLUMNS} FROM {OF_ALERTS}
 WHERE ($1::text[] IS NULL OR a.workflow::text = ANY($1)) AND ($2::int IS NULL OR a.asset_id = $2)
   AND ($3::bigint IS NULL OR a.id < $3) AND ($4::text[] IS NULL OR a.severity::text = ANY($4))
-  AND ($5::text IS NULL OR s.commune = $5)
+  AND ($5::text IS NULL OR s.commune = $5) AND ($10::int IS NULL OR a.rule_id = $10)
+  AND ($11::bigint IS NULL OR a.muted_by = format('{EXPLAINED}', $11))
   AND ($6::float8 IS NULL OR (s.longitude BETWEEN $6 AND $8 AND s.latitude BETWEEN $7 AND $9))
-ORDER BY a.id DESC LIMIT $10
+ORDER BY a.id DESC LIMIT $12
 """
-READ = f"SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id WHERE a.id = $1"
+READ = f"SELECT {COLUMNS} FROM {OF_ALERTS} WHERE a.id = $1"
+COUNT_BY_RULE = """
+SELECT rule_id, count(*) FILTER (WHERE workflow IN ('open', 'acknowledged', 'in_progress'))::int AS unended,
+       count(*)::int AS known
+FROM alert GROUP BY rule_id ORDER BY rule_id
+"""
 ACKNOWLEDGE = """
 UPDATE alert SET workflow = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, updated_at = now()
 WHERE id = $1 AND workflow = 'open' RETURNING tenant_id
@@ -108,6 +117,18 @@ class Alert:
     created_at: datetime
     updated_at: datetime
     learnt_at: datetime | None
+    asset: str | None  # Its name.
+    commune: str
+    street: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertCount:
+    """How many alerts a rule has: those that nobody has declared ended, and all that are kept."""
+
+    rule_id: int
+    unended: int
+    known: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +149,8 @@ async def list_alerts(
     workflow: Sequence[str] | None = None,
     severity: Sequence[str] | None = None,
     asset_id: int | None = None,
+    rule_id: int | None = None,
+    explained_by: int | None = None,
     commune: str | None = None,
     box: tuple[float, float, float, float] | None = None,
     before: int | None = None,
@@ -135,12 +158,19 @@ async def list_alerts(
 ) -> list[Alert]:
     """Visible alerts, newest first; `workflow` keeps those of these states, `before` is the last id of a page.
 
-    `box`: west, south, east and north of where the asset is, in degrees.
+    `box`: west, south, east and north of where the asset is, in degrees. `explained_by`: those that are muted
+    because of this alert.
     """
     states = None if workflow is None else list(workflow)
     severities = None if severity is None else list(severity)
     where = box or (None, None, None, None)
-    return await fetch_all(connection, Alert, LIST, states, asset_id, before, severities, commune, *where, most)
+    about = states, asset_id, before, severities, commune, *where, rule_id, explained_by
+    return await fetch_all(connection, Alert, LIST, *about, most)
+
+
+async def count_by_rule(connection: Connection | Pool) -> list[AlertCount]:
+    """How many visible alerts each rule has; a rule that has none is not in it."""
+    return await fetch_all(connection, AlertCount, COUNT_BY_RULE)
 
 
 async def read_alert(connection: Connection | Pool, alert_id: int) -> Alert | None:

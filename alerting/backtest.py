@@ -1,9 +1,10 @@
 """Backtests a rule on the measurements of the last thirty days: which notifications it would have sent."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from alerting.alert_writer import shown_of, threshold_of
 from alerting.engine_store import Watched
@@ -13,6 +14,7 @@ from alerting.rulebook import place, read_calendar
 from alerting.rules.alert_lifecycle import NotificationEvent
 from alerting.rules.calendar import Calendar
 from alerting.rules.model import Rule
+from alerting.rules.region import METROPOLITAN, Region, region_of
 from alerting.rules.replay import ReplayedNotification, replay
 from alerting.wording import (
     Facts,
@@ -31,6 +33,7 @@ DAYS = 30
 MOST_DATASTREAMS = 2_000
 
 NOTICES_SHOWN = 500
+OPENINGS = (NotificationEvent.OPENED, NotificationEvent.REOPENED)
 
 # $1 tenant, $2 quantity (NULL: all), $3 kinds, $4 tags, $5 asset.
 SELECT_DATASTREAMS = """
@@ -98,6 +101,15 @@ class BacktestNotification:
 
 
 @dataclass(frozen=True, slots=True)
+class BacktestDay:
+    """A local day of a backtest: how many alerts would have opened, and how many notifications been sent."""
+
+    day: date
+    opened: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Backtest:
     """What a rule would have sent; `notices` has the first notifications, in the order of time."""
 
@@ -110,6 +122,7 @@ class Backtest:
     assets: int
     read: str  # What was counted: measures, or frames.
     notices: tuple[BacktestNotification, ...]
+    days: tuple[BacktestDay, ...]  # Every one, also without any.
     outages_known_since: datetime | None  # Of before nobody knows what was away; None: of the whole time.
 
     @property
@@ -177,9 +190,8 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         notifications += [(one, group[0]) for one in found]
         await asyncio.sleep(0)  # Let other tasks of the event loop run: a replay computes for long.
     notifications.sort(key=lambda pair: pair[0].at)
-    opened = [
-        row for one, row in notifications if one.event in (NotificationEvent.OPENED, NotificationEvent.REOPENED)
-    ]
+    opened = [(one, row) for one, row in notifications if one.event in OPENINGS]
+    region = _region(watched_rows)
     return Backtest(
         since,
         now,
@@ -187,11 +199,27 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         past.measurements,
         len(notifications),
         len(opened),
-        len({row["asset_id"] for row in opened}),
+        len({row["asset_id"] for _, row in opened}),
         "trame" if rule.kind == "loss" else "mesure",
         tuple(_backtest_notification(rule, one, row) for one, row in notifications[:NOTICES_SHOWN]),
+        _days(region, (since, now), [one.at for one, _ in opened], [one.at for one, _ in notifications]),
         past.outages_since,
     )
+
+
+def _region(rows: Sequence[Row]) -> Region:
+    """Where days begin and end."""
+    return region_of(rows[0]["department"], rows[0]["timezone"]) if rows else METROPOLITAN
+
+
+def _days(
+    region: Region, span: tuple[datetime, datetime], opened: Iterable[datetime], sent: Iterable[datetime]
+) -> tuple[BacktestDay, ...]:
+    """What falls on each local day, from the first to the last."""
+    first, last = (region.local(at).date() for at in span)
+    opened_on, sent_on = (Counter(region.local(at).date() for at in instants) for instants in (opened, sent))
+    every = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    return tuple(BacktestDay(day, opened_on[day], sent_on[day]) for day in every)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from alerting.mail import Mailer
+from api.change_turns import ChangeTurns
 from api.limits import Limits, Rates
 from api.oidc import Provider
 from api.rejections import RejectedLogins
@@ -55,6 +56,7 @@ class Dependencies:
     passwords: Passwords = field(default_factory=Passwords)
     rejections: RejectedLogins = field(init=False)
     limits: Limits = field(init=False)
+    turns: ChangeTurns = field(default_factory=ChangeTurns)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rejections", RejectedLogins(self.pool))

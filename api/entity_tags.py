@@ -4,7 +4,6 @@ An object that is read at a path and changed at the same path has a tag, made fr
 traffic changes by itself (`MOVING`) is left out: otherwise no tag of a live source would hold for a second.
 """
 
-import asyncio
 import hashlib
 import json
 import re
@@ -39,8 +38,6 @@ OF_THE_CHANGE = frozenset(
     {b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"expect", b"if-match"}
 )
 NO_STORE = (b"cache-control", b"no-store")
-# Keeps two replicas from comparing the same tag at the same time.
-LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 
 
 def tag_of(body: bytes) -> str | None:
@@ -76,8 +73,6 @@ class EntityTagMiddleware:
         self._app = app
         self._paths = paths
         self._record_stale = record_stale
-        # One at a time: each has a connection of its own beside its request's.
-        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -88,8 +83,7 @@ class EntityTagMiddleware:
         if scope["method"] == "GET":
             await _tagged(self._app, scope, receive, send)
         elif scope["method"] in CHANGES and wanted is not None:
-            async with self._turn:
-                await self._change(scope, receive, send, wanted)
+            await self._change(scope, receive, send, wanted)
         else:
             await self._app(scope, receive, send)
 
@@ -100,8 +94,8 @@ class EntityTagMiddleware:
     async def _change(self, scope: Scope, receive: Receive, send: Send, wanted: str) -> None:
         dependencies: Dependencies = scope["app"].state.platform
         scope.setdefault("state", {})  # Where the reading leaves who asks.
-        async with dependencies.pool.acquire() as connection, connection.transaction():
-            if not await connection.fetchval(LOCK, scope["path"]):
+        async with dependencies.turns.hold(dependencies.pool, scope["path"]) as is_held:
+            if not is_held:
                 await render(412, "cet objet est en train de changer : relisez-le")(scope, receive, send)
                 return
             read = HeldAnswer()

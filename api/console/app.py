@@ -8,6 +8,8 @@ from api.console import files
 from api.console.account import views as account
 from api.console.alerts import views as alerts
 from api.console.audit import views as audit
+from api.console.calendars import views as calendars
+from api.console.endpoints import views as endpoints
 from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import views as gateways
@@ -19,8 +21,11 @@ from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.people import views as people
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
+from api.console.rules import views as rules
 from api.console.sharing import views as sharing
+from api.console.silences import views as silences
 from api.console.supervision import views as supervision
+from api.console.teams import views as teams
 from api.console.tenants import views as tenants
 from api.console.territory import views as territory
 from api.console.visits import FIRST_PAGE
@@ -41,6 +46,11 @@ PAGES = (
     sharing.router,
     audit.router,
     help_pages.router,
+    rules.router,
+    silences.router,
+    teams.router,
+    endpoints.router,
+    calendars.router,
     account.router,
     publications.router,
     public_page.router,

@@ -88,6 +88,10 @@ class Language:
         """The instant of the day, where the visitor works."""
         return format_datetime(instant.astimezone(self.zone), "HH:mm:ss", locale=self.code)
 
+    def day(self, day: date) -> str:
+        """A day: 27 nov. 2026."""
+        return format_date(day, "d MMM yyyy", locale=self.code)
+
     def relative(self, instant: datetime, now: datetime | None = None) -> str:
         """How long ago, or in how long; the date when that is far."""
         apart = instant - (now or datetime.now(UTC))

@@ -5,14 +5,33 @@ from dataclasses import dataclass
 from core.model.rights import Right
 
 
+def is_below(path: str, address: str) -> bool:
+    """Whether a path is this address, or one under it."""
+    return path == address or path.startswith(f"{address}/")
+
+
+@dataclass(frozen=True, slots=True)
+class SubEntry:
+    """One page of a section that has several; the templates' `subnav` draws them."""
+
+    address: str
+    name: str
+    right: Right = "read"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the menu."""
+    """One line of the menu; `section` has the pages of its sub-navigation, which every one of them shows."""
 
     address: str
     name: str
     icon: str
     right: Right = "read"
+    section: tuple[SubEntry, ...] = ()
+
+    def holds(self, path: str) -> bool:
+        """Whether a path is of this entry's page, or of one in its section."""
+        return any(is_below(path, address) for address in (self.address, *(one.address for one in self.section)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +47,14 @@ def marked(french: str) -> str:
     return french
 
 
+ALERTS = (
+    SubEntry("/alertes", marked("Alertes")),
+    SubEntry("/regles", marked("Règles")),
+    SubEntry("/silences", marked("Silences et travaux")),
+    SubEntry("/equipes", marked("Équipes")),
+    SubEntry("/destinataires", marked("Destinataires")),
+    SubEntry("/calendriers", marked("Calendriers")),
+)
 GROUPS = (
     Group(
         marked("Territoire"),
@@ -35,8 +62,7 @@ GROUPS = (
             Entry("/supervision", marked("Supervision"), "speedometer2"),
             Entry("/carte", marked("Carte"), "geo-alt"),
             Entry("/equipements", marked("Équipements"), "cpu"),
-            Entry("/alertes", marked("Alertes"), "bell"),
-            Entry("/publications", marked("Publications"), "globe2", "open_data"),
+            Entry("/alertes", marked("Alertes"), "bell", section=ALERTS),
         ),
     ),
     Group(
@@ -51,6 +77,7 @@ GROUPS = (
         (
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),
+            Entry("/publications", marked("Publications"), "globe2", "open_data"),
             Entry("/journal", marked("Journal"), "journal-text", "audit"),
         ),
     ),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints
 
 from alerting import rule_store
-from alerting.backtest import Backtest, BacktestNotification, NotToTry, try_rule
+from alerting.backtest import Backtest, BacktestDay, BacktestNotification, NotToTry, try_rule
 from alerting.rules.checks import InvalidRule, check_rule
 from alerting.rules.model import MESSAGE_FIELDS, Kind, Rule, Rung, Schedule, Severity
 from api.auth import Manager, Reader
@@ -181,6 +181,7 @@ class NewRule(RuleFields):
 class RuleAnswer(answer_of(Rule)):
     """Une règle d'alerte."""
 
+    id: int
     tenant_id: int = Field(description="La collectivité à qui elle est")
     name: str = Field(examples=["bin_75"])
     kind: str = Field(examples=["threshold"], description=KIND_TEXT)
@@ -197,6 +198,13 @@ class TriedNoticeAnswer(answer_of(BacktestNotification)):
     event: str = Field(examples=["alert.opened"])
 
 
+class TriedDayAnswer(answer_of(BacktestDay)):
+    """Un jour de l'essai."""
+
+    opened: int = Field(description="Alertes qui se seraient ouvertes")
+    sent: int = Field(description="Messages qui seraient partis")
+
+
 class TrialAnswer(answer_of(Backtest, {"read"})):
     """Ce que la règle aurait envoyé sur les trente derniers jours."""
 
@@ -204,6 +212,9 @@ class TrialAnswer(answer_of(Backtest, {"read"})):
     measurements: int = Field(description="Mesures rejouées ; d'une règle de pertes, trames")
     sent: int = Field(description="Messages en tout ; `notices` en montre les 500 premiers")
     notices: list[TriedNoticeAnswer]
+    days: list[TriedDayAnswer] = Field(
+        description="Chaque jour, du premier au dernier, à l'heure de la collectivité"
+    )
     outages_known_since: datetime | None = Field(
         description="Avant, nul ne sait quelles pannes il y a eu : inconnu"
     )

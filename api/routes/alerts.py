@@ -13,7 +13,7 @@ from alerting.alert_store import Alert
 from alerting.rules.model import Severity
 from api.auth import Change, FieldAgent, Reader
 from api.extent import BoundingBox, Commune, box_of
-from api.fields import BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
+from api.fields import INT8_MOST, BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
 from api.impersonation import as_owner
 from api.pages import Page, Paged
 from api.resources import Resource
@@ -58,6 +58,18 @@ class AlertAnswer(answer_of(Alert, {"device_id", "created_at", "updated_at"})):
     muted_by: str | None = Field(description="Pourquoi personne n'a été prévenu")
     learnt_at: datetime | None = Field(description="Appris tard : quand nous l'avons su ; null : aussitôt")
     is_flapping: bool = Field(description="Va et vient : résumée une fois par heure")
+    asset: str | None = Field(
+        description="Le nom de l'actif ; null : ce n'est pas un actif, ou il n'est pas visible"
+    )
+    commune: str = Field(description="Où est l'actif ; vide : inconnu")
+    street: str
+
+
+class CountAnswer(answer_of(alert_store.AlertCount)):
+    """Combien d'alertes une règle a."""
+
+    unended: int = Field(description="Celles que personne n'a dites terminées")
+    known: int = Field(description="Toutes celles qui sont gardées")
 
 
 class EventAnswer(answer_of(alert_store.AlertEvent, {"alert_id"})):
@@ -112,6 +124,11 @@ async def list_alerts(
     state: Annotated[list[Workflow] | None, Query(max_length=5, description=STATES_TEXT)] = None,
     severity: Annotated[list[Severity] | None, Query(max_length=4, description="Gravité ; répétable")] = None,
     asset_id: IdQuery = None,
+    rule_id: IdQuery = None,
+    explained_by: Annotated[
+        int | None,
+        Query(ge=1, le=INT8_MOST, description="Celles que cette alerte explique, et qui se taisent donc"),
+    ] = None,
     commune: Commune = None,
     bbox: BoundingBox = None,
 ) -> Page[AlertAnswer]:
@@ -125,9 +142,19 @@ async def list_alerts(
         workflow=state,
         severity=severity,
         asset_id=asset_id,
+        rule_id=rule_id,
+        explained_by=explained_by,
         commune=commune,
         box=box_of(bbox),
     )
+
+
+@router.get("/alerts/counts", summary="Compter les alertes par règle")
+async def count_alerts(caller: Reader) -> Page[CountAnswer]:
+    """Combien chaque règle a d'alertes ; une règle qui n'en a aucune n'y est pas."""
+    async with caller.reading() as connection:
+        found = await alert_store.count_by_rule(connection)
+    return Page(items=[CountAnswer.model_validate(one) for one in found], next=None)
 
 
 @asynccontextmanager

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -15,6 +16,8 @@ async def test_alerts_are_listed_by_state_and_taken_on(client, registry, observa
 
     assert await listed() == [newer, older]
     assert await listed(asset_id=first["id"]) == [older]
+    rule_id = (await client.get(f"/v1/alerts/{older}")).json()["rule_id"]
+    assert (await listed(rule_id=rule_id), await listed(rule_id=rule_id + 1)) == ([newer, older], [])
     taken = await client.post(f"/v1/alerts/{older}/acknowledge")
     again = await client.post(f"/v1/alerts/{older}/acknowledge")
 
@@ -23,6 +26,26 @@ async def test_alerts_are_listed_by_state_and_taken_on(client, registry, observa
     assert (await client.get(f"/v1/alerts/{older}")).json() == taken.json()
     assert await listed(state="open") == [newer]
     assert await listed(state=["open", "acknowledged"]) == [newer, older]
+
+
+async def test_alerts_say_where_they_are_what_explains_them_and_how_many_each_rule_has(
+    client, other_client, registry, observations, tenancy, pool
+) -> None:
+    asset = await registry.asset(name="Borne 7", commune="Landerneau", street="quai Léon")
+    cause, muted, ended = [await observations.alert(tenancy.id, asset["id"], "dark")] + [
+        await observations.alert(tenancy.id, (await registry.asset())["id"]) for _ in range(2)
+    ]
+    await pool.execute("UPDATE alert SET muted_by = $2 WHERE id = $1", muted, f"expliquée par l'alerte n° {cause}")
+    await client.post(f"/v1/alerts/{ended}/resolve", json={"cause": "vidée"})
+
+    shown = (await client.get(f"/v1/alerts/{cause}")).json()
+    explained = (await client.get("/v1/alerts", params={"explained_by": cause})).json()["items"]
+    counts = (await client.get("/v1/alerts/counts")).json()["items"]
+
+    assert (shown["asset"], shown["street"], shown["commune"]) == ("Borne 7", "quai Léon", "Landerneau")
+    assert [alert["id"] for alert in explained] == [muted]
+    assert sorted((one["unended"], one["known"]) for one in counts) == [(1, 1), (1, 2)]
+    assert (await other_client.get("/v1/alerts/counts")).json()["items"] == []
 
 
 async def test_pages_of_alerts_leave_nothing_out(client, registry, observations, tenancy) -> None:
@@ -135,6 +158,10 @@ async def test_a_rule_is_tried_on_thirty_days_and_nothing_is_made_of_it(
     )
     # Outages are recorded since the database was made, a moment ago.
     assert "Pannes avant le" in trial["summary"]
+    assert len(trial["days"]) == 31
+    opening = datetime.fromisoformat(trial["notices"][0]["at"]).astimezone(ZoneInfo("Europe/Paris"))
+    assert next(day["day"] for day in trial["days"] if day["opened"]) == f"{opening:%Y-%m-%d}"
+    assert [sum(day[name] for day in trial["days"]) for name in ("opened", "sent")] == [2, 5]
     assert trial["summary"].endswith(" : inconnu.")
     assert datetime.fromisoformat(trial["outages_known_since"]) > first
     assert nothing["sent"] == 0
