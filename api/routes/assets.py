@@ -134,6 +134,15 @@ class Parent(Body):
     parent_id: IdRef | None = Field(description="null : de rien")
 
 
+class Position(Body):
+    """Où l'actif se trouve, en WGS 84."""
+
+    model_config = example({"latitude": 48.4499, "longitude": -4.2516})
+
+    latitude: Latitude
+    longitude: Longitude
+
+
 class AssignedDevice(Body):
     """Le capteur qui sert l'actif à partir de maintenant."""
 
@@ -269,6 +278,18 @@ async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
             raise Problem(422, "l'actif dont il dépendrait n'existe pas, ou dépend déjà de lui")
         await change.audit("update", "asset", id, before=ASSETS.show(former), after=ASSETS.show(asset))
     return AssetAnswer.model_validate(asset)
+
+
+@router.put("/{id}/position", summary="Dire où se trouve un actif")
+async def place_asset(id: Id, body: Position, caller: FieldAgent) -> AssetDetail:
+    """Dire où se trouve un actif, comme on le voit sur place."""
+    async with caller.changing() as change:
+        former = await ASSETS.own(change, id)
+        asset = await assets.update_asset(change.connection, id, body.model_dump())
+        if asset is None:
+            raise ASSETS.missing(id)
+        await change.audit("place", "asset", id, before=ASSETS.show(former), after=ASSETS.show(asset))
+        return await _detail(change.connection, asset)
 
 
 @router.put("/{id}/device", summary="Poser ou remplacer le capteur d'un actif")
