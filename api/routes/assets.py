@@ -1,5 +1,6 @@
 """Assets: what people care about, and the device that serves each now."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -27,18 +28,20 @@ from api.fields import (
     answer_of,
     example,
 )
-from api.pages import Page, Paged
+from api.pages import Limit, Page, Paged
 from api.resources import Resource
 from core.model.entities import Asset
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from core.runtime.postgres import Connection
 from registry import assets, privacy
 from registry.assignments import (
+    Served,
     Serving,
     UnknownAsset,
     UnknownDevEui,
     assign,
     end_assignment,
+    list_served,
     read_serving,
 )
 from registry.privacy import Subject
@@ -108,6 +111,14 @@ class ServingDevice(answer_of(Serving, {"device_id"})):
     """Un capteur qui sert l'actif en ce moment."""
 
     dev_eui: Eui
+
+
+class ServedDevice(answer_of(Served, {"device_id"})):
+    """Un capteur qui sert l'actif, ou l'a servi."""
+
+    dev_eui: Eui
+    position: str = Field(description="La place du capteur, quand plusieurs servent le même actif")
+    until: datetime | None = Field(description="null : il le sert encore")
 
 
 class AssetAnswer(answer_of(Asset)):
@@ -307,6 +318,16 @@ async def assign_device(id: Id, body: AssignedDevice, caller: FieldAgent) -> Ass
             serving = await _serving(change, id)
             await change.audit("assign_device", "asset", id, body.model_dump(), before=former, after=serving)
         return await _detail(change.connection, await ASSETS.get(change.connection, id))
+
+
+@router.get("/{id}/devices", summary="Lister les capteurs d'un actif, présents et passés")
+async def list_devices(id: Id, caller: Reader, limit: Limit = 50) -> Page[ServedDevice]:
+    """Les capteurs qui servent l'actif et ceux qui l'ont servi, le dernier posé d'abord."""
+    async with caller.reading() as connection:
+        asset = await ASSETS.get(connection, id)
+        await ASSETS.audit_read(caller, connection, [asset])
+        served = await list_served(connection, id, limit)
+    return Page(items=[ServedDevice.model_validate(one) for one in served], next=None)
 
 
 @router.delete("/{id}/device", status_code=204, summary="Retirer le capteur d'un actif")

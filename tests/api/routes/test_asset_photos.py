@@ -73,6 +73,17 @@ async def test_a_photo_goes_with_its_asset_to_another_tenant(
     assert (await other_client.get(f"/v1/photos/{photo['id']}")).content == ONE_PIXEL
 
 
+async def test_devices_of_before_stay_listed_with_their_asset(client, registry) -> None:
+    asset = await registry.asset()
+    first, second = await registry.device(asset_id=asset["id"]), await registry.device()
+    await client.put(f"/v1/assets/{asset['id']}/device", json={"dev_eui": second["dev_eui"]})
+
+    listed = (await client.get(f"/v1/assets/{asset['id']}/devices")).json()["items"]
+
+    assert [one["dev_eui"] for one in listed] == [second["dev_eui"], first["dev_eui"]]
+    assert (listed[0]["until"], listed[1]["until"]) == (None, listed[0]["since"])
+
+
 async def test_a_field_agent_says_where_an_asset_is(client_with, client, registry) -> None:
     asset = await registry.asset()
     async with client_with("read", "field") as agent:
