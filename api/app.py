@@ -155,6 +155,7 @@ LARGER = {
     "/v1/assets/*/photos": asset_photos.BODY_MOST,
     # The page says what is too large; without a script a telephone sends all that its camera took.
     "/equipements/*/photos": 16 << 20,
+    "/pose/*": 16 << 20,
 }
 
 

@@ -7,11 +7,13 @@ from starlette.exceptions import HTTPException
 from api.console import files
 from api.console.account import views as account
 from api.console.alerts import views as alerts
+from api.console.equipment import devices
 from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import views as gateways
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
+from api.console.pose import views as pose
 from api.console.supervision import views as supervision
 from api.console.territory import views as territory
 from api.console.visits import FIRST_PAGE
@@ -22,6 +24,8 @@ PAGES = (
     supervision.router,
     territory.router,
     equipment.router,
+    devices.router,
+    pose.router,
     gateways.router,
     frames.router,
     alerts.router,
