@@ -14,7 +14,6 @@ from alerting.rulebook import place, read_calendar
 from alerting.rules.alert_lifecycle import NotificationEvent
 from alerting.rules.calendar import Calendar
 from alerting.rules.model import Rule
-from alerting.rules.region import METROPOLITAN, Region, region_of
 from alerting.rules.replay import ReplayedNotification, replay
 from alerting.wording import (
     Facts,
@@ -26,6 +25,7 @@ from alerting.wording import (
     resolved_text,
     unit_of,
 )
+from core.model.region import METROPOLITAN, Region, region_of
 from core.runtime.postgres import Connection
 from registry.rows import entity
 

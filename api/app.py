@@ -20,6 +20,7 @@ from api.routes import (
     alert_rules,
     alerts,
     applications,
+    asset_photos,
     asset_states,
     assets,
     audit,
@@ -40,6 +41,7 @@ from api.routes import (
     devices,
     eui_claims,
     event_sources,
+    gateway_coverage,
     gateway_tokens,
     gateways,
     key_exports,
@@ -112,11 +114,13 @@ ROUTERS = (
     codec_lab.router,
     redecodes.router,
     gateways.router,
+    gateway_coverage.router,
     gateway_tokens.router,
     eui_claims.router,
     mqtt_accounts.router,
     asset_states.router,
     assets.router,
+    asset_photos.router,
     devices.router,
     device_traffic.router,
     device_commands.router,
@@ -152,6 +156,14 @@ ROUTERS = (
 )
 
 TAGGED = tagged_paths(ROUTERS)
+# Octets of a body where more is sent than elsewhere.
+LARGER = {
+    "/v1/station-updates": MAX_STATION_UPDATE,
+    "/v1/assets/*/photos": asset_photos.BODY_MOST,
+    # The page says what is too large; without a script a telephone sends all that its camera took.
+    "/equipements/*/photos": 16 << 20,
+    "/pose/*": 16 << 20,
+}
 
 
 def create_app(
@@ -193,5 +205,5 @@ def _without_state() -> FastAPI:
     app.add_middleware(EntityTagMiddleware, paths=TAGGED, record_stale=record_stale)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(AddressLimitMiddleware)
-    app.add_middleware(OuterMiddleware, larger={"/v1/station-updates": MAX_STATION_UPDATE})
+    app.add_middleware(OuterMiddleware, larger=LARGER)
     return app

@@ -31,6 +31,7 @@ MOVING = frozenset(
         *("last_seen_at", "last_event_at", "last_published_at", "last_error", "last_error_at", "gone_at", "holds"),
         *("accepted", "ignored", "refused", "published", "dropped", "waiting", "commands", "commands_refused"),
         *("supervision", "join", "f_cnt", "stats", "address", "frontend", "online", "cups", "deletes", "fine"),
+        "current_dev_addr",
     }
 )
 # What a change says that the reading before it does not; who asks, and from where, is the same.

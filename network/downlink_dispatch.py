@@ -328,6 +328,7 @@ def _live_frame(planned: PlannedDownlink, outcome: TransmitOutcome, now_us: int)
         ],
         dev_addr=bytes(planned.session.dev_addr),
         f_port=None if planned.row is None else planned.row.f_port,
+        phy_payload=b"" if sent is None else sent.phy_payload,
     )
 
 

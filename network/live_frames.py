@@ -26,6 +26,7 @@ from core.messages.live_frames import (
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.token_bucket import TokenBucket
 from lorawan.frame import MType
+from lorawan.frame_lines import header_of
 from network.deduplication import Group, best_receptions
 from network.held_state import DeviceCache
 from network.join_handler import Admitted, JoinRejected
@@ -172,9 +173,10 @@ def visible_part(frame: LiveFrame, tenant_id: int | None, look: Look) -> LiveFra
     )
     if not receptions:
         return None
-    return replace(
-        frame, receptions=receptions, is_hidden=True, dev_eui=b"", dev_addr=b"", f_cnt=None, f_port=None
-    )
+    hidden = replace(frame, receptions=receptions, is_hidden=True, dev_eui=b"")
+    if look.is_operator:
+        return replace(hidden, phy_payload=header_of(frame.phy_payload))
+    return replace(hidden, dev_addr=b"", f_cnt=None, f_port=None, phy_payload=b"")
 
 
 def _uplink(
@@ -198,6 +200,7 @@ def _uplink(
         dev_addr=bytes(dev_addr),
         f_cnt=f_cnt,
         f_port=f_port,
+        phy_payload=group.phy_payload,
     )
 
 

@@ -32,6 +32,12 @@ FROM assignment s JOIN device d ON d.id = s.device_id
 WHERE s.asset_id = $1 AND upper_inf(s.during) ORDER BY s.position
 """
 
+SERVED = """
+SELECT s.device_id, d.dev_eui, d.name, s.position, lower(s.during) AS since, upper(s.during) AS until
+FROM assignment s JOIN device d ON d.id = s.device_id
+WHERE s.asset_id = $1 ORDER BY lower(s.during) DESC, s.id DESC LIMIT $2
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -41,6 +47,18 @@ class Serving:
     dev_eui: bytes
     position: str
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A device that serves an asset, or did until then."""
+
+    device_id: int
+    dev_eui: bytes
+    name: str
+    position: str
+    since: datetime
+    until: datetime | None
 
 
 class UnknownAsset(LookupError):
@@ -65,6 +83,11 @@ async def open_assignment(
     if since is None or await connection.fetchval(OPEN, device_id, asset_id, position, since) is None:
         raise UnknownAsset(f"asset {asset_id}")
     await record_replacement(connection, asset_id, position, device_id, since)
+
+
+async def list_served(connection: Connection, asset_id: int, most: int) -> list[Served]:
+    """The devices that serve an asset and those that did, the last first."""
+    return await fetch_all(connection, Served, SERVED, asset_id, most)
 
 
 async def assign(connection: Connection, asset_id: int, dev_eui: bytes, position: str) -> bool:

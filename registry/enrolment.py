@@ -29,8 +29,10 @@ SELECT {COLUMNS} FROM device d {SERVED}
 WHERE d.id > $1 AND ($2::int IS NULL OR d.device_profile_id = $2) AND ($3::boolean IS NULL OR d.enabled = $3)
   AND ($4::text IS NULL OR strpos(lower(d.name), lower($4)) > 0 OR strpos(encode(d.dev_eui, 'hex'), lower($4)) > 0)
   AND (d.archived_at IS NOT NULL) = $6::boolean
+  AND ($7::bytea IS NULL OR d.id IN (SELECT devices_with_dev_addr($7)))
 ORDER BY d.id LIMIT $5
 """
+READ_DEV_ADDR = "SELECT dev_addr_of($1)"
 ARCHIVE = """
 UPDATE device SET archived_at = CASE WHEN $2::boolean THEN coalesce(archived_at, now()) END, enabled = NOT $2
 WHERE dev_eui = $1 AND (archived_at IS NOT NULL) <> $2 RETURNING true
@@ -166,6 +168,11 @@ async def read_enrolled(connection: Connection, dev_eui: bytes) -> EnrolledDevic
     return await fetch_one(connection, EnrolledDevice, READ, dev_eui)
 
 
+async def read_dev_addr(connection: Connection, device_id: int) -> bytes | None:
+    """The short address under which a device speaks now; None when it has no open session."""
+    return await connection.fetchval(READ_DEV_ADDR, device_id)
+
+
 async def list_enrolled(
     connection: Connection,
     *,
@@ -174,10 +181,11 @@ async def list_enrolled(
     enabled: bool | None = None,
     search: str | None = None,
     archived: bool = False,
+    dev_addr: bytes | None = None,
     most: int = 100,
 ) -> list[EnrolledDevice]:
-    """Devices by id, beyond `after`; `search` looks in names and DevEUIs."""
-    given = (after, device_profile_id, enabled, search, most, archived)
+    """Devices by id, beyond `after`; `search` looks in names and DevEUIs, `dev_addr` is one of an open session."""
+    given = (after, device_profile_id, enabled, search, most, archived, dev_addr)
     return await fetch_all(connection, EnrolledDevice, LIST, *given)
 
 

@@ -222,6 +222,12 @@ STORES: tuple[Store, ...] = (
             "approved_at, withdrawn_at, withdrawn_by, withdrawn_reason", "publication", "asset_id", "asset_ids"),
         ERASED, REGISTRY,
     ),
+    Store(
+        "asset_photo",
+        _of("id, asset_id, remark, taken_by, taken_at, encode(content, 'base64') AS content", "asset_photo",
+            "asset_id", "asset_ids"),
+        ERASED, WITH_ITS_OWNER,
+    ),
     Store("personal_read", "of which reads today the audit has a line; the lines are exported", ERASED, "1 day"),
     Store("jobs.pgqueuer", IN_TRANSIT, ERASED, "until it is delivered or thrown away"),
     Store("jobs.pgqueuer_log", "what became of a delivery, without its text", ERASED, "7 days"),

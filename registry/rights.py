@@ -88,6 +88,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, INSERT, UPDATE",
     },
     "deadline": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},
+    "asset_photo": {},
     "deployment": EVERYONE,
     "dev_nonce": {"network": "SELECT, INSERT"},
     "device": {

@@ -10,6 +10,7 @@ from api.console.alerts import views as alerts
 from api.console.audit import views as audit
 from api.console.calendars import views as calendars
 from api.console.endpoints import views as endpoints
+from api.console.equipment import devices
 from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import views as gateways
@@ -19,6 +20,7 @@ from api.console.live import views as live
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.people import views as people
+from api.console.pose import views as pose
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
 from api.console.rules import views as rules
@@ -37,6 +39,8 @@ PAGES = (
     supervision.router,
     territory.router,
     equipment.router,
+    devices.router,
+    pose.router,
     gateways.router,
     frames.router,
     alerts.router,

@@ -62,6 +62,7 @@ GROUPS = (
             Entry("/supervision", marked("Supervision"), "speedometer2"),
             Entry("/carte", marked("Carte"), "geo-alt"),
             Entry("/equipements", marked("Équipements"), "cpu"),
+            Entry("/pose", marked("Poser un capteur"), "qr-code-scan", "field"),
             Entry("/alertes", marked("Alertes"), "bell", section=ALERTS),
         ),
     ),

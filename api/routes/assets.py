@@ -1,5 +1,6 @@
 """Assets: what people care about, and the device that serves each now."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -27,18 +28,20 @@ from api.fields import (
     answer_of,
     example,
 )
-from api.pages import Page, Paged
+from api.pages import Limit, Page, Paged
 from api.resources import Resource
 from core.model.entities import Asset
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from core.runtime.postgres import Connection
 from registry import assets, privacy
 from registry.assignments import (
+    Served,
     Serving,
     UnknownAsset,
     UnknownDevEui,
     assign,
     end_assignment,
+    list_served,
     read_serving,
 )
 from registry.privacy import Subject
@@ -111,6 +114,14 @@ class ServingDevice(answer_of(Serving, {"device_id"})):
     dev_eui: Eui
 
 
+class ServedDevice(answer_of(Served, {"device_id"})):
+    """Un capteur qui sert l'actif, ou l'a servi."""
+
+    dev_eui: Eui
+    position: str = Field(description="La place du capteur, quand plusieurs servent le même actif")
+    until: datetime | None = Field(description="null : il le sert encore")
+
+
 class AssetAnswer(answer_of(Asset)):
     """Un actif."""
 
@@ -133,6 +144,15 @@ class Parent(Body):
     model_config = example({"parent_id": 12})
 
     parent_id: IdRef | None = Field(description="null : de rien")
+
+
+class Position(Body):
+    """Où l'actif se trouve, en WGS 84."""
+
+    model_config = example({"latitude": 48.4499, "longitude": -4.2516})
+
+    latitude: Latitude
+    longitude: Longitude
 
 
 class AssignedDevice(Body):
@@ -272,6 +292,18 @@ async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
     return AssetAnswer.model_validate(asset)
 
 
+@router.put("/{id}/position", summary="Dire où se trouve un actif")
+async def place_asset(id: Id, body: Position, caller: FieldAgent) -> AssetDetail:
+    """Dire où se trouve un actif, comme on le voit sur place."""
+    async with caller.changing() as change:
+        former = await ASSETS.own(change, id)
+        asset = await assets.update_asset(change.connection, id, body.model_dump())
+        if asset is None:
+            raise ASSETS.missing(id)
+        await change.audit("place", "asset", id, before=ASSETS.show(former), after=ASSETS.show(asset))
+        return await _detail(change.connection, asset)
+
+
 @router.put("/{id}/device", summary="Poser ou remplacer le capteur d'un actif")
 async def assign_device(id: Id, body: AssignedDevice, caller: FieldAgent) -> AssetDetail:
     """Poser ou remplacer le capteur. L'ancien s'arrête ici, l'historique de l'actif continue."""
@@ -287,6 +319,16 @@ async def assign_device(id: Id, body: AssignedDevice, caller: FieldAgent) -> Ass
             serving = await _serving(change, id)
             await change.audit("assign_device", "asset", id, body.model_dump(), before=former, after=serving)
         return await _detail(change.connection, await ASSETS.get(change.connection, id))
+
+
+@router.get("/{id}/devices", summary="Lister les capteurs d'un actif, présents et passés")
+async def list_devices(id: Id, caller: Reader, limit: Limit = 50) -> Page[ServedDevice]:
+    """Les capteurs qui servent l'actif et ceux qui l'ont servi, le dernier posé d'abord."""
+    async with caller.reading() as connection:
+        asset = await ASSETS.get(connection, id)
+        await ASSETS.audit_read(caller, connection, [asset])
+        served = await list_served(connection, id, limit)
+    return Page(items=[ServedDevice.model_validate(one) for one in served], next=None)
 
 
 @router.delete("/{id}/device", status_code=204, summary="Retirer le capteur d'un actif")

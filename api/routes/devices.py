@@ -44,6 +44,7 @@ from registry.enrolment import (
     create_device,
     delete_device,
     list_enrolled,
+    read_dev_addr,
     read_enrolled,
     update_device,
 )
@@ -162,6 +163,10 @@ class DeviceDetail(DeviceAnswer):
     join: JoinAnswer | None = Field(
         description="Absent : le capteur ne s'active pas par OTAA, ou il est à une autre collectivité"
     )
+    current_dev_addr: str | None = Field(
+        description="Adresse courte (DevAddr) sous laquelle il parle ; null : pas de session ouverte",
+        examples=["01ab23cd"],
+    )
 
 
 async def _find(connection: Connection, dev_eui: str) -> EnrolledDevice | None:
@@ -207,6 +212,9 @@ async def list_devices(
     enabled: Annotated[bool | None, Query(description="Actifs ou désactivés ; absent : tous")] = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et le DevEUI")] = None,
     archived: Archived = False,
+    dev_addr: Annotated[
+        DevAddrHex | None, Query(description="Seulement ceux qui parlent sous cette adresse courte (DevAddr)")
+    ] = None,
 ) -> Page[DeviceAnswer]:
     """Les capteurs de la collectivité et de ses membres, et ceux des actifs qui lui sont partagés."""
     return await DEVICES.page(
@@ -219,6 +227,7 @@ async def list_devices(
         enabled=enabled,
         search=q,
         archived=archived,
+        dev_addr=None if dev_addr is None else bytes.fromhex(dev_addr),
     )
 
 
@@ -228,9 +237,12 @@ async def read(dev_eui: EuiPath, caller: Reader) -> DeviceDetail:
     async with caller.reading() as connection:
         device = await DEVICES.get(connection, dev_eui)
         found = await read_join_diagnosis(connection, device.id)
+        dev_addr = await read_dev_addr(connection, device.id)
     shown = DeviceAnswer.model_validate(device)
     join = None if found is None else JoinAnswer.of(found, shown.dev_eui)
-    return DeviceDetail(**shown.model_dump(), join=join)
+    return DeviceDetail(
+        **shown.model_dump(), join=join, current_dev_addr=None if dev_addr is None else dev_addr.hex()
+    )
 
 
 @router.patch("/{dev_eui}", summary="Modifier ou désactiver un capteur")

@@ -107,10 +107,11 @@ class StationState(Answer):
     )
 
 
-class GatewayAnswer(answer_of(GatewayWithState, {"id", "tenant_id"})):
+class GatewayAnswer(answer_of(GatewayWithState, {"id"})):
     """Une passerelle et son dernier signe de vie."""
 
     gateway_id: Eui
+    tenant_id: int = Field(description="La collectivité à qui elle est")
     boards: int = Field(description=BOARDS)
     gain_subtracted_by: GainSubtractedBy | None = Field(description=SUBTRACTED_BY)
     max_eirp: int | None = Field(description=MAX_EIRP)

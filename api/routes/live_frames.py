@@ -17,6 +17,7 @@ from core.messages import topics
 from core.messages.live_frames import LiveFrame, Look, decode_live_frame, encode_live
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from lorawan.frame_lines import frame_lines
 from lorawan.instants import from_us
 from registry.enrolment import read_enrolled
 from registry.gateways import list_gateway_ids
@@ -41,6 +42,13 @@ class LiveReceptionAnswer(Answer):
     snr: float = Field(description="dB")
 
 
+class LiveLineAnswer(Answer):
+    """Un champ de la trame, nommé comme dans la spécification LoRaWAN."""
+
+    name: str = Field(examples=["FOpts"])
+    value: str = Field(examples=["LinkADRAns PowerAck=1 DataRateAck=1 ChannelMaskAck=1"])
+
+
 class LiveFrameAnswer(Answer):
     """Une trame, et ce que le réseau en a décidé."""
 
@@ -54,16 +62,21 @@ class LiveFrameAnswer(Answer):
     frequency: int = Field(description="Hz")
     spreading_factor: int
     receptions: list[LiveReceptionAnswer]
-    hidden: bool = Field(description="D'un capteur que cette clé ne voit pas : rien de lui n'est montré")
+    hidden: bool = Field(description="D'un capteur que cette clé ne voit pas : son nom n'est pas montré")
     dev_eui: str | None
     dev_addr: str | None
     f_cnt: int | None
     f_port: int | None
+    phy_payload: str | None = Field(description="La trame entière, chiffrée comme elle passe ; null : d'un autre")
+    lines: list[LiveLineAnswer] = Field(
+        description="La trame champ par champ, commandes MAC comprises. D'un capteur d'une autre collectivité : "
+        "son en-tête pour l'exploitant du réseau, rien pour les autres"
+    )
 
     @classmethod
-    def of(cls, frame: LiveFrame, *, is_hidden: bool) -> Self:
-        """As JSON has it; hidden too when it tells of somebody else's dwelling."""
-        is_hidden = is_hidden or frame.is_hidden
+    def of(cls, frame: LiveFrame, *, is_personal: bool) -> Self:
+        """As JSON has it; of a frame that tells of somebody else's dwelling nothing but that it came."""
+        lines = [] if is_personal else frame_lines(frame.phy_payload, is_header=frame.is_hidden)
         return cls(
             kind=frame.kind,
             at=from_us(frame.at_us),
@@ -75,11 +88,13 @@ class LiveFrameAnswer(Answer):
                 LiveReceptionAnswer(gateway_id=one.gateway_id.hex(), rssi=one.rssi, snr=one.snr)
                 for one in frame.receptions
             ],
-            hidden=is_hidden,
-            dev_eui=None if is_hidden else frame.dev_eui.hex() or None,
-            dev_addr=None if is_hidden else frame.dev_addr.hex() or None,
-            f_cnt=None if is_hidden else frame.f_cnt,
-            f_port=None if is_hidden else frame.f_port,
+            hidden=is_personal or frame.is_hidden,
+            dev_eui=None if is_personal else frame.dev_eui.hex() or None,
+            dev_addr=None if is_personal else frame.dev_addr.hex() or None,
+            f_cnt=None if is_personal else frame.f_cnt,
+            f_port=None if is_personal else frame.f_port,
+            phy_payload=None if is_personal or frame.is_hidden else frame.phy_payload.hex() or None,
+            lines=[LiveLineAnswer(name=line.name, value=line.value) for line in lines],
         )
 
 
@@ -102,7 +117,7 @@ async def watch_frames(
     """Ce que les passerelles entendent en ce moment, et ce que le réseau en décide.
 
     Un échantillon : une vingtaine de trames par seconde. Des capteurs des autres, ce que les passerelles de la
-    collectivité entendent est montré sans rien qui les nomme.
+    collectivité entendent est montré sans rien qui les nomme ; l'exploitant du réseau en voit l'en-tête.
     """
     look = await _look(caller, seconds, dev_eui, gateway_id)
     try:
@@ -113,7 +128,7 @@ async def watch_frames(
     left_out = sum(frame.left_out for frame in frames)
     async with caller.reading() as connection:
         personal = await personal_of_others(connection, sorted({frame.dev_eui for frame in frames}))
-    items = [LiveFrameAnswer.of(frame, is_hidden=frame.dev_eui in personal) for frame in frames]
+    items = [LiveFrameAnswer.of(frame, is_personal=frame.dev_eui in personal) for frame in frames]
     return LiveFramesAnswer(items=items, left_out=left_out)
 
 

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from alerting.rules.region import region_of
 from api import bucket_store
 from api.auth import Reader
 from api.bucket_store import Bucket
@@ -16,6 +15,7 @@ from api.fields import EARLIEST, LATEST, Answer, Id
 from api.routes.datastreams import DATASTREAMS, DatastreamAnswer
 from api.routes.measurements import AVERAGED
 from core.model.quantities import QUANTITIES, Kind
+from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.tenants import read_with_timezone
 

@@ -37,7 +37,10 @@ class LiveReception(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LiveFrame(msgspec.Struct, frozen=True, array_like=True):
-    """A frame, and what network decided of it. `is_hidden`: of a device whose name the viewer may not see."""
+    """A frame, and what network decided of it. `is_hidden`: of a device whose name the viewer may not see.
+
+    Of such a frame the network's operator is shown the header: DevAddr, FCnt, FPort, and `phy_payload` to FPort.
+    """
 
     kind: Literal["data_up", "join_request", "other_up", "downlink", "join_accept"]
     at_us: int
@@ -55,6 +58,8 @@ class LiveFrame(msgspec.Struct, frozen=True, array_like=True):
     f_port: int | None = None
     left_out: int = 0
     """Frames of this look that were not shown since the one before: more came than are shown in a second."""
+    phy_payload: bytes = b""
+    """As on the air; of a frame that is hidden from an operator its header, from others nothing."""
 
 
 _encoder = msgspec.msgpack.Encoder()

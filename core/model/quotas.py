@@ -24,6 +24,7 @@ NAMES = {
     "grants": "partages en cours",
     "members": "personnes",
     "invitations": "invitations en attente",
+    "photos": "photos d'actifs",
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from registry.keys import KeyWrap
 from registry.passwords import Passwords
 from registry.people import enter_person
 from tests.api.conftest import KEK, Observations, Registry, Tenancy, client_of
+from tests.api.photos import jpeg
 from tests.api.routes.test_station_updates import signed_update
 from tests.proved import prove_all
 
@@ -261,6 +263,10 @@ async def registry_changes(
     reading = {"time": datetime.now(UTC).isoformat(), "value": 12}
     await ask(client, "POST", "/v1/datastreams/{id}/manual-readings", reading, id=stream)
     await ask(client, "DELETE", "/v1/assets/{id}/device", id=asset["id"])
+    await ask(client, "PUT", "/v1/assets/{id}/position", {"latitude": 48.45, "longitude": -4.25}, id=asset["id"])
+    content = {"content": b64encode(jpeg()).decode()}
+    photo = await ask(client, "POST", "/v1/assets/{id}/photos", content, id=asset["id"])
+    await ask(client, "DELETE", "/v1/photos/{id}", id=photo["id"])
     for path, ids in (("/v1/assets/{id}", {"id": asset["id"]}), ("/v1/devices/{dev_eui}", {"dev_eui": first})):
         await ask(client, "PUT", path + "/archived", {"archived": True}, **ids)
     await switching_changes(ask, client, registry)

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from registry.people import enter_person
 from registry.sessions import open_session
 from tests.api.conftest import client_of, make_tenancy, person_client
 from tests.api.document import DOCUMENT
+from tests.api.photos import jpeg
 from tests.api.routes.test_station_updates import give_station_work
 
 # Which right opens each route: a line for every one.
@@ -30,10 +32,13 @@ RIGHT_OF = {
         str.split, (Path(__file__).parent / "rights_of_routes.txt").read_text().splitlines()
     )
 }
+PHOTO = b64encode(jpeg()).decode()
 OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals", "/v1/eui-claims/pending")
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/device"): {"dev_eui": "ff" * 8},
     ("put", "/v1/assets/{id}/parent"): {"parent_id": None},
+    ("put", "/v1/assets/{id}/position"): {"latitude": 48.45, "longitude": -4.25},
+    ("post", "/v1/assets/{id}/photos"): {"content": PHOTO},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
     ("post", "/v1/webhook-endpoints/{id}/proof"): {"code": "00000000"},
@@ -280,9 +285,11 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     publication = await other_client.post(
         "/v1/publications", json={"asset_id": asset["id"], "name": "Borne", "quantities": ["fill_level"]}
     )
+    photo = await other_client.post(f"/v1/assets/{asset['id']}/photos", json={"content": PHOTO})
     return Theirs(
         {
             "publications": str(publication.json()["id"]),
+            "photos": str(photo.json()["id"]),
             "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),
             "people": str(person_id),

@@ -21,6 +21,7 @@ MEETS_NOBODY = {
     "/v1/account/totp",
     "/v1/alerts/{id}/comments",
     "/v1/assets/{id}/consents",
+    "/v1/assets/{id}/photos",
     "/v1/assets/{id}/transfer",
     "/v1/datastreams/{id}/consents",
     "/v1/datastreams/{id}/manual-readings",

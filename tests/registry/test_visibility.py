@@ -23,6 +23,7 @@ UNION ALL SELECT 'gateway_token ' || gateway_id - 1 FROM gateway_token
 UNION ALL SELECT 'station_order ' || gateway_id - 1 FROM station_order
 UNION ALL SELECT 'station_report ' || gateway_id - 1 FROM station_report
 UNION ALL SELECT 'station_update ' || tenant_id - 1 FROM station_update
+UNION ALL SELECT 'asset_photo ' || asset_id - 1 FROM asset_photo
 UNION ALL SELECT 'mqtt_account ' || gateway_id - 1 FROM mqtt_account
 WHERE tenant_id IS NULL
 UNION ALL SELECT 'partner_account ' || tenant_id - 1 FROM mqtt_account
@@ -191,7 +192,8 @@ VALUES ($1, $2, $3, $4, $5, $6)
 """
 ADD_WINDOWS = """
 INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, ends_at)
-SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset
+SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset;
+INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_id, id, 'a', 'jpeg' FROM asset
 """
 ADD_PUBLICATIONS = """
 INSERT INTO publication (tenant_id, asset_id, slug, name, quantities, published_by)

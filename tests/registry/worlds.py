@@ -186,7 +186,8 @@ def expected(world: World, me: int | None) -> set[str]:
     rows |= {f"{table} {i}" for i in world.consents if world.assets[i].tenant == me for table in OF_PRIVACY}
     for day in DAYS:
         rows |= {f"dwelling_day {tenant} {day // 48}" for tenant in seen | _of_days(held, day)}
-    rows |= {f"maintenance_window {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
+    for table in ("maintenance_window", "asset_photo"):
+        rows |= {f"{table} {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
     rows |= {
         f"access_grant {index}"
         for index, grant in enumerate(world.grants)

@@ -1,13 +1,16 @@
-"""The radio at this moment: frames as gateways hear them, and what the network decides of each."""
+"""The radio at this moment, and why frames were not taken."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Query, Response
 
+from api.console.frames.reasons import every_outcome, words_of
 from api.console.pages import page_router
-from api.console.visits import ReadersVisit
+from api.console.visits import PersonsVisit, ReadersVisit
 from api.fields import PRINTABLE
-from api.routes import live_frames
+from api.pages import Paging
+from api.routes import devices, live_frames, rejections
 from core.runtime.http.errors import Problem
 from lorawan.identifiers import EUI_LENGTH
 
@@ -17,6 +20,9 @@ PAGE = "/trames"
 # A reader without JavaScript waits that long for a sample.
 SAMPLE_S = 1.5
 EUI = Annotated[str, Query(max_length=30, pattern=PRINTABLE)]
+DEV_ADDR_LENGTH = 4
+MISSING = 404
+SHOWN = 100
 
 
 @router.get(PAGE)
@@ -36,18 +42,71 @@ async def show(visit: ReadersVisit, capteur: EUI = "", passerelle: EUI = "") -> 
         capteur=capteur,
         passerelle=passerelle,
         problem=problem,
+        words=partial(words_of, language=visit.language),
+        outcomes=every_outcome(visit.language),
     )
+
+
+@router.get(PAGE + "/refus")
+async def show_refused(visit: ReadersVisit, capteur: EUI = "") -> Response:
+    """Why frames were not taken: of a device by its DevEUI or DevAddr; for the operator also of strangers."""
+    problem, refused = None, list[rejections.RefusalAnswer]()
+    try:
+        refused = await _refused(visit, _hexadecimal(capteur))
+    except Problem as raised:
+        problem = raised
+    return visit.page(
+        "frames/refused.html",
+        200 if problem is None else problem.status,
+        refused=refused,
+        capteur=capteur,
+        problem=problem,
+        words=partial(words_of, language=visit.language),
+    )
+
+
+async def _refused(visit: PersonsVisit, octets: bytes) -> list[rejections.RefusalAnswer]:
+    caller, is_operator = visit.caller, visit.caller.has("operate")
+    if not octets:
+        return (await rejections.list_strangers_refusals(caller, limit=SHOWN)).items if is_operator else []
+    if len(octets) not in {DEV_ADDR_LENGTH, EUI_LENGTH}:
+        raise Problem(422, visit.gettext("Un DevEUI compte 16 chiffres et lettres de a à f, un DevAddr 8."))
+    if len(octets) == EUI_LENGTH:
+        found = [octets.hex()]
+    else:
+        known = await devices.list_devices(caller, Paging(SHOWN), dev_addr=octets.hex())
+        found = [device.dev_eui for device in known.items]
+    refused: list[rejections.RefusalAnswer] = []
+    is_known = False
+    for dev_eui in found:
+        try:
+            refused += (await rejections.list_device_refusals(dev_eui, caller, SHOWN)).items
+            is_known = True
+        except Problem as problem:
+            if problem.status != MISSING:
+                raise
+    if is_operator:
+        kind = {"dev_eui": octets.hex()} if len(octets) == EUI_LENGTH else {"dev_addr": octets.hex()}
+        strangers = await rejections.list_strangers_refusals(caller, limit=SHOWN, **kind)
+        refused += [one for one in strangers.items if one not in refused]
+    elif not is_known:
+        raise Problem(404, visit.gettext("Aucun de vos capteurs n’a ce numéro."))
+    return refused
+
+
+def _hexadecimal(text: str) -> bytes:
+    """What was typed or copied, with whatever between its digits; raises 422 for what is none."""
+    try:
+        return bytes.fromhex("".join(character for character in text if character.isalnum()))
+    except ValueError:
+        raise Problem(422, "des chiffres et des lettres de a à f sont attendus") from None
 
 
 def _eui(text: str) -> str | None:
     """An EUI as it was typed or copied; None: none was. Raises 422 for what is none."""
-    typed = "".join(character for character in text.lower() if character.isalnum())
-    if not typed:
+    if not text.strip():
         return None
-    try:
-        is_eui = len(bytes.fromhex(typed)) == EUI_LENGTH
-    except ValueError:
-        is_eui = False
-    if not is_eui:
+    octets = _hexadecimal(text)
+    if len(octets) != EUI_LENGTH:
         raise Problem(422, "un EUI compte 16 chiffres et lettres de a à f")
-    return typed
+    return octets.hex()

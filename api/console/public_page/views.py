@@ -10,7 +10,6 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 
-from alerting.rules.region import region_of
 from alerting.wording import NO_BREAK, UNITS
 from api.console.language import ENGLISH, FRENCH, Language
 from api.console.navigation import marked
@@ -19,6 +18,7 @@ from api.console.rendering import render
 from api.dependencies import Dependencies
 from api.public_pages import Day, Published, Shown, cacheable, read_published
 from core.model.quantities import QUANTITIES, Kind
+from core.model.region import region_of
 from core.runtime.postgres import Pool
 from registry.publications import PublicPage
 

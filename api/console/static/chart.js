@@ -21,7 +21,7 @@ function values(column) {
   });
 }
 
-const compared = table.tHead && table.tHead.rows[0].cells.length > 2;
+const compared = element.dataset.compared === "true";
 const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
 const unit = element.dataset.unit ?? "";
 const day = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" });

@@ -24,6 +24,40 @@ const query = new URLSearchParams({ seconds: String(SECONDS) });
 if (plain("capteur")) query.set("dev_eui", plain("capteur"));
 if (plain("passerelle")) query.set("gateway_id", plain("passerelle"));
 
+/** @type {Record<string, [string, string]>} */
+const outcomes = JSON.parse(table.dataset.outcomes ?? "{}");
+
+/** @param {string} name @param {string} [text] */
+function element(name, text = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+/** What was decided, and behind it the frame field by field. @param {any} frame */
+function decision(frame) {
+  const [what, advice] = outcomes[frame.outcome] ?? [frame.outcome, ""];
+  const details = document.createElement("details");
+  details.className = "frame";
+  details.append(element("summary", what));
+  if (advice) details.append(element("p", advice));
+  const fields = document.createElement("dl");
+  fields.className = "facts";
+  for (const { name, value } of frame.lines) {
+    const held = document.createElement("dd");
+    held.append(element("code", value));
+    fields.append(element("dt", name), held);
+  }
+  details.append(frame.lines.length ? fields : element("p", table.dataset.nothing));
+  if (frame.phy_payload) {
+    const air = element("p", `${table.dataset.air} `);
+    air.className = "hint";
+    air.append(element("code", frame.phy_payload));
+    details.append(air);
+  }
+  return details;
+}
+
 /** @param {any} frame */
 function row(frame) {
   const line = document.createElement("tr");
@@ -32,7 +66,7 @@ function row(frame) {
   const cells = [
     clock.format(new Date(frame.at)),
     kinds[frame.kind] ?? frame.kind,
-    frame.hidden ? (table.dataset.hidden ?? "") : (frame.dev_eui ?? frame.dev_addr ?? "—"),
+    frame.hidden ? `${table.dataset.hidden} ${frame.dev_addr ?? ""}` : (frame.dev_eui ?? frame.dev_addr ?? "—"),
     frame.f_cnt ?? "—",
     frame.f_port ?? "—",
     frame.octets,
@@ -41,14 +75,21 @@ function row(frame) {
     first ? first.gateway_id + more : "",
     first ? number.format(first.rssi) : "",
     first ? number.format(first.snr) : "",
-    frame.outcome,
+    "",
   ];
   cells.forEach((text, i) => {
     const cell = line.insertCell();
     cell.textContent = String(text);
     if ([3, 4, 5, 6, 7, 9, 10].includes(i)) cell.className = "number";
     if (i === 0) cell.className = "once";
+    if (i === 2 && frame.dev_eui) {
+      const link = document.createElement("a");
+      link.href = `/capteurs/${frame.dev_eui}`;
+      link.append(element("code", frame.dev_eui));
+      cell.replaceChildren(link);
+    }
   });
+  line.cells[11].append(decision(frame));
   return line;
 }
 
@@ -75,6 +116,14 @@ async function watch() {
   }
 }
 
+/** What of a cell is written to a file: of a frame what was decided, and its octets. @param {HTMLTableCellElement} cell */
+function exported(cell) {
+  const shown = cell.querySelector("summary") ?? cell;
+  const octets = cell.querySelector("details.frame > p.hint > code")?.textContent;
+  const texts = shown === cell ? [cell.textContent] : [shown.textContent, octets];
+  return texts.map((text) => `"${(text ?? "").replace(/"/g, '""')}"`).join(";");
+}
+
 pause.hidden = save.hidden = false;
 pause.addEventListener("click", () => {
   paused = !paused;
@@ -83,7 +132,7 @@ pause.addEventListener("click", () => {
   state.textContent = (paused ? state.dataset.paused : state.dataset.watching) ?? "";
 });
 save.addEventListener("click", () => {
-  const lines = [...table.rows].map((line) => [...line.cells].map((cell) => `"${(cell.textContent ?? "").replace(/"/g, '""')}"`).join(";"));
+  const lines = [...table.rows].map((line) => [...line.cells].map(exported).join(";"));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff", lines.join("\r\n")], { type: "text/csv" }));
   link.download = "trames.csv";

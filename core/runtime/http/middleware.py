@@ -5,6 +5,7 @@ as other answers have for all of theirs, and one between octets.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -44,9 +45,11 @@ class OuterMiddleware:
     """Wraps the application."""
 
     def __init__(self, app: ASGIApp, larger: Mapping[str, int] | None = None) -> None:
-        """`larger` has the octets of a body where a path allows more than others."""
+        """`larger` has the octets of a body where a path allows more than others; `*` is one part of a path."""
         self._app = app
-        self._larger = larger or {}
+        self._larger = [
+            (re.compile(re.escape(path).replace(r"\*", "[^/]+")), most) for path, most in (larger or {}).items()
+        ]
         self._abandoned: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +61,7 @@ class OuterMiddleware:
         started = time.perf_counter()
         try:
             if _declared_length(scope) > self._most(scope):
-                await _too_large()(scope, receive, exchange.send)
+                await _too_large(self._most(scope))(scope, receive, exchange.send)
             else:
                 await self._answer(scope, receive, exchange)
         except Exception:
@@ -103,7 +106,7 @@ class OuterMiddleware:
         await self._app(scope, _limited(receive, self._most(scope)), exchange.send)
 
     def _most(self, scope: Scope) -> int:
-        return self._larger.get(scope["path"], MAX_BODY)
+        return next((most for path, most in self._larger if path.fullmatch(scope["path"])), MAX_BODY)
 
 
 class _Exchange:
@@ -186,8 +189,8 @@ def _declared_length(scope: Scope) -> int:
     return 0
 
 
-def _too_large() -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    return render(413, "le corps d'une requête compte 1 Mo au plus")
+def _too_large(most: int) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    return render(413, f"le corps d'une requête compte ici {most >> 20} Mo au plus")
 
 
 def _limited(receive: Receive, most: int) -> Receive:

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 
 from alerting.defaults import DEFAULT_RULES
-from alerting.rules.region import PARIS
 from api.console.language import ENGLISH, FRENCH, Language
 from api.console.rules.words import describe, duration, parse_duration
+from core.model.region import PARIS
 from tests.api.console.conftest import hidden
 
 

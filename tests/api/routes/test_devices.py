@@ -184,3 +184,21 @@ async def test_devices_are_searched_and_filtered(client, registry) -> None:
     assert await found(q="%") == []
     assert await found(device_profile_id=profile["id"]) == [first["dev_eui"]]
     assert await found(enabled=False) == [second["dev_eui"]]
+
+
+async def test_a_device_is_found_by_the_address_under_which_it_speaks(
+    client, other_client, registry, pool: Pool
+) -> None:
+    profile = await registry.profile()
+    device = (await client.post("/v1/devices", json=abp(profile))).json()
+    await client.post("/v1/devices", json=abp(profile, dev_addr="01ab23ce"))
+
+    found = await client.get("/v1/devices", params={"dev_addr": "01AB23CD"})
+
+    assert [one["dev_eui"] for one in found.json()["items"]] == [device["dev_eui"]]
+    shown = await client.get(f"/v1/devices/{device['dev_eui']}")
+    assert shown.json()["current_dev_addr"] == "01ab23cd"
+    assert (await other_client.get("/v1/devices", params={"dev_addr": "01ab23cd"})).json()["items"] == []
+    await pool.execute("UPDATE session SET closed_at = now()")
+    assert (await client.get("/v1/devices", params={"dev_addr": "01ab23cd"})).json()["items"] == []
+    assert (await client.get("/v1/devices", params={"dev_addr": "xyz"})).status_code == 422

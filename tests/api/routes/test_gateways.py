@@ -156,3 +156,34 @@ async def test_nothing_of_anothers_gateway_is_seen(client, other_registry, pool:
     assert (await client.get(f"/v1/gateways/{GATEWAY_ID}")).status_code == 404
     for table in ("gateway_hour", "gateway_address_change", "transmission"):
         assert await api_pool.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+async def test_coverage_says_who_is_heard_how_well_and_how_much_by_day(
+    client, other_client, registry, observations, pool: Pool
+) -> None:
+    gateway, other = await registry.gateway(), await registry.gateway()
+    near, far, elsewhere = [await registry.device() for _ in range(3)]
+    now = datetime.now(UTC)
+    for minutes in (1, 2):
+        await observations.uplink(
+            far["dev_eui"], now - timedelta(minutes=minutes), gateways=[other["gateway_id"], gateway["gateway_id"]]
+        )
+    await observations.uplink(near["dev_eui"], now, gateways=[gateway["gateway_id"]])
+    await observations.uplink(elsewhere["dev_eui"], now, gateways=[other["gateway_id"]])
+    await observations.uplink(elsewhere["dev_eui"], now - timedelta(days=2), gateways=[gateway["gateway_id"]])
+    await pool.execute(
+        "INSERT INTO gateway_hour (gateway_id, hour, uplinks, crc_errors) "
+        "SELECT id, date_trunc('hour', now()) - n * interval '24 h', 40, 2 FROM gateway, generate_series(0, 40) n "
+        "WHERE gateway_id = $1",
+        bytes.fromhex(gateway["gateway_id"]),
+    )
+
+    shown = (await client.get(f"/v1/gateways/{gateway['gateway_id']}/coverage")).json()
+
+    heard = [(one["dev_eui"], one["receptions"], one["rssi"]) for one in shown["devices"]]
+    assert heard == [(far["dev_eui"], 2, -81.0), (near["dev_eui"], 1, -80.0)]
+    # Of thirty days; where a clock is put back, two of these hours are of one.
+    assert sum(day["uplinks"] for day in shown["days"]) == 20 * sum(day["crc_errors"] for day in shown["days"])
+    assert sum(day["uplinks"] for day in shown["days"]) == 30 * 40
+    assert shown["days"][0]["day"] > shown["days"][1]["day"]
+    assert (await other_client.get(f"/v1/gateways/{gateway['gateway_id']}/coverage")).status_code == 404

@@ -24,6 +24,7 @@ async def looks(bus: Bus) -> AsyncGenerator[list[Look]]:
         frame = LiveFrame(
             "data_up", 1_795_597_200_123_456, "accepted", 23, 868_100_000, 7, receptions,
             dev_eui=b"\1" * 8, dev_addr=b"\1\2\3\4", f_cnt=7, f_port=2, left_out=3,
+            phy_payload=bytes.fromhex("404732220180020002fb8a1e2c41"),
         )  # fmt: skip
         await bus.nudge(topics.live_frames(look.id), encode_live(frame))
 
@@ -53,6 +54,16 @@ async def test_frames_are_shown_while_a_request_looks(client, looks: list[Look])
             "dev_addr": "01020304",
             "f_cnt": 7,
             "f_port": 2,
+            "phy_payload": "404732220180020002fb8a1e2c41",
+            "lines": [
+                {"name": "MHDR", "value": "40 UnconfirmedDataUp"},
+                {"name": "DevAddr", "value": "01223247"},
+                {"name": "FCtrl", "value": "ADR FOptsLen=0"},
+                {"name": "FCnt", "value": "2"},
+                {"name": "FPort", "value": "2"},
+                {"name": "FRMPayload", "value": "1 B fb"},
+                {"name": "MIC", "value": "8a1e2c41"},
+            ],
         }
     ]
 
