@@ -26,7 +26,7 @@ SHOWN = 50
 BAR, HEIGHT = 3, 24
 PERCENT = 100
 # Litres and watt-hours of a town have too many digits.
-BY_THOUSAND = {"L": "m3", "W.h": "kW.h"}
+BY_THOUSAND = {"L": "m³", "W.h": "kWh"}
 
 
 @dataclass(frozen=True, slots=True)
