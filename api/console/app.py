@@ -16,6 +16,7 @@ from api.console.frames import views as frames
 from api.console.gateways import views as gateways
 from api.console.help import views as help_pages
 from api.console.keys import views as keys
+from api.console.lighting import views as lighting
 from api.console.live import views as live
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
@@ -30,7 +31,11 @@ from api.console.supervision import views as supervision
 from api.console.teams import views as teams
 from api.console.tenants import views as tenants
 from api.console.territory import views as territory
+from api.console.trades import views as trades
 from api.console.visits import FIRST_PAGE
+from api.console.workshop import bench as codec_bench
+from api.console.workshop import profile as profile_decoding
+from api.console.workshop import views as workshop
 from core.runtime.http import errors
 
 PAGES = (
@@ -55,6 +60,11 @@ PAGES = (
     teams.router,
     endpoints.router,
     calendars.router,
+    trades.router,
+    lighting.router,
+    workshop.router,
+    codec_bench.router,
+    profile_decoding.router,
     account.router,
     publications.router,
     public_page.router,

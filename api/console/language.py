@@ -84,6 +84,10 @@ class Language:
         """How long that is."""
         return format_timedelta(timedelta(seconds=seconds), threshold=1, locale=self.code)
 
+    def minute(self, instant: datetime) -> str:
+        """The day and the minute, without the year."""
+        return format_datetime(instant.astimezone(self.zone), "d MMM HH:mm", locale=self.code)
+
     def clock(self, instant: datetime) -> str:
         """The instant of the day, where the visitor works."""
         return format_datetime(instant.astimezone(self.zone), "HH:mm:ss", locale=self.code)

@@ -1,7 +1,10 @@
 """The pages in the menu, in the order in which a day needs them."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
+from api.trade_store import LIGHTING, METERS, ROOMS, WASTE
 from core.model.rights import Right
 
 
@@ -21,13 +24,18 @@ class SubEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the menu; `section` has the pages of its sub-navigation, which every one of them shows."""
+    """One line of the menu.
+
+    `section` has the pages of its sub-navigation, which every one of them shows. One of a trade is shown only
+    where there are assets whose kinds match its pattern, `kinds`.
+    """
 
     address: str
     name: str
     icon: str
     right: Right = "read"
     section: tuple[SubEntry, ...] = ()
+    kinds: str = ""
 
     def holds(self, path: str) -> bool:
         """Whether a path is of this entry's page, or of one in its section."""
@@ -64,6 +72,10 @@ GROUPS = (
             Entry("/equipements", marked("Équipements"), "cpu"),
             Entry("/pose", marked("Poser un capteur"), "qr-code-scan", "field"),
             Entry("/alertes", marked("Alertes"), "bell", section=ALERTS),
+            Entry("/dechets", marked("Déchets"), "trash", kinds=WASTE.kinds),
+            Entry("/salles", marked("Salles"), "wind", kinds=ROOMS.kinds),
+            Entry("/compteurs", marked("Compteurs"), "speedometer", kinds=METERS.kinds),
+            Entry("/eclairage", marked("Éclairage"), "lightbulb", kinds=LIGHTING.kinds),
         ),
     ),
     Group(
@@ -71,6 +83,7 @@ GROUPS = (
         (
             Entry("/passerelles", marked("Passerelles"), "broadcast"),
             Entry("/trames", marked("Trames en direct"), "broadcast-pin"),
+            Entry("/atelier", marked("Atelier décodeurs"), "braces"),
         ),
     ),
     Group(
@@ -83,3 +96,12 @@ GROUPS = (
         ),
     ),
 )
+
+
+def groups_for(kinds: Collection[str]) -> tuple[Group, ...]:
+    """The menu of a tenant that sees assets of these kinds."""
+
+    def is_shown(entry: Entry) -> bool:
+        return any(re.search(entry.kinds, kind) for kind in kinds) if entry.kinds else True
+
+    return tuple(replace(group, entries=tuple(filter(is_shown, group.entries))) for group in GROUPS)

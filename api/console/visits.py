@@ -10,12 +10,13 @@ from urllib.parse import quote, unquote, urlsplit
 from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from api.asset_state_store import list_kinds
 from api.auth import Caller, by_session
 from api.console import forms
 from api.console.forms import Form, read_form
 from api.console.help.contents import help_of
 from api.console.language import COOKIE, Language, known_code
-from api.console.navigation import GROUPS
+from api.console.navigation import groups_for
 from api.console.proof import is_proof_due
 from api.console.rendering import render
 from api.console.wording import ROLE_NAMES
@@ -64,7 +65,6 @@ class Visit:
         """What every template may use."""
         return {
             "visit": self,
-            "navigation": GROUPS,
             "request": self.request,
             "language": self.language,
             "message": unquote(self.request.cookies.get(MESSAGE_COOKIE, ""))[:LONGEST_MESSAGE],
@@ -114,6 +114,8 @@ class PersonsVisit(Visit):
 
     caller: Caller = field(kw_only=True)
     tenant: Tenant = field(kw_only=True)
+    kinds: tuple[str, ...] = field(kw_only=True)
+    """Of the assets that are visible."""
 
     def context(self) -> dict[str, Any]:
         """What every template may use; also who looks, and for which tenant."""
@@ -123,6 +125,7 @@ class PersonsVisit(Visit):
             "person": session.row,
             "role": self.gettext(ROLE_NAMES[session.row.role]),
             "tenant": self.tenant,
+            "navigation": groups_for(self.kinds),
             "rights": self.caller.principal.rights,
             "csrf": partial(forms.make_token, session.token),
             "proof_due": is_proof_due(self.caller),
@@ -168,8 +171,9 @@ class Demand:
         caller.demand(self.right)
         async with caller.reading() as connection:
             tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)
+            kinds = await list_kinds(connection)
         language = Language(code_of(request), region_of(tenant.department, timezone).zone)
-        return PersonsVisit(request, language, form, caller=caller, tenant=tenant)
+        return PersonsVisit(request, language, form, caller=caller, tenant=tenant, kinds=tuple(kinds))
 
 
 Anybody = Annotated[Visit, Depends(anybody)]
@@ -177,6 +181,7 @@ ReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"))]
 FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"))]
 ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"))]
 PublishersVisit = Annotated[PersonsVisit, Depends(Demand("open_data"))]
+LightingVisit = Annotated[PersonsVisit, Depends(Demand("lighting"))]
 OperatorsVisit = Annotated[PersonsVisit, Depends(Demand("operate"))]
 PeopleManagersVisit = Annotated[PersonsVisit, Depends(Demand("people"))]
 AuditorsVisit = Annotated[PersonsVisit, Depends(Demand("audit"))]
