@@ -97,7 +97,7 @@ def quantity_text(value: float | None, unit: str) -> str:
 
 
 def unit_label(unit: str) -> str:
-    """A unit as people write it: °C for Cel."""
+    """A UCUM code as people write it: °C, ppm, m³/h; empty for a number without a unit."""
     base = unit.removesuffix("/h")
     return UNITS.get(base, base) + unit.removeprefix(base)
 

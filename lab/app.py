@@ -9,9 +9,10 @@ import typer
 
 from cli.app import ExitAfterOption, HomeOption, app
 from cli.running import default_home, fail, find_run, log_apart
-from lab.commands.bench_isolation import bench_app
+from lab.commands.bench_console import bench_app
 from lab.commands.chaos import chaos
 from lab.commands.image import check_image
+from lab.commands.screenshots import screenshots, take_screenshots
 
 if TYPE_CHECKING:
     from services.supervisor.run_info import RunInfo
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 app.add_typer(bench_app, name="bench")
 app.command()(chaos)
 app.command("check-image")(check_image)
+app.command()(screenshots)
+app.command("take-screenshots", hidden=True)(take_screenshots)
 
 
 @app.command()
@@ -147,9 +150,15 @@ def suite(
     unit: Annotated[
         bool, typer.Option("--unit", help="Seulement les tests qui n'ont besoin d'aucun serveur.")
     ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Ceux de la console dans un vrai navigateur, et eux seuls.")
+    ] = False,
 ) -> None:
     """Exécute les tests ; ce qui suit (chemins, -k...) va à pytest. Les résultats : .test-results."""
     from lab.commands.suite import run_tests
     from services.supervisor.stack import checkout
 
-    raise typer.Exit(run_tests(checkout(), [word for word in context.args if word != "--"], unit=unit))
+    if unit and browser:
+        raise fail("--unit et --browser ne vont pas ensemble", 2)
+    arguments = [word for word in context.args if word != "--"]
+    raise typer.Exit(run_tests(checkout(), arguments, unit=unit, browser=browser))

@@ -134,6 +134,10 @@ def test_the_bootstrap_knows_the_commands_of_the_command_line(bootstrap: ModuleT
         (["check"], ["dev"], False, False),
         (["test", "--unit"], ["dev"], False, True),
         (["test"], ["dev"], True, True),
+        (["test", "--browser"], ["dev"], True, True),
+        (["screenshots", "/x"], ["dev"], True, True),
+        (["bench", "console"], ["dev"], True, True),
+        (["bench", "console", "--help"], ["runtime"], False, False),
         (["install", "--root", "/x"], ["runtime"], False, True),
     ],
 )
@@ -160,6 +164,36 @@ def test_a_command_brings_what_it_needs_and_its_help_no_server(
     assert bool(packages) == servers
     assert bool(fetched) == console
     assert started[0][-len(arguments) :] == arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "looks"),
+    [
+        (["test", "--browser"], True),
+        (["test", "--browser", "-k", "carte"], True),
+        (["screenshots", "/x"], True),
+        (["bench", "console", "--json"], True),
+        (["test"], False),
+        (["test", "--unit"], False),
+        (["bench", "ingest"], False),
+        (["demo"], False),
+    ],
+)
+def test_chromium_and_fonts_are_brought_for_what_looks_at_pages_and_nothing_else(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], looks: bool
+) -> None:
+    packages = list[str]()
+    browser = [(str(tmp_path / package), package) for _, package in bootstrap.BROWSER]
+    monkeypatch.setattr(bootstrap, "BROWSER", browser)
+    monkeypatch.setattr(bootstrap, "missing_packages", list)
+    monkeypatch.setattr(bootstrap, "install_packages", lambda missing, allowed: packages.extend(missing))
+
+    bootstrap.install_servers(arguments[0], arguments)
+
+    wanted = ["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji"]
+    assert packages == (wanted if looks else [])
+    Path(browser[0][0]).touch()
+    assert bootstrap.missing_browser() == wanted[1:]
 
 
 def test_without_npm_everything_but_the_consoles_libraries_is_there(

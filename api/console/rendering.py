@@ -10,11 +10,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from alerting.wording import unit_label
 from api.console.files import address_of, has_libraries, icon
 from api.console.language import NAMES, Language, translations_of
 from api.console.navigation import is_below
 from api.console.said import said
-from api.console.wording import STATES, kind_name, unit_name
+from api.console.wording import STATES, kind_name
 
 HERE = Path(__file__).parent
 
@@ -33,9 +34,9 @@ def _environment(code: str) -> Environment:
     )
     given: dict[str, Any] = environment.globals
     given.update(file=address_of, icon=_icon, has_libraries=has_libraries, languages=NAMES, is_below=is_below)
-    given.update(kind_name=kind_name, unit_name=unit_name, states=STATES, state_names=STATES)
+    given.update(kind_name=kind_name, states=STATES, state_names=STATES)
     filters: dict[str, Any] = environment.filters
-    filters.update(number=_number, ago=_ago, said=partial(said, code))
+    filters.update(number=_number, ago=_ago, said=partial(said, code), unit=unit_label)
     install: Any = getattr(environment, "install_gettext_translations")  # noqa: B009 - Added by the extension.
     install(translations_of(code), newstyle=True)
     return environment

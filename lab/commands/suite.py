@@ -19,7 +19,9 @@ from services.supervisor.launch import system_path
 # rest: more at a time take the two cores from each other, and lose what they have to do in time.
 WORKERS, FEW_WORKERS, ONE_WORKER = "3", "2", "1"
 WHOLE_STACKS = "tests/system"
-REST, SYSTEM = "pytest", "system"
+# One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
+IN_A_BROWSER = "tests/browser"
+REST, SYSTEM, BROWSER = "pytest", "system", "browser"
 RESULTS = Path(".test-results")
 # Where a test leaves what its stack has written; tests/system/conftest.py reads it.
 RESULTS_SETTING = "TERRITOIRE_TEST_RESULTS"
@@ -42,13 +44,21 @@ class Outcome:
     """How long an unstable test took alone; None: it was not unstable."""
 
 
-def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool) -> int:
-    """Run all tests, those that need no server, or what the arguments choose; 0 when all pass."""
+def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, browser: bool = False) -> int:
+    """Run all tests, those without servers, those of a browser, or what the arguments choose; 0 when all pass."""
     began = time.monotonic()
-    results = checkout / RESULTS
+    # A browser's are beside the others': continuous integration runs both.
+    results = checkout / RESULTS / BROWSER if browser else checkout / RESULTS
     shutil.rmtree(results, ignore_errors=True)
     (results / SYSTEM).mkdir(parents=True)
-    if unit:
+    if browser:
+        arguments = (
+            pytest_arguments
+            if any(IN_A_BROWSER in word for word in pytest_arguments)
+            else (IN_A_BROWSER, *pytest_arguments)
+        )
+        parts = {BROWSER: ["0", *arguments]}
+    elif unit:
         parts = {REST: [FEW_WORKERS, "-m", "unit", *pytest_arguments]}
     elif pytest_arguments:
         parts = {REST: [FEW_WORKERS, *pytest_arguments]}

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 
-from alerting.wording import NO_BREAK, UNITS
+from alerting.wording import NO_BREAK, unit_label
 from api.console.language import ENGLISH, FRENCH, Language
 from api.console.navigation import marked
 from api.console.pages import page_router
@@ -91,7 +91,7 @@ class Words:
         """The unit beside a value of a day: a state lasted a part of it."""
         if shown.kind is Kind.BOOLEAN:
             return f"{NO_BREAK}%"
-        unit = UNITS.get(shown.of.unit, shown.of.unit)
+        unit = unit_label(shown.of.unit)
         return f"{NO_BREAK}{unit}" if unit else ""
 
     def now(self, shown: Shown) -> str:

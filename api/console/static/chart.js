@@ -26,6 +26,7 @@ const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width
 const unit = element.dataset.unit ?? "";
 const day = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" });
 const hour = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" });
+const HOUR_S = 3_600;
 const both = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
 
 /** @param {any} _u @param {number[]} splits @param {number} _axis @param {number} _space @param {number} incr */
@@ -37,6 +38,8 @@ const chart = new uPlot(
   {
     width: element.clientWidth - 16,
     height: element.clientHeight - 56,
+    // One point alone would be in the middle of years.
+    scales: { x: { range: (/** @type {any} */ _u, /** @type {number} */ from, /** @type {number} */ to) => (from === to ? [from - HOUR_S, to + HOUR_S] : [from, to]) } },
     series: [
       { label: element.dataset.when, value: (/** @type {any} */ _u, /** @type {number} */ at) => (at == null ? "" : both.format(at * 1000)) },
       ...[element.dataset.label, ...(compared ? [element.dataset.former] : [])].map((label, i) => ({

@@ -56,6 +56,21 @@ def test_unit_runs_what_asks_for_no_server(checkout: Path, capfd: pytest.Capture
     assert "Tout est bon" in said
 
 
+def test_those_of_a_browser_run_where_they_are_asked_for_and_leave_the_others_results(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "tests" / "browser").mkdir()
+    (checkout / "tests" / "browser" / "test_page.py").write_text(PASSES + FAILS)
+    (checkout / RESULTS).mkdir()
+    (checkout / RESULTS / "junit.xml").write_text("")
+
+    status = run_tests(checkout, ["-k", "passes"], unit=False, browser=True)
+
+    assert (status, "1 passed, 1 deselected" in capfd.readouterr().out) == (0, True)
+    assert (checkout / RESULTS / "browser" / "junit.xml").exists()
+    assert (checkout / RESULTS / "junit.xml").exists()
+
+
 def test_arguments_choose_what_pytest_runs(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (checkout / "tests" / "test_other.py").write_text(PASSES + FAILS)
 
@@ -196,17 +211,17 @@ def test_a_pytest_that_wrote_no_results_is_not_taken_for_one_without_failures(
 
 
 def test_the_command_hands_to_pytest_what_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Path, list[str], bool]] = []
+    asked: list[tuple[Path, list[str], bool, bool]] = []
 
-    def record(checkout: Path, arguments: list[str], *, unit: bool) -> int:
-        asked.append((checkout, arguments, unit))
+    def record(checkout: Path, arguments: list[str], *, unit: bool, browser: bool) -> int:
+        asked.append((checkout, arguments, unit, browser))
         return 3
 
     monkeypatch.setattr(suite, "run_tests", record)
     ran = territoire("test", "--unit", "tests/test_dependencies.py", "-k", "by_hash")
 
     assert ran.returncode == 3
-    assert asked == [(CHECKOUT, ["tests/test_dependencies.py", "-k", "by_hash"], True)]
+    assert asked == [(CHECKOUT, ["tests/test_dependencies.py", "-k", "by_hash"], True, False)]
 
 
 def test_a_part_whose_failures_are_not_known_is_not_passed_by_those_of_another(checkout: Path) -> None:

@@ -1,0 +1,86 @@
+"""Every page of the console with an address that can be opened: what tests look at, and what screenshots show.
+
+The list is the application's own. A page whose address names a thing takes one from the database: a new page of
+that sort adds a line to EXAMPLES, and fails until it has.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastapi.routing import APIRoute
+
+from api.console.app import PAGES
+from api.console.visits import Demand
+from core.model.rights import Right
+from core.runtime.postgres import Pool
+
+# What pages ask for by themselves: parts of them, points and streams.
+PARTS = frozenset({"/supervision/chiffres", "/supervision/alertes", "/carte/points"})
+# Of one tenant: the thing of which there is most to see.
+EXAMPLES: dict[str, str] = {
+    "/equipements/{id}": (
+        "SELECT a.id::text FROM asset a JOIN datastream s ON s.asset_id = a.id JOIN observation.latest l "
+        "ON l.datastream_id = s.id WHERE a.tenant_id = $1 GROUP BY a.id "
+        "ORDER BY a.kind = 'room' DESC, count(*) DESC, a.id LIMIT 1"
+    ),
+    "/capteurs/{dev_eui}": (
+        "SELECT encode(d.dev_eui, 'hex') FROM device d JOIN observation.uplink u ON u.device_id = d.id "
+        "WHERE d.tenant_id = $1 GROUP BY d.id ORDER BY count(*) DESC, d.id LIMIT 1"
+    ),
+    "/passerelles/{gateway_id}": (
+        "SELECT encode(gateway_id, 'hex') FROM gateway WHERE tenant_id = $1 ORDER BY id LIMIT 1"
+    ),
+    "/alertes/{id}": "SELECT id::text FROM alert WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
+}
+
+
+class NoExample(Exception):
+    """A page's address names a thing, and it is not known which, or there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PagePath:
+    """A page as the application has it."""
+
+    path: str
+    right: Right | None
+    """None: everybody may open it."""
+
+    @property
+    def name(self) -> str:
+        """For a file or a test."""
+        words = [word.strip("{}") for word in self.path.split("/") if word]
+        return "-".join(words) or "accueil"
+
+
+def page_paths() -> Sequence[PagePath]:
+    """Every page that can be opened, by its path."""
+    found = [
+        PagePath(route.path, _right_of(route))
+        for router in PAGES
+        for route in router.routes
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()) and route.path not in PARTS
+    ]
+    return sorted(found, key=lambda page: page.path)
+
+
+def _right_of(route: APIRoute) -> Right | None:
+    rights: list[Right] = [one.call.right for one in route.dependant.dependencies if isinstance(one.call, Demand)]
+    return rights[0] if rights else None
+
+
+async def address_of(page: PagePath, pool: Pool, tenant_id: int) -> str:
+    """The address of an example of this page.
+
+    Raises:
+        NoExample: nothing says which, or the tenant has no such thing.
+    """
+    if "{" not in page.path:
+        return page.path
+    pattern = next((one for one in EXAMPLES if f"{page.path}/".startswith(f"{one}/")), None)
+    if pattern is None:
+        raise NoExample(f"{page.path}: no example of it in EXAMPLES of {__name__}")
+    found = await pool.fetchval(EXAMPLES[pattern], tenant_id)
+    if found is None:
+        raise NoExample(f"{page.path}: the tenant has no such thing")
+    return page.path.replace(pattern[pattern.index("{") :], str(found))

@@ -1,0 +1,89 @@
+"""Every page, whoever adds it: axe, both themes, 200 %, 320 pixels, and what axe does not see of RGAA 4.1.2."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from lab.browser.pages import PARTS, PagePath, page_paths
+from tests.browser.conftest import Visit
+
+PAGES = page_paths()
+RIGHTS = Path(__file__).parents[1] / "api" / "console" / "rights_of_pages.txt"
+# Twice as large is half as wide.
+AT_200_PERCENT = {"viewport": {"width": 640, "height": 450}, "device_scale_factor": 2}
+COLOURS = ("color-contrast", "link-in-text-block")
+NARROW = {"width": 320, "height": 640}
+every_page = pytest.mark.parametrize("one", PAGES, ids=[page.name for page in PAGES])
+
+WITHOUT_CAPTION = """() => [...document.querySelectorAll("table")]
+  .filter((one) => !one.closest("[role=img]"))  // Drawn, and read elsewhere.
+  .filter((one) => !one.caption || !one.caption.textContent.trim()).map((one) => one.outerHTML.slice(0, 200))"""
+LIVE = """() => [...document.querySelectorAll("[aria-live]:not([aria-live=off]), [role=log], [role=marquee]")]
+  .map((one) => one.id || one.outerHTML.slice(0, 100))"""
+RENEWED_ALOUD = """() => [...document.querySelectorAll("[hx-trigger*=every], #frames")]
+  .filter((one) => one.closest("[role=status], [role=alert], [aria-live]")).map((one) => one.id)"""
+FOCUSED = """() => { const one = document.activeElement, style = getComputedStyle(one);
+  return { name: one.tagName + "." + one.className + "#" + one.id, body: one === document.body,
+           seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 }; }"""
+SIDEWAYS = """() => { const wide = document.documentElement.clientWidth;
+  return document.documentElement.scrollWidth <= wide ? [] : [...document.querySelectorAll("body *")]
+    .filter((one) => !one.closest(".scroll, .visually-hidden, .map"))
+    .filter((one) => one.getBoundingClientRect().right > wide + 1)
+    .map((one) => one.tagName + "." + one.className).slice(0, 8); }"""
+
+
+def test_every_page_of_the_console_is_looked_at() -> None:
+    """What is no page is a part that pages ask for, and is named as one."""
+    listed = {line.split()[1] for line in RIGHTS.read_text("utf-8").splitlines() if line.startswith("GET ")}
+
+    assert listed - PARTS <= {page.path for page in PAGES}
+    assert listed >= PARTS
+
+
+@every_page
+async def test_no_page_has_a_violation_in_either_theme_nor_at_200_percent(one: PagePath, visit: Visit) -> None:
+    """Everything that axe knows in each theme and at each size; colours, which hang on both, in all four."""
+    role = None if one.right is None else "operator"
+    for theme, size in (("light", {}), ("dark", AT_200_PERCENT)):
+        visitor = await visit(role, color_scheme=theme, **size)
+        page = await visitor.open_example(one)
+        await visitor.is_accessible()
+        await page.emulate_media(color_scheme="dark" if theme == "light" else "light")
+        await visitor.is_accessible(COLOURS)
+
+
+@every_page
+async def test_a_page_is_read_by_keyboard_and_ear_and_at_320_pixels(one: PagePath, visit: Visit) -> None:
+    visitor = await visit(None if one.right is None else "operator")
+    page = await visitor.open_example(one)
+
+    assert await page.locator("h1").count() == 1
+    assert (await page.locator("h1").inner_text()).strip()
+    assert await page.evaluate(WITHOUT_CAPTION) == []
+    assert set(await page.evaluate(LIVE)) <= {"alert-count"}
+    assert await page.evaluate(RENEWED_ALOUD) == []
+    assert await page.title() != " – Territoire"
+    await _skips_to_the_content(page)
+    await _shows_where_the_keyboard_is(page)
+    await page.set_viewport_size(NARROW)
+    await visitor.open_example(one)
+    assert await page.evaluate(SIDEWAYS) == []
+
+
+async def _skips_to_the_content(page: Page) -> None:
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.className") == "skip"
+    assert await page.evaluate("document.activeElement.getBoundingClientRect().top") >= 0
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("document.activeElement.id") == "contenu"
+
+
+async def _shows_where_the_keyboard_is(page: Page) -> None:
+    """The first things that it comes to in the page, wherever they are."""
+    for _ in range(12):
+        await page.keyboard.press("Tab")
+        focused = await page.evaluate(FOCUSED)
+        if focused["body"]:
+            return
+        assert focused["seen"], focused["name"]
