@@ -151,7 +151,10 @@ def suite(
         bool, typer.Option("--unit", help="Seulement les tests qui n'ont besoin d'aucun serveur.")
     ] = False,
     browser: Annotated[
-        bool, typer.Option("--browser", help="Ceux de la console dans un vrai navigateur, et eux seuls.")
+        bool,
+        typer.Option(
+            "--browser", help="Ce que l'on regarde : la démonstration, la console dans un vrai navigateur."
+        ),
     ] = False,
 ) -> None:
     """Exécute les tests ; ce qui suit (chemins, -k...) va à pytest. Les résultats : .test-results."""

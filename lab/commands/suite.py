@@ -17,8 +17,10 @@ from services.supervisor.launch import system_path
 
 # Most tests wait for a server as long as they compute. Whole stacks, one after the other, go on beside all the
 # rest: more at a time take the two cores from each other, and lose what they have to do in time.
-WORKERS, FEW_WORKERS, ONE_WORKER = "3", "2", "1"
+WORKERS, FEW_WORKERS, ONE_WORKER = "4", "2", "1"
 WHOLE_STACKS = "tests/system"
+# Minutes of a demonstration to its balanced account: with what else people look at, after all the others.
+WATCHED = "tests/system/test_demo.py"
 # One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
 IN_A_BROWSER = "tests/browser"
 REST, SYSTEM, BROWSER = "pytest", "system", "browser"
@@ -55,7 +57,7 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
         arguments = (
             pytest_arguments
             if any(IN_A_BROWSER in word for word in pytest_arguments)
-            else (IN_A_BROWSER, *pytest_arguments)
+            else (WATCHED, IN_A_BROWSER, *pytest_arguments)
         )
         parts = {BROWSER: ["0", *arguments]}
     elif unit:
@@ -63,7 +65,10 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
     elif pytest_arguments:
         parts = {REST: [FEW_WORKERS, *pytest_arguments]}
     else:
-        parts = {SYSTEM: [ONE_WORKER, WHOLE_STACKS], REST: [WORKERS, "--ignore", WHOLE_STACKS]}
+        parts = {
+            SYSTEM: [ONE_WORKER, WHOLE_STACKS, "--ignore", WATCHED],
+            REST: [WORKERS, "--ignore", WHOLE_STACKS],
+        }
     running = {name: _start(checkout, results, name, arguments) for name, arguments in parts.items()}
     if SYSTEM in running:
         following = threading.Thread(target=_follow, args=(running[SYSTEM], results / SYSTEM / "output.log"))
