@@ -25,9 +25,9 @@ class StoredOutline:
 # several departments, and so the place counts, too.
 LIST = f"""
 SELECT DISTINCT ON (insee) {columns_of(StoredOutline)} FROM commune_outline o
-WHERE ($1::text IS NULL OR name = $1)
+WHERE ($1::text IS NULL OR lower(name) = lower($1))
   AND (tenant_id IS NOT NULL OR EXISTS (
-       SELECT FROM asset a WHERE a.commune = o.name AND a.archived_at IS NULL
+       SELECT FROM asset a WHERE lower(a.commune) = lower(o.name) AND a.archived_at IS NULL
        AND (a.longitude IS NULL
             OR (a.longitude BETWEEN o.west AND o.east AND a.latitude BETWEEN o.south AND o.north))))
 ORDER BY insee, tenant_id NULLS LAST LIMIT {SERVED_MOST}

@@ -202,14 +202,16 @@ CREATE FUNCTION public_values(wanted text, preview int DEFAULT NULL)
     RETURNS TABLE (id int, asset text, kind text, depth int, quantity text, unit text, "position" text, channel text,
                    measured_at timestamptz, value double precision)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp ROWS 20 AS $$
-    SELECT d.id, a.name, a.kind, d.depth, d.quantity, d.unit, d.position, d.channel, m.time,
+    SELECT d.id, a.name, a.kind, d.depth, d.quantity, d.unit, d.position, d.channel,
+           coalesce(m.time, (SELECT l.time FROM observation.latest l WHERE l.datastream_id = d.id AND l.time <= d.up_to)),
            CASE WHEN m.time > d.up_to - 2 * coalesce(
                (SELECT p.expected_interval FROM counter_profiles(d.id) p ORDER BY p.since DESC LIMIT 1), interval '1 hour')
                 THEN m.value END
     FROM shown_datastreams(wanted, preview) WITH ORDINALITY d JOIN asset a ON a.id = d.asset_id
     LEFT JOIN LATERAL (
         SELECT o.time, o.value FROM observation.measurement o
-        WHERE o.datastream_id = d.id AND o.time <= d.up_to AND o.flags & 3 = 0 ORDER BY o.time DESC LIMIT 1
+        WHERE o.datastream_id = d.id AND o.time <= d.up_to AND o.time > d.up_to - interval '100 days' AND o.flags & 3 = 0
+        ORDER BY o.time DESC LIMIT 1
     ) m ON true
     ORDER BY d.ordinality
 $$;

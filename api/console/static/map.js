@@ -116,7 +116,7 @@ async function drawOutlines(notices) {
 
 /** A filter by commune shows the commune, also where there is nothing in it. */
 async function showCommune() {
-  const found = (await askOutlines())?.features.filter((one) => one.properties.name === commune) ?? [];
+  const found = (await askOutlines())?.features.filter((one) => one.properties.name.localeCompare(commune, "fr", { sensitivity: "base" }) === 0) ?? [];
   if (found.length) map.fitBounds(L.geoJSON(found).getBounds(), { padding: [20, 20] });
 }
 
