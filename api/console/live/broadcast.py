@@ -37,8 +37,8 @@ RENDER_EVERY_S = 1.0
 RENDER_AT_LEAST_EVERY_S = 10.0
 # An event rarely comes alone; and alerting and lighting do their part after they have heard of it, too.
 SETTLE_S, ECHO_S = 0.2, 2.0
-# What is rendered for all groups takes a quarter of one connection's time at most.
-REST_PER_WORK, LONGEST_REST_S = 3, 3.0
+# What is rendered for all groups takes half of one connection's time at most.
+REST_PER_WORK, LONGEST_REST_S = 1, 2.0
 # A rendering that takes longer waits for a database that does not answer.
 PATIENCE_S = 5.0
 CHECK_EVERY_S, CHECKED_WITHIN_S = 2.0, 5.0

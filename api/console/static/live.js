@@ -172,7 +172,6 @@ function show() {
   const hour = (at ? new Date(at) : new Date()).toLocaleTimeString(document.documentElement.lang);
   pause.hidden = state.hidden = over;
   pause.textContent = (paused ? pause.dataset.resume : pause.dataset.pause) ?? "";
-  pause.setAttribute("aria-pressed", String(paused));
   const { textPaused, textLive, textPolled } = state.dataset;
   state.textContent = ((paused ? textPaused : isLive ? textLive : textPolled) ?? "").replace("{heure}", hour);
   document.documentElement.toggleAttribute("data-paused", paused || over);

@@ -5,6 +5,7 @@
 
 // Beside the events that say that something has changed: one may have come while the page was being loaded.
 const REFRESH_MS = 300_000;
+const REDRAW_MS = 5_000;
 const element = /** @type {HTMLElement} */ (document.getElementById("map"));
 const notice = /** @type {HTMLElement} */ (document.getElementById("map-notice"));
 const style = getComputedStyle(document.documentElement);
@@ -166,8 +167,9 @@ function popup(name, id) {
 
 async function refresh() {
   const answer = await fetch(element.dataset.points ?? "", { headers: { Accept: "application/json" } });
-  if (!answer.ok) return;
+  if (!answer.ok) throw new Error(String(answer.status));
   const points = await answer.json();
+  element.dataset.at = new Date().toISOString();
   states = points.states;
   const markers = points.id.map((/** @type {number} */ id, /** @type {number} */ i) =>
     new StateMarker([points.latitude[i], points.longitude[i]], {
@@ -189,11 +191,9 @@ async function refresh() {
   }
 }
 
-await refresh();
-if (commune) await showCommune();
-
 let drawing = false;
 let again = false;
+let failed = false;
 
 /** Once at a time; what changes meanwhile is drawn after it. */
 async function redraw() {
@@ -202,9 +202,33 @@ async function redraw() {
   drawing = true;
   while (again) {
     again = false;
-    await refresh().catch(() => {});
+    try {
+      await refresh();
+      if (failed) document.body.dispatchEvent(new CustomEvent("territoire:fresh"));
+      failed = false;
+    } catch {
+      failed = true;
+      document.body.dispatchEvent(new CustomEvent("territoire:stale"));
+    }
   }
   drawing = false;
+}
+
+/** Somebody reads what a marker says: it stays where it is until they have. */
+let isRead = false;
+let missed = false;
+let drawnAt = Date.now();
+let timer = 0;
+
+/** Not more often than every few seconds: ten thousand markers take their time. */
+function redrawSoon() {
+  missed = isRead;
+  if (isRead || timer) return;
+  timer = setTimeout(() => {
+    timer = 0;
+    if (isRead) missed = true;
+    else redraw().then(() => (drawnAt = Date.now()));
+  }, Math.max(0, drawnAt + REDRAW_MS - Date.now()));
 }
 
 /** What the states of all assets were digested to. @type {string | undefined} */
@@ -212,8 +236,15 @@ let digest;
 document.body.addEventListener("territoire:live", (event) => {
   const { event: name, text } = /** @type {CustomEvent} */ (event).detail;
   if (name !== "states" || text === digest) return;
-  if (digest !== undefined) redraw();
+  if (digest !== undefined) redrawSoon();
   digest = text;
+});
+map.on("popupopen", () => (isRead = true));
+map.on("popupclose", () => {
+  isRead = false;
+  if (missed) redrawSoon();
 });
 document.body.addEventListener("territoire:refresh", redraw);
 setInterval(() => document.hidden || document.documentElement.hasAttribute("data-paused") || redraw(), REFRESH_MS);
+await redraw();
+if (commune) await showCommune();

@@ -103,6 +103,7 @@ async def test_what_changes_is_rendered_once_for_all_of_a_tenant_and_role_and_re
     dwelling = await registry.asset(kind="dwelling", name="Appartement 12", privacy_class=2)
     first, second = [await enter(tenancy.id, "reader") for _ in range(2)]
     before = counted("territoire_api_live_renderings_total")
+    page = (await first.get("/supervision")).text
 
     async with reading(first, tenancy.id) as one, reading(second, tenancy.id) as two:
         for reader in (one, two):
@@ -115,6 +116,11 @@ async def test_what_changes_is_rendered_once_for_all_of_a_tenant_and_role_and_re
         async with reading(await enter(other_tenancy.id, "reader"), other_tenancy.id) as other:
             await other.until(lambda reader: bool(reader.of("at")))
 
+    assert f'data-stream="/direct?collectivite={tenancy.id}"' in page
+    assert {part for part in ("figures", "alerts", "todo", "count") if f'data-live="{part}"' in page} <= {
+        name for name, _ in one.heard
+    }
+    assert page.count("aria-live") == 1  # A screen reader is told the number of alerts, and nothing else.
     assert one.headers["content-type"].startswith("text/event-stream")
     assert one.of("alerts")[-1] == two.of("alerts")[-1]
     assert one.of("count")[-1] == "1 alerte ouverte"
