@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from fastapi import Query, Response
 
-from api.console.audit.wording import ACTIONS, ENTITIES, Difference, differences, notes
+from api.console.audit.wording import ACTIONS, ENTITIES, Difference, differences, remaining_details
 from api.console.forms import midnight_of
 from api.console.pages import page_router
 from api.console.visits import AuditorsVisit, PersonsVisit
@@ -105,7 +105,9 @@ async def show_list(
 def _in_words(line: Any, visit: PersonsVisit) -> ShownLine:
     name = line.details.get("name")
     who = name if line.actor.startswith("personne ") and isinstance(name, str) else line.actor
-    return ShownLine(line, who, differences(line.details, visit.language), notes(line.details, visit.language))
+    return ShownLine(
+        line, who, differences(line.details, visit.language), remaining_details(line.details, visit.language)
+    )
 
 
 @router.get(PAGE + "/export")

@@ -130,7 +130,7 @@ async def show_new(
 
 
 @router.post(PAGE + "/nouveau")
-async def offer(visit: ManagersVisit) -> Response:
+async def propose(visit: ManagersVisit) -> Response:
     """First what it will do, in words; then the offer itself."""
     form, asset, body = visit.form, None, None
     text = form.text("asset_id")
@@ -178,7 +178,7 @@ async def show_new_transfer(
 
 
 @router.post(PAGE + "/transferts/nouveau")
-async def offer_transfer(visit: ManagersVisit) -> Response:
+async def propose_transfer(visit: ManagersVisit) -> Response:
     """The offer; the asset's name was typed to confirm it."""
     form, text = visit.form, visit.form.text("asset_id")
     asset = None
