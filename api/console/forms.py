@@ -5,14 +5,17 @@ import hmac
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from api.cookies import csrf_token
-from core.runtime.http.errors import FieldError, Problem, field_errors
+from api.fields import EARLIEST, INT4_MOST, LATEST
+from core.runtime.http.errors import FieldError, Problem, field_errors, invalid
 
 TOKEN_FIELD = "csrf"  # noqa: S105 - The name of a field.
 # Typed before a session ended, and carried through the login that follows.
@@ -21,6 +24,7 @@ DESTINATION = "vers"
 # These never go back to the browser.
 SECRETS = frozenset({TOKEN_FIELD, "password", "current", "code", "secret", "proof"})
 FIELDS_AT_MOST = 200
+LONGEST_NUMBER = 10
 FORM = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 Content = TypeVar("Content", bound=BaseModel)
@@ -89,6 +93,28 @@ def checked(model: type[Content], given: Mapping[str, Any]) -> Content:
     except ValidationError as wrong:
         errors = field_errors(wrong.errors())
         raise Problem(422, "; ".join(error.message for error in errors), errors=errors) from None
+
+
+def number_of(text: str) -> int | None:
+    """The number of an object as a form carries it; None when the text is none."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
+    return int(text) if is_number and 1 <= int(text) <= INT4_MOST else None
+
+
+def midnight_of(field: str, text: str, zone: ZoneInfo, *, ends: bool = False) -> datetime | None:
+    """The beginning of the day that was typed, where the tenant is, or with `ends` its end; None without a day.
+
+    Raises 422 for what is no day of this platform's years.
+    """
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    if not EARLIEST.date() < day < LATEST.date():
+        raise invalid(field, "day", "jour attendu, par exemple 2026-11-25")
+    return datetime.combine(day + timedelta(days=1 if ends else 0), time(), zone)
 
 
 def errors_by_field(problem: Problem | None) -> dict[str, FieldError]:

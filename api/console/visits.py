@@ -13,8 +13,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from api.asset_state_store import list_kinds
 from api.auth import Caller, by_session
 from api.console import forms
+from api.console.explanations import help_of
 from api.console.forms import Form, read_form
-from api.console.help.contents import help_of
 from api.console.language import COOKIE, Language, known_code
 from api.console.navigation import groups_for
 from api.console.proof import is_proof_due

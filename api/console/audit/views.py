@@ -1,13 +1,13 @@
 """The audit: who did what, filtered, with before and after side by side; and the same as a file."""
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Query, Response
 
-from api.console.audit.wording import ACTIONS, ENTITIES, Difference, differences, notes
+from api.console.audit.wording import ACTIONS, ENTITIES, Difference, differences, remaining_details
+from api.console.forms import midnight_of
 from api.console.pages import page_router
 from api.console.visits import AuditorsVisit, PersonsVisit
 from api.fields import PRINTABLE
@@ -52,19 +52,9 @@ class Filters:
         return urlencode({name: getattr(self, name) for name in names if getattr(self, name)})
 
 
-def _midnight(day: str, visit: PersonsVisit) -> datetime | None:
-    if not day:
-        return None
-    try:
-        return datetime.combine(datetime.strptime(day, "%Y-%m-%d").date(), time(), visit.language.zone)  # noqa: DTZ007 - A day, of the tenant's.
-    except ValueError:
-        raise Problem(422, visit.gettext("Un jour s’écrit 2026-11-25.")) from None
-
-
 async def _read(
     visit: PersonsVisit, filters: Filters, paging: Paging, **asked: Any
 ) -> Page[AuditAnswer] | Response:
-    last = _midnight(filters.au, visit)
     return await routes.read_audit(
         visit.caller,
         paging,
@@ -72,8 +62,8 @@ async def _read(
         action=filters.quoi or None,
         entity=filters.sur or None,
         entity_id=filters.lequel or None,
-        since=_midnight(filters.du, visit),
-        until=None if last is None else last + timedelta(days=1),
+        since=midnight_of("du", filters.du, visit.language.zone),
+        until=midnight_of("au", filters.au, visit.language.zone, ends=True),
         **asked,
     )
 
@@ -115,7 +105,9 @@ async def show_list(
 def _in_words(line: Any, visit: PersonsVisit) -> ShownLine:
     name = line.details.get("name")
     who = name if line.actor.startswith("personne ") and isinstance(name, str) else line.actor
-    return ShownLine(line, who, differences(line.details, visit.language), notes(line.details, visit.language))
+    return ShownLine(
+        line, who, differences(line.details, visit.language), remaining_details(line.details, visit.language)
+    )
 
 
 @router.get(PAGE + "/export")

@@ -222,7 +222,7 @@ def _side(details: Mapping[str, Any], name: str) -> dict[str, Any]:
     return cast(dict[str, Any], side) if isinstance(side, dict) else {}
 
 
-def notes(details: Mapping[str, Any], language: Language) -> list[tuple[str, str]]:
+def remaining_details(details: Mapping[str, Any], language: Language) -> list[tuple[str, str]]:
     """What else the line says, by field."""
     kept = {name: value for name, value in details.items() if name not in APART}
     return [(field_name(name, language), value_in_words(value, language)) for name, value in kept.items()]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Response
 
-from api.console.help.contents import TITLES
+from api.console.explanations import TITLES
 from api.console.pages import page_router
 from api.console.visits import Anybody, ReadersVisit
 from core.runtime.http.errors import not_found

@@ -1,12 +1,12 @@
 """Keys of applications: what each may, from where and until when; the secret is shown once."""
 
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Path, Response
 from pydantic import ValidationError
 
-from api.console.forms import Form, errors_by_field
+from api.console.forms import errors_by_field, midnight_of
 from api.console.pages import page_router
 from api.console.people.views import ABILITIES
 from api.console.proof import done
@@ -16,7 +16,7 @@ from api.entity_tags import tag_of
 from api.routes import tenants as routes
 from api.routes.tenants import ApiKeyAnswer
 from core.model.rights import OF_KEYS
-from core.runtime.http.errors import Problem, field_errors, invalid, not_found
+from core.runtime.http.errors import Problem, field_errors, not_found
 
 router = page_router()
 
@@ -31,7 +31,7 @@ def _given(visit: PersonsVisit) -> dict[str, Any]:
     form = visit.form
     return {
         "name": form.text("name"),
-        "expires_at": _end_of_day(form, visit),
+        "expires_at": _end_of_day(visit),
         "addresses": form.text("addresses").split(),
         "requests_per_minute": form.text("requests_per_minute") or None,
         "roles": form.texts("roles"),
@@ -39,15 +39,8 @@ def _given(visit: PersonsVisit) -> dict[str, Any]:
     }
 
 
-def _end_of_day(form: Form, visit: PersonsVisit) -> datetime | None:
-    """Until the end of the day that was typed, where the tenant is."""
-    if not form.text("expires_at"):
-        return None
-    try:
-        day = datetime.strptime(form.text("expires_at"), "%Y-%m-%d").date()  # noqa: DTZ007 - A day, of the tenant's.
-    except ValueError:
-        raise invalid("expires_at", "day", "jour attendu, par exemple 2026-11-25") from None
-    return datetime.combine(day + timedelta(days=1), time(), visit.language.zone)
+def _end_of_day(visit: PersonsVisit) -> datetime | None:
+    return midnight_of("expires_at", visit.form.text("expires_at"), visit.language.zone, ends=True)
 
 
 def _wrong(error: ValidationError) -> Problem:
@@ -145,7 +138,7 @@ async def change(id: KeyId, visit: ManagersVisit) -> Response:  # noqa: A002 - T
     """Change its name or end, unless somebody else did since."""
     try:
         _require_unchanged(visit, id, (await routes.list_api_keys(visit.caller)).items)
-        given = {"name": visit.form.text("name"), "expires_at": _end_of_day(visit.form, visit)}
+        given = {"name": visit.form.text("name"), "expires_at": _end_of_day(visit)}
         body = routes.ApiKeyPatch.model_validate(given)
         await done(routes.update_api_key(id, body, visit.caller, visit.request))
     except ValidationError as error:

@@ -1,14 +1,13 @@
 """What tenants let each other see: offers, grants given and received, assets and EUIs that change hands."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, time, timedelta
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query, Response
 from pydantic import ValidationError
 
-from api.console.forms import errors_by_field
+from api.console.forms import errors_by_field, midnight_of, number_of
 from api.console.pages import page_router
 from api.console.proof import check_proof_of, done
 from api.console.sharing.wording import CLAIM_STATES, STATES, covers, what_transfer_does
@@ -18,7 +17,7 @@ from api.fields import INT4_MOST, Id
 from api.pages import Paging
 from api.routes import assets, eui_claims
 from api.routes import sharing as routes
-from core.runtime.http.errors import Problem, field_errors, invalid
+from core.runtime.http.errors import Problem, field_errors
 
 router = page_router()
 
@@ -65,20 +64,8 @@ async def _overview(visit: PersonsVisit, problem: Problem | None = None) -> Resp
     )
 
 
-def _day(visit: PersonsVisit, name: str, *, ends: bool = False) -> datetime | None:
-    """The day that was typed, where the tenant is; of one that is included, its end."""
-    text = visit.form.text(name)
-    if not text:
-        return None
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - A day, of the tenant's.
-    except ValueError:
-        raise invalid(name, "day", "jour attendu, par exemple 2026-11-25") from None
-    return datetime.combine(day + timedelta(days=1 if ends else 0), time(), visit.language.zone)
-
-
 def _new_grant(visit: PersonsVisit) -> routes.NewGrant:
-    form, what = visit.form, visit.form.text("what")
+    form, what, zone = visit.form, visit.form.text("what"), visit.language.zone
     given: dict[str, Any] = {
         "tenant": form.text("tenant"),
         "role": form.text("role") or "reader",
@@ -86,8 +73,8 @@ def _new_grant(visit: PersonsVisit) -> routes.NewGrant:
         "asset_kind": form.text("asset_kind") if what == "asset_kind" else None,
         "tag": form.text("tag") if what == "tag" else None,
         "asset_id": form.text("asset_id") if what == "asset" else None,
-        "valid_to": _day(visit, "valid_to", ends=True),
-        "data_from": _day(visit, "data_from"),
+        "valid_to": midnight_of("valid_to", form.text("valid_to"), zone, ends=True),
+        "data_from": midnight_of("data_from", form.text("data_from"), zone),
     }
     try:
         return routes.NewGrant.model_validate(given)
@@ -143,12 +130,12 @@ async def show_new(
 
 
 @router.post(PAGE + "/nouveau")
-async def offer(visit: ManagersVisit) -> Response:
+async def propose(visit: ManagersVisit) -> Response:
     """First what it will do, in words; then the offer itself."""
     form, asset, body = visit.form, None, None
     text = form.text("asset_id")
     try:
-        asset = await _asset(visit, int(text) if text.isdigit() and int(text) <= INT4_MOST else None)
+        asset = await _asset(visit, number_of(text))
         if form.text("step") == "back":
             return await _grant_form(visit, asset)
         body = _new_grant(visit)
@@ -191,12 +178,12 @@ async def show_new_transfer(
 
 
 @router.post(PAGE + "/transferts/nouveau")
-async def offer_transfer(visit: ManagersVisit) -> Response:
+async def propose_transfer(visit: ManagersVisit) -> Response:
     """The offer; the asset's name was typed to confirm it."""
     form, text = visit.form, visit.form.text("asset_id")
     asset = None
     try:
-        asset = await _asset(visit, int(text) if text.isdigit() and int(text) <= INT4_MOST else None)
+        asset = await _asset(visit, number_of(text))
         asset_id = _require_asset(visit, asset)
         body = form.of(routes.NewTransfer)
         await check_proof_of(form, visit.caller)

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import errors_by_field
+from api.console.forms import errors_by_field, number_of
 from api.console.pages import page_router
 from api.console.proof import done
 from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, values_of
@@ -124,8 +124,7 @@ def _quotas(wanted: dict[str, str | None]) -> routes.QuotasBody:
 async def set_member_of(id: Id, visit: OperatorsVisit) -> Response:  # noqa: A002 - The path's word.
     """Of which other tenant it is a member."""
     try:
-        above = visit.form.text("tenant_id")
-        body = sharing.MemberOf(tenant_id=int(above) if above.isdigit() else None)
+        body = sharing.MemberOf(tenant_id=number_of(visit.form.text("tenant_id")))
         await done(sharing.set_member_of(id, body, visit.caller))
     except Problem as problem:
         return await _again(visit, id, problem)

@@ -20,6 +20,8 @@ async def test_who_did_what_is_filtered_compared_in_words_and_exported(
     nothing = await manager.get("/journal?qui=personne%20999")
     past = await manager.get("/journal?au=2020-01-01")
     wrong = await manager.get("/journal?du=hier")
+    for day in ("0001-01-01", "9999-12-31", "2026-02-30"):
+        assert (await manager.get(f"/journal?du={day}&au={day}")).status_code == 422, day
     file = await manager.get(f"/journal/export?sur=asset&lequel={asset['id']}")
     stranger = await enter(other_tenancy.id, "service_manager")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from api.console.app import PAGES
-from api.console.help.contents import TITLES, help_of
+from api.console.explanations import TITLES, help_of
 from api.console.language import NAMES
 from api.console.navigation import GROUPS
 

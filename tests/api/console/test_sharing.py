@@ -21,6 +21,9 @@ async def test_an_offer_says_what_it_will_open_is_accepted_and_revoked(
         "/partage/nouveau", data=token | {"tenant": "autre", "what": "asset", "asset_id": str(home["id"])}
     )
     wrong = await giver.post("/partage/nouveau", data=token | asked | {"valid_to": "hier"})
+    for odd in ("²", "9" * 5000, "-1"):
+        answer = await giver.post("/partage/nouveau", data=token | asked | {"what": "asset", "asset_id": odd})
+        assert answer.status_code == 422, odd
     preview = await giver.post("/partage/nouveau", data=token | asked | {"step": "check"})
     nothing = await pool.fetchval("SELECT count(*) FROM access_grant")
     made = await giver.post("/partage/nouveau", data=token | asked | {"step": "offer"})

@@ -111,6 +111,29 @@ async def test_a_key_is_shown_once_and_revoked_at_once_on_this_replica(client, c
     assert [item["roles"] for item in listed.json()["items"] if item["id"] == key_id] == [["read"]]
 
 
+async def test_a_key_is_renamed_and_prolonged_by_who_has_its_rights(client, client_with, client_of_key) -> None:
+    expires_at = "2030-01-01T00:00:00Z"
+    created = (await client.post("/v1/api-keys", json={"name": "x", "roles": ["read", "operate"]})).json()
+    address = f"/v1/api-keys/{created['id']}"
+
+    async with client_with("read", "manage") as manager:
+        forbidden = await manager.patch(address, json={"expires_at": None})
+    changed = await client.patch(address, json={"name": "SIG", "expires_at": expires_at})
+    kept = await client.patch(address, json={})
+    ended = await client.patch(address, json={"expires_at": "2020-01-01T00:00:00Z"})
+    async with client_of_key(created["key"]) as theirs:
+        after = await theirs.get("/v1/assets")
+    await client.delete(address)
+
+    assert forbidden.status_code == 403
+    assert "operate" in forbidden.json()["detail"]
+    for answer in (changed, kept):
+        assert (answer.status_code, answer.json()["name"], answer.json()["expires_at"]) == (200, "SIG", expires_at)
+    assert (ended.status_code, after.status_code) == (200, 401)
+    assert (await client.patch(address, json={"name": "y"})).status_code == 404
+    assert (await client.patch(address, json={"roles": ["manage"]})).status_code == 422
+
+
 async def test_nobody_hands_out_a_role_that_they_lack(client_with) -> None:
     async with client_with("read", "manage") as manager:
         answers = [
