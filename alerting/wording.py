@@ -92,11 +92,12 @@ def quantity_text(value: float | None, unit: str) -> str:
         return "valeur inconnue"
     number = f"{value:.{1 if abs(value) >= 1 else 3}f}".rstrip("0").rstrip(".").replace(".", ",")
     number = "0" if number == "-0" else number
-    label = _label(unit)
+    label = unit_label(unit)
     return f"{number}{NO_BREAK}{label}" if label else number
 
 
-def _label(unit: str) -> str:
+def unit_label(unit: str) -> str:
+    """A unit as people write it: °C for Cel."""
     base = unit.removesuffix("/h")
     return UNITS.get(base, base) + unit.removeprefix(base)
 

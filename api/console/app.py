@@ -7,12 +7,17 @@ from starlette.exceptions import HTTPException
 from api.console import files
 from api.console.account import views as account
 from api.console.alerts import views as alerts
+from api.console.calendars import views as calendars
+from api.console.endpoints import views as endpoints
 from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import views as gateways
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
+from api.console.rules import views as rules
+from api.console.silences import views as silences
 from api.console.supervision import views as supervision
+from api.console.teams import views as teams
 from api.console.territory import views as territory
 from api.console.visits import FIRST_PAGE
 from core.runtime.http import errors
@@ -25,6 +30,11 @@ PAGES = (
     gateways.router,
     frames.router,
     alerts.router,
+    rules.router,
+    silences.router,
+    teams.router,
+    endpoints.router,
+    calendars.router,
     account.router,
 )
 

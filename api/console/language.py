@@ -2,13 +2,13 @@
 
 import io
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -70,6 +70,10 @@ class Language:
     def clock(self, instant: datetime) -> str:
         """The instant of the day, where the visitor works."""
         return format_datetime(instant.astimezone(self.zone), "HH:mm:ss", locale=self.code)
+
+    def day(self, day: date) -> str:
+        """A day: 27 nov. 2026."""
+        return format_date(day, "d MMM yyyy", locale=self.code)
 
     def relative(self, instant: datetime, now: datetime | None = None) -> str:
         """How long ago, or in how long; the date when that is far."""

@@ -21,8 +21,8 @@ Done = TypeVar("Done")
 
 
 def version_of(shown: BaseModel) -> str:
-    """The ETag of an object, as a reading of it by the API has it."""
-    return tag_of(shown.model_dump_json().encode()) or ""
+    """The ETag that a reading of the object by the API has, without its quotes."""
+    return (tag_of(shown.model_dump_json().encode()) or "").strip('"')
 
 
 async def change_as_read(

@@ -181,6 +181,7 @@ class NewRule(RuleFields):
 class RuleAnswer(answer_of(Rule)):
     """Une règle d'alerte."""
 
+    id: int
     tenant_id: int = Field(description="La collectivité à qui elle est")
     name: str = Field(examples=["bin_75"])
     kind: str = Field(examples=["threshold"], description=KIND_TEXT)

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Annotated, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
 from fastapi import Query, Response
@@ -11,9 +12,12 @@ from alerting.rules.model import Severity
 from api import asset_state_store
 from api.console.forms import errors_by_field
 from api.console.pages import page_router
+from api.console.rules import words
+from api.console.silences import views as silences
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own_address, values_of
-from api.fields import PRINTABLE, BigId
+from api.fields import INT4_MOST, PRINTABLE, BigId
 from api.pages import Paging
+from api.routes import alert_rules, datastreams, teams
 from api.routes import alerts as routes
 from api.routes.alerts import UNENDED, AlertAnswer, Workflow
 from core.runtime.http.errors import Problem
@@ -23,7 +27,8 @@ router = page_router()
 PAGE = "/alertes"
 SHOWN = 50
 AT_ONCE_MOST = 100
-INVALID = 422
+CONCERNED_MOST = 50
+INVALID, MISSING = 422, 404
 
 
 @router.get(PAGE)
@@ -32,6 +37,7 @@ async def show_list(
     etat: Annotated[str, Query(max_length=20)] = "",
     gravite: Annotated[str, Query(max_length=20)] = "",
     commune: Annotated[str, Query(max_length=200, pattern=PRINTABLE)] = "",
+    regle: Annotated[int | None, Query(ge=1, le=INT4_MOST)] = None,
     suite: Annotated[str | None, Query(max_length=30)] = None,
 ) -> Response:
     """The list; without a filter those that have not ended."""
@@ -40,11 +46,16 @@ async def show_list(
     states = named or (every if etat == "all" else UNENDED)
     severities: list[Severity] = [one for one in get_args(Severity) if one == gravite]
     page = await routes.list_alerts(
-        visit.caller, Paging(SHOWN, suite), state=states, severity=severities or None, commune=commune or None
+        visit.caller,
+        Paging(SHOWN, suite),
+        state=states,
+        severity=severities or None,
+        rule_id=regle,
+        commune=commune or None,
     )
     async with visit.caller.reading() as connection:
         communes = await asset_state_store.list_communes(connection)
-    filters = {"etat": etat, "gravite": gravite, "commune": commune}
+    filters = {"etat": etat, "gravite": gravite, "commune": commune, "regle": str(regle or "")}
     following = urlencode({name: value for name, value in filters.items() if value} | {"suite": page.next or ""})
     return visit.page(
         "alerts/list.html",
@@ -52,6 +63,8 @@ async def show_list(
         following=f"{PAGE}?{following}" if page.next else "",
         filters=filters,
         communes=communes,
+        rule=None if regle is None else await _rule(visit, regle),
+        assignees=await _assignees(visit),
         first=suite is None,
     )
 
@@ -73,6 +86,65 @@ async def act_on_several(visit: FieldAgentsVisit) -> Response:
     treated = visit.gettext("Alertes traitées :")
     outcome = [f"{treated} {done} / {len(chosen)}"]
     return visit.go(back, " ; ".join([*outcome, *(f"{count} × {why}" for why, count in refused.items())]))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleInWords:
+    """The rule of an alert, as people call it."""
+
+    id: int
+    title: str
+    text: str
+    quantity: str | None
+    is_own: bool
+
+
+async def _rule(visit: PersonsVisit, rule_id: int) -> RuleInWords | None:
+    """A rule in words; None when it is not visible."""
+    try:
+        rule = words.rule_of(await alert_rules.read_rule(rule_id, visit.caller))
+    except Problem as problem:
+        if problem.status != MISSING:
+            raise
+        return None
+    title, text = words.title(rule.name, visit.language), words.describe(rule, visit.language)
+    return RuleInWords(rule.id, title, text, rule.quantity, rule.tenant_id == visit.tenant.id)
+
+
+async def _assignees(visit: PersonsVisit) -> list[str]:
+    """Whom an alert may be given to: oneself, and teams. Names of people are read by who manages people only."""
+    if not visit.caller.has("field"):
+        return []
+    found: list[Any] = [*(await teams.list_teams(visit.caller)).items]
+    return [visit.caller.person().row.person_name, *(team.name for team in found)]
+
+
+async def _concerned(visit: PersonsVisit, alert: Any, rule: RuleInWords | None) -> list[str]:
+    """What of the asset the alert is about: one quantity, or each of those that its rule watches there."""
+    if alert.datastream_id is not None:
+        try:
+            stream: Any = await datastreams.read_datastream(alert.datastream_id, visit.caller)
+        except Problem as problem:
+            if problem.status != MISSING:
+                raise
+            return []
+        return [_named(visit, stream)]
+    if alert.asset_id is None or rule is None or rule.quantity is None:
+        return []
+    streams: list[Any] = [
+        *(
+            await datastreams.list_datastreams(
+                visit.caller, Paging(CONCERNED_MOST), asset_id=alert.asset_id, quantity=rule.quantity
+            )
+        ).items
+    ]
+    return [_named(visit, stream) for stream in streams]
+
+
+def _named(visit: PersonsVisit, stream: Any) -> str:
+    where = ", ".join(filter(None, (stream.position, stream.channel)))
+    quantity = visit.language.quantity(stream.quantity)
+    return f"{quantity} ({where})" if where else quantity
 
 
 async def _act(visit: PersonsVisit, alert_id: int) -> AlertAnswer:
@@ -98,17 +170,32 @@ async def show_alert(id: BigId, visit: ReadersVisit) -> Response:  # noqa: A002 
 
 
 async def _alert_page(visit: PersonsVisit, alert_id: int, problem: Problem | None = None) -> Response:
-    alert = await routes.read_alert(alert_id, visit.caller)
+    alert: Any = await routes.read_alert(alert_id, visit.caller)
+    rule = await _rule(visit, alert.rule_id)
+    explained = await routes.list_alerts(visit.caller, Paging(SHOWN), explained_by=alert_id)
     events = (await routes.list_events(alert_id, visit.caller)).items
     return visit.page(
         "alerts/alert.html",
         200 if problem is None else problem.status,
         alert=alert,
         events=events,
+        rule=rule,
+        concerned=await _concerned(visit, alert, rule),
+        explained=explained.items,
+        assignees=await _assignees(visit),
+        is_own=alert.tenant_id == visit.tenant.id,
+        spans=silences.SPANS,
+        reasons=silences.REASONS,
+        scopes=_scopes(alert),
         problem=problem,
         errors=errors_by_field(problem),
         values=values_of(visit.form),
     )
+
+
+def _scopes(alert: Any) -> dict[str, str]:
+    """What a silence that begins here may be about; of a gateway the rule alone."""
+    return {name: text for name, text in silences.SCOPES.items() if alert.asset_id is not None or name == "regle"}
 
 
 @router.post(PAGE + "/{id}")
