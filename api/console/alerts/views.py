@@ -112,7 +112,7 @@ async def _rule(visit: PersonsVisit, rule_id: int) -> RuleInWords | None:
 
 
 async def _assignees(visit: PersonsVisit) -> list[str]:
-    """Whom an alert may be given to: oneself, and the teams. Who manages people alone reads people's names."""
+    """Whom an alert may be given to: oneself, and teams. Names of people are read by who manages people only."""
     if not visit.caller.has("field"):
         return []
     found: list[Any] = [*(await teams.list_teams(visit.caller)).items]

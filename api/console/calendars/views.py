@@ -134,7 +134,7 @@ def _closures(visit: PersonsVisit, form: Form) -> list[tuple[date, date]]:
     return found
 
 
-def _told(problem: Problem) -> Problem:
+def _reworded(problem: Problem) -> Problem:
     if problem.status not in SAID:
         raise problem
     return Problem(problem.status, problem.detail.replace("'", "’"), errors=problem.errors)
@@ -150,7 +150,7 @@ async def create(visit: ManagersVisit) -> Response:
             raise invalid("name", "taken", visit.gettext("Un calendrier s’appelle déjà ainsi."))
         await routes.save_calendar(_content(visit, name), visit.caller)
     except Problem as problem:
-        return _form(visit, values_of(visit.form), _told(problem))
+        return _form(visit, values_of(visit.form), _reworded(problem))
     return visit.go(PAGE, visit.gettext("Le calendrier est fait ; partout dans cinq secondes."))
 
 
@@ -179,11 +179,11 @@ async def change(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The 
             partial(routes.save_calendar, body, visit.caller),
         )
     except Problem as problem:
-        told = _told(problem)
-        if told.status == CHANGED:
+        reworded = _reworded(problem)
+        if reworded.status == CHANGED:
             calendar = await routes.read_calendar(id, visit.caller)
         typed = {**values_of(visit.form), "name": calendar.name}
-        return _form(visit, typed, told, calendar, await _rules(visit, id))
+        return _form(visit, typed, reworded, calendar, await _rules(visit, id))
     return visit.go(PAGE, visit.gettext("Le calendrier est enregistré ; partout dans cinq secondes."))
 
 
@@ -193,7 +193,7 @@ async def delete(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The 
     try:
         await routes.delete_calendar(id, visit.caller)
     except Problem as problem:
-        told = _told(problem)
+        reworded = _reworded(problem)
         calendar = await routes.read_calendar(id, visit.caller)
-        return _form(visit, _values_of(calendar), told, calendar, await _rules(visit, id))
+        return _form(visit, _values_of(calendar), reworded, calendar, await _rules(visit, id))
     return visit.go(PAGE, visit.gettext("Le calendrier est supprimé."))

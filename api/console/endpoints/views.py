@@ -71,12 +71,12 @@ async def create(visit: ManagersVisit) -> Response:
     except Problem as problem:
         if problem.status not in SAID:
             raise
-        return _form(visit, _told(problem))
+        return _form(visit, _reworded(problem))
     signs = proof.answers_by_itself(made.form)
     return await _page(visit, made.id, secret=made.secret if signs else "")
 
 
-def _told(problem: Problem) -> Problem:
+def _reworded(problem: Problem) -> Problem:
     return Problem(problem.status, problem.detail.replace("'", "’"), errors=problem.errors)
 
 
@@ -117,7 +117,7 @@ async def act(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The pat
     except Problem as problem:
         if problem.status not in {*SAID, CHANGED}:
             raise
-        return await _page(visit, id, _told(problem))
+        return await _page(visit, id, _reworded(problem))
 
 
 async def _act(visit: PersonsVisit, endpoint_id: int) -> Response:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from alerting.rules.checks import RUNGS_MOST
 from alerting.rules.model import Rule
+from alerting.wording import NO_BREAK
 from api.console.forms import Form
 from api.console.language import Language
 from api.console.navigation import marked
@@ -124,7 +125,9 @@ def typed_of_rule(rule: Rule, language: Language) -> Typed:
     for name in NUMBERS:
         values[name] = _number_text(getattr(rule, name))
     for name in DURATIONS:
-        values[name] = duration(getattr(rule, name), language) if getattr(rule, name) else ""
+        values[name] = (
+            duration(getattr(rule, name), language).replace(NO_BREAK, " ") if getattr(rule, name) else ""
+        )
     for name in SWITCHES:
         values[name] = YES if getattr(rule, name) else ""
     for number, rung in enumerate(rule.ladder):
@@ -165,7 +168,7 @@ def content_of(kind: str, typed: Typed, language: Language) -> dict[str, Any]:
         if name in asked:
             content[name] = content[name] or 0
     if "quantity" in asked and kind != "silence" and content["quantity"] is None:
-        reading.add("quantity", language.gettext("Choisissez ce qui est mesuré."))
+        reading.record_error("quantity", language.gettext("Choisissez ce qui est mesuré."))
     if reading.errors:
         raise Problem(422, _summary(reading.errors, language), errors=reading.errors)
     return content
@@ -208,7 +211,7 @@ class _Reading:
         self._language = language
         self.errors: list[FieldError] = []
 
-    def add(self, name: str, message: str) -> None:
+    def record_error(self, name: str, message: str) -> None:
         self.errors.append(FieldError(field=f"body.{name}", code="typed", message=message))
 
     def number(self, name: str, of: str = "") -> float | None:
@@ -218,13 +221,13 @@ class _Reading:
         try:
             return float(text)
         except ValueError:
-            self.add(of or name, self._language.gettext("Un nombre, par exemple 7,5."))
+            self.record_error(of or name, self._language.gettext("Un nombre, par exemple 7,5."))
             return None
 
     def count(self, name: str) -> int | None:
         text = self._values.get(name, "").strip()
         if text and not (text.isascii() and text.isdigit()):
-            self.add(name, self._language.gettext("Un nombre entier."))
+            self.record_error(name, self._language.gettext("Un nombre entier."))
             return None
         return int(text) if text else None
 
@@ -232,7 +235,7 @@ class _Reading:
         text = self._values.get(name, "").strip()
         found = parse_duration(text) if text else None
         if text and found is None:
-            self.add(name, self._language.gettext("Une durée, par exemple 10 min, 2 h ou 1 j."))
+            self.record_error(name, self._language.gettext("Une durée, par exemple 10 min, 2 h ou 1 j."))
         return found
 
     def ladder(self) -> list[dict[str, Any]]:
@@ -250,6 +253,6 @@ class _Reading:
             if limit is not None:
                 rung["limit"] = limit
             if amount is None and not self.errors:
-                self.add("ladder", self._language.gettext("Chaque degré a une gravité et un nombre."))
+                self.record_error("ladder", self._language.gettext("Chaque degré a une gravité et un nombre."))
             found.append(rung)
         return found

@@ -85,7 +85,7 @@ async def show_list(visit: ReadersVisit) -> Response:
     caller = visit.caller
     counts, named = await _counts(caller), await _teams(caller)
     lines = [_line(visit, words.rule_of(rule), named, counts) for rule in (await routes.list_rules(caller)).items]
-    lines.sort(key=lambda line: (not line.is_own, not line.enabled, line.title.casefold()))
+    lines.sort(key=lambda line: (not line.is_own, not line.enabled, words.in_order(line.title)))
     return visit.page("rules/list.html", lines=lines)
 
 
@@ -119,7 +119,8 @@ def _line(visit: PersonsVisit, rule: Rule, named: dict[int, str], counts: dict[i
 async def show_new(visit: ManagersVisit, genre: Annotated[str, Query(max_length=20)] = "") -> Response:
     """What a new rule is to watch; then its form, with usual values."""
     if genre not in TO_CREATE:
-        kinds = {kind: (words.KINDS[kind], words.EXAMPLES[kind]) for kind in TO_CREATE}
+        said = visit.gettext
+        kinds = {kind: (said(words.KINDS[kind]), said(words.EXAMPLES[kind])) for kind in TO_CREATE}
         return visit.page("rules/kinds.html", kinds=kinds)
     usual = USUAL | ({"message": MESSAGES[genre]} if genre in MESSAGES else {})
     usual |= {"for_seconds": "10 min"} if genre == "gateway" else {}
@@ -135,14 +136,14 @@ async def create(visit: ManagersVisit) -> Response:
     try:
         body = checked(NewRule, content_of(kind, typed, visit.language), visit.language)
         if visit.form.text("act") == "try":
-            return await _editor(visit, kind, typed, trial=await routes.try_new_rule(body, visit.caller))
+            return await _editor(visit, kind, typed, backtest=await routes.try_new_rule(body, visit.caller))
         made = await routes.create_rule(body, visit.caller)
     except Problem as problem:
-        return await _editor(visit, kind, typed, problem=_told(problem, visit.language))
+        return await _editor(visit, kind, typed, problem=_reworded(problem, visit.language))
     return visit.go(f"{PAGE}/{made.id}", visit.gettext("La règle est créée ; elle veille dans cinq secondes."))
 
 
-def _told(problem: Problem, language: Language) -> Problem:
+def _reworded(problem: Problem, language: Language) -> Problem:
     """What the form says of it; raises again what no other value would mend."""
     if problem.status not in {INVALID, CONFLICT}:
         raise problem
@@ -161,10 +162,10 @@ async def show_rule(
     if essai != YES:
         return await _editor(visit, rule.kind, typed, rule)
     try:
-        trial = await routes.try_stored_rule(id, visit.caller)
+        backtest = await routes.try_stored_rule(id, visit.caller)
     except Problem as problem:
-        return await _editor(visit, rule.kind, typed, rule, problem=_told(problem, visit.language))
-    return await _editor(visit, rule.kind, typed, rule, trial=trial)
+        return await _editor(visit, rule.kind, typed, rule, problem=_reworded(problem, visit.language))
+    return await _editor(visit, rule.kind, typed, rule, backtest=backtest)
 
 
 @router.post(PAGE + "/{id}")
@@ -184,8 +185,10 @@ async def change(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The 
         content = content_of(rule.kind, typed, visit.language)
         if act == "try":
             tried = checked(NewRule, content, visit.language)
-            trial = await routes.try_new_rule(tried, visit.caller)
-            return await _editor(visit, rule.kind, typed, rule, trial=trial, version=visit.form.text("version"))
+            backtest = await routes.try_new_rule(tried, visit.caller)
+            return await _editor(
+                visit, rule.kind, typed, rule, backtest=backtest, version=visit.form.text("version")
+            )
         body = checked(RulePatch, content, visit.language)
         await change_as_read(
             visit,
@@ -196,8 +199,8 @@ async def change(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The 
     except Problem as problem:
         if problem.status == CHANGED:
             return await _conflict(visit, id, typed, problem)
-        told = _told(problem, visit.language)
-        return await _editor(visit, rule.kind, typed, rule, problem=told, version=visit.form.text("version"))
+        reworded = _reworded(problem, visit.language)
+        return await _editor(visit, rule.kind, typed, rule, problem=reworded, version=visit.form.text("version"))
     return visit.go(f"{PAGE}/{id}", visit.gettext("La règle est enregistrée ; partout dans cinq secondes."))
 
 
@@ -240,7 +243,7 @@ async def _editor(
     rule: RuleAnswer | None = None,
     *,
     problem: Problem | None = None,
-    trial: TrialAnswer | None = None,
+    backtest: TrialAnswer | None = None,
     version: str = "",
     differences: list[Difference] | None = None,
 ) -> Response:
@@ -265,9 +268,9 @@ async def _editor(
         problem=problem,
         errors=errors_by_field(problem),
         differences=differences or [],
-        trial=trial,
-        bars=[] if trial is None else _bars(trial),
-        notices=[] if trial is None else trial.notices[:NOTICES_SHOWN],
+        backtest=backtest,
+        bars=[] if backtest is None else _bars(backtest),
+        notices=[] if backtest is None else backtest.notices[:NOTICES_SHOWN],
     )
 
 
@@ -293,7 +296,7 @@ async def _choices(visit: PersonsVisit, kind: str, typed: Typed) -> dict[str, di
         if kind == "silence" or (one.kind is QuantityKind.BOOLEAN) == (kind == "boolean")
     }
     return {
-        "quantity": dict(sorted(measured.items(), key=lambda item: item[1].casefold())),
+        "quantity": dict(sorted(measured.items(), key=lambda item: words.in_order(item[1]))),
         "asset_kinds": dict.fromkeys(sorted({*known.kinds, *typed.kinds} or KINDS), ""),
         "team_id": {str(number): name for number, name in (await _teams(caller)).items()},
         "calendar_id": {str(one.id): one.name for one in calendars},
@@ -305,7 +308,7 @@ async def _choices(visit: PersonsVisit, kind: str, typed: Typed) -> dict[str, di
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A day of a trial, and its bar in a drawing of 100 by 40 units."""
+    """A day of a backtest, and its bar in a drawing of 100 by 40 units."""
 
     day: Any
     opened: int
@@ -316,8 +319,8 @@ class Bar:
     height: float
 
 
-def _bars(trial: TrialAnswer) -> list[Bar]:
-    days: list[Any] = [*trial.days]
+def _bars(backtest: TrialAnswer) -> list[Bar]:
+    days: list[Any] = [*backtest.days]
     most = max((day.opened for day in days), default=0) or 1
     width = 100 / max(len(days), 1)
     return [

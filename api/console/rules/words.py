@@ -1,9 +1,10 @@
 """Alert rules in people's words: what one watches, when it opens an alert, and when that ends."""
 
 import re
+import unicodedata
 
 from alerting.rules.model import Rule, Rung
-from alerting.wording import unit_label, unit_of
+from alerting.wording import NO_BREAK, unit_label, unit_of
 from api.console.language import Language
 from api.console.navigation import marked
 from api.console.wording import kind_name
@@ -107,12 +108,17 @@ def title(name: str, language: Language) -> str:
     return spoken[:1].upper() + spoken[1:] if known is None else language.gettext(known)
 
 
+def in_order(text: str) -> str:
+    """By what people sort a name: É beside E."""
+    return unicodedata.normalize("NFD", text).encode("ascii", "ignore").decode().casefold()
+
+
 def duration(seconds: float, language: Language) -> str:
     """A length of time: 10 min, 2 h, 1,5 j."""
     for unit, length in UNITS_OF_TIME:
         if seconds >= length and (seconds % length == 0 or unit == "s"):
-            return f"{language.number(seconds / length)} {language.gettext(unit)}"
-    return f"{language.number(seconds)} s"
+            return f"{language.number(seconds / length)}{NO_BREAK}{language.gettext(unit)}"
+    return f"{language.number(seconds)}{NO_BREAK}s"
 
 
 def parse_duration(text: str) -> int | None:
@@ -176,7 +182,7 @@ def unit(rule: Rule) -> str:
 
 def shown(rule: Rule, value: float | None, language: Language) -> str:
     """A value that the rule compares, with its unit."""
-    return f"{language.number(value, 3)} {unit(rule)}".strip()
+    return f"{language.number(value, 3)}{NO_BREAK}{unit(rule)}".strip()
 
 
 def compared(rule: Rule, language: Language) -> str:

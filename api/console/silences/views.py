@@ -208,7 +208,7 @@ async def _form(
         is_work=values.get("travaux") == YES,
         problem=problem,
         errors=errors_by_field(problem),
-        rules=dict(sorted(titles.items(), key=lambda item: item[1].casefold())),
+        rules=dict(sorted(titles.items(), key=lambda item: words.in_order(item[1]))),
         kinds={kind: visit.gettext(kind_name(kind)) for kind in known.kinds},
         communes=dict(zip(known.communes, known.communes, strict=True)),
         offered=offered or [],
@@ -227,8 +227,8 @@ async def create(visit: ManagersVisit) -> Response:
     except Problem as problem:
         if problem.status != INVALID:
             raise
-        told = Problem(INVALID, problem.detail.replace("'", "’"), errors=problem.errors)
-        return await _form(visit, values, told, offered)
+        reworded = Problem(INVALID, problem.detail.replace("'", "’"), errors=problem.errors)
+        return await _form(visit, values, reworded, offered)
     return visit.go(PAGE, visit.gettext("C’est noté : plus personne n’est prévenu pendant ce temps."))
 
 

@@ -67,11 +67,11 @@ async def create(visit: ManagersVisit) -> Response:
     except Problem as problem:
         if problem.status not in SAID:
             raise
-        return _form(visit, values_of(visit.form), _told(problem))
+        return _form(visit, values_of(visit.form), _reworded(problem))
     return visit.go(f"{PAGE}/{made.id}", visit.gettext("L’équipe est faite. Ajoutez qui prévenir d’abord."))
 
 
-def _told(problem: Problem) -> Problem:
+def _reworded(problem: Problem) -> Problem:
     detail = problem.detail.replace("'", "’").replace(
         "quiet_from et quiet_until", "début et fin des heures calmes"
     )
@@ -133,7 +133,7 @@ async def act(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The pat
     except Problem as problem:
         if problem.status not in {*SAID, CHANGED}:
             raise
-        return await _page(visit, id, _told(problem), dict(values_of(visit.form)))
+        return await _page(visit, id, _reworded(problem), dict(values_of(visit.form)))
     return visit.go(f"{PAGE}/{id}", message)
 
 

@@ -147,12 +147,20 @@ async def test_an_alert_is_acknowledged_assigned_and_several_at_once(
         "/alertes", data=token | {"act": "acknowledge", "id": [str(alerts[1]), str(alerts[2]), "999999"]}
     )
     after = await browser.get(several.headers["location"])
+    remark = token | {"act": "comment", "text": "camion <demain>", "id": [str(one) for one in alerts]}
+    await browser.post("/alertes", data=remark)
+    noted = [(await browser.get(f"/alertes/{one}")).text.count("camion &lt;demain&gt;") for one in alerts]
+    of_rule = (await client.get(f"/v1/alerts/{alerts[0]}")).json()["rule_id"]
+    named = (await browser.get(f"/alertes?regle={of_rule}")).text
+    others = (await browser.get(f"/alertes?regle={of_rule + 1}")).text
 
     assert (one.status_code, one.headers["location"]) == (303, f"/alertes/{alerts[0]}")
     assert empty.status_code == 422
     assert "champ obligatoire" in empty.text
     assert "Alertes traitées : 2 / 3" in after.text
     assert "alerte 999999 introuvable" in after.text
+    assert noted == [1, 1, 1]
+    assert ("Borne 0" in named, "Borne 0" in others) == (True, False)
     items = (await client.get("/v1/alerts")).json()["items"]
     assert [item["workflow"] for item in sorted(items, key=lambda item: item["id"])] == [
         "in_progress",

@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 
 from alerting.defaults import DEFAULT_RULES
+from alerting.rules.model import Rule
+from alerting.rules.region import PARIS
+from alerting.wording import NO_BREAK
 from api.console.language import ENGLISH, FRENCH, Language
-from api.console.rules.words import describe, duration, parse_duration
-from core.model.region import PARIS
+from api.console.rules import words
+from api.console.rules.words import duration, parse_duration
 from tests.api.console.conftest import hidden
 
 
@@ -35,6 +38,9 @@ def without_order(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_rules_are_said_in_words_in_both_languages() -> None:
+    def describe(rule: Rule, language: Language) -> str:
+        return words.describe(rule, language).replace(NO_BREAK, " ")
+
     french, english = Language(FRENCH, PARIS), Language(ENGLISH, PARIS)
     rules = {rule.name: rule for rule in DEFAULT_RULES}
 
@@ -94,7 +100,7 @@ async def test_a_rule_is_tried_made_changed_by_two_people_and_removed(
     stored = (await client.get(f"/v1/alert-rules/{rule_id}")).json()
     assert (stored["fire_value"], stored["clear_value"], stored["for_readings"]) == (80.5, 50, 2)
     assert (stored["asset_kinds"], stored["ladder"][0]["value"]) == (["glass_container"], 92)
-    assert "Remplissage à 80,5 % ou plus, 2 mesures de suite, borne à verre" in page.text
+    assert "Remplissage à 80,5\u00a0% ou plus, 2 mesures de suite, borne à verre" in page.text
 
     # Both have opened the same form; the second to save is told, and sees what the first has written.
     first_form, second_form = fields_of(page), fields_of(await marc.get(f"/regles/{rule_id}"))

@@ -186,7 +186,7 @@ async def test_the_end_of_a_consent_hides_what_is_finer_than_days_from_everybody
         marks = ("424242.5", "424242.5", "424242.5", '"f_cnt":7', "424242.5")
         shown = [mark in answer.text for mark, answer in zip(marks, answers, strict=True)]
         queued = await pool.fetchval("SELECT count(*) FROM observation.application_event")
-        return [queued == 1, len(await read_watched(pool, [dwelling["stream"]])) == 1, *shown]
+        return [queued == 1, len(await read_watched(pool, [dwelling["stream"]], datetime.now(UTC))) == 1, *shown]
 
     await client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://si.example.fr"})
 
