@@ -7,7 +7,7 @@ from core.runtime.postgres import Connection
 from registry.rows import fetch_all
 
 # By device: receptions are found by their device and instant.
-LIST_HEARD = """
+LIST_RECEIVED = """
 SELECT d.id, d.dev_eui, d.name, s.asset_id, h.receptions, h.rssi, h.snr, h.last_at
 FROM device d
 CROSS JOIN LATERAL (
@@ -25,7 +25,7 @@ FROM gateway_hour h WHERE h.gateway_id = $1 AND h.hour > $2 GROUP BY 1 ORDER BY 
 
 
 @dataclass(frozen=True, slots=True)
-class HeardDevice:
+class ReceivedDevice:
     """A device that the gateway received; RSSI and SNR are the best ones."""
 
     id: int
@@ -47,9 +47,11 @@ class DayOfGateway:
     crc_errors: int
 
 
-async def list_heard(connection: Connection, gateway_id: int, since: datetime, most: int) -> list[HeardDevice]:
+async def list_received(
+    connection: Connection, gateway_id: int, since: datetime, most: int
+) -> list[ReceivedDevice]:
     """Visible devices that it received since then, the weakest first."""
-    return await fetch_all(connection, HeardDevice, LIST_HEARD, gateway_id, since, most)
+    return await fetch_all(connection, ReceivedDevice, LIST_RECEIVED, gateway_id, since, most)
 
 
 async def list_days(connection: Connection, gateway_id: int, since: datetime, timezone: str) -> list[DayOfGateway]:

@@ -19,7 +19,7 @@ DEVICES_SINCE, DAYS_SINCE = timedelta(days=1), timedelta(days=30)
 DEVICES_MOST = 500
 
 
-class HeardDeviceAnswer(answer_of(store.HeardDevice, {"id"})):
+class ReceivedDeviceAnswer(answer_of(store.ReceivedDevice, {"id"})):
     """Un capteur que la passerelle a entendu."""
 
     dev_eui: Eui
@@ -39,7 +39,7 @@ class GatewayDayAnswer(answer_of(store.DayOfGateway)):
 class CoverageAnswer(Answer):
     """Ce qu'une passerelle entend."""
 
-    devices: list[HeardDeviceAnswer] = Field(
+    devices: list[ReceivedDeviceAnswer] = Field(
         description=f"Capteurs visibles entendus en 24 heures, le plus faible d'abord ; {DEVICES_MOST} au plus"
     )
     days: list[GatewayDayAnswer] = Field(description="Trente jours, le dernier d'abord")
@@ -53,10 +53,10 @@ async def read_coverage(gateway_id: EuiPath, caller: Reader) -> CoverageAnswer:
         gateway = await GATEWAYS.get(connection, gateway_id)
         tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)
         zone = region_of(tenant.department, timezone).zone.key
-        heard = await store.list_heard(connection, gateway.id, now - DEVICES_SINCE, DEVICES_MOST)
+        received = await store.list_received(connection, gateway.id, now - DEVICES_SINCE, DEVICES_MOST)
         days = await store.list_days(connection, gateway.id, now - DAYS_SINCE, zone)
-        await caller.audit_personal(connection, devices=[device.id for device in heard])
+        await caller.audit_personal(connection, devices=[device.id for device in received])
     return CoverageAnswer(
-        devices=[HeardDeviceAnswer.model_validate(device) for device in heard],
+        devices=[ReceivedDeviceAnswer.model_validate(device) for device in received],
         days=[GatewayDayAnswer.model_validate(day) for day in days],
     )

@@ -21,6 +21,8 @@ CREATE INDEX asset_photo_of_asset ON asset_photo (asset_id, id DESC);
 CREATE INDEX asset_photo_of_tenant ON asset_photo (tenant_id);
 -- Its own tenant's alone: a grant opens what is measured, and what is seen in a photo nobody has classed.
 CALL scope_to_tenant('asset_photo');
+CREATE POLICY of_kinds ON asset_photo AS RESTRICTIVE TO territoire_api
+    USING ((SELECT proved_kinds()) IS NULL OR asset_id IN (SELECT assets_of_kinds()));
 GRANT SELECT, DELETE ON asset_photo TO territoire_api;
 GRANT INSERT (tenant_id, asset_id, remark, taken_by, content) ON asset_photo TO territoire_api;
 

@@ -51,7 +51,8 @@ async def _page(visit: PersonsVisit, dev_eui: str, problem: Problem | None = Non
         profile=await _profile_name(visit, device.device_profile_id),
         uplinks=uplinks,
         downlinks=downlinks,
-        refused=refused,
+        # Of joins it says so above.
+        refused=[one for one in refused if device.join is None or one.reason != device.join.reason],
         best=[max(one.receptions, key=attrgetter("rssi"), default=None) for one in uplinks],
         words=partial(words_of, language=visit.language),
         was_reset=device.join is not None and device.join.reason in RESET,

@@ -48,11 +48,11 @@ async def show(visit: ReadersVisit, capteur: EUI = "", passerelle: EUI = "") -> 
 
 
 @router.get(PAGE + "/refus")
-async def show_refused(visit: ReadersVisit, capteur: EUI = "") -> Response:
+async def show_rejections(visit: ReadersVisit, capteur: EUI = "") -> Response:
     """Why frames were not taken: of a device by its DevEUI or DevAddr; for the operator also of strangers."""
     problem, refused = None, list[rejections.RefusalAnswer]()
     try:
-        refused = await _refused(visit, _hexadecimal(capteur))
+        refused = await _rejections_of(visit, _hexadecimal(capteur))
     except Problem as raised:
         problem = raised
     return visit.page(
@@ -65,7 +65,7 @@ async def show_refused(visit: ReadersVisit, capteur: EUI = "") -> Response:
     )
 
 
-async def _refused(visit: PersonsVisit, octets: bytes) -> list[rejections.RefusalAnswer]:
+async def _rejections_of(visit: PersonsVisit, octets: bytes) -> list[rejections.RefusalAnswer]:
     caller, is_operator = visit.caller, visit.caller.has("operate")
     if not octets:
         return (await rejections.list_strangers_refusals(caller, limit=SHOWN)).items if is_operator else []

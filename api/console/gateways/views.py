@@ -98,7 +98,7 @@ def _key(text: str) -> str:
 
 
 @router.post(PAGE + "/{gateway_id}/station")
-async def order(gateway_id: EuiPath, visit: ManagersVisit) -> Response:
+async def change_station_order(gateway_id: EuiPath, visit: ManagersVisit) -> Response:
     """Say what a Basics Station shall fetch; or want nothing more of it."""
     try:
         if visit.form.text("act") == "withdraw":

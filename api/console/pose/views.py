@@ -247,21 +247,21 @@ Since = Annotated[int, Query(ge=0, le=2**33)]
 
 
 @router.get(DEVICE + "/entendu")
-async def show_heard(dev_eui: EuiPath, visit: FieldAgentsVisit, depuis: Since = 0) -> Response:
+async def show_reception(dev_eui: EuiPath, visit: FieldAgentsVisit, depuis: Since = 0) -> Response:
     """Whether it is heard; the answer comes by itself, or with a reload."""
     device: Any = await devices.read(dev_eui, visit.caller)
     asset = None if device.asset_id is None else await assets.read_asset(device.asset_id, visit.caller)
-    return visit.page("pose/heard_page.html", asset=asset, **await _heard(visit, device, depuis))
+    return visit.page("pose/heard_page.html", asset=asset, **await _reception_since(visit, device, depuis))
 
 
 @router.get(DEVICE + "/ecoute")
 async def listen(dev_eui: EuiPath, visit: FieldAgentsVisit, depuis: Since = 0) -> Response:
     """The answer alone."""
     device = await devices.read(dev_eui, visit.caller)
-    return visit.page("pose/heard.html", **await _heard(visit, device, depuis))
+    return visit.page("pose/heard.html", **await _reception_since(visit, device, depuis))
 
 
-async def _heard(visit: PersonsVisit, device: Any, depuis: int) -> dict[str, Any]:
+async def _reception_since(visit: PersonsVisit, device: Any, depuis: int) -> dict[str, Any]:
     since = datetime.fromtimestamp(depuis, UTC)
     uplinks: list[Any] = [*(await device_traffic.list_uplinks(device.dev_eui, visit.caller, limit=1)).items]
     heard = next((one for one in uplinks if one.received_at >= since), None)

@@ -3,6 +3,8 @@
 
 const SECONDS = 2;
 const KEPT = 200;
+// The column that opens.
+const DECISION = 1;
 const RETRY_MS = 5_000;
 const table = /** @type {HTMLTableElement} */ (document.getElementById("frames"));
 const body = table.tBodies[0];
@@ -65,6 +67,7 @@ function row(frame) {
   const more = frame.receptions.length > 1 ? ` +${frame.receptions.length - 1}` : "";
   const cells = [
     clock.format(new Date(frame.at)),
+    "",
     kinds[frame.kind] ?? frame.kind,
     frame.hidden ? `${table.dataset.hidden} ${frame.dev_addr ?? ""}` : (frame.dev_eui ?? frame.dev_addr ?? "—"),
     frame.f_cnt ?? "—",
@@ -75,21 +78,20 @@ function row(frame) {
     first ? first.gateway_id + more : "",
     first ? number.format(first.rssi) : "",
     first ? number.format(first.snr) : "",
-    "",
   ];
   cells.forEach((text, i) => {
     const cell = line.insertCell();
     cell.textContent = String(text);
-    if ([3, 4, 5, 6, 7, 9, 10].includes(i)) cell.className = "number";
+    if ([4, 5, 6, 7, 8, 10, 11].includes(i)) cell.className = "number";
     if (i === 0) cell.className = "once";
-    if (i === 2 && frame.dev_eui) {
+    if (i === 3 && frame.dev_eui) {
       const link = document.createElement("a");
       link.href = `/capteurs/${frame.dev_eui}`;
       link.append(element("code", frame.dev_eui));
       cell.replaceChildren(link);
     }
   });
-  line.cells[11].append(decision(frame));
+  line.cells[DECISION].append(decision(frame));
   return line;
 }
 
@@ -118,9 +120,9 @@ async function watch() {
 
 /** What of a cell is written to a file: of a frame what was decided, and its octets. @param {HTMLTableCellElement} cell */
 function exported(cell) {
-  const shown = cell.querySelector("summary") ?? cell;
-  const octets = cell.querySelector("details.frame > p.hint > code")?.textContent;
-  const texts = shown === cell ? [cell.textContent] : [shown.textContent, octets];
+  const shown = (cell.querySelector("summary") ?? cell).textContent;
+  const octets = cell.tagName === "TH" ? "PHYPayload" : cell.querySelector("details.frame > p.hint > code")?.textContent;
+  const texts = cell.cellIndex === DECISION ? [shown, octets] : [shown];
   return texts.map((text) => `"${(text ?? "").replace(/"/g, '""')}"`).join(";");
 }
 
