@@ -62,6 +62,7 @@ from api.routes import (
     station_updates,
     teams,
     tenants,
+    trades,
     webhook_delivery,
     webhook_endpoints,
 )
@@ -112,6 +113,7 @@ ROUTERS = (
     eui_claims.router,
     mqtt_accounts.router,
     asset_states.router,
+    trades.router,
     assets.router,
     devices.router,
     device_traffic.router,

@@ -191,7 +191,7 @@ class Aggregated:
     gaps: list[Amount] = field(default_factory=list[Amount])
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """An hour or a day of a rollup, or what it would be, and the bucket that it belongs to."""
 
     of_since: datetime
@@ -283,7 +283,7 @@ async def _read_in_order(connection: Connection, asked: _Asked, frame: _BucketRa
     expected: timedelta = profiles[-1]["expected_interval"] if profiles else timedelta(hours=1)
     unknown_after = known_for(expected)
     rows = await connection.fetch(PIECES, *_rolled_up(asked, frame), asked.bucket, unknown_after)
-    pieces = [_Piece(*row) for row in rows]
+    pieces = [Piece(*row) for row in rows]
     if not pieces:
         return Aggregated([])
     before = await _read_before(connection, asked, frame)
@@ -291,7 +291,7 @@ async def _read_in_order(connection: Connection, asked: _Asked, frame: _BucketRa
     if kind is Kind.BOOLEAN:
         return Aggregated(_with_means(buckets, pieces, before, unknown_after, min(frame.until, frame.now)))
     changes = [MeterChange(*row) for row in await connection.fetch(CHANGES, asked.datastream_id, frame.until)]
-    moduli = [Modulus(_finite(row["since"]), row["modulus"]) for row in profiles]
+    moduli = [Modulus(finite(row["since"]), row["modulus"]) for row in profiles]
     return await _consumed(connection, asked, buckets, pieces, before, changes, moduli, unknown_after)
 
 
@@ -302,7 +302,7 @@ async def _read_before(connection: Connection, asked: _Asked, frame: _BucketRang
     return None if row is None else _Before(*row)
 
 
-def _put_together(pieces: Sequence[_Piece]) -> list[Bucket]:
+def _put_together(pieces: Sequence[Piece]) -> list[Bucket]:
     """The buckets of pieces, but for means and differences."""
     buckets: list[Bucket] = []
     for piece in pieces:
@@ -328,7 +328,7 @@ def _known(*values: float | None) -> list[float]:
 
 
 def _with_means(
-    buckets: list[Bucket], pieces: Sequence[_Piece], before: _Before | None, held_for: timedelta, until: datetime
+    buckets: list[Bucket], pieces: Sequence[Piece], before: _Before | None, held_for: timedelta, until: datetime
 ) -> list[Bucket]:
     state = None if before is None or not before.is_exact else StateReading(before.at, before.value)
     read = [
@@ -345,7 +345,7 @@ async def _consumed(
     connection: Connection,
     asked: _Asked,
     buckets: list[Bucket],
-    pieces: Sequence[_Piece],
+    pieces: Sequence[Piece],
     before: _Before | None,
     changes: list[MeterChange],
     moduli: list[Modulus],
@@ -361,7 +361,7 @@ async def _consumed(
     for piece in pieces:
         if piece.readings:
             inside = [change for change in changes if piece.since < change.at <= piece.until]
-            readings += await _raw_indexes(connection, asked, piece, inside) if inside else _indexes_of(piece)
+            readings += await _raw_indexes(connection, asked, piece, inside) if inside else indexes_of(piece)
     consumed = consumption.consumption(spans, readings, changes, moduli, unknown_after)
     of_buckets = consumed.by_bucket if before is None else consumed.by_bucket[1:]
     return Aggregated(
@@ -370,14 +370,14 @@ async def _consumed(
 
 
 async def _raw_indexes(
-    connection: Connection, asked: _Asked, piece: _Piece, changes: Sequence[MeterChange]
+    connection: Connection, asked: _Asked, piece: Piece, changes: Sequence[MeterChange]
 ) -> list[IndexReading]:
     """The very readings of a piece in which a meter was changed; what its rollup knows where they are gone."""
     rows = await connection.fetch(RAW_INDEXES, asked.datastream_id, piece.since, piece.until)
-    return [IndexReading(*row) for row in rows] if len(rows) == piece.readings else _indexes_of(piece, changes)
+    return [IndexReading(*row) for row in rows] if len(rows) == piece.readings else indexes_of(piece, changes)
 
 
-def _indexes_of(piece: _Piece, changes: Sequence[MeterChange] = ()) -> list[IndexReading]:
+def indexes_of(piece: Piece, changes: Sequence[MeterChange] = ()) -> list[IndexReading]:
     """Readings that say what a piece has consumed: its first and last one, and those around its falls.
 
     A meter that was changed in it is taken to be what fell from nearest to its last index.
@@ -412,7 +412,7 @@ def _fall_of(change: MeterChange, falls: Sequence[float]) -> int:
     return 1 + min(range(0, len(falls), 2), key=lambda place: abs(falls[place] - final))
 
 
-def _finite(at: datetime) -> datetime:
+def finite(at: datetime) -> datetime:
     """The driver gives infinity without a time zone."""
     return at if at.tzinfo is not None else datetime.min.replace(tzinfo=UTC)
 

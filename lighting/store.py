@@ -1,5 +1,6 @@
 """SQL of lighting commands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -98,6 +99,11 @@ LIST = f"""
 SELECT {COLUMNS} FROM lighting_command
 WHERE ($1::int IS NULL OR asset_id = $1) AND ($2::bigint IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3
+"""
+
+LAST_OF_EACH = f"""
+SELECT DISTINCT ON (asset_id) {COLUMNS} FROM lighting_command WHERE asset_id = ANY($1::int[])
+ORDER BY asset_id, id DESC
 """
 
 
@@ -280,3 +286,8 @@ async def list_commands(
 ) -> list[Command]:
     """Commands, newest first, of one asset or of all visible; `before` is the last id of the former page."""
     return await fetch_all(connection, Command, LIST, asset_id, before, most)
+
+
+async def last_commands(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Command]:
+    """The last command of each of these assets that ever had one."""
+    return {one.asset_id: one for one in await fetch_all(connection, Command, LAST_OF_EACH, asset_ids)}
