@@ -54,6 +54,7 @@ COUNT_STATES = (
 LIST_COMMUNES = (
     "SELECT DISTINCT commune FROM asset WHERE commune <> '' AND archived_at IS NULL ORDER BY commune LIMIT 1000"
 )
+LIST_KINDS = "SELECT DISTINCT kind FROM asset WHERE archived_at IS NULL ORDER BY kind"
 OVERVIEW = f"""
 SELECT (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'critical') AS critical,
        (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'major') AS major,
@@ -143,6 +144,11 @@ async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> l
 async def list_communes(connection: Connection) -> list[str]:
     """The communes in which there is a visible asset."""
     return [row["commune"] for row in await connection.fetch(LIST_COMMUNES)]
+
+
+async def list_kinds(connection: Connection) -> list[str]:
+    """Of which there is a visible asset."""
+    return [row["kind"] for row in await connection.fetch(LIST_KINDS)]
 
 
 async def read_figures(connection: Connection, online_within: timedelta, over: timedelta) -> Figures:

@@ -10,11 +10,16 @@ from api.console.alerts import views as alerts
 from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import views as gateways
+from api.console.lighting import views as lighting
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.supervision import views as supervision
 from api.console.territory import views as territory
+from api.console.trades import views as trades
 from api.console.visits import FIRST_PAGE
+from api.console.workshop import bench as codec_bench
+from api.console.workshop import profile as profile_decoding
+from api.console.workshop import views as workshop
 from core.runtime.http import errors
 
 PAGES = (
@@ -25,6 +30,11 @@ PAGES = (
     gateways.router,
     frames.router,
     alerts.router,
+    trades.router,
+    lighting.router,
+    workshop.router,
+    codec_bench.router,
+    profile_decoding.router,
     account.router,
 )
 

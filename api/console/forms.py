@@ -3,9 +3,9 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -79,12 +79,16 @@ class Form:
         An empty field is one that was not filled in.
         """
         known = set(model.model_fields if names is None else names)
-        given = {name: self.text(name) for name in known if self.text(name)}
-        try:
-            return model.model_validate(given)
-        except ValidationError as wrong:
-            errors = field_errors(wrong.errors())
-            raise Problem(422, "; ".join(error.message for error in errors), errors=errors) from None
+        return checked(model, {name: self.text(name) for name in known if self.text(name)})
+
+
+def checked(model: type[Content], given: Mapping[str, Any]) -> Content:
+    """What was given as the content of a request to the API; raises 422 with what is wrong in each field."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as wrong:
+        errors = field_errors(wrong.errors())
+        raise Problem(422, "; ".join(error.message for error in errors), errors=errors) from None
 
 
 def errors_by_field(problem: Problem | None) -> dict[str, FieldError]:

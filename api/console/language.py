@@ -67,6 +67,10 @@ class Language:
         """The instant to the second, where the visitor works."""
         return format_datetime(instant.astimezone(self.zone), "d MMMM yyyy HH:mm:ss", locale=self.code)
 
+    def day(self, instant: datetime) -> str:
+        """The day and the minute, without the year."""
+        return format_datetime(instant.astimezone(self.zone), "d MMM HH:mm", locale=self.code)
+
     def clock(self, instant: datetime) -> str:
         """The instant of the day, where the visitor works."""
         return format_datetime(instant.astimezone(self.zone), "HH:mm:ss", locale=self.code)

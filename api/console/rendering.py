@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from api.console.files import address_of, has_libraries, icon
 from api.console.language import NAMES, Language, translations_of
-from api.console.wording import STATES, kind_name
+from api.console.wording import STATES, kind_name, unit_name
 
 HERE = Path(__file__).parent
 
@@ -31,7 +31,7 @@ def _environment(code: str) -> Environment:
     )
     given: dict[str, Any] = environment.globals
     given.update(file=address_of, icon=_icon, has_libraries=has_libraries, languages=NAMES)
-    given.update(kind_name=kind_name, states=STATES, state_names=STATES)
+    given.update(kind_name=kind_name, unit_name=unit_name, states=STATES, state_names=STATES)
     filters: dict[str, Any] = environment.filters
     filters.update(number=_number, ago=_ago)
     install: Any = getattr(environment, "install_gettext_translations")  # noqa: B009 - Added by the extension.

@@ -11,11 +11,12 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from alerting.rules.region import PARIS, region_of
+from api.asset_state_store import list_kinds
 from api.auth import Caller, by_session
 from api.console import forms
 from api.console.forms import Form, read_form
 from api.console.language import COOKIE, Language, known_code
-from api.console.navigation import GROUPS
+from api.console.navigation import groups_for
 from api.console.rendering import render
 from api.console.wording import ROLE_NAMES
 from api.cookies import SAFE_METHODS, is_plain_loopback
@@ -62,7 +63,6 @@ class Visit:
         """What every template may use."""
         return {
             "visit": self,
-            "navigation": GROUPS,
             "request": self.request,
             "language": self.language,
             "message": unquote(self.request.cookies.get(MESSAGE_COOKIE, ""))[:LONGEST_MESSAGE],
@@ -111,6 +111,8 @@ class PersonsVisit(Visit):
 
     caller: Caller = field(kw_only=True)
     tenant: Tenant = field(kw_only=True)
+    kinds: tuple[str, ...] = field(kw_only=True)
+    """Of the assets that are visible."""
 
     def context(self) -> dict[str, Any]:
         """What every template may use; also who looks, and for which tenant."""
@@ -120,6 +122,7 @@ class PersonsVisit(Visit):
             "person": session.row,
             "role": self.gettext(ROLE_NAMES[session.row.role]),
             "tenant": self.tenant,
+            "navigation": groups_for(self.kinds),
             "rights": self.caller.principal.rights,
             "csrf": partial(forms.make_token, session.token),
         }
@@ -164,14 +167,16 @@ class Demand:
         caller.demand(self.right)
         async with caller.reading() as connection:
             tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)
+            kinds = await list_kinds(connection)
         language = Language(code_of(request), region_of(tenant.department, timezone).zone)
-        return PersonsVisit(request, language, form, caller=caller, tenant=tenant)
+        return PersonsVisit(request, language, form, caller=caller, tenant=tenant, kinds=tuple(kinds))
 
 
 Anybody = Annotated[Visit, Depends(anybody)]
 ReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"))]
 FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"))]
 ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"))]
+LightingVisit = Annotated[PersonsVisit, Depends(Demand("lighting"))]
 OperatorsVisit = Annotated[PersonsVisit, Depends(Demand("operate"))]
 
 
