@@ -29,11 +29,11 @@ LIGHTING = Trade("^lighting_cabinet$", ("switch_state", "active_power"))
 
 # A value is known while it is sound and no older than its device may be silent; what a person entered, or what no
 # device serves any more, is no value of now.
-_SERVING = """
+_SERVING = """(
     SELECT g.asset_id, max(p.expected_interval) AS expected_interval
     FROM assignment g JOIN device v ON v.id = g.device_id JOIN device_profile p ON p.id = v.device_profile_id
     WHERE upper_inf(g.during) AND v.enabled AND g.asset_id = ANY({}) GROUP BY g.asset_id
-"""
+)"""
 _IS_KNOWN = f"(l.{SOUND} AND l.time >= now() - {UNKNOWN_AFTER_INTERVALS} * s.expected_interval) IS TRUE"
 # $1: pattern of kinds; $2, $3: kind and commune, null for any; $4: the quantity that ranks; $5, $6: which page.
 _CHOSEN = """
@@ -44,7 +44,6 @@ chosen AS MATERIALIZED (
 )"""
 # By grouping: nothing says how many there are, and a join of the two is planned as a loop in a loop.
 _BOTH = """
-SELECT id, max(tenant_id), max(kind), max(name), max(commune), max(street)
 FROM (SELECT id, tenant_id, kind, name, commune, street, NULL::float8 AS value FROM chosen
       UNION ALL SELECT id, NULL, NULL, NULL, NULL, NULL, value FROM ranked) AS both_of_them
 GROUP BY id
@@ -54,10 +53,10 @@ _RANKED = f"""
 WITH {_CHOSEN}, ranked AS (
     SELECT d.asset_id AS id, max(l.value) AS value
     FROM datastream d JOIN latest l ON l.datastream_id = d.id
-    JOIN ({_SERVING.format(_IDS)}) s ON s.asset_id = d.asset_id
+    JOIN {_SERVING.format(_IDS)} s ON s.asset_id = d.asset_id
     WHERE d.quantity = $4::text AND d.asset_id = ANY({_IDS}) AND {_IS_KNOWN} GROUP BY d.asset_id
 )
-{_BOTH}
+SELECT id, max(tenant_id), max(kind), max(name), max(commune), max(street) {_BOTH}
 """
 HIGHEST_FIRST = f"{_RANKED} ORDER BY max(value) DESC NULLS LAST, id OFFSET $5 LIMIT $6"
 # What nobody knows is looked at first, then what is off.
@@ -75,7 +74,7 @@ WITH {_CHOSEN}, ranked AS (
     ) AS r ON r.datastream_id = d.id
     GROUP BY d.asset_id
 )
-{_BOTH}
+SELECT id, max(tenant_id), max(kind), max(name), max(commune), max(street) {_BOTH}
 ORDER BY max(kind), max(value) DESC NULLS LAST, id OFFSET $5 LIMIT $6
 """
 # One value of each quantity and channel: the last one, whichever device has measured it.
@@ -83,7 +82,7 @@ VALUES = f"""
 SELECT DISTINCT ON (d.asset_id, d.quantity, d.channel) d.asset_id, d.id AS datastream_id, d.quantity, d.channel,
        d.unit, l.value, l.time, {_IS_KNOWN} AS known
 FROM datastream d JOIN latest l ON l.datastream_id = d.id
-LEFT JOIN ({_SERVING.format("$1::int[]")}) s ON s.asset_id = d.asset_id
+LEFT JOIN {_SERVING.format("$1::int[]")} s ON s.asset_id = d.asset_id
 WHERE d.asset_id = ANY($1::int[]) AND d.quantity = ANY($2::text[])
 ORDER BY d.asset_id, d.quantity, d.channel, l.time DESC
 """

@@ -1,5 +1,6 @@
 """Kinds of assets and states in people's words; a kind that somebody invented is shown as it was written."""
 
+from alerting.wording import UNITS
 from api.console.navigation import marked
 
 KINDS = {
@@ -41,6 +42,11 @@ ROLE_NAMES = {
     "energy_adviser": marked("conseiller en énergie"),
     "auditor": marked("auditeur"),
 }
+
+
+def unit_name(unit: str) -> str:
+    """A UCUM code as people write it."""
+    return UNITS.get(unit, unit)
 
 
 def kind_name(kind: str) -> str:

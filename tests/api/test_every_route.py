@@ -319,6 +319,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "applications": str(application.json()["id"]),
             "multicast-groups": str(group.json()["id"]),
             "lighting/commands": str(command.json()["id"]),
+            "lighting/cabinets": str(cabinet["id"]),
             "grants": str(grant.json()["id"]),
             "transfers": str(transfer.json()["id"]),
             "eui-claims": str(contested.json()["id"]),

@@ -71,7 +71,7 @@ async def trade_page(
 async def show_bins(visit: ReadersVisit, wanted: Filtered) -> Response:
     """Bins, the fullest first."""
     found = await routes.list_bins(visit.caller, wanted.wanted())
-    today = visit.context()["now"].astimezone(visit.language.zone)
+    today = datetime.now(visit.language.zone)
     bars = {one.id: bars_of(one.days, today, visit.language.zone) for one in found.items}
     return await trade_page(
         visit, "trades/bins.html", WASTE, wanted, found, bars=bars, lowest=_lowest(found.items)

@@ -12,7 +12,7 @@ from api.codec_fields import LONGEST_SOURCE
 from api.console.forms import checked, errors_by_field
 from api.console.pages import page_router
 from api.console.visits import ManagersVisit, PersonsVisit, values_of
-from api.console.workshop.mapping import ROWS_MOST, rows_of, rules_of
+from api.console.workshop.mapping import ROWS_MOST, rows_of, rules_of, typed_rows
 from api.fields import INT4_MOST
 from api.pages import Paging
 from api.routes import codec_lab, codecs, device_profiles, profile_decoding
@@ -119,6 +119,10 @@ async def _page(
     problem: Problem | None = None,
     tried: TrialAnswer | None = None,
 ) -> Response:
+    shown = rows_of(rules) if len(rules) <= ROWS_MOST else []
+    rules_text = "" if shown else json.dumps(rules, ensure_ascii=False, indent=1)
+    if problem is not None:
+        shown, rules_text = typed_rows(visit.form), visit.form.text("rules")
     profiles = (await device_profiles.list_device_profiles(visit.caller, Paging(MOST))).items
     return visit.page(
         "workshop/bench.html",
@@ -129,8 +133,8 @@ async def _page(
         wrong_line=_wrong_line(problem, str(values.get("source", ""))),
         tried=tried,
         outputs=[] if tried is None else [_pretty(frame.output) for frame in tried.frames],
-        rows=rows_of(rules) if len(rules) <= ROWS_MOST else [],
-        rules_text="" if len(rules) <= ROWS_MOST else json.dumps(rules, ensure_ascii=False, indent=1),
+        rows=shown,
+        rules_text=rules_text,
         profiles=profiles,
         quantities=QUANTITIES,
         longest=LONGEST_SOURCE,

@@ -42,6 +42,12 @@ def _row(rule: dict[str, Any]) -> Row:
     return Row(**shown, rest=json.dumps(rest, ensure_ascii=False), why=why)
 
 
+def typed_rows(form: Form) -> list[Row]:
+    """The rows as they were typed, to be mended; ticks are to be set again."""
+    columns = [form.texts(name) for name in (*SHOWN, "rest")]
+    return [Row(*row) for row in zip_longest(*columns, fillvalue="")]
+
+
 def rules_of(form: Form) -> list[dict[str, Any]]:
     """The rules of a form's rows or of its text; those that are ticked are confirmed. Raises 422."""
     try:

@@ -10,7 +10,7 @@ from fastapi import Response
 from api.console.forms import checked, errors_by_field
 from api.console.pages import page_router
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit, values_of
-from api.console.workshop.mapping import ROWS_MOST, rows_of, rules_of
+from api.console.workshop.mapping import ROWS_MOST, rows_of, rules_of, typed_rows
 from api.fields import Id
 from api.pages import Paging
 from api.routes import codecs, device_profiles, devices, profile_decoding, profile_mapping
@@ -41,8 +41,10 @@ async def _page(visit: PersonsVisit, profile_id: int, problem: Problem | None = 
     found = (await devices.list_devices(caller, Paging(1), device_profile_id=profile_id)).items
     versions = await _versions(visit, decoding)
     rules = decoding.mapping
-    if problem is not None and visit.form.text("act") == "mapping" and problem.status == CHANGED:
-        rules = rules_of(visit.form)  # What was typed, to be looked at again.
+    rows = rows_of(rules) if len(rules) <= ROWS_MOST else []
+    rules_text = "" if rows else json.dumps(rules, ensure_ascii=False, indent=1)
+    if problem is not None and visit.form.text("act") == "mapping":
+        rows, rules_text = typed_rows(visit.form), visit.form.text("rules")
     return visit.page(
         "workshop/profile.html",
         200 if problem is None else problem.status,
@@ -55,8 +57,8 @@ async def _page(visit: PersonsVisit, profile_id: int, problem: Problem | None = 
         version=next((one for one in versions if one.id == decoding.codec_version_id), None),
         shadow_version=next((one for one in versions if one.id == decoding.shadow_version_id), None),
         device=found[0] if found else None,
-        rows=rows_of(rules) if len(rules) <= ROWS_MOST else [],
-        rules_text="" if len(rules) <= ROWS_MOST else json.dumps(rules, ensure_ascii=False, indent=1),
+        rows=rows,
+        rules_text=rules_text,
         quantities=QUANTITIES,
         problem=problem,
         errors=errors_by_field(problem),

@@ -110,13 +110,16 @@ async def test_a_script_is_tried_mapped_published_compared_switched_and_rolled_b
     place = saved["path"].index("")
     for name, value in {"path": "niveau", "quantity": "fill_level", "unit": "%"}.items():
         saved[name][place] = value
+    wrong = await browser.post(address, data=saved | {"quantity": ["temperature", "n'importe quoi", "", ""]})
     mapped = await browser.post(address, data=saved)
     stale = await browser.post(address, data=saved)
     overview = await browser.get("/atelier")
 
     assert re.fullmatch(r"/atelier/profils/\d+", address)
     assert "Boréal &lt;C2&gt;" in profile.text
-    assert mapped.status_code == 303
+    assert (wrong.status_code, mapped.status_code) == (422, 303)
+    assert 'value="niveau"' in wrong.text
+    assert 'value="n&#39;importe quoi"' in wrong.text
     decoding = (await client.get(f"/v1/device-profiles/{profile_id}/decoding")).json()
     assert [(rule["path"], rule["quantity"]) for rule in decoding["mapping"]] == [
         ("temperature", "temperature"),
