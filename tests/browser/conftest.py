@@ -263,7 +263,9 @@ async def visit(
             cookies[tenant, role] = await entering.storage_state()
             await entering.close()
         state = None if role is None else cookies[tenant, role]
-        options = {"viewport": DESKTOP, "locale": "fr-FR", "timezone_id": "Europe/Paris"} | options
+        # Without motion: colours are judged that are there, not those between two themes.
+        usual = {"viewport": DESKTOP, "locale": "fr-FR", "timezone_id": "Europe/Paris", "reduced_motion": "reduce"}
+        options = usual | options
         contexts.append(await chromium.new_context(storage_state=state, **options))
         contexts[-1].set_default_timeout(30_000)
         visitor = Visitor(await contexts[-1].new_page(), scene)
