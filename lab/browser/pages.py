@@ -15,11 +15,23 @@ from core.model.rights import Right
 from core.runtime.postgres import Pool
 
 # What pages ask for by themselves: parts of them, points and streams.
-PARTS = frozenset({"/supervision/chiffres", "/supervision/alertes", "/carte/points"})
+PARTS = frozenset(
+    {
+        "/atelier/relectures/{id}/avancement",
+        "/carte/points",
+        "/direct",
+        "/eclairage/{id}/ordre",
+        "/journal/export",
+        "/pose/{dev_eui}/ecoute",
+        "/pose/{dev_eui}/entendu",
+        "/supervision/alertes",
+        "/supervision/chiffres",
+    }
+)
 # Of one tenant: the thing of which there is most to see.
 EXAMPLES: dict[str, str] = {
     "/equipements/{id}": (
-        "SELECT a.id::text FROM asset a JOIN datastream s ON s.asset_id = a.id JOIN observation.latest l "
+        "SELECT a.id FROM asset a JOIN datastream s ON s.asset_id = a.id JOIN observation.latest l "
         "ON l.datastream_id = s.id WHERE a.tenant_id = $1 GROUP BY a.id "
         "ORDER BY a.kind = 'room' DESC, count(*) DESC, a.id LIMIT 1"
     ),
@@ -30,7 +42,29 @@ EXAMPLES: dict[str, str] = {
     "/passerelles/{gateway_id}": (
         "SELECT encode(gateway_id, 'hex') FROM gateway WHERE tenant_id = $1 ORDER BY id LIMIT 1"
     ),
-    "/alertes/{id}": "SELECT id::text FROM alert WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
+    "/alertes/{id}": "SELECT id FROM alert WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
+    "/aide/{page}": "SELECT 'supervision' WHERE $1::int IS NOT NULL",
+    "/atelier/decodeurs/{id}": "SELECT id FROM codec WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/atelier/profils/{id}": "SELECT id FROM device_profile WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/atelier/relectures/{id}": "SELECT id FROM redecode WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
+    "/calendriers/{id}": "SELECT id FROM alert_calendar WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/cles/{id}": "SELECT id FROM api_key WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/collectivites/{id}": "SELECT id FROM tenant WHERE id = $1",
+    "/destinataires/{id}": "SELECT id FROM webhook_endpoint WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/eclairage/{id}": (
+        "SELECT id FROM asset WHERE tenant_id = $1 AND kind = 'lighting_cabinet' ORDER BY id LIMIT 1"
+    ),
+    "/equipes/{id}": "SELECT id FROM team WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/partage/transferts/{id}": "SELECT id FROM asset_transfer WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/partage/{id}": "SELECT id FROM access_grant WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/personnes/{id}": "SELECT person_id FROM membership WHERE tenant_id = $1 ORDER BY person_id LIMIT 1",
+    "/pose/{dev_eui}": "SELECT encode(dev_eui, 'hex') FROM device WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/publications/{id}": "SELECT id FROM publication WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/regles/{id}": "SELECT id FROM alert_rule WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+}
+# What follows the question mark, where a page opens with nothing less.
+QUERIES: dict[str, str] = {
+    "/publications/nouvelle": "SELECT 'actif=' || id FROM asset WHERE tenant_id = $1 ORDER BY id LIMIT 1",
 }
 
 
@@ -75,12 +109,19 @@ async def address_of(page: PagePath, pool: Pool, tenant_id: int) -> str:
     Raises:
         NoExample: nothing says which, or the tenant has no such thing.
     """
+    if page.path in QUERIES:
+        return f"{page.path}?{await _one(QUERIES[page.path], page, pool, tenant_id)}"
     if "{" not in page.path:
         return page.path
     pattern = next((one for one in EXAMPLES if f"{page.path}/".startswith(f"{one}/")), None)
     if pattern is None:
         raise NoExample(f"{page.path}: no example of it in EXAMPLES of {__name__}")
-    found = await pool.fetchval(EXAMPLES[pattern], tenant_id)
+    found = await _one(EXAMPLES[pattern], page, pool, tenant_id)
+    return page.path.replace(pattern[pattern.index("{") :], found)
+
+
+async def _one(statement: str, page: PagePath, pool: Pool, tenant_id: int) -> str:
+    found = await pool.fetchval(statement, tenant_id)
     if found is None:
         raise NoExample(f"{page.path}: the tenant has no such thing")
-    return page.path.replace(pattern[pattern.index("{") :], str(found))
+    return str(found)

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,27 @@ def _plan() -> FleetPlan:
     return plan_fleet("ville", kinds, 2)
 
 
+async def _things(api: Provisioner, assets: dict[bytes, int]) -> None:
+    """One of what pages show, beyond the fleet and its alerts."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    asset_id = min(assets.values())
+    asset = await api.get(f"/v1/assets/{asset_id}")
+    for path, body in {
+        "/v1/teams": {"name": "Voirie", "digest_at": "07:30"},
+        "/v1/webhook-endpoints": {"url": "http://127.0.0.1:9/alertes", "description": "Supervision <b>é</b>"},
+        "/v1/grants": {"tenant": NEIGHBOUR[0], "asset_kind": "glass_container", "role": "reader"},
+        f"/v1/assets/{asset_id}/transfer": {
+            "tenant": NEIGHBOUR[0],
+            "history": "stays",
+            "confirm": asset["name"],
+        },
+        "/v1/codecs": {"name": "ville.niveau", "vendor": "Acme", "model": "Niveau 3"},
+        "/v1/silences": {"reason": "Travaux rue du Port", "asset_id": asset_id, "ends_at": tomorrow},
+        "/v1/redecodes": {"only_failed": True},
+    }.items():
+        await api.post(path, body)
+
+
 async def _people(pool: Pool, tenant_id: int, slug: str) -> None:
     hashed = await Passwords().hash_of(PASSWORD)
     async with pool.acquire() as connection:
@@ -152,6 +174,7 @@ async def scene(browser_folder: Path) -> AsyncGenerator[Scene]:
         [unregistered] = plan_gateways(1, "stranger")
         stranger = build_udp_gateway(unregistered, RadioMedium(random.Random(1)), random.Random(1), servers.udp)
         on_air = [asyncio.create_task(fleet.run()), asyncio.create_task(stranger.run())]
+        await _things(api, assets)
         made = Scene(run, pool, tenant.id, neighbour_id, fleet, assets, unregistered.gateway_id)
         try:
             await until(lambda: _is_alive(made, on_air), "the fleet is heard")
@@ -240,7 +263,9 @@ async def visit(
             cookies[tenant, role] = await entering.storage_state()
             await entering.close()
         state = None if role is None else cookies[tenant, role]
-        options = {"viewport": DESKTOP, "locale": "fr-FR", "timezone_id": "Europe/Paris"} | options
+        # Without motion: colours are judged that are there, not those between two themes.
+        usual = {"viewport": DESKTOP, "locale": "fr-FR", "timezone_id": "Europe/Paris", "reduced_motion": "reduce"}
+        options = usual | options
         contexts.append(await chromium.new_context(storage_state=state, **options))
         contexts[-1].set_default_timeout(30_000)
         visitor = Visitor(await contexts[-1].new_page(), scene)

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import Page, expect
 
-from lab.browser.pages import PagePath
-from lab.device.sensors import RoomAir
+from lab.browser.pages import PagePath, page_paths
+from lab.device.sensors import Cabinet, RoomAir
 from lab.radio.clock import now_us
 from tests.browser.conftest import NEIGHBOUR, PASSWORD, PATIENCE_S, Scene, Visit, until
 
 LIVE_WITHIN_S = 2.0
 PATIENCE_MS = PATIENCE_S * 1_000
+HAS_CABINETS = "/eclairage/{id}" in {page.path for page in page_paths()}
 OPEN = "SELECT id FROM alert WHERE tenant_id = $1 AND workflow = 'open' ORDER BY id LIMIT 1"
 
 
@@ -193,6 +194,29 @@ async def test_two_tenants_side_by_side_see_only_their_own(visit: Visit, scene: 
     own = await ours.open("/trames")
     await own.locator("#frames tbody tr code").first.wait_for(timeout=PATIENCE_MS)
     assert await listening.locator("#frames tbody tr code").count() == 0
+
+
+@pytest.mark.skipif(not HAS_CABINETS, reason="the page of the cabinets is not there")
+async def test_a_cabinet_is_commanded_by_keyboard_and_seen_confirmed(visit: Visit, scene: Scene) -> None:
+    """What is asked first, what becomes of it without a reload, and what the simulated relay did."""
+    device = next(one for one in scene.fleet.devices if isinstance(one.application, Cabinet) and one.is_class_c)
+    page = await (await visit("service_manager")).open(f"/eclairage/{scene.assets[device.dev_eui]}")
+    await page.locator("#reason").fill("essai du navigateur")
+    await _tab_to(page, "form:has(#reason) button")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Éteindre")
+    assert isinstance(device.application, Cabinet)
+    assert device.application.on
+    await _tab_to(page, "button[name=confirm]")
+    await page.keyboard.press("Enter")
+
+    await expect(page.locator("#etat")).to_contain_text("l’armoire l’a confirmé", timeout=PATIENCE_MS)
+    assert not device.application.on
+    state = await scene.pool.fetchval("SELECT state FROM lighting_command ORDER BY id DESC LIMIT 1")
+    assert state == "confirmed"
+    reader = await (await visit("reader")).open(f"/eclairage/{scene.assets[device.dev_eui]}")
+    await expect(reader.locator("#etat")).to_contain_text("essai du navigateur")
+    assert await reader.locator("main form").count() == 0
 
 
 async def test_who_asks_for_english_reads_english(visit: Visit, scene: Scene) -> None:
