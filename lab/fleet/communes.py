@@ -34,7 +34,7 @@ def _corner(row: int, column: int) -> Point:
     return (west + EXTENT[1] * column / COLUMNS, south + EXTENT[0] * row / ROWS)
 
 
-def _edge(begin: tuple[int, int], end: tuple[int, int]) -> list[Point]:
+def _border(begin: tuple[int, int], end: tuple[int, int]) -> list[Point]:
     """From a corner to before another: the same points whichever of two neighbours asks."""
     first, last = sorted((begin, end))
     source = random.Random(f"edge {first} {last}")
@@ -53,5 +53,5 @@ def _edge(begin: tuple[int, int], end: tuple[int, int]) -> list[Point]:
 
 def _ring(row: int, column: int) -> list[Point]:
     corners = [(row, column), (row, column + 1), (row + 1, column + 1), (row + 1, column), (row, column)]
-    ring = [point for begin, end in pairwise(corners) for point in _edge(begin, end)]
+    ring = [point for begin, end in pairwise(corners) for point in _border(begin, end)]
     return [(round(x, 5), round(y, 5)) for x, y in [*ring, ring[0]]]
