@@ -39,7 +39,8 @@ SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.position, s.quantity, a.kin
        a.attributes ->> 'calendar' AS calendar,
        a.attributes -> 'lighting' AS lighting, t.slug AS tenant, a.name AS asset, coalesce(a.street, '') AS street,
        coalesce(a.commune, '') AS commune, d.name AS device, s.unit, t.department,
-       (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at
+       (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at,
+       NULL::timestamptz AS fine_until
 FROM datastream s
 JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
@@ -55,7 +56,8 @@ SELECT DISTINCT ON (g.asset_id, g.position) NULL::int AS id, g.tenant_id, g.asse
        '' AS quantity, a.kind AS asset_kind, p.expected_interval, a.tags, a.latitude, a.longitude,
        NULL AS calendar, NULL::jsonb AS lighting, t.slug AS tenant, a.name AS asset,
        coalesce(a.street, '') AS street, coalesce(a.commune, '') AS commune, d.name AS device, '1' AS unit,
-       t.department, (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at
+       t.department, (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at,
+       NULL::timestamptz AS fine_until
 FROM assignment g
 JOIN tenant t ON t.id = g.tenant_id
 JOIN asset a ON a.id = g.asset_id

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli.running import fail, find_run, log_apart
+from cli.running import actor, fail, find_run, log_apart
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,7 +66,7 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
             await seal_addresses(connection, keys)
             done = await rotate(connection, keys, on_progress=lambda rows: progress.advance(task, rows))
         after = {"sealed": done.sealed, "closed": len(done.closed), "left": done.left}
-        await write_audit(connection, None, _actor(), "rotate", "kek", keys.kek_id, {"after": after})
+        await write_audit(connection, None, actor(), "rotate", "kek", keys.kek_id, {"after": after})
         return done
 
     done = asyncio.run(connected(place, work))
@@ -144,11 +144,15 @@ def retire_kek(
     if kek_id not in kept.former_keks:
         raise fail(f"{kek_id} n'est pas une ancienne clé ; il y a : {', '.join(kept.former_keks) or 'aucune'}", 2)
     place, keys = installation(home)
+    from registry.audit import write_audit
     from registry.key_rotation import check, count_stale
 
     async def left(connection: "Connection") -> int:
         found = await check(connection, keys)
-        return found.counts[kek_id] + await count_stale(connection, keys)
+        count = found.counts[kek_id] + await count_stale(connection, keys)
+        if not count:
+            await write_audit(connection, None, actor(), "retire", "kek", kek_id, {"after": None})
+        return count
 
     remaining = asyncio.run(connected(place, left))
     if remaining:
@@ -174,18 +178,11 @@ def allow_key_export(
     from registry.tenants import allow_export
 
     async def allow(connection: "Connection") -> bool:
-        return await allow_export(connection, key_id, _actor(), allowed=not withdraw)
+        return await allow_export(connection, key_id, actor(), allowed=not withdraw)
 
     if not asyncio.run(connected(place, allow)):
         raise fail(f"aucune clé d'API {key_id} en cours de validité", 2)
     typer.echo(f"{key_id} {'ne peut plus' if withdraw else 'peut'} sortir des clés d'équipements.")
-
-
-def _actor() -> str:
-    """As the audit calls who runs a command on the server."""
-    import getpass
-
-    return f"{getpass.getuser()} (serveur)"
 
 
 def installation(home: Path | None) -> "tuple[Place, KeyWrap]":

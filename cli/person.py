@@ -41,6 +41,12 @@ def list_subjects(
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
         return
+    if not found:
+        where = (
+            f"la collectivité {tenant}" if tenant else "la collectivité de cette clé ; --tenant en nomme une autre"
+        )
+        sys.stdout.write(f"Rien de ce nom dans {where}.\n")
+        return
     from rich.table import Table
 
     table = Table()
@@ -145,6 +151,8 @@ def receipts(
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
         return
+    if not found:
+        sys.stdout.write("Aucun effacement.\n")
     for one in found:
         sys.stdout.write(
             f"{one['id']}  {one['requested_at']}  {one['subject']}  {one['state']}  {one['erased']} lignes  "

@@ -18,11 +18,15 @@ CHECKS = {"database": "base de données", "bus": "bus", "mqtt": "courtier MQTT",
 
 
 def access_table(run: RunInfo) -> Table:
-    """Where everything is. Credentials stay in run.json, whose path is shown."""
+    """Where everything is, first the console and its login. Other secrets are in run.json, whose path is shown."""
     table = Table(title="Territoire", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("Console", run.api_url)
+    if run.login_email:
+        # Under systemd what we print is kept in the journal, which many may read.
+        password = f"(mot de passe dans {FILE_NAME})" if "NOTIFY_SOCKET" in os.environ else run.login_password
+        table.add_row("Connexion", f"{run.login_email}  {password}")
     table.add_row("API", run.api_url)
     table.add_row("Référence de l'API", f"{run.api_url}/docs")
     table.add_row("Autres LNS (HTTP)", f"{run.intake_url}/lns/<source>")
@@ -44,12 +48,8 @@ def _without_credentials(url: str) -> str:
 def print_ready(console: Console, run: RunInfo, api_key: str | None = None) -> None:
     """The one table, a key on a line of its own (to be copied whole), and the line that says it is ready."""
     console.print(access_table(run))
-    # Under systemd what we print is kept in the journal, which many may read.
     shown = (api_key or run.api_key) if "NOTIFY_SOCKET" not in os.environ else f"dans {Path(run.home) / FILE_NAME}"
     console.print(f"Clé d'API : {shown}", soft_wrap=True, highlight=False)
-    if run.login_email:
-        password = run.login_password if "NOTIFY_SOCKET" not in os.environ else "(mot de passe au même endroit)"
-        console.print(f"Connexion : {run.login_email}  {password}", soft_wrap=True, highlight=False)
     console.print(f"[bold green]Prêt[/] : {len(run.services)} processus, API sur {run.api_url}")
 
 

@@ -15,7 +15,7 @@ import typer
 
 from cli.backup import COUNTED, Manifest, digest_of, manifest_file
 from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, read_identities, write_plain
-from cli.running import fail
+from cli.running import actor, fail
 from core.runtime.errors import OperatorError
 from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, continue_ledger, read_ledger
 from services.supervisor.home import Home, Secrets, UnusableHome
@@ -75,7 +75,7 @@ def restore(
     try:
         with place.held():
             place.keep_secrets(kept)
-            counted, again = asyncio.run(_restore(place, kept, dump, manifest.counts, entries))
+            counted, again = asyncio.run(_restore(place, kept, dump, manifest.counts, entries, file.name))
             if entries:
                 continue_ledger(entries, place.folder / LEDGER_NAME)
     except WrongKey as damaged:
@@ -214,9 +214,10 @@ def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys:
 
 
 async def _restore(
-    place: Home, kept: Secrets, dump: Source, counts: Iterable[str], entries: list[Entry]
+    place: Home, kept: Secrets, dump: Source, counts: Iterable[str], entries: list[Entry], name: str
 ) -> tuple[dict[str, int], int]:
     from core.runtime.postgres import connect
+    from registry.audit import write_audit
     from registry.erasures import erase_again
     from registry.schema import FINISH_ROLES, PREPARE_ROLES, migrate
     from services.supervisor.ports import free_tcp_port
@@ -243,6 +244,7 @@ async def _restore(
             for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):
                 await connection.execute(statement, COUNTERS_AHEAD)
         again = await erase_again(connection, _key_wrap(kept), entries)
+        await write_audit(connection, None, actor(), "restore", "backup", name, {"after": {"erased_again": again}})
         await connection.execute("ANALYZE")
         await connection.close()
         return counted, again

@@ -23,6 +23,13 @@ def fail(message: str, status: int = 1) -> typer.Exit:
     return typer.Exit(status)
 
 
+def actor() -> str:
+    """As the audit calls who runs a command on the server."""
+    import getpass
+
+    return f"{getpass.getuser()} (serveur)"
+
+
 def tables(*, beside_json: bool) -> "Console":
     """Where tables are printed: not where a program reads JSON, and as wide as they are where no terminal is."""
     from rich.console import Console

@@ -1,23 +1,24 @@
-"""Passwords of people: Argon2id at OWASP's parameters, in a thread, at most two at once."""
+"""Passwords of people: Argon2id in processes of a low priority, at most two at once.
+
+Processes, because they have a priority of their own: whoever sends many wrong passwords takes the processors that
+nothing else needs. A thread of a lower priority would keep the interpreter's lock while it waits for a processor.
+"""
 
 import asyncio
-import secrets
-from collections.abc import Callable
+import json
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from argon2 import PasswordHasher
-
-# OWASP, Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
-MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
 AT_ONCE = 2
 # Who would wait for longer than this many others is asked to come again.
 WAITING_MOST = 20
 SHORTEST, LONGEST = 12, 200
 DISTINCT_LEAST = 5
-
-T = TypeVar("T")
+ROOT = str(Path(__file__).resolve().parents[1])
 
 
 class TooManyPasswords(Exception):
@@ -35,21 +36,11 @@ def weakness(password: str, email: str) -> str | None:
     return None
 
 
-def _hasher() -> "PasswordHasher":
-    # Imported at the first login: few processes ever see one.
-    from argon2 import PasswordHasher  # noqa: PLC0415
-
-    return PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
-
-
 class Passwords:
     """Hashes and checks; a password of nobody takes as long as another."""
 
     def __init__(self) -> None:
-        # Not of a lower priority: they would hold the interpreter's lock while they wait for a processor.
-        self._threads = ThreadPoolExecutor(AT_ONCE, "passwords")
         self._waiting = 0
-        self._of_nobody = ""
 
     @property
     def is_full(self) -> bool:
@@ -62,7 +53,7 @@ class Passwords:
         Raises:
             TooManyPasswords: too many wait.
         """
-        return await self._in_turn(lambda: _hasher().hash(password))
+        return await self._in_turn(password, None)
 
     async def matches(self, hashed: str | None, password: str) -> bool:
         """Whether the hash is of this password; without a hash, False after the same time.
@@ -70,24 +61,51 @@ class Passwords:
         Raises:
             TooManyPasswords: too many wait.
         """
-        return await self._in_turn(lambda: self._verify(hashed, password))
-
-    def _verify(self, hashed: str | None, password: str) -> bool:
-        from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415
-
-        hasher = _hasher()
-        if not hashed and not self._of_nobody:
-            self._of_nobody = hasher.hash(secrets.token_urlsafe(32))
-        try:
-            return hasher.verify(hashed or self._of_nobody, password) and bool(hashed)
-        except (VerificationError, InvalidHashError):
+        if hashed is None:
+            await self._in_turn(password, None)
             return False
+        return await self._in_turn(password, hashed) == "True"
 
-    async def _in_turn(self, work: Callable[[], T]) -> T:
+    async def _in_turn(self, password: str, hashed: str | None) -> str:
         if self.is_full:
             raise TooManyPasswords
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(_threads(), _ask, password, hashed)
         finally:
             self._waiting -= 1
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(AT_ONCE, "passwords")
+
+
+class _Worker(threading.local):
+    """The process of one thread, from the first password on; it ends with us, since its input does."""
+
+    process: subprocess.Popen[str] | None = None
+
+
+_worker = _Worker()
+
+
+def _ask(password: str, hashed: str | None) -> str:
+    process = _worker.process
+    if process is None or process.poll() is not None:
+        process = _worker.process = subprocess.Popen(
+            (sys.executable, "-P", "-m", "registry.password_hashing"),
+            env={"PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    assert process.stdin is not None  # noqa: S101 - It is a pipe, as is the output.
+    assert process.stdout is not None  # noqa: S101
+    process.stdin.write(f"{json.dumps([password, hashed])}\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+        message = "the process that hashes passwords has ended"
+        raise RuntimeError(message)
+    return answer.removesuffix("\n")

@@ -152,7 +152,7 @@ async def _detail(connection: Connection, asset: Asset) -> AssetDetail:
 
 
 async def _check_class(connection: Connection, former: Asset, wanted: int | None) -> None:
-    """409 when class 2 would delete what nobody was told of; 422 for a dwelling that would be less."""
+    """409 when class 2 would delete data and nobody has confirmed that; 422 for a dwelling that would be less."""
     if wanted is None or wanted == former.privacy_class:
         return
     if wanted < PERSONAL and not await privacy.may_be_less(connection, former.id):

@@ -349,7 +349,7 @@ async def test_a_crash_before_the_commit_leaves_neither_alert_nor_message(
 ) -> None:
     await place.endpoint(receiver)
 
-    watched = (await bench.rulebook.watched([place.datastream_id]))[place.datastream_id]
+    watched = (await bench.rulebook.watched([place.datastream_id], datetime.now(UTC)))[place.datastream_id]
 
     values = [(watched, Observation(ago(20), 76)), (watched, Observation(ago(10), 82))]
     work = work_of(bench.rulebook, values)

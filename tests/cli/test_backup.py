@@ -125,8 +125,10 @@ async def test_a_restored_stack_has_every_row_but_what_was_erased_since_and_goes
         stack = Stack(later, OPTIONS)
         run = await stack.start()
         assert await all_ready(stack) == {"postgres", "nats", "mosquitto", "maintenance"}
-        connection = await connect(run.database_url)
+        connection = await connect(run.database_admin_url)
         assert await connection.fetchval("SELECT count(*) FROM observation.measurement") == 5000
+        said = await connection.fetchrow("SELECT entity_id, details FROM audit WHERE action = 'restore'")
+        assert (said["entity_id"], said["details"]) == (file.name, {"after": {"erased_again": 1}})
         assert await connection.fetchval("SELECT f_cnt_down FROM session") == 7 + COUNTERS_AHEAD
         assert await connection.fetchval("SELECT count(*) FROM asset") == 0
         assert (later.folder / LEDGER_NAME).read_bytes() == ledger.read_bytes()

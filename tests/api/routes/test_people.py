@@ -6,13 +6,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from pyotp.totp import TOTP
 
 from api.totp import matching_step
 from core.model.rights import ROLES
 from core.runtime.postgres import Pool
-from registry.passwords import WAITING_MOST, Passwords, _hasher
+from registry.passwords import WAITING_MOST, Passwords
 from registry.people import add_member, enter_person
 from registry.sessions import list_memberships, open_session
 
@@ -22,7 +23,7 @@ LogIn = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture(scope="module")
 def hashed() -> str:
-    return _hasher().hash(PASSWORD)
+    return PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
 
 
 def browser(app: FastAPI, base_url: str = "https://api", address: str = "192.0.2.1") -> httpx.AsyncClient:
