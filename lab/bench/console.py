@@ -29,7 +29,9 @@ from services.supervisor.run_info import RunInfo
 
 ASSETS, GATEWAYS, ON_THE_MAP = 1_200, 24, 10_000
 COLD_VISITS = 5
-REQUESTS, OF_ALL = 40, 0.95
+REQUESTS, FEWEST_REQUESTS, OF_ALL = 40, 5, 0.95
+# Of a page that takes seconds it is known soon enough.
+PAGE_WITHIN_S = 10.0
 # Without JavaScript this page listens for a while before it answers.
 LISTENS = frozenset({"/trames"})
 FRAMES_PER_S = 50.0
@@ -166,7 +168,8 @@ class Bench:
                 except NoExample:
                     continue
                 taken: list[float] = []
-                for _ in range(REQUESTS):
+                until = time.monotonic() + PAGE_WITHIN_S
+                while len(taken) < FEWEST_REQUESTS or (len(taken) < REQUESTS and time.monotonic() < until):
                     began = time.perf_counter()
                     (await client.get(address)).raise_for_status()
                     taken.append(1_000 * (time.perf_counter() - began))

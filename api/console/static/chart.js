@@ -39,7 +39,7 @@ const chart = new uPlot(
     width: element.clientWidth - 16,
     height: element.clientHeight - 56,
     // One point alone would be in the middle of years.
-    scales: { x: { range: (/** @type {any} */ _u, /** @type {number} */ from, /** @type {number} */ to) => (from === to ? [from - HOUR_S, to + HOUR_S] : [from, to]) } },
+    scales: { x: { range: (/** @type {any} */ _u, /** @type {number} */ from, /** @type {number} */ to) => (rows.length > 1 ? [from, to] : [from - HOUR_S, from + HOUR_S]) } },
     series: [
       { label: element.dataset.when, value: (/** @type {any} */ _u, /** @type {number} */ at) => (at == null ? "" : both.format(at * 1000)) },
       ...[element.dataset.label, ...(compared ? [element.dataset.former] : [])].map((label, i) => ({
