@@ -68,7 +68,7 @@ class Photographer:
                 async with self._opened(viewport, theme) as (person, nobody):
                     for one in pages:
                         try:
-                            await self._take(nobody if one.right is None else person, one, size, theme)
+                            await self._photograph(nobody if one.right is None else person, one, size, theme)
                         except NoExample as missing:
                             failures[str(missing)] = None
                         progress.advance(task)
@@ -97,7 +97,7 @@ class Photographer:
             for context in contexts:
                 await context.close()
 
-    async def _take(self, page: Page, one: PagePath, size: str, theme: Theme) -> None:
+    async def _photograph(self, page: Page, one: PagePath, size: str, theme: Theme) -> None:
         await page.goto(f"{self.run.api_url}{await address_of(one, self.pool, self.tenant_id)}")
         await asyncio.sleep(FRAMES_AFTER_S if one.path == FRAMES_PAGE else DRAWN_AFTER_S)
         viewport = SIZES[size]

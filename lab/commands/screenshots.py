@@ -30,7 +30,7 @@ def screenshots(folder: FolderArgument) -> None:
     from services.supervisor.launch import Launch
     from services.supervisor.stack import StackOptions
 
-    async def take(run: "RunInfo", stopping: asyncio.Event) -> int:
+    async def write_pictures(run: "RunInfo", stopping: asyncio.Event) -> int:
         lab = (sys.executable, "-P", "-m", "lab")
         fleet = Launch(
             (*lab, "fleet", "--home", run.home, "--pace", str(PACE)), env=os.environ, stop_signal=signal.SIGINT
@@ -47,7 +47,9 @@ def screenshots(folder: FolderArgument) -> None:
 
     with temporary_home("screenshots") as home:
         try:
-            status = asyncio.run(run_stack(home, StackOptions("demo", "127.0.0.1", 0, "127.0.0.1", 0), take))
+            status = asyncio.run(
+                run_stack(home, StackOptions("demo", "127.0.0.1", 0, "127.0.0.1", 0), write_pictures)
+            )
         except REFUSALS as refused:
             raise fail(str(refused)) from None
     raise typer.Exit(status)

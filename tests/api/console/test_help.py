@@ -10,7 +10,17 @@ from api.console.navigation import GROUPS
 HELP = Path(__file__).parents[3] / "api" / "console" / "help"
 # What is before the login, about no page, or an explanation itself.
 WITHOUT = {
-    *("connexion", "deconnexion", "langue", "invitation", "mot-de-passe-oublie", "reset", "collectivite"),
+    *(
+        "connexion",
+        "deconnexion",
+        "langue",
+        "invitation",
+        "mot-de-passe-oublie",
+        "reset",
+        "collectivite",
+        "public",
+        "direct",
+    ),
     *("aide", "accessibilite"),
 }
 

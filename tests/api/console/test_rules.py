@@ -9,11 +9,11 @@ import httpx
 
 from alerting.defaults import DEFAULT_RULES
 from alerting.rules.model import Rule
-from alerting.rules.region import PARIS
 from alerting.wording import NO_BREAK
 from api.console.language import ENGLISH, FRENCH, Language
 from api.console.rules import words
 from api.console.rules.words import duration, parse_duration
+from core.model.region import PARIS
 from tests.api.console.conftest import hidden
 
 

@@ -3,8 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from alerting.rules.region import PARIS
 from api.console.silences.views import end_of
+from core.model.region import PARIS
 from tests.api.console.conftest import hidden
 
 
