@@ -9,10 +9,12 @@ from urllib.parse import urlencode
 from fastapi import Query, Response
 
 from alerting.rules.model import Severity
+from alerting.wording import CAUSES
 from api import asset_state_store
 from api.console.forms import errors_by_field
 from api.console.pages import page_router
 from api.console.rules import words
+from api.console.said import said
 from api.console.silences import views as silences
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own_address, values_of
 from api.fields import INT4_MOST, PRINTABLE, BigId
@@ -190,12 +192,19 @@ async def _alert_page(visit: PersonsVisit, alert_id: int, problem: Problem | Non
         problem=problem,
         errors=errors_by_field(problem),
         values=values_of(visit.form),
+        notes=_notes(visit),
     )
 
 
 def _scopes(alert: Any) -> dict[str, str]:
     """What a silence that begins here may be about; of a gateway the rule alone."""
     return {name: text for name, text in silences.SCOPES.items() if alert.asset_id is not None or name == "regle"}
+
+
+def _notes(visit: PersonsVisit) -> dict[str, str]:
+    """What a remark of the platform's own means: why it ended, or how grave it became."""
+    causes = {code: said(visit.language.code, french) for code, french in CAUSES.items()}
+    return causes | {code: visit.gettext(french) for code, french in words.SEVERITIES.items()}
 
 
 @router.post(PAGE + "/{id}")

@@ -20,6 +20,7 @@ SAY = (
     "api/*.py",
     "api/routes/*.py",
     "api/console/**/*.py",
+    "alerting/wording.py",
     "core/model/*.py",
     "core/runtime/http/*.py",
     "registry/passwords.py",
