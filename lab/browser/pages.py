@@ -60,6 +60,9 @@ EXAMPLES: dict[str, str] = {
     "/personnes/{id}": "SELECT person_id FROM membership WHERE tenant_id = $1 ORDER BY person_id LIMIT 1",
     "/pose/{dev_eui}": "SELECT encode(dev_eui, 'hex') FROM device WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/publications/{id}": "SELECT id FROM publication WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/public/{slug}": (
+        "SELECT slug FROM publication WHERE tenant_id = $1 AND withdrawn_at IS NULL AND privacy_class = 0 LIMIT 1"
+    ),
     "/regles/{id}": "SELECT id FROM alert_rule WHERE tenant_id = $1 ORDER BY id LIMIT 1",
 }
 # What follows the question mark, where a page opens with nothing less.

@@ -99,7 +99,8 @@ async def test_a_key_of_one_kind_sees_and_acts_on_assets_of_that_kind_alone_over
 
     wanted = {"others": {404}, "own": {200}, "elsewhere": {403}}
     assert {operation: status for operation, status in answers.items() if status not in wanted[operation[2]]} == {}
-    assert len(lists) == 8
+    assert len(lists) == 9
+    assert [one["known"] for one in lists["/v1/alerts/counts"]] == [1]
     for path, items in lists.items():
         assert items, path
         assert others["devices"] not in str(items), path

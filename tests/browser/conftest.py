@@ -134,6 +134,14 @@ async def _things(api: Provisioner, assets: dict[bytes, int]) -> None:
         await api.post(path, body)
 
 
+async def _publish(api: Provisioner) -> None:
+    """A full container, for everybody to read."""
+    container = (await api.get("/v1/assets?kind=glass_container&q=pleine"))["items"][0]
+    await api.post(
+        "/v1/publications", {"asset_id": container["id"], "name": "Borne du port", "quantities": ["fill_level"]}
+    )
+
+
 async def _people(pool: Pool, tenant_id: int, slug: str) -> None:
     hashed = await Passwords().hash_of(PASSWORD)
     async with pool.acquire() as connection:
@@ -178,6 +186,7 @@ async def scene(browser_folder: Path) -> AsyncGenerator[Scene]:
         made = Scene(run, pool, tenant.id, neighbour_id, fleet, assets, unregistered.gateway_id)
         try:
             await until(lambda: _is_alive(made, on_air), "the fleet is heard")
+            await _publish(api)
             yield made
         finally:
             for task in on_air:
