@@ -67,6 +67,7 @@ EXAMPLES: dict[str, str] = {
 }
 # What follows the question mark, where a page opens with nothing less.
 QUERIES: dict[str, str] = {
+    "/pose/{dev_eui}": "SELECT 'actif=' || id FROM asset WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/publications/nouvelle": "SELECT 'actif=' || id FROM asset WHERE tenant_id = $1 ORDER BY id LIMIT 1",
 }
 
@@ -112,15 +113,15 @@ async def address_of(page: PagePath, pool: Pool, tenant_id: int) -> str:
     Raises:
         NoExample: nothing says which, or the tenant has no such thing.
     """
+    path = page.path
+    if "{" in path:
+        pattern = next((one for one in EXAMPLES if f"{path}/".startswith(f"{one}/")), None)
+        if pattern is None:
+            raise NoExample(f"{path}: no example of it in EXAMPLES of {__name__}")
+        path = path.replace(pattern[pattern.index("{") :], await _one(EXAMPLES[pattern], page, pool, tenant_id))
     if page.path in QUERIES:
-        return f"{page.path}?{await _one(QUERIES[page.path], page, pool, tenant_id)}"
-    if "{" not in page.path:
-        return page.path
-    pattern = next((one for one in EXAMPLES if f"{page.path}/".startswith(f"{one}/")), None)
-    if pattern is None:
-        raise NoExample(f"{page.path}: no example of it in EXAMPLES of {__name__}")
-    found = await _one(EXAMPLES[pattern], page, pool, tenant_id)
-    return page.path.replace(pattern[pattern.index("{") :], found)
+        return f"{path}?{await _one(QUERIES[page.path], page, pool, tenant_id)}"
+    return path
 
 
 async def _one(statement: str, page: PagePath, pool: Pool, tenant_id: int) -> str:

@@ -16,7 +16,7 @@ from lab.simulator.figures import Draining
 from lab.simulator.receiver import Received
 from lab.simulator.street_lights import LightingAccount
 
-MOST_MEMORY_MB = 600
+MOST_MEMORY_MB = 650
 FULL = 76.0  # %. The rule's threshold is 75, and a sensor rounds.
 # By then every device has asked to join, has been answered and may have asked again; the time of silence is over.
 JOINED_WITHIN_S = 60.0

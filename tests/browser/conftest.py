@@ -102,7 +102,7 @@ def browser_folder() -> Iterator[Path]:
 
 
 def _full(source: random.Random, _number: int) -> sensors.Container:
-    return sensors.Container(source, fill=80.0, rise=0.5, is_em400=True, burns=False)
+    return sensors.Container(source, fill=80.0, rise=0.05, is_em400=True, burns=False)
 
 
 def _plan() -> FleetPlan:

@@ -92,7 +92,7 @@ async def test_a_frame_is_shown_within_two_seconds_after_it_was_sent(visit: Visi
 
     f_cnt, sent_at = session.f_cnt_up, time.monotonic()
     device.send(device.application.next_message(now_us()), now_us())
-    mine = row.filter(has=page.locator(f"td:nth-child(4):text-is('{f_cnt}')"))
+    mine = row.filter(has=page.locator(f"td:nth-child(5):text-is('{f_cnt}')"))
     await mine.wait_for(timeout=PATIENCE_MS)
     took_s = time.monotonic() - sent_at
 
