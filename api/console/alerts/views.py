@@ -192,7 +192,7 @@ async def _alert_page(visit: PersonsVisit, alert_id: int, problem: Problem | Non
         problem=problem,
         errors=errors_by_field(problem),
         values=values_of(visit.form),
-        notes=_notes(visit),
+        remarks=_remarks(visit),
     )
 
 
@@ -201,7 +201,7 @@ def _scopes(alert: Any) -> dict[str, str]:
     return {name: text for name, text in silences.SCOPES.items() if alert.asset_id is not None or name == "regle"}
 
 
-def _notes(visit: PersonsVisit) -> dict[str, str]:
+def _remarks(visit: PersonsVisit) -> dict[str, str]:
     """What a remark of the platform's own means: why it ended, or how grave it became."""
     causes = {code: said(visit.language.code, french) for code, french in CAUSES.items()}
     return causes | {code: visit.gettext(french) for code, french in words.SEVERITIES.items()}

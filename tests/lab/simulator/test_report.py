@@ -118,7 +118,7 @@ def test_what_could_not_happen_in_the_time_is_no_failure(changes: dict[str, obje
         ),
         ({"lighting": LightingAccount(requested=6, refused=["non"])}, CLASS_A),
         ({"class_c_disturbed": 1}, "Les fenêtres"),
-        ({"memory_mb": {"network": 601.0}}, "Mémoire"),
+        ({"memory_mb": {"network": 651.0}}, "Mémoire"),
     ],
 )
 def test_what_went_wrong_is_no_lack_of_time(changes: dict[str, object], check: str) -> None:
