@@ -7,6 +7,8 @@ LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel takes the local ports of outgoing connections: between our choice
 # and the server's bind, none of them can land on it.
 CANDIDATES = range(20_000, 32_000)
+# Chosen by this process: until its server binds it, a port looks free to who asks next.
+_chosen: set[int] = set()
 
 
 class PortTaken(Exception):
@@ -23,12 +25,18 @@ def _bound(kind: socket.SocketKind, host: str, port: int) -> int:
 
 
 def _free(kind: socket.SocketKind) -> int:
+    if len(_chosen) > len(CANDIDATES) // 2:
+        _chosen.clear()
     for _ in range(200):
         candidate = random.SystemRandom().choice(CANDIDATES)
+        if candidate in _chosen:
+            continue
         try:
-            return _bound(kind, LOOPBACK, candidate)
+            port = _bound(kind, LOOPBACK, candidate)
         except OSError:
             continue
+        _chosen.add(port)
+        return port
     raise PortTaken(f"aucun port libre entre {CANDIDATES.start} et {CANDIDATES.stop - 1}")
 
 
