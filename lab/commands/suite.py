@@ -77,7 +77,8 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
         following.join()
     statuses = {name: process.wait() for name, process in running.items()}
     # Who chose what runs wants to see it fail.
-    passed_alone = _run_failed_alone(checkout, results, statuses) if SYSTEM in running else {}
+    is_whole = not unit and not pytest_arguments
+    passed_alone = _run_failed_alone(checkout, results, statuses) if is_whole else {}
     tests = merge(results / "junit.xml", [results / f"{name}.xml" for name in parts], passed_alone)
     _report(results, tests)
     unstable = [test for test in tests if test.alone_s is not None]
