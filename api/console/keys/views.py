@@ -4,9 +4,8 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Path, Response
-from pydantic import ValidationError
 
-from api.console.forms import errors_by_field, midnight_of
+from api.console.forms import checked, errors_by_field, midnight_of
 from api.console.pages import page_router
 from api.console.people.views import ABILITIES
 from api.console.proof import done
@@ -16,7 +15,7 @@ from api.entity_tags import tag_of
 from api.routes import tenants as routes
 from api.routes.tenants import ApiKeyAnswer
 from core.model.rights import OF_KEYS
-from core.runtime.http.errors import Problem, field_errors, not_found
+from core.runtime.http.errors import Problem, not_found
 
 router = page_router()
 
@@ -41,11 +40,6 @@ def _given(visit: PersonsVisit) -> dict[str, Any]:
 
 def _end_of_day(visit: PersonsVisit) -> datetime | None:
     return midnight_of("expires_at", visit.form.text("expires_at"), visit.language.zone, ends=True)
-
-
-def _wrong(error: ValidationError) -> Problem:
-    errors = field_errors(error.errors())
-    return Problem(422, "; ".join(one.message for one in errors), errors=errors)
 
 
 def _version_of(key: ApiKeyAnswer) -> str:
@@ -85,10 +79,8 @@ async def show_list(visit: ManagersVisit) -> Response:
 async def create(visit: ManagersVisit) -> Response:
     """Make a key; its secret is shown this once, with how to use it."""
     try:
-        body = routes.NewApiKey.model_validate(_given(visit))
+        body = checked(routes.NewApiKey, _given(visit))
         created = await done(routes.create_api_key(body, visit.caller))
-    except ValidationError as error:
-        return await _list_page(visit, _wrong(error))
     except Problem as problem:
         return await _list_page(visit, problem)
     return await _list_page(visit, created=created)
@@ -139,10 +131,8 @@ async def change(id: KeyId, visit: ManagersVisit) -> Response:  # noqa: A002 - T
     try:
         _require_unchanged(visit, id, (await routes.list_api_keys(visit.caller)).items)
         given = {"name": visit.form.text("name"), "expires_at": _end_of_day(visit)}
-        body = routes.ApiKeyPatch.model_validate(given)
+        body = checked(routes.ApiKeyPatch, given)
         await done(routes.update_api_key(id, body, visit.caller, visit.request))
-    except ValidationError as error:
-        return await _key_page(visit, id, _wrong(error))
     except Problem as problem:
         if problem.status == NOT_FOUND:
             raise

@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import cos, hypot, radians
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Response
-from pydantic import BaseModel, ValidationError
 
 from api import asset_state_store as store
 from api.console.equipment.codes import read_code
-from api.console.equipment.views import INVALID, MISSING, TO_SHOW, add_photo
-from api.console.forms import errors_by_field
+from api.console.equipment.views import MISSING, TO_SHOW, add_photo
+from api.console.forms import checked, errors_by_field
 from api.console.frames.reasons import words_of
 from api.console.pages import page_router
 from api.console.visits import FieldAgentsVisit, ManagersVisit, PersonsVisit, values_of
@@ -21,7 +20,7 @@ from api.extent import Box
 from api.fields import PRINTABLE, EuiPath
 from api.pages import Paging
 from api.routes import assets, device_profiles, device_traffic, devices, rejections
-from core.runtime.http.errors import FieldError, Problem, field_errors
+from core.runtime.http.errors import FieldError, Problem
 from lorawan.device_code import DeviceCode
 
 router = page_router()
@@ -36,7 +35,6 @@ POLE, ANTIMERIDIAN = 90, 180
 AROUND = 0.004
 METRES_PER_DEGREE = 111_320
 GOOD_RSSI, GOOD_SNR, POOR_RSSI, POOR_SNR = -105, -5, -117, -14
-Content = TypeVar("Content", bound=BaseModel)
 Coordinate = Annotated[str, Query(max_length=20, pattern=PRINTABLE)]
 
 
@@ -149,7 +147,7 @@ async def enrol(dev_eui: EuiPath, visit: ManagersVisit) -> Response:
         name: form.text(name) for name in ("name", "device_profile_id", "join_eui")
     }
     try:
-        await devices.create(_checked(devices.NewDevice, given), visit.caller)
+        await devices.create(checked(devices.NewDevice, _filled(given)), visit.caller)
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise
@@ -159,18 +157,14 @@ async def enrol(dev_eui: EuiPath, visit: ManagersVisit) -> Response:
     return visit.go(f"{PAGE}?code={dev_eui}", visit.gettext("Le capteur est enregistré."))
 
 
+def _filled(given: Mapping[str, str]) -> dict[str, str]:
+    """An empty field is one that was not filled in."""
+    return {name: value for name, value in given.items() if value}
+
+
 def _of_the_secret(error: FieldError) -> FieldError:
     name = "secret" if error.field.endswith("app_key") else error.field
     return FieldError(field=name, code=error.code, message=error.message)
-
-
-def _checked(model: type[Content], given: Mapping[str, str]) -> Content:
-    """The content of a request; raises 422 with what is wrong in each field."""
-    try:
-        return model.model_validate({name: value for name, value in given.items() if value})
-    except ValidationError as wrong:
-        errors = field_errors(wrong.errors())
-        raise Problem(INVALID, "; ".join(error.message for error in errors), errors=errors) from None
 
 
 @router.post(DEVICE + "/equipement")
@@ -227,13 +221,12 @@ async def place(dev_eui: EuiPath, visit: FieldAgentsVisit) -> Response:
     asset: Any = await assets.read_asset(asset_id, caller)
     try:
         if form.text("latitude") or form.text("longitude"):
-            wanted = _checked(
-                assets.Position, {name: form.text(name).replace(",", ".") for name in ("latitude", "longitude")}
-            )
+            typed = {name: form.text(name).replace(",", ".") for name in ("latitude", "longitude")}
+            wanted = checked(assets.Position, _filled(typed))
             if (wanted.latitude, wanted.longitude) != (asset.latitude, asset.longitude):
                 await assets.place_asset(asset_id, wanted, caller)
         given = {"dev_eui": dev_eui, "position": form.text("position")}
-        await assets.assign_device(asset_id, _checked(assets.AssignedDevice, given), caller)
+        await assets.assign_device(asset_id, checked(assets.AssignedDevice, _filled(given)), caller)
         await add_photo(visit, asset_id)
     except Problem as problem:
         if problem.status not in TO_SHOW:

@@ -4,9 +4,8 @@ from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
 from fastapi import Query, Response
-from pydantic import ValidationError
 
-from api.console.forms import Form, errors_by_field
+from api.console.forms import Form, checked, errors_by_field
 from api.console.pages import page_router
 from api.console.public_page.views import address_of, policy_of, render_published
 from api.console.visits import ManagersVisit, PersonsVisit, PublishersVisit, values_of
@@ -15,7 +14,7 @@ from api.fields import INT4_MOST, Id
 from api.routes import assets
 from api.routes import publications as routes
 from api.routes.publications import PublicationAnswer
-from core.runtime.http.errors import FieldError, Problem, field_errors, invalid
+from core.runtime.http.errors import Problem, invalid
 
 router = page_router()
 
@@ -49,7 +48,7 @@ async def _list_page(visit: PersonsVisit, problem: Problem | None = None) -> Res
 async def change_hosts(visit: ManagersVisit) -> Response:
     """Which sites may show public pages in theirs, one a line."""
     try:
-        body = _body(routes.Hosts, {"hosts": visit.form.text("hosts").split()})
+        body = checked(routes.Hosts, {"hosts": visit.form.text("hosts").split()})
         await routes.replace_hosts(body, visit.caller)
     except Problem as problem:
         if problem.status not in REFUSED:
@@ -87,7 +86,7 @@ async def create(visit: PublishersVisit) -> Response:
     asset_id = int(form.text("actif")) if form.text("actif").isdecimal() else 0
     try:
         given = _given(visit, form) | {"asset_id": asset_id, "slug": form.text("slug") or None}
-        made: Any = await routes.create_publication(_body(routes.NewPublication, given), visit.caller)
+        made: Any = await routes.create_publication(checked(routes.NewPublication, given), visit.caller)
     except Problem as problem:
         if problem.status not in REFUSED or not 0 < asset_id <= INT4_MOST:
             raise
@@ -146,7 +145,7 @@ async def change(id: Id, visit: PublishersVisit) -> Response:  # noqa: A002 - Th
     """Change one; not when somebody else has changed it since it was read."""
     try:
         await _require_unchanged(visit, id)
-        body = _body(routes.PublicationPatch, _given(visit, visit.form))
+        body = checked(routes.PublicationPatch, _given(visit, visit.form))
         made: Any = await routes.update_publication(id, body, visit.caller)
     except Problem as problem:
         if problem.status not in REFUSED | {CHANGED}:
@@ -233,11 +232,3 @@ def _end_of(visit: PersonsVisit, text: str) -> datetime | None:
         return datetime.combine(day, time(23, 59, 59), visit.language.zone).astimezone(UTC)
     except (ValueError, OverflowError):
         raise invalid("until", "date", visit.gettext("Une date est attendue : 2027-12-31.")) from None
-
-
-def _body(model: type[Any], given: dict[str, Any]) -> Any:
-    try:
-        return model.model_validate(given)
-    except ValidationError as wrong:
-        errors: list[FieldError] = field_errors(wrong.errors())
-        raise Problem(422, " ; ".join(error.message for error in errors), errors=errors) from None

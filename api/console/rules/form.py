@@ -1,22 +1,19 @@
 """The form of an alert rule: what it shows of a rule, and what of a rule was typed into it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from alerting.rules.checks import RUNGS_MOST
 from alerting.rules.model import Rule
 from alerting.wording import NO_BREAK
-from api.console.forms import Form
+from api.console import forms
+from api.console.forms import Content, Form
 from api.console.language import Language
 from api.console.navigation import marked
 from api.console.rules.words import duration, parse_duration
-from core.runtime.http.errors import FieldError, Problem, field_errors
-
-Content = TypeVar("Content", bound=BaseModel)
+from core.runtime.http.errors import FieldError, Problem
 
 LABELS = {
     "name": marked("Nom court"),
@@ -177,13 +174,9 @@ def content_of(kind: str, typed: Typed, language: Language) -> dict[str, Any]:
 def checked(model: type[Content], content: Mapping[str, Any], language: Language) -> Content:
     """The content of a request to the API; raises 422 with what is wrong in each field."""
     try:
-        return model.model_validate(dict(content))
-    except ValidationError as wrong:
-        errors = [
-            FieldError(field=f"body.{one.field}", code=one.code, message=one.message)
-            for one in field_errors(wrong.errors())
-        ]
-        raise Problem(422, _summary(errors, language), errors=errors) from None
+        return forms.checked(model, content)
+    except Problem as wrong:
+        raise Problem(422, _summary(wrong.errors or (), language), errors=wrong.errors) from None
 
 
 def plain(problem: Problem, language: Language) -> Problem:
@@ -197,7 +190,7 @@ def plain(problem: Problem, language: Language) -> Problem:
     return Problem(problem.status, text, errors=problem.errors)
 
 
-def _summary(errors: list[FieldError], language: Language) -> str:
+def _summary(errors: Sequence[FieldError], language: Language) -> str:
     names = [one.field.removeprefix("body.").partition(".")[0] for one in errors]
     labels = dict.fromkeys(language.gettext(LABELS.get(name, name)) for name in names)
     return language.gettext("À corriger : %(fields)s.") % {"fields": ", ".join(labels)}

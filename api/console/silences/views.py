@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import Query, Response
-from pydantic import BaseModel, ValidationError
 
 from api import asset_state_store
 from api.auth import Caller
-from api.console.forms import errors_by_field
+from api.console.forms import checked, errors_by_field
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.rules import words
@@ -22,9 +21,7 @@ from api.fields import INT4_MOST, PRINTABLE, BigId, Id
 from api.pages import Paging
 from api.routes import alert_rules, alerts, assets
 from api.routes import silences as routes
-from core.runtime.http.errors import Problem, field_errors, invalid
-
-Content = TypeVar("Content", bound=BaseModel)
+from core.runtime.http.errors import Problem, invalid
 
 router = page_router()
 
@@ -101,17 +98,9 @@ async def _create(caller: Caller, given: Mapping[str, Any], *, is_work: bool) ->
     """Make a silence or a maintenance window; raises 422 with what is wrong in each field."""
     known = {name: value for name, value in given.items() if value not in (None, "")}
     if is_work:
-        await routes.create_window(_body(routes.NewWindow, known), caller)
+        await routes.create_window(checked(routes.NewWindow, known), caller)
     else:
-        await routes.create_silence(_body(routes.NewSilence, known), caller)
-
-
-def _body(model: type[Content], given: Mapping[str, Any]) -> Content:
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as wrong:
-        errors = field_errors(wrong.errors())
-        raise Problem(INVALID, "; ".join(error.message for error in errors), errors=errors) from None
+        await routes.create_silence(checked(routes.NewSilence, known), caller)
 
 
 @dataclass(frozen=True, slots=True)
