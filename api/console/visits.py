@@ -83,6 +83,16 @@ class Visit:
             response.delete_cookie(MESSAGE_COOKIE, path="/")
         return response
 
+    def form_page(self, template: str, problem: Problem | None, **content: Any) -> HTMLResponse:
+        """A page with a form: what is wrong with what was typed, if anything is, and what was typed (`values`)."""
+        return self.page(
+            template,
+            200 if problem is None else problem.status,
+            problem=problem,
+            errors=forms.errors_by_field(problem),
+            **({"values": values_of(self.form)} | content),
+        )
+
     def go(self, address: str, message: str = "") -> Response:
         """On to another page, which begins with a short message about what was done."""
         response = RedirectResponse(address, SEE_OTHER)

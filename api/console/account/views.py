@@ -4,7 +4,6 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import errors_by_field
 from api.console.pages import page_router
 from api.console.proof import check_proof_of
 from api.console.visits import CHOICE_LASTS_S, PersonsVisit, ReadersVisit
@@ -21,14 +20,12 @@ THEMES = ("", "light", "dark")
 
 async def _page(visit: PersonsVisit, problem: Problem | None = None, **content: Any) -> Response:
     session = await sessions.read_session(visit.caller)
-    return visit.page(
+    return visit.form_page(
         "account/page.html",
-        200 if problem is None else problem.status,
+        problem,
         session=session,
         opened=(await routes.list_own(visit.caller)).items,
         has_provider=visit.dependencies.access.provider is not None,
-        problem=problem,
-        errors=errors_by_field(problem),
         **({"secret": None, "codes": None} | content),
     )
 

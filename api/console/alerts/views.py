@@ -11,12 +11,11 @@ from fastapi import Query, Response
 from alerting.rules.model import Severity
 from alerting.wording import CAUSES
 from api import asset_state_store
-from api.console.forms import errors_by_field
 from api.console.pages import page_router
 from api.console.rules import words
 from api.console.said import said
 from api.console.silences import views as silences
-from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own_address, values_of
+from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own_address
 from api.fields import INT4_MOST, PRINTABLE, BigId
 from api.pages import Paging
 from api.routes import alert_rules, datastreams, teams
@@ -176,9 +175,9 @@ async def _alert_page(visit: PersonsVisit, alert_id: int, problem: Problem | Non
     rule = await _rule(visit, alert.rule_id)
     explained = await routes.list_alerts(visit.caller, Paging(SHOWN), explained_by=alert_id)
     events = (await routes.list_events(alert_id, visit.caller)).items
-    return visit.page(
+    return visit.form_page(
         "alerts/alert.html",
-        200 if problem is None else problem.status,
+        problem,
         alert=alert,
         events=events,
         rule=rule,
@@ -189,9 +188,6 @@ async def _alert_page(visit: PersonsVisit, alert_id: int, problem: Problem | Non
         spans=silences.SPANS,
         reasons=silences.REASONS,
         scopes=_scopes(alert),
-        problem=problem,
-        errors=errors_by_field(problem),
-        values=values_of(visit.form),
         remarks=_remarks(visit),
     )
 

@@ -88,9 +88,9 @@ async def show_list(
         lines, following = page.items, page.next
     except Problem as raised:
         problem = raised
-    return visit.page(
+    return visit.form_page(
         "audit/list.html",
-        200 if problem is None else problem.status,
+        problem,
         lines=[_in_words(line, visit) for line in lines],
         following=f"{PAGE}?{filters.query}&suite={following}" if following else "",
         export=f"{PAGE}/export?{filters.query}",
@@ -98,7 +98,6 @@ async def show_list(
         filters=filters,
         actions=ACTIONS,
         entities=ENTITIES,
-        problem=problem,
     )
 
 

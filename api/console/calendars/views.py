@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import Form, errors_by_field
+from api.console.forms import Form
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.rules import words
@@ -90,16 +90,14 @@ def _form(
     calendar: Any = None,
     rules: list[tuple[int, str]] | None = None,
 ) -> Response:
-    return visit.page(
+    return visit.form_page(
         "calendars/calendar.html",
-        200 if problem is None else problem.status,
+        problem,
         calendar=calendar,
         version="" if calendar is None else version_of(calendar),
         rules=rules or [],
         values=values,
         days=DAYS,
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 

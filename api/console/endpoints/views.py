@@ -7,11 +7,10 @@ from fastapi import Response
 
 from alerting import proof
 from alerting.message_formats import EMAIL
-from api.console.forms import errors_by_field
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.versions import CHANGED, change_as_read, version_of
-from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit, values_of
+from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
 from api.fields import Id
 from api.rotation import RotationBody
 from api.routes import teams
@@ -53,13 +52,10 @@ async def show_new(visit: ManagersVisit) -> Response:
 
 
 def _form(visit: PersonsVisit, problem: Problem | None = None) -> Response:
-    return visit.page(
+    return visit.form_page(
         "endpoints/new.html",
-        200 if problem is None else problem.status,
-        values=values_of(visit.form),
+        problem,
         forms={form: FORMS[form] for form in TO_MAKE},
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 
@@ -91,9 +87,9 @@ async def _page(
 ) -> Response:
     caller = visit.caller
     endpoint: Any = await routes.read_endpoint(endpoint_id, caller)
-    return visit.page(
+    return visit.form_page(
         "endpoints/endpoint.html",
-        200 if problem is None else problem.status,
+        problem,
         endpoint=endpoint,
         is_email=endpoint.form == EMAIL,
         answers_by_itself=proof.answers_by_itself(endpoint.form),
@@ -103,9 +99,6 @@ async def _page(
         letters=(await delivery.list_dead_letters(endpoint_id, caller, limit=SHOWN)).items,
         version=version_of(endpoint),
         secret=secret,
-        values=values_of(visit.form),
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 

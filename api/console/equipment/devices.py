@@ -8,10 +8,9 @@ from fastapi import Response
 
 from api.console.equipment.codes import read_code
 from api.console.equipment.views import DEVICES_PAGE, MISSING, PAGE, TO_SHOW
-from api.console.forms import errors_by_field
 from api.console.frames.reasons import words_of
 from api.console.pages import page_router
-from api.console.visits import FieldAgentsVisit, ManagersVisit, PersonsVisit, ReadersVisit, values_of
+from api.console.visits import FieldAgentsVisit, ManagersVisit, PersonsVisit, ReadersVisit
 from api.fields import ArchivedBody, EuiPath
 from api.routes import assets, dev_nonces, device_profiles, device_status, device_traffic, devices, rejections
 from core.runtime.http.errors import Problem
@@ -42,9 +41,9 @@ async def _page(visit: PersonsVisit, dev_eui: str, problem: Problem | None = Non
         if missing.status != MISSING:  # What belongs to another tenant and is shared shows less.
             raise
     asset = None if device.asset_id is None else await assets.read_asset(device.asset_id, caller)
-    return visit.page(
+    return visit.form_page(
         "equipment/device.html",
-        200 if problem is None else problem.status,
+        problem,
         device=device,
         asset=asset,
         status=status,
@@ -57,9 +56,6 @@ async def _page(visit: PersonsVisit, dev_eui: str, problem: Problem | None = Non
         words=partial(words_of, language=visit.language),
         was_reset=device.join is not None and device.join.reason in RESET,
         is_own=device.tenant_id == visit.tenant.id,
-        problem=problem,
-        errors=errors_by_field(problem),
-        values=values_of(visit.form),
     )
 
 

@@ -14,10 +14,9 @@ from api import asset_state_store as store
 from api.auth import Caller
 from api.console.equipment.codes import read_code
 from api.console.equipment.curves import CHOSEN, RANGES, Asked, read_curve
-from api.console.forms import errors_by_field
 from api.console.pages import page_router
 from api.console.territory.views import Filter, Filtered, read_choices
-from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, values_of
+from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit
 from api.fields import Id
 from api.pages import Paging
 from api.routes import alerts, asset_photos, assets, device_traffic, devices, measurements, sharing
@@ -102,9 +101,9 @@ async def _asset_page(
     known: list[Any] = [*(await alerts.list_alerts(caller, Paging(50), asset_id=asset_id)).items]
     served: list[Any] = [*(await assets.list_devices(asset_id, caller)).items]
     is_own = asset.tenant_id == visit.tenant.id
-    return visit.page(
+    return visit.form_page(
         "equipment/asset.html",
-        200 if problem is None else problem.status,
+        problem,
         asset=asset,
         state=states[0],
         latest=latest,
@@ -123,9 +122,6 @@ async def _asset_page(
         visibility=await sharing.read_visibility(asset_id, caller) if is_own else None,
         photos=(await asset_photos.list_photos(asset_id, caller)).items,
         is_own=is_own,
-        problem=problem,
-        errors=errors_by_field(problem),
-        values=values_of(visit.form),
     )
 
 

@@ -34,14 +34,13 @@ async def show(visit: ReadersVisit, capteur: EUI = "", passerelle: EUI = "") -> 
         frames, left_out = seen.items, seen.left_out
     except Problem as raised:
         problem = raised
-    return visit.page(
+    return visit.form_page(
         "frames/page.html",
-        200 if problem is None else problem.status,
+        problem,
         frames=list(reversed(frames)),
         left_out=left_out,
         capteur=capteur,
         passerelle=passerelle,
-        problem=problem,
         words=partial(words_of, language=visit.language),
         outcomes=every_outcome(visit.language),
     )
@@ -55,12 +54,11 @@ async def show_rejections(visit: ReadersVisit, capteur: EUI = "") -> Response:
         refused = await _rejections_of(visit, _hexadecimal(capteur))
     except Problem as raised:
         problem = raised
-    return visit.page(
+    return visit.form_page(
         "frames/refused.html",
-        200 if problem is None else problem.status,
+        problem,
         refused=refused,
         capteur=capteur,
-        problem=problem,
         words=partial(words_of, language=visit.language),
     )
 

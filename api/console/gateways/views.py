@@ -6,9 +6,8 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import errors_by_field
 from api.console.pages import page_router
-from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, ReadersVisit, values_of
+from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, ReadersVisit
 from api.fields import EuiPath
 from api.pages import Paging
 from api.routes import gateway_coverage, gateway_tokens, mqtt_accounts, station_updates
@@ -46,9 +45,9 @@ async def _page(
 ) -> Response:
     caller = visit.caller
     gateway: Any = await routes.read_gateway(gateway_id, caller)
-    return visit.page(
+    return visit.form_page(
         "gateways/gateway.html",
-        200 if problem is None else problem.status,
+        problem,
         gateway=gateway,
         is_own=gateway.tenant_id == visit.tenant.id,
         tokens=(await gateway_tokens.list_tokens(gateway_id, caller)).items,
@@ -57,9 +56,6 @@ async def _page(
         coverage=await gateway_coverage.read_coverage(gateway_id, caller),
         good=GOOD_RSSI,
         poor=POOR_RSSI,
-        problem=problem,
-        errors=errors_by_field(problem),
-        values=values_of(visit.form),
         shown=shown_once,
     )
 

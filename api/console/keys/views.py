@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Response
 
-from api.console.forms import checked, errors_by_field, midnight_of
+from api.console.forms import checked, midnight_of
 from api.console.pages import page_router
 from api.console.people.views import ABILITIES
 from api.console.proof import done
@@ -51,9 +51,9 @@ def _version_of(key: ApiKeyAnswer) -> str:
 async def _list_page(visit: PersonsVisit, problem: Problem | None = None, **content: Any) -> Response:
     found: list[Any] = (await routes.list_api_keys(visit.caller)).items
     own = visit.caller.principal.rights
-    return visit.page(
+    return visit.form_page(
         "keys/list.html",
-        200 if problem is None else problem.status,
+        problem,
         keys=[key for key in found if key.revoked_at is None],
         revoked=[key for key in found if key.revoked_at is not None],
         rights_to_give={right: words for right, words in RIGHTS.items() if right in own},
@@ -62,8 +62,6 @@ async def _list_page(visit: PersonsVisit, problem: Problem | None = None, **cont
         chosen_rights=visit.form.texts("roles") if problem else ["read"],
         chosen_kinds=visit.form.texts("asset_kinds") if problem else [],
         values=values_of(visit.form) if problem else {},
-        problem=problem,
-        errors=errors_by_field(problem),
         base=visit.dependencies.access.public_url.rstrip("/") or str(visit.request.base_url).rstrip("/"),
         **({"created": None} | content),
     )
@@ -96,16 +94,14 @@ async def _key_page(visit: PersonsVisit, key_id: str, problem: Problem | None = 
         "name": key.name,
         "expires_at": "" if last is None else f"{last.astimezone(visit.language.zone):%Y-%m-%d}",
     }
-    return visit.page(
+    return visit.form_page(
         "keys/key.html",
-        200 if problem is None else problem.status,
+        problem,
         key=key,
         version=_version_of(key),
         right_words=RIGHTS,
         kinds=KINDS,
         values=shown if problem is None or "name" not in visit.form.fields else values_of(visit.form),
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 

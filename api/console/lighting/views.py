@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import errors_by_field
 from api.console.pages import page_router
 from api.console.trades.views import Filtered, trade_page
 from api.console.visits import LightingVisit, PersonsVisit, ReadersVisit, values_of
@@ -50,13 +49,11 @@ async def _page(visit: PersonsVisit, cabinet: CabinetAnswer, problem: Problem | 
     commands = (await routes.list_commands(visit.caller, Paging(SHOWN), cabinet.id)).items
     now, zone = datetime.now(UTC), visit.language.zone
     values = {"off_until": (now + USUAL_OFF).astimezone(zone).strftime(LOCAL), **values_of(visit.form)}
-    return visit.page(
+    return visit.form_page(
         "lighting/cabinet.html",
-        200 if problem is None else problem.status,
+        problem,
         cabinet=cabinet,
         commands=commands,
-        problem=problem,
-        errors=errors_by_field(problem),
         values=values,
         earliest=now.astimezone(zone).strftime(LOCAL),
         latest=(now + LONGEST_OFF).astimezone(zone).strftime(LOCAL),

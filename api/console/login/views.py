@@ -178,8 +178,7 @@ async def accept_invitation(visit: Anybody) -> Response:
         await routes.accept_invitation(body, visit.request, response)
     except Problem as problem:
         values = {"token": visit.form.text("token"), "name": visit.form.text("name")}
-        errors = errors_by_field(problem)
-        return visit.page("login/invitation.html", problem.status, values=values, problem=problem, errors=errors)
+        return visit.form_page("login/invitation.html", problem, values=values)
     answer = visit.go(FIRST_PAGE, visit.gettext("Bienvenue."))
     return with_cookies_of(answer, response)
 
@@ -200,14 +199,12 @@ async def ask_reset(visit: Anybody) -> Response:
         background = asked.background
     except Problem as raised:
         problem = raised
-    page = visit.page(
+    page = visit.form_page(
         "login/forgotten.html",
-        200 if problem is None else problem.status,
+        problem,
         has_mail=visit.dependencies.access.mailer is not None,
         sent=problem is None,
-        problem=problem,
         values={"email": visit.form.text("email")},
-        errors=errors_by_field(problem),
     )
     page.background = background
     return page
@@ -225,6 +222,5 @@ async def finish_reset(visit: Anybody) -> Response:
     try:
         await routes.finish_reset(visit.form.of(routes.FinishedReset), visit.request)
     except Problem as problem:
-        values, errors = {"token": visit.form.text("token")}, errors_by_field(problem)
-        return visit.page("login/reset.html", problem.status, values=values, problem=problem, errors=errors)
+        return visit.form_page("login/reset.html", problem, values={"token": visit.form.text("token")})
     return Response(status_code=SEE_OTHER, headers={"Location": LOGIN_PAGE})

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import StringConstraints
 
-from api.console.forms import errors_by_field
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.proof import check_proof_of, done
@@ -47,9 +46,9 @@ async def _list_page(visit: PersonsVisit, tenant: str, problem: Problem | None =
     is_own = tenant in {"", visit.tenant.slug}
     waiting = (await routes.list_invitations(visit.caller)).items if is_own else []
     others: list[Any] = (await tenants.list_tenants(visit.caller)).items if visit.caller.has("operate") else []
-    return visit.page(
+    return visit.form_page(
         "people/list.html",
-        200 if problem is None else problem.status,
+        problem,
         members=members,
         waiting=waiting,
         is_own=is_own,
@@ -60,8 +59,6 @@ async def _list_page(visit: PersonsVisit, tenant: str, problem: Problem | None =
         abilities=ABILITIES,
         to_give=_roles_to_give(visit),
         values=values_of(visit.form) if problem else {},
-        problem=problem,
-        errors=errors_by_field(problem),
         **({"invited": None} | content),
     )
 
@@ -114,9 +111,9 @@ async def _person_page(
     visit: PersonsVisit, person_id: int, problem: Problem | None = None, **content: Any
 ) -> Response:
     member = await _member(visit, person_id)
-    return visit.page(
+    return visit.form_page(
         "people/person.html",
-        200 if problem is None else problem.status,
+        problem,
         member=member,
         is_self=member.id == visit.caller.principal.person_id,
         is_above=not rights_of(member.role) <= visit.caller.principal.rights,
@@ -124,9 +121,6 @@ async def _person_page(
         role_names=ROLE_NAMES,
         to_give=_roles_to_give(visit),
         abilities=[words for right, words in ABILITIES.items() if right in rights_of(member.role)],
-        values=values_of(visit.form),
-        problem=problem,
-        errors=errors_by_field(problem),
         **({"reset": None} | content),
     )
 

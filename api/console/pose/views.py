@@ -11,7 +11,7 @@ from fastapi import Depends, Query, Response
 from api import asset_state_store as store
 from api.console.equipment.codes import read_code
 from api.console.equipment.views import MISSING, TO_SHOW, add_photo
-from api.console.forms import checked, errors_by_field
+from api.console.forms import checked
 from api.console.frames.reasons import words_of
 from api.console.pages import page_router
 from api.console.visits import FieldAgentsVisit, ManagersVisit, PersonsVisit, values_of
@@ -89,9 +89,9 @@ async def _first_page(
     if device is not None and device.asset_id is not None:
         serves = await assets.read_asset(device.asset_id, visit.caller)
     is_manager = visit.caller.has("manage")
-    return visit.page(
+    return visit.form_page(
         "pose/page.html",
-        200 if problem is None else problem.status,
+        problem,
         search=search,
         code=code,
         device=device,
@@ -100,8 +100,6 @@ async def _first_page(
         nearby=await _nearby(visit, search) if device is not None else [],
         profiles=await _profiles(visit) if is_manager and code is not None and device is None else [],
         kinds=KINDS,
-        problem=problem,
-        errors=errors_by_field(problem),
         values=values if values is not None else _values(visit, code),
     )
 
@@ -201,13 +199,11 @@ async def _place_page(
     if asset.latitude is None and here is not None:
         at = {"latitude": here[0], "longitude": here[1]}
     known = {name: "" if value is None else f"{value:.6f}" for name, value in at.items()}
-    return visit.page(
+    return visit.form_page(
         "pose/place.html",
-        200 if problem is None else problem.status,
+        problem,
         device=device,
         asset=asset,
-        problem=problem,
-        errors=errors_by_field(problem),
         values=known | typed,
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from api.console.forms import Form, checked, errors_by_field
+from api.console.forms import Form, checked
 from api.console.pages import page_router
 from api.console.public_page.views import address_of, policy_of, render_published
 from api.console.visits import ManagersVisit, PersonsVisit, PublishersVisit, values_of
@@ -33,13 +33,11 @@ async def show_list(visit: PublishersVisit) -> Response:
 
 async def _list_page(visit: PersonsVisit, problem: Problem | None = None) -> Response:
     hosts = (await routes.list_hosts(visit.caller)).items
-    return visit.page(
+    return visit.form_page(
         "publications/list.html",
-        200 if problem is None else problem.status,
+        problem,
         listed=(await routes.list_publications(visit.caller)).items,
         hosts=hosts,
-        problem=problem,
-        errors=errors_by_field(problem),
         values={"hosts": "\n".join(hosts)} | dict(values_of(visit.form)),
     )
 
@@ -66,15 +64,13 @@ async def show_new(visit: PublishersVisit, actif: Annotated[int, Query(ge=1, le=
 async def _new_page(visit: PersonsVisit, asset_id: int, problem: Problem | None = None) -> Response:
     asset: Any = await assets.read_asset(asset_id, visit.caller)
     values = {"name": asset.name, "delay_seconds": "0"} | dict(values_of(visit.form))
-    return visit.page(
+    return visit.form_page(
         "publications/new.html",
-        200 if problem is None else problem.status,
+        problem,
         asset=asset,
         offered=(await routes.list_publishable(asset_id, visit.caller)).items,
         delays=DELAYS,
         chosen=visit.form.texts("quantities"),
-        problem=problem,
-        errors=errors_by_field(problem),
         values=values,
     )
 
@@ -123,9 +119,9 @@ async def _page(visit: PersonsVisit, publication_id: int, problem: Problem | Non
         "until": "" if made.until is None else f"{made.until.astimezone(visit.language.zone):%Y-%m-%d}",
     }
     is_typed = problem is not None
-    return visit.page(
+    return visit.form_page(
         "publications/publication.html",
-        200 if problem is None else problem.status,
+        problem,
         made=made,
         tag=_tag(made),
         asset=asset,
@@ -134,8 +130,6 @@ async def _page(visit: PersonsVisit, publication_id: int, problem: Problem | Non
         chosen=visit.form.texts("quantities") if is_typed else list(made.quantities),
         address=address_of(visit.request, made.slug),
         hosts=(await routes.list_hosts(visit.caller)).items,
-        problem=problem,
-        errors=errors_by_field(problem),
         values=dict(values_of(visit.form)) if is_typed else values,
     )
 

@@ -9,7 +9,6 @@ from fastapi import Query, Response
 from alerting.alert_store import AlertCount
 from alerting.rules.model import Rule
 from api.auth import Caller
-from api.console.forms import errors_by_field
 from api.console.language import Language
 from api.console.pages import page_router
 from api.console.rules import words
@@ -250,9 +249,9 @@ async def _editor(
     known = None if rule is None else words.rule_of(rule)
     caller, language = visit.caller, visit.language
     counts = await _counts(caller)
-    return visit.page(
+    return visit.form_page(
         "rules/rule.html",
-        200 if problem is None else problem.status,
+        problem,
         kind=kind,
         kind_names=words.KINDS,
         rule=known,
@@ -265,8 +264,6 @@ async def _editor(
         labels=LABELS,
         choices=await _choices(visit, kind, typed),
         count=None if known is None else counts.get(known.id),
-        problem=problem,
-        errors=errors_by_field(problem),
         differences=differences or [],
         backtest=backtest,
         bars=[] if backtest is None else _bars(backtest),
@@ -346,14 +343,13 @@ async def ask_to_delete(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002
 async def _deletion(visit: PersonsVisit, rule_id: int, problem: Problem | None = None) -> Response:
     rule = await routes.read_rule(rule_id, visit.caller)
     counts = await _counts(visit.caller)
-    return visit.page(
+    return visit.form_page(
         "rules/delete.html",
-        200 if problem is None else problem.status,
+        problem,
         rule=rule,
         said=_said(words.rule_of(rule), visit.language),
         count=counts.get(rule_id),
         version=version_of(rule),
-        problem=problem,
     )
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import ValidationError
 
-from api.console.forms import errors_by_field, midnight_of, number_of
+from api.console.forms import midnight_of, number_of
 from api.console.pages import page_router
 from api.console.proof import check_proof_of, done
 from api.console.sharing.wording import CLAIM_STATES, STATES, covers, what_transfer_does
-from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, ReadersVisit, values_of
+from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, ReadersVisit
 from api.console.wording import KINDS
 from api.fields import INT4_MOST, Id
 from api.pages import Paging
@@ -44,9 +44,9 @@ async def _overview(visit: PersonsVisit, problem: Problem | None = None) -> Resp
         (await eui_claims.list_pending(caller, Paging(SHOWN))).items if caller.has("operate") else []
     )
     own = visit.tenant.slug
-    return visit.page(
+    return visit.form_page(
         "sharing/overview.html",
-        200 if problem is None else problem.status,
+        problem,
         offers=[one for one in grants if one.grantee == own and one.state == "offered"],
         given=[one for one in grants if one.giver == own],
         received=[one for one in grants if one.grantee == own and one.state != "offered"],
@@ -58,9 +58,6 @@ async def _overview(visit: PersonsVisit, problem: Problem | None = None) -> Resp
         states=STATES,
         claim_states=CLAIM_STATES,
         own=own,
-        values=values_of(visit.form),
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 
@@ -84,13 +81,10 @@ def _new_grant(visit: PersonsVisit) -> routes.NewGrant:
 
 
 async def _new_page(visit: PersonsVisit, template: str, problem: Problem | None, **content: Any) -> Response:
-    return visit.page(
+    return visit.form_page(
         template,
-        200 if problem is None else problem.status,
+        problem,
         kinds=KINDS,
-        values=values_of(visit.form),
-        problem=problem,
-        errors=errors_by_field(problem),
         **content,
     )
 
@@ -156,15 +150,13 @@ async def propose(visit: ManagersVisit) -> Response:
 
 async def _grant_page(visit: PersonsVisit, grant_id: int, problem: Problem | None = None) -> Response:
     grant: Any = await routes.read_grant(grant_id, visit.caller)
-    return visit.page(
+    return visit.form_page(
         "sharing/grant.html",
-        200 if problem is None else problem.status,
+        problem,
         grant=grant,
         covered=covers(grant, visit.language),
         states=STATES,
         is_giver=grant.giver == visit.tenant.slug,
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 
@@ -206,15 +198,13 @@ def _require_asset(visit: PersonsVisit, asset: Any) -> int:
 async def _transfer_page(visit: PersonsVisit, transfer_id: int, problem: Problem | None = None) -> Response:
     transfer: Any = await routes.read_transfer(transfer_id, visit.caller)
     is_giver = transfer.giver == visit.tenant.slug
-    return visit.page(
+    return visit.form_page(
         "sharing/transfer.html",
-        200 if problem is None else problem.status,
+        problem,
         transfer=transfer,
         does=what_transfer_does(transfer.history, visit.language, is_giver=is_giver),
         states=STATES,
         is_giver=is_giver,
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 

@@ -10,7 +10,7 @@ from fastapi import Query, Response
 
 from api import asset_state_store
 from api.auth import Caller
-from api.console.forms import checked, errors_by_field
+from api.console.forms import checked
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.rules import words
@@ -190,13 +190,11 @@ async def _form(
     known = await read_choices(caller)
     rules = [rule for rule in (await alert_rules.list_rules(caller)).items if rule.tenant_id == visit.tenant.id]
     titles = {str(rule.id): words.title(rule.name, visit.language) for rule in rules}
-    return visit.page(
+    return visit.form_page(
         "silences/new.html",
-        200 if problem is None else problem.status,
+        problem,
         values=values,
         is_work=values.get("travaux") == YES,
-        problem=problem,
-        errors=errors_by_field(problem),
         rules=dict(sorted(titles.items(), key=lambda item: words.in_order(item[1]))),
         kinds={kind: visit.gettext(kind_name(kind)) for kind in known.kinds},
         communes=dict(zip(known.communes, known.communes, strict=True)),

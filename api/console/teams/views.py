@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import Form, errors_by_field
+from api.console.forms import Form
 from api.console.language import Language
 from api.console.pages import page_router
 from api.console.rules import words
@@ -50,12 +50,10 @@ async def show_new(visit: ManagersVisit) -> Response:
 
 
 def _form(visit: PersonsVisit, values: Any, problem: Problem | None = None) -> Response:
-    return visit.page(
+    return visit.form_page(
         "teams/new.html",
-        200 if problem is None else problem.status,
+        problem,
         values=values,
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 
@@ -106,9 +104,9 @@ async def _page(
         "quiet_on_days_off": "true" if team.quiet_on_days_off else "",
     }
     act = visit.form.text("act")
-    return visit.page(
+    return visit.form_page(
         "teams/team.html",
-        200 if problem is None else problem.status,
+        problem,
         team=team,
         hours=hours if typed is None or act != "save" else typed,
         contact=typed if typed is not None and act == "add" else {"rung": "0", "after_seconds": "30 min"},
@@ -120,8 +118,6 @@ async def _page(
         },
         rules=[(rule.id, words.title(rule.name, visit.language)) for rule in rules],
         version=version_of(team),
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 

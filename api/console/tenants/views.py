@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import errors_by_field, number_of
+from api.console.forms import number_of
 from api.console.pages import page_router
 from api.console.proof import done
 from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, values_of
@@ -21,16 +21,14 @@ NOT_FOUND = 404
 
 async def _list_page(visit: PersonsVisit, problem: Problem | None = None, key: str = "") -> Response:
     found: list[Any] = (await routes.list_tenants(visit.caller)).items
-    return visit.page(
+    return visit.form_page(
         "tenants/list.html",
-        200 if problem is None else problem.status,
+        problem,
         tenants=found,
         names={one.id: one.name for one in found},
         key=key,
         created_name=visit.form.text("name"),
         values=values_of(visit.form) if problem is not None else {},
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 
@@ -55,16 +53,13 @@ async def _tenant_page(visit: PersonsVisit, tenant_id: int, problem: Problem | N
     tenant = await routes.read_tenant(tenant_id, visit.caller)
     quotas = (await routes.read_quotas(tenant_id, visit.caller)).items
     others: list[Any] = (await routes.list_tenants(visit.caller)).items
-    return visit.page(
+    return visit.form_page(
         "tenants/tenant.html",
-        200 if problem is None else problem.status,
+        problem,
         shown=tenant,
         quotas=quotas,
         others={str(one.id): one.name for one in others if one.id != tenant_id},
         is_own=tenant_id == visit.tenant.id,
-        values=values_of(visit.form),
-        problem=problem,
-        errors=errors_by_field(problem),
     )
 
 

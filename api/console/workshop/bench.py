@@ -124,12 +124,10 @@ async def _page(
     if problem is not None:
         shown, rules_text = typed_rows(visit.form), visit.form.text("rules")
     profiles = (await device_profiles.list_device_profiles(visit.caller, Paging(MOST))).items
-    return visit.page(
+    return visit.form_page(
         "workshop/bench.html",
-        200 if problem is None else problem.status,
+        problem,
         values=values,
-        problem=problem,
-        errors=errors_by_field(problem),
         wrong_line=_wrong_line(problem, str(values.get("source", ""))),
         tried=tried,
         outputs=[] if tried is None else [_pretty(frame.output) for frame in tried.frames],

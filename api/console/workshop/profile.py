@@ -7,9 +7,9 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import checked, errors_by_field
+from api.console.forms import checked
 from api.console.pages import page_router
-from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit, values_of
+from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
 from api.console.workshop.mapping import ROWS_MOST, rows_of, rules_of, typed_rows
 from api.fields import Id
 from api.pages import Paging
@@ -45,9 +45,9 @@ async def _page(visit: PersonsVisit, profile_id: int, problem: Problem | None = 
     rules_text = "" if rows else json.dumps(rules, ensure_ascii=False, indent=1)
     if problem is not None and visit.form.text("act") == "mapping":
         rows, rules_text = typed_rows(visit.form), visit.form.text("rules")
-    return visit.page(
+    return visit.form_page(
         "workshop/profile.html",
-        200 if problem is None else problem.status,
+        problem,
         profile=profile,
         decoding=decoding,
         seen=_digest(decoding),
@@ -60,9 +60,6 @@ async def _page(visit: PersonsVisit, profile_id: int, problem: Problem | None = 
         rows=rows,
         rules_text=rules_text,
         quantities=QUANTITIES,
-        problem=problem,
-        errors=errors_by_field(problem),
-        values=values_of(visit.form),
     )
 
 
