@@ -8,14 +8,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import Page, expect
 
-from lab.browser.pages import PagePath, page_paths
+from lab.browser.pages import PagePath
 from lab.device.sensors import Cabinet, RoomAir
 from lab.radio.clock import now_us
 from tests.browser.conftest import NEIGHBOUR, PASSWORD, PATIENCE_S, Scene, Visit, until
 
 LIVE_WITHIN_S = 2.0
 PATIENCE_MS = PATIENCE_S * 1_000
-HAS_CABINETS = "/eclairage/{id}" in {page.path for page in page_paths()}
 OPEN = "SELECT id FROM alert WHERE tenant_id = $1 AND workflow = 'open' ORDER BY id LIMIT 1"
 
 
@@ -197,7 +196,6 @@ async def test_two_tenants_side_by_side_see_only_their_own(visit: Visit, scene: 
     assert not [dev_eui for dev_eui in scene.assets if dev_eui.hex() in heard]
 
 
-@pytest.mark.skipif(not HAS_CABINETS, reason="the page of the cabinets is not there")
 async def test_a_cabinet_is_commanded_by_keyboard_and_seen_confirmed(visit: Visit, scene: Scene) -> None:
     """What is asked first, what becomes of it without a reload, and what the simulated relay did."""
     device = next(one for one in scene.fleet.devices if isinstance(one.application, Cabinet) and one.is_class_c)

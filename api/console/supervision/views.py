@@ -8,6 +8,7 @@ from fastapi import Response
 from api.auth import Caller
 from api.console.pages import page_router
 from api.console.visits import FIRST_PAGE, ReadersVisit
+from api.console.wording import STATES
 from api.pages import Paging
 from api.routes import alerts, asset_states, gateways
 from api.routes.alerts import UNENDED
@@ -16,8 +17,6 @@ router = page_router()
 
 ALERTS_SHOWN = 20
 GATEWAYS_SHOWN = 1000
-# The worst first; the order of the tiles, of the map's legend and of the list.
-STATES = ("critical", "major", "warning", "info", "command", "silent", "unknown", "ok")
 
 
 @dataclass(frozen=True, slots=True)
