@@ -30,13 +30,15 @@ async def change_as_read(
     path: str,
     read: Callable[[], Awaitable[Shown]],
     change: Callable[[], Awaitable[Done]],
+    changed: str = "",
 ) -> Done:
     """What `change` does, if the object is as the form shows it; raises 412 when it has changed since.
 
-    `path`: of the object in the API, which takes turns with programs that send If-Match.
+    `path`: of the object in the API, which takes turns with programs that send If-Match. `changed`: what is said
+    then, where there is more to say.
     """
     async with visit.dependencies.turns.hold(visit.dependencies.pool, path) as is_held:
         if not is_held or version_of(await read()) != visit.form.text(VERSION_FIELD):
             await record_stale(visit.request)
-            raise Problem(CHANGED, visit.gettext("Quelqu’un d’autre a changé cela entre-temps."))
+            raise Problem(CHANGED, changed or visit.gettext("Quelqu’un d’autre a changé cela entre-temps."))
         return await change()

@@ -9,9 +9,9 @@ from api.console.forms import checked, midnight_of
 from api.console.pages import page_router
 from api.console.people.views import ABILITIES
 from api.console.proof import done
+from api.console.versions import change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, values_of
 from api.console.wording import KINDS
-from api.entity_tags import tag_of
 from api.routes import tenants as routes
 from api.routes.tenants import ApiKeyAnswer
 from core.model.rights import OF_KEYS
@@ -20,7 +20,7 @@ from core.runtime.http.errors import Problem, not_found
 router = page_router()
 
 PAGE = "/cles"
-NOT_FOUND, CHANGED = 404, 412
+NOT_FOUND = 404
 KeyId = Annotated[str, Path(pattern="^[0-9a-f]{1,64}$")]
 RIGHTS = {right: words for right, words in ABILITIES.items() if right in OF_KEYS}
 
@@ -42,10 +42,17 @@ def _end_of_day(visit: PersonsVisit) -> datetime | None:
     return midnight_of("expires_at", visit.form.text("expires_at"), visit.language.zone, ends=True)
 
 
-def _version_of(key: ApiKeyAnswer) -> str:
-    """Of what people change; that the key was used is no change."""
-    tag = tag_of(key.model_dump_json(exclude={"last_used_at"}).encode()) or ""
-    return tag.strip('"')
+async def _read(visit: PersonsVisit, key_id: str) -> Any:
+    found: list[Any] = (await routes.list_api_keys(visit.caller)).items
+    key = next((one for one in found if one.id == key_id), None)
+    if key is None:
+        raise not_found(f"clé {key_id}")
+    return key
+
+
+def _as_changed(key: Any) -> ApiKeyAnswer:
+    """What people change of a key: that it was used is no change."""
+    return key.model_copy(update={"last_used_at": None})
 
 
 async def _list_page(visit: PersonsVisit, problem: Problem | None = None, **content: Any) -> Response:
@@ -85,10 +92,7 @@ async def create(visit: ManagersVisit) -> Response:
 
 
 async def _key_page(visit: PersonsVisit, key_id: str, problem: Problem | None = None) -> Response:
-    found: list[Any] = (await routes.list_api_keys(visit.caller)).items
-    key = next((one for one in found if one.id == key_id), None)
-    if key is None:
-        raise not_found(f"clé {key_id}")
+    key = await _read(visit, key_id)
     last = None if key.expires_at is None else key.expires_at - timedelta(seconds=1)
     shown = {
         "name": key.name,
@@ -98,7 +102,7 @@ async def _key_page(visit: PersonsVisit, key_id: str, problem: Problem | None = 
         "keys/key.html",
         problem,
         key=key,
-        version=_version_of(key),
+        version=version_of(_as_changed(key)),
         right_words=RIGHTS,
         kinds=KINDS,
         values=shown if problem is None or "name" not in visit.form.fields else values_of(visit.form),
@@ -111,24 +115,23 @@ async def show_key(id: KeyId, visit: ManagersVisit) -> Response:  # noqa: A002 -
     return await _key_page(visit, id)
 
 
-def _require_unchanged(visit: PersonsVisit, key_id: str, keys: list[Any]) -> None:
-    """Raises 412 when the key is another than when the page was shown."""
-    shown = visit.form.text("version")
-    if shown and all(_version_of(key) != shown for key in keys if key.id == key_id):
-        said = visit.gettext(
-            "Quelqu’un a changé cette clé entre-temps : voici ce que vous aviez tapé, relisez-le."
-        )
-        raise Problem(CHANGED, said)
-
-
 @router.post(PAGE + "/{id}")
 async def change(id: KeyId, visit: ManagersVisit) -> Response:  # noqa: A002 - The path's word.
     """Change its name or end, unless somebody else did since."""
+
+    async def read() -> ApiKeyAnswer:
+        return _as_changed(await _read(visit, id))
+
     try:
-        _require_unchanged(visit, id, (await routes.list_api_keys(visit.caller)).items)
         given = {"name": visit.form.text("name"), "expires_at": _end_of_day(visit)}
         body = checked(routes.ApiKeyPatch, given)
-        await done(routes.update_api_key(id, body, visit.caller, visit.request))
+        await change_as_read(
+            visit,
+            f"/v1/api-keys/{id}",
+            read,
+            lambda: done(routes.update_api_key(id, body, visit.caller, visit.request)),
+            visit.gettext("Quelqu’un a changé cette clé entre-temps : voici ce que vous aviez tapé, relisez-le."),
+        )
     except Problem as problem:
         if problem.status == NOT_FOUND:
             raise

@@ -1,6 +1,5 @@
 """People of a tenant: invited, given a role, withdrawn; a new password by a link, sessions closed."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -9,6 +8,7 @@ from pydantic import StringConstraints
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.proof import check_proof_of, done
+from api.console.versions import change_as_read, version_of
 from api.console.visits import OperatorsVisit, PeopleManagersVisit, PersonsVisit, values_of
 from api.console.wording import ROLE_NAMES
 from api.fields import Id
@@ -85,7 +85,7 @@ async def invite(visit: PeopleManagersVisit) -> Response:
     return await _list_page(visit, tenant, invited=invited)
 
 
-NOT_FOUND, CHANGED = 404, 412
+NOT_FOUND = 404
 
 
 def _address_of(visit: PersonsVisit, tenant: str) -> str:
@@ -115,6 +115,7 @@ async def _person_page(
         "people/person.html",
         problem,
         member=member,
+        version=version_of(_role_of(member)),
         is_self=member.id == visit.caller.principal.person_id,
         is_above=not rights_of(member.role) <= visit.caller.principal.rights,
         exports_keys=EXPORT_KEYS in member.extra_rights,
@@ -131,24 +132,27 @@ async def show_person(id: Id, visit: PeopleManagersVisit) -> Response:  # noqa: 
     return await _person_page(visit, id)
 
 
-def _require_unchanged(values: Mapping[str, str], member: Any, changed: str) -> None:
-    """Raises 412 when somebody else has given another role since the page was shown."""
-    shown = f"{member.role} {' '.join(member.extra_rights)}".strip()
-    if values.get("before", shown) != shown:
-        raise Problem(CHANGED, changed)
+def _role_of(member: Any) -> routes.RoleBody:
+    return routes.RoleBody(role=member.role, extra_rights=list(member.extra_rights))
 
 
 @router.post(PAGE + "/{id}/role")
 async def set_role(id: Id, visit: PeopleManagersVisit) -> Response:  # noqa: A002 - The path's word.
     """Give another role."""
     form = visit.form
+
+    async def read() -> routes.RoleBody:
+        return _role_of(await _member(visit, id))
+
+    async def change() -> None:
+        await check_proof_of(form, visit.caller)
+        await done(routes.set_role(id, body, visit.caller))
+
     try:
         extra = [EXPORT_KEYS] if form.text(EXPORT_KEYS) else []
         body = form.of(routes.RoleBody, {"role"}).model_copy(update={"extra_rights": extra})
         changed = visit.gettext("Quelqu’un a changé ce rôle entre-temps : voici ce qu’il est maintenant.")
-        _require_unchanged(values_of(form), await _member(visit, id), changed)
-        await check_proof_of(form, visit.caller)
-        await done(routes.set_role(id, body, visit.caller))
+        await change_as_read(visit, f"/v1/people/{id}/role", read, change, changed)
     except Problem as problem:
         if problem.status == NOT_FOUND:
             raise

@@ -1,6 +1,8 @@
 """Publications: what everybody reads of the territory, made, approved and withdrawn by people."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -8,8 +10,8 @@ from fastapi import Query, Response
 from api.console.forms import Form, checked
 from api.console.pages import page_router
 from api.console.public_page.views import address_of, policy_of, render_published
+from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, PublishersVisit, values_of
-from api.entity_tags import tag_of
 from api.fields import INT4_MOST, Id
 from api.routes import assets
 from api.routes import publications as routes
@@ -20,7 +22,6 @@ router = page_router()
 
 PAGE = "/publications"
 REFUSED = {409, 422}
-CHANGED = 412
 # How old a reading is before it is shown, as people choose it.
 DELAYS = (0, 900, 3600, 21_600, 86_400, 604_800)
 
@@ -123,7 +124,7 @@ async def _page(visit: PersonsVisit, publication_id: int, problem: Problem | Non
         "publications/publication.html",
         problem,
         made=made,
-        tag=_tag(made),
+        version=version_of(made),
         asset=asset,
         offered=offered,
         delays=sorted({*DELAYS, made.delay_seconds}),
@@ -138,9 +139,8 @@ async def _page(visit: PersonsVisit, publication_id: int, problem: Problem | Non
 async def change(id: Id, visit: PublishersVisit) -> Response:  # noqa: A002 - The path's word.
     """Change one; not when somebody else has changed it since it was read."""
     try:
-        await _require_unchanged(visit, id)
         body = checked(routes.PublicationPatch, _given(visit, visit.form))
-        made: Any = await routes.update_publication(id, body, visit.caller)
+        made = await _change(visit, id, partial(routes.update_publication, id, body, visit.caller))
     except Problem as problem:
         if problem.status not in REFUSED | {CHANGED}:
             raise
@@ -157,8 +157,7 @@ async def change(id: Id, visit: PublishersVisit) -> Response:  # noqa: A002 - Th
 async def approve(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The path's word.
     """Approve one, by the name of who is logged in; not when it is another by now than what was read."""
     try:
-        await _require_unchanged(visit, id)
-        await routes.approve_publication(id, visit.caller)
+        await _change(visit, id, partial(routes.approve_publication, id, visit.caller))
     except Problem as problem:
         if problem.status not in REFUSED | {CHANGED}:
             raise
@@ -189,20 +188,22 @@ async def show_preview(id: Id, visit: PublishersVisit) -> Response:  # noqa: A00
     )
 
 
-async def _require_unchanged(visit: PersonsVisit, publication_id: int) -> None:
-    """Raises 412 when it is another by now than the page that the form is of has shown."""
-    if _tag(await routes.read_publication(publication_id, visit.caller)) != visit.form.text("tag"):
-        changed = visit.gettext("Quelqu’un d’autre l’a modifiée entre-temps : relisez-la, puis recommencez.")
-        raise Problem(CHANGED, changed)
+async def _change(
+    visit: PersonsVisit, publication_id: int, change: Callable[[], Awaitable[PublicationAnswer]]
+) -> PublicationAnswer:
+    """What `change` does; raises 412 when it is another by now than the page that the form is of has shown."""
+    return await change_as_read(
+        visit,
+        f"/v1/publications/{publication_id}",
+        partial(routes.read_publication, publication_id, visit.caller),
+        change,
+        visit.gettext("Quelqu’un d’autre l’a modifiée entre-temps : relisez-la, puis recommencez."),
+    )
 
 
 def _require_confirmed(visit: PersonsVisit) -> None:
     if not visit.form.text("confirm"):
         raise invalid("confirm", "required", visit.gettext("Cochez d’abord la case : la page ne se lira plus."))
-
-
-def _tag(made: PublicationAnswer) -> str:
-    return (tag_of(made.model_dump_json().encode()) or "").strip('"')
 
 
 def _given(visit: PersonsVisit, form: Form) -> dict[str, Any]:

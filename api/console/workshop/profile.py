@@ -1,6 +1,5 @@
 """What reads the frames of a profile: its mapping, what is to be confirmed, and another version beside it."""
 
-import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,6 +8,7 @@ from fastapi import Response
 
 from api.console.forms import checked
 from api.console.pages import page_router
+from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
 from api.console.workshop.mapping import ROWS_MOST, rows_of, rules_of, typed_rows
 from api.fields import Id
@@ -23,7 +23,7 @@ router = page_router()
 
 PAGE = "/atelier/profils"
 SHOWN, VERSIONS_MOST = 20, 50
-INVALID, CONFLICT, CHANGED = 422, 409, 412
+INVALID, CONFLICT = 422, 409
 # What changes how all devices of a profile are read: asked once.
 ASKED = {"switch", "rollback", "forget"}
 
@@ -50,7 +50,7 @@ async def _page(visit: PersonsVisit, profile_id: int, problem: Problem | None = 
         problem,
         profile=profile,
         decoding=decoding,
-        seen=_digest(decoding),
+        as_read=version_of(_mapped(decoding)),
         revision=await profile_mapping.read_revision(profile_id, caller),
         shadow=await profile_decoding.read_differences(profile_id, caller, SHOWN),
         versions=versions,
@@ -82,10 +82,9 @@ async def _versions(visit: PersonsVisit, decoding: DecodingAnswer) -> list[Any]:
     return list(found.values())
 
 
-def _digest(decoding: DecodingAnswer) -> str:
+def _mapped(decoding: DecodingAnswer) -> NewDecoding:
     """What somebody saw who changes the mapping; another person may have changed it meanwhile."""
-    text = json.dumps([decoding.codec_version_id, decoding.mapping], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return NewDecoding.model_construct(codec_version_id=decoding.codec_version_id, mapping=decoding.mapping)
 
 
 @router.post(PAGE + "/{id}")
@@ -129,16 +128,24 @@ async def _act(visit: PersonsVisit, profile_id: int, named: str) -> str:
 async def _map(visit: PersonsVisit, profile_id: int) -> str:
     current = await profile_decoding.read_decoding(profile_id, visit.caller)
     rules = rules_of(visit.form)
-    if visit.form.text("seen") != _digest(current):
-        raise Problem(
-            CHANGED,
-            visit.gettext(
-                "Quelqu’un a changé cette correspondance entre-temps. Rien n’a été enregistré : ce que vous aviez "
-                "saisi est ci-dessous, à comparer puis à enregistrer de nouveau."
-            ),
-        )
-    wanted = checked(NewDecoding, {"codec_version_id": current.codec_version_id, "mapping": rules})
-    await profile_decoding.set_decoding(profile_id, wanted, visit.caller)
+
+    async def read() -> NewDecoding:
+        return _mapped(await profile_decoding.read_decoding(profile_id, visit.caller))
+
+    async def change() -> None:
+        wanted = checked(NewDecoding, {"codec_version_id": current.codec_version_id, "mapping": rules})
+        await profile_decoding.set_decoding(profile_id, wanted, visit.caller)
+
+    await change_as_read(
+        visit,
+        f"/v1/device-profiles/{profile_id}/decoding",
+        read,
+        change,
+        visit.gettext(
+            "Quelqu’un a changé cette correspondance entre-temps. Rien n’a été enregistré : ce que vous aviez "
+            "saisi est ci-dessous, à comparer puis à enregistrer de nouveau."
+        ),
+    )
     return visit.gettext("Correspondance enregistrée : elle sert dans cinq secondes.")
 
 

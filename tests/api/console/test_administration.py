@@ -51,7 +51,7 @@ async def test_somebody_is_invited_by_a_link_shown_once_given_a_role_and_withdra
     assert "zoe@ville.example" not in (await manager.get("/personnes")).text
 
     page = f"/personnes/{colleague}"
-    shown = {**token, "before": hidden(await manager.get(page), "before"), "role": "auditor"}
+    shown = {**token, "version": hidden(await manager.get(page), "version"), "role": "auditor"}
     given = await manager.post(f"{page}/role", data=shown)
     stale = await manager.post(f"{page}/role", data=shown | {"role": "reader"})
     reset = await manager.post(f"{page}/mot-de-passe", data=token)
@@ -59,6 +59,7 @@ async def test_somebody_is_invited_by_a_link_shown_once_given_a_role_and_withdra
 
     assert (given.status_code, stale.status_code, unsure.status_code) == (303, 412, 422)
     assert "Quelqu’un a changé ce rôle entre-temps" in stale.text
+    assert await pool.fetchval("SELECT count(*) FROM audit WHERE details->>'why' = 'If-Match'") == 1
     assert "/reset#" in reset.text
     assert "auditeur" in (await manager.get(page)).text
     stranger = await enter(other_tenancy.id, "service_manager")
@@ -80,7 +81,9 @@ async def test_what_is_grave_asks_for_the_password_again_and_keeps_what_was_type
 
     asked = {"name": "Zoé", "email": "zoe@ville.example", "role": "reader"}
     invited = await manager.post("/personnes", data=token | asked)
-    role = await manager.post(f"/personnes/{colleague}/role", data=token | {"role": "reader"})
+    page_of_colleague = await manager.get(f"/personnes/{colleague}")
+    reader = token | {"role": "reader", "version": hidden(page_of_colleague, "version")}
+    role = await manager.post(f"/personnes/{colleague}/role", data=reader)
     wrong = await manager.post("/personnes", data=token | asked | {"proof": "pas le bon"})
     removed = await manager.post("/compte/second-facteur", data=token | {"act": "remove"})
 
@@ -93,7 +96,7 @@ async def test_what_is_grave_asks_for_the_password_again_and_keeps_what_was_type
     assert await pool.fetchval("SELECT count(*) FROM invitation") == 0
     await pool.execute("UPDATE person SET password_hash = $1", await Passwords().hash_of(PASSWORD))
     proved = await manager.post("/personnes", data=token | asked | {"proof": PASSWORD})
-    after = await manager.post(f"/personnes/{colleague}/role", data=token | {"role": "reader"})
+    after = await manager.post(f"/personnes/{colleague}/role", data=reader)
     assert (proved.status_code, after.status_code) == (200, 303)
 
 

@@ -36,12 +36,12 @@ async def test_an_officer_publishes_a_manager_approves_and_everybody_reads_it_un
     unread = await browser.get("/public/salle")
     preview = await officer.get(f"{address}/apercu")
     seen = await manager.get(address)
-    token = {"csrf": hidden(seen, "csrf"), "tag": hidden(seen, "tag")}
+    token = {"csrf": hidden(seen, "csrf"), "version": hidden(seen, "version")}
     await manager.post(
         "/publications", data=token | {"hosts": "https://www.ville.example\nhttps://*.Brest.example"}
     )
     wrong = await manager.post("/publications", data=token | {"hosts": "http://x.example'; script-src *"})
-    stale = await manager.post(f"{address}/approbation", data=token | {"tag": "x"})
+    stale = await manager.post(f"{address}/approbation", data=token | {"version": "x"})
     approved = await manager.post(f"{address}/approbation", data=token)
     public = await browser.get("/public/salle")
     kept = await browser.get("/public/salle", headers={"If-None-Match": public.headers["etag"]})

@@ -30,7 +30,7 @@ async def app(api_pool: Pool, bus: Bus) -> AsyncGenerator[FastAPI]:
 def form_of(page: httpx.Response, action: str, **typed: str) -> dict[str, list[str]]:
     """Every field of the form that goes to `action`, as a browser would send it, with what was typed."""
     forms = re.findall(rf'<form method="post" action="{action}">.*?</form>', page.text, re.DOTALL)
-    [form] = [form for form in forms if re.search('name="(?:source|seen)"', form)]
+    [form] = [form for form in forms if re.search('name="(?:source|version)"', form)]
     fields: dict[str, list[str]] = {}
     for name, value in re.findall(r'<input (?:[^>]*? )?name="(\w+)"[^>]*?value="([^"]*)"', form):
         if not re.search(rf'type="checkbox" name="{name}"', form):
