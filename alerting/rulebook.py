@@ -12,7 +12,8 @@ from alerting.rules.calendar import Calendar
 from alerting.rules.model import Place, Rule
 from core.messages.topics import slot_of_asset
 from core.model.hours import MalformedHours
-from core.model.lighting import Lamps, MalformedProgram, read_lamps
+from core.model.lighting import Lamps
+from core.model.lighting_programs import MalformedProgram, read_lamps
 from core.model.region import region_of
 from core.runtime.postgres import Pool
 from registry.changes import Change

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from core.model.lighting import MalformedProgram, read_lamps
+from core.model.lighting_programs import MalformedProgram, read_lamps
 from decoders.containers import InvalidGeometry, geometry_of
 from lorawan.identifiers import DEV_ADDR_LENGTH, EUI_LENGTH, parse_eui
 
