@@ -24,7 +24,6 @@ DESTINATION = "vers"
 # These never go back to the browser.
 SECRETS = frozenset({TOKEN_FIELD, "password", "current", "code", "secret", "proof"})
 FIELDS_AT_MOST = 200
-LONGEST_NUMBER = 10
 FORM = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 Content = TypeVar("Content", bound=BaseModel)
@@ -95,10 +94,10 @@ def checked(model: type[Content], given: Mapping[str, Any]) -> Content:
         raise Problem(422, "; ".join(error.message for error in errors), errors=errors) from None
 
 
-def number_of(text: str) -> int | None:
+def number_of(text: str, most: int = INT4_MOST) -> int | None:
     """The number of an object as a form carries it; None when the text is none."""
-    is_number = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
-    return int(text) if is_number and 1 <= int(text) <= INT4_MOST else None
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
+    return int(text) if is_number and 1 <= int(text) <= most else None
 
 
 def midnight_of(field: str, text: str, zone: ZoneInfo, *, ends: bool = False) -> datetime | None:

@@ -11,12 +11,13 @@ from fastapi import Query, Response
 from alerting.rules.model import Severity
 from alerting.wording import CAUSES
 from api import asset_state_store
+from api.console.forms import number_of
 from api.console.pages import page_router
 from api.console.rules import words
 from api.console.said import said
 from api.console.silences import views as silences
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own_address
-from api.fields import INT4_MOST, PRINTABLE, BigId
+from api.fields import INT4_MOST, INT8_MOST, PRINTABLE, BigId
 from api.pages import Paging
 from api.routes import alert_rules, datastreams, teams
 from api.routes import alerts as routes
@@ -73,7 +74,8 @@ async def show_list(
 @router.post(PAGE)
 async def act_on_several(visit: FieldAgentsVisit) -> Response:
     """One act on each alert that is ticked; how many it was done to, and why not to the others."""
-    chosen = [int(text) for text in visit.form.texts("id") if text.isdigit()][:AT_ONCE_MOST]
+    numbers = (number_of(text, INT8_MOST) for text in visit.form.texts("id"))
+    chosen = [number for number in numbers if number is not None][:AT_ONCE_MOST]
     back = own_address(visit.form.text("vers") or PAGE)
     if not chosen:
         return visit.go(back, visit.gettext("Cochez d’abord des alertes."))

@@ -7,11 +7,12 @@ from fastapi import Response
 
 from alerting import proof
 from alerting.message_formats import EMAIL
+from api.console.forms import number_of
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
-from api.fields import Id
+from api.fields import INT8_MOST, Id
 from api.rotation import RotationBody
 from api.routes import teams
 from api.routes import webhook_delivery as delivery
@@ -159,8 +160,7 @@ async def _outcome(visit: PersonsVisit, endpoint_id: int) -> str:
 
 async def _letters(visit: PersonsVisit, endpoint_id: int, wanted: str) -> str:
     """Send again, or forget, one message that was given up, or all of them."""
-    caller, letter = visit.caller, visit.form.text("message")
-    letter_id = int(letter) if letter.isascii() and letter.isdigit() and len(letter) < 19 else None  # noqa: PLR2004
+    caller, letter_id = visit.caller, number_of(visit.form.text("message"), INT8_MOST)
     if wanted == "replay":
         body = delivery.ReplayBody(ids=None if letter_id is None else [letter_id])
         replayed = await delivery.replay_dead_letters(endpoint_id, body, caller)

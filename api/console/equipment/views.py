@@ -14,6 +14,7 @@ from api import asset_state_store as store
 from api.auth import Caller
 from api.console.equipment.codes import read_code
 from api.console.equipment.curves import CHOSEN, RANGES, Asked, read_curve
+from api.console.forms import number_of
 from api.console.pages import page_router
 from api.console.territory.views import Filter, Filtered, read_choices
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit
@@ -166,7 +167,7 @@ async def change_photos(id: Id, visit: FieldAgentsVisit) -> Response:  # noqa: A
     removed = visit.form.text("retirer")
     try:
         if removed:
-            await asset_photos.delete_photo(int(removed) if removed.isdecimal() else 0, visit.caller)
+            await asset_photos.delete_photo(number_of(removed) or 0, visit.caller)
             return visit.go(f"{PAGE}/{id}", visit.gettext("La photo est retirée."))
         added = await add_photo(visit, id)
     except Problem as problem:

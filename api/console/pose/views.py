@@ -11,7 +11,7 @@ from fastapi import Depends, Query, Response
 from api import asset_state_store as store
 from api.console.equipment.codes import read_code
 from api.console.equipment.views import MISSING, TO_SHOW, add_photo
-from api.console.forms import checked
+from api.console.forms import checked, number_of
 from api.console.frames.reasons import words_of
 from api.console.pages import page_router
 from api.console.visits import FieldAgentsVisit, ManagersVisit, PersonsVisit, values_of
@@ -29,7 +29,6 @@ PAGE = "/pose"
 DEVICE = PAGE + "/{dev_eui}"
 OFFERED, LOOKED_AT = 12, 500
 PROFILES_MOST = 500
-INT4_DIGITS = 9
 POLE, ANTIMERIDIAN = 90, 180
 # How far around assets are looked for, in degrees of latitude: about 450 m.
 AROUND = 0.004
@@ -212,8 +211,7 @@ async def _place_page(
 async def place(dev_eui: EuiPath, visit: FieldAgentsVisit) -> Response:
     """Placed here: the position, the device, the photo; each that was done stays done."""
     form, caller = visit.form, visit.caller
-    text = form.text("actif")
-    asset_id = int(text) if text.isdecimal() and len(text) <= INT4_DIGITS else 0
+    asset_id = number_of(form.text("actif")) or 0
     asset: Any = await assets.read_asset(asset_id, caller)
     try:
         if form.text("latitude") or form.text("longitude"):

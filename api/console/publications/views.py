@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from api.console.forms import Form, checked
+from api.console.forms import Form, checked, number_of
 from api.console.pages import page_router
 from api.console.public_page.views import address_of, policy_of, render_published
 from api.console.versions import CHANGED, change_as_read, version_of
@@ -80,12 +80,12 @@ async def _new_page(visit: PersonsVisit, asset_id: int, problem: Problem | None 
 async def create(visit: PublishersVisit) -> Response:
     """Publish what was ticked."""
     form = visit.form
-    asset_id = int(form.text("actif")) if form.text("actif").isdecimal() else 0
+    asset_id = number_of(form.text("actif"))
     try:
-        given = _given(visit, form) | {"asset_id": asset_id, "slug": form.text("slug") or None}
+        given = _given(visit, form) | {"asset_id": asset_id or 0, "slug": form.text("slug") or None}
         made: Any = await routes.create_publication(checked(routes.NewPublication, given), visit.caller)
     except Problem as problem:
-        if problem.status not in REFUSED or not 0 < asset_id <= INT4_MOST:
+        if problem.status not in REFUSED or asset_id is None:
             raise
         return await _new_page(visit, asset_id, problem)
     said = (

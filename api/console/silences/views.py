@@ -10,7 +10,7 @@ from fastapi import Query, Response
 
 from api import asset_state_store
 from api.auth import Caller
-from api.console.forms import checked
+from api.console.forms import checked, number_of
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.rules import words
@@ -239,9 +239,9 @@ def _given(visit: PersonsVisit, asset_id: int | None, *, is_work: bool, is_vague
 
 async def _chosen_asset(visit: PersonsVisit) -> tuple[int | None, list[Any]]:
     """The asset that the form names; several when its name is not enough."""
-    number, named = visit.form.text("asset_id"), visit.form.text("equipement")
-    if number.isascii() and number.isdigit():
-        return int(number), []
+    number, named = number_of(visit.form.text("asset_id")), visit.form.text("equipement")
+    if number is not None:
+        return number, []
     if not named:
         return None, []
     found: list[Any] = [*(await assets.list_assets(visit.caller, Paging(OFFERED), q=named[:100])).items]

@@ -5,13 +5,13 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import Form
+from api.console.forms import Form, number_of
 from api.console.language import Language
 from api.console.pages import page_router
 from api.console.rules import words
 from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit, values_of
-from api.fields import INT4_MOST, Id
+from api.fields import Id
 from api.routes import alert_rules, webhook_endpoints
 from api.routes import teams as routes
 from api.routes.teams import NewContact, TeamBody
@@ -151,10 +151,10 @@ async def _outcome(visit: PersonsVisit, team_id: int) -> str:
                 return _("Ajouté. Un code y est envoyé : saisissez-le sur la page de ce destinataire.")
             return _("Ajouté.")
         case "remove":
-            number = form.text("contact")
-            if not (number.isascii() and number.isdigit() and int(number) <= INT4_MOST):
+            number = number_of(form.text("contact"))
+            if number is None:
                 raise Problem(422, _("Choisissez ce qu’il faut faire."))
-            await routes.delete_contact(team_id, int(number), caller)
+            await routes.delete_contact(team_id, number, caller)
             return _("Retiré : son adresse reste dans les destinataires.")
         case _:
             raise Problem(422, _("Choisissez ce qu’il faut faire."))

@@ -9,7 +9,7 @@ from fastapi import Query, Response
 
 from api.codec_check import check_source
 from api.codec_fields import LONGEST_SOURCE
-from api.console.forms import checked, errors_by_field
+from api.console.forms import checked, errors_by_field, number_of
 from api.console.pages import page_router
 from api.console.visits import ManagersVisit, PersonsVisit, values_of
 from api.console.workshop.mapping import ROWS_MOST, rows_of, rules_of, typed_rows
@@ -178,10 +178,11 @@ async def _publish(visit: PersonsVisit, rules: list[dict[str, Any]]) -> Response
             checked(device_profiles.NewDeviceProfile, named), caller
         )
         return visit.go(f"/atelier/profils/{created.id}", message)
-    if form.text("use").isdecimal():
+    profile_id = number_of(form.text("use"))
+    if profile_id is not None:
         shadow = checked(profile_decoding.NewShadow, {"codec_version_id": published.id})
-        await profile_decoding.set_shadow(int(form.text("use")), shadow, caller)
-        return visit.go(f"/atelier/profils/{form.text('use')}", message)
+        await profile_decoding.set_shadow(profile_id, shadow, caller)
+        return visit.go(f"/atelier/profils/{profile_id}", message)
     return visit.go(f"/atelier/decodeurs/{codec_id}", message)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import checked
+from api.console.forms import checked, number_of
 from api.console.pages import page_router
 from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
@@ -161,10 +161,11 @@ async def _decide(visit: PersonsVisit, profile_id: int) -> str:
 
 
 async def _shadow(visit: PersonsVisit, profile_id: int) -> str:
-    version = visit.form.text("codec_version_id")
-    if version and not version.isdecimal():
+    typed = visit.form.text("codec_version_id")
+    version = number_of(typed)
+    if typed and version is None:
         raise invalid("codec_version_id", "unknown", visit.gettext("Choisissez une version de la liste."))
-    wanted = checked(NewShadow, {"codec_version_id": int(version) if version else None})
+    wanted = checked(NewShadow, {"codec_version_id": version})
     await profile_decoding.set_shadow(profile_id, wanted, visit.caller)
     if version:
         return visit.gettext("À l’essai : les trames à venir sont lues par les deux, et les différences sont ici.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from api.console.forms import checked
+from api.console.forms import checked, number_of
 from api.console.pages import page_router
 from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, ReadersVisit, values_of
 from api.fields import INT4_MOST, Id
@@ -65,8 +65,7 @@ async def show_codec(
 @router.post(PAGE + "/decodeurs/{id}/reprise")
 async def release(id: Id, visit: OperatorsVisit) -> Response:  # noqa: A002 - The path's word.
     """A version that was suspended is used again."""
-    version = visit.form.text("version")
-    await codecs.release(int(version) if version.isdecimal() else 0, visit.caller)
+    await codecs.release(number_of(visit.form.text("version")) or 0, visit.caller)
     return visit.go(
         f"{PAGE}/decodeurs/{id}", visit.gettext("La version sert de nouveau ; ses trames se relisent.")
     )

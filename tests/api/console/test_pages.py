@@ -183,3 +183,19 @@ async def test_files_are_kept_for_a_year_under_an_address_of_their_content(brows
     assert again.status_code == 304
     assert former.headers["cache-control"] == "no-cache"
     assert (await browser.get(f"/console/{'0' * 16}/..%2Fapp.py")).status_code == 404
+
+
+async def test_a_number_in_a_form_that_is_none_is_no_fault_of_ours(enter, tenancy, registry) -> None:
+    browser = await enter(tenancy.id, "service_manager")
+    asset, device = await registry.asset(), await registry.device()
+    token = {"csrf": hidden(await browser.get("/compte"), "csrf")}
+    for number in ("²", "٣", "0", "-1", "9" * 30, "9" * 5000):
+        for path, field in (
+            ("/alertes", {"id": number, "act": "acknowledge"}),
+            ("/publications/nouvelle", {"actif": number}),
+            (f"/pose/{device['dev_eui']}", {"actif": number}),
+            (f"/equipements/{asset['id']}/photos", {"retirer": number}),
+            ("/silences/nouveau", {"asset_id": number}),
+        ):
+            answer = await browser.post(path, data=token | field)
+            assert answer.status_code < 500, (path, number[:40])
