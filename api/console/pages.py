@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from api.console.forms import CARRIED, DESTINATION
 from api.console.language import Language
-from api.console.visits import LOGIN_PAGE, SEE_OTHER, SessionNeeded, Visit, code_of
+from api.console.visits import LOGIN_PAGE, SEE_OTHER, SessionNeeded, Visit, code_of, is_part
 from api.dependencies import Dependencies
 from api.forbidden import record_forbidden
 from core.model.region import PARIS
@@ -26,7 +26,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:{tiles}; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-HTML, EVENT_STREAM = "text/html", "text/event-stream"
+HTML = "text/html"
 
 log = structlog.get_logger()
 
@@ -86,7 +86,7 @@ def page_router() -> APIRouter:
 
 def _login_first(request: Request, needed: SessionNeeded) -> Response:
     """To the login, and back: a page by its address, a form with what was typed; a part of a page is refused."""
-    if "hx-request" in request.headers or request.headers.get("accept", "").startswith(EVENT_STREAM):
+    if is_part(request):
         return Response(status_code=401)
     address = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
     if request.method == "GET":

@@ -34,6 +34,7 @@ MESSAGE_LASTS_S = 30
 CHOICE_LASTS_S = 365 * 86_400
 LONGEST_MESSAGE = 500
 SEE_OTHER, UNAUTHENTICATED = 303, 401
+EVENT_STREAM = "text/event-stream"
 
 
 class SessionNeeded(Exception):
@@ -125,7 +126,7 @@ class PersonsVisit(Visit):
     caller: Caller = field(kw_only=True)
     tenant: Tenant = field(kw_only=True)
     kinds: tuple[str, ...] = field(kw_only=True)
-    """Of the assets that are visible."""
+    """Of the assets that are visible; none for a part of a page."""
 
     def context(self) -> dict[str, Any]:
         """What every template may use; also who looks, and for which tenant."""
@@ -140,6 +141,11 @@ class PersonsVisit(Visit):
             "csrf": partial(forms.make_token, session.token),
             "proof_due": is_proof_due(self.caller),
         }
+
+
+def is_part(request: Request) -> bool:
+    """Whether a script asks for a part of a page, or for its stream: neither has a menu, and both come often."""
+    return "hx-request" in request.headers or request.headers.get("accept", "").startswith(EVENT_STREAM)
 
 
 def own_address(text: str) -> str:
@@ -181,7 +187,8 @@ class Demand:
         caller.demand(self.right)
         async with caller.reading() as connection:
             tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)
-            kinds = await list_kinds(connection)
+            # Every asset is looked at.
+            kinds = () if is_part(request) else await list_kinds(connection)
         language = Language(code_of(request), region_of(tenant.department, timezone).zone)
         return PersonsVisit(request, language, form, caller=caller, tenant=tenant, kinds=tuple(kinds))
 
