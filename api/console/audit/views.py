@@ -1,10 +1,10 @@
 """The audit: who did what, filtered, with before and after side by side; and the same as a file."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 
 from api.console.audit.wording import ACTIONS, ENTITIES, Difference, differences, remaining_details
 from api.console.forms import midnight_of
@@ -38,18 +38,20 @@ class ShownLine:
 class Filters:
     """What the address asks for, as it was typed."""
 
-    qui: str
-    quoi: str
-    sur: str
-    lequel: str
-    du: str
-    au: str
+    qui: Text = ""
+    quoi: Text = ""
+    sur: Text = ""
+    lequel: Text = ""
+    du: Day = ""
+    au: Day = ""
 
     @property
     def query(self) -> str:
         """The filters that are set, as they stand in an address."""
-        names = ("qui", "quoi", "sur", "lequel", "du", "au")
-        return urlencode({name: getattr(self, name) for name in names if getattr(self, name)})
+        return urlencode({name: value for name, value in asdict(self).items() if value})
+
+
+Filtered = Annotated[Filters, Depends()]
 
 
 async def _read(
@@ -70,17 +72,9 @@ async def _read(
 
 @router.get(PAGE)
 async def show_list(
-    visit: AuditorsVisit,
-    qui: Text = "",
-    quoi: Text = "",
-    sur: Text = "",
-    lequel: Text = "",
-    du: Day = "",
-    au: Day = "",
-    suite: Annotated[str | None, Query(max_length=30)] = None,
+    visit: AuditorsVisit, filters: Filtered, suite: Annotated[str | None, Query(max_length=30)] = None
 ) -> Response:
     """The lines, the last first."""
-    filters = Filters(qui, quoi, sur, lequel, du, au)
     lines, following, problem = list[AuditAnswer](), None, None
     try:
         page = await _read(visit, filters, Paging(SHOWN, suite))
@@ -110,17 +104,8 @@ def _in_words(line: Any, visit: PersonsVisit) -> ShownLine:
 
 
 @router.get(PAGE + "/export")
-async def export(
-    visit: AuditorsVisit,
-    qui: Text = "",
-    quoi: Text = "",
-    sur: Text = "",
-    lequel: Text = "",
-    du: Day = "",
-    au: Day = "",
-) -> Response:
+async def export(visit: AuditorsVisit, filters: Filtered) -> Response:
     """The lines of the same filter as CSV."""
-    filters = Filters(qui, quoi, sur, lequel, du, au)
     parts, cursor = list[bytes](), None
     for _ in range(EXPORTED_MOST // AT_ONCE):
         part = await _read(visit, filters, Paging(AT_ONCE, cursor), form="csv")
