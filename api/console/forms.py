@@ -116,6 +116,17 @@ def midnight_of(field: str, text: str, zone: ZoneInfo, *, ends: bool = False) ->
     return datetime.combine(day + timedelta(days=1 if ends else 0), time(), zone)
 
 
+def instant_of(field: str, text: str, zone: ZoneInfo) -> datetime | None:
+    """The instant that was typed, where the tenant is; None without one. Raises 422 for what is none."""
+    if not text:
+        return None
+    try:
+        typed = datetime.fromisoformat(text)
+    except ValueError:
+        raise invalid(field, "instant", "jour et heure attendus, par exemple 2026-11-27T23:30") from None
+    return typed if typed.tzinfo else typed.replace(tzinfo=zone)
+
+
 def errors_by_field(problem: Problem | None) -> dict[str, FieldError]:
     """What is wrong in each field, by the field's own name."""
     errors = (problem.errors if problem else None) or ()

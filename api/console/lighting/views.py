@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import Response
 
+from api.console.forms import instant_of
 from api.console.pages import page_router
 from api.console.trades.views import Filtered, trade_page
 from api.console.visits import LightingVisit, PersonsVisit, ReadersVisit, values_of
@@ -81,26 +82,21 @@ async def command(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The
 def _wanted(visit: PersonsVisit, asset_id: int) -> NewCommand:
     """The command that the form names; raises 422 with what is wrong beside its field."""
     form, until = visit.form, None
-    fields: dict[str, Any] = {"asset_id": asset_id, "reason": form.text("reason")}
+    fields: dict[str, Any] = {name: form.text(name) for name in ("action", "reason")}
     if form.text("action") not in {"on", "off"}:
         raise Problem(INVALID, visit.gettext("Choisissez ce qu’il faut faire."))
     if form.text("action") == "off":
         if not form.text("reason"):
             raise invalid("reason", "missing", visit.gettext("Dites pourquoi la rue sera éteinte."))
-        until = _instant(visit, form.text("off_until"))
+        until = instant_of("off_until", form.text("off_until"), visit.language.zone)
+        if until is None:
+            message = visit.gettext("Donnez un jour et une heure, par exemple 2026-11-27T23:30.")
+            raise invalid("off_until", "instant", message)
     try:
-        wanted = NewCommand(**fields, action="off" if until else "on", off_until=until)
+        wanted = NewCommand(**fields, asset_id=asset_id, off_until=until)
         check_request(wanted.action, until, ("switch",), datetime.now(UTC))
     except RejectedLightingCommand as rejected:
         raise invalid("off_until", "end", str(rejected)) from None
     except ValueError:
         raise invalid("reason", "text", visit.gettext("1 000 caractères au plus, sur une ligne.")) from None
     return wanted
-
-
-def _instant(visit: PersonsVisit, text: str) -> datetime:
-    try:
-        return datetime.strptime(text[:16], LOCAL).replace(tzinfo=visit.language.zone).astimezone(UTC)
-    except ValueError:
-        message = visit.gettext("Donnez un jour et une heure, par exemple 2026-11-27T23:30.")
-        raise invalid("off_until", "instant", message) from None

@@ -1,13 +1,13 @@
 """Publications: what everybody reads of the territory, made, approved and withdrawn by people."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime, time
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from api.console.forms import Form, checked, number_of
+from api.console.forms import Form, checked, midnight_of, number_of
 from api.console.pages import page_router
 from api.console.public_page.views import address_of, policy_of, render_published
 from api.console.versions import CHANGED, change_as_read, version_of
@@ -207,23 +207,13 @@ def _require_confirmed(visit: PersonsVisit) -> None:
 
 
 def _given(visit: PersonsVisit, form: Form) -> dict[str, Any]:
-    """What both forms have, as the routes take it."""
+    """What both forms have, as the routes take it; a publication ends with the last second of its last day."""
+    until = midnight_of("until", form.text("until"), visit.language.zone, ends=True)
     return {
         "name": form.text("name"),
         "quantities": form.texts("quantities"),
         "includes_below": bool(form.text("includes_below")),
         "may_embed": bool(form.text("may_embed")),
         "delay_seconds": form.text("delay_seconds") or "0",
-        "until": _end_of(visit, form.text("until")),
+        "until": until and until - timedelta(seconds=1),
     }
-
-
-def _end_of(visit: PersonsVisit, text: str) -> datetime | None:
-    """The end of a local day."""
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-        return datetime.combine(day, time(23, 59, 59), visit.language.zone).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise invalid("until", "date", visit.gettext("Une date est attendue : 2027-12-31.")) from None

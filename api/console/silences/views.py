@@ -10,7 +10,7 @@ from fastapi import Query, Response
 
 from api import asset_state_store
 from api.auth import Caller
-from api.console.forms import checked, number_of
+from api.console.forms import checked, instant_of, number_of
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.rules import words
@@ -228,7 +228,9 @@ def _given(visit: PersonsVisit, asset_id: int | None, *, is_work: bool, is_vague
     if is_work and asset_id is None:
         raise invalid("equipement", "missing", visit.gettext("Dites sur quel équipement."))
     given: dict[str, Any] = {"asset_id": asset_id, "reason": visit.form.text("reason")}
-    given |= {name: _instant(visit, name) for name in ("starts_at", "ends_at")}
+    given |= {
+        name: instant_of(name, visit.form.text(name), visit.language.zone) for name in ("starts_at", "ends_at")
+    }
     if not is_work:
         given |= {name: visit.form.text(name) for name in ("rule_id", "asset_kind", "tag", "commune")}
         if not any(given[name] for name in ("asset_id", "rule_id", "asset_kind", "tag", "commune")):
@@ -250,18 +252,6 @@ async def _chosen_asset(visit: PersonsVisit) -> tuple[int | None, list[Any]]:
     if not chosen:
         raise invalid("equipement", "unknown", visit.gettext("Aucun équipement ne s’appelle ainsi."))
     return (chosen[0].id, []) if len(chosen) == 1 else (None, chosen)
-
-
-def _instant(visit: PersonsVisit, name: str) -> datetime | None:
-    """An instant that was typed, where the visitor works; raises 422."""
-    text = visit.form.text(name)
-    if not text:
-        return None
-    try:
-        typed = datetime.fromisoformat(text)
-    except ValueError:
-        raise invalid(name, "instant", visit.gettext("Un jour et une heure.")) from None
-    return typed if typed.tzinfo else typed.replace(tzinfo=visit.language.zone)
 
 
 @router.post(PAGE + "/{id}/fin")

@@ -76,6 +76,9 @@ async def test_a_street_is_switched_off_after_one_question_followed_and_lit_agai
 
     without_reason = await browser.post(address, data=token | off | {"reason": " "})
     too_long = await browser.post(address, data=token | off | {"off_until": "2199-01-01T00:00"})
+    for no_end in ("", "ce soir"):
+        endless = await browser.post(address, data=token | off | {"off_until": no_end})
+        assert (endless.status_code, "heure" in endless.text) == (422, True)
     asked = await browser.post(address, data=token | off)
     listed = (await client.get("/v1/lighting/commands")).json()["items"]
     # As the question's own form has it.
