@@ -50,6 +50,11 @@ LEFT JOIN lns_source s ON s.id = v.source_id
 WHERE v.device_id IS NOT NULL OR s.id IS NOT NULL
 ORDER BY v.tenant_id, v.source_id, v.device_id
 """
+REQUEST_RELIGHT_ALERT = """
+INSERT INTO alert_request (tenant_id, kind, facts, at)
+SELECT tenant_id, 'relight_failed', jsonb_build_object('asset_id', id, 'reason', $2::text), $3
+FROM asset WHERE id = $1
+"""
 TAKE = """
 DELETE FROM alert_request WHERE id IN (
     SELECT id FROM alert_request ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -74,6 +79,11 @@ class _CodecFacts(msgspec.Struct):
 class _ClockFacts(msgspec.Struct):
     device: int | None
     source: str | None
+
+
+class _RelightFacts(msgspec.Struct):
+    asset_id: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,17 @@ class ClockAlertRequest:
     at: datetime
 
 
-AlertRequest = AddressAlertRequest | CodecAlertRequest | ClockAlertRequest
+@dataclass(frozen=True, slots=True)
+class RelightAlertRequest:
+    """A circuit that must be lit is not, or nobody knows; `reason`, in French, says why."""
+
+    tenant_id: int
+    asset_id: int
+    reason: str
+    at: datetime
+
+
+AlertRequest = AddressAlertRequest | CodecAlertRequest | ClockAlertRequest | RelightAlertRequest
 
 
 async def request_address_alerts(connection: Connection, changes: Sequence[AddressSeen]) -> None:
@@ -142,6 +162,11 @@ async def request_clock_alerts(
     await connection.execute(REQUEST_CLOCK_ALERTS, *map(list, zip(*clocks, strict=True)))
 
 
+async def request_relight_alert(connection: Connection, asset_id: int, reason: str, at: datetime) -> None:
+    """Ask people to look at a circuit that does not light."""
+    await connection.execute(REQUEST_RELIGHT_ALERT, asset_id, reason, at)
+
+
 async def take_alert_requests(connection: Connection, most: int) -> list[AlertRequest]:
     """Delete and return the oldest requests, in the transaction that opens their alerts."""
     rows = await connection.fetch(TAKE, most)
@@ -149,6 +174,9 @@ async def take_alert_requests(connection: Connection, most: int) -> list[AlertRe
 
 
 def _request(row: Record) -> AlertRequest:
+    if row["kind"] == "relight_failed":
+        circuit = msgspec.convert(row["facts"], _RelightFacts)
+        return RelightAlertRequest(row["tenant_id"], circuit.asset_id, circuit.reason, row["at"])
     if row["kind"] == "clock":
         clock = msgspec.convert(row["facts"], _ClockFacts)
         return ClockAlertRequest(row["tenant_id"], clock.source, clock.device, row["at"])

@@ -49,6 +49,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "alert_request": {
         "gateway_bridge": "INSERT",
         "ingest": "INSERT",
+        "lighting": "INSERT",
         "alerting": "SELECT, UPDATE (id), DELETE",
     },
     "alert_rule": {"alerting": "SELECT, INSERT, UPDATE (id)"},
@@ -143,6 +144,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "lighting_program": {},
     "lighting_program_in_force": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_program_version": {"lighting": "SELECT", "alerting": "SELECT"},
+    # Written by triggers of `downlink`, `multicast_message` and `assignment`.
+    "lighting_unknown_act": {"lighting": "SELECT, UPDATE"},
     "lns_route": {"intake": "SELECT, INSERT, UPDATE"},
     "lns_source": {"intake": "SELECT *", "ingest": "SELECT"},
     "lns_source_state": {"intake": "SELECT, INSERT, UPDATE"},
@@ -156,7 +159,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)"},
     "multicast_member": {"network": "SELECT"},
-    "multicast_message": {"network": "SELECT, UPDATE"},
+    "multicast_message": {"network": "SELECT, UPDATE", "lighting": "SELECT"},
     "outage": {
         "gateway_bridge": "SELECT, INSERT, UPDATE, DELETE",
         "alerting": "SELECT, INSERT, UPDATE, DELETE",

@@ -29,6 +29,7 @@ RULE_NAMES = {
     "sensor_flat": marked("Sonde figée"),
     "sensor_loss": marked("Messages perdus"),
     "wrong_clock": marked("Horloge fausse"),
+    "relight_failed": marked("Rallumage sans preuve"),
 }
 KINDS = {
     "threshold": marked("Une valeur passe un seuil"),
@@ -42,6 +43,7 @@ KINDS = {
     "gateway_address": marked("Une passerelle parle d’une autre adresse"),
     "codec": marked("Un décodeur est suspendu"),
     "clock": marked("Une horloge donne des instants impossibles"),
+    "relight_failed": marked("Un éclairage ne se rallume pas"),
     "partner": marked("Un système partenaire le déclare"),
 }
 EXAMPLES = {
