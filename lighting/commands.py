@@ -112,13 +112,15 @@ class ReadBack:
 class Proving:
     """What proves a command: this value on all of these channels; no channels: nothing does.
 
-    `asks`: there is a question; otherwise the next report of the device comes within `report_within` of its own.
+    `asks`: there is a question; otherwise the next report of the device comes within `report_within` of its own. A
+    device of class A, which hears nothing but after its uplinks, hears something `hears_every` so long.
     """
 
     channels: tuple[str, ...]
     value: float
     asks: bool
     report_within: timedelta = timedelta(0)
+    hears_every: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,8 @@ def _again_or(end: End, command: OpenCommand, since: datetime, now: datetime) ->
     """The same once more when its time has come, the end when there is no more time or all attempts are used."""
     if command.attempts >= MAX_ATTEMPTS or now >= command.not_after:
         return end
-    return SendAgain() if now >= since + AGAIN_AFTER[command.attempts - 1] else Wait()
+    wait = max(AGAIN_AFTER[command.attempts - 1], command.proving.hears_every)
+    return SendAgain() if now >= since + wait else Wait()
 
 
 def _advance_sent(
@@ -303,7 +306,8 @@ def _advance_unproved(command: OpenCommand, sent_at: datetime, now: datetime) ->
         return Wait()
     silent = End(State.FAILED, Failure.NO_READ_BACK)
     step = _again_or(silent, command, sent_at, now)
-    return Wait() if step == silent and now < sent_at + LAST_WORD_WITHIN else step
+    last_word = max(LAST_WORD_WITHIN, proving.hears_every)
+    return Wait() if step == silent and now < sent_at + last_word else step
 
 
 def _may_ask(command: OpenCommand, heard_at: datetime | None, sent_at: datetime) -> bool:

@@ -87,7 +87,7 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
        c.not_after, c.octets, c.relight_at, c.work_order_at,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
        r.state::text AS read_back_state,
-       p.codec, p.expected_interval
+       p.codec, p.expected_interval, p.device_class
 FROM lighting_command c
 JOIN downlink d ON d.id = c.downlink_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
@@ -416,11 +416,13 @@ def _locked(row: Record) -> LockedCommand:
     action, octets = row["action"], Octets.from_json(row["octets"])
     # Before rows kept it: the relay's state, asked for.
     quantity = "switch_state" if octets is None else octets.quantity_of(action)
+    usually = REPORTS * row["expected_interval"]
     proving = Proving(
         channels=() if not quantity else ("",) if octets is None else octets.channels,
         value=float(row["level"] if action == "dim" else action == "on"),
         asks=octets is None or octets.asks,
-        report_within=REPORTS * row["expected_interval"],
+        report_within=usually,
+        hears_every=usually if row["device_class"] == "A" else timedelta(0),
     )
     command = OpenCommand(
         id=row["id"],

@@ -93,7 +93,8 @@ async def _step(
 
 async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
     question = _octets(locked).frames[QUESTION]
-    row = await send(connection, locked.device_id, question, now + READ_BACK_USEFUL_FOR)
+    useful_for = max(READ_BACK_USEFUL_FOR, locked.command.proving.hears_every)
+    row = await send(connection, locked.device_id, question, now + useful_for)
     await store.set_asked(connection, locked.command.id, row.id)
     swept.slots.add(row.slot)
 

@@ -1,8 +1,8 @@
 """No sequence of requests, crashes and lost frames leaves a circuit off ten minutes after it must be lit again.
 
-The decisions are those of the service; around them are a device and a radio of which one frame in four arrives: of
-each kind (switching, question, uplink) the fourth in a row at the latest. A crash loses nothing: all that is known is
-in rows.
+The decisions are those of the service; around them are a device and a radio of which one frame in four arrives:
+of each kind (switching, question, uplink) the fourth in a row at the latest. A crash loses nothing: all that is
+known is in rows.
 """
 
 from dataclasses import dataclass, field, replace
