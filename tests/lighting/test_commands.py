@@ -149,7 +149,7 @@ def test_a_device_that_is_not_asked_has_until_its_next_report() -> None:
 
 
 def test_a_device_of_class_a_is_given_the_time_to_hear_the_question() -> None:
-    sleeper = command(proving=Proving(("",), 0, asks=True, hears_every=timedelta(minutes=5)))
+    sleeper = command(proving=Proving(("",), 0, asks=True, receives_every=timedelta(minutes=5)))
 
     assert advance(sleeper, [], None, NOW + timedelta(minutes=4)) == Wait()
     assert advance(sleeper, [], None, NOW + timedelta(minutes=5)) == SendAgain()
