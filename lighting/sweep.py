@@ -13,6 +13,7 @@ from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lighting import store
+from lighting.campaign_sweep import advance_campaigns
 from lighting.commands import (
     OPEN,
     RELIGHT_EVERY,
@@ -203,7 +204,7 @@ async def _report(bus: Bus, shards: int, swept: Swept) -> None:
         await bus.nudge(topics.downlink_due(shard))
 
 
-SWEEPS = (relight, restore, advance_commands, confirm_applied)
+SWEEPS = (relight, restore, advance_campaigns, advance_commands, confirm_applied)
 
 
 async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event, stopping: asyncio.Event) -> None:

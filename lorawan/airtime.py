@@ -117,42 +117,45 @@ class _Span(NamedTuple):
     end_us: int
 
 
-class _Ledger:
-    """What was transmitted in one sub-band in the last hour, and what is granted for later, by the end."""
+class HourLedger:
+    """What was transmitted in the last hour, and what is granted for later, by the end."""
 
-    def __init__(self, band: SubBand) -> None:
-        self.limit_us = band.hourly_airtime_us
+    def __init__(self) -> None:
+        """Nothing was transmitted in the last hour."""
         self.used_us = 0
         self._spans: list[_Span] = []
 
-    def add_span(self, span: _Span) -> None:
-        insort(self._spans, span, key=_end_of)
-        self.used_us += span.end_us - span.start_us
+    def record_span(self, start_us: int, airtime_us: int) -> None:
+        """Counts a transmission."""
+        insort(self._spans, _Span(start_us, start_us + airtime_us), key=_end_of)
+        self.used_us += airtime_us
 
-    def remove(self, span: _Span) -> None:
+    def remove_span(self, start_us: int, airtime_us: int) -> None:
+        """Counts a transmission no longer."""
+        span = _Span(start_us, start_us + airtime_us)
         if span in self._spans:
             self._spans.remove(span)
-            self.used_us -= span.end_us - span.start_us
+            self.used_us -= airtime_us
 
     def forget(self, now_us: int) -> None:
+        """Drops what ended more than an hour ago."""
         old = bisect_right(self._spans, now_us - HOUR_US, key=_end_of)
         self.used_us -= sum(span.end_us - span.start_us for span in self._spans[:old])
         del self._spans[:old]
 
-    def lawful_at(self, earliest_us: int, airtime_us: int, priority: Priority) -> int | None:
-        """The first instant at which the hour has room; None when it never has for a frame so long.
+    def lawful_at(self, earliest_us: int, airtime_us: int, limit_us: int) -> int | None:
+        """The first instant at which an hour of `limit_us` has room; None when it never has for a frame so long.
 
         Every window of an hour that touches a transmission starting at `at` lies after `at - HOUR_US`. When all
         that ends after that instant adds up to less than the limit, what is granted for later included, so does
         every such window.
         """
-        limit = self.limit_us * SHARES[priority] // 100
-        if airtime_us > limit:
+        if airtime_us > limit_us:
             return None
         used, at = self.used_us, earliest_us
         for span in self._spans:
             if span.end_us > at - HOUR_US:
-                if used + airtime_us <= limit:
+                if used + airtime_us <= limit_us:
                     break
                 at = span.end_us + HOUR_US
             used -= span.end_us - span.start_us
@@ -169,16 +172,16 @@ class Scheduler:
     def __init__(self, region: Region) -> None:
         """A radio that has been silent for an hour."""
         self._region = region
-        self._ledgers = {band: _Ledger(band) for band in region.sub_bands}
+        self._ledgers = {band: HourLedger() for band in region.sub_bands}
         self._radio: list[_Span] = []
 
     def restore(self, now_us: int, entries: Iterable[Transmission]) -> None:
         """Restores what may have been transmitted in the last hour, or is still to come; drops older entries."""
         for start_us, airtime_us, frequency in entries:
-            span, band = _Span(start_us, start_us + airtime_us), self._region.sub_band_of(frequency)
-            insort(self._radio, span)
+            band = self._region.sub_band_of(frequency)
+            insort(self._radio, _Span(start_us, start_us + airtime_us))
             if band is not None:
-                self._ledgers[band].add_span(span)
+                self._ledgers[band].record_span(start_us, airtime_us)
         self._forget(now_us)
 
     def request(
@@ -212,7 +215,8 @@ class Scheduler:
         latest = earliest if start_us is not None or latest_start_us is None else latest_start_us
         if earliest < soonest or latest < earliest:
             return TransmitRejected("TOO_LATE")
-        lawful = self._ledgers[band].lawful_at(earliest, airtime_us, priority)
+        limit_us = band.hourly_airtime_us * SHARES[priority] // 100
+        lawful = self._ledgers[band].lawful_at(earliest, airtime_us, limit_us)
         if lawful is None:
             return TransmitRejected("DUTY_CYCLE_OVERFLOW")
         # Later is never less lawful, so that the radio's next gap after that is the answer.
@@ -220,9 +224,8 @@ class Scheduler:
         fits_at = self._free_at(lawful - slack, airtime_us + 2 * slack) + slack
         if fits_at > latest:
             return TransmitRejected("DUTY_CYCLE_OVERFLOW" if lawful > latest else "COLLISION_PACKET", fits_at)
-        emitted = _Span(fits_at, fits_at + airtime_us)
-        self._ledgers[band].add_span(emitted)
-        insort(self._radio, _padded(emitted, slack))
+        self._ledgers[band].record_span(fits_at, airtime_us)
+        insort(self._radio, _padded(_Span(fits_at, fits_at + airtime_us), slack))
         return Granted(fits_at, airtime_us, frequency)
 
     def release(self, granted: Granted) -> None:
@@ -234,7 +237,7 @@ class Scheduler:
                 self._radio.remove(reserved)
                 break
         if band is not None:
-            self._ledgers[band].remove(span)
+            self._ledgers[band].remove_span(granted.start_us, granted.airtime_us)
 
     def usage(self, now_us: int) -> tuple[Usage, ...]:
         """What is used up of each sub-band's hour, with what is granted for later."""

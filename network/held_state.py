@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from core.model.entities import Device, DeviceProfile
 from core.runtime.postgres import Connection, Pool
 from lorawan.adr import NO_BOUNDS
+from lorawan.commands.rx_param_setup import RxParamSetupReq
 from lorawan.identifiers import SLOTS, DevAddr
 from lorawan.mac_state import MacPolicy
 from lorawan.regions import EU868
@@ -104,6 +105,9 @@ def policy_of_profile(policy: MacPolicy, profile: DeviceProfile) -> MacPolicy:
     return replace(
         policy,
         rx1_delay=policy.rx1_delay if profile.rx1_delay is None else profile.rx1_delay,
+        rx_params=policy.rx_params
+        if profile.rx2_data_rate is None
+        else RxParamSetupReq(0, profile.rx2_data_rate, policy.region.rx2_frequency),
         adr=policy.adr if profile.adr is None else profile.adr,
         adr_bounds=replace(NO_BOUNDS, **{name: bound for name, bound in said.items() if bound is not None}),
     )

@@ -224,8 +224,9 @@ class JoinHandler:
             entry.request.dev_nonce,
             join_nonce,
             self._rx1_delay(entry),
+            settings.rx2_data_rate if entry.joining.rx2_data_rate is None else entry.joining.rx2_data_rate,
         )
-        accept = self._accept(join_nonce, dev_addr, session.rx1_delay, settings.rx2_data_rate)
+        accept = self._accept(join_nonce, dev_addr, session.rx1_delay, session.rx2_data_rate)
         return _Fresh(entry.group, entry.joining, keys, session, accept.to_bytes(entry.app_key))
 
     def _rx1_delay(self, entry: _Asked) -> int:
@@ -238,13 +239,7 @@ class JoinHandler:
     async def _save(self, connection: Connection, fresh: Sequence[_Fresh]) -> list[Admitted]:
         if not fresh:
             return []
-        settings = self._settings
-        ids = await join_store.open_sessions(
-            connection,
-            [entry.session for entry in fresh],
-            self._keys.kek_id,
-            settings.rx2_data_rate,
-        )
+        ids = await join_store.open_sessions(connection, [entry.session for entry in fresh], self._keys.kek_id)
         device_ids = list({entry.session.device_id for entry in fresh})
         superseded = await join_store.close_superseded(connection, device_ids, KEPT_UNUSED)
         await clear_join_rejections(connection, list({entry.joining.device.dev_eui for entry in fresh}))
@@ -257,7 +252,9 @@ class JoinHandler:
                     entry.session.device_id,
                     entry.keys,
                     Session(
-                        entry.session.dev_addr, rx1_delay=entry.session.rx1_delay, rx2_dr=settings.rx2_data_rate
+                        entry.session.dev_addr,
+                        rx1_delay=entry.session.rx1_delay,
+                        rx2_dr=entry.session.rx2_data_rate,
                     ),
                     entry.group,
                 ),

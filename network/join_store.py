@@ -15,7 +15,7 @@ RECENT = timedelta(minutes=10)
 READ_JOINING = """
 SELECT d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.slot, d.activation,
        d.skip_f_cnt_check, d.enabled, d.app_key_wrapped, p.mac_version, j.last_join_nonce,
-       p.rx1_delay, n.highest AS highest_dev_nonce, coalesce(n.recent, 0) AS recent_joins
+       p.rx1_delay, p.rx2_data_rate, n.highest AS highest_dev_nonce, coalesce(n.recent, 0) AS recent_joins
 FROM device d
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN join_nonce j ON j.device_id = d.id
@@ -45,9 +45,9 @@ ON CONFLICT (device_id) DO UPDATE SET last_join_nonce = excluded.last_join_nonce
 OPEN_SESSIONS = """
 INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, rx1_delay, rx2_data_rate,
                      keys_fingerprint)
-SELECT device_id, dev_addr, nwk_s_key, app_s_key, $6, rx1_delay, $7, fingerprint
-FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bytea[], $5::smallint[], $8::bytea[])
-     WITH ORDINALITY AS v (device_id, dev_addr, nwk_s_key, app_s_key, rx1_delay, fingerprint, place)
+SELECT device_id, dev_addr, nwk_s_key, app_s_key, $6, rx1_delay, rx2_data_rate, fingerprint
+FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bytea[], $5::smallint[], $7::smallint[], $8::bytea[])
+     WITH ORDINALITY AS v (device_id, dev_addr, nwk_s_key, app_s_key, rx1_delay, rx2_data_rate, fingerprint, place)
 ORDER BY place
 RETURNING id, device_id, dev_addr
 """
@@ -73,7 +73,8 @@ class Joining:
     last_join_nonce: int | None
     highest_dev_nonce: int | None
     recent_joins: int  # Accepted within `RECENT`.
-    rx1_delay: int | None  # As its profile has it.
+    rx1_delay: int | None  # As its profile has it, and the next.
+    rx2_data_rate: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class NewSession:
     dev_nonce: int
     join_nonce: int
     rx1_delay: int  # Seconds.
+    rx2_data_rate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ async def read_joining(connection: Connection, dev_euis: Sequence[DevEui]) -> di
             row["highest_dev_nonce"],
             row["recent_joins"],
             row["rx1_delay"],
+            row["rx2_data_rate"],
         )
         for row in await connection.fetch(READ_JOINING, dev_euis, RECENT)
     }
@@ -131,7 +134,7 @@ async def read_unused_sessions(connection: Connection, device_ids: Sequence[int]
 
 
 async def open_sessions(
-    connection: Connection, sessions: Sequence[NewSession], kek_id: str, rx2_data_rate: int
+    connection: Connection, sessions: Sequence[NewSession], kek_id: str
 ) -> dict[tuple[int, DevAddr], int]:
     """Insert the nonces and the sessions; returns the sessions' ids by (device id, DevAddr)."""
     device_ids = [session.device_id for session in sessions]
@@ -145,7 +148,7 @@ async def open_sessions(
         [session.app_s_key_wrapped for session in sessions],
         [session.rx1_delay for session in sessions],
         kek_id,
-        rx2_data_rate,
+        [session.rx2_data_rate for session in sessions],
         [session.keys_fingerprint for session in sessions],
     )
     return {(row["device_id"], row["dev_addr"]): row["id"] for row in rows}

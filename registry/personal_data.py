@@ -260,6 +260,8 @@ STORES: tuple[Store, ...] = (
             "device_id", "device_ids"),
         ERASED, WITH_ITS_OWNER,
     ),
+    Store("lighting_campaign", NAME_ONLY, ERASED, REGISTRY),
+    Store("lighting_campaign_target", "which circuits a campaign goes to", ERASED, WITH_ITS_OWNER),
     Store(
         "lighting_assignment",
         _of("id, asset_id, version_id, assigned_by, assigned_at, ended_by, ended_at", "lighting_assignment",

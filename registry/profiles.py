@@ -15,18 +15,20 @@ WRITTEN = Written(
     "firmware_from, firmware_until, commands, regional_revision, supports_join, max_eirp, "
     "moduli, sensor_ranges"
 )
-RADIO = Written("rx1_delay, adr, adr_min_data_rate, adr_max_data_rate, adr_min_tx_power, adr_max_tx_power")
+RADIO = Written(
+    "rx1_delay, rx2_data_rate, adr, adr_min_data_rate, adr_max_data_rate, adr_min_tx_power, adr_max_tx_power"
+)
 DECODED = Written("codec, codec_version_id, shadow_version_id, mapping")
 AS_THE_NETWORK: Mapping[str, Any] = MappingProxyType({})
 CREATE = f"""
 INSERT INTO device_profile (tenant_id, {DECODED.columns}, {RADIO.columns}, {WRITTEN.columns})
-VALUES ($1, {DECODED.parameters(2)}, {RADIO.parameters(6)}, {WRITTEN.parameters(12)})
+VALUES ($1, {DECODED.parameters(2)}, {RADIO.parameters(6)}, {WRITTEN.parameters(13)})
 RETURNING {COLUMNS}
 """
 READ = f"SELECT {COLUMNS} FROM device_profile WHERE id = $1"
 LIST = f"SELECT {COLUMNS} FROM device_profile WHERE id > $1 ORDER BY id LIMIT $2"
 UPDATE = f"""
-UPDATE device_profile SET {RADIO.patched(2)}, {WRITTEN.patched(8)} WHERE id = $1 RETURNING {COLUMNS}
+UPDATE device_profile SET {RADIO.patched(2)}, {WRITTEN.patched(9)} WHERE id = $1 RETURNING {COLUMNS}
 """
 POINT = f"""
 UPDATE device_profile SET ({DECODED.columns}) = ROW({DECODED.parameters(2)}) WHERE id = $1 RETURNING {COLUMNS}

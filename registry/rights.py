@@ -41,7 +41,7 @@ LOCKED = "SELECT, UPDATE (id)"
 # Table: service: rights. A table that no service touches has an empty line.
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     "access_grant": {},
-    "alert": {"alerting": "SELECT, INSERT, UPDATE", "maintenance": "SELECT"},
+    "alert": {"alerting": "SELECT, INSERT, UPDATE", "lighting": "SELECT", "maintenance": "SELECT"},
     "alert_calendar": {"alerting": "SELECT"},
     "alert_event": {"alerting": "SELECT, INSERT"},
     "alert_notice": {"alerting": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
@@ -52,7 +52,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "lighting": "INSERT",
         "alerting": "SELECT, UPDATE (id), DELETE",
     },
-    "alert_rule": {"alerting": "SELECT, INSERT, UPDATE (id)"},
+    "alert_rule": {"alerting": "SELECT, INSERT, UPDATE (id)", "lighting": "SELECT"},
     "api_key": {"ingest": "SELECT (tenant_id, roles, expires_at, revoked_at)"},
     "application": {"intake": "SELECT *, UPDATE (id)", "ingest": "SELECT"},
     "application_device": {"intake": "SELECT", "ingest": "SELECT"},
@@ -140,6 +140,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "key_recipient": {},
     "lighting_assignment": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_bounds": {},
+    "lighting_campaign": {"lighting": "SELECT, UPDATE"},
+    "lighting_campaign_target": {"lighting": "SELECT, UPDATE"},
     "lighting_command": {"lighting": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
     "lighting_program": {},
     "lighting_program_in_force": {"lighting": "SELECT", "alerting": "SELECT"},

@@ -9,6 +9,7 @@ from api.console.account import views as account
 from api.console.alerts import views as alerts
 from api.console.audit import views as audit
 from api.console.calendars import views as calendars
+from api.console.campaigns import views as campaigns
 from api.console.endpoints import views as endpoints
 from api.console.equipment import devices
 from api.console.equipment import views as equipment
@@ -62,6 +63,7 @@ PAGES = (
     calendars.router,
     trades.router,
     lighting.router,
+    campaigns.router,
     workshop.router,
     codec_bench.router,
     profile_decoding.router,

@@ -18,6 +18,8 @@ TITLES = {
     "equipes": marked("Équipes"),
     "destinataires": marked("Destinataires"),
     "eclairage": marked("Éclairage"),
+    "campagnes": marked("Campagnes"),
+    "tout-allumer": marked("Tout allumer"),
     "dechets": marked("Déchets"),
     "salles": marked("Salles et air"),
     "compteurs": marked("Compteurs"),

@@ -63,6 +63,10 @@ ALERTS = (
     SubEntry("/destinataires", marked("Destinataires")),
     SubEntry("/calendriers", marked("Calendriers")),
 )
+STREET_LIGHTING = (
+    SubEntry("/eclairage", marked("Armoires")),
+    SubEntry("/campagnes", marked("Campagnes")),
+)
 GROUPS = (
     Group(
         marked("Territoire"),
@@ -75,7 +79,7 @@ GROUPS = (
             Entry("/dechets", marked("Déchets"), "trash", kinds=WASTE.kinds),
             Entry("/salles", marked("Salles"), "wind", kinds=ROOMS.kinds),
             Entry("/compteurs", marked("Compteurs"), "speedometer", kinds=METERS.kinds),
-            Entry("/eclairage", marked("Éclairage"), "lightbulb", kinds=LIGHTING.kinds),
+            Entry("/eclairage", marked("Éclairage"), "lightbulb", section=STREET_LIGHTING, kinds=LIGHTING.kinds),
         ),
     ),
     Group(

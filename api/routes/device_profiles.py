@@ -46,7 +46,15 @@ Seconds = Annotated[float, BeforeValidator(timedelta.total_seconds)]
 RxDelay = Annotated[int, Field(ge=1, le=15)]
 DataRate = Annotated[int, Field(ge=0, le=5)]
 TxPower = Annotated[int, Field(ge=0, le=7)]
-RADIO = {"rx1_delay", "adr", "adr_min_data_rate", "adr_max_data_rate", "adr_min_tx_power", "adr_max_tx_power"}
+RADIO = {
+    "rx1_delay",
+    "rx2_data_rate",
+    "adr",
+    "adr_min_data_rate",
+    "adr_max_data_rate",
+    "adr_min_tx_power",
+    "adr_max_tx_power",
+}
 NOT_WRITTEN = RADIO | {"codec", "codec_version_id", "mapping", "shared", "expected_interval_s"}
 
 
@@ -130,6 +138,11 @@ class NewDeviceProfile(Body):
         description="Secondes d'un message à sa réponse (RX1), davantage si la passerelle est loin ; null : comme "
         "le serveur de réseau",
     )
+    rx2_data_rate: DataRate | None = Field(
+        None,
+        description="Débit de la seconde réponse (RX2), auquel un capteur de classe C écoute (0 : SF12) ; null : "
+        "comme le serveur de réseau",
+    )
     adr: bool | None = Field(
         None, description="Débit et puissance choisis par le réseau (ADR) ; null : comme le serveur de réseau"
     )
@@ -176,6 +189,7 @@ class DeviceProfilePatch(Body):
     supports_join: bool | None = None
     max_eirp: Eirp | None = None
     rx1_delay: RxDelay | None = None
+    rx2_data_rate: DataRate | None = None
     adr: bool | None = None
     adr_min_data_rate: DataRate | None = None
     adr_max_data_rate: DataRate | None = None

@@ -52,6 +52,7 @@ class DeviceProfile:
     max_eirp: int | None
     sensor_ranges: tuple[dict[str, Any], ...]
     rx1_delay: int | None = None  # Seconds. This and the next: None: as the network server is set.
+    rx2_data_rate: int | None = None
     adr: bool | None = None
     adr_min_data_rate: int | None = None  # None, from here on: no bound.
     adr_max_data_rate: int | None = None

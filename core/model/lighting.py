@@ -196,6 +196,13 @@ def changes(program: Program, place: LampPlace, night: date) -> tuple[Change, ..
     return tuple(found)
 
 
+def dusks_around(place: LampPlace, at: datetime) -> tuple[datetime, ...]:
+    """The sunsets next to an instant; none where nobody knows the place, or the sun does not set."""
+    night = night_of(at, place.region)
+    found = (_switching_at(DUSK, place, day) for day in (night - DAY, night, night + DAY))
+    return tuple(dusk for dusk in found if dusk is not None)
+
+
 def level_at(program: Program, place: LampPlace, at: datetime) -> float | None:
     """Percent of full light at an instant; None: nobody can say."""
     found = changes(program, place, night_of(at, place.region))

@@ -4,7 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Right = Literal["read", "field", "manage", "lighting", "operate", "people", "audit", "open_data", "export_keys"]
+Right = Literal[
+    "read",
+    "field",
+    "manage",
+    "lighting",
+    "lighting_approve",
+    "operate",
+    "people",
+    "audit",
+    "open_data",
+    "export_keys",
+]
 
 # What each opens, in French, for people who give it.
 RIGHTS: dict[str, str] = {
@@ -12,6 +23,7 @@ RIGHTS: dict[str, str] = {
     "field": "intervenir sur le terrain : poser et remplacer un capteur, relever un compteur, traiter une alerte",
     "manage": "gérer les actifs, les capteurs, les règles, les partages et les clés",
     "lighting": "commander l'éclairage",
+    "lighting_approve": "approuver les campagnes d'éclairage qu'une autre personne a préparées",
     "operate": "exploiter le réseau, pour toutes les collectivités",
     "people": "inviter des personnes et leur donner des rôles",
     "audit": "lire le journal d'audit",
@@ -61,8 +73,10 @@ def _role(label: str, *given: str) -> Role:
 
 
 ROLES: dict[str, Role] = {
-    "operator": _role("exploitant du réseau", "read", "manage", "lighting", "operate"),
-    "service_manager": _role("responsable de service", "read", "manage", "lighting", "people", "audit"),
+    "operator": _role("exploitant du réseau", "read", "manage", "lighting", "lighting_approve", "operate"),
+    "service_manager": _role(
+        "responsable de service", "read", "manage", "lighting", "lighting_approve", "people", "audit"
+    ),
     "field_agent": _role("agent de terrain", "read", "field"),
     "reader": _role("lecteur", "read"),
     "open_data_officer": _role("responsable des données ouvertes", "read", "open_data"),

@@ -23,7 +23,7 @@ from registry.people import enter_person
 from registry.sessions import open_session
 from registry.tenants import create_api_key, create_tenant
 
-ALL_ROLES = ("read", "manage", "lighting", "operate")
+ALL_ROLES = ("read", "manage", "lighting", "lighting_approve", "operate")
 KEK = bytes(range(16))
 
 

@@ -236,6 +236,10 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     gateway = await other_registry.gateway()
     cabinet = await other_registry.cabinet()
     command = await other_client.post("/v1/lighting/commands", json={"asset_id": cabinet["id"], "action": "on"})
+    campaign = await other_client.post(
+        "/v1/lighting-campaigns",
+        json={"name": "c", "action": "on", "reason": "r", "targets": {"asset_ids": [cabinet["id"]]}},
+    )
     endpoint = await other_client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/t"})
     source = await other_client.post("/v1/lns-sources", json={"kind": "generic", "name": "NB-IoT"})
     application = await other_client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://a.example"})
@@ -320,6 +324,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "multicast-groups": str(group.json()["id"]),
             "lighting/commands": str(command.json()["id"]),
             "lighting/cabinets": str(cabinet["id"]),
+            "lighting-campaigns": str(campaign.json()["id"]),
             "grants": str(grant.json()["id"]),
             "transfers": str(transfer.json()["id"]),
             "eui-claims": str(contested.json()["id"]),

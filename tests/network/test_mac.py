@@ -229,27 +229,28 @@ async def profile_says(network, **columns) -> None:
     await network.start()
 
 
-async def test_rx1_delay_of_the_profile_is_given_with_the_join(network) -> None:
+async def test_the_windows_of_the_profile_are_given_with_the_join(network) -> None:
     device = await network.device()
-    await profile_says(network, rx1_delay=3)
+    await profile_says(network, rx1_delay=3, rx2_data_rate=0)
 
     await network.receive(device.join())
     accept = device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload)
     await network.receive(device.uplink(confirmed=True))
     answer = await network.bridge.next()
 
-    assert accept.rx1_delay == 3
+    assert (accept.rx1_delay, accept.rx2_dr) == (3, 0)
     assert [t.delay_us for t in answer.transmissions] == [3_000_000, 4_000_000]
+    assert [t.spreading_factor for t in answer.transmissions] == [7, 12]
 
 
-async def test_rx1_delay_of_the_profile_is_asked_of_sessions_that_were_opened_otherwise(network) -> None:
+async def test_the_windows_of_the_profile_are_asked_of_sessions_that_were_opened_otherwise(network) -> None:
     device = await network.joined()
-    await profile_says(network, rx1_delay=3)
+    await profile_says(network, rx1_delay=3, rx2_data_rate=0)
 
     await network.receive(device.uplink())
     _, commands = opened(device, await network.bridge.next(), 0)
 
-    assert commands == (RxTimingSetupReq(3),)
+    assert set(commands) == {RxTimingSetupReq(3), RxParamSetupReq(0, 0, 869_525_000)}
 
 
 async def test_adr_is_off_for_a_profile_that_says_so(network) -> None:

@@ -89,6 +89,8 @@ UNION ALL SELECT 'lighting_program ' || id - 1 FROM lighting_program
 UNION ALL SELECT 'lighting_program_version ' || id - 1 FROM lighting_program_version
 UNION ALL SELECT 'lighting_assignment ' || asset_id - 1 FROM lighting_assignment
 UNION ALL SELECT 'lighting_program_in_force ' || asset_id - 1 FROM lighting_program_in_force
+UNION ALL SELECT 'lighting_campaign ' || id - 1 FROM lighting_campaign
+UNION ALL SELECT 'lighting_campaign_target ' || asset_id - 1 FROM lighting_campaign_target
 UNION ALL SELECT 'lighting_bounds ' || member_id - 1 FROM lighting_bounds
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
@@ -189,6 +191,8 @@ SELECT id, '29103', 'l', '[]', 0, 0, 0, 0 FROM tenant;
 INSERT INTO lighting_program (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, 'p' FROM tenant;
 INSERT INTO lighting_program_version (id, tenant_id, program_id, version, program, author)
 OVERRIDING SYSTEM VALUE SELECT id, id, id, 1, '{}', 'a' FROM tenant;
+INSERT INTO lighting_campaign (id, tenant_id, name, action, reason, author, author_id, not_after)
+OVERRIDING SYSTEM VALUE SELECT id, id, 'c', 'on', 'r', 'a', 'a', now() FROM tenant;
 INSERT INTO lighting_bounds (tenant_id, member_id, set_by)
 SELECT member_of, id, 'a' FROM tenant WHERE member_of IS NOT NULL;
 INSERT INTO publication_host SELECT id, 'https://a.example' FROM tenant;
@@ -205,7 +209,9 @@ INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, 
 SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset;
 INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_id, id, 'a', 'jpeg' FROM asset;
 INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by)
-SELECT tenant_id, id, tenant_id, 'a' FROM asset
+SELECT tenant_id, id, tenant_id, 'a' FROM asset;
+INSERT INTO lighting_campaign_target (campaign_id, tenant_id, asset_id, gateway, airtime_us, octets)
+SELECT tenant_id, tenant_id, id, 'g', 1, '{}' FROM asset
 """
 ADD_PUBLICATIONS = """
 INSERT INTO publication (tenant_id, asset_id, slug, name, quantities, published_by)

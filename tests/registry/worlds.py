@@ -189,6 +189,8 @@ def expected(world: World, me: int | None) -> set[str]:
         for tenant in seen | {world.assets[i].tenant for i in shown}
         for table in ("lighting_program", "lighting_program_version")
     }
+    rows |= {f"lighting_campaign {me}"}
+    rows |= {f"lighting_campaign_target {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
     rows |= {f"lighting_bounds {tenant}" for tenant in seen if world.member_of[tenant] is not None}
     rows |= {f"{table} {i}" for i in world.consents if world.assets[i].tenant == me for table in OF_PRIVACY}
     for day in DAYS:

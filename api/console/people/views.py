@@ -26,6 +26,7 @@ ABILITIES = {
     "read": marked("Voir les équipements, les mesures et les alertes"),
     "field": marked("Poser et remplacer un capteur, relever un compteur, traiter une alerte"),
     "lighting": marked("Commander l’éclairage"),
+    "lighting_approve": marked("Approuver les campagnes d’éclairage préparées par d’autres"),
     "manage": marked("Changer équipements, règles, passerelles, partages et clés"),
     "open_data": marked("Publier des données ouvertes"),
     "people": marked("Inviter des personnes et leur donner un rôle"),

@@ -22,7 +22,7 @@ async def test_a_profile_is_created_changed_and_listed(client, registry) -> None
 
 
 async def test_a_profile_says_how_its_devices_radio_is_run(client, registry) -> None:
-    profile = await registry.profile(rx1_delay=5, adr=True, adr_max_data_rate=4)
+    profile = await registry.profile(rx1_delay=5, rx2_data_rate=0, adr=True, adr_max_data_rate=4)
     path = f"/v1/device-profiles/{profile['id']}"
 
     changed = await client.patch(path, json={"adr": False, "adr_min_data_rate": 2})
@@ -32,7 +32,8 @@ async def test_a_profile_says_how_its_devices_radio_is_run(client, registry) -> 
         json={"name": "x", "vendor": "v", "model": "m", "codec": "milesight.em400", "rx1_delay": 16},
     )
 
-    assert (profile["rx1_delay"], profile["adr"], profile["adr_max_data_rate"]) == (5, True, 4)
+    assert (profile["rx1_delay"], profile["rx2_data_rate"]) == (5, 0)
+    assert (profile["adr"], profile["adr_max_data_rate"]) == (True, 4)
     assert (profile["adr_min_data_rate"], profile["adr_max_tx_power"]) == (None, None)
     assert changed.json() == profile | {"adr": False, "adr_min_data_rate": 2}
     assert (crossed.status_code, "adr_max_data_rate" in crossed.json()["detail"]) == (422, True)

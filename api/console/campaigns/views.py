@@ -1,0 +1,183 @@
+"""Lighting campaigns: prepared, approved by somebody else, followed and stopped; and everything lit at once."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import Response
+
+from api.console.forms import checked, instant_of, number_of
+from api.console.pages import page_router
+from api.console.proof import check_proof_of, done, is_proof_due
+from api.console.visits import ApproversVisit, LightingVisit, PersonsVisit, ReadersVisit, values_of
+from api.fields import Id
+from api.pages import Paging
+from api.routes import lighting_campaigns as routes
+from core.runtime.http.errors import Problem
+from lighting.commands import LONGEST_OFF
+
+router = page_router()
+
+PAGE, ALL_ON = "/campagnes", "/tout-allumer"
+SHOWN = 100
+REFUSED = {401, 403, 409, 422}
+# A browser's field of date and time has no zone: it is the visitor's.
+LOCAL = "%Y-%m-%dT%H:%M"
+USUAL_OFF = timedelta(hours=2)
+GOING_ON = ("approved", "canary", "running")
+
+
+@router.get(PAGE)
+async def show_list(visit: ReadersVisit) -> Response:
+    """Those that there are, the last one first."""
+    listed: Any = await routes.list_campaigns(visit.caller, Paging(SHOWN))
+    return visit.page("campaigns/list.html", listed=listed.items)
+
+
+@router.get(PAGE + "/nouvelle")
+async def show_new(visit: LightingVisit) -> Response:
+    """The form of a new one."""
+    return _new_page(visit)
+
+
+def _new_page(visit: PersonsVisit, problem: Problem | None = None) -> Response:
+    now, zone = datetime.now(UTC), visit.language.zone
+    values = {"off_until": (now + USUAL_OFF).astimezone(zone).strftime(LOCAL), "action": "off"}
+    return visit.form_page(
+        "campaigns/new.html",
+        problem,
+        values=values | dict(values_of(visit.form)),
+        earliest=now.astimezone(zone).strftime(LOCAL),
+        latest=(now + LONGEST_OFF).astimezone(zone).strftime(LOCAL),
+    )
+
+
+@router.post(PAGE + "/nouvelle")
+async def create(visit: LightingVisit) -> Response:
+    """Prepare a draft; nothing is sent."""
+    try:
+        made = await done(routes.create_campaign(_wanted(visit), visit.caller))
+    except Problem as problem:
+        if problem.status not in REFUSED:
+            raise
+        return _new_page(visit, problem)
+    return visit.go(f"{PAGE}/{made.id}", visit.gettext("La campagne est prête. Quelqu’un d’autre l’approuve ici."))
+
+
+def _wanted(visit: PersonsVisit) -> routes.NewCampaign:
+    form = visit.form
+    action = form.text("action")
+    numbers = [number_of(word) for word in form.text("asset_ids").replace(",", " ").split()]
+    named = {"commune": form.text("commune"), "tag": form.text("tag")}
+    targets: dict[str, Any] = {name: text for name, text in named.items() if text}
+    if numbers:
+        targets["asset_ids"] = [number or 0 for number in numbers]
+    given: dict[str, Any] = {
+        **{name: form.text(name) for name in ("name", "reason")},
+        "action": action,
+        "targets": targets,
+        "level": form.text("level") or None if action == "dim" else None,
+    }
+    if action == "off":
+        given["off_until"] = instant_of("off_until", form.text("off_until"), visit.language.zone)
+    return checked(routes.NewCampaign, given)
+
+
+@router.get(PAGE + "/{id}")
+async def show_one(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 - The path's word.
+    """One, with what it will do or has done."""
+    return await _page(visit, id)
+
+
+@router.get(PAGE + "/{id}/avancement")
+async def show_progress(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 - The path's word.
+    """Its figures alone, to be put in place of those of a while ago."""
+    return visit.page("campaigns/progress.html", campaign=await routes.read_campaign(id, visit.caller))
+
+
+async def _page(visit: PersonsVisit, campaign_id: int, problem: Problem | None = None) -> Response:
+    campaign: Any = await routes.read_campaign(campaign_id, visit.caller)
+    targets: Any = await routes.list_targets(campaign_id, visit.caller, Paging(SHOWN))
+    preview = None
+    if campaign.state in {"draft", *GOING_ON, "paused"}:
+        preview = await routes.preview_campaign(campaign_id, visit.caller)
+    return visit.form_page(
+        "campaigns/campaign.html",
+        problem,
+        campaign=campaign,
+        targets=targets.items,
+        has_more=targets.next is not None,
+        preview=preview,
+        proof_due=is_proof_due(visit.caller),
+    )
+
+
+async def _moved(
+    visit: PersonsVisit, campaign_id: int, act: Callable[[], Awaitable[object]], said: str, *, proved: bool = False
+) -> Response:
+    try:
+        if proved:
+            await check_proof_of(visit.form, visit.caller)
+        await done(act())
+    except Problem as problem:
+        if problem.status not in REFUSED:
+            raise
+        return await _page(visit, campaign_id, problem)
+    return visit.go(f"{PAGE}/{campaign_id}", said)
+
+
+@router.post(PAGE + "/{id}/approbation")
+async def approve(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
+    """Approve one that somebody else prepared, by the password again."""
+    said = visit.gettext("Approuvée : les premières armoires reçoivent leur ordre.")
+    return await _moved(visit, id, lambda: routes.approve_campaign(id, visit.caller), said, proved=True)
+
+
+@router.post(PAGE + "/{id}/pause")
+async def pause(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The path's word.
+    """Send nothing more for now."""
+    return await _moved(
+        visit, id, lambda: routes.pause_campaign(id, visit.caller), visit.gettext("Suspendue : plus rien ne part.")
+    )
+
+
+@router.post(PAGE + "/{id}/reprise")
+async def resume(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
+    """Go on."""
+    said = visit.gettext("Reprise.")
+    return await _moved(visit, id, lambda: routes.resume_campaign(id, visit.caller), said, proved=True)
+
+
+@router.post(PAGE + "/{id}/annulation")
+async def cancel(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The path's word.
+    """End it."""
+    said = visit.gettext("Annulée : plus rien ne part. Ce qui est parti n’est pas repris.")
+    return await _moved(visit, id, lambda: routes.cancel_campaign(id, visit.caller), said)
+
+
+@router.get(ALL_ON)
+async def show_all_on(visit: LightingVisit) -> Response:
+    """Which commune, and why."""
+    return _all_on_page(visit)
+
+
+def _all_on_page(visit: PersonsVisit, problem: Problem | None = None, preview: Any = None) -> Response:
+    return visit.form_page("campaigns/all_on.html", problem, preview=preview, proof_due=is_proof_due(visit.caller))
+
+
+@router.post(ALL_ON)
+async def all_on(visit: LightingVisit) -> Response:
+    """Show when all will be lit; with the confirmation, light it."""
+    form = visit.form
+    is_sure = bool(form.text("confirm"))
+    given = {"commune": form.text("commune") or None, "reason": form.text("reason"), "preview": not is_sure}
+    try:
+        await check_proof_of(form, visit.caller)
+        made: Any = await done(routes.all_on(checked(routes.AllOn, given), visit.caller))
+    except Problem as problem:
+        if problem.status not in REFUSED:
+            raise
+        return _all_on_page(visit, problem)
+    if not is_sure:
+        return _all_on_page(visit, preview=made.preview)
+    return visit.go(f"{PAGE}/{made.campaign_id}", visit.gettext("Tout s’allume : voici où en sont les armoires."))

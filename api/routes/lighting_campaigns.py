@@ -1,0 +1,393 @@
+"""Lighting campaigns: prepared with a preview, approved by somebody else, followed, halted; and all on at once."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
+
+from fastapi import APIRouter
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.auth import Caller, LightingApprover, LightingOperator, ProvenLightingOperator, Reader
+from api.campaign_targets import Prepared, Wanted, prepare
+from api.fields import Answer, Body, Id, IdRef, Instant, Name, ShortText, Text, answer_of, example
+from api.pages import Page, Paged, page_of
+from api.resources import Resource
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
+from core.runtime.postgres import Connection
+from lighting import campaign_store as store
+from lighting.campaign_plan import GatewayShare, shares_of
+from lighting.campaign_store import Author, Campaign, NewTarget
+from lighting.campaigns import HALT_FR, RejectedCampaign, State, canary_of, check_approval, check_move
+from lighting.commands import LONGEST_OFF
+from lorawan.instants import from_us, to_us
+
+router = APIRouter(prefix="/v1", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+
+HOUR = timedelta(hours=1)
+USUALLY_WITHIN = timedelta(hours=2)
+LONGEST_CAMPAIGN = timedelta(hours=24)
+LOSS_OVER = timedelta(days=30)
+MOST_TARGETS = 20_000
+
+
+class CampaignTargets(Body):
+    """À qui s'adresse une campagne : une liste, une commune, une étiquette ; l'un des trois."""
+
+    model_config = example({"commune": "Plouzané"})
+
+    asset_ids: list[IdRef] | None = Field(None, min_length=1, max_length=MOST_TARGETS)
+    commune: ShortText | None = Field(None, min_length=1, examples=["Plouzané"])
+    tag: ShortText | None = Field(None, min_length=1, examples=["centre-bourg"])
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if sum(given is not None for given in (self.asset_ids, self.commune, self.tag)) != 1:
+            raise PydanticCustomError("targets", "donnez une liste d'actifs, une commune ou une étiquette")
+        return self
+
+
+class NewCampaign(Body):
+    """Un ordre à beaucoup d'armoires. Rien ne part avant qu'une autre personne, ou une autre clé, l'approuve."""
+
+    model_config = example(
+        {
+            "name": "Coupure du 14 juillet",
+            "action": "off",
+            "off_until": "2026-07-15T04:00:00Z",
+            "reason": "Feu d'artifice",
+            "targets": {"commune": "Plouzané"},
+        }
+    )
+
+    name: Name = Field(examples=["Coupure du 14 juillet"])
+    action: Literal["on", "off", "dim"] = Field(description="`on` allumer, `off` éteindre, `dim` graduer")
+    level: int | None = Field(None, ge=1, le=100, description="Niveau d'une gradation, en pour cent")
+    off_until: Instant | None = Field(None, description="Fin de l'extinction, 12 heures au plus")
+    reason: Text = Field(min_length=1, description="Motif, gardé dans l'historique de chaque armoire")
+    targets: CampaignTargets
+    not_after: Instant | None = Field(
+        None, description="Rien ne part plus tard, 24 heures au plus ; absent : dans deux heures"
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.action == "dim") != (self.level is not None):
+            raise PydanticCustomError("level", "un niveau va avec une gradation, et elle en a un")
+        if (self.action == "off") != (self.off_until is not None):
+            raise PydanticCustomError("off_until", "une extinction a une fin (off_until) ; un allumage n'en a pas")
+        return self
+
+
+class AllOn(Body):
+    """Tout allumer, une commune ou tout ce qu'on a : sans approbation, avant tout le reste."""
+
+    model_config = example({"commune": "Plouzané", "reason": "Accident rue du Port", "preview": False})
+
+    commune: ShortText | None = Field(None, min_length=1, description="Absente : toutes", examples=["Plouzané"])
+    reason: Text = Field(min_length=1, examples=["Accident rue du Port"])
+    preview: bool = Field(True, description="Montrer quand tout sera allumé, sans rien envoyer")
+
+
+class GatewayShareAnswer(Answer):
+    """Ce qu'une campagne demande à une passerelle, dans sa part de l'heure."""
+
+    gateway: str = Field(
+        description="Sa passerelle, ou le serveur d'un autre réseau", examples=["0016c001f0000001"]
+    )
+    targets: int
+    airtime_s: float = Field(description="Temps d'antenne des ordres et de leurs questions, sans répétition")
+    used_s: float = Field(description="Ce que des campagnes ont pris de l'heure passée")
+    left_s: float = Field(description="Ce qui en reste à prendre")
+    loss: float = Field(description="Part des ordres à répéter, mesurée ; 0,1 où rien n'a été mesuré")
+    ends_at: datetime = Field(description="Quand la dernière sera partie, répétitions comprises")
+
+
+class RejectedTargetAnswer(Answer):
+    """Un circuit que la campagne ne peut pas commander."""
+
+    asset_id: int
+    name: str
+    reason: str = Field(examples=["ce circuit est protégé : il ne s'éteint jamais"])
+
+
+class PreviewAnswer(Answer):
+    """Ce qui se passera : combien, par qui, jusqu'à quand, et qui n'est pas commandé."""
+
+    targets: int
+    canary: int = Field(description="Ceux qui partent d'abord ; les autres suivent quand ils l'ont prouvé")
+    rejected: list[RejectedTargetAnswer]
+    gateways: list[GatewayShareAnswer]
+    ends_at: datetime | None = Field(description="Fin prévue si elle part maintenant")
+
+
+class CountsAnswer(Answer):
+    """Où en sont les circuits d'une partie de la campagne."""
+
+    waiting: int
+    under_way: int
+    proved: int = Field(description="L'équipement l'a dit lui-même")
+    failed: int
+    superseded: int = Field(description="Un ordre plus récent les a remplacés")
+
+
+class CampaignAnswer(answer_of(Campaign, {"tenant_id", "author_id", "approver_id"})):
+    """Une campagne et où elle en est."""
+
+    state: str = Field(
+        examples=["running"],
+        description="draft (projet), approved, canary (premières armoires), running, paused, halted "
+        "(d'elle-même), ended, cancelled ou expired",
+    )
+    halted_for: str | None = Field(examples=["too_many_failures"])
+    halted_message: str | None = Field(description="Pourquoi elle s'est arrêtée d'elle-même")
+
+
+class ProgressAnswer(CampaignAnswer):
+    """Une campagne avec ses chiffres du moment."""
+
+    canary: CountsAnswer
+    others: CountsAnswer
+    darkened: int = Field(description="Circuits dont une alerte dit qu'ils se sont éteints après leur ordre")
+
+
+class CreatedCampaignAnswer(CampaignAnswer):
+    """Le projet, et ce qu'il fera."""
+
+    preview: PreviewAnswer
+
+
+class AllOnAnswer(Answer):
+    """Ce que fait « tout allumer » ; sans campagne pour un aperçu."""
+
+    campaign_id: int | None
+    preview: PreviewAnswer
+
+
+class TargetAnswer(answer_of(store.Target, {"airtime_us"})):
+    """Un circuit d'une campagne, et l'état de son ordre."""
+
+    state: str | None = Field(examples=["applied"])
+
+
+def _show(campaign: Campaign) -> CampaignAnswer:
+    return CampaignAnswer.model_validate(_said(campaign))
+
+
+def _said(campaign: Campaign) -> dict[str, Any]:
+    why = campaign.halted_for
+    return asdict(campaign) | {"halted_message": None if why is None else HALT_FR.get(why, why)}
+
+
+CAMPAIGNS = Resource("lighting_campaign", "campagne", store.read_campaign, _show)
+
+
+def _author(caller: Caller) -> Author:
+    principal = caller.principal
+    identity = f"clé {principal.key_id}" if principal.person_id is None else f"personne {principal.person_id}"
+    return Author(principal.name, identity)
+
+
+def _gateway(share: GatewayShare) -> GatewayShareAnswer:
+    return GatewayShareAnswer(
+        gateway=share.gateway,
+        targets=share.targets,
+        airtime_s=round(share.airtime_us / 1e6, 3),
+        used_s=round(share.used_us / 1e6, 3),
+        left_s=round(share.left_us / 1e6, 3),
+        loss=round(share.loss, 3),
+        ends_at=from_us(share.ends_us),
+    )
+
+
+async def _preview(
+    connection: Connection, prepared: Prepared, canary: frozenset[int], now: datetime, *, is_emergency: bool
+) -> PreviewAnswer:
+    gateways = sorted({target.gateway for target in prepared.targets})
+    sent = await store.released_since(connection, now - HOUR)
+    losses = await store.read_losses(connection, gateways, now - LOSS_OVER)
+    shares = shares_of(
+        [(one.asset_id, one.gateway, one.airtime_us, one.asset_id in canary) for one in prepared.targets],
+        prepared.neighbours,
+        [(gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent],
+        losses,
+        to_us(now),
+        is_emergency=is_emergency,
+    )
+    return PreviewAnswer(
+        targets=len(prepared.targets),
+        canary=len(canary),
+        rejected=[RejectedTargetAnswer.model_validate(asdict(one)) for one in prepared.rejected],
+        gateways=[_gateway(share) for share in shares],
+        ends_at=from_us(max(share.ends_us for share in shares)) if shares else None,
+    )
+
+
+def _until(body: NewCampaign, now: datetime) -> datetime:
+    """No frame goes out later; raises 422 for an end that is none."""
+    not_after = body.not_after or now + USUALLY_WITHIN
+    if not now < not_after <= now + LONGEST_CAMPAIGN:
+        raise Problem(422, "la fin de la campagne (not_after) est à venir, dans 24 heures au plus")
+    if body.off_until is None:
+        return not_after
+    if not now < body.off_until <= now + LONGEST_OFF:
+        raise Problem(422, "la fin d'extinction doit être à venir, et dans 12 heures au plus")
+    return min(not_after, body.off_until)
+
+
+def _targets(prepared: Prepared, canary: frozenset[int]) -> list[NewTarget]:
+    return [
+        NewTarget(one.asset_id, one.gateway, one.airtime_us, one.octets, one.asset_id in canary)
+        for one in prepared.targets
+    ]
+
+
+@router.post("/lighting-campaigns", status_code=201, summary="Préparer une campagne d'éclairage")
+async def create_campaign(body: NewCampaign, caller: LightingOperator) -> CreatedCampaignAnswer:
+    """Préparer un projet de campagne et voir ce qu'il fera ; rien ne part avant son approbation."""
+    now = datetime.now(UTC)
+    values = body.model_dump(exclude={"targets"}) | {"not_after": _until(body, now), "is_emergency": False}
+    async with caller.changing() as change:
+        wanted = Wanted(**body.targets.model_dump())
+        prepared = await prepare(change, caller, body.action, body.level, wanted)
+        if not prepared.targets:
+            reasons = {one.reason for one in prepared.rejected}
+            raise Problem(
+                422, f"aucun circuit à commander : {' ; '.join(sorted(reasons)) or 'aucune armoire ici'}"
+            )
+        canary = canary_of([(one.asset_id, one.gateway) for one in prepared.targets])
+        author = _author(caller)
+        made = await store.create_campaign(
+            change.connection, change.tenant_id, values, author, prepared.neighbours
+        )
+        await store.add_targets(change.connection, made, _targets(prepared, canary))
+        preview = await _preview(change.connection, prepared, canary, now, is_emergency=False)
+        shown = CreatedCampaignAnswer.model_validate(_said(made) | {"preview": preview})
+        await change.audit("create", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))
+    return shown
+
+
+@router.get("/lighting-campaigns", summary="Lister les campagnes d'éclairage")
+async def list_campaigns(caller: Reader, paging: Paged, state: State | None = None) -> Page[CampaignAnswer]:
+    """Les campagnes, la dernière d'abord."""
+    return await CAMPAIGNS.page(
+        caller, paging, store.list_campaigns, before=paging.before, most=paging.most, state=state
+    )
+
+
+@router.get("/lighting-campaigns/{id}", summary="Suivre une campagne d'éclairage")
+async def read_campaign(id: Id, caller: Reader) -> ProgressAnswer:
+    """Une campagne et ses chiffres du moment."""
+    async with caller.reading() as connection:
+        campaign = await CAMPAIGNS.get(connection, id)
+        progress = await store.read_progress(connection, id)
+    return ProgressAnswer.model_validate(_said(campaign) | asdict(progress))
+
+
+@router.get("/lighting-campaigns/{id}/targets", summary="Lister les circuits d'une campagne")
+async def list_targets(id: Id, caller: Reader, paging: Paged) -> Page[TargetAnswer]:
+    """Les circuits d'une campagne et l'état de leur ordre."""
+    async with caller.reading() as connection:
+        await CAMPAIGNS.get(connection, id)
+        rows = await store.list_targets(connection, id, after=paging.after, most=paging.most)
+    return page_of(rows, paging.limit, TargetAnswer.model_validate, lambda row: str(row.asset_id))
+
+
+@router.get("/lighting-campaigns/{id}/preview", summary="Prévoir une campagne d'éclairage")
+async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
+    """Ce qu'elle fera si elle part maintenant, selon ce que les passerelles ont envoyé depuis une heure."""
+    now = datetime.now(UTC)
+    async with caller.reading() as connection:
+        campaign = await CAMPAIGNS.get(connection, id)
+        rows = await store.list_targets(connection, id, after=0, most=MOST_TARGETS)
+        waiting = [row for row in rows if row.command_id is None and row.rejected is None]
+        neighbours = await store.read_neighbours(connection, id)
+        targets = [NewTarget(row.asset_id, row.gateway, row.airtime_us, {}, row.is_canary) for row in waiting]
+        canary = frozenset(row.asset_id for row in waiting if row.is_canary)
+        prepared = Prepared(targets, (), neighbours)
+        return await _preview(connection, prepared, canary, now, is_emergency=campaign.is_emergency)
+
+
+async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: Sequence[State]) -> CampaignAnswer:
+    async with caller.changing() as change:
+        former = await store.lock_campaign(change.connection, campaign_id)
+        if former is None:
+            raise CAMPAIGNS.missing(campaign_id)
+        await CAMPAIGNS.own(change, campaign_id)
+        try:
+            check_move(State(former.state), of)
+        except RejectedCampaign as refused:
+            raise Problem(409, str(refused)) from None
+        made = await store.set_state(change.connection, campaign_id, to)
+        await change.audit(action, "lighting_campaign", campaign_id, before=_show(former), after=_show(made))
+    return _show(made)
+
+
+@router.post("/lighting-campaigns/{id}/approval", summary="Approuver une campagne d'éclairage")
+async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
+    """L'approuver, autre que son auteur : une personne ou une clé. Les premières armoires partent aussitôt."""
+    async with caller.changing() as change:
+        former = await store.lock_campaign(change.connection, id)
+        if former is None:
+            raise CAMPAIGNS.missing(id)
+        await CAMPAIGNS.own(change, id)
+        approver = _author(caller)
+        try:
+            check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
+        except RejectedCampaign as refused:
+            raise Problem(409, str(refused)) from None
+        made = await store.approve(change.connection, id, approver)
+        await change.audit("approve", "lighting_campaign", id, before=_show(former), after=_show(made))
+    return _show(made)
+
+
+@router.post("/lighting-campaigns/{id}/pause", summary="Suspendre une campagne d'éclairage")
+async def pause_campaign(id: Id, caller: LightingOperator) -> CampaignAnswer:
+    """Plus rien ne part ; ce qui est parti s'achève."""
+    return await _moved(caller, id, "pause", State.PAUSED, (State.APPROVED, State.CANARY, State.RUNNING))
+
+
+@router.post("/lighting-campaigns/{id}/resumption", summary="Reprendre une campagne d'éclairage")
+async def resume_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
+    """Reprendre une campagne suspendue. Une campagne qui s'est arrêtée d'elle-même se prépare à nouveau."""
+    return await _moved(caller, id, "resume", State.APPROVED, (State.PAUSED,))
+
+
+@router.post("/lighting-campaigns/{id}/cancellation", summary="Annuler une campagne d'éclairage")
+async def cancel_campaign(id: Id, caller: LightingOperator) -> CampaignAnswer:
+    """Plus rien ne part. Ce qui est parti n'est pas repris : donnez l'ordre contraire."""
+    unended = (State.DRAFT, State.APPROVED, State.CANARY, State.RUNNING, State.PAUSED, State.HALTED)
+    return await _moved(caller, id, "cancel", State.CANCELLED, unended)
+
+
+@router.post("/lighting/all-on", summary="Tout allumer")
+async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
+    """Tout allumer, dans une commune ou partout : sans seconde personne, avant tout le reste.
+
+    Par défaut un aperçu dit quand tout sera allumé.
+    """
+    now = datetime.now(UTC)
+    async with caller.changing() as change:
+        prepared = await prepare(change, caller, "on", None, Wanted(commune=body.commune))
+        if not prepared.targets:
+            raise Problem(422, "aucune armoire à allumer ici")
+        preview = await _preview(change.connection, prepared, frozenset(), now, is_emergency=True)
+        if body.preview:
+            return AllOnAnswer(campaign_id=None, preview=preview)
+        where = body.commune or "toutes les communes"
+        values = {
+            "name": f"Tout allumer : {where}",
+            "action": "on",
+            "level": None,
+            "off_until": None,
+            "reason": body.reason,
+            "is_emergency": True,
+            "not_after": now + LONGEST_CAMPAIGN,
+        }
+        made = await store.create_campaign(
+            change.connection, change.tenant_id, values, _author(caller), prepared.neighbours
+        )
+        await store.add_targets(change.connection, made, _targets(prepared, frozenset()))
+        await change.audit("all_on", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))
+    return AllOnAnswer(campaign_id=made.id, preview=preview)

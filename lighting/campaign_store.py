@@ -1,0 +1,345 @@
+"""SQL of lighting campaigns."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.runtime.postgres import Connection, Pool
+from lighting.campaign_plan import Reach
+from lighting.campaigns import Progress, State, TargetCounts
+from lighting.store import FIND_CIRCUITS, Circuit
+from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
+
+GOING_ON = "state IN ('approved', 'canary', 'running')"
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign as the API shows it."""
+
+    id: int
+    tenant_id: int
+    name: str
+    action: str
+    level: int | None
+    off_until: datetime | None
+    reason: str
+    is_emergency: bool
+    state: str
+    halted_for: str | None
+    author: str
+    author_id: str
+    approved_by: str | None
+    approved_at: datetime | None
+    not_after: datetime
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes or approves: the name, and what tells them apart from another of that name."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A circuit of a campaign, and where it stands; `state` of its command, None: it has none yet."""
+
+    asset_id: int
+    name: str
+    gateway: str
+    airtime_us: int
+    is_canary: bool
+    rejected: str | None
+    released_at: datetime | None
+    command_id: int | None
+    state: str | None
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTarget:
+    """A circuit that is to be commanded."""
+
+    asset_id: int
+    gateway: str
+    airtime_us: int
+    octets: Mapping[str, Any]
+    is_canary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTarget:
+    """A circuit whose turn has not come."""
+
+    asset_id: int
+    gateway: str
+    airtime_us: int
+    octets: Mapping[str, Any]
+
+
+COLUMNS = columns_of(Campaign)
+CREATE = f"""
+INSERT INTO lighting_campaign
+    (tenant_id, name, action, level, off_until, reason, is_emergency, state, author, author_id, approved_by,
+     approver_id, approved_at, not_after, neighbours)
+VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $7 THEN 'approved' ELSE 'draft' END, $8, $9,
+        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11)
+RETURNING {COLUMNS}
+"""
+ADD_TARGETS = """
+INSERT INTO lighting_campaign_target (campaign_id, tenant_id, asset_id, gateway, airtime_us, octets, is_canary)
+SELECT $1, $2, * FROM unnest($3::int[], $4::text[], $5::int[], $6::jsonb[], $7::boolean[])
+"""
+READ = f"SELECT {COLUMNS} FROM lighting_campaign WHERE id = $1"
+LOCK = f"{READ} FOR NO KEY UPDATE"
+LIST = f"""
+SELECT {COLUMNS} FROM lighting_campaign
+WHERE ($1::int IS NULL OR id < $1) AND ($2::text IS NULL OR state = $2) ORDER BY id DESC LIMIT $3
+"""
+NEIGHBOURS = "SELECT neighbours FROM lighting_campaign WHERE id = $1"
+TARGETS = """
+SELECT t.asset_id, a.name, t.gateway, t.airtime_us, t.is_canary, t.rejected, t.released_at, t.command_id,
+       c.state::text AS state, c.failure
+FROM lighting_campaign_target t
+JOIN asset a ON a.id = t.asset_id
+LEFT JOIN lighting_command c ON c.id = t.command_id
+WHERE t.campaign_id = $1 AND t.asset_id > $2 ORDER BY t.asset_id LIMIT $3
+"""
+APPROVE = f"""
+UPDATE lighting_campaign SET state = 'approved', approved_by = $2, approver_id = $3, approved_at = now()
+WHERE id = $1
+RETURNING {COLUMNS}
+"""
+SET_STATE = f"""
+UPDATE lighting_campaign SET state = $2, halted_for = $3,
+       started_at = CASE WHEN $2 IN ('canary', 'running') THEN coalesce(started_at, now()) ELSE started_at END,
+       ended_at = CASE WHEN $2 IN ('ended', 'cancelled', 'expired') THEN now() END
+WHERE id = $1 RETURNING {COLUMNS}
+"""
+NEXT_GOING_ON = f"""
+SELECT {COLUMNS} FROM lighting_campaign WHERE {GOING_ON} AND id > $1 ORDER BY id LIMIT 1
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+# What is superseded was decided by somebody since: it is neither a proof nor a failure of the campaign.
+COUNTS = """
+SELECT t.is_canary,
+       count(*) FILTER (WHERE t.command_id IS NULL AND t.rejected IS NULL)::int AS waiting,
+       count(*) FILTER (WHERE c.state IN ('queued', 'sent', 'acknowledged'))::int AS under_way,
+       count(*) FILTER (WHERE c.state IN ('applied', 'confirmed'))::int AS proved,
+       count(*) FILTER (WHERE t.rejected IS NOT NULL
+                        OR c.state IN ('failed', 'expired', 'unproven'))::int AS failed,
+       count(*) FILTER (WHERE c.state = 'superseded')::int AS superseded
+FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
+WHERE t.campaign_id = $1 GROUP BY t.is_canary
+"""
+# Of targets whose frame went out, those that an alert says have gone dark since.
+DARKENED = """
+SELECT count(DISTINCT t.asset_id)::int
+FROM lighting_campaign_target t
+JOIN asset s ON s.id = t.asset_id
+JOIN alert a ON a.asset_id IN (s.id, s.parent_id) AND a.opened_at > t.released_at AND a.workflow <> 'resolved'
+JOIN alert_rule r ON r.id = a.rule_id AND r.series = 'power_ratio' AND r.schedule = 'lit'
+WHERE t.campaign_id = $1 AND t.released_at IS NOT NULL
+"""
+WAITING = """
+SELECT asset_id, gateway, airtime_us, octets FROM (
+    SELECT t.*, row_number() OVER (PARTITION BY gateway ORDER BY is_canary DESC, asset_id) AS place
+    FROM lighting_campaign_target t
+    WHERE campaign_id = $1 AND command_id IS NULL AND rejected IS NULL AND (is_canary OR NOT $2)) w
+WHERE place <= $3 ORDER BY gateway, place
+"""
+# Every repetition takes as long again.
+RELEASED_SINCE = """
+SELECT t.gateway, t.released_at, (t.airtime_us * greatest(1, coalesce(c.attempts, 1)))::int AS airtime_us
+FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
+WHERE t.released_at > $1
+"""
+SET_RELEASED = """
+UPDATE lighting_campaign_target SET released_at = $3, command_id = $4 WHERE campaign_id = $1 AND asset_id = $2
+"""
+SET_REJECTED = "UPDATE lighting_campaign_target SET rejected = $3 WHERE campaign_id = $1 AND asset_id = $2"
+# Cabinets and circuits of the tenant itself.
+FIND_TARGETS = """
+SELECT id, name FROM asset
+WHERE tenant_id = $1 AND kind IN ('lighting_cabinet', 'lighting_circuit', 'light_point') AND archived_at IS NULL
+  AND ($2::int[] IS NULL OR id = ANY($2)) AND ($3::text IS NULL OR commune = $3)
+  AND ($4::text IS NULL OR $4 = ANY(tags)) AND ($2 IS NOT NULL OR kind = 'lighting_cabinet')
+ORDER BY id
+"""
+NAMES = "SELECT id, name FROM asset WHERE id = ANY($1::int[])"
+PROFILES = "SELECT id, device_profile_id FROM device WHERE id = ANY($1::int[])"
+REACHED = "SELECT asset_id, gateways, rx2_data_rate, source_id FROM lighting_reached($1::int[])"
+# The circuits of cabinets, and assets that are their own.
+CIRCUITS = (
+    FIND_CIRCUITS.partition("WHERE CASE")[0]
+    + """
+WHERE s.archived_at IS NULL AND (s.parent_id = ANY($1::int[]) AND s.kind = 'lighting_circuit' OR s.id = ANY($1)
+    AND NOT EXISTS (SELECT FROM asset c WHERE c.parent_id = s.id AND c.kind = 'lighting_circuit'
+                    AND c.archived_at IS NULL))
+ORDER BY s.id
+"""
+)
+LOSSES = """
+SELECT t.gateway, (sum(c.attempts - 1)::float8 / sum(c.attempts))::float8 AS loss
+FROM lighting_campaign_target t JOIN lighting_command c ON c.id = t.command_id
+WHERE t.released_at > $1 AND t.gateway = ANY($2::text[]) AND c.attempts > 0
+GROUP BY t.gateway HAVING sum(c.attempts) >= 20
+"""
+
+
+async def create_campaign(
+    connection: Connection,
+    tenant_id: int,
+    values: Mapping[str, Any],
+    author: Author,
+    neighbours: Mapping[str, Sequence[str]],
+) -> Campaign:
+    """A new campaign without targets: a draft, an emergency approved. `values`: what its author decides."""
+    return await insert(
+        connection,
+        Campaign,
+        CREATE,
+        tenant_id,
+        *(values[name] for name in ("name", "action", "level", "off_until", "reason", "is_emergency")),
+        author.name,
+        author.id,
+        values["not_after"],
+        {gateway: list(others) for gateway, others in neighbours.items()},
+    )
+
+
+async def add_targets(connection: Connection, campaign: Campaign, targets: Sequence[NewTarget]) -> None:
+    """The circuits of a new campaign."""
+    await connection.execute(
+        ADD_TARGETS,
+        campaign.id,
+        campaign.tenant_id,
+        [target.asset_id for target in targets],
+        [target.gateway for target in targets],
+        [target.airtime_us for target in targets],
+        [dict(target.octets) for target in targets],
+        [target.is_canary for target in targets],
+    )
+
+
+async def read_campaign(connection: Connection | Pool, campaign_id: int) -> Campaign | None:
+    """One campaign."""
+    return await fetch_one(connection, Campaign, READ, campaign_id)
+
+
+async def lock_campaign(connection: Connection, campaign_id: int) -> Campaign | None:
+    """One campaign, which nobody else moves until the end of the transaction."""
+    return await fetch_one(connection, Campaign, LOCK, campaign_id)
+
+
+async def list_campaigns(
+    connection: Connection, *, before: int | None, most: int, state: str | None = None
+) -> list[Campaign]:
+    """Visible campaigns, the newest first."""
+    return await fetch_all(connection, Campaign, LIST, before, state, most)
+
+
+async def list_targets(connection: Connection, campaign_id: int, *, after: int, most: int) -> list[Target]:
+    """The circuits of a campaign by id, beyond `after`."""
+    return await fetch_all(connection, Target, TARGETS, campaign_id, after, most)
+
+
+async def approve(connection: Connection, campaign_id: int, approver: Author) -> Campaign:
+    """The campaign, which goes on from now."""
+    return await insert(connection, Campaign, APPROVE, campaign_id, approver.name, approver.id)
+
+
+async def set_state(
+    connection: Connection, campaign_id: int, state: State, halted_for: str | None = None
+) -> Campaign:
+    """The campaign in its new state."""
+    return await insert(connection, Campaign, SET_STATE, campaign_id, state, halted_for)
+
+
+async def lock_next_going_on(connection: Connection, after: int) -> Campaign | None:
+    """The next campaign, by id, that goes on and that no other replica holds."""
+    return await fetch_one(connection, Campaign, NEXT_GOING_ON, after)
+
+
+async def read_progress(connection: Connection | Pool, campaign_id: int) -> Progress:
+    """How many of its circuits are where, the canary apart."""
+    of = {True: TargetCounts(), False: TargetCounts()}
+    for row in await connection.fetch(COUNTS, campaign_id):
+        of[row["is_canary"]] = entity(TargetCounts, row)
+    darkened: int = await connection.fetchval(DARKENED, campaign_id)
+    return Progress(of[True], of[False], darkened)
+
+
+async def read_neighbours(connection: Connection, campaign_id: int) -> dict[str, list[str]]:
+    """Of each gateway of a campaign those that hear the same devices."""
+    return await connection.fetchval(NEIGHBOURS, campaign_id)
+
+
+async def read_waiting(
+    connection: Connection, campaign_id: int, *, canary_alone: bool, most: int
+) -> dict[str, list[WaitingTarget]]:
+    """By gateway, the circuits whose turn is next; `most` of each."""
+    waiting: dict[str, list[WaitingTarget]] = defaultdict(list)
+    for target in await fetch_all(connection, WaitingTarget, WAITING, campaign_id, canary_alone, most):
+        waiting[target.gateway].append(target)
+    return waiting
+
+
+async def released_since(connection: Connection | Pool, since: datetime) -> list[tuple[str, datetime, int]]:
+    """What campaigns of all tenants sent: gateway, start, microseconds on air."""
+    rows = await connection.fetch(RELEASED_SINCE, since)
+    return [(row["gateway"], row["released_at"], row["airtime_us"]) for row in rows]
+
+
+async def set_released(
+    connection: Connection, campaign_id: int, asset_id: int, at: datetime, command_id: int
+) -> None:
+    """A circuit's command was given."""
+    await connection.execute(SET_RELEASED, campaign_id, asset_id, at, command_id)
+
+
+async def set_rejected(connection: Connection, campaign_id: int, asset_id: int, why: str) -> None:
+    """A circuit could not be commanded when its turn came."""
+    await connection.execute(SET_REJECTED, campaign_id, asset_id, why)
+
+
+async def read_reached(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Reach]:
+    """How each circuit is reached; of those that no device serves nothing."""
+    rows = await connection.fetch(REACHED, list(asset_ids))
+    return {row["asset_id"]: Reach(tuple(row["gateways"]), row["rx2_data_rate"], row["source_id"]) for row in rows}
+
+
+async def read_losses(connection: Connection, gateways: Sequence[str], since: datetime) -> dict[str, float]:
+    """Of each gateway, the share of commands of campaigns that had to be repeated; of one with few nothing."""
+    return {row["gateway"]: row["loss"] for row in await connection.fetch(LOSSES, since, list(gateways))}
+
+
+async def find_circuits_of(connection: Connection, asset_ids: Sequence[int]) -> list[Circuit]:
+    """The circuits of these cabinets, circuits and light points, with the device that switches each."""
+    return await fetch_all(connection, Circuit, CIRCUITS, list(asset_ids))
+
+
+async def find_targets(
+    connection: Connection, tenant_id: int, asset_ids: Sequence[int] | None, commune: str | None, tag: str | None
+) -> list[tuple[int, str]]:
+    """Id and name of the tenant's own cabinets that are meant, and of circuits that are named one by one."""
+    given = None if asset_ids is None else list(asset_ids)
+    rows = await connection.fetch(FIND_TARGETS, tenant_id, given, commune, tag)
+    return [(row["id"], row["name"]) for row in rows]
+
+
+async def names_of(connection: Connection, asset_ids: Sequence[int]) -> dict[int, str]:
+    """Names of assets, by id."""
+    return {row["id"]: row["name"] for row in await connection.fetch(NAMES, list(asset_ids))}
+
+
+async def profiles_of(connection: Connection, device_ids: Sequence[int]) -> dict[int, int]:
+    """The profile of each device."""
+    return {row["id"]: row["device_profile_id"] for row in await connection.fetch(PROFILES, list(device_ids))}

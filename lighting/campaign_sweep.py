@@ -1,0 +1,104 @@
+"""Moves campaigns on: what is known of their targets, whether they may go on, and the frames whose turn it is."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from core.model.lighting import dusks_around
+from core.runtime.postgres import Connection, Pool
+from lighting import campaign_store as store
+from lighting.campaign_store import Campaign, WaitingTarget
+from lighting.campaigns import State, advance, may_send
+from lighting.commands import RejectedLightingCommand
+from lighting.expected import read_lamps
+from lighting.octets import Octets
+from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
+from lighting.requests import Order, request_command
+from lighting.restoring import serving_circuit
+from lighting.swept import Swept
+from lorawan.instants import from_us, to_us
+
+# Of each gateway: more than ten seconds of the shortest frames.
+MOST_OF_A_TRAIN = 100
+HOUR = timedelta(hours=1)
+SENDING = frozenset({State.CANARY, State.RUNNING})
+
+log = structlog.get_logger()
+
+
+async def advance_campaigns(pool: Pool, now: datetime) -> Swept:
+    """One step for each campaign that goes on; replicas share the work by skipping what another has locked."""
+    swept, after = Swept(), 0
+    while True:
+        async with pool.acquire() as connection, connection.transaction():
+            campaign = await store.lock_next_going_on(connection, after)
+            if campaign is None:
+                return swept
+            after = campaign.id
+            await _advance_one(connection, campaign, now, swept)
+
+
+async def _advance_one(connection: Connection, campaign: Campaign, now: datetime, swept: Swept) -> None:
+    progress = await store.read_progress(connection, campaign.id)
+    is_emergency = campaign.is_emergency
+    state, halt = advance(State(campaign.state), progress, campaign.not_after, now, is_emergency=is_emergency)
+    if state != campaign.state:
+        await store.set_state(connection, campaign.id, state, halt)
+        swept.outcomes.append(f"campaign_{state}")
+        log.info("lighting_campaign", campaign=campaign.id, state=state, halted_for=halt)
+    if state in SENDING and now < campaign.not_after:
+        await _release(connection, campaign, state, now, swept)
+
+
+async def _release(connection: Connection, campaign: Campaign, state: State, now: datetime, swept: Swept) -> None:
+    waiting = await store.read_waiting(
+        connection, campaign.id, canary_alone=state is State.CANARY, most=MOST_OF_A_TRAIN
+    )
+    targets = {target.asset_id: target for of_gateway in waiting.values() for target in of_gateway}
+    if not targets or not await _may_send(connection, campaign, list(targets), now):
+        return
+    neighbours = await store.read_neighbours(connection, campaign.id)
+    pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
+    sent = await store.released_since(connection, now - HOUR)
+    pacer.restore((gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent)
+    frames = {
+        gateway: [PacedFrame(target.asset_id, gateway, target.airtime_us) for target in of_gateway]
+        for gateway, of_gateway in waiting.items()
+    }
+    # In the order of their ids, so that two campaigns with the same circuits never wait for each other.
+    for frame, at_us in sorted(pacer.release(to_us(now), frames)):
+        await _command(connection, campaign, targets[frame.command], from_us(at_us), now, swept)
+
+
+async def _may_send(connection: Connection, campaign: Campaign, asset_ids: Sequence[int], now: datetime) -> bool:
+    """Dusk comes to all circuits of a campaign within minutes: that of the first one decides."""
+    if campaign.is_emergency:
+        return True
+    first = await read_lamps(connection, [min(asset_ids)])
+    dusks = [dusk for lamps in first.values() for dusk in dusks_around(lamps.place, now)]
+    return may_send(now, dusks, is_emergency=False)
+
+
+async def _command(
+    connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
+) -> None:
+    order = Order(
+        campaign.action,
+        campaign.approved_by or campaign.author,
+        f"{campaign.reason} (campagne {campaign.id})",
+        campaign.off_until,
+        campaign.level,
+    )
+    octets = Octets.from_json(target.octets) or Octets({})
+    try:
+        circuit = await serving_circuit(connection, target.asset_id)
+        async with connection.transaction():
+            requested = await request_command(connection, circuit, order, octets, now)
+    except (RejectedLightingCommand, LookupError) as refused:
+        await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
+        swept.outcomes.append("campaign_target_rejected")
+    else:
+        await store.set_released(connection, campaign.id, target.asset_id, at, requested.command.id)
+        swept.slots.add(requested.slot)
+        swept.outcomes.append("campaign_target_released")

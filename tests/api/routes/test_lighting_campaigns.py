@@ -1,0 +1,233 @@
+"""Campaigns as their author, an approver and the sweep meet them; downlinks are moved by hand, as by network."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from core.runtime.postgres import Pool
+from lighting.campaign_sweep import advance_campaigns
+from lighting.sweep import advance_commands
+from registry.datastreams import make_datastream
+from registry.tenants import create_api_key
+
+PATH = "/v1/lighting-campaigns"
+# Noon in winter: no dusk within half an hour.
+REASON = "essai de nuit"
+
+
+def heard_by(gateways: list[str]) -> str:
+    """As the network server keeps it: the loudest last here, since it is the SNR that decides."""
+    receptions = [
+        [base64.b64encode(bytes.fromhex(gateway)).decode(), "", 0, 868_100_000, 7, 125_000, -100.0, float(snr)]
+        for snr, gateway in enumerate(reversed(gateways))
+    ]
+    return json.dumps(receptions)
+
+
+@pytest.fixture
+async def cabinets(registry, pool: Pool):
+    """Makes so many cabinets, each heard by these gateways, the best first."""
+
+    async def make(count: int, *gateways: str, **fields) -> list[int]:
+        ids = [(await registry.cabinet(**fields))["id"] for _ in range(count)]
+        await pool.execute(
+            "INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, "
+            "last_uplink_at, first_uplink_at, last_heard_by, rx2_data_rate) "
+            "SELECT a.device_id, decode(lpad(to_hex(a.device_id), 8, '0'), 'hex'), 'x', 'x', 'k', now(), now(), "
+            "$2::text::jsonb, 3 FROM assignment a WHERE a.asset_id = ANY($1::int[])",
+            ids,
+            heard_by(list(gateways)),
+        )
+        return ids
+
+    return make
+
+
+async def sweep(pool: Pool, now: datetime) -> None:
+    await advance_campaigns(pool, now)
+    await pool.execute("UPDATE downlink SET state = 'sent', sent_at = $1 WHERE state = 'queued'", now)
+    await advance_commands(pool, now)
+
+
+async def obey(pool: Pool, now: datetime, *, but: frozenset[int] = frozenset()) -> None:
+    """Every cabinet that was sent something says that it is off."""
+    for row in await pool.fetch("SELECT * FROM lighting_command WHERE state IN ('sent', 'acknowledged')"):
+        if row["asset_id"] in but:
+            continue
+        stream = await make_datastream(
+            pool, tenant_id=row["tenant_id"], asset_id=row["asset_id"], device_id=row["device_id"], position="",
+            channel="", quantity="switch_state", unit="1",
+        )  # fmt: skip
+        at = now + timedelta(seconds=1)
+        await pool.execute(
+            "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status) "
+            "VALUES ($1, $2, $3, '', $2, 'decoded') ON CONFLICT DO NOTHING",
+            row["device_id"], at, uuid4(),
+        )  # fmt: skip
+        await pool.execute(
+            "INSERT INTO observation.measurement VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING", stream.id, at
+        )
+
+
+def body(**fields) -> dict:
+    now = datetime.now(UTC)
+    return {
+        "name": "Coupure", "action": "off", "off_until": (now + timedelta(hours=3)).isoformat(), "reason": REASON,
+        "targets": {"commune": "Landerneau"},
+    } | fields  # fmt: skip
+
+
+RIGHTS = ("read", "lighting", "lighting_approve")
+
+
+@pytest.fixture
+async def author(pool: Pool, tenancy, client_of_key):
+    async with client_of_key(await create_api_key(pool, tenancy.id, "clé du service", RIGHTS)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def approver(pool: Pool, tenancy, client_of_key):
+    async with client_of_key(await create_api_key(pool, tenancy.id, "clé du maire", RIGHTS)) as opened:
+        yield opened
+
+
+async def test_a_campaign_goes_from_preview_by_approval_and_canary_to_its_end(
+    client, author, approver, client_with, cabinets, registry, pool: Pool, monkeypatch
+) -> None:
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    near = await cabinets(20, "0016c001f0000001", "0016c001f0000002")
+    far = await cabinets(4, "0016c001f0000002")
+    no_device = await registry.asset(kind="lighting_cabinet")
+
+    created = await author.post(PATH, json=body())
+    campaign = created.json()
+    path = f"{PATH}/{campaign['id']}"
+    preview = campaign["preview"]
+    async with client_with("read", "lighting") as without:
+        without_right = await without.post(f"{path}/approval")
+    by_author = await author.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    await sweep(pool, now)
+    before_approval = await pool.fetchval("SELECT count(*) FROM downlink")
+    approved = await approver.post(f"{path}/approval")
+    again = await approver.post(f"{path}/approval")
+    await sweep(pool, now)
+    await sweep(pool, now)
+    canary = (await client.get(path)).json()
+    for minute in range(1, 8):
+        await obey(pool, now + timedelta(minutes=minute))
+        await sweep(pool, now + timedelta(minutes=minute, seconds=2))
+    ended = (await client.get(path)).json()
+    targets = (await client.get(f"{path}/targets", params={"limit": 100})).json()["items"]
+
+    assert created.status_code == 201, created.text
+    assert (preview["targets"], preview["canary"]) == (24, 5)
+    assert [(one["asset_id"], "aucun équipement" in one["reason"]) for one in preview["rejected"]] == [
+        (no_device["id"], True)
+    ]
+    # Command and question are of 5 and 4 octets, at SF9 164.864 ms each (the LoRa calculator's).
+    shares = {one["gateway"]: (one["targets"], one["airtime_s"], one["left_s"]) for one in preview["gateways"]}
+    assert shares == {"0016c001f0000001": (20, 6.595, 180.0), "0016c001f0000002": (4, 1.319, 180.0)}
+    assert (by_author.status_code, "autre personne" in by_author.json()["detail"]) == (409, True)
+    assert (without_right.status_code, before_approval) == (403, 0)
+    assert (approved.json()["state"], approved.json()["approved_by"]) == ("approved", "clé du maire")
+    assert again.status_code == 409
+    # Two of the five are the neighbour's, which does not send while the first gateway does.
+    assert (canary["state"], canary["canary"]["under_way"], canary["others"]["waiting"]) == ("canary", 3, 19)
+    assert (ended["state"], ended["canary"]["proved"], ended["others"]["proved"]) == ("ended", 5, 19)
+    assert {one["asset_id"] for one in targets} == {*near, *far}
+    assert {one["state"] for one in targets} == {"applied"}
+    assert await pool.fetchval("SELECT count(*) FROM lighting_command") == 24
+
+
+async def test_a_campaign_whose_canary_does_not_follow_halts_and_sends_nothing_more(
+    client, approver, cabinets, pool: Pool, monkeypatch
+) -> None:
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    ids = await cabinets(30, "0016c001f0000001")
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    for minute in range(60):
+        await obey(pool, now + timedelta(minutes=minute), but=frozenset(ids[:1]))
+        await sweep(pool, now + timedelta(minutes=minute, seconds=2))
+    halted = (await client.get(path)).json()
+    resumed = await approver.post(f"{path}/resumption")
+
+    assert (halted["state"], halted["halted_for"]) == ("halted", "canary_failed")
+    assert halted["others"]["waiting"] == 25
+    assert "premières armoires" in halted["halted_message"]
+    assert resumed.status_code == 409
+    assert await pool.fetchval("SELECT count(DISTINCT asset_id) FROM lighting_command") == 5
+
+
+async def test_nothing_goes_out_while_a_campaign_is_paused_or_at_dusk_and_another_tenant_sees_nothing_of_it(
+    client, approver, cabinets, other_client, pool: Pool
+) -> None:
+    await cabinets(6, "0016c001f0000001", latitude=48.39, longitude=-4.49)
+    path = f"{PATH}/{(await client.post(PATH, json=body(not_after=in_hours(20)))).json()['id']}"
+    await approver.post(f"{path}/approval")
+    paused = await client.post(f"{path}/pause")
+    await sweep(pool, datetime.now(UTC))
+    while_paused = await pool.fetchval("SELECT count(*) FROM downlink")
+    await approver.post(f"{path}/resumption")
+    # Sunset at Brest, by ephem.
+    dusk = datetime(2026, 12, 21, 16, 26, tzinfo=UTC)
+    await pool.execute("UPDATE lighting_campaign SET not_after = $1", dusk + timedelta(hours=2))
+    for minutes in (-29, 0, 29):
+        await sweep(pool, dusk + timedelta(minutes=minutes))
+    at_dusk = await pool.fetchval("SELECT count(*) FROM downlink")
+    cancelled = await client.post(f"{path}/cancellation")
+
+    assert paused.json()["state"] == "paused"
+    assert (while_paused, at_dusk) == (0, 0)
+    assert cancelled.json()["state"] == "cancelled"
+    assert (await other_client.get(path)).status_code == 404
+    assert (await other_client.post(f"{path}/pause")).status_code == 404
+    assert (await client.get(f"{path}/preview")).json()["targets"] == 6
+
+
+def in_hours(hours: int) -> str:
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+
+
+async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person(
+    client, cabinets, pool: Pool
+) -> None:
+    await cabinets(12, "0016c001f0000001")
+    await cabinets(3, "0016c001f0000001", commune="Brest")
+    asked = {"commune": "Landerneau", "reason": "accident"}
+
+    shown = (await client.post("/v1/lighting/all-on", json=asked)).json()
+    nothing = await pool.fetchval("SELECT count(*) FROM lighting_campaign")
+    done = (await client.post("/v1/lighting/all-on", json=asked | {"preview": False})).json()
+    await advance_campaigns(pool, datetime.now(UTC))
+
+    assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 0)
+    assert shown["preview"]["ends_at"] is not None
+    assert done["campaign_id"] is not None
+    rows = await pool.fetch("SELECT action, state::text FROM lighting_command")
+    assert [tuple(row) for row in rows] == [("on", "queued")] * 12
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"targets": {"commune": "Nulle part"}}, "aucun circuit à commander"),
+        ({"targets": {}}, "une liste d'actifs, une commune ou une étiquette"),
+        ({"off_until": None}, "une extinction a une fin"),
+        ({"not_after": "2020-01-01T00:00:00Z"}, "la fin de la campagne"),
+        ({"action": "dim", "off_until": None, "level": 50}, "variateur"),
+    ],
+)
+async def test_a_campaign_that_cannot_be_says_why(client, cabinets, changed, why) -> None:
+    await cabinets(1, "0016c001f0000001")
+
+    answer = await client.post(PATH, json=body(**changed))
+
+    assert answer.status_code == 422
+    assert why in answer.text
