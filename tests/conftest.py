@@ -298,13 +298,20 @@ def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterat
     administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture
-def database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
-    """A fresh copy of the migrated schema, dropped after the test."""
+@contextmanager
+def fresh_database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
+    """A copy of the migrated schema, dropped at the end."""
     name = f"test_{secrets.token_hex(6)}"
     administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
     yield Database(cluster, name)
     administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
+    """A fresh copy of the migrated schema, dropped after the test."""
+    with fresh_database(cluster, administrator) as database:
+        yield database
 
 
 @pytest.fixture
@@ -378,11 +385,16 @@ async def _delete_streams(url: str) -> None:
         await connection.close()
 
 
-@pytest.fixture
-def nats_url(nats_server: PrivateNats) -> str:
-    """A JetStream without streams; the server is the worker's own, so no other test writes to it."""
+def without_streams(nats_server: PrivateNats) -> str:
+    """Its address, once it has no stream any more; the server is the worker's own, so no other test writes to it."""
     run_apart(_delete_streams(nats_server.url))
     return nats_server.url
+
+
+@pytest.fixture
+def nats_url(nats_server: PrivateNats) -> str:
+    """A JetStream without streams."""
+    return without_streams(nats_server)
 
 
 @pytest.fixture(scope="session")
