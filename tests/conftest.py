@@ -386,7 +386,7 @@ async def _delete_streams(url: str) -> None:
 
 
 def without_streams(nats_server: PrivateNats) -> str:
-    """Its address, once it has no stream any more; the server is the worker's own, so no other test writes to it."""
+    """Its address, once it has no stream left; the server is the worker's own, so no other test writes to it."""
     run_apart(_delete_streams(nats_server.url))
     return nats_server.url
 
