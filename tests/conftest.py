@@ -289,13 +289,20 @@ class Database:
         return self.cluster.url(self.name, LOGINS[service])
 
 
-@pytest.fixture
-def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
-    """A database without a schema, as superuser: for tests of the migrations themselves."""
+@contextmanager
+def empty_database(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
+    """The address of a database without a schema, as superuser, dropped at the end."""
     name = f"empty_{secrets.token_hex(6)}"
     administrator.execute(f'CREATE DATABASE "{name}"')
     yield cluster.server.url(name)
     administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
+    """A database without a schema, as superuser: for tests of the migrations themselves."""
+    with empty_database(cluster, administrator) as url:
+        yield url
 
 
 @contextmanager
