@@ -1,16 +1,13 @@
 """Real servers for tests: each worker starts its own, once, when a test first asks; all die with it."""
 
 import asyncio
-import gc
 import logging
-import multiprocessing
 import os
 import secrets
 import shutil
 import subprocess
-import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +19,6 @@ from typing import Any, TypeVar
 import nats
 import pytest
 import structlog
-from _pytest.assertion import rewrite
 from hypothesis import HealthCheck, settings
 
 from core.messages.measurements import Flag
@@ -36,8 +32,24 @@ from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries
 from services.supervisor.run_info import RunInfo
 from tests.entering import LET_EVERYBODY_SEAL
-from tests.leftovers import owned_folder, sweep
-from tests.protocol_matrix import listed, rows
+from tests.hooks import (
+    pytest_collection,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_logreport,
+    pytest_sessionstart,
+    pytest_terminal_summary,
+)
+from tests.leftovers import owned_folder
+
+__all__ = [
+    "pytest_collection",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_runtest_logreport",
+    "pytest_sessionstart",
+    "pytest_terminal_summary",
+]
 
 # How fast the machine is at this moment is no property of what is tested.
 settings.register_profile(
@@ -46,86 +58,13 @@ settings.register_profile(
 settings.load_profile("territoire")
 
 TEMPLATE = "territoire_template"
-MANY_WORKERS = 2
 # No table lives for long enough to be vacuumed.
 CLUSTER_SETTINGS = {"shared_buffers": "64MB", "max_wal_size": "128MB", "autovacuum": "off"}
 # Ten thousand connections are made, with random passwords: nobody guesses them however cheap a guess is.
 ONE_SCRAM_ITERATION = {"scram_iterations": "1"}
 HAS_SCRAM_ITERATIONS = 16
 MEMORY, MEMORY_FREE = Path("/dev/shm"), 6 << 30
-# Every fixture that starts a server keeps it in the first of these; the others are homes of whole stacks.
-NEED_SERVERS = {"server_folder", "demo_folder", "chaos_folder"}
 T = TypeVar("T")
-
-
-# Of the controller only: workers have no terminal.
-_terminal: list[pytest.TerminalReporter] = []
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "unit: needs no server (given by tests/conftest.py, never by hand)")
-    config.addinivalue_line(
-        "markers", "starts_processes: starts servers, workers or tools by itself: no unit test"
-    )
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """What killed runs have left goes before this one starts; the controller does it, not each worker."""
-    if not hasattr(session.config, "workerinput"):
-        sweep()
-        _terminal.append(session.config.pluginmanager.get_plugin("terminalreporter"))
-        if (session.config.getoption("numprocesses", None) or 0) > MANY_WORKERS:
-            _rewrite_all(session.config)
-
-
-def _rewrite_all(config: pytest.Config) -> None:
-    """Rewrite the asserts of a fresh checkout once, on all cores, before many workers do it for themselves."""
-    root, cores = Path(__file__).parent, os.cpu_count() or 1
-    files = [*root.rglob("test_*.py"), *root.rglob("conftest.py")]
-    fork = multiprocessing.get_context("fork").Process
-    shares = [fork(target=_rewrite, args=(config, files[place::cores])) for place in range(cores)]
-    for share in shares:
-        share.start()
-    for share in shares:
-        share.join()
-
-
-def _rewrite(config: pytest.Config, files: list[Path]) -> None:
-    """As pytest does when it first imports a test, and kept where it will look."""
-    for file in files:
-        pyc = rewrite.get_cache_dir(file) / (file.name.removesuffix(".py") + rewrite.PYC_TAIL)
-        if not sys.dont_write_bytecode and rewrite._read_pyc(file, pyc) is None:
-            pyc.parent.mkdir(exist_ok=True)
-            source_hash, code = rewrite._rewrite_test(file, config)
-            rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, source_hash, pyc)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """What is collected stays until the end: it is looked through for garbage neither meanwhile nor later."""
-    gc.disable()
-    try:
-        return (yield)
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before `-m unit` chooses: a test is one unless its fixtures, or its own mark, say that it starts some."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if NEED_SERVERS.isdisjoint(fixtures) and item.get_closest_marker("starts_processes") is None:
-            item.add_marker("unit")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """A failure is named when it happens; the end of a run may be ten minutes away."""
-    if report.failed and _terminal:
-        _terminal[0].write("\n")  # The line of dots is not at its end.
-        _terminal[0].write_line(f"ÉCHEC {report.nodeid} ({report.when})", red=True)
 
 
 def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -289,9 +228,9 @@ class Database:
         return self.cluster.url(self.name, LOGINS[service])
 
 
-@pytest.fixture
-def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
-    """A database without a schema, as superuser: for tests of the migrations themselves."""
+@contextmanager
+def empty_database(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
+    """The address of a database without a schema, as superuser, dropped at the end."""
     name = f"empty_{secrets.token_hex(6)}"
     administrator.execute(f'CREATE DATABASE "{name}"')
     yield cluster.server.url(name)
@@ -299,12 +238,26 @@ def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterat
 
 
 @pytest.fixture
-def database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
-    """A fresh copy of the migrated schema, dropped after the test."""
+def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
+    """A database without a schema, as superuser: for tests of the migrations themselves."""
+    with empty_database(cluster, administrator) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
+    """A copy of the migrated schema, dropped at the end."""
     name = f"test_{secrets.token_hex(6)}"
     administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
     yield Database(cluster, name)
     administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
+    """A fresh copy of the migrated schema, dropped after the test."""
+    with fresh_database(cluster, administrator) as database:
+        yield database
 
 
 @pytest.fixture
@@ -378,11 +331,16 @@ async def _delete_streams(url: str) -> None:
         await connection.close()
 
 
-@pytest.fixture
-def nats_url(nats_server: PrivateNats) -> str:
-    """A JetStream without streams; the server is the worker's own, so no other test writes to it."""
+def without_streams(nats_server: PrivateNats) -> str:
+    """Its address, once it has no stream left; the server is the worker's own, so no other test writes to it."""
     run_apart(_delete_streams(nats_server.url))
     return nats_server.url
+
+
+@pytest.fixture
+def nats_url(nats_server: PrivateNats) -> str:
+    """A JetStream without streams."""
+    return without_streams(nats_server)
 
 
 @pytest.fixture(scope="session")
@@ -479,15 +437,3 @@ class Measuring:
 @pytest.fixture
 def measuring(pool: Pool) -> Measuring:
     return Measuring(pool)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The LoRaWAN matrix by row, after a run that had most of it."""
-    stats = terminalreporter.stats
-    passed = [report.nodeid for report in stats.get("passed", []) if report.when == "call"]
-    failed = [report.nodeid for kind in ("failed", "error") for report in stats.get(kind, [])]
-    lines = listed(rows(), passed, failed)
-    if lines:
-        terminalreporter.section("LoRaWAN matrix of docs/protocols.md")
-        for line in lines:
-            terminalreporter.write_line(line)

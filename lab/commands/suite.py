@@ -27,7 +27,7 @@ REST, SYSTEM, BROWSER = "pytest", "system", "browser"
 RESULTS = Path(".test-results")
 # Where a test leaves what its stack has written; tests/system/conftest.py reads it.
 RESULTS_SETTING = "TERRITOIRE_TEST_RESULTS"
-FAILURE = "ÉCHEC "  # How tests/conftest.py begins the line of a failure, when it happens.
+FAILURE = "ÉCHEC "  # How tests/hooks.py begins the line of a failure, when it happens.
 SLOWEST = 20
 # More than these are no bad luck: docs/decisions/0049-a-test-that-lost-to-the-machine-is-run-alone.md.
 RUN_AGAIN_AT_MOST = 3

@@ -15,8 +15,16 @@ from tests.gateways.stations import Rig, open_rig
 
 @pytest.fixture
 def bridge_settings(database_url: str, nats_url: str, mqtt_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    # What a bridge in this process has seen is written at once; how often is no part of what it writes.
+    save_at_once(monkeypatch)
+    return settings_of_bridge(database_url, nats_url, mqtt_url)
+
+
+def save_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a bridge in this process has seen is written at once; how often is no part of what it writes."""
     monkeypatch.setattr(known_gateways, "SAVE_EVERY_S", 0.2)
+
+
+def settings_of_bridge(database_url: str, nats_url: str, mqtt_url: str) -> Settings:
     return Settings(
         database_url=database_url,
         nats_url=nats_url,

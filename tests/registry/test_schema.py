@@ -16,21 +16,15 @@ from tests.conftest import running
 from tests.core.runtime.versions import HAS_TAGS, migrate_up_to
 
 
-async def test_applies_everything_once(empty_database_url: str) -> None:
-    first = await migrate(empty_database_url)
-    second = await migrate(empty_database_url)
-
-    assert first == len(migrations())
-    assert second == 0
-
-
-async def test_writes_the_number_of_shards_of_the_first_migration(empty_database_url: str) -> None:
-    await migrate(empty_database_url, shards=16)
-    await migrate(empty_database_url, shards=4)
+async def test_applies_everything_once_with_the_number_of_shards_of_the_first_run(empty_database_url: str) -> None:
+    first = await migrate(empty_database_url, shards=16)
+    second = await migrate(empty_database_url, shards=4)
     connection = await connect(empty_database_url)
     shards = await connection.fetchval("SELECT shards FROM deployment")
     await connection.close()
 
+    assert first == len(migrations())
+    assert second == 0
     assert shards == 16
 
 

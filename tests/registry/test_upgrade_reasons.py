@@ -1,5 +1,7 @@
 """Texts that schema 38 stored as reasons are codes after the upgrade, and what is no known text is kept beside."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from api.uplink_reasons import uplink_sentence
@@ -12,6 +14,7 @@ from registry.alert_requests import take_alert_requests
 from registry.codecs import list_versions, read_version, release_version
 from registry.downlinks import list_downlinks
 from registry.schema import migrate
+from tests.conftest import Administrator, Cluster, empty_database, run_apart
 from tests.core.runtime.versions import migrate_up_to
 
 PLANT = """
@@ -120,35 +123,20 @@ UPLINKS = [
 ]
 
 
-@pytest.fixture
-async def old_url(empty_database_url: str) -> str:
-    """A database of schema 38 with one device."""
-    await migrate_up_to(38, empty_database_url)
-    connection = await connect(empty_database_url)
+@pytest.fixture(scope="module")
+def upgraded_url(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
+    """A database of schema 38 with one device and all that these tests ask for, after its upgrade."""
+    with empty_database(cluster, administrator) as url:
+        run_apart(_plant_and_upgrade(url))
+        yield url
+
+
+async def _plant_and_upgrade(url: str) -> None:
+    await migrate_up_to(38, url)
+    connection = await connect(url)
     await connection.execute(PLANT)
-    await connection.close()
-    return empty_database_url
-
-
-async def test_downlinks_with_texts_as_reasons_are_read_with_codes_after_the_upgrade(old_url: str) -> None:
-    connection = await connect(old_url)
     for text, _, _ in DOWNLINKS:
         await connection.execute(DOWNLINK, text)
-    await connection.close()
-
-    await migrate(old_url)
-
-    async with open_pool(old_url, "test", size=1) as pool:
-        rows = await list_downlinks(pool, await pool.fetchval("SELECT id FROM device"))
-    assert [(row.reason, row.detail) for row in reversed(rows)] == [
-        (code, detail) for _, code, detail in DOWNLINKS
-    ]
-
-
-async def test_quarantine_and_uplinks_with_texts_as_reasons_are_read_with_codes_after_the_upgrade(
-    old_url: str,
-) -> None:
-    connection = await connect(old_url)
     await connection.executemany(
         "INSERT INTO observation.quarantine (service, subject, sequence, reason, data) "
         "VALUES ($1, 's', $2, $3, '')",
@@ -163,11 +151,34 @@ async def test_quarantine_and_uplinks_with_texts_as_reasons_are_read_with_codes_
             for place, (text, _, _) in enumerate(UPLINKS)
         ],
     )
+    await connection.execute(
+        "INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, times, first_at, last_at) "
+        "SELECT '\\x01ab23cd', unnest($1::text[]), id, '\\x0807060504030201', 3, now(), now() FROM device",
+        ["mic", "replay", "unknown_dev_addr"],
+    )
+    await connection.execute(
+        "WITH r AS (INSERT INTO alert_rule (tenant_id, name, kind, severity, message) "
+        "SELECT id, 'gateway_address', 'gateway_address', 'warning', 'm' FROM tenant RETURNING id, tenant_id) "
+        "INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at, due_at) "
+        "SELECT tenant_id, id, 'warning', 'elle a bougé', 'firing', now(), now() FROM r"
+    )
     await connection.close()
 
-    await migrate(old_url)
+    await migrate(url)
 
-    async with open_pool(old_url, "test", size=1) as pool:
+
+async def test_downlinks_with_texts_as_reasons_are_read_with_codes_after_the_upgrade(upgraded_url: str) -> None:
+    async with open_pool(upgraded_url, "test", size=1) as pool:
+        rows = await list_downlinks(pool, await pool.fetchval("SELECT id FROM device"))
+    assert [(row.reason, row.detail) for row in reversed(rows)] == [
+        (code, detail) for _, code, detail in DOWNLINKS
+    ]
+
+
+async def test_quarantine_and_uplinks_with_texts_as_reasons_are_read_with_codes_after_the_upgrade(
+    upgraded_url: str,
+) -> None:
+    async with open_pool(upgraded_url, "test", size=1) as pool:
         rows = await pool.fetch("SELECT reason, detail FROM observation.quarantine ORDER BY sequence")
         uplinks = await pool.fetch(
             "SELECT reason, detail, codec, codec_version FROM observation.uplink ORDER BY received_at"
@@ -179,18 +190,8 @@ async def test_quarantine_and_uplinks_with_texts_as_reasons_are_read_with_codes_
     assert {row["reason"] for row in rows} <= set(QuarantineReason)
 
 
-async def test_rejected_frames_that_schema_38_stored_are_read_and_explained(old_url: str) -> None:
-    connection = await connect(old_url)
-    await connection.execute(
-        "INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, times, first_at, last_at) "
-        "SELECT '\\x01ab23cd', unnest($1::text[]), id, '\\x0807060504030201', 3, now(), now() FROM device",
-        ["mic", "replay", "unknown_dev_addr"],
-    )
-    await connection.close()
-
-    await migrate(old_url)
-
-    connection = await connect(old_url)
+async def test_rejected_frames_that_schema_38_stored_are_read_and_explained(upgraded_url: str) -> None:
+    connection = await connect(upgraded_url)
     reasons = [row["reason"] for row in await connection.fetch("SELECT reason FROM frame_refusal ORDER BY reason")]
     await connection.close()
     assert [RejectReason(reason) for reason in reasons] == [
@@ -200,19 +201,10 @@ async def test_rejected_frames_that_schema_38_stored_are_read_and_explained(old_
     ]
 
 
-async def test_what_schema_38_had_open_is_there_and_no_alert_is_requested_by_the_upgrade(old_url: str) -> None:
-    connection = await connect(old_url)
-    await connection.execute(
-        "WITH r AS (INSERT INTO alert_rule (tenant_id, name, kind, severity, message) "
-        "SELECT id, 'gateway_address', 'gateway_address', 'warning', 'm' FROM tenant RETURNING id, tenant_id) "
-        "INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at, due_at) "
-        "SELECT tenant_id, id, 'warning', 'elle a bougé', 'firing', now(), now() FROM r"
-    )
-    await connection.close()
-
-    await migrate(old_url)
-
-    async with open_pool(old_url, "test", size=1) as pool:
+async def test_what_schema_38_had_open_is_there_and_no_alert_is_requested_by_the_upgrade(
+    upgraded_url: str,
+) -> None:
+    async with open_pool(upgraded_url, "test", size=1) as pool:
         assert [tuple(row) for row in await pool.fetch("SELECT message, workflow::text FROM alert")] == [
             ("elle a bougé", "open")
         ]

@@ -1,11 +1,12 @@
 """A tenant that sees another tenant's rows changes none of them, in whatever table they are."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from core.runtime.postgres import BareConnection, InsufficientPrivilegeError, PostgresError, connect
+from tests.conftest import Administrator, Cluster, fresh_database, run_apart
 from tests.entering import enter_tenant
 from tests.registry.test_visibility import fill
 from tests.registry.worlds import GAUGE, Asset, Datastream, Device, Grant, Serving, World
@@ -56,6 +57,19 @@ async def world(admin_url: str) -> AsyncGenerator[BareConnection]:
         yield connection
     finally:
         await connection.close()
+
+
+@pytest.fixture(scope="module")
+def filled_url(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
+    """One world for all that is rejected: a rejected statement leaves nothing behind."""
+
+    async def fill_it(url: str) -> None:
+        async with world(url):
+            pass
+
+    with fresh_database(cluster, administrator) as database:
+        run_apart(fill_it(database.admin_url))
+        yield database.admin_url
 
 
 async def attempt(connection: BareConnection, statement: str, *arguments: object) -> str:
@@ -115,9 +129,12 @@ async def test_no_table_lets_the_rows_of_another_tenant_be_changed(database) -> 
     ],
 )
 async def test_nothing_is_written_in_the_name_of_a_tenant_that_is_seen(
-    database, victim: int, statement: str
+    filled_url: str, victim: int, statement: str
 ) -> None:
-    async with world(database.admin_url) as connection:
+    connection = await connect(filled_url)
+    try:
         done = await attempt(connection, statement, victim + 1)
+    finally:
+        await connection.close()
 
     assert done in {REFUSED, "NoDataFoundError"}

@@ -14,7 +14,8 @@ from lab.chaos.stage import Stage, open_stage
 from lab.stack_process import background_stack
 from tests.network.conftest import MachineClock
 
-CHAOS_RATE = 200.0
+# Uplinks a second: enough that every fault meets some on their way. `territoire chaos` plays twenty times as many.
+CHAOS_RATE = 100.0
 
 
 def _new_home(name: str) -> Path:

@@ -1,9 +1,11 @@
 """Real worker processes; a script is a string, an answer what the pool says of it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from decoders.javascript.inputs import uplink_input
 from decoders.javascript.pool import Answer, Call, CodecPool, Script
@@ -18,12 +20,27 @@ def uplink(script: Script, payload: bytes = b"\x01\x02", **more: Any) -> Call:
     return Call(script, "decodeUplink", uplink_input(1, payload, RECEIVED_US, **more))
 
 
-@pytest.fixture
-async def pool() -> AsyncIterator[CodecPool]:
+@asynccontextmanager
+async def started_pool() -> AsyncIterator[CodecPool]:
     started = CodecPool(1)
     await started.start()
-    yield started
-    await started.close()
+    try:
+        yield started
+    finally:
+        await started.close()
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[CodecPool]:
+    async with started_pool() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_pool() -> AsyncIterator[CodecPool]:
+    """One for all tests of a module that run in its loop: two processes take longer to start than most scripts."""
+    async with started_pool() as started:
+        yield started
 
 
 @pytest.fixture

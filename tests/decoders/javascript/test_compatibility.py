@@ -9,6 +9,14 @@ from tests.decoders.javascript.conftest import RECEIVED_US, Decode, uplink
 
 RETURNS = "return {data: {via: "
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def pool(shared_pool: CodecPool) -> CodecPool:
+    """No script here breaks its worker, and each has a context of its own."""
+    return shared_pool
+
 
 @pytest.mark.parametrize(
     ("source", "via"),

@@ -15,15 +15,21 @@ from tests.system.conftest import keep_logs
 pytestmark = pytest.mark.starts_processes
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-OUR_CONFTEST = f"""
+OUR_HOOKS = f"""
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 
+import pytest
+
 sys.modules.pop("tests", None)  # This suite's own folder has the name of ours.
-spec = spec_from_file_location("our_conftest", {str(CHECKOUT / "tests" / "conftest.py")!r})
+spec = spec_from_file_location("our_hooks", {str(CHECKOUT / "tests" / "hooks.py")!r})
 module = module_from_spec(spec)
 spec.loader.exec_module(module)
 globals().update({{name: value for name, value in vars(module).items() if not name.startswith("__")}})
+
+
+@pytest.fixture
+def server_folder() -> None: ...
 """
 PASSES = "def test_passes() -> None: ...\n"
 FAILS = "def test_fails() -> None: assert False, 'pourquoi'\n"
@@ -31,14 +37,14 @@ FAILS = "def test_fails() -> None: assert False, 'pourquoi'\n"
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One module of unit tests, one of a test that needs a server, one of whole stacks; our own conftest."""
-    monkeypatch.setattr(suite, "WORKERS", "1")  # Each imports everything, for tests of nothing.
+    """One module of unit tests, one of a test that needs a server, one of whole stacks; our own hooks."""
+    monkeypatch.setattr(suite, "WORKERS", "1")  # Each is a process more, for tests of nothing.
     monkeypatch.setattr(suite, "FEW_WORKERS", "0")
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\n')
     (tmp_path / "tests" / "system").mkdir(parents=True)
-    (tmp_path / "tests" / "conftest.py").write_text(OUR_CONFTEST)
+    (tmp_path / "tests" / "conftest.py").write_text(OUR_HOOKS)
     (tmp_path / "tests" / "test_unit.py").write_text(PASSES)
-    (tmp_path / "tests" / "test_server.py").write_text("def test_asks(cluster) -> None: assert False\n")
+    (tmp_path / "tests" / "test_server.py").write_text("def test_asks(server_folder) -> None: assert False\n")
     (tmp_path / "tests" / "system" / "test_stack.py").write_text("def test_stack() -> None: ...\n")
     return tmp_path
 

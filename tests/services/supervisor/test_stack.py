@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nats
 import pytest
+import pytest_asyncio
 
 from core.runtime.postgres import connect
 from services.supervisor.home import Home
@@ -15,11 +16,13 @@ from services.supervisor.run_info import RunInfo, read_run_info
 from services.supervisor.stack import Stack, StackOptions
 
 NO_SERVICES = StackOptions(udp_port=0, api_port=0, services=())
+in_the_loop_of_the_stack = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
-async def stack(server_folder: Path, request: pytest.FixtureRequest) -> AsyncGenerator[Stack]:
-    home = Home(server_folder / request.node.name)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(server_folder: Path) -> AsyncGenerator[Stack]:
+    """A fresh one for the first tests; those that kill one of its servers leave it as it was."""
+    home = Home(server_folder / "stack")
     with home.held():
         described = Stack(home, NO_SERVICES)
         await described.start()
@@ -37,6 +40,7 @@ async def current_user(url: str) -> str:
         await connection.close()
 
 
+@in_the_loop_of_the_stack
 async def test_run_json_opens_every_door(stack: Stack) -> None:
     run = stack.current()
 
@@ -51,6 +55,7 @@ async def test_run_json_opens_every_door(stack: Stack) -> None:
     assert stat.S_IMODE((Path(run.home) / "run.json").stat().st_mode) == 0o600
 
 
+@in_the_loop_of_the_stack
 async def test_a_fresh_stack_has_no_shared_login_and_demands_seal_and_vouching(stack: Stack) -> None:
     connection = await connect(stack.current().database_admin_url)
     shared = await connection.fetchrow("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'territoire_service'")
@@ -65,6 +70,7 @@ async def test_a_fresh_stack_has_no_shared_login_and_demands_seal_and_vouching(s
     assert (shared["rolcanlogin"], members, tuple(demands)) == (False, [], (True, True))
 
 
+@in_the_loop_of_the_stack
 @pytest.mark.parametrize("name", ["postgres", "nats", "mosquitto"])
 async def test_a_killed_server_comes_back_where_it_was(stack: Stack, name: str) -> None:
     before = stack.current().service(name)
