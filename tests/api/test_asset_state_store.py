@@ -44,6 +44,7 @@ DISTINCT = "SELECT array_agg(DISTINCT kind ORDER BY kind) FROM asset WHERE archi
 
 async def test_kinds_and_states_of_a_few_are_those_of_all_that_is_visible(pool: Pool, api_pool: Pool) -> None:
     made = await pool.fetchrow(MEMBERS)
+    assert made is not None
     for tenant, expected in ((made["syndicat"], ["bin", "room"]), (made["commune"], ["bin", "dwelling", "room"])):
         async with api_pool.acquire() as connection, connection.transaction():
             await enter_tenant(connection, tenant)
