@@ -5,13 +5,16 @@ times a second, and the bus says each time that something has happened.
 """
 
 import asyncio
+import os
 import re
 import secrets
+import signal
 import statistics
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from api.cookies import LOOPBACK_COOKIE
@@ -26,7 +29,9 @@ from registry.people import make_token, token_digest
 from services.supervisor.run_info import RunInfo
 
 EVENTS_PER_S = 10
-MEMORY_BELOW_MB, CORES_BELOW = 200.0, 0.3
+MEMORY_BELOW_MB, CORES_BELOW, STOPS_WITHIN_S = 200.0, 0.3, 5.0
+# Whatever is not over by then is killed by the supervisor, and has failed.
+LOOK_FOR_END_EVERY_S, END_PATIENCE_S = 0.02, 60.0
 SETTLES_S = 3.0
 STEP = re.compile(rb"banc-(\d+)<")
 RENDERED = "territoire_api_live_renderings_total"
@@ -65,6 +70,8 @@ class StreamFigures:
     """From the commit of a change until a session has what shows it, or a later one: each the longest wait."""
     ended: int = 0
     """Streams that did not last."""
+    stopped_after_s: float = 0.0
+    """From SIGTERM, with all of them open, to the end of the process."""
 
     @property
     def p95_ms(self) -> float:
@@ -73,8 +80,13 @@ class StreamFigures:
 
     @property
     def is_reached(self) -> bool:
-        """Whether it stays below both limits, and every session has seen it."""
-        return self.memory_mb < MEMORY_BELOW_MB and self.cores < CORES_BELOW and not self.ended
+        """Whether it stays below all limits, and every stream lasts."""
+        return (
+            self.memory_mb < MEMORY_BELOW_MB
+            and self.cores < CORES_BELOW
+            and self.stopped_after_s < STOPS_WITHIN_S
+            and not self.ended
+        )
 
 
 @dataclass(slots=True)
@@ -85,15 +97,22 @@ class _Changes:
     octets: int = 0
 
 
-async def measure_streams(run: RunInfo, sessions: int, seconds: float) -> StreamFigures:
-    """Open the streams, let them settle, then count for so long."""
+async def measure_streams(
+    run: RunInfo, sessions: int, seconds: float, tenant_id: int | None = None
+) -> StreamFigures:
+    """Open the streams, let them settle, then count for so long; then end the API, which is started again.
+
+    Of this tenant, or of the one with the most assets.
+    """
     figures, changes = StreamFigures(sessions, seconds), _Changes()
     api = next(service for service in run.services if service.name == "api")
     assert api.pid is not None
     connection = await connect(run.database_admin_url, "bench-streams")
     try:
+        tenant_id = tenant_id or await connection.fetchval(FIND_TENANT)
+        assert tenant_id is not None, "a stack without assets has nothing to show"
         async with (
-            _sessions(connection, run.login_email, sessions) as (tenant_id, tokens),
+            _sessions(connection, run.login_email, tenant_id, sessions) as tokens,
             _alert(connection, tenant_id) as alert_id,
             connect_bus(run.nats_url, "bench-streams") as bus,
             asyncio.TaskGroup() as group,
@@ -114,6 +133,7 @@ async def measure_streams(run: RunInfo, sessions: int, seconds: float) -> Stream
             figures.memory_mb = pss_mb(api.pid)
             changing.cancel()
             figures.ended = sum(reader.done() for reader in readers)
+            figures.stopped_after_s = await _stop(api.pid)
             for reader in readers:
                 reader.cancel()
     finally:
@@ -122,18 +142,16 @@ async def measure_streams(run: RunInfo, sessions: int, seconds: float) -> Stream
 
 
 @asynccontextmanager
-async def _sessions(connection: Connection, email: str, count: int) -> AsyncGenerator[tuple[int, list[str]]]:
-    """Open sessions of this person in the largest tenant, closed again afterwards: the tenant, and the tokens."""
+async def _sessions(connection: Connection, email: str, tenant_id: int, count: int) -> AsyncGenerator[list[str]]:
+    """Open sessions of this person in the tenant, closed again afterwards: their tokens."""
     person_id = await connection.fetchval(FIND_OWNER, email)
-    tenant_id = await connection.fetchval(FIND_TENANT)
     assert person_id is not None
-    assert tenant_id is not None, "a stack without assets has nothing to show"
     tokens = [make_token() for _ in range(count)]
     digests = [token_digest(token) for token in tokens]
     has_joined = await connection.fetchval(JOIN, person_id, tenant_id)
     await connection.execute(OPEN_SESSIONS, digests, person_id, tenant_id)
     try:
-        yield tenant_id, tokens
+        yield tokens
     finally:
         await connection.execute(CLOSE_SESSIONS, digests)
         if has_joined:
@@ -184,6 +202,15 @@ async def _read(api_url: str, tenant_id: int, token: str, changes: _Changes, fig
                     figures.seen_after_ms.append((time.monotonic() - waited) * 1000)
     finally:
         writer.close()
+
+
+async def _stop(pid: int) -> float:
+    """Seconds from SIGTERM to the end of the process."""
+    began = time.monotonic()
+    os.kill(pid, signal.SIGTERM)
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < began + END_PATIENCE_S:  # noqa: ASYNC110, ASYNC240 - No child of ours.
+        await asyncio.sleep(LOOK_FOR_END_EVERY_S)
+    return time.monotonic() - began
 
 
 async def _rendered(run: RunInfo) -> int:

@@ -93,7 +93,7 @@ async def _asset_page(
     caller, asked = visit.caller, asked or Asked()
     asset: Any = await assets.read_asset(asset_id, caller)
     async with caller.reading() as connection:
-        states = await store.list_states(connection, store.Wanted(id=asset_id))
+        states = await store.list_states(connection, store.Wanted(ids=[asset_id]))
     latest: list[Any] = [*(await measurements.list_latest(caller, asset_id=[asset_id])).items]
     chosen = next((one for one in latest if one.id == asked.flux), latest[0] if latest else None)
     zone = visit.language.zone

@@ -136,11 +136,8 @@ async def show_list(visit: ReadersVisit, termines: Annotated[str, Query(max_leng
 
 async def _asset_names(caller: Caller, ids: set[int]) -> dict[int, str]:
     async with caller.reading() as connection:
-        found = [
-            state
-            for one in sorted(ids)
-            for state in await asset_state_store.list_states(connection, asset_state_store.Wanted(id=one))
-        ]
+        wanted = asset_state_store.Wanted(ids=sorted(ids))
+        found = await asset_state_store.list_states(connection, wanted, most=len(ids))
     return {one.id: one.name for one in found}
 
 

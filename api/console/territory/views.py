@@ -22,6 +22,8 @@ LISTED = 100
 DRAWN_MOST = 10_000
 # A ten-thousandth of a degree is eleven metres, a hundred-thousandth one.
 DIGITS = 5
+# Of gzip: 6 takes ten thousand points 17 ms in place of 6, for a twentieth of the size.
+LEVEL = 4
 
 Text = Annotated[str, Query(max_length=200, pattern=PRINTABLE)]
 
@@ -59,15 +61,12 @@ class Choices:
 
     kinds: list[str]
     communes: list[str]
-    total: int
 
 
 async def read_choices(caller: Caller) -> Choices:
     """Of what there is."""
     async with caller.reading() as connection:
-        counts = await store.count_states(connection)
-        communes = await store.list_communes(connection)
-    return Choices(sorted({one.kind for one in counts}), communes, sum(one.count for one in counts))
+        return Choices(await store.list_kinds(connection), await store.list_communes(connection))
 
 
 @router.get(PAGE)
@@ -103,5 +102,5 @@ def packed(request: Request, content: bytes, media_type: str) -> Response:
     """An answer that is compressed for who can read that."""
     headers = {"Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
-        content, headers["Content-Encoding"] = gzip.compress(content, 6, mtime=0), "gzip"
+        content, headers["Content-Encoding"] = gzip.compress(content, LEVEL, mtime=0), "gzip"
     return Response(content, headers=headers, media_type=media_type)
