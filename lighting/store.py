@@ -12,6 +12,9 @@ from registry.rows import entity, fetch_all, fetch_one
 COLUMNS = """id, tenant_id, asset_id, device_id, action, off_until, requested_by, reason, state::text AS state,
 failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at, sent_at, confirmed_at"""
 
+IS_COMMANDED = """
+SELECT EXISTS (SELECT FROM lighting_command WHERE downlink_id = $1 OR read_back_downlink_id = $1)
+"""
 FIND_CABINET = """
 SELECT a.device_id, p.codec, p.capabilities, d.enabled
 FROM asset s
@@ -279,6 +282,11 @@ async def set_relight_at(connection: Connection, command_id: int, at: datetime) 
 async def read_command(connection: Connection | Pool, command_id: int) -> Command | None:
     """One command as it stands."""
     return await fetch_one(connection, Command, READ, command_id)
+
+
+async def is_commanded(connection: Connection, downlink_id: int) -> bool:
+    """Whether a command sent this downlink."""
+    return await connection.fetchval(IS_COMMANDED, downlink_id) is True
 
 
 async def list_commands(
