@@ -15,8 +15,10 @@ a.gateway_id, a.subject, a.team_id, a.severity::text AS severity, a.message, a.c
 a.workflow::text AS workflow, a.opened_at, a.fired_at, a.acknowledged_at, a.acknowledged_by, a.assignee,
 a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.closed_reason, a.reopen_at, a.value,
 a.threshold, a.occurrences, {IS_NOTIFIED} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at,
-a.updated_at, a.learnt_at, s.name AS asset, coalesce(s.commune, '') AS commune, coalesce(s.street, '') AS street"""
-OF_ALERTS = "alert a LEFT JOIN alert_rule r ON r.id = a.rule_id LEFT JOIN asset s ON s.id = a.asset_id"
+a.updated_at, a.learnt_at, s.name AS asset, coalesce(s.commune, '') AS commune, coalesce(s.street, '') AS street,
+g.name AS gateway, g.gateway_id AS gateway_eui"""
+OF_ALERTS = """alert a LEFT JOIN alert_rule r ON r.id = a.rule_id LEFT JOIN asset s ON s.id = a.asset_id
+LEFT JOIN gateway g ON g.id = a.gateway_id"""
 # How `muted_by` names the alert that explains another (`alerting.silences`).
 EXPLAINED = "expliquée par l''alerte n° %s"
 LIST = f"""
@@ -26,7 +28,8 @@ WHERE ($1::text[] IS NULL OR a.workflow::text = ANY($1)) AND ($2::int IS NULL OR
   AND ($5::text IS NULL OR s.commune = $5) AND ($10::int IS NULL OR a.rule_id = $10)
   AND ($11::bigint IS NULL OR a.muted_by = format('{EXPLAINED}', $11))
   AND ($6::float8 IS NULL OR (s.longitude BETWEEN $6 AND $8 AND s.latitude BETWEEN $7 AND $9))
-ORDER BY a.id DESC LIMIT $12
+  AND ($12::bytea IS NULL OR g.gateway_id = $12)
+ORDER BY a.id DESC LIMIT $13
 """
 READ = f"SELECT {COLUMNS} FROM {OF_ALERTS} WHERE a.id = $1"
 COUNT_BY_RULE = """
@@ -121,6 +124,8 @@ class Alert:
     asset: str | None  # Its name.
     commune: str
     street: str
+    gateway: str | None  # Its name.
+    gateway_eui: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,7 @@ async def list_alerts(
     asset_id: int | None = None,
     rule_id: int | None = None,
     explained_by: int | None = None,
+    gateway_eui: bytes | None = None,
     commune: str | None = None,
     box: tuple[float, float, float, float] | None = None,
     before: int | None = None,
@@ -165,7 +171,7 @@ async def list_alerts(
     states = None if workflow is None else list(workflow)
     severities = None if severity is None else list(severity)
     where = box or (None, None, None, None)
-    about = states, asset_id, before, severities, commune, *where, rule_id, explained_by
+    about = states, asset_id, before, severities, commune, *where, rule_id, explained_by, gateway_eui
     return await fetch_all(connection, Alert, LIST, *about, most)
 
 

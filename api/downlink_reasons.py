@@ -27,6 +27,7 @@ SENTENCES = {
     DownlinkReason.NO_GATEWAY: "aucune passerelle n'a émis",
     DownlinkReason.SOME_GATEWAYS: "des passerelles n'ont pas émis",
     DownlinkReason.SUPERSEDED: "remplacé par une commande plus récente",
+    DownlinkReason.WITHDRAWN: "retiré de la file par une personne",
     DownlinkReason.LNS_QUEUED: "dans la file de l'autre LNS",
     DownlinkReason.LNS_QUEUED_UNTIL_UPLINK: (
         "dans la file de l'autre LNS, qui l'enverra après le prochain message du capteur"

@@ -61,6 +61,8 @@ def _end(row: Downlink) -> str | None:
     if row.state == "expired":
         is_told = row.reason not in (None, DownlinkReason.NOT_AFTER)
         return f"délai dépassé ; dernière tentative : {_reason(row)}" if is_told else "délai dépassé"
+    if row.state == "cancelled" and row.reason == DownlinkReason.WITHDRAWN:
+        return _reason(row)
     return None
 
 

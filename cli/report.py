@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,11 @@ LOG_END, LINE_MOST = 4_000, 300
 CHECKS = {"database": "base de données", "bus": "bus", "mqtt": "courtier MQTT", "udp": "port UDP"}
 
 
-def access_table(run: RunInfo) -> Table:
-    """Where everything is, first the console and its login. Other secrets are in run.json, whose path is shown."""
+def access_table(run: RunInfo, visitors: Mapping[str, str]) -> Table:
+    """Where everything is, first the console and its login, and those of `visitors` with the same password.
+
+    Other secrets are in run.json, whose path is shown.
+    """
     table = Table(title="Territoire", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -27,6 +31,8 @@ def access_table(run: RunInfo) -> Table:
         # Under systemd what we print is kept in the journal, which many may read.
         password = f"(mot de passe dans {FILE_NAME})" if "NOTIFY_SOCKET" in os.environ else run.login_password
         table.add_row("Connexion", f"{run.login_email}  {password}")
+        for email, what in visitors.items():
+            table.add_row("  même mot de passe", f"{email}  ({what})")
     table.add_row("API", run.api_url)
     table.add_row("Référence de l'API", f"{run.api_url}/docs")
     table.add_row("Autres LNS (HTTP)", f"{run.intake_url}/lns/<source>")
@@ -45,9 +51,11 @@ def _without_credentials(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
-def print_ready(console: Console, run: RunInfo, api_key: str | None = None) -> None:
+def print_ready(
+    console: Console, run: RunInfo, api_key: str | None = None, visitors: Mapping[str, str] | None = None
+) -> None:
     """The one table, a key on a line of its own (to be copied whole), and the line that says it is ready."""
-    console.print(access_table(run))
+    console.print(access_table(run, visitors or {}))
     shown = (api_key or run.api_key) if "NOTIFY_SOCKET" not in os.environ else f"dans {Path(run.home) / FILE_NAME}"
     console.print(f"Clé d'API : {shown}", soft_wrap=True, highlight=False)
     console.print(f"[bold green]Prêt[/] : {len(run.services)} processus, API sur {run.api_url}")

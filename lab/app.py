@@ -63,16 +63,18 @@ def fleet(
     from rich.console import Console
 
     from cli.report import print_ready
+    from lab.fleet.people import VISITORS
     from lab.simulator.demo import run as run_demo
 
     run, console = find_run(home), Console()
+    visitors = {one.email: one.label for one in VISITORS}
     log_apart(run, "fleet")
     ended_with = run_demo(
         run,
         exit_after=exit_after,
         pace=pace,
         console=console,
-        started=lambda api_key: print_ready(console, run, api_key),
+        started=lambda api_key: print_ready(console, run, api_key, visitors),
     )
     raise typer.Exit(ended_with)
 

@@ -18,6 +18,9 @@ COLUMNS = """id, tenant_id, asset_id, device_id, action, level, off_until, reque
 state::text AS state, failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at,
 sent_at, applied_at, confirmed_at, unconfirmed, reconciled_at, work_order_at"""
 
+IS_COMMANDED = """
+SELECT EXISTS (SELECT FROM lighting_command WHERE downlink_id = $1 OR read_back_downlink_id = $1)
+"""
 # A cabinet's circuits, or the asset itself; of the devices that serve it its own before its cabinet's, and one
 # that switches before one that does not.
 FIND_CIRCUITS = """
@@ -593,6 +596,11 @@ async def last_octets(connection: Connection, asset_id: int, device_id: int) -> 
 async def read_command(connection: Connection | Pool, command_id: int) -> Command | None:
     """One command as it stands."""
     return await fetch_one(connection, Command, READ, command_id)
+
+
+async def is_commanded(connection: Connection, downlink_id: int) -> bool:
+    """Whether a command sent this downlink."""
+    return await connection.fetchval(IS_COMMANDED, downlink_id) is True
 
 
 async def list_commands(

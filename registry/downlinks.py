@@ -84,6 +84,12 @@ UPDATE downlink SET
 WHERE id = ANY($1::bigint[]) AND state IN ('queued', 'sending')
 """
 
+# By a person. Whoever works on the row has taken it first, or finds it cancelled.
+WITHDRAW = f"""
+UPDATE downlink SET state = 'cancelled', {_because(DownlinkReason.WITHDRAWN)}, updated_at = now()
+WHERE id = $1 AND {_leaving(QUEUED, to=[CANCELLED])} RETURNING true
+"""
+
 # Of our own network, written by the owner of the shard.
 EXPIRE = f"""
 UPDATE downlink SET state = 'expired', reason = COALESCE(reason, '{DownlinkReason.NOT_AFTER}'), updated_at = now()
@@ -357,6 +363,11 @@ async def list_downlinks(
 async def cancel_superseded(connection: Connection, downlink_ids: Sequence[int]) -> None:
     """Cancel those that no gateway was asked for yet; the others are not asked for again."""
     await connection.execute(CANCEL_SUPERSEDED, downlink_ids)
+
+
+async def withdraw(connection: Connection, downlink_id: int) -> bool:
+    """Cancel a row that no gateway and no other LNS was asked for; False when it does not wait any more."""
+    return await connection.fetchval(WITHDRAW, downlink_id) is True
 
 
 async def expire(connection: Connection, slots: Sequence[int]) -> list[Changed]:

@@ -12,8 +12,10 @@ from api.console.calendars import views as calendars
 from api.console.campaigns import views as campaigns
 from api.console.endpoints import views as endpoints
 from api.console.equipment import devices
+from api.console.equipment import messages as device_messages
 from api.console.equipment import views as equipment
 from api.console.frames import views as frames
+from api.console.gateways import form as gateway_form
 from api.console.gateways import views as gateways
 from api.console.help import views as help_pages
 from api.console.keys import views as keys
@@ -46,7 +48,9 @@ PAGES = (
     territory.router,
     equipment.router,
     devices.router,
+    device_messages.router,
     pose.router,
+    gateway_form.router,
     gateways.router,
     frames.router,
     alerts.router,

@@ -8,16 +8,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from alerting import alert_store
+from alerting import alert_store, teams
 from alerting.alert_store import Alert
 from alerting.rules.model import Severity
 from api.auth import Change, FieldAgent, Reader
 from api.extent import BoundingBox, Commune, box_of
-from api.fields import INT8_MOST, BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
+from api.fields import INT8_MOST, Answer, BigId, Body, Eui, IdQuery, Name, Remark, Text, answer_of, example
 from api.impersonation import as_owner
 from api.pages import Page, Paged
 from api.resources import Resource
+from core.model.rights import rights_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
+from registry import people
 
 router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
 
@@ -63,6 +65,10 @@ class AlertAnswer(answer_of(Alert, {"device_id", "created_at", "updated_at"})):
     )
     commune: str = Field(description="Où est l'actif ; vide : inconnu")
     street: str
+    gateway: str | None = Field(
+        description="Le nom de la passerelle ; null : ce n'en est pas une, ou elle n'est pas visible"
+    )
+    gateway_eui: Eui | None = Field(description="L'EUI de cette passerelle")
 
 
 class CountAnswer(answer_of(alert_store.AlertCount)):
@@ -91,6 +97,13 @@ class Assignment(Body):
     model_config = example({"assignee": "Équipe voirie, M. Le Goff"})
 
     assignee: Name
+
+
+class AssigneeAnswer(Answer):
+    """Quelqu'un à qui une alerte peut être confiée."""
+
+    name: str = Field(examples=["Jeanne Le Goff"])
+    kind: Literal["person", "team"]
 
 
 class Comment(Body):
@@ -129,6 +142,7 @@ async def list_alerts(
         int | None,
         Query(ge=1, le=INT8_MOST, description="Celles que cette alerte explique, et qui se taisent donc"),
     ] = None,
+    gateway_eui: Annotated[Eui | None, Query(description="Celles de cette passerelle")] = None,
     commune: Commune = None,
     bbox: BoundingBox = None,
 ) -> Page[AlertAnswer]:
@@ -144,6 +158,7 @@ async def list_alerts(
         asset_id=asset_id,
         rule_id=rule_id,
         explained_by=explained_by,
+        gateway_eui=None if gateway_eui is None else bytes.fromhex(gateway_eui),
         commune=commune,
         box=box_of(bbox),
     )
@@ -169,6 +184,18 @@ async def _acting(
         await acting.audit(action, ALERTS.entity, alert.id, details, before=before, after=after)
     if acting is not change:
         await change.audit(action, ALERTS.entity, alert.id, details, before=before, after=after)
+
+
+@router.get("/alerts/assignees", summary="Lister à qui confier une alerte")
+async def list_assignees(caller: FieldAgent) -> Page[AssigneeAnswer]:
+    """Les noms, et rien d'autre, de ceux de la collectivité qui interviennent ; puis ses équipes."""
+    async with caller.reading() as connection:
+        members = await people.list_members(connection)
+        found = await teams.list_teams(connection)
+    names = sorted({one.name for one in members if one.enabled and "field" in rights_of(one.role)})
+    every = [AssigneeAnswer(name=name, kind="person") for name in names]
+    every += [AssigneeAnswer(name=team.name, kind="team") for team in found]
+    return Page(items=every, next=None)
 
 
 @router.get("/alerts/{id}", summary="Lire une alerte")

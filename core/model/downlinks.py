@@ -100,6 +100,8 @@ class DownlinkReason(StrEnum):
     SOME_GATEWAYS = "SOME_GATEWAYS"
     # Lighting. In lower case since its first version.
     SUPERSEDED = "superseded"
+    # A person.
+    WITHDRAWN = "WITHDRAWN"
     # Another LNS carries it.
     LNS_QUEUED = "LNS_QUEUED"
     LNS_QUEUED_UNTIL_UPLINK = "LNS_QUEUED_UNTIL_UPLINK"

@@ -18,6 +18,7 @@ from core.runtime.postgres import Pool
 PARTS = frozenset(
     {
         "/atelier/relectures/{id}/avancement",
+        "/capteurs/{dev_eui}/messages",
         "/carte/points",
         "/direct",
         "/eclairage/{id}/ordre",
@@ -34,6 +35,10 @@ EXAMPLES: dict[str, str] = {
         "SELECT a.id FROM asset a JOIN datastream s ON s.asset_id = a.id JOIN observation.latest l "
         "ON l.datastream_id = s.id WHERE a.tenant_id = $1 GROUP BY a.id "
         "ORDER BY a.kind = 'room' DESC, count(*) DESC, a.id LIMIT 1"
+    ),
+    "/capteurs/{dev_eui}/commandes/{name}": (
+        "SELECT encode(d.dev_eui, 'hex') || '/commandes/reboot' FROM device d JOIN device_profile p "
+        "ON p.id = d.device_profile_id WHERE d.tenant_id = $1 AND p.codec = 'milesight.em400' LIMIT 1"
     ),
     "/capteurs/{dev_eui}": (
         "SELECT encode(d.dev_eui, 'hex') FROM device d JOIN observation.uplink u ON u.device_id = d.id "

@@ -23,6 +23,7 @@ from lab.device.device import SentUplink
 from lab.device.sensors import Container
 from lab.fleet.build import GatewayServers
 from lab.fleet.communes import outlines
+from lab.fleet.people import prepare_people
 from lab.fleet.pilot import plan_pilot
 from lab.fleet.provision import Provisioner, ProvisioningFailed
 from lab.fleet.tenancy import prepare_tenant
@@ -88,6 +89,7 @@ async def _set_up(
                 expected_s = max(INTERVAL_S / pace, REGISTERED_WITHIN_S)
                 await api.post("/v1/commune-outlines", {"features": outlines(), "generated": True})
                 assets = await api.create_devices(plan.devices, expected_s, lambda: progress.advance(task))
+            await prepare_people(pool, tenant, run.api_url, api)
             fleet = build_fleet(
                 plan,
                 servers=GatewayServers.of(run, tokens),

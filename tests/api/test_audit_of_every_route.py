@@ -235,7 +235,8 @@ async def registry_changes(
     await ask(client, "PATCH", "/v1/devices/{dev_eui}", {"name": "sonde"}, dev_eui=first)
     await ask(client, "PUT", "/v1/assets/{id}/device", {"dev_eui": first}, id=asset["id"])
     downlink = {"f_port": 10, "payload": "01"}
-    await ask(client, "POST", "/v1/devices/{dev_eui}/downlinks", downlink, dev_eui=first)
+    queued = await ask(client, "POST", "/v1/devices/{dev_eui}/downlinks", downlink, dev_eui=first)
+    await ask(client, "POST", "/v1/devices/{dev_eui}/downlinks/{id}/cancel", dev_eui=first, id=queued["id"])
     commands = (await client.get(f"/v1/devices/{first}/commands")).json()["items"]
     command = next(one for one in commands if one["name"] == "reboot")
     order = {"parameters": {}, "preview": False}

@@ -225,7 +225,7 @@ class Theirs:
     def path(self, template: str) -> str:
         resource = re.match(r"/v1/((lighting/|account/)?[a-z-]+)/\{", template)
         assert resource is not None, template
-        return re.sub(r"\{[a-z_]+\}", self.ids[resource[1]], template)
+        return re.sub(r"\{[a-z_]+\}", self.ids[resource[1]], template.replace("/downlinks/{id}", "/downlinks/1"))
 
 
 @pytest.fixture
@@ -382,6 +382,7 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/people": 1,
                     "/v1/data-subjects": 1,
                     "/v1/account/sessions": 1,
+                    "/v1/alerts/assignees": 1,
                 }
                 | rules
             ).get(path, 0)

@@ -11,7 +11,7 @@ from fastapi import Query, Response
 from alerting.rules.model import Severity
 from alerting.wording import CAUSES
 from api import asset_state_store
-from api.console.forms import number_of
+from api.console.forms import checked, number_of
 from api.console.pages import page_router
 from api.console.rules import words
 from api.console.said import said
@@ -19,7 +19,7 @@ from api.console.silences import views as silences
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own_address
 from api.fields import INT4_MOST, INT8_MOST, PRINTABLE, BigId
 from api.pages import Paging
-from api.routes import alert_rules, datastreams, teams
+from api.routes import alert_rules, datastreams, gateways
 from api.routes import alerts as routes
 from api.routes.alerts import UNENDED, AlertAnswer, Workflow
 from core.runtime.http.errors import Problem
@@ -40,6 +40,7 @@ async def show_list(
     gravite: Annotated[str, Query(max_length=20)] = "",
     commune: Annotated[str, Query(max_length=200, pattern=PRINTABLE)] = "",
     regle: Annotated[int | None, Query(ge=1, le=INT4_MOST)] = None,
+    passerelle: Annotated[str, Query(pattern="^([0-9a-fA-F]{16})?$")] = "",
     suite: Annotated[str | None, Query(max_length=30)] = None,
 ) -> Response:
     """The list; without a filter those that have not ended."""
@@ -53,11 +54,13 @@ async def show_list(
         state=states,
         severity=severities or None,
         rule_id=regle,
+        gateway_eui=passerelle or None,
         commune=commune or None,
     )
     async with visit.caller.reading() as connection:
         communes = await asset_state_store.list_communes(connection)
     filters = {"etat": etat, "gravite": gravite, "commune": commune, "regle": str(regle or "")}
+    filters |= {"passerelle": passerelle.lower()}
     following = urlencode({name: value for name, value in filters.items() if value} | {"suite": page.next or ""})
     return visit.page(
         "alerts/list.html",
@@ -66,6 +69,7 @@ async def show_list(
         filters=filters,
         communes=communes,
         rule=None if regle is None else await _rule(visit, regle),
+        gateway=await gateways.read_gateway(passerelle, visit.caller) if passerelle else None,
         assignees=await _assignees(visit),
         first=suite is None,
     )
@@ -85,7 +89,7 @@ async def act_on_several(visit: FieldAgentsVisit) -> Response:
             await _act(visit, alert_id)
             done += 1
         except Problem as problem:
-            refused[problem.detail] += 1
+            refused[said(visit.language.code, problem.detail)] += 1
     treated = visit.gettext("Alertes traitées :")
     outcome = [f"{treated} {done} / {len(chosen)}"]
     return visit.go(back, " ; ".join([*outcome, *(f"{count} × {why}" for why, count in refused.items())]))
@@ -114,12 +118,15 @@ async def _rule(visit: PersonsVisit, rule_id: int) -> RuleInWords | None:
     return RuleInWords(rule.id, title, text, rule.quantity, rule.tenant_id == visit.tenant.id)
 
 
-async def _assignees(visit: PersonsVisit) -> list[str]:
-    """Whom an alert may be given to: oneself, and teams. Names of people are read by who manages people only."""
-    if not visit.caller.has("field"):
-        return []
-    found: list[Any] = [*(await teams.list_teams(visit.caller)).items]
-    return [visit.caller.person().row.person_name, *(team.name for team in found)]
+async def _assignees(visit: PersonsVisit) -> list[routes.AssigneeAnswer]:
+    """Whom an alert may be given to."""
+    return (await routes.list_assignees(visit.caller)).items if visit.caller.has("field") else []
+
+
+def _assignment(visit: PersonsVisit) -> routes.Assignment:
+    """Somebody of the list, or who was typed instead."""
+    name = visit.form.text("autre") or visit.form.text("assignee")
+    return checked(routes.Assignment, {"assignee": name} if name else {})
 
 
 async def _concerned(visit: PersonsVisit, alert: Any, rule: RuleInWords | None) -> list[str]:
@@ -155,7 +162,7 @@ async def _act(visit: PersonsVisit, alert_id: int) -> AlertAnswer:
     form, caller = visit.form, visit.caller
     acts: dict[str, Callable[[], Awaitable[AlertAnswer]]] = {
         "acknowledge": lambda: routes.acknowledge_alert(alert_id, caller),
-        "assign": lambda: routes.assign_alert(alert_id, form.of(routes.Assignment), caller),
+        "assign": lambda: routes.assign_alert(alert_id, _assignment(visit), caller),
         "comment": lambda: routes.comment_alert(alert_id, form.of(routes.Comment), caller),
         "resolve": lambda: routes.resolve_alert(alert_id, form.of(routes.Resolution), caller),
         "close": lambda: routes.close_alert(alert_id, form.of(routes.Closing), caller),

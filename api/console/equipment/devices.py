@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Response
 
 from api.console.equipment.codes import read_code
+from api.console.equipment.messages import SHOWN, commands_of, spoken_to
 from api.console.equipment.views import DEVICES_PAGE, MISSING, PAGE, TO_SHOW
 from api.console.frames.reasons import words_of
 from api.console.pages import page_router
@@ -31,7 +32,7 @@ async def _page(visit: PersonsVisit, dev_eui: str, problem: Problem | None = Non
     caller = visit.caller
     device: Any = await devices.read(dev_eui, caller)
     uplinks = (await device_traffic.list_uplinks(dev_eui, caller, limit=25)).items
-    downlinks = (await device_traffic.list_downlinks_of_device(dev_eui, caller, limit=10)).items
+    downlinks = (await device_traffic.list_downlinks_of_device(dev_eui, caller, limit=SHOWN)).items
     refused: list[rejections.RefusalAnswer] = []
     status: device_status.DeviceStatusAnswer | None = None
     try:
@@ -40,6 +41,7 @@ async def _page(visit: PersonsVisit, dev_eui: str, problem: Problem | None = Non
     except Problem as missing:
         if missing.status != MISSING:  # What belongs to another tenant and is shared shows less.
             raise
+    may_send = await spoken_to(visit, device) is not None
     asset = None if device.asset_id is None else await assets.read_asset(device.asset_id, caller)
     return visit.form_page(
         "equipment/device.html",
@@ -50,6 +52,8 @@ async def _page(visit: PersonsVisit, dev_eui: str, problem: Problem | None = Non
         profile=await _profile_name(visit, device.device_profile_id),
         uplinks=uplinks,
         downlinks=downlinks,
+        may_send=may_send,
+        commands=await commands_of(visit, dev_eui) if may_send else [],
         # Of joins it says so above.
         refused=[one for one in refused if device.join is None or one.reason != device.join.reason],
         best=[max(one.receptions, key=attrgetter("rssi"), default=None) for one in uplinks],

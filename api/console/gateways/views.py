@@ -7,31 +7,40 @@ from typing import Any
 from fastapi import Response
 
 from api.console.pages import page_router
+from api.console.sorting import Keys, Sort, by_text, order_of
 from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, ReadersVisit
 from api.fields import EuiPath
 from api.pages import Paging
-from api.routes import gateway_coverage, gateway_tokens, mqtt_accounts, station_updates
+from api.routes import alerts, gateway_coverage, gateway_tokens, mqtt_accounts, station_updates
 from api.routes import gateways as routes
 from core.runtime.http.errors import Problem, not_found
 
 router = page_router()
 
 PAGE = "/passerelles"
-SHOWN = 1000
+SHOWN, ALERTS_SHOWN = 1000, 20
 STATION = "basics_station"
 INVALID = 422
 KEY = re.compile("[0-9a-fA-F]{16}")
+COLUMNS: Keys = {
+    "etat": attrgetter("online"),
+    "nom": lambda one: by_text(one.name),
+    "eui": attrgetter("gateway_id"),
+    "signe": attrgetter("last_seen_at"),
+    "chemin": attrgetter("frontend"),
+}
 # As in installer's mode: how much there is to lose.
 GOOD_RSSI, POOR_RSSI = -105, -117
 
 
 @router.get(PAGE)
-async def show_list(visit: ReadersVisit) -> Response:
+async def show_list(visit: ReadersVisit, tri: Sort = "") -> Response:
     """The list; for the operator those that speak without being registered, too."""
     listed = (await routes.list_gateways(visit.caller, Paging(SHOWN))).items
     unknown = (await routes.list_unknown_gateways(visit.caller)).items if visit.caller.has("operate") else []
     listed.sort(key=attrgetter("online", "name"))
-    return visit.page("gateways/list.html", gateways=listed, unknown=unknown)
+    order = order_of(visit.request, tri, COLUMNS)
+    return visit.page("gateways/list.html", gateways=order.applied(listed), unknown=unknown, order=order)
 
 
 @router.get(PAGE + "/{gateway_id}")
@@ -53,11 +62,19 @@ async def _page(
         tokens=(await gateway_tokens.list_tokens(gateway_id, caller)).items,
         accounts=(await mqtt_accounts.list_gateway_accounts(gateway_id, caller)).items,
         updates=(await station_updates.list_updates(caller)).items if gateway.frontend == STATION else [],
+        open_alerts=await _open_alerts(visit, gateway_id),
         coverage=await gateway_coverage.read_coverage(gateway_id, caller),
         good=GOOD_RSSI,
         poor=POOR_RSSI,
         shown=shown_once,
     )
+
+
+async def _open_alerts(visit: PersonsVisit, gateway_id: str) -> list[Any]:
+    found = await alerts.list_alerts(
+        visit.caller, Paging(ALERTS_SHOWN), state=alerts.UNENDED, gateway_eui=gateway_id
+    )
+    return [*found.items]
 
 
 @router.post(PAGE + "/{gateway_id}/jeton")

@@ -7,7 +7,8 @@ from fastapi import Response
 
 from api.console.forms import instant_of
 from api.console.pages import page_router
-from api.console.trades.views import Filtered, trade_page
+from api.console.sorting import Keys
+from api.console.trades.views import PLACE, Filtered, time_of, trade_page, value_of
 from api.console.visits import LightingVisit, PersonsVisit, ReadersVisit, values_of
 from api.fields import Id
 from api.pages import Paging
@@ -27,11 +28,18 @@ LOCAL = "%Y-%m-%dT%H:%M"
 USUAL_OFF = timedelta(hours=2)
 
 
+COLUMNS: Keys = PLACE | {
+    "etat": value_of("switch_state"),
+    "dit": time_of("switch_state"),
+    "puissance": value_of("active_power"),
+}
+
+
 @router.get(PAGE)
 async def show_list(visit: ReadersVisit, wanted: Filtered) -> Response:
     """Cabinets: first those of which nothing is known."""
     found = await routes.list_cabinets(visit.caller, wanted.wanted())
-    return await trade_page(visit, "lighting/list.html", LIGHTING, wanted, found)
+    return await trade_page(visit, "lighting/list.html", LIGHTING, wanted, found, COLUMNS)
 
 
 @router.get(PAGE + "/{id}")

@@ -1,5 +1,6 @@
 """People of a tenant: invited, given a role, withdrawn; a new password by a link, sessions closed."""
 
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -8,6 +9,7 @@ from pydantic import StringConstraints
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.proof import check_proof_of, done
+from api.console.sorting import Keys, Sort, by_text, order_of
 from api.console.versions import change_as_read, version_of
 from api.console.visits import OperatorsVisit, PeopleManagersVisit, PersonsVisit, values_of
 from api.console.wording import ROLE_NAMES
@@ -33,6 +35,13 @@ ABILITIES = {
     "audit": marked("Lire le journal : qui a fait quoi"),
     "operate": marked("Exploiter le réseau, pour toutes les collectivités"),
 }
+COLUMNS: Keys = {
+    "nom": lambda member: by_text(member.name),
+    "adresse": attrgetter("email"),
+    "role": lambda member: list(ROLES).index(member.role),
+    "facteur": attrgetter("has_totp"),
+    "connexion": attrgetter("last_login_at"),
+}
 Tenant = Annotated[str, StringConstraints(pattern="^[a-z0-9-]{0,63}$"), Query()]
 
 
@@ -42,15 +51,19 @@ def _roles_to_give(visit: PersonsVisit) -> dict[str, str]:
     return {role: visit.gettext(name) for role, name in ROLE_NAMES.items() if may_give(own, role)}
 
 
-async def _list_page(visit: PersonsVisit, tenant: str, problem: Problem | None = None, **content: Any) -> Response:
+async def _list_page(
+    visit: PersonsVisit, tenant: str, problem: Problem | None = None, tri: str = "", **content: Any
+) -> Response:
     members: list[Any] = (await routes.list_people(visit.caller, tenant or None)).items
+    order = order_of(visit.request, tri, COLUMNS)
     is_own = tenant in {"", visit.tenant.slug}
     waiting = (await routes.list_invitations(visit.caller)).items if is_own else []
     others: list[Any] = (await tenants.list_tenants(visit.caller)).items if visit.caller.has("operate") else []
     return visit.form_page(
         "people/list.html",
         problem,
-        members=members,
+        members=order.applied(members),
+        order=order,
         waiting=waiting,
         is_own=is_own,
         shown_tenant=tenant or visit.tenant.slug,
@@ -65,9 +78,9 @@ async def _list_page(visit: PersonsVisit, tenant: str, problem: Problem | None =
 
 
 @router.get(PAGE)
-async def show_list(visit: PeopleManagersVisit, collectivite: Tenant = "") -> Response:
+async def show_list(visit: PeopleManagersVisit, collectivite: Tenant = "", tri: Sort = "") -> Response:
     """Who works for the tenant, who is invited, and what each role may do."""
-    return await _list_page(visit, collectivite)
+    return await _list_page(visit, collectivite, tri=tri)
 
 
 @router.post(PAGE)

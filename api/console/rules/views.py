@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import Query, Response
 
 from alerting.alert_store import AlertCount
-from alerting.rules.model import Rule
+from alerting.rules.model import SEVERITIES, Rule
 from api.auth import Caller
 from api.console.language import Language
 from api.console.pages import page_router
@@ -24,6 +25,7 @@ from api.console.rules.form import (
     typed_of,
     typed_of_rule,
 )
+from api.console.sorting import Keys, Sort, by_text, order_of
 from api.console.territory.views import read_choices
 from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
@@ -63,6 +65,15 @@ MESSAGES = {
 }
 
 
+COLUMNS: Keys = {
+    "nom": lambda line: by_text(line.title),
+    "gravite": lambda line: SEVERITIES.index(line.severity),
+    "equipe": lambda line: by_text(line.team) if line.team else None,
+    "alertes": attrgetter("unended"),
+    "etat": attrgetter("enabled"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One rule of the list."""
@@ -79,13 +90,14 @@ class Line:
 
 
 @router.get(PAGE)
-async def show_list(visit: ReadersVisit) -> Response:
+async def show_list(visit: ReadersVisit, tri: Sort = "") -> Response:
     """Every rule in words, those in force first."""
     caller = visit.caller
     counts, named = await _counts(caller), await _teams(caller)
     lines = [_line(visit, words.rule_of(rule), named, counts) for rule in (await routes.list_rules(caller)).items]
-    lines.sort(key=lambda line: (not line.is_own, not line.enabled, words.in_order(line.title)))
-    return visit.page("rules/list.html", lines=lines)
+    lines.sort(key=lambda line: (not line.is_own, not line.enabled, by_text(line.title)))
+    order = order_of(visit.request, tri, COLUMNS)
+    return visit.page("rules/list.html", lines=order.applied(lines), order=order)
 
 
 async def _counts(caller: Caller) -> dict[int, AlertCount]:
@@ -293,7 +305,7 @@ async def _choices(visit: PersonsVisit, kind: str, typed: Typed) -> dict[str, di
         if kind == "silence" or (one.kind is QuantityKind.BOOLEAN) == (kind == "boolean")
     }
     return {
-        "quantity": dict(sorted(measured.items(), key=lambda item: words.in_order(item[1]))),
+        "quantity": dict(sorted(measured.items(), key=lambda item: by_text(item[1]))),
         "asset_kinds": dict.fromkeys(sorted({*known.kinds, *typed.kinds} or KINDS), ""),
         "team_id": {str(number): name for number, name in (await _teams(caller)).items()},
         "calendar_id": {str(one.id): one.name for one in calendars},

@@ -1,7 +1,6 @@
 """Alert rules in people's words: what one watches, when it opens an alert, and when that ends."""
 
 import re
-import unicodedata
 
 from alerting.rules.model import Rule, Rung
 from alerting.wording import NO_BREAK, unit_label, unit_of
@@ -108,11 +107,6 @@ def title(name: str, language: Language) -> str:
     known = RULE_NAMES.get(name)
     spoken = name.replace("_", " ")
     return spoken[:1].upper() + spoken[1:] if known is None else language.gettext(known)
-
-
-def in_order(text: str) -> str:
-    """By what people sort a name: É beside E."""
-    return unicodedata.normalize("NFD", text).encode("ascii", "ignore").decode().casefold()
 
 
 def duration(seconds: float, language: Language) -> str:

@@ -14,6 +14,7 @@ from api.console.forms import checked, instant_of, number_of
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.rules import words
+from api.console.sorting import by_text
 from api.console.territory.views import read_choices
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit, values_of
 from api.console.wording import kind_name
@@ -192,7 +193,7 @@ async def _form(
         problem,
         values=values,
         is_work=values.get("travaux") == YES,
-        rules=dict(sorted(titles.items(), key=lambda item: words.in_order(item[1]))),
+        rules=dict(sorted(titles.items(), key=lambda item: by_text(item[1]))),
         kinds={kind: visit.gettext(kind_name(kind)) for kind in known.kinds},
         communes=dict(zip(known.communes, known.communes, strict=True)),
         offered=offered or [],

@@ -9,6 +9,7 @@ from api.console.forms import Form, number_of
 from api.console.language import Language
 from api.console.pages import page_router
 from api.console.rules import words
+from api.console.sorting import Keys, Sort, by_text, order_of
 from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit, values_of
 from api.fields import Id
@@ -26,7 +27,7 @@ HOURS = ("name", "quiet_from", "quiet_until", "digest_at", "quiet_on_days_off")
 
 
 @router.get(PAGE)
-async def show_list(visit: ReadersVisit) -> Response:
+async def show_list(visit: ReadersVisit, tri: Sort = "") -> Response:
     """Every team with its contacts and rules."""
     caller = visit.caller
     teams: list[Any] = [*(await routes.list_teams(caller)).items]
@@ -35,7 +36,10 @@ async def show_list(visit: ReadersVisit) -> Response:
     }
     rules = (await alert_rules.list_rules(caller)).items
     counts = {team.id: sum(rule.team_id == team.id for rule in _any(rules)) for team in teams}
-    return visit.page("teams/list.html", teams=teams, contacts=contacts, counts=counts)
+    columns: Keys = {"nom": lambda team: by_text(team.name), "regles": lambda team: counts[team.id]}
+    order = order_of(visit.request, tri, columns)
+    teams = order.applied(teams)
+    return visit.page("teams/list.html", order=order, teams=teams, contacts=contacts, counts=counts)
 
 
 def _any(rows: list[Any]) -> list[Any]:

@@ -1,9 +1,10 @@
 """What each trade looks at in the morning: bins by fill, rooms by their air, meters by what they have counted."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from fastapi import Depends, Query, Response
 
 from api import asset_state_store
 from api.console.pages import page_router
+from api.console.sorting import Keys, Sort, by_text, order_of
 from api.console.territory.views import Text
 from api.console.visits import PersonsVisit, ReadersVisit
 from api.pages import Page
@@ -29,6 +31,42 @@ PERCENT = 100
 BY_THOUSAND = {"L": "m³", "W.h": "kWh"}
 
 
+PLACE: Keys = {"nom": lambda one: by_text(one.name), "type": attrgetter("kind")}
+
+
+def value_of(name: str) -> Callable[[Any], float | None]:
+    """A value of a place; of one that is not known any more nothing is said."""
+
+    def value(one: Any) -> float | None:
+        measured = getattr(one, name)
+        return measured.value if measured is not None and measured.known else None
+
+    return value
+
+
+def time_of(name: str) -> Callable[[Any], datetime | None]:
+    """When a value of a place was measured."""
+
+    def time(one: Any) -> datetime | None:
+        measured = getattr(one, name)
+        return None if measured is None else measured.time
+
+    return time
+
+
+BIN_COLUMNS: Keys = PLACE | {
+    "remplissage": value_of("fill"),
+    "mesure": time_of("fill"),
+    "plein": attrgetter("full_at"),
+}
+ROOM_COLUMNS: Keys = PLACE | {
+    "co2": value_of("co2"),
+    "mesure": time_of("co2"),
+    "temperature": value_of("temperature"),
+    "humidite": value_of("relative_humidity"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which assets of a trade: what the form above says, and the address."""
@@ -36,6 +74,7 @@ class Filter:
     genre: Text = ""
     commune: Text = ""
     suite: Annotated[str, Query(max_length=12, pattern="^[0-9]*$")] = ""
+    tri: Sort = ""
 
     def wanted(self) -> Wanted:
         """For the route."""
@@ -51,14 +90,23 @@ Filtered = Annotated[Filter, Depends()]
 
 
 async def trade_page(
-    visit: PersonsVisit, template: str, trade: Trade, wanted: Filter, found: Page[Any], **content: Any
+    visit: PersonsVisit,
+    template: str,
+    trade: Trade,
+    wanted: Filter,
+    found: Page[Any],
+    columns: Keys | None = None,
+    **content: Any,
 ) -> Response:
-    """A list of a trade below its filter."""
+    """A list of a trade below its filter; one that is whole is sorted by `columns`."""
+    is_whole = columns is not None and not found.next and not wanted.suite and len(found.items) > 1
+    order = order_of(visit.request, wanted.tri, columns or {}) if is_whole else None
     async with visit.caller.reading() as connection:
         communes = await asset_state_store.list_communes(connection)
     return visit.page(
         template,
-        items=found.items,
+        items=found.items if order is None else order.applied(found.items),
+        order=order,
         following=wanted.following(visit.request.url.path, found.next),
         wanted=wanted,
         kinds=[kind for kind in visit.kinds if re.search(trade.kinds, kind)],
@@ -74,7 +122,7 @@ async def show_bins(visit: ReadersVisit, wanted: Filtered) -> Response:
     today = datetime.now(visit.language.zone)
     bars = {one.id: bars_of(one.days, today, visit.language.zone) for one in found.items}
     return await trade_page(
-        visit, "trades/bins.html", WASTE, wanted, found, bars=bars, lowest=_lowest(found.items)
+        visit, "trades/bins.html", WASTE, wanted, found, BIN_COLUMNS, bars=bars, lowest=_lowest(found.items)
     )
 
 
@@ -103,7 +151,8 @@ def _lowest(bins: Sequence[BinAnswer]) -> dict[int, tuple[float, float]]:
 async def show_rooms(visit: ReadersVisit, wanted: Filtered) -> Response:
     """Rooms, the stuffiest first."""
     found = await routes.list_rooms(visit.caller, wanted.wanted())
-    return await trade_page(visit, "trades/rooms.html", ROOMS, wanted, found, thresholds=routes.CO2_THRESHOLDS)
+    limits = routes.CO2_THRESHOLDS
+    return await trade_page(visit, "trades/rooms.html", ROOMS, wanted, found, ROOM_COLUMNS, thresholds=limits)
 
 
 @router.get("/compteurs")

@@ -86,6 +86,15 @@ async def test_a_manager_registers_and_makes_what_is_not_there(enter, registry, 
     assert made.headers["location"] == f"/pose?code={dev_eui}", made.text
     assert (await client.get(f"/v1/devices/{dev_eui}")).json()["join_eui"] == "1122334455667788"
     assert "Borne &lt;9&gt;" in (await browser.get(asset.headers["location"])).text
+    made_id = asset.headers["location"].partition("actif=")[2]
+    page = await browser.get(f"/equipements/{made_id}")
+    links = f"/partage/nouveau?equipement={made_id}", f"/silences/nouveau?travaux=oui&equipement={made_id}"
+    agent = await enter(tenancy.id, "field_agent")
+    seen = (await agent.get(f"/equipements/{made_id}")).text
+    for link in links:
+        assert f'href="{link.replace("&", "&amp;")}"' in page.text
+        assert link.replace("&", "&amp;") not in seen
+        assert "Borne &lt;9&gt;" in (await browser.get(link)).text  # Filled in already.
 
 
 async def test_equipment_is_found_by_numbers_and_its_page_says_who_serves_hears_and_sees_it(

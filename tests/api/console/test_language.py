@@ -1,6 +1,7 @@
 """The console in French, and in English where somebody asks for it."""
 
 import ast
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,6 +77,61 @@ def test_every_error_that_has_an_english_is_one_that_the_api_says() -> None:
         french: set(VARIABLE.findall(english)) - set(VARIABLE.findall(french)) for french, english in known.items()
     }
     assert [french for french, names in invented.items() if names] == []
+
+
+# What translates, and what reads a form: the names of fields are no texts.
+TRANSLATE = {"gettext", "ngettext", "_", "said", "marked", "text", "texts"}
+WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+Functions = dict[str, ast.AST]
+
+
+def parts_of(node: ast.AST, functions: Functions, inside: ast.AST, seen: set[str]) -> list[ast.AST]:
+    """Of what the text of an expression is made: what names stand for, what functions of its module return."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)) if name in TRANSLATE:
+            return []
+        case ast.Call(func=ast.Name(id=name)) if name in functions and name not in seen:
+            seen.add(name)
+            return [one.value for one in ast.walk(functions[name]) if isinstance(one, ast.Return) and one.value]
+        case ast.Name(id=name) if name not in seen:
+            seen.add(name)
+            every = [one for one in ast.walk(inside) if isinstance(one, ast.Assign)]
+            return [one.value for one in every if any(getattr(to, "id", "") == name for to in one.targets)]
+        case ast.Subscript(value=value) | ast.Dict(values=value):  # What is looked up is no text.
+            return value if isinstance(value, list) else [value]
+        case _:
+            return [*ast.iter_child_nodes(node)]
+
+
+def untranslated(node: ast.AST, functions: Functions, inside: ast.AST, seen: set[str]) -> set[str]:
+    """The words that an expression holds as they are, but for what it compares."""
+    if isinstance(node, ast.Compare):
+        return set()
+    if isinstance(node, ast.Constant):
+        return {node.value} if isinstance(node.value, str) and WORD.search(node.value) else set()
+    called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+    within = functions.get(called, inside)
+    found = [untranslated(one, functions, within, seen) for one in parts_of(node, functions, inside, seen)]
+    return set[str]().union(*found)
+
+
+def test_every_message_about_what_was_done_is_translated() -> None:
+    left, looked_at = set[str](), 0
+    for path in CONSOLE.glob("**/*.py"):
+        module = ast.parse(path.read_text("utf-8"))
+        functions: dict[str, ast.AST] = {
+            one.name: one for one in ast.walk(module) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        for function in functions.values():
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "go" and len(call.args) > 1:
+                    looked_at += 1
+                    left |= untranslated(call.args[1], functions, function, set())
+
+    assert left == set()
+    assert looked_at > 50
 
 
 def test_an_error_of_the_api_is_read_in_english_with_its_variable_parts() -> None:

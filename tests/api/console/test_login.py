@@ -5,11 +5,16 @@ import re
 import httpx
 import pyotp
 import pytest
+from fastapi import FastAPI
 
 from api.cookies import LOOPBACK_COOKIE
 from core.runtime.postgres import Pool
+from lab.fleet import people
+from lab.fleet.provision import Provisioner
 from registry.passwords import Passwords
 from registry.people import enter_person
+from registry.tenants import find_tenant
+from tests.api.conftest import client_of
 from tests.api.console.conftest import hidden
 
 PASSWORD = "quatre mots pris au hasard"
@@ -38,6 +43,40 @@ async def test_a_page_sends_to_the_login_and_the_login_back_to_the_page(browser,
     page = await browser.get(entered.headers["location"])
     assert page.status_code == 200
     assert "Jeanne &lt;Le Goff&gt;" in page.text
+
+
+class OverApplication(Provisioner):
+    """A client of the application itself."""
+
+    def __init__(self, app: FastAPI, key: str) -> None:
+        self._client = client_of(app, key)
+
+
+async def test_people_of_the_demonstration_log_in_with_the_first_password_and_see_what_is_theirs(
+    app, browser, registry, tenancy, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool.acquire() as connection:
+        hashed = await Passwords().hash_of(PASSWORD)
+        await enter_person(connection, tenancy.id, people.OPERATOR_EMAIL, "", hashed, "operator")
+        tenant = await find_tenant(connection, "sdef")
+    assert tenant is not None
+    await registry.asset(kind=people.SHOWN, name="Salle 12")
+    await registry.asset(kind="glass_container", name="Borne 12")
+    monkeypatch.setattr(people, "Provisioner", lambda _url, key: OverApplication(app, key))
+    api = OverApplication(app, tenancy.key)
+
+    for _ in range(2):  # As when a demonstration begins again in its home.
+        await people.prepare_people(pool, tenant, "", api)
+    await api.close()
+
+    seen: dict[str, tuple[bool, bool]] = {}
+    for one in people.VISITORS:
+        browser.cookies.clear()
+        assert (await log_in(browser, email=one.email)).status_code == 303, one
+        page = await browser.get("/equipements")
+        seen[one.email.partition("@")[2]] = ("Salle 12" in page.text, "Borne 12" in page.text)
+        assert one.name in page.text
+    assert seen == {"finistere.example": (True, True), "landerneau.example": (True, False)}
 
 
 async def test_a_login_leads_to_no_other_site(browser, jeanne) -> None:

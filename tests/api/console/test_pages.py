@@ -35,6 +35,7 @@ def address_of(path: str) -> str:
         .replace("{dev_eui}", "ab" * 8)
         .replace("{gateway_id}", "ab" * 8)
         .replace("{page}", "carte")
+        .replace("{name}", "reboot")
     )
 
 
@@ -141,12 +142,23 @@ async def test_an_alert_is_acknowledged_assigned_and_several_at_once(
     browser = await enter(tenancy.id, "field_agent")
     token = {"csrf": hidden(await browser.get(f"/alertes/{alerts[0]}"), "csrf")}
 
+    assert (await client.post("/v1/teams", json={"name": "Voirie"})).status_code == 201
+    await enter(tenancy.id, "reader")  # Who may do nothing about an alert is given none.
+    offered = (await client.get("/v1/alerts/assignees")).json()["items"]
+    page = await browser.get(f"/alertes/{alerts[0]}")
+
     one = await browser.post(f"/alertes/{alerts[0]}", data=token | {"act": "assign", "assignee": "Voirie"})
+    other = {"act": "assign", "assignee": "Voirie", "autre": "Garage du port", "id": str(alerts[2])}
+    await browser.post("/alertes", data=token | other)
     empty = await browser.post(f"/alertes/{alerts[0]}", data=token | {"act": "resolve", "cause": " "})
     several = await browser.post(
         "/alertes", data=token | {"act": "acknowledge", "id": [str(alerts[1]), str(alerts[2]), "999999"]}
     )
     after = await browser.get(several.headers["location"])
+    browser.cookies.set("langue", "en", domain="localhost.local")
+    none_of_them = await browser.post("/alertes", data=token | {"act": "acknowledge", "id": ["999999"]})
+    in_english = await browser.get(none_of_them.headers["location"])
+    browser.cookies.delete("langue")
     remark = token | {"act": "comment", "text": "camion <demain>", "id": [str(one) for one in alerts]}
     await browser.post("/alertes", data=remark)
     noted = [(await browser.get(f"/alertes/{one}")).text.count("camion &lt;demain&gt;") for one in alerts]
@@ -154,19 +166,23 @@ async def test_an_alert_is_acknowledged_assigned_and_several_at_once(
     named = (await browser.get(f"/alertes?regle={of_rule}")).text
     others = (await browser.get(f"/alertes?regle={of_rule + 1}")).text
 
+    assert offered == [{"name": "Jeanne Le Goff", "kind": "person"}, {"name": "Voirie", "kind": "team"}]
+    assert '<optgroup label="Équipes"><option>Voirie</option>' in page.text
     assert (one.status_code, one.headers["location"]) == (303, f"/alertes/{alerts[0]}")
     assert empty.status_code == 422
     assert "champ obligatoire" in empty.text
     assert "Alertes traitées : 2 / 3" in after.text
     assert "alerte 999999 introuvable" in after.text
+    assert "Alerts dealt with: 0 / 1 ; 1 × there is no alert 999999" in in_english.text
     assert noted == [1, 1, 1]
     assert ("Borne 0" in named, "Borne 0" in others) == (True, False)
     items = (await client.get("/v1/alerts")).json()["items"]
     assert [item["workflow"] for item in sorted(items, key=lambda item: item["id"])] == [
         "in_progress",
         "acknowledged",
-        "acknowledged",
+        "in_progress",
     ]
+    assert [item["assignee"] for item in items] == ["Garage du port", None, "Voirie"]
 
 
 async def test_files_are_kept_for_a_year_under_an_address_of_their_content(browser) -> None:
