@@ -231,3 +231,16 @@ async def test_who_asks_for_english_reads_english(visit: Visit, scene: Scene) ->
     asset = PagePath("/equipements/{id}", "read")
     await visitor.open_example(asset)
     await visitor.is_accessible()
+
+
+async def test_who_pauses_updates_reads_since_when_in_every_tab_until_they_resume(visit: Visit) -> None:
+    visitor = await visit("reader")
+    page = await visitor.open("/supervision")
+    other = await page.context.new_page()
+    await other.goto(page.url)
+    await page.get_by_role("button", name="Suspendre les mises à jour").click()
+
+    for tab in (page, other):
+        await expect(tab.locator("#live-state")).to_have_text(re.compile(r"En pause : chiffres de \d"))
+    await other.get_by_role("button", name="Reprendre les mises à jour").click()
+    await expect(page.locator("#live-state")).to_have_text(re.compile("Mis à jour"))
