@@ -223,9 +223,8 @@ class Visitor:
         return await self.open(await address_of(page, self.scene.pool, self.scene.tenant_id))
 
     async def choose(self, language: str) -> None:
-        """For what is opened from now on, as the foot of each page does it; public pages follow the browser."""
+        """For what is opened from now on, as the foot of each page does it."""
         await self.page.context.add_cookies([{"name": COOKIE, "value": language, "url": self.scene.run.api_url}])
-        await self.page.set_extra_http_headers({"Accept-Language": language})
 
     async def is_accessible(self, rules: Sequence[str] = ()) -> None:
         """Without any violation that axe knows, its advice included; or of these rules alone."""

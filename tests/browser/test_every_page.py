@@ -51,6 +51,8 @@ async def test_no_page_has_a_violation_in_either_theme_nor_at_200_percent_nor_in
         await visitor.is_accessible()
         await page.emulate_media(color_scheme="dark" if theme == "light" else "light")
         await visitor.is_accessible(COLOURS)
+    # A public page follows the browser, all others what was chosen.
+    visitor = await visit(role, locale="en-GB")
     await visitor.choose("en")
     page = await visitor.open_example(one)
     assert await page.locator("html").get_attribute("lang") == "en"

@@ -22,7 +22,6 @@ from tests.browser.conftest import INTERVAL_S, PATIENCE_S, Scene, Visit, until
 PATIENCE_MS = PATIENCE_S * 1_000
 HEARD_WITHIN_S = 10.0
 [ROOM] = [kind for _, kind in PILOT if kind.profile == ERS_CO2]
-HERE = {"latitude": 48.093121, "longitude": -4.287134}
 PROFILE = "SELECT id FROM device_profile WHERE tenant_id = $1 AND name = $2"
 INSTALLED = """
 SELECT a.latitude, a.longitude, encode(d.dev_eui, 'hex'),
@@ -74,12 +73,13 @@ async def test_a_phone_installs_a_device_and_sees_it_heard(visit: Visit, scene: 
     """By touch: the number, the asset, where the phone is, a photo; then the frame with its RSSI and gateway."""
     plan = plan_device(ROOM, 4_000, "phone")
     asset_id = await register(scene, plan)
+    here = {"latitude": round(plan.latitude, 6), "longitude": round(plan.longitude, 6)}
     visitor = await visit(
         "field_agent",
         viewport=PHONE,
         is_mobile=True,
         has_touch=True,
-        geolocation=HERE,
+        geolocation=here,
         permissions=["geolocation"],
     )
     page = await visitor.open("/pose")
@@ -92,14 +92,14 @@ async def test_a_phone_installs_a_device_and_sees_it_heard(visit: Visit, scene: 
     await page.get_by_role("button", name="Chercher").tap()
     await page.get_by_role("link", name="Préau d’Audierne").tap()
     await page.get_by_role("button", name="Prendre ma position").tap()
-    await expect(page.locator("#latitude")).to_have_value(str(HERE["latitude"]))
+    await expect(page.locator("#latitude")).to_have_value(f"{plan.latitude:.6f}")
     await page.locator("#photo").set_input_files(picture)
     await page.wait_for_function("document.querySelector('#photo').files[0]?.type === 'image/jpeg'")
     await page.get_by_role("button", name="Posé ici").tap()
 
     await expect(page.locator("#heard")).to_contain_text("Rien n’est encore venu")
     installed = await scene.pool.fetchrow(INSTALLED, asset_id)
-    assert tuple(installed) == (HERE["latitude"], HERE["longitude"], plan.dev_eui.hex(), 1)
+    assert tuple(installed) == (here["latitude"], here["longitude"], plan.dev_eui.hex(), 1)
     async with switched_on(scene, plan) as device:
         await until(lambda: _has_sent(scene, device), "its first measure is received")
         await expect(page.locator("#heard")).to_contain_text("Entendu", timeout=HEARD_WITHIN_S * 1_000)
