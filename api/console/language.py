@@ -25,11 +25,26 @@ ERRORS = "errors.po"
 RELATIVE_FOR = timedelta(days=7)
 
 
+class _French(NullTranslations):
+    """The texts as they are, whose quotation marks stay with what they enclose."""
+
+    def gettext(self, message: str) -> str:
+        return _enclosed(super().gettext(message))
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        # Of none and of one there is one in French.
+        return _enclosed(msgid1 if n <= 1 else msgid2)
+
+
+def _enclosed(text: str) -> str:
+    return text.replace("« ", "«\u00a0").replace(" »", "\u00a0»")
+
+
 @cache
 def translations_of(code: str) -> NullTranslations:
     """The texts in the code are French; catalogues have the others, one for each folder of pages."""
     if code == FRENCH:
-        return NullTranslations()
+        return _French()
     every = Catalog(locale=code)
     for part in files("api.console").joinpath("locales", code).iterdir():
         if part.name == ERRORS:

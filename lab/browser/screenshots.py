@@ -14,7 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from core.runtime.postgres import Pool, open_pool
 from lab.browser.chromium import DESKTOP, PHONE, log_in, open_chromium
+from lab.browser.examples import make_examples, publish_container
 from lab.browser.pages import NoExample, PagePath, address_of, page_paths
+from lab.fleet.provision import Provisioner
+from lab.fleet.tenancy import prepare_tenant
 from lab.simulator.demo import TENANT
 from registry.passwords import Passwords
 from registry.people import enter_person
@@ -41,6 +44,8 @@ SELECT (SELECT count(*) FROM device WHERE tenant_id = $1) AS devices,
         WHERE s.tenant_id = $1) AS heard,
        (SELECT count(*) FROM alert WHERE tenant_id = $1) AS alerts
 """
+
+OFFERED = "SELECT id FROM asset WHERE tenant_id = $1 AND kind = 'sub_meter' ORDER BY id LIMIT 1"
 
 
 class DemonstrationLate(Exception):
@@ -127,17 +132,34 @@ async def _until_there_is_data(pool: Pool, progress: Progress) -> int:
         raise DemonstrationLate(f"la démonstration n'a pas assez de données après {DATA_WITHIN_S:.0f} s") from None
 
 
+async def _make_examples(run: RunInfo, pool: Pool, tenant_id: int) -> None:
+    """Of what the demonstration has none, once; shown and offered to the operator's tenant."""
+    if await pool.fetchval("SELECT count(*) FROM team WHERE tenant_id = $1", tenant_id):
+        return
+    neighbour = await pool.fetchval("SELECT slug FROM tenant WHERE id <> $1 ORDER BY id LIMIT 1", tenant_id)
+    asset_id = await pool.fetchval(OFFERED, tenant_id)
+    _, key = await prepare_tenant(pool, *TENANT)
+    api = Provisioner(run.api_url, key)
+    try:
+        await make_examples(api, asset_id, neighbour)
+        await publish_container(api, "")
+    finally:
+        await api.close()
+
+
 async def take_screenshots(run: RunInfo, folder: Path, console: Console) -> list[str]:
     """Wait until the running demonstration has data, then take every picture; what went wrong, by page.
 
     Raises:
         BrowserMissing: there is no Chromium.
         DemonstrationLate: the fleet is not heard.
+        ProvisioningFailed: the API rejects an example.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         async with open_pool(run.database_url, "screenshots", size=2) as pool, open_chromium() as browser:
             tenant_id = await _until_there_is_data(pool, progress)
+            await _make_examples(run, pool, tenant_id)
             password = secrets.token_urlsafe(24)
             async with pool.acquire() as connection:
                 hashed = await Passwords().hash_of(password)

@@ -61,11 +61,12 @@ def take_screenshots(folder: FolderArgument, home: RunningStackOption) -> None:
 
     from lab.browser import screenshots as pictures
     from lab.browser.chromium import BrowserMissing
+    from lab.fleet.provision import ProvisioningFailed
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
         missing = asyncio.run(pictures.take_screenshots(read_run(home), folder, Console()))
-    except (BrowserMissing, pictures.DemonstrationLate) as refused:
+    except (BrowserMissing, pictures.DemonstrationLate, ProvisioningFailed) as refused:
         raise fail(str(refused)) from None
     for why in missing:
         sys.stderr.write(f"territoire : sans image : {why}\n")

@@ -56,6 +56,12 @@ class Provisioner:
         if not answer.is_success:
             raise ProvisioningFailed(f"PUT {path}: {answer.status_code} {answer.text[:500]}")
 
+    async def patch(self, path: str, body: dict[str, Any]) -> None:
+        """PATCH; raises ProvisioningFailed."""
+        answer = await self._client.patch(path, json=body)
+        if not answer.is_success:
+            raise ProvisioningFailed(f"PATCH {path}: {answer.status_code} {answer.text[:500]}")
+
     async def get(self, path: str, **query: Any) -> dict[str, Any]:
         """GET and return the JSON answer; raises ProvisioningFailed."""
         answer = await self._client.get(path, params=query)

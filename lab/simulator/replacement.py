@@ -8,7 +8,7 @@ from lab.device.device import Device
 from lab.device.sensors import Container
 from lab.fleet.provision import JOIN_EUI, Provisioner
 
-NAME = "Capteur neuf qui ne parle pas"
+NAME = "Sonde neuve"
 DEV_EUI = bytes.fromhex("70b3d57050000001")
 # It is missed after three times as long, and alerting looks for assignments every ten seconds.
 EXPECTED_INTERVAL_S = 10.0

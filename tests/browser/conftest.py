@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Response
 
+from api.console.language import COOKIE
 from core.runtime.postgres import Pool, open_pool
 from lab.browser.chromium import DESKTOP, log_in, open_chromium
+from lab.browser.examples import make_examples, publish_container
 from lab.browser.pages import PagePath, address_of
 from lab.device import sensors
 from lab.device.device import Device
@@ -76,6 +77,8 @@ class Scene:
     assets: dict[bytes, int]
     stranger: bytes
     """A gateway that speaks without being registered."""
+    api: Provisioner
+    """With a key of the tenant's that may do everything."""
 
     def device(self, kind: type) -> Device:
         """One of the fleet, on the air."""
@@ -115,31 +118,9 @@ def _plan() -> FleetPlan:
 
 async def _things(api: Provisioner, assets: dict[bytes, int]) -> None:
     """One of what pages show, beyond the fleet and its alerts."""
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-    asset_id = min(assets.values())
-    asset = await api.get(f"/v1/assets/{asset_id}")
-    for path, body in {
-        "/v1/teams": {"name": "Voirie", "digest_at": "07:30"},
-        "/v1/webhook-endpoints": {"url": "http://127.0.0.1:9/alertes", "description": "Supervision <b>é</b>"},
-        "/v1/grants": {"tenant": NEIGHBOUR[0], "asset_kind": "glass_container", "role": "reader"},
-        f"/v1/assets/{asset_id}/transfer": {
-            "tenant": NEIGHBOUR[0],
-            "history": "stays",
-            "confirm": asset["name"],
-        },
-        "/v1/codecs": {"name": "ville.niveau", "vendor": "Acme", "model": "Niveau 3"},
-        "/v1/silences": {"reason": "Travaux rue du Port", "asset_id": asset_id, "ends_at": tomorrow},
-        "/v1/redecodes": {"only_failed": True},
-    }.items():
-        await api.post(path, body)
-
-
-async def _publish(api: Provisioner) -> None:
-    """A full container, for everybody to read."""
-    container = (await api.get("/v1/assets?kind=glass_container&q=pleine"))["items"][0]
-    await api.post(
-        "/v1/publications", {"asset_id": container["id"], "name": "Borne du port", "quantities": ["fill_level"]}
-    )
+    await make_examples(api, min(assets.values()), NEIGHBOUR[0])
+    endpoint = {"url": "http://127.0.0.1:9/alertes", "description": "Supervision <b>é</b>"}
+    await api.post("/v1/webhook-endpoints", endpoint)
 
 
 async def _people(pool: Pool, tenant_id: int, slug: str) -> None:
@@ -183,10 +164,10 @@ async def scene(browser_folder: Path) -> AsyncGenerator[Scene]:
         stranger = build_udp_gateway(unregistered, RadioMedium(random.Random(1)), random.Random(1), servers.udp)
         on_air = [asyncio.create_task(fleet.run()), asyncio.create_task(stranger.run())]
         await _things(api, assets)
-        made = Scene(run, pool, tenant.id, neighbour_id, fleet, assets, unregistered.gateway_id)
+        made = Scene(run, pool, tenant.id, neighbour_id, fleet, assets, unregistered.gateway_id, api)
         try:
             await until(lambda: _is_alive(made, on_air), "the fleet is heard")
-            await _publish(api)
+            await publish_container(api, "pleine")
             yield made
         finally:
             for task in on_air:
@@ -240,6 +221,10 @@ class Visitor:
 
     async def open_example(self, page: PagePath) -> Page:
         return await self.open(await address_of(page, self.scene.pool, self.scene.tenant_id))
+
+    async def choose(self, language: str) -> None:
+        """For what is opened from now on, as the foot of each page does it."""
+        await self.page.context.add_cookies([{"name": COOKIE, "value": language, "url": self.scene.run.api_url}])
 
     async def is_accessible(self, rules: Sequence[str] = ()) -> None:
         """Without any violation that axe knows, its advice included; or of these rules alone."""

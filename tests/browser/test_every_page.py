@@ -40,7 +40,9 @@ def test_every_page_of_the_console_is_looked_at() -> None:
 
 
 @every_page
-async def test_no_page_has_a_violation_in_either_theme_nor_at_200_percent(one: PagePath, visit: Visit) -> None:
+async def test_no_page_has_a_violation_in_either_theme_nor_at_200_percent_nor_in_english(
+    one: PagePath, visit: Visit
+) -> None:
     """Everything that axe knows in each theme and at each size; colours, which hang on both, in all four."""
     role = None if one.right is None else "operator"
     for theme, size in (("light", {}), ("dark", AT_200_PERCENT)):
@@ -49,6 +51,12 @@ async def test_no_page_has_a_violation_in_either_theme_nor_at_200_percent(one: P
         await visitor.is_accessible()
         await page.emulate_media(color_scheme="dark" if theme == "light" else "light")
         await visitor.is_accessible(COLOURS)
+    # A public page follows the browser, all others what was chosen.
+    visitor = await visit(role, locale="en-GB")
+    await visitor.choose("en")
+    page = await visitor.open_example(one)
+    assert await page.locator("html").get_attribute("lang") == "en"
+    await visitor.is_accessible()
 
 
 @every_page
@@ -62,7 +70,9 @@ async def test_a_page_is_read_by_keyboard_and_ear_and_at_320_pixels(one: PagePat
     assert set(await page.evaluate(LIVE)) <= {"alert-count"}
     assert await page.evaluate(RENEWED_ALOUD) == []
     assert await page.title() != " – Territoire"
-    if await page.locator("nav").count():  # A public page begins with its content.
+    if one.path != "/accessibilite":
+        assert await page.locator("a[href='/accessibilite']").count() == 1
+    if not await page.locator("body.public").count():  # A public page begins with its content.
         await _skips_to_the_content(page)
     await _shows_where_the_keyboard_is(page)
     await page.set_viewport_size(NARROW)
@@ -79,8 +89,9 @@ async def _skips_to_the_content(page: Page) -> None:
 
 
 async def _shows_where_the_keyboard_is(page: Page) -> None:
-    """The first things that it comes to in the page, wherever they are."""
-    for _ in range(12):
+    """The first things that it comes to in the page, wherever they are; the later half in the dark."""
+    for turn in range(12):
+        await page.emulate_media(color_scheme="light" if turn < 6 else "dark")
         await page.keyboard.press("Tab")
         focused = await page.evaluate(FOCUSED)
         if focused["body"]:

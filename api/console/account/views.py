@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import Response
 
+from api.console.account.agents import in_words
 from api.console.pages import page_router
 from api.console.proof import check_proof_of
 from api.console.visits import CHOICE_LASTS_S, PersonsVisit, ReadersVisit
@@ -25,6 +26,7 @@ async def _page(visit: PersonsVisit, problem: Problem | None = None, **content: 
         problem,
         session=session,
         opened=(await routes.list_own(visit.caller)).items,
+        in_words=in_words,
         has_provider=visit.dependencies.access.provider is not None,
         **({"secret": None, "codes": None} | content),
     )

@@ -103,6 +103,7 @@ class RuleInWords:
     title: str
     text: str
     quantity: str | None
+    unit: str
     is_own: bool
 
 
@@ -115,7 +116,8 @@ async def _rule(visit: PersonsVisit, rule_id: int) -> RuleInWords | None:
             raise
         return None
     title, text = words.title(rule.name, visit.language), words.describe(rule, visit.language)
-    return RuleInWords(rule.id, title, text, rule.quantity, rule.tenant_id == visit.tenant.id)
+    unit, is_own = words.unit(rule), rule.tenant_id == visit.tenant.id
+    return RuleInWords(rule.id, title, text, rule.quantity, unit, is_own)
 
 
 async def _assignees(visit: PersonsVisit) -> list[routes.AssigneeAnswer]:

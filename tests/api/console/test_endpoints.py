@@ -63,7 +63,7 @@ async def test_a_team_is_made_and_its_mailbox_is_proved_by_the_code_that_arrived
     assert number is not None
     assert (await browser.post(address, data=token | {"act": "remove", "contact": number[1]})).status_code == 303
     asked = await browser.get(f"{address}/suppression")
-    assert "Retirer « Voirie » ?" in asked.text
+    assert "Retirer «\u00a0Voirie\u00a0» ?" in asked.text
     assert (await browser.post(f"{address}/suppression", data=token)).headers["location"] == "/equipes"
     assert (await client.get("/v1/teams")).json()["items"] == []
 
@@ -116,6 +116,6 @@ async def test_a_software_recipient_shows_its_secret_once_and_what_it_missed_is_
     odd = await browser.post(address, data=token | {"act": "explode"})
     assert odd.status_code == 422
     asked = await browser.get(f"{address}/suppression")
-    assert "Retirer « Tournées » ?" in asked.text
+    assert "Retirer «\u00a0Tournées\u00a0» ?" in asked.text
     assert (await browser.post(f"{address}/suppression", data=token)).status_code == 303
     assert (await client.get("/v1/webhook-endpoints")).json()["items"] == []

@@ -55,7 +55,7 @@ async def test_a_page_leads_to_its_explanation_and_all_to_the_declaration_of_acc
     login = await browser.get("/connexion")
     assert 'href="/accessibilite"' in login.text
     declared = await browser.get("/accessibilite")
-    for text in ("partiellement conforme", "RGAA", "Défenseur des droits", "Adressez-vous à la collectivité"):
+    for text in ("non conforme", "RGAA", "Défenseur des droits", "Adressez-vous à la collectivité"):
         assert text in declared.text
     await browser.post("/langue", data={"langue": "en"})
-    assert "partially conformant" in (await browser.get("/accessibilite")).text
+    assert "not conformant" in (await browser.get("/accessibilite")).text

@@ -33,7 +33,7 @@ async def test_an_offer_says_what_it_will_open_is_accepted_and_revoked(
     assert "donnée personnelle" in named.text
     assert wrong.status_code == 422
     assert 'value="autre"' in wrong.text
-    assert "tous vos équipements de type « Borne à verre »" in preview.text
+    assert "tous vos équipements de type «\u00a0Borne à verre\u00a0»" in preview.text
     assert "sauf les données personnelles" in preview.text
     assert (nothing, made.status_code) == (0, 303)
     grant = made.headers["location"]

@@ -1,0 +1,31 @@
+"""One of what pages show beyond a fleet and its alerts, made over the API."""
+
+from datetime import UTC, datetime, timedelta
+
+from lab.fleet.provision import Provisioner
+
+PUBLISHED = "glass_container"
+
+
+async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None:
+    """A team, a decoder, a silence, something shown to a neighbour and something offered, frames decoded anew."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    asset = await api.get(f"/v1/assets/{asset_id}")
+    for path, body in {
+        "/v1/teams": {"name": "Voirie", "digest_at": "07:30"},
+        "/v1/grants": {"tenant": neighbour, "asset_kind": PUBLISHED, "role": "reader"},
+        f"/v1/assets/{asset_id}/transfer": {"tenant": neighbour, "history": "stays", "confirm": asset["name"]},
+        "/v1/codecs": {"name": "ville.niveau", "vendor": "Acme", "model": "Niveau 3"},
+        "/v1/silences": {"reason": "Travaux rue du Port", "asset_id": asset_id, "ends_at": tomorrow},
+        "/v1/redecodes": {"only_failed": True},
+    }.items():
+        await api.post(path, body)
+
+
+async def publish_container(api: Provisioner, name: str) -> None:
+    """The level of a container that was measured, for everybody to read."""
+    container = (await api.get("/v1/assets", kind=PUBLISHED, q=name))["items"][-1]
+    quantities = ["fill_level"]
+    await api.post(
+        "/v1/publications", {"asset_id": container["id"], "name": "Borne du port", "quantities": quantities}
+    )
