@@ -33,7 +33,8 @@ WITH alarmed AS (
     FROM assignment g JOIN device v ON v.id = g.device_id JOIN device_profile p ON p.id = v.device_profile_id
     WHERE upper_inf(g.during) AND v.enabled AND {_OF_THESE} GROUP BY g.asset_id
 ), commanded AS (
-    SELECT DISTINCT asset_id FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged') AND {_OF_THESE}
+    SELECT DISTINCT asset_id FROM lighting_command
+    WHERE state IN ('queued', 'sent', 'acknowledged') AND {_OF_THESE}
 )
 SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.longitude,
        CASE WHEN alarmed.severity IS NOT NULL THEN alarmed.severity::text

@@ -12,7 +12,7 @@ from lighting.campaign_plan import neighbours_of, targets_of
 from lighting.campaign_store import NewTarget
 from lighting.commands import RejectedLightingCommand
 from lighting.octets import Octets
-from lighting.requests import Order, circuits_to_command, native_octets
+from lighting.requests import LightingRequest, circuits_to_command, native_octets
 from lighting.store import Circuit
 
 # An "off" of a campaign is checked by itself; here it only has to be one.
@@ -61,12 +61,12 @@ async def prepare(change: Change, caller: Caller, action: str, level: int | None
     ]
     circuits = await campaign_store.find_circuits_of(connection, sorted(known))
     names = await campaign_store.names_of(connection, [circuit.asset_id for circuit in circuits])
-    order = Order(action, "", "", off_until=now + SOON if action == "off" else None, level=level)
+    request = LightingRequest(action, "", "", off_until=now + SOON if action == "off" else None, level=level)
     profiles = await campaign_store.profiles_of(connection, [one.device_id for one in circuits if one.device_id])
     encoded: dict[tuple[Any, ...], Octets | str] = {}
     octets: dict[int, Octets] = {}
     for circuit in circuits:
-        given = await _octets(change, caller, circuit, order, now, profiles, encoded)
+        given = await _octets(change, caller, circuit, request, now, profiles, encoded)
         if isinstance(given, str):
             rejected.append(RejectedTarget(circuit.asset_id, names.get(circuit.asset_id, ""), given))
         else:
@@ -80,14 +80,14 @@ async def _octets(
     change: Change,
     caller: Caller,
     circuit: Circuit,
-    order: Order,
+    request: LightingRequest,
     now: datetime,
     profiles: Mapping[int, int],
     encoded: dict[tuple[Any, ...], Octets | str],
 ) -> Octets | str:
     """What the circuit is to be sent, or why it is not; encoded once for all circuits that are alike."""
     try:
-        circuits_to_command([circuit], order, now)
+        circuits_to_command([circuit], request, now)
     except RejectedLightingCommand as refused:
         return str(refused)
     profile = None if circuit.device_id is None else profiles.get(circuit.device_id)
@@ -95,9 +95,9 @@ async def _octets(
     if alike not in encoded:
         try:
             if circuit.codec_version_id is None:
-                encoded[alike] = native_octets(circuit.codec, circuit.output, order.level)
+                encoded[alike] = native_octets(circuit.codec, circuit.output, request.level)
             else:
-                encoded[alike] = await octets_of(change.connection, caller, circuit, order.level)
+                encoded[alike] = await octets_of(change.connection, caller, circuit, request.level)
         except RejectedLightingCommand as refused:
             encoded[alike] = str(refused)
     return encoded[alike]

@@ -14,7 +14,7 @@ from lighting.commands import RejectedLightingCommand
 from lighting.expected import read_lamps
 from lighting.octets import Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
-from lighting.requests import Order, request_command
+from lighting.requests import LightingRequest, request_command
 from lighting.restoring import serving_circuit
 from lighting.swept import Swept
 from lorawan.instants import from_us, to_us
@@ -83,7 +83,7 @@ async def _may_send(connection: Connection, campaign: Campaign, asset_ids: Seque
 async def _command(
     connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
 ) -> None:
-    order = Order(
+    request = LightingRequest(
         campaign.action,
         campaign.approved_by or campaign.author,
         f"{campaign.reason} (campagne {campaign.id})",
@@ -94,7 +94,7 @@ async def _command(
     try:
         circuit = await serving_circuit(connection, target.asset_id)
         async with connection.transaction():
-            requested = await request_command(connection, circuit, order, octets, now)
+            requested = await request_command(connection, circuit, request, octets, now)
     except (RejectedLightingCommand, LookupError) as refused:
         await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
         swept.outcomes.append("campaign_target_rejected")

@@ -56,7 +56,7 @@ def _new_page(visit: PersonsVisit, problem: Problem | None = None) -> Response:
 async def create(visit: LightingVisit) -> Response:
     """Prepare a draft; nothing is sent."""
     try:
-        made = await done(routes.create_campaign(_wanted(visit), visit.caller))
+        made: Any = await done(routes.create_campaign(_wanted(visit), visit.caller))
     except Problem as problem:
         if problem.status not in REFUSED:
             raise
