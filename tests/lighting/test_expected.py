@@ -35,9 +35,7 @@ WHERE f.asset_id = 1
 ALL = range(1, 8)
 
 
-async def test_a_program_is_inherited_and_a_protected_circuit_never_cut(
-    pool: Pool, api_pool: Pool, database
-) -> None:
+async def test_a_program_is_inherited_and_a_protected_circuit_never_cut(pool: Pool, api_pool: Pool) -> None:
     await pool.execute(PLANT)
 
     at_two = await expected_of(pool, [*ALL, 99], datetime(2026, 11, 25, 1, 0, tzinfo=UTC))
