@@ -25,6 +25,7 @@ from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.people import views as people
 from api.console.pose import views as pose
+from api.console.programs import views as programs
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
 from api.console.rules import views as rules
@@ -68,6 +69,7 @@ PAGES = (
     trades.router,
     lighting.router,
     campaigns.router,
+    programs.router,
     workshop.router,
     codec_bench.router,
     profile_decoding.router,

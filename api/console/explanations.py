@@ -20,6 +20,7 @@ TITLES = {
     "eclairage": marked("Éclairage"),
     "campagnes": marked("Campagnes"),
     "tout-allumer": marked("Tout allumer"),
+    "programmes": marked("Programmes d’éclairage"),
     "dechets": marked("Déchets"),
     "salles": marked("Salles et air"),
     "compteurs": marked("Compteurs"),

@@ -63,8 +63,9 @@ ALERTS = (
     SubEntry("/destinataires", marked("Destinataires")),
     SubEntry("/calendriers", marked("Calendriers")),
 )
-STREET_LIGHTING = (
+LIGHTS = (
     SubEntry("/eclairage", marked("Armoires")),
+    SubEntry("/programmes", marked("Programmes")),
     SubEntry("/campagnes", marked("Campagnes")),
 )
 GROUPS = (
@@ -79,7 +80,7 @@ GROUPS = (
             Entry("/dechets", marked("Déchets"), "trash", kinds=WASTE.kinds),
             Entry("/salles", marked("Salles"), "wind", kinds=ROOMS.kinds),
             Entry("/compteurs", marked("Compteurs"), "speedometer", kinds=METERS.kinds),
-            Entry("/eclairage", marked("Éclairage"), "lightbulb", section=STREET_LIGHTING, kinds=LIGHTING.kinds),
+            Entry("/eclairage", marked("Éclairage"), "lightbulb", section=LIGHTS, kinds=LIGHTING.kinds),
         ),
     ),
     Group(

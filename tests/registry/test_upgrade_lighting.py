@@ -1,63 +1,69 @@
-"""The upgrade that gives lighting commands a meter's word: the relay's, which was called so, is `applied`."""
+"""The upgrade that makes programs of what assets said of their lamps: nothing is lost, nothing passes unseen."""
 
-from datetime import UTC, datetime, timedelta
+import json
+from typing import Any
 
-from core.runtime.postgres import connect, open_pool
-from lighting.store import list_commands
-from lighting.sweep import advance_commands, confirm_applied, relight
-from registry.schema import migrate
+from core.runtime.postgres import connect
+from registry.schema import migrate, migrations
 from tests.core.runtime.versions import migrate_up_to
 
-BEFORE = 77
-STATES = ("queued", "sent", "confirmed", "failed", "expired", "superseded")
-PLANT = """
-WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id),
-p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec, device_class, capabilities)
-      SELECT id, 'p', 'v', 'm', 'watteco.triphaso', 'C', '{switch}' FROM t RETURNING id, tenant_id),
-d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id)
-      SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 0, 'x', 'kek-1' FROM p RETURNING *),
-a AS (INSERT INTO asset (tenant_id, kind, name) SELECT id, 'lighting_cabinet', 'A1' FROM t RETURNING *),
-g AS (INSERT INTO assignment (tenant_id, asset_id, device_id) SELECT d.tenant_id, a.id, d.id FROM d, a),
-l AS (INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, not_after, state, sent_at)
-      SELECT tenant_id, id, 0, 125, '\\x1150000600', now(), 'sent', now() FROM d RETURNING id)
-INSERT INTO lighting_command (tenant_id, asset_id, device_id, action, off_until, requested_by, state, downlink_id,
-                              not_after, sent_at, confirmed_at, relight_at)
-SELECT a.tenant_id, a.id, d.id, 'off', now() + interval '1 hour', 'x', s::lighting_command_state, l.id,
-       now(), now(), CASE s WHEN 'confirmed' THEN now() END,
-       CASE s WHEN 'confirmed' THEN now() + interval '1 hour' END
-FROM a, d, l, unnest($1::text[]) AS s
-"""
-
-WAITING = """
-INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, not_after)
-SELECT tenant_id, id, 0, 125, '\\x115000060000', now() + interval '30 days' FROM device
-"""
+CUT = {"rated_power_w": 4200, "night_cut": ["23:30", "5:00"], "dimming": [["22:00", 50]]}
+SAID: list[Any] = [
+    CUT,
+    {**CUT, "rated_power_w": 60, "dimming": [["22:00", 50]]},
+    {"rated_power_w": 900},
+    None,
+    {"nigth_cut": ["23:30", "05:00"], "rated_power_w": 700},
+    {"night_cut": ["25:00", "05:00"]},
+    {"dimming": [["22:00", 50], ["22:00", 60]]},
+    {"rated_power_w": "4200"},
+    "23:30",
+    {"night_cut": ["24:00", "00:00"]},
+]
 
 
-async def test_what_was_confirmed_by_a_relay_is_applied_and_what_it_owes_is_still_lit(
+async def test_what_assets_said_of_their_lamps_becomes_programs_and_what_cannot_be_read_is_kept(
     empty_database_url: str,
 ) -> None:
-    await migrate_up_to(BEFORE, empty_database_url)
+    before = next(place for place, one in enumerate(migrations()) if one.name.endswith("_lighting_programs.sql"))
+    await migrate_up_to(before, empty_database_url)
     connection = await connect(empty_database_url)
-    await connection.execute(PLANT, STATES)
-    await connection.execute(WAITING)
+    await connection.execute("INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz'), ('nancy', 'Nancy')")
+    for number, said in enumerate([*SAID, CUT]):
+        await connection.execute(
+            "INSERT INTO asset (tenant_id, kind, name, attributes) VALUES ($1, 'lighting_cabinet', $2, $3)",
+            1 if number < len(SAID) else 2,
+            f"A{number}",
+            {"lighting": said, "pdl": "x"},
+        )
 
     await migrate(empty_database_url)
 
-    async with open_pool(empty_database_url, "upgrade") as pool:
-        now = datetime.now(UTC)
-        commands = {one.id: one for one in await list_commands(pool)}
-        states = [commands[number].state for number in sorted(commands)]
-        applied = next(one for one in commands.values() if one.state == "applied")
-        await confirm_applied(pool, now)
-        await advance_commands(pool, now)
-        relit = await relight(pool, now + timedelta(hours=2))
-        sent = await pool.fetchval("SELECT encode(payload, 'hex') FROM downlink ORDER BY id DESC LIMIT 1")
-        acts = await pool.fetchval("SELECT count(*) FROM lighting_unknown_act")
+    programs = await connection.fetch(
+        "SELECT p.tenant_id, p.name, v.program, array_agg(g.asset_id ORDER BY g.asset_id) FROM lighting_program p "
+        "JOIN lighting_program_version v ON v.program_id = p.id JOIN lighting_assignment g ON g.version_id = v.id "
+        "GROUP BY 1, 2, 3 ORDER BY 1, 4"
+    )
+    attributes = [row[0] for row in await connection.fetch("SELECT attributes FROM asset ORDER BY id")]
+    reported = await connection.fetch(
+        "SELECT entity_id::int, details -> 'lighting_unread' FROM audit WHERE actor = 'mise à jour' ORDER BY 1"
+    )
     await connection.close()
+    cut = {"default": {"night_cut": ["23:30", "5:00"], "dimming": [["22:00", 50]]}}
+    assert [(row[0], row[1], _read(row[2]), row[3]) for row in programs] == [
+        (1, "Coupure de 23:30 à 5:00, gradation 50 % dès 22:00", cut, [1, 2]),
+        (1, "Du coucher au lever du soleil", {"default": {}}, [3, 4]),
+        (2, "Coupure de 23:30 à 5:00, gradation 50 % dès 22:00", cut, [11]),
+    ]
+    watts = [4200, 60, 900, None, 700, None, None, None, None, None, 4200]
+    expected: list[dict[str, Any]] = [
+        {"pdl": "x"} | ({} if power is None else {"rated_power_w": power}) for power in watts
+    ]
+    for place in range(4, 10):
+        expected[place]["lighting_unread"] = SAID[place]
+    assert [_read(one) for one in attributes] == expected
+    assert [(row[0], _read(row[1])) for row in reported] == [(place + 1, SAID[place]) for place in range(4, 10)]
 
-    assert states == ["queued", "sent", "applied", "failed", "expired", "superseded"]
-    assert (applied.applied_at is not None, applied.confirmed_at) == (True, None)
-    assert applied.unconfirmed == "not_compared"
-    assert relit.outcomes == ["relit"]
-    assert (sent, acts) == ("1150000601", 1)
+
+def _read(stored: object) -> object:
+    return json.loads(stored) if isinstance(stored, str) and stored[:1] in '{["' else stored
