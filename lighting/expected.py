@@ -4,29 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
-from core.model.lighting import FROM_DUSK_TO_DAWN, Expected, LampPlace, Lamps, Program, expected
-from core.model.lighting_programs import MalformedProgram, read_program
+from core.model.lighting import Expected, LampPlace, Lamps, expected
+from core.model.lighting_programs import stored_program
 from core.model.region import region_of, school_zone_of
 from core.runtime.postgres import Connection, Pool
 from registry.rows import fetch_all
 
 # Assets without a program are here, too: their lamps burn from dusk to dawn. A circuit of which nobody knows where
-# it is is where its cabinet is.
+# it is is where its cabinet is. Of a shared asset the owner's department is not shown: the deployment's zone then.
 READ_LAMPS = """
 SELECT s.id AS asset_id, coalesce(s.latitude, c.latitude) AS latitude,
        coalesce(s.longitude, c.longitude) AS longitude, t.department,
        (SELECT timezone FROM deployment) AS timezone, f.version_id, f.program,
        coalesce(f.rated_power_w, lighting_rated_power_w(s.id, s.attributes)) AS rated_power_w
 FROM asset s
-JOIN tenant t ON t.id = s.tenant_id
+LEFT JOIN tenant t ON t.id = s.tenant_id
 LEFT JOIN asset c ON c.id = s.parent_id AND s.latitude IS NULL
 LEFT JOIN lighting_program_in_force f ON f.asset_id = s.id
 WHERE s.id = ANY($1::int[])
 """
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +51,7 @@ class LampRow:
     @property
     def lamps(self) -> Lamps:
         """What they should do, and what they draw."""
-        return Lamps(program_of(self.program), self.rated_power_w)
-
-
-def program_of(stored: object) -> Program:
-    """A program from its row; lit from dusk to dawn where there is none, or none that can be read."""
-    if stored is None:
-        return FROM_DUSK_TO_DAWN
-    try:
-        return read_program(stored)
-    except MalformedProgram as wrong:
-        log.error("lighting_program_unreadable", reason=str(wrong))
-        return FROM_DUSK_TO_DAWN
+        return Lamps(stored_program(self.program), self.rated_power_w)
 
 
 async def read_lamps(connection: Connection | Pool, asset_ids: Sequence[int]) -> dict[int, LampRow]:

@@ -22,6 +22,7 @@ from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.people import views as people
 from api.console.pose import views as pose
+from api.console.programs import views as programs
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
 from api.console.rules import views as rules
@@ -62,6 +63,7 @@ PAGES = (
     calendars.router,
     trades.router,
     lighting.router,
+    programs.router,
     workshop.router,
     codec_bench.router,
     profile_decoding.router,

@@ -258,3 +258,96 @@ INSERT INTO erasure_step SELECT place, relation, format(
     'AND %2$I = ANY(($1).names) RETURNING 1) SELECT count(*) FROM named', relation, named)
 FROM (VALUES (127, 'lighting_program_version', 'author'), (128, 'lighting_assignment', 'assigned_by'),
              (129, 'lighting_assignment', 'ended_by'), (136, 'lighting_bounds', 'set_by')) AS v (place, relation, named);
+
+-- What assets said in their attribute `lighting` becomes programs: equal ones share one. Watts stay an attribute. What
+-- nobody can read is kept under another name, which GET /v1/lighting-programs/unread lists.
+CREATE FUNCTION minute_of_day(said jsonb) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    parts text[] := regexp_match(said #>> '{}', '^([0-9]{1,4}):([0-5][0-9])$');
+    found int := parts[1]::int * 60 + parts[2]::int;
+BEGIN
+    RETURN CASE WHEN jsonb_typeof(said) = 'string' AND found <= 1440 THEN found % 1440 END;
+END
+$$;
+-- NULL: it cannot be read.
+CREATE FUNCTION schedule_of_attribute(said jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    given jsonb;
+    step jsonb;
+    minute int;
+    known int[] := '{}';
+BEGIN
+    IF jsonb_typeof(said) = 'null' THEN
+        RETURN '{}';
+    END IF;
+    IF jsonb_typeof(said) <> 'object' OR said - '{rated_power_w,night_cut,dimming}'::text[] <> '{}' THEN
+        RETURN NULL;
+    END IF;
+    given := jsonb_strip_nulls(said);
+    IF given ? 'rated_power_w' AND lighting_watts(given) IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF given ? 'night_cut' THEN
+        IF jsonb_typeof(given -> 'night_cut') <> 'array' OR jsonb_array_length(given -> 'night_cut') <> 2 THEN
+            RETURN NULL;
+        END IF;
+        IF (minute_of_day(given -> 'night_cut' -> 0) <> minute_of_day(given -> 'night_cut' -> 1)) IS NOT TRUE THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF given ? 'dimming' THEN
+        IF jsonb_typeof(given -> 'dimming') <> 'array' THEN
+            RETURN NULL;
+        END IF;
+        FOR step IN SELECT jsonb_array_elements(given -> 'dimming') LOOP
+            IF jsonb_typeof(step) <> 'array' OR jsonb_array_length(step) <> 2 THEN
+                RETURN NULL;
+            END IF;
+            minute := minute_of_day(step -> 0);
+            IF minute IS NULL OR minute = ANY(known) OR jsonb_typeof(step -> 1) <> 'number' THEN
+                RETURN NULL;
+            END IF;
+            IF NOT ((step ->> 1)::numeric > 0 AND (step ->> 1)::numeric <= 100) THEN
+                RETURN NULL;
+            END IF;
+            known := known || minute;
+        END LOOP;
+    END IF;
+    RETURN given - 'rated_power_w';
+END
+$$;
+CREATE FUNCTION program_name(schedule jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT left(concat_ws(', ', CASE WHEN schedule ? 'night_cut'
+                                     THEN format('Coupure de %s à %s', schedule -> 'night_cut' ->> 0,
+                                                 schedule -> 'night_cut' ->> 1)
+                                     ELSE 'Du coucher au lever du soleil' END,
+        (SELECT 'gradation ' || string_agg(format('%s %% dès %s', s ->> 1, s ->> 0), ', ')
+         FROM jsonb_array_elements(schedule -> 'dimming') s)), 190)
+$$;
+CREATE TEMPORARY TABLE said_lighting ON COMMIT DROP AS
+SELECT id AS asset_id, tenant_id, attributes -> 'lighting' AS said, schedule_of_attribute(attributes -> 'lighting') AS schedule
+FROM asset WHERE attributes ? 'lighting';
+WITH programs AS (
+    SELECT tenant_id, schedule, program_name(schedule) || CASE row_number() OVER same
+           WHEN 1 THEN '' ELSE format(' (%s)', row_number() OVER same) END AS name
+    FROM (SELECT DISTINCT tenant_id, schedule FROM said_lighting WHERE schedule IS NOT NULL) AS s
+    WINDOW same AS (PARTITION BY tenant_id, program_name(schedule) ORDER BY schedule)
+), made AS (
+    INSERT INTO lighting_program (tenant_id, name) SELECT tenant_id, name FROM programs RETURNING id, tenant_id, name
+)
+INSERT INTO lighting_program_version (tenant_id, program_id, version, program, remark, author)
+SELECT m.tenant_id, m.id, 1, jsonb_build_object('default', p.schedule), 'Repris des attributs', 'mise à jour'
+FROM made m JOIN programs p USING (tenant_id, name);
+INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by)
+SELECT s.tenant_id, s.asset_id, v.id, 'mise à jour' FROM said_lighting s
+JOIN lighting_program_version v ON v.tenant_id = s.tenant_id AND v.program = jsonb_build_object('default', s.schedule);
+INSERT INTO audit (tenant_id, actor, action, entity, entity_id, details)
+SELECT tenant_id, 'mise à jour', 'update', 'asset', asset_id::text, jsonb_build_object('lighting_unread', said)
+FROM said_lighting WHERE schedule IS NULL;
+UPDATE asset a SET attributes = a.attributes - 'lighting'
+    || CASE WHEN lighting_watts(s.said) IS NULL THEN '{}' ELSE jsonb_build_object('rated_power_w', s.said -> 'rated_power_w') END
+    || CASE WHEN s.schedule IS NULL THEN jsonb_build_object('lighting_unread', s.said) ELSE '{}' END
+FROM said_lighting s WHERE a.id = s.asset_id;
+DROP FUNCTION program_name(jsonb);
+DROP FUNCTION schedule_of_attribute(jsonb);
+DROP FUNCTION minute_of_day(jsonb);
