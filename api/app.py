@@ -44,6 +44,7 @@ from api.routes import (
     gateway_coverage,
     gateway_tokens,
     gateways,
+    imports,
     key_exports,
     lighting,
     live_frames,
@@ -131,6 +132,7 @@ ROUTERS = (
     live_frames.router,
     dev_nonces.router,
     device_imports.router,
+    imports.router,
     key_exports.router,
     datastreams.router,
     measurements.router,
@@ -165,6 +167,8 @@ LARGER = {
     # The page says what is too large; without a script a telephone sends all that its camera took.
     "/equipements/*/photos": 16 << 20,
     "/pose/*": 16 << 20,
+    # A file of an import, with its form.
+    "/imports": 33 << 20,
 }
 
 
