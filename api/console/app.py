@@ -15,6 +15,7 @@ from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import views as gateways
 from api.console.help import views as help_pages
+from api.console.imports import views as imports
 from api.console.keys import views as keys
 from api.console.lighting import views as lighting
 from api.console.live import views as live
@@ -66,6 +67,7 @@ PAGES = (
     codec_bench.router,
     profile_decoding.router,
     account.router,
+    imports.router,
     publications.router,
     public_page.router,
 )

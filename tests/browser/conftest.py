@@ -130,6 +130,7 @@ async def _things(api: Provisioner, assets: dict[bytes, int]) -> None:
         "/v1/codecs": {"name": "ville.niveau", "vendor": "Acme", "model": "Niveau 3"},
         "/v1/silences": {"reason": "Travaux rue du Port", "asset_id": asset_id, "ends_at": tomorrow},
         "/v1/redecodes": {"only_failed": True},
+        "/v1/imports": {"kind": "cabinets"},
     }.items():
         await api.post(path, body)
 
