@@ -7,7 +7,7 @@ from typing import Any
 from core.runtime.postgres import Connection, ExclusionViolationError
 from registry.assignments import open_assignment, read_serving
 from registry.bulk_imports import store
-from registry.bulk_imports.plan import Refused
+from registry.bulk_imports.plan import RejectedLine
 from registry.enrolment import read_enrolled
 from registry.imports import ImportedDevice, ImportedSession, Outcome, import_device
 from registry.keys import KeyWrap
@@ -48,7 +48,7 @@ async def import_devices(
         await trying.start()
         try:
             became = await _import(connection, keys, tenant_id, line, there, room)
-        except Refused as refused:
+        except RejectedLine as refused:
             became = DoneDevice(Outcome.REFUSED, refused.column, refused.french)
         if became.outcome == Outcome.REFUSED:
             await trying.rollback()
@@ -84,9 +84,9 @@ async def _import(
     device = _device(line, there)
     known = await read_enrolled(connection, device.dev_eui)
     if known is None and room <= 0:
-        raise Refused("", "quota de capteurs atteint : l'exploitant du réseau peut l'élever")
+        raise RejectedLine("", "quota de capteurs atteint : l'exploitant du réseau peut l'élever")
     if known is None and not device.device_profile_id:
-        raise Refused("device_profile_id", "manque : il le faut pour créer")
+        raise RejectedLine("device_profile_id", "manque : il le faut pour créer")
     imported = await import_device(connection, keys, tenant_id, device)
     if imported.outcome == Outcome.REFUSED:
         return DoneDevice(Outcome.REFUSED, "dev_eui", imported.french)
@@ -100,16 +100,16 @@ def _device(line: Mapping[str, Any], there: _There) -> ImportedDevice:
     """The device as `registry.imports` takes it; a profile of 0 is one that the line does not name."""
     profile_id = line.get("device_profile_id")
     if profile_id is not None and profile_id not in there.profile_ids:
-        raise Refused("device_profile_id", f"profil {profile_id} introuvable")
+        raise RejectedLine("device_profile_id", f"profil {profile_id} introuvable")
     if profile_id is None and "device_profile" in line:
         profile_id = there.profiles.get(line["device_profile"])
         if profile_id is None:
-            raise Refused("device_profile", f"profil « {line['device_profile']} » introuvable")
+            raise RejectedLine("device_profile", f"profil « {line['device_profile']} » introuvable")
     source = line.get("lns_source_id")
     if source is not None and source not in there.sources:
-        raise Refused("lns_source_id", f"source {source} introuvable")
+        raise RejectedLine("lns_source_id", f"source {source} introuvable")
     if "app_key" in line and "join_eui" not in line:
-        raise Refused("join_eui", "manque : il va avec app_key")
+        raise RejectedLine("join_eui", "manque : il va avec app_key")
     return ImportedDevice(
         bytes.fromhex(line["dev_eui"]),
         bytes.fromhex(line["join_eui"]) if "join_eui" in line else NO_JOIN_EUI,
@@ -128,7 +128,7 @@ def _session(line: Mapping[str, Any]) -> ImportedSession | None:
         return None
     missing = next((name for name in SESSION if name not in line), None)
     if missing is not None:
-        raise Refused(missing, f"manque : il va avec {given[0]}")
+        raise RejectedLine(missing, f"manque : il va avec {given[0]}")
     given_windows: dict[str, Any] = {name: line[name] for name in WINDOWS if name in line}
     octets: dict[str, Any] = {name: bytes.fromhex(line[name]) for name in SESSION}
     counters: dict[str, Any] = {"f_cnt_up": 0, "f_cnt_down": 0}
@@ -142,18 +142,18 @@ async def _place(connection: Connection, line: Mapping[str, Any], device: Import
         return False
     asset_id, position = there.assets.get(named), line.get("position", "")
     if asset_id is None:
-        raise Refused("asset", f"« {named[1]} » n'est pas dans l'inventaire ({named[0]})")
+        raise RejectedLine("asset", f"« {named[1]} » n'est pas dans l'inventaire ({named[0]})")
     enrolled = await read_enrolled(connection, device.dev_eui)
     assert enrolled is not None  # noqa: S101 - It was just imported.
     serving = await read_serving(connection, asset_id)
     if any((one.device_id, one.position) == (enrolled.id, position) for one in serving):
         return False
     if enrolled.asset_id is not None:
-        raise Refused("asset", "ce capteur sert déjà un autre équipement : retirez-le d'abord")
+        raise RejectedLine("asset", "ce capteur sert déjà un autre équipement : retirez-le d'abord")
     if any(one.position == position for one in serving):
-        raise Refused("asset", f"« {named[1]} » est déjà servi par un autre capteur à cette place")
+        raise RejectedLine("asset", f"« {named[1]} » est déjà servi par un autre capteur à cette place")
     try:
         await open_assignment(connection, asset_id, enrolled.id, position)
     except ExclusionViolationError:
-        raise Refused("asset", f"« {named[1]} » vient d'être pris par un autre capteur") from None
+        raise RejectedLine("asset", f"« {named[1]} » vient d'être pris par un autre capteur") from None
     return True

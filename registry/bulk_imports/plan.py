@@ -197,7 +197,7 @@ def plan_assets(reader: Reader, lines: Sequence[ReadLine], there: Surroundings) 
                 _check_name(planned, holders)
             if known is None:
                 _check_room(there, len(plan.created))
-        except Refused as refused:
+        except RejectedLine as refused:
             plan.rejections.append(reader.rejection(read.line, refused.column, refused.french))
             continue
         if known is None:
@@ -209,7 +209,7 @@ def plan_assets(reader: Reader, lines: Sequence[ReadLine], there: Surroundings) 
     return plan
 
 
-class Refused(Exception):
+class RejectedLine(Exception):
     """The line does not go in; its column and the reason, in French."""
 
     def __init__(self, column: str, french: str) -> None:
@@ -220,14 +220,14 @@ class Refused(Exception):
 
 def _check_room(there: Surroundings, taken: int) -> None:
     if taken >= there.room:
-        raise Refused("", there.room_text)
+        raise RejectedLine("", there.room_text)
 
 
 def _check_name(planned: PlannedAsset, holders: dict[str, int]) -> None:
     """A name is of one asset of this kind; `holders` learns it. What is new has no number yet."""
     own = planned.id or -planned.read.line.number
     if holders.setdefault(planned.name, own) != own:
-        raise Refused("name", f"« {planned.name} » est déjà le nom d'une autre")
+        raise RejectedLine("name", f"« {planned.name} » est déjà le nom d'une autre")
 
 
 def _planned(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: Surroundings) -> PlannedAsset:
@@ -235,7 +235,7 @@ def _planned(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: 
     if known is None:
         _check_complete(kind, given)
     elif known.archived:
-        raise Refused(kind.key, "cet équipement est archivé : sortez-le d'abord des archives")
+        raise RejectedLine(kind.key, "cet équipement est archivé : sortez-le d'abord des archives")
     parent = _parent(kind, read, known, there)
     commune, insee = _commune(given, known, parent, there.communes)
     attributes = dict(known.attributes) if known else {}
@@ -260,7 +260,7 @@ def _planned(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: 
 def _check_complete(kind: ImportKind, given: Mapping[str, Any]) -> None:
     for column in kind.columns:
         if column.is_required and column.name not in given:
-            raise Refused(column.name, "manque : il le faut pour créer")
+            raise RejectedLine(column.name, "manque : il le faut pour créer")
 
 
 def _parent(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: Surroundings) -> Parent | None:
@@ -269,13 +269,13 @@ def _parent(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: S
     named = [column for column in columns if column.name in read.values]
     if not named:
         if columns and known is None:
-            raise Refused(columns[0].name, f"manque : {' ou '.join(column.name for column in columns)}")
+            raise RejectedLine(columns[0].name, f"manque : {' ou '.join(column.name for column in columns)}")
         return None
     column = named[0]  # The nearest: a lamp's circuit says which cabinet.
     reference = read.values[column.name]
     found = there.parents.get((column.parent, reference))
     if found is None:
-        raise Refused(column.name, f"« {reference} » n'est pas dans l'inventaire")
+        raise RejectedLine(column.name, f"« {reference} » n'est pas dans l'inventaire")
     return found
 
 
@@ -293,19 +293,19 @@ def _commune(
         return name, code or (known.insee if known and known.commune == name else None)
     if known is not None and known.insee == code and known.commune:
         return known.commune, code
-    raise Refused("insee", "commune sans contour ici : ajoutez une colonne commune, ou les contours")
+    raise RejectedLine("insee", "commune sans contour ici : ajoutez une colonne commune, ou les contours")
 
 
 def _checked_commune(code: str | None, name: str | None, communes: Communes) -> tuple[str, str]:
     if code is None:
         code = communes.codes.get((name or "").casefold())
         if code is None:
-            raise Refused("commune", f"commune « {name} » inconnue{_nearest_commune(name or '', communes)}")
+            raise RejectedLine("commune", f"commune « {name} » inconnue{_nearest_commune(name or '', communes)}")
     official = communes.names.get(code)
     if official is None:
-        raise Refused("insee", f"commune {code} inconnue")
+        raise RejectedLine("insee", f"commune {code} inconnue")
     if name is not None and name.casefold() != official.casefold():
-        raise Refused("insee", f"{code} est {official}, et non {name}")
+        raise RejectedLine("insee", f"{code} est {official}, et non {name}")
     return official, code
 
 

@@ -50,7 +50,7 @@ class Batch:
     rejections: list[Rejection] = field(default_factory=list[Rejection])
 
     @property
-    def refused(self) -> int:
+    def rejected(self) -> int:
         """Lines; one may have several reasons."""
         return len({one.line for one in self.rejections})
 
@@ -136,7 +136,7 @@ class _Run:
             done.rejections += rejections
             await store.record_rejections(connection, job, done.rejections)
             await store.record_progress(
-                connection, job.id, reached, done.created, done.updated, done.unchanged, done.refused
+                connection, job.id, reached, done.created, done.updated, done.unchanged, done.rejected
             )
 
     async def _write(self, connection: Connection, reader: Reader, read: Sequence[ReadLine]) -> Batch:

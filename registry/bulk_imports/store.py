@@ -280,10 +280,10 @@ async def read_room(connection: Connection, quota: str) -> int:
 
 
 async def record_progress(
-    connection: Connection, job_id: int, reached: int, created: int, updated: int, unchanged: int, refused: int
+    connection: Connection, job_id: int, reached: int, created: int, updated: int, unchanged: int, rejected: int
 ) -> None:
     """How far the job is, with this transaction."""
-    await connection.execute(PROGRESS, job_id, reached, created, updated, unchanged, refused, HELD_FOR)
+    await connection.execute(PROGRESS, job_id, reached, created, updated, unchanged, rejected, HELD_FOR)
 
 
 async def record_rejections(connection: Connection, job: ImportJob, rejections: Sequence[Rejection]) -> None:
