@@ -45,6 +45,7 @@ from api.routes import (
     gateway_coverage,
     gateway_tokens,
     gateways,
+    imports,
     key_exports,
     lighting,
     lighting_campaigns,
@@ -137,6 +138,7 @@ ROUTERS = (
     live_frames.router,
     dev_nonces.router,
     device_imports.router,
+    imports.router,
     key_exports.router,
     datastreams.router,
     measurements.router,
@@ -175,6 +177,8 @@ LARGER = {
     # The page says what is too large; without a script a telephone sends all that its camera took.
     "/equipements/*/photos": 16 << 20,
     "/pose/*": 16 << 20,
+    # A file of an import, with its form.
+    "/imports": 33 << 20,
 }
 
 

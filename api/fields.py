@@ -150,6 +150,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PR
 Text = Annotated[str, StringConstraints(max_length=1000, pattern=PRINTABLE)]
 Remark = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
 Label = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
+Reference = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, pattern=PRINTABLE), Field(examples=["ARM-0012"])
+]
+Insee = Annotated[str, StringConstraints(pattern=r"^[0-9][0-9AB][0-9]{3}$"), Field(examples=["29103"])]
 Slug = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 ShortText = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]

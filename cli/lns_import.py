@@ -20,6 +20,7 @@ from cli.api_client import (
     UrlOption,
     open_api,
 )
+from cli.imports import add_imports
 from cli.running import fail
 
 CHUNK = 200
@@ -32,13 +33,14 @@ OUTCOMES = {
     "unreadable": "illisibles",
 }
 
-import_app = typer.Typer(help="Reprendre des données d'un autre système.", no_args_is_help=True)
+import_app = typer.Typer(help="Importer un fichier, ou reprendre des données d'ailleurs.", no_args_is_help=True)
+add_imports(import_app)
 export_app = typer.Typer(help="Sortir ses données.", no_args_is_help=True)
 
 
 @import_app.callback()
 def _import() -> None:
-    """Reprendre des données d'un autre système."""
+    """Importer un fichier, ou reprendre des données d'ailleurs."""
 
 
 @export_app.callback()

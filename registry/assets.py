@@ -8,7 +8,9 @@ from core.runtime.postgres import CheckViolationError, Connection, Pool
 from registry.rows import Written, columns_of, entity, fetch_all, fetch_one, insert
 
 COLUMNS = columns_of(Asset)
-WRITTEN = Written("kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags")
+WRITTEN = Written(
+    "kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags, external_reference, insee"
+)
 READ_ASSETS = f"SELECT {COLUMNS} FROM asset WHERE $1::int[] IS NULL OR id = ANY($1)"
 CREATE = f"""
 INSERT INTO asset (tenant_id, {WRITTEN.columns}) VALUES ($1, {WRITTEN.parameters(2)}) RETURNING {COLUMNS}
@@ -17,9 +19,11 @@ READ = f"SELECT {COLUMNS} FROM asset WHERE id = $1"
 LIST = f"""
 SELECT {COLUMNS} FROM asset
 WHERE id > $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR commune = $3)
-  AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(street), lower($4)) > 0)
+  AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(street), lower($4)) > 0
+       OR strpos(lower(external_reference), lower($4)) > 0)
   AND ($5::text IS NULL OR $5 = ANY(tags)) AND ($6::int IS NULL OR tenant_id = $6)
   AND (archived_at IS NOT NULL) = $8::boolean
+  AND ($9::text IS NULL OR external_reference = $9) AND ($10::int IS NULL OR parent_id = $10)
 ORDER BY id LIMIT $7
 """
 ARCHIVE = f"""
@@ -71,10 +75,12 @@ async def list_assets(
     tag: str | None = None,
     tenant_id: int | None = None,
     archived: bool = False,
+    external_reference: str | None = None,
+    parent_id: int | None = None,
     most: int = 100,
 ) -> list[Asset]:
-    """Assets by id, beyond `after`; `search` looks in names and streets, `tenant_id` names the owner."""
-    given = (after, kind, commune, search, tag, tenant_id, most, archived)
+    """Assets by id, beyond `after`; `search` looks in names, streets and references, `tenant_id` is the owner."""
+    given = (after, kind, commune, search, tag, tenant_id, most, archived, external_reference, parent_id)
     return await fetch_all(connection, Asset, LIST, *given)
 
 

@@ -59,8 +59,8 @@ STORES: tuple[Store, ...] = (
     Store(
         "asset",
         _of(
-            "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags, "
-            "parent_id, created_at, archived_at",
+            "id, tenant_id, kind, name, commune, insee, street, latitude, longitude, attributes, privacy_class, "
+            "tags, external_reference, parent_id, created_at, archived_at",
             "asset", "id", "asset_ids",
         ), ERASED, REGISTRY,
     ),
@@ -288,6 +288,8 @@ STORES: tuple[Store, ...] = (
     Store("frame_refusal", "how many frames were rejected", ERASED, "30 days"),
     Store("clock_doubt", "how often a clock was doubted", ERASED, WITH_ITS_OWNER),
     Store("codec_difference", "two decoders' readings of frames that are exported", ERASED, "the last hundred"),
+    Store("import_job", NAME_ONLY, ERASED, "30 days after its end"),
+    Store("import_rejection", "lines of a file that did not go in; its owner has them", ERASED, "30 days"),
     Store("redecode", "jobs that decode again; the frames are exported", ERASED, WITH_ITS_OWNER),
     Store(
         "person",

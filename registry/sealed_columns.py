@@ -109,6 +109,11 @@ SEALED_TABLES = (
     SealedTable("person", (SealedColumn("totp_wrapped", "'person/' || t.id || '/totp'"),)),
     SealedTable("lns_source", (SealedColumn("secret_wrapped", _of_row("lns_source")),)),
     SealedTable("application", (SealedColumn("secret_wrapped", _of_row("application")),)),
+    SealedTable(
+        "import_part",
+        (SealedColumn("content_wrapped", "'import_part/' || t.job_id || '/' || t.number || '/content'"),),
+        key=(("job_id", "int"), ("number", "int")),
+    ),
     SealedTable("mqtt_account", (SealedColumn("secret_wrapped", _of_row("mqtt_account")),), key=(("id", "text"),)),
 )
 # Of the schema that is there, which may be one of before.

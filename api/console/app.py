@@ -18,6 +18,7 @@ from api.console.frames import views as frames
 from api.console.gateways import form as gateway_form
 from api.console.gateways import views as gateways
 from api.console.help import views as help_pages
+from api.console.imports import views as imports
 from api.console.keys import views as keys
 from api.console.lighting import views as lighting
 from api.console.live import views as live
@@ -74,6 +75,7 @@ PAGES = (
     codec_bench.router,
     profile_decoding.router,
     account.router,
+    imports.router,
     publications.router,
     public_page.router,
 )

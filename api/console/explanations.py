@@ -26,6 +26,7 @@ TITLES = {
     "compteurs": marked("Compteurs"),
     "atelier": marked("Atelier des décodeurs"),
     "publications": marked("Publications"),
+    "imports": marked("Imports"),
     "personnes": marked("Personnes"),
     "cles": marked("Clés des applications"),
     "collectivites": marked("Collectivités"),

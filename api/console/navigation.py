@@ -94,6 +94,7 @@ GROUPS = (
     Group(
         marked("Collectivité"),
         (
+            Entry("/imports", marked("Imports"), "arrow-down-circle", "manage"),
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),
             Entry("/publications", marked("Publications"), "globe2", "open_data"),

@@ -17,10 +17,13 @@ from api.fields import (
     Body,
     Eui,
     Id,
+    IdQuery,
     IdRef,
+    Insee,
     Latitude,
     Longitude,
     Name,
+    Reference,
     Search,
     ShortText,
     Text,
@@ -31,9 +34,10 @@ from api.fields import (
 from api.pages import Limit, Page, Paged
 from api.resources import Resource
 from core.model.entities import Asset
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem, invalid, not_found
 from core.runtime.postgres import Connection
 from registry import assets, privacy
+from registry.asset_attributes import InvalidAttributes, checked_attributes
 from registry.assignments import (
     Served,
     Serving,
@@ -53,8 +57,11 @@ ATTRIBUTES_TEXT = (
     "Libres, 32 ko au plus. `container` décrit la géométrie d'un conteneur : `empty_distance_mm` et "
     "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`. `rated_power_w` est "
     "la puissance des lampes d'une armoire ou d'un départ, en watts ; leurs horaires sont des programmes "
-    "(`/v1/lighting-programs`)."
+    "(`/v1/lighting-programs`). "
+    "Ceux de `lighting_cabinet`, `lighting_circuit` et `light_point` sont définis (docs/imports.md) : un autre "
+    "nom, une autre valeur est refusé."
 )
+REFERENCE_TEXT = "Sa référence dans le logiciel de la collectivité, unique par type d'actif"
 PERSONAL = 2
 CONFIRM_FIRST = "confirmez d'abord sa classe : POST /v1/privacy/confirmations"
 TAGS_TEXT = "Étiquettes : un partage peut porter sur tous les actifs d'une étiquette"
@@ -91,6 +98,8 @@ class NewAsset(Body):
     tags: list[Word] = Field(
         default_factory=list[str], max_length=20, description=TAGS_TEXT, examples=[["ecoles"]]
     )
+    external_reference: Reference | None = Field(None, description=REFERENCE_TEXT)
+    insee: Insee | None = Field(None, description="Code INSEE de la commune")
 
 
 class AssetPatch(Body):
@@ -107,6 +116,8 @@ class AssetPatch(Body):
     attributes: Attributes | None = Field(None, description=ATTRIBUTES_TEXT)
     privacy_class: int | None = Field(None, ge=0, le=2, description=PRIVACY_TEXT)
     tags: list[Word] | None = Field(None, max_length=20, description=TAGS_TEXT, examples=[["ecoles"]])
+    external_reference: Reference | None = Field(None, description=REFERENCE_TEXT)
+    insee: Insee | None = Field(None, description="Code INSEE de la commune")
 
 
 class ServingDevice(answer_of(Serving, {"device_id"})):
@@ -128,6 +139,8 @@ class AssetAnswer(answer_of(Asset)):
 
     tenant_id: int = Field(description="La collectivité à qui il est")
     parent_id: int | None = Field(description="Ce dont il dépend : ses alertes sont expliquées par les siennes")
+    external_reference: str | None = Field(description=REFERENCE_TEXT)
+    insee: str | None = Field(description="Code INSEE de la commune")
 
 
 ASSETS = Resource("asset", "actif", assets.read_asset, AssetAnswer.model_validate, lambda asset: asset.id)
@@ -173,6 +186,18 @@ async def _detail(connection: Connection, asset: Asset) -> AssetDetail:
     )
 
 
+def _attributes(kind: str, given: dict[str, Any], former: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As they are kept; 422 for what this kind of asset does not have."""
+    try:
+        return checked_attributes(kind, given, former)
+    except InvalidAttributes as wrong:
+        errors = [
+            FieldError(field=f"body.attributes.{name}", code="attribute", message=why)
+            for name, why in wrong.wrong.items()
+        ]
+        raise Problem(422, str(wrong), errors=errors) from None
+
+
 async def _check_class(connection: Connection, former: Asset, wanted: int | None) -> None:
     """409 when class 2 would delete data and nobody has confirmed that; 422 for a dwelling that would be less."""
     if wanted is None or wanted == former.privacy_class:
@@ -197,7 +222,7 @@ async def _serving(change: Change, asset_id: int) -> dict[str, Any]:
 @router.post("", status_code=201, summary="Créer un actif")
 async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     """Créer un actif."""
-    given = body.model_dump()
+    given = body.model_dump() | {"attributes": _attributes(body.kind, body.attributes)}
     return await ASSETS.create(
         caller, lambda change: assets.create_asset(change.connection, change.tenant_id, given)
     )
@@ -211,13 +236,17 @@ async def list_assets(
     commune: Annotated[
         str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune")
     ] = None,
-    q: Annotated[Search, Query(description="Cherche dans le nom et la rue")] = None,
+    q: Annotated[Search, Query(description="Cherche dans le nom, la rue et la référence")] = None,
     tag: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Étiquette")] = None,
     tenant_id: Annotated[
         int | None,
         Query(ge=1, le=INT4_MOST, description="Collectivité propriétaire ; absente : toutes les visibles"),
     ] = None,
     archived: Archived = False,
+    external_reference: Annotated[
+        str | None, Query(max_length=100, pattern=PRINTABLE, description="Référence externe, exacte")
+    ] = None,
+    parent_id: IdQuery = None,
 ) -> Page[AssetAnswer]:
     """Les actifs visibles, les siens et ceux qui sont partagés, par type, commune, étiquette ou texte."""
     return await ASSETS.page(
@@ -232,6 +261,8 @@ async def list_assets(
         tag=tag,
         tenant_id=tenant_id,
         archived=archived,
+        external_reference=external_reference,
+        parent_id=parent_id,
     )
 
 
@@ -249,10 +280,14 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
     """Modifier un actif ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
         former = await ASSETS.find(change.connection, id)
+        given = body.model_dump()
         if former is not None and former.tenant_id == change.tenant_id:
             await _check_class(change.connection, former, body.privacy_class)
+            if body.attributes is not None:
+                kind = body.kind or former.kind
+                given["attributes"] = _attributes(kind, body.attributes, former.attributes)
         try:
-            asset = await assets.update_asset(change.connection, id, body.model_dump())
+            asset = await assets.update_asset(change.connection, id, given)
         except assets.ClassToConfirm:
             raise Problem(409, CONFIRM_FIRST) from None
         if asset is None or former is None:

@@ -94,6 +94,8 @@ class Asset:
     tags: tuple[str, ...] = ()
     parent_id: int | None = None  # What it hangs on: a lamp on its cabinet, a meter behind another.
     archived_at: datetime | None = None  # Out of lists, alerts and missing data since then.
+    external_reference: str | None = None  # In its owner's own software; unique per kind.
+    insee: str | None = None  # The code of its commune.
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ NAMES = {
     "members": "personnes",
     "invitations": "invitations en attente",
     "photos": "photos d'actifs",
+    "imports": "imports en cours",
 }
 
 

@@ -35,6 +35,7 @@ from ingest.redecode import redecode_next
 from ingest.rollups import Made, UnevenTimezone, roll_up
 from ingest.scripts import Workers
 from registry import audit_chain
+from registry.bulk_imports.runner import import_next
 from registry.erasures import UnreadableLedger
 from registry.keys import KeyWrap
 
@@ -165,4 +166,10 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
 async def redecode_waiting(pool: Pool, workers: Workers, owner: str, keys: KeyWrap) -> None:
     """Run the re-decoding jobs that wait, one after the other."""
     while await redecode_next(pool, workers, owner, keys):
+        pass
+
+
+async def import_waiting(pool: Pool, owner: str, keys: KeyWrap) -> None:
+    """Run the bulk imports that wait, one after the other."""
+    while await import_next(pool, keys, owner):
         pass

@@ -84,6 +84,15 @@ PERSONAL_READ = _older("personal_read", "at")
 PERSON_SESSION = _older("person_session", "expires_at")
 PASSWORD_RESET = _older("password_reset", "expires_at")
 INVITATION = _older("invitation", "expires_at")
+# With what they refused. One that nobody has started, too.
+IMPORT_JOB = _older("import_job", "coalesce(ended_at, CASE state WHEN 'receiving' THEN created_at END)")
+# The file of a trial that nobody has confirmed.
+IMPORT_PART = """
+DELETE FROM import_part WHERE ctid = ANY(ARRAY(
+    SELECT p.ctid FROM import_part p JOIN import_job j ON j.id = p.job_id
+    WHERE coalesce(j.ended_at, CASE j.state WHEN 'receiving' THEN j.created_at END) < now() - $1::interval
+    LIMIT $2))
+"""
 QUARANTINE = _older("observation.quarantine", "at")
 # A closed session is named by the uplinks that it carried: it goes when those are gone, if ever.
 SESSION = """
@@ -133,6 +142,8 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("person_session", PERSON_SESSION, 1 * days),
         Prune("password_reset", PASSWORD_RESET, 30 * days),
         Prune("invitation", INVITATION, 90 * days),
+        Prune("import_job", IMPORT_JOB, 30 * days),
+        Prune("import_part", IMPORT_PART, 1 * days),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),
         Prune("session", SESSION, 8 * days),  # uplink_seen names sessions, too.
     )

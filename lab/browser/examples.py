@@ -18,8 +18,12 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         "/v1/codecs": {"name": "ville.niveau", "vendor": "Acme", "model": "Niveau 3"},
         "/v1/silences": {"reason": "Travaux rue du Port", "asset_id": asset_id, "ends_at": tomorrow},
         "/v1/redecodes": {"only_failed": True},
+        "/v1/imports": {"kind": "cabinets"},
     }.items():
         await api.post(path, body)
+    cabinets = [cabinet["id"] for cabinet in (await api.get("/v1/assets", kind="lighting_cabinet"))["items"]]
+    campaign = {"name": "Feu d'artifice", "action": "on", "reason": "14 juillet", "targets": {"asset_ids": cabinets}}
+    await api.post("/v1/lighting-campaigns", campaign)
 
 
 async def publish_container(api: Provisioner, name: str) -> None:

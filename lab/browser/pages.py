@@ -22,6 +22,10 @@ PARTS = frozenset(
         "/carte/points",
         "/direct",
         "/eclairage/{id}/ordre",
+        "/imports/{id}/avancement",
+        "/imports/{id}/refus",
+        "/imports/exports/{kind}",
+        "/imports/modeles/{kind}",
         "/journal/export",
         "/pose/{dev_eui}/ecoute",
         "/pose/{dev_eui}/entendu",
@@ -60,6 +64,7 @@ EXAMPLES: dict[str, str] = {
         "SELECT id FROM asset WHERE tenant_id = $1 AND kind = 'lighting_cabinet' ORDER BY id LIMIT 1"
     ),
     "/equipes/{id}": "SELECT id FROM team WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/imports/{id}": "SELECT id FROM import_job WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
     "/partage/transferts/{id}": "SELECT id FROM asset_transfer WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/partage/{id}": "SELECT id FROM access_grant WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/personnes/{id}": "SELECT person_id FROM membership WHERE tenant_id = $1 ORDER BY person_id LIMIT 1",

@@ -11,7 +11,15 @@ from core.runtime.health import database_check, serve_health, starting
 from core.runtime.postgres import open_pool
 from ingest.maintenance.audit_export import Destination
 from ingest.maintenance.erasures import Eraser, Streams
-from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting, seal_audit, send_audit
+from ingest.maintenance.jobs import (
+    Job,
+    import_waiting,
+    keep_house,
+    make_rollups,
+    redecode_waiting,
+    seal_audit,
+    send_audit,
+)
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
 from registry.former_format import following_former_format
@@ -22,6 +30,7 @@ from services.maintenance.settings import MaintenanceSettings
 SUPERVISE_EVERY_S = 30.0
 # How long somebody who asked waits until the work begins.
 REDECODE_EVERY_S = 2.0
+IMPORT_EVERY_S = 1.0
 # How long the end of the audit is unsealed.
 SEAL_EVERY_S = 5.0
 ERASE_EVERY_S = 2.0
@@ -76,6 +85,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             ),
             Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
             Job("erasures", ERASE_EVERY_S, eraser.work),
+            Job("imports", IMPORT_EVERY_S, lambda: import_waiting(pool, settings.instance, keys)),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
         if settings.audit_export:

@@ -361,6 +361,14 @@ async def decoding_changes(ask: Journey, client: httpx.AsyncClient, registry: Re
     await ask(client, "POST", "/v1/codec-imports", body)
     job = await ask(client, "POST", "/v1/redecodes", {})
     await ask(client, "POST", "/v1/redecodes/{id}/cancel", id=job["id"])
+    job = await ask(client, "POST", "/v1/imports", {"kind": "cabinets"})
+    await ask(client, "PUT", "/v1/imports/{id}/parts/{number}", {"content": "YQ=="}, id=job["id"], number=1)
+    await ask(client, "POST", "/v1/imports/{id}/start", id=job["id"])
+    await ask(client, "POST", "/v1/imports/{id}/cancel", id=job["id"])
+    trial = await ask(client, "POST", "/v1/imports", {"kind": "cabinets", "dry_run": True})
+    await ask(client, "PUT", "/v1/imports/{id}/parts/{number}", {"content": "YQ=="}, id=trial["id"], number=1)
+    await pool.execute("UPDATE import_job SET state = 'done', ended_at = now() WHERE id = $1", trial["id"])
+    await ask(client, "POST", "/v1/imports/{id}/confirm", id=trial["id"])
 
 
 async def alerting_changes(

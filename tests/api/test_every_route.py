@@ -97,6 +97,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/v1/publications/{id}"): {"delay_seconds": 60},
     ("put", "/v1/publication-hosts"): {"hosts": []},
     ("post", "/v1/eui-claims/{id}/decision"): {"decision": "keep", "reason": "vu"},
+    ("put", "/v1/imports/{id}/parts/{number}"): {"content": "YQ=="},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}"}
@@ -131,7 +132,11 @@ QUERIES = {
 }
 PUBLIC_KEY = "age1tj0dmg7v2qmuhsjdet58n33sn854y5zemqulvgl3gd5jhkuf8qusss6jhd"
 DECLARATION = "codec: sonde\nframes:\n  - fields:\n      - {type: u8, quantity: battery_level}\n"
-ABOUT_ONE_OBJECT = [(method, path) for method, path in OPERATIONS if "{" in path]
+# What may be imported is the same for everybody.
+OF_EVERYBODY = "/v1/import-kinds/{kind}/"
+ABOUT_ONE_OBJECT = [
+    (method, path) for method, path in OPERATIONS if "{" in path and not path.startswith(OF_EVERYBODY)
+]
 
 
 def without(right: str) -> list[str]:
@@ -143,6 +148,7 @@ def example_of(path: str) -> str:
     filled = path.replace("{name}", "open").replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
     filled = filled.replace("{token_id}", "ab" * 8).replace("{account_id}", "ab" * 8)
     filled = filled.replace("{letter_id}", "1").replace("{contact_id}", "1")
+    filled = filled.replace("{number}", "1").replace("{kind}", "cabinets")
     return filled.replace(
         "{id}", "asset-1" if "data-subjects" in path else "abcdef" if "api-keys" in path else "1"
     )
@@ -297,10 +303,12 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
         "/v1/publications", json={"asset_id": asset["id"], "name": "Borne", "quantities": ["fill_level"]}
     )
     photo = await other_client.post(f"/v1/assets/{asset['id']}/photos", json={"content": PHOTO})
+    job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     return Theirs(
         {
             "publications": str(publication.json()["id"]),
             "photos": str(photo.json()["id"]),
+            "imports": str(job.json()["id"]),
             "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),
             "people": str(person_id),
@@ -392,6 +400,7 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/data-subjects": 1,
                     "/v1/account/sessions": 1,
                     "/v1/alerts/assignees": 1,
+                    "/v1/import-kinds": 4,
                 }
                 | rules
             ).get(path, 0)

@@ -1,5 +1,6 @@
-"""`territoire import lns` and `territoire export keys` against a real API."""
+"""`territoire import` and `territoire export keys` against a real API."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import pytest
 from api.app import create_app
 from core.runtime.bus import connect_bus
 from core.runtime.health import serve_http
-from core.runtime.postgres import Pool
+from core.runtime.postgres import Pool, open_pool
+from registry.bulk_imports.runner import import_next
 from registry.keys import KeyWrap
 from registry.tenants import EXPORT_KEYS, create_api_key, create_tenant
 from tests.cli.terminal import Terminal
@@ -90,3 +92,30 @@ async def test_what_stands_in_the_way_is_said_in_one_line(api: Api, tmp_path: Pa
     assert "l'API refuse (401)" in refused.stderr
     assert "l'API ne répond pas" in away.stderr
     assert [ran.stderr.count("\n") for ran in (refused, absent, away)] == [1, 1, 1]
+
+
+async def _run_imports(maintenance: Pool) -> None:
+    while True:
+        await import_next(maintenance, KeyWrap("kek-1", bytes(16)), "maintenance-1")
+        await asyncio.sleep(0.05)
+
+
+async def test_an_inventory_is_imported_its_refused_lines_are_beside_it_and_its_export_changes_nothing(
+    api: Api, database, pool: Pool, tmp_path: Path
+) -> None:
+    file, exported = tmp_path / "armoires.csv", tmp_path / "export.csv"
+    file.write_text("external_reference;commune;latitude;longitude\nARM-1;Brest;;\nARM-2;Brest;91;0\n")
+    async with open_pool(database.url_of("maintenance"), "maintenance", size=1) as maintenance:
+        running = asyncio.create_task(_run_imports(maintenance))
+        first = await api.territoire("import", "cabinets", str(file))
+        out = await api.territoire("import", "cabinets", "--export", str(exported))
+        again = await api.territoire("import", "cabinets", str(exported), "--json")
+        neither = await api.territoire("import", "cabinets")
+        running.cancel()
+
+    assert [ran.returncode for ran in (first, out, again, neither)] == [1, 0, 0, 2]
+    assert "2 lignes : 1 nouvelles" in first.stdout
+    assert "ligne 3, latitude : entre -90 et 90 attendu" in first.stdout
+    assert file.with_suffix(".refus.csv").exists()
+    assert json.loads(again.stdout)["unchanged"] == 1
+    assert await pool.fetchval("SELECT count(*) FROM asset") == 1

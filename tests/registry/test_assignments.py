@@ -31,6 +31,8 @@ class AssetWithDevices:
                 "attributes": {},
                 "privacy_class": 0,
                 "tags": [],
+                "external_reference": None,
+                "insee": None,
             },
         )
         return made.id

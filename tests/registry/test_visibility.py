@@ -38,6 +38,9 @@ UNION ALL SELECT 'codec ' || id - 1 FROM codec
 UNION ALL SELECT 'codec_version ' || id - 1 FROM codec_version
 UNION ALL SELECT 'device_profile_override ' || tenant_id - 1 FROM device_profile_override
 UNION ALL SELECT 'redecode ' || tenant_id - 1 FROM redecode
+UNION ALL SELECT 'import_job ' || tenant_id - 1 FROM import_job
+UNION ALL SELECT 'import_part ' || tenant_id - 1 FROM import_part
+UNION ALL SELECT 'import_rejection ' || tenant_id - 1 FROM import_rejection
 UNION ALL SELECT 'profile_decoding_key ' || tenant_id - 1 FROM profile_decoding_key
 UNION ALL SELECT 'device_decoding_key ' || device_id - 1 FROM device_decoding_key
 UNION ALL SELECT 'codec_shadow ' || tenant_id - 1 FROM codec_shadow
@@ -121,6 +124,10 @@ INSERT INTO codec (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, '
 INSERT INTO codec_version (id, codec_id, version, language, source, sha256, author) OVERRIDING SYSTEM VALUE
 SELECT id, id, 1, 'javascript', 'x', sha256('x'), 'a' FROM tenant;
 INSERT INTO device_profile_override (tenant_id, device_profile_id, codec_version_id) SELECT id, id, id FROM tenant;
+WITH j AS (INSERT INTO import_job (tenant_id, kind, format, coordinates, dry_run, requested_by)
+           SELECT id, 'cabinets', 'csv', 'wgs84', false, 'x' FROM tenant RETURNING id, tenant_id),
+p AS (INSERT INTO import_part SELECT id, tenant_id, 1, 1, 'x', 'k' FROM j)
+INSERT INTO import_rejection SELECT id, tenant_id, 1, 1, '', '', '{}' FROM j;
 INSERT INTO redecode (tenant_id, since, until, requested_by)
 SELECT id, now() - interval '1 day', now(), 'a' FROM tenant;
 INSERT INTO codec_shadow (tenant_id, device_profile_id, shadow_version_id) SELECT id, id, id FROM tenant;

@@ -119,3 +119,42 @@ async def test_what_is_unknown_is_not_found(client, registry) -> None:
     no_asset = await client.delete("/v1/assets/999999/device")
 
     assert [answer.status_code for answer in (no_device, nothing_to_end, no_asset)] == [404, 404, 404]
+
+
+async def test_attributes_of_lighting_are_those_that_there_are_and_rows_of_before_keep_theirs(
+    client, registry, pool: Pool
+) -> None:
+    cabinet = await registry.asset(
+        kind="lighting_cabinet",
+        external_reference="ARM-1",
+        insee="29103",
+        attributes={"contract_power_kva": 18, "pdl": "12345678901234", "calendar": "ecoles"},
+    )
+    body = {"kind": "lighting_cabinet", "name": "Autre"}
+    wrong = [
+        {"contract_power_kw": 18},
+        {"contract_power_kva": "18"},
+        {"contract_power_kva": -1},
+        {"contract_power_kva": True},
+        {"phases": 2},
+        {"pdl": "12"},
+    ]
+    answers = [await client.post("/v1/assets", json=body | {"attributes": one}) for one in wrong]
+    twice = await client.post("/v1/assets", json=body | {"external_reference": "ARM-1"})
+    lamps = [
+        await client.post("/v1/assets", json={"kind": kind, "name": "1", "external_reference": f"R{number}"})
+        for number, kind in enumerate(("light_point", "light_point", "bin", "bin"))
+    ]
+    old = await pool.fetchval(
+        "UPDATE asset SET attributes = '{\"ancien\": 1}' WHERE id = $1 RETURNING id", cabinet["id"]
+    )
+    kept = await client.patch(f"/v1/assets/{old}", json={"attributes": {"ancien": 1, "phases": 3}})
+    changed = await client.patch(f"/v1/assets/{old}", json={"attributes": {"ancien": 2}})
+    listed = await client.get("/v1/assets", params={"external_reference": "ARM-1"})
+
+    assert cabinet["attributes"] == {"contract_power_kva": 18, "pdl": "**********1234", "calendar": "ecoles"}
+    assert [answer.status_code for answer in answers] == [422] * len(wrong)
+    assert "vouliez-vous dire « contract_power_kva »" in answers[0].json()["errors"][0]["message"]
+    assert [answer.status_code for answer in (twice, *lamps)] == [409, 201, 201, 201, 409]
+    assert (kept.status_code, changed.status_code) == (200, 422)
+    assert [(one["id"], one["insee"]) for one in listed.json()["items"]] == [(cabinet["id"], "29103")]

@@ -64,6 +64,11 @@ ROWS = {
     "password_reset": "WITH p AS (INSERT INTO person (email, name) SELECT $1::interval::text || '@', '' "
     "RETURNING id) INSERT INTO password_reset SELECT sha256($1::interval::text::bytea), p.id, "
     "now() - $1::interval FROM p",
+    "import_job": "INSERT INTO import_job (tenant_id, kind, format, coordinates, dry_run, requested_by, ended_at) "
+    "SELECT id, 'cabinets', 'csv', 'wgs84', false, 'x', now() - $1::interval FROM tenant",
+    "import_part": "WITH j AS (INSERT INTO import_job (tenant_id, kind, format, coordinates, dry_run, "
+    "requested_by, ended_at) SELECT id, 'cabinets', 'csv', 'wgs84', true, 'x', now() - $1::interval FROM tenant "
+    "RETURNING id, tenant_id) INSERT INTO import_part SELECT id, tenant_id, 1, 1, '', 'k' FROM j",
     "invitation": "INSERT INTO invitation (tenant_id, token_sha256, email, name, role, invited_by, expires_at) "
     "SELECT id, sha256($1::interval::text::bytea), '', '', '', '', now() - $1::interval FROM tenant",
     "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "

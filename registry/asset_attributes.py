@@ -1,0 +1,145 @@
+"""What the attributes of lighting's three kinds of asset may be; those of other kinds are free. Pure.
+
+A cabinet has its contract, a circuit its output, a light point its lamp. What a row had before there were rules it
+keeps: only what is new in it is checked.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Of every kind: read by alerting and by the decoders, and kept of an asset that was transferred.
+COMMON = frozenset({"calendar", "container", "transferred"})
+PDL = re.compile(r"\d{14}")
+MASKED_PDL = re.compile(r"\*{10}\d{4}")
+PDL_MASK = "*" * 10
+PDL_SHOWN = 4
+TEXT_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute: `form` is text, number, whole, boolean or pdl; bounds of numbers are inclusive."""
+
+    name: str
+    form: str
+    french: str
+    example: str
+    least: float = 0
+    most: float = math.inf
+    pattern: str = ""
+
+
+CABINET, CIRCUIT, LIGHT_POINT = "lighting_cabinet", "lighting_circuit", "light_point"
+ATTRIBUTES: Mapping[str, tuple[Attribute, ...]] = {
+    CABINET: (
+        Attribute("contract_power_kva", "number", "puissance souscrite, en kVA", "18", 0.1, 1000),
+        Attribute("phases", "whole", "nombre de phases, 1 ou 3", "3", 1, 3),
+        Attribute("pdl", "pdl", "point de livraison, 14 chiffres : 4 sont gardés", "**********1234"),
+    ),
+    CIRCUIT: (
+        Attribute(
+            "output", "text", "sortie de l'armoire qui l'alimente, telle que son capteur la nomme", "1",
+            pattern=r"[A-Za-z0-9_.-]{1,20}",
+        ),
+        Attribute("protected", "boolean", "protégé : aucun ordre ne l'éteint", "non"),
+        Attribute("rated_power_w", "number", "puissance nominale, en W", "2400", 0, 1_000_000),
+    ),
+    LIGHT_POINT: (
+        Attribute("lamp", "text", "lampe ou luminaire", "LED 4000 lm"),
+        Attribute("power_w", "number", "puissance, en W", "36", 0, 5_000),
+        Attribute("driver", "text", "alimentation ou ballast", "Dali"),
+        Attribute("pole", "text", "mât, console ou façade", "mât 6 m"),
+    ),
+}  # fmt: skip
+
+
+class InvalidAttributes(ValueError):
+    """What is wrong, in French, by attribute."""
+
+    def __init__(self, wrong: Mapping[str, str]) -> None:
+        super().__init__(" ; ".join(f"{name} : {why}" for name, why in wrong.items()))
+        self.wrong = dict(wrong)
+
+
+@dataclass(slots=True)
+class _Checked:
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    wrong: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def checked_attributes(
+    kind: str, given: Mapping[str, Any], former: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The attributes as they are kept; of another kind those that were given.
+
+    What was in `former`, with the same value, is not asked about.
+
+    Raises:
+        InvalidAttributes: one has no such name in this kind, or no such value.
+    """
+    known = {attribute.name: attribute for attribute in ATTRIBUTES.get(kind, ())}
+    if not known:
+        return dict(given)
+    checked = _Checked()
+    for name, value in given.items():
+        if name in COMMON or (former is not None and name in former and former[name] == value):
+            checked.attributes[name] = value
+        elif name not in known:
+            checked.wrong[name] = f"pas d'attribut de ce nom{nearest(name, known)}"
+        elif (why := wrong_value(known[name], value)) is not None:
+            checked.wrong[name] = why
+        else:
+            checked.attributes[name] = kept(known[name], value)
+    if checked.wrong:
+        raise InvalidAttributes(checked.wrong)
+    return checked.attributes
+
+
+def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
+    """The name that was probably meant, in French; empty when there is none."""
+    found = difflib.get_close_matches(name.lower(), list(known), 1, 0.6)
+    return f" ; vouliez-vous dire « {found[0]} » ?" if found else ""
+
+
+def wrong_value(attribute: Attribute, value: Any) -> str | None:
+    """Why an attribute may not have this value, in French; None: it may."""
+    match attribute.form:
+        case "number" | "whole":
+            return _wrong_number(attribute, value)
+        case "boolean":
+            return None if isinstance(value, bool) else "true ou false attendu"
+        case "pdl":
+            is_one = isinstance(value, str) and (PDL.fullmatch(value) or MASKED_PDL.fullmatch(value))
+            return None if is_one else "14 chiffres attendus"
+        case _:
+            return _wrong_text(attribute, value)
+
+
+def _wrong_number(attribute: Attribute, value: Any) -> str | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or (attribute.form == "whole" and value != int(value)):
+        return "nombre entier attendu" if attribute.form == "whole" else "nombre attendu"
+    if attribute.name == "phases" and value not in (1, 3):
+        return "1 ou 3 attendu"
+    if not attribute.least <= value <= attribute.most:
+        return f"entre {attribute.least:g} et {attribute.most:.0f} attendu"
+    return None
+
+
+def _wrong_text(attribute: Attribute, value: Any) -> str | None:
+    if not isinstance(value, str) or not 1 <= len(value) <= TEXT_MOST or not value.isprintable():
+        return f"texte de 1 à {TEXT_MOST} caractères attendu"
+    if attribute.pattern and not re.fullmatch(attribute.pattern, value):
+        return "lettres, chiffres, tirets et points attendus, 20 au plus"
+    return None
+
+
+def kept(attribute: Attribute, value: Any) -> Any:
+    """A value as it is stored: of a delivery point the last digits alone."""
+    if attribute.form == "pdl":
+        return PDL_MASK + value[-PDL_SHOWN:]
+    return int(value) if attribute.form == "whole" else value

@@ -1,0 +1,261 @@
+"""Files of lines as people have them: CSV of a spreadsheet, GeoJSON of a geographic information system. Pure.
+
+UTF-8 or CP1252, comma or semicolon, decimal comma or point are found out, never asked for.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from registry.asset_attributes import nearest
+from registry.bulk_imports.kinds import Column, ImportKind, read_columns
+
+OCTETS_MOST = 64 << 20
+# A line with every column at its longest has a few thousand characters.
+LINE_MOST = 64_000
+LINES_MOST = 500_000
+# What a refused line has before its cells, so that a corrected file goes in as it is.
+REPORTED = ("line", "column", "reason")
+LAMBERT_93 = re.compile(r"(EPSG[:/]{1,2}(\d|\.)*[:/]?2154|LAMB(ERT)?-?_?93)$", re.IGNORECASE)
+WGS_84 = re.compile(r"(CRS84|EPSG[:/]{1,2}(\d|\.)*[:/]?(4326|4979|4171))$", re.IGNORECASE)
+LONG_WORD = 60
+
+
+class UnreadableFile(ValueError):
+    """The file cannot be read as a whole; the message says why, in French."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the file, or one object: its number, from 1, and its cells, in the order of the header."""
+
+    number: int
+    cells: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file that was read: the columns that it has, how many lines, and the lines, to be had once."""
+
+    header: tuple[str, ...]
+    count: int
+    lines: Iterator[Line]
+
+
+def read_table(octets: bytes, kind: ImportKind, form: str, coordinates: str) -> Table:
+    """The lines of a file; `form` is csv or geojson, `coordinates` those of GeoJSON that names none.
+
+    Raises:
+        UnreadableFile: it cannot be read, or its columns are not those of this kind. While `lines` are iterated,
+            too.
+    """
+    if not octets.strip():
+        raise UnreadableFile("le fichier est vide")
+    if form == "geojson":
+        return _read_geojson(octets, kind, coordinates)
+    return _read_csv(_text_of(octets), kind)
+
+
+def _text_of(octets: bytes) -> str:
+    if octets.startswith(b"PK\x03\x04"):
+        raise UnreadableFile("c'est un classeur de tableur : enregistrez-le en CSV (UTF-8)")
+    if b"\0" in octets:
+        raise UnreadableFile("ce n'est pas un fichier de texte")
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return octets.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise UnreadableFile("les caractères ne sont ni en UTF-8, ni en CP1252 (Windows)")
+
+
+def _split(text: str) -> Iterator[str]:
+    """Its lines, each with its end; a file of one endless line is none."""
+    start, number = 0, 0
+    while start < len(text):
+        number += 1
+        end = text.find("\n", start, start + LINE_MOST)
+        if end < 0:
+            if len(text) - start >= LINE_MOST:
+                raise UnreadableFile(f"la ligne {number} dépasse {LINE_MOST} caractères")
+            end = len(text) - 1
+        # A Mac's file of before has no line feed.
+        yield text[start : end + 1]
+        start = end + 1
+
+
+def _read_csv(text: str, kind: ImportKind) -> Table:
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    first = next(_split(text), "")
+    delimiter = max(";,\t", key=first.count)
+    header = tuple(name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), list[str]()))
+    _check_header(header, kind)
+    count = sum(1 for _ in _rows(text, delimiter))
+    if count > LINES_MOST:
+        raise UnreadableFile(f"{count} lignes : {LINES_MOST} au plus, partagez le fichier")
+    if not count:
+        raise UnreadableFile("le fichier n'a pas de ligne après ses titres")
+    return Table(header, count, _rows(text, delimiter))
+
+
+def _rows(text: str, delimiter: str) -> Iterator[Line]:
+    reader = csv.reader(_split(text), delimiter=delimiter)
+    number = 0
+    try:
+        next(reader)
+        while True:
+            number = reader.line_num + 1
+            cells = next(reader, None)
+            if cells is None:
+                return
+            if any(cell.strip() for cell in cells):
+                yield Line(number, [plain(cell) for cell in cells])
+    except csv.Error as wrong:
+        raise UnreadableFile(f"ligne {number} : ce n'est pas du CSV ({wrong})") from None
+
+
+def plain(cell: str) -> str:
+    """The cell without what `kinds.harmless` put before it, and without blanks around."""
+    stripped = cell.strip()
+    return stripped[1:] if stripped[:1] == "'" and stripped[1:2] in ("=", "+", "-", "@") else stripped
+
+
+def _check_header(header: Sequence[str], kind: ImportKind) -> None:
+    known = read_columns(kind)
+    wrong = [
+        f"« {name[:LONG_WORD]} »{nearest(name, known)}"
+        for name in header
+        if name and name not in known and name not in REPORTED
+    ]
+    if wrong:
+        raise UnreadableFile(f"colonnes inconnues : {', '.join(wrong)} (celles de ce type : {', '.join(known)})")
+    _check_required(header, kind)
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise UnreadableFile(f"colonnes en double : {', '.join(twice)}")
+
+
+def _check_required(header: Sequence[str], kind: ImportKind) -> None:
+    """The key is always there; what only a new one needs is asked for line by line."""
+    if kind.key not in header:
+        near = nearest(kind.key, list(header))
+        raise UnreadableFile(f"la colonne {kind.key} manque{near.replace('vouliez-vous dire', 'serait-ce')}")
+
+
+class _Geometry(msgspec.Struct):
+    type: str = ""
+    coordinates: Any = None
+
+
+class _Feature(msgspec.Struct):
+    type: str = ""
+    properties: dict[str, Any] | None = None
+    geometry: _Geometry | None = None
+
+
+class _Collection(msgspec.Struct):
+    """Objects are read one by one: as a whole they do not fit into memory."""
+
+    type: str = ""
+    features: list[msgspec.Raw] = []
+    crs: dict[str, Any] | None = None
+
+
+def _read_geojson(octets: bytes, kind: ImportKind, coordinates: str) -> Table:
+    try:
+        found = msgspec.json.decode(octets.removeprefix(b"\xef\xbb\xbf"), type=_Collection)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+        raise UnreadableFile(f"ce n'est pas du GeoJSON ({wrong})") from None
+    if found.type != "FeatureCollection" or not found.features:
+        raise UnreadableFile("une « FeatureCollection » avec au moins un objet est attendue")
+    if len(found.features) > LINES_MOST:
+        raise UnreadableFile(f"{len(found.features)} objets : {LINES_MOST} au plus, partagez le fichier")
+    known = read_columns(kind)
+    header = tuple(known)
+    is_lambert = _is_lambert(found.crs, coordinates)
+    _check_properties(_feature(1, found.features[0]).properties or {}, kind, known)
+    return Table(
+        header,
+        len(found.features),
+        (
+            Line(number, _cells_of(_feature(number, raw), known, is_lambert=is_lambert))
+            for number, raw in enumerate(found.features, 1)
+        ),
+    )
+
+
+def _is_lambert(crs: Mapping[str, Any] | None, stated: str) -> bool:
+    properties: Any = (crs or {}).get("properties")
+    name = str(cast("dict[str, Any]", properties).get("name", "")) if isinstance(properties, dict) else ""
+    if not name:
+        return stated == "lambert93"
+    if LAMBERT_93.search(name):
+        return True
+    if WGS_84.search(name):
+        return False
+    raise UnreadableFile(f"coordonnées en « {name[:LONG_WORD]} » : WGS 84 ou Lambert-93 attendu")
+
+
+def _check_properties(first: Mapping[str, Any], kind: ImportKind, known: Mapping[str, Column]) -> None:
+    """What a system adds of its own is left out; what is nearly the name of a column was meant to be it."""
+    names = [name.strip().lower() for name in first]
+    wrong = [
+        f"« {name[:LONG_WORD]} »{meant}"
+        for name in names
+        if name not in known
+        and (meant := nearest(name, [one for one in known if one not in names and len(one) > 1]))
+    ]
+    if kind.key not in names:
+        raise UnreadableFile(f"la propriété {kind.key} manque" + (f" : {', '.join(wrong)}" if wrong else ""))
+    if wrong:
+        raise UnreadableFile(f"propriétés inconnues : {', '.join(wrong)}")
+
+
+def _feature(number: int, raw: msgspec.Raw) -> _Feature:
+    try:
+        return msgspec.json.decode(raw, type=_Feature)
+    except (msgspec.DecodeError, RecursionError) as wrong:
+        raise UnreadableFile(f"objet {number} : ce n'est pas du GeoJSON ({wrong})") from None
+
+
+def _cells_of(feature: _Feature, known: Mapping[str, Column], *, is_lambert: bool) -> list[str]:
+    given = {name.strip().lower(): value for name, value in (feature.properties or {}).items()}
+    cells = {name: _text(given.get(name)) for name in known}
+    place = _point_of(feature.geometry)
+    if place is not None:
+        names = ("x", "y") if is_lambert else ("longitude", "latitude")
+        cells |= dict(zip(names, map(repr, place), strict=True))
+    return [cells[name] for name in known]
+
+
+def _point_of(geometry: _Geometry | None) -> tuple[float, float] | None:
+    """Where an object is: its point, the first of several."""
+    found: Any = geometry.coordinates if geometry else None
+    if geometry is not None and geometry.type == "MultiPoint" and isinstance(found, list) and found:
+        found = cast("list[Any]", found)[0]
+    elif geometry is None or geometry.type != "Point":
+        return None
+    pair: list[Any] = cast("list[Any]", found)[:2] if isinstance(found, list) else []
+    is_place = len(pair) == 2 and all(type(one) in (int, float) for one in pair)  # noqa: PLR2004 - A pair.
+    return (float(pair[0]), float(pair[1])) if is_place else None
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "oui" if value else "non"
+        case str():
+            return value.strip()
+        case float() if value.is_integer():
+            return str(int(value))
+        case int() | float():
+            return repr(value)
+        case _:
+            return msgspec.json.encode(value).decode()[:LINE_MOST]

@@ -1,0 +1,222 @@
+"""Runs bulk imports: each batch of lines is one transaction, with how far the job is in it.
+
+After a crash a job goes on behind its last batch; a batch that was written twice would find that nothing is new.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import structlog
+
+from core.runtime.postgres import BAD_DATA, Connection, Pool, UniqueViolationError
+from lorawan.crypto import WrongKek
+from registry.bulk_imports import devices, store
+from registry.bulk_imports.files import Line, Table, UnreadableFile, read_table
+from registry.bulk_imports.kinds import KINDS, ImportKind, read_columns
+from registry.bulk_imports.plan import (
+    NAMES_TOGETHER,
+    Communes,
+    KnownAsset,
+    Plan,
+    PlannedAsset,
+    Reader,
+    ReadLine,
+    Rejection,
+    Surroundings,
+    plan_assets,
+)
+from registry.bulk_imports.store import ImportJob
+from registry.keys import KeyWrap
+
+AT_ONCE = 1_000
+DEVICES_AT_ONCE = 200
+ROOM_TEXT = "quota d'actifs atteint : l'exploitant du réseau peut l'élever"
+
+log = structlog.get_logger()
+
+
+class NotOurs(Exception):
+    """The job was cancelled, or another process has taken it."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of the lines of one batch."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejections: list[Rejection] = field(default_factory=list[Rejection])
+
+    @property
+    def rejected(self) -> int:
+        """Lines; one may have several reasons."""
+        return len({one.line for one in self.rejections})
+
+
+async def import_next(pool: Pool, keys: KeyWrap, runner: str) -> ImportJob | None:
+    """Run the oldest job that no process has, to its end; None when there is none. `runner` names this process.
+
+    Raises one of DATABASE_AWAY: the job goes on where it stands with the next call.
+    """
+    job = await store.claim_import(pool, runner)
+    if job is None:
+        return None
+    log.info("import_began", job=job.id, kind=job.kind, reached=job.reached)
+    try:
+        await _Run(pool, keys, runner, job).run()
+    except NotOurs:
+        log.info("import_left", job=job.id)
+    except (UnreadableFile, WrongKek) as wrong:
+        reason = str(wrong) if isinstance(wrong, UnreadableFile) else "une partie du fichier ne s'ouvre plus"
+        await store.end_import(pool, job, runner, "failed", reason)
+        log.info("import_failed", job=job.id, reason=type(wrong).__name__)
+    else:
+        await store.end_import(pool, job, runner, "done")
+        log.info("import_done", job=job.id)
+    return job
+
+
+class _Run:
+    """One job, run by its owner."""
+
+    def __init__(self, pool: Pool, keys: KeyWrap, runner: str, job: ImportJob) -> None:
+        self._pool = pool
+        self._keys = keys
+        self._runner = runner
+        self._job = job
+        self._kind: ImportKind = KINDS[job.kind]
+        self._communes = Communes()
+        # Of a dry run, which takes no room: what it would have made.
+        self._made = job.created if job.dry_run else 0
+
+    async def run(self) -> None:
+        """Every line, from where the job stands.
+
+        Raises:
+            NotOurs: it was cancelled, or taken over.
+            UnreadableFile: what follows cannot be read; what was read before is in.
+        """
+        job, kind = self._job, self._kind
+        table = await self._read()
+        if job.lines is None:
+            await store.set_counted(self._pool, job.id, self._runner, table.count, table.header)
+        reader = Reader(kind, table.header, read_columns(kind))
+        lines = table.lines
+        reader.remember(islice(lines, job.reached))
+        if kind.asset_kind:
+            self._communes = await store.read_communes(self._pool, job.tenant_id)
+        reached, at_once = job.reached, AT_ONCE if kind.asset_kind else DEVICES_AT_ONCE
+        for batch in _batches(lines, at_once):
+            reached += len(batch)
+            read, rejections = reader.read(batch)
+            await self._commit(reader, read, rejections, reached)
+
+    async def _read(self) -> Table:
+        octets = await store.read_file(self._pool, self._keys, self._job.id)
+        return read_table(octets, self._kind, self._job.format, self._job.coordinates)
+
+    async def _commit(
+        self, reader: Reader, read: Sequence[ReadLine], rejections: Sequence[Rejection], reached: int
+    ) -> None:
+        """These lines, and that they are done, in one transaction; a dry run takes back the former."""
+        job = self._job
+        async with self._pool.acquire() as connection, connection.transaction():
+            if not await store.enter_import(connection, job.id, self._runner):
+                raise NotOurs(f"import {job.id}")
+            trying = connection.transaction()
+            await trying.start()
+            done = await self._write(connection, reader, read)
+            if job.dry_run:
+                await trying.rollback()
+                self._made += done.created
+            else:
+                await trying.commit()
+            done.rejections += rejections
+            await store.record_rejections(connection, job, done.rejections)
+            await store.record_progress(
+                connection, job.id, reached, done.created, done.updated, done.unchanged, done.rejected
+            )
+
+    async def _write(self, connection: Connection, reader: Reader, read: Sequence[ReadLine]) -> Batch:
+        if not read:
+            return Batch()
+        if not self._kind.asset_kind:
+            room = await store.read_room(connection, "devices") - self._made
+            done = await devices.import_devices(
+                connection, self._keys, self._job.tenant_id, [one.values for one in read], room
+            )
+            return _batch_of(reader, read, done)
+        plan = plan_assets(reader, read, await self._surroundings(connection, read))
+        return await self._write_plan(connection, reader, plan)
+
+    async def _surroundings(self, connection: Connection, read: Sequence[ReadLine]) -> Surroundings:
+        """What is there of what these lines name."""
+        tenant_id, asset_kind = self._job.tenant_id, self._kind.asset_kind
+        room = await store.read_room(connection, "assets") - self._made
+        known: dict[str, KnownAsset] = await store.read_known(
+            connection, tenant_id, asset_kind, [one.key for one in read]
+        )
+        named = {
+            (column.parent, one.values[column.name])
+            for one in read
+            for column in self._kind.columns
+            if column.parent and column.name in one.values
+        }
+        holders = dict[str, int]()
+        if asset_kind not in NAMES_TOGETHER:
+            names = [one.name for one in read]
+            holders = await store.read_holders(connection, tenant_id, asset_kind, names)
+            unreferenced = await store.read_unreferenced(connection, tenant_id, asset_kind, names)
+            adopted = {one.key: unreferenced[one.name] for one in read if one.name in unreferenced}
+            known = adopted | known
+        parents = await store.read_parents(connection, tenant_id, sorted(named))
+        return Surroundings(known, parents, self._communes, holders, room, ROOM_TEXT)
+
+    async def _write_plan(self, connection: Connection, reader: Reader, plan: Plan) -> Batch:
+        """All of it at once; one after the other when the database refuses something of it."""
+        tenant_id, asset_kind = self._job.tenant_id, self._kind.asset_kind
+        done = Batch(len(plan.created), len(plan.updated), plan.unchanged, plan.rejections)
+        try:
+            async with connection.transaction():
+                await store.write_assets(connection, tenant_id, asset_kind, plan.created, plan.updated)
+        except BAD_DATA:
+            done.created = done.updated = 0
+            for planned in (*plan.created, *plan.updated):
+                if (why := await self._write_one(connection, planned)) is not None:
+                    done.rejections.append(reader.rejection(planned.read.line, *why))
+                elif planned.id is None:
+                    done.created += 1
+                else:
+                    done.updated += 1
+        return done
+
+    async def _write_one(self, connection: Connection, planned: PlannedAsset) -> tuple[str, str] | None:
+        """None, or the column and the reason for which the database refuses it."""
+        created, updated = ([planned], []) if planned.id is None else ([], [planned])
+        try:
+            async with connection.transaction():
+                await store.write_assets(connection, self._job.tenant_id, self._kind.asset_kind, created, updated)
+        except UniqueViolationError:
+            return "name", "ce nom, ou cette référence, vient d'être pris"
+        except BAD_DATA as refused:
+            if "class_is_confirmed" in str(getattr(refused, "constraint_name", "")):
+                return "", "il dépendrait d'un logement : confirmez d'abord sa classe"
+            return "", "la base refuse cette ligne"
+        return None
+
+
+def _batches(lines: Iterator[Line], at_once: int) -> Iterator[list[Line]]:
+    while batch := list(islice(lines, at_once)):
+        yield batch
+
+
+def _batch_of(reader: Reader, read: Sequence[ReadLine], done: Sequence[devices.DoneDevice]) -> Batch:
+    batch = Batch()
+    for one, became in zip(read, done, strict=True):
+        if became.outcome == devices.Outcome.REFUSED:
+            batch.rejections.append(reader.rejection(one.line, became.column, became.french))
+        else:
+            setattr(batch, became.outcome, getattr(batch, became.outcome) + 1)
+    return batch

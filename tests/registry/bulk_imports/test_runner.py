@@ -1,0 +1,240 @@
+"""The bulk importer against a database, as the services are that run it."""
+
+import json
+import secrets
+from dataclasses import dataclass
+
+import pytest
+
+from core.runtime.postgres import Pool, open_pool
+from registry.bulk_imports import exports, runner, store
+from registry.bulk_imports.kinds import KINDS, csv_lines
+from registry.bulk_imports.runner import import_next
+from registry.bulk_imports.store import ImportJob
+from registry.keys import KeyWrap
+
+KEYS = KeyWrap("kek-1", bytes(32))
+APP_KEY = "000102030405060708090a0b0c0d0e0f"
+CABINETS = """external_reference;name;insee;commune;latitude;longitude;contract_power_kva;pdl;phases
+ARM-1;Armoire Marché;29103;Landerneau;48,45;-4,25;18,5;12345678901234;3
+ARM-2;;29103;Landerneau;;;;;
+ARM-2;Double;29103;Landerneau;;;;;
+ARM-3;Armoire 3;29103;Landerneau;91;-4;;;
+ARM-4;Armoire 4;29103;Landerneau;;;-3;;
+ARM-5;Armoire 5;29999;;;;;;
+ARM-6;Armoire Marché;29103;Landerneau;;;;;
+"""
+LAMPS = """external_reference,cabinet,name,lamp,power_w
+PL-1,ARM-1,Candélabre,LED,36.5
+PL-2,ARM-1,Candélabre,LED,36.5
+PL-3,ARM-9,Candélabre,LED,36.5
+PL-4,AUTRE-1,Candélabre,LED,36.5
+"""
+
+
+@dataclass(slots=True)
+class Importing:
+    """Imports files for a tenant, and runs them as maintenance does."""
+
+    pool: Pool
+    maintenance: Pool
+    tenant_id: int
+
+    async def request(self, kind: str, text: str, form: str = "csv", *, dry_run: bool = False) -> int:
+        content = text.encode()
+        async with self.pool.acquire() as connection, connection.transaction():
+            job = await store.request_import(
+                connection, self.tenant_id, requested_by="moi", kind=kind, format=form, coordinates="wgs84",
+                dry_run=dry_run, file_name="f",
+            )  # fmt: skip
+            half = len(content) // 2
+            for number, part in enumerate((content[:half], content[half:]), 1):
+                assert await store.put_part(connection, KEYS, job.id, number, part)
+            assert await store.start_import(connection, job.id)
+        return job.id
+
+    async def run(self, kind: str, text: str, form: str = "csv", *, dry_run: bool = False) -> ImportJob:
+        job_id = await self.request(kind, text, form, dry_run=dry_run)
+        await import_next(self.maintenance, KEYS, "maintenance-1")
+        job = await store.read_import(self.pool, job_id)
+        assert job is not None
+        return job
+
+    async def rejected(self, job: ImportJob) -> list[tuple[int, str, str]]:
+        async with self.pool.acquire() as connection:
+            found = [row.rejection for row in await store.list_rejections(connection, job.id)]
+        return [(one.line, one.column, one.reason) for one in found]
+
+    async def exported(self, kind: str) -> str:
+        async with self.pool.acquire() as connection:
+            rows = await exports.read_rows(connection, self.tenant_id, KINDS[kind], 0)
+        return csv_lines([[one.name for one in KINDS[kind].columns], *(row.cells for row in rows)])
+
+
+def counts(job: ImportJob) -> tuple[str, int, int, int, int]:
+    return job.state, job.created, job.updated, job.unchanged, job.refused
+
+
+@pytest.fixture
+async def importing(database, pool: Pool):
+    tenant_id = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('sdef', 'SDEF') RETURNING id")
+    async with open_pool(database.url_of("maintenance"), "maintenance", size=2) as maintenance:
+        yield Importing(pool, maintenance, tenant_id)
+
+
+async def test_an_inventory_goes_in_once_its_wrong_lines_come_back_and_the_rest_is_in(
+    importing: Importing, pool: Pool
+) -> None:
+    other = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('autre', 'Autre') RETURNING id")
+    add = "INSERT INTO asset (tenant_id, kind, name, external_reference) VALUES ($1, 'lighting_cabinet', $2, $3)"
+    await pool.execute(add, other, "À eux", "AUTRE-1")
+    await pool.execute(add, importing.tenant_id, "ARM-2", None)  # From before there were references.
+
+    tried = await importing.run("cabinets", CABINETS, dry_run=True)
+    before = await pool.fetchval("SELECT count(*) FROM asset")
+    first = await importing.run("cabinets", CABINETS)
+    again = await importing.run("cabinets", CABINETS)
+    lamps = await importing.run("light-points", LAMPS)
+    exported = await importing.run("cabinets", await importing.exported("cabinets"))
+    lamps_again = await importing.run("light-points", await importing.exported("light-points"))
+    row = await pool.fetchrow("SELECT * FROM asset WHERE external_reference = 'ARM-1'")
+
+    assert row is not None
+    assert (counts(tried), before) == (("done", 1, 1, 0, 5), 2)
+    assert counts(first) == ("done", 1, 1, 0, 5)
+    assert await importing.rejected(first) == [
+        (4, "external_reference", "déjà à la ligne 3"),
+        (5, "latitude", "entre -90 et 90 attendu"),
+        (6, "contract_power_kva", "entre 0.1 et 1000 attendu"),
+        (7, "insee", "commune sans contour ici : ajoutez une colonne commune, ou les contours"),
+        (8, "name", "« Armoire Marché » est déjà le nom d'une autre"),
+    ]
+    assert counts(again) == ("done", 0, 0, 2, 5)
+    assert counts(lamps) == ("done", 2, 0, 0, 2)
+    assert [one[:2] for one in await importing.rejected(lamps)] == [(4, "cabinet"), (5, "cabinet")]
+    assert counts(exported) == ("done", 0, 0, 2, 0)
+    assert counts(lamps_again) == ("done", 0, 0, 2, 0)
+    assert (row["commune"], row["insee"], row["latitude"]) == ("Landerneau", "29103", 48.45)
+    assert row["attributes"] == {"contract_power_kva": 18.5, "pdl": "**********1234", "phases": 3}
+    async with pool.acquire() as connection:
+        assert await store.confirm_import(connection, tried.id)
+    await import_next(importing.maintenance, KEYS, "maintenance-1")
+    confirmed = await store.read_import(pool, tried.id)
+    assert confirmed is not None
+    assert (counts(confirmed), confirmed.dry_run) == (("done", 0, 0, 2, 5), False)
+    assert await pool.fetchval("SELECT count(*) FROM import_part") == 0
+    assert await pool.fetchval("SELECT count(*) FROM audit WHERE action = 'import.end'") == 7
+    lamp = await pool.fetchrow(
+        "SELECT l.commune, p.external_reference FROM asset l JOIN asset p ON p.id = l.parent_id "
+        "WHERE l.external_reference = 'PL-1'"
+    )
+    assert tuple(lamp or ()) == ("Landerneau", "ARM-1")
+
+
+async def test_communes_are_those_of_the_outlines_where_there_are_some(importing: Importing, pool: Pool) -> None:
+    await pool.execute(
+        "INSERT INTO commune_outline (tenant_id, insee, name, polygons, west, south, east, north) "
+        "VALUES ($1, '01004', 'Ambérieu', '[]', 0, 0, 1, 1), ($1, '29103', 'Landerneau', '[]', 0, 0, 1, 1)",
+        importing.tenant_id,
+    )
+    text = "external_reference;insee;commune\nA;1004;\nB;;landerneau\nC;29104;\nD;;Landernau\nE;1004;Landerneau\n"
+
+    job = await importing.run("cabinets", text)
+
+    assert counts(job) == ("done", 2, 0, 0, 3)
+    assert [tuple(row) for row in await pool.fetch("SELECT insee, commune FROM asset ORDER BY id")] == [
+        ("01004", "Ambérieu"),
+        ("29103", "Landerneau"),
+    ]
+    assert [one[1:] for one in await importing.rejected(job)] == [
+        ("insee", "commune 29104 inconnue"),
+        ("commune", "commune « Landernau » inconnue ; vouliez-vous dire Landerneau ?"),
+        ("insee", "01004 est Ambérieu, et non Landerneau"),
+    ]
+
+
+async def test_devices_go_in_with_their_keys_sealed_and_no_key_comes_out(importing: Importing, pool: Pool) -> None:
+    profile = await pool.fetchval(
+        "INSERT INTO device_profile (tenant_id, name, vendor, model, codec) VALUES ($1, 'Horloge', 'v', 'm', 'c') "
+        "RETURNING id",
+        importing.tenant_id,
+    )
+    await importing.run("cabinets", "external_reference;commune\nARM-1;Brest\n")
+    euis = [secrets.token_hex(8) for _ in range(3)]
+    text = "dev_eui;join_eui;device_profile;app_key;asset;name\n"
+    text += f"{euis[0]};70b3d57ed0001000;Horloge;{APP_KEY};ARM-1;Horloge 1\n"
+    text += f"{euis[1]};70b3d57ed0001000;Horloge;{APP_KEY};ARM-1;Horloge 2\n"
+    text += f"{euis[2]};70b3d57ed0001000;Autre;{APP_KEY};;Horloge 3\n"
+    text += f"zz;70b3d57ed0001000;Horloge;{APP_KEY}0;;Horloge 4\n"
+
+    first = await importing.run("devices", text)
+    again = await importing.run("devices", text)
+    exported = await importing.exported("devices")
+    kept = str([tuple(row) for row in await pool.fetch("SELECT * FROM import_rejection")])
+
+    assert counts(first) == ("done", 1, 0, 0, 3)
+    assert counts(again) == ("done", 0, 0, 1, 3)
+    assert [one[:2] for one in await importing.rejected(first)] == [
+        (3, "asset"), (4, "device_profile"), (5, "dev_eui"), (5, "app_key"),
+    ]  # fmt: skip
+    assert APP_KEY not in kept + exported
+    assert f"{euis[0]};70b3d57ed0001000;Horloge 1;{profile};Horloge;" in exported
+    assert counts(await importing.run("devices", exported)) == ("done", 0, 0, 1, 0)
+    sealed = await pool.fetchval("SELECT app_key_wrapped FROM device WHERE tenant_id = $1", importing.tenant_id)
+    assert bytes.fromhex(APP_KEY) not in sealed
+
+
+async def test_a_job_whose_runner_died_goes_on_behind_its_last_batch_and_one_that_is_cancelled_ends(
+    importing: Importing, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "AT_ONCE", 2)
+    record = store.record_progress
+    died_at = 4
+
+    async def dies(connection, job_id, reached, *done):
+        await record(connection, job_id, reached, *done)
+        if reached >= died_at:
+            raise ConnectionResetError  # With the transaction: its batch is lost.
+
+    text = "external_reference;commune\n" + "".join(f"ARM-{number % 8};Brest\n" for number in range(9))
+    job_id = await importing.request("cabinets", text)
+    monkeypatch.setattr(store, "record_progress", dies)
+    with pytest.raises(ConnectionResetError):
+        await import_next(importing.maintenance, KEYS, "maintenance-1")
+    stopped = await store.read_import(pool, job_id)
+    monkeypatch.setattr(store, "record_progress", record)
+    not_yet = await import_next(importing.maintenance, KEYS, "maintenance-2")
+    await import_next(importing.maintenance, KEYS, "maintenance-1")
+    done = await store.read_import(pool, job_id)
+
+    async def cancels(connection, job_id, *progress):
+        await record(connection, job_id, *progress)
+        await connection.execute("UPDATE import_job SET state = 'cancelled' WHERE id = $1", job_id)
+
+    monkeypatch.setattr(store, "record_progress", cancels)
+    cancelled = await importing.run("cabinets", text.replace("ARM", "BRA"))
+
+    assert stopped is not None
+    assert (stopped.state, stopped.reached, stopped.created) == ("running", 2, 2)
+    assert not_yet is None
+    assert done is not None
+    assert (counts(done), done.reached) == (("done", 8, 0, 0, 1), 9)
+    assert await importing.rejected(done) == [(10, "external_reference", "déjà à la ligne 2")]
+    assert (cancelled.state, cancelled.created, cancelled.reached) == ("cancelled", 2, 2)
+
+
+async def test_a_file_that_cannot_be_read_fails_with_its_reason_and_a_quota_stops_what_is_beyond_it(
+    importing: Importing, pool: Pool
+) -> None:
+    await pool.execute("INSERT INTO quota (tenant_id, kind, most) VALUES ($1, 'assets', 2)", importing.tenant_id)
+    features = [
+        {"type": "Feature", "properties": {"external_reference": f"A{n}", "commune": "Brest"}} for n in range(3)
+    ]
+    collection = json.dumps({"type": "FeatureCollection", "features": features})
+
+    failed = await importing.run("cabinets", "external_refrence\nA\n")
+    full = await importing.run("cabinets", collection, "geojson")
+
+    assert (failed.state, "« external_reference »" in (failed.reason or "")) == ("failed", True)
+    assert counts(full) == ("done", 2, 0, 0, 1)
+    assert "quota" in (await importing.rejected(full))[0][2]
