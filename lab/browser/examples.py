@@ -22,7 +22,12 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
     }.items():
         await api.post(path, body)
     cabinets = [cabinet["id"] for cabinet in (await api.get("/v1/assets", kind="lighting_cabinet"))["items"]]
-    campaign = {"name": "Feu d'artifice", "action": "on", "reason": "14 juillet", "targets": {"asset_ids": cabinets}}
+    campaign = {
+        "name": "Feu d'artifice",
+        "action": "on",
+        "reason": "14 juillet",
+        "targets": {"asset_ids": cabinets},
+    }
     await api.post("/v1/lighting-campaigns", campaign)
 
 
