@@ -40,7 +40,8 @@ SELECT_DATASTREAMS = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.position, s.quantity, a.kind AS asset_kind,
        p.expected_interval, coalesce(a.tags, '{}') AS tags, a.latitude, a.longitude,
        a.attributes ->> 'calendar' AS calendar,
-       a.attributes -> 'lighting' AS lighting, t.slug AS tenant, a.name AS asset, coalesce(a.street, '') AS street,
+       f.program, coalesce(f.rated_power_w, lighting_rated_power_w(a.id, a.attributes)) AS rated_power_w,
+       t.slug AS tenant, a.name AS asset, coalesce(a.street, '') AS street,
        coalesce(a.commune, '') AS commune, d.name AS device, s.unit, t.department,
        (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at,
        NULL::timestamptz AS fine_until
@@ -49,6 +50,7 @@ JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN asset a ON a.id = s.asset_id
+LEFT JOIN lighting_program_in_force f ON f.asset_id = s.asset_id
 WHERE s.tenant_id = $1 AND ($2::text IS NULL OR s.quantity = $2) AND ($3::text[] IS NULL OR a.kind = ANY($3))
   AND (cardinality($4::text[]) = 0 OR a.tags && $4) AND ($5::int IS NULL OR s.asset_id = $5)
 ORDER BY s.asset_id, s.id LIMIT $6
@@ -57,7 +59,7 @@ ORDER BY s.asset_id, s.id LIMIT $6
 SELECT_UNMEASURED = """
 SELECT DISTINCT ON (g.asset_id, g.position) NULL::int AS id, g.tenant_id, g.asset_id, g.device_id, g.position,
        '' AS quantity, a.kind AS asset_kind, p.expected_interval, a.tags, a.latitude, a.longitude,
-       NULL AS calendar, NULL::jsonb AS lighting, t.slug AS tenant, a.name AS asset,
+       NULL AS calendar, NULL::jsonb AS program, NULL::float8 AS rated_power_w, t.slug AS tenant, a.name AS asset,
        coalesce(a.street, '') AS street, coalesce(a.commune, '') AS commune, d.name AS device, '1' AS unit,
        t.department, (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at,
        NULL::timestamptz AS fine_until

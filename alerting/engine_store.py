@@ -12,7 +12,8 @@ from registry.rows import arrays, fetch_all
 READ_WATCHED = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,
        coalesce(a.tags, '{}') AS tags, a.latitude, a.longitude, a.attributes ->> 'calendar' AS calendar,
-       a.attributes -> 'lighting' AS lighting, s.fine_until, t.department,
+       f.program, coalesce(f.rated_power_w, lighting_rated_power_w(a.id, a.attributes)) AS rated_power_w,
+       s.fine_until, t.department,
        (SELECT timezone FROM deployment) AS timezone,
        (SELECT lower(g.during) FROM assignment g
         WHERE g.asset_id = s.asset_id AND g.position = s.position AND g.during @> now()
@@ -23,6 +24,7 @@ JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN asset a ON a.id = s.asset_id
+LEFT JOIN lighting_program_in_force f ON f.asset_id = s.asset_id
 WHERE s.id = ANY($1::int[]) AND a.archived_at IS NULL AND (s.fine_until IS NULL OR s.fine_until > $2)
 """
 STATE_COLUMNS = """st.tenant_id, st.rule_id, st.datastream_id, st.device_id, st.gateway_id,
@@ -97,7 +99,8 @@ class Watched:
     latitude: float | None = None
     longitude: float | None = None
     calendar: str | None = None  # The name of the asset's own calendar.
-    lighting: Any = None  # Of a cabinet: rated_power_w, night_cut, dimming.
+    program: Any = None  # Of its lamps, as it is stored.
+    rated_power_w: float | None = None  # Of its lamps together.
     department: str | None = None  # The tenant's.
     timezone: str = "Europe/Paris"  # The deployment's.
     replaced_at: datetime | None = None  # When the device that serves its place took another's.

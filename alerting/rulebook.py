@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import structlog
 
@@ -12,9 +12,8 @@ from alerting.rules.calendar import Calendar
 from alerting.rules.model import Place, Rule
 from core.messages.topics import slot_of_asset
 from core.model.hours import MalformedHours
-from core.model.lighting import Lamps
-from core.model.lighting_programs import MalformedProgram, read_lamps
-from core.model.region import region_of
+from core.model.lighting_programs import stored_program
+from core.model.region import region_of, school_zone_of
 from core.runtime.postgres import Pool
 from registry.changes import Change
 
@@ -91,10 +90,10 @@ class Rulebook:
             changed.setdefault(change.entity, set()).add(change.entity_id)
         if changed.keys() & {"alert_rule", "alert_calendar"}:
             await self.load()
-        if changed.keys() & {"tenant", "device_profile", "device", "asset"}:
+        if changed.keys() & {"tenant", "device_profile", "lighting", "device", "asset"}:
             self.version += 1
             self._forget_derived()
-        if changed.keys() & {"tenant", "device_profile"}:
+        if changed.keys() & {"tenant", "device_profile", "lighting"}:
             self._watched.clear()
             return
         devices, assets = changed.get("device", set()), changed.get("asset", set())
@@ -200,32 +199,16 @@ def read_calendar(stored: StoredCalendar) -> Calendar | None:
         return None
 
 
-def _lamps_of(said: object) -> Lamps:
-    """What an asset's `lighting` says; of one that nobody can read the rated power alone, if that."""
-    try:
-        return read_lamps(said or {})
-    except MalformedProgram:
-        power = {name: value for name, value in _members(said) if name == "rated_power_w"}
-    try:
-        return read_lamps(power)
-    except MalformedProgram:
-        return Lamps()
-
-
-def _members(said: object) -> Iterable[tuple[str, object]]:
-    return cast(dict[str, object], said).items() if isinstance(said, dict) else ()
-
-
 def place(watched: Watched, calendar: Calendar | None) -> Place:
     """Where a datastream is measured."""
-    lamps = _lamps_of(watched.lighting)
     return Place(
         watched.latitude,
         watched.longitude,
         calendar,
-        lamps.rated_power_w,
-        lamps.program,
+        watched.rated_power_w,
+        stored_program(watched.program),
         region_of(watched.department, watched.timezone),
         watched.expected_interval,
         watched.replaced_at,
+        school_zone_of(watched.department),
     )

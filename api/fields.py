@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from core.model.lighting_programs import MalformedProgram, read_lamps
+from core.model.lighting_programs import MOST_POWER_W
 from decoders.containers import InvalidGeometry, geometry_of
 from lorawan.identifiers import DEV_ADDR_LENGTH, EUI_LENGTH, parse_eui
 
@@ -123,15 +123,25 @@ def _json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+WATTS_FR = "rated_power_w : un nombre de watts, de plus de 0 à 1000000"
+PROGRAMS_FR = (
+    "les horaires d'éclairage ne sont plus un attribut : créez un programme (POST /v1/lighting-programs) et "
+    "affectez-le (POST /v1/lighting-programs/assignments) ; la puissance des lampes est l'attribut rated_power_w"
+)
+
+
 def _attributes(value: dict[str, Any]) -> dict[str, Any]:
     try:
         geometry_of(value)
     except InvalidGeometry as wrong:
         raise PydanticCustomError("container", "{why}", {"why": str(wrong)}) from None
-    try:
-        read_lamps(value.get("lighting", {}))
-    except MalformedProgram as wrong:
-        raise PydanticCustomError("lighting", "{why}", {"why": str(wrong)}) from None
+    if "lighting" in value:
+        raise PydanticCustomError("lighting", PROGRAMS_FR)
+    watts = value.get("rated_power_w")
+    if watts is not None and not (
+        isinstance(watts, int | float) and not isinstance(watts, bool) and 0 < watts <= MOST_POWER_W
+    ):
+        raise PydanticCustomError("rated_power_w", WATTS_FR)
     return value
 
 

@@ -160,11 +160,12 @@ class Place:
     region: Region = METROPOLITAN
     interval: timedelta | None = None  # How often the device is expected to speak; None: nobody says.
     replaced_at: datetime | None = None  # When the device that serves it took another's place.
+    school_zone: str | None = None  # Of the tenant's department.
 
     @property
     def lamp_place(self) -> LampPlace:
         """Where its lamps are."""
-        return LampPlace(self.latitude, self.longitude, self.region)
+        return LampPlace(self.latitude, self.longitude, self.region, self.school_zone)
 
     @property
     def notify_up_to(self) -> timedelta:

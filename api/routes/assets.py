@@ -51,8 +51,9 @@ router = APIRouter(prefix="/v1/assets", tags=["Actifs"], responses=PROBLEM_RESPO
 CONTAINER_EXAMPLE: dict[str, Any] = {"container": {"empty_distance_mm": 1700, "full_distance_mm": 300}}
 ATTRIBUTES_TEXT = (
     "Libres, 32 ko au plus. `container` décrit la géométrie d'un conteneur : `empty_distance_mm` et "
-    "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`. `lighting` décrit les "
-    "lampes d'une armoire : `rated_power_w`, `night_cut` [début, fin], `dimming`, des couples [heure, pour cent]."
+    "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`. `rated_power_w` est "
+    "la puissance des lampes d'une armoire ou d'un départ, en watts ; leurs horaires sont des programmes "
+    "(`/v1/lighting-programs`)."
 )
 PERSONAL = 2
 CONFIRM_FIRST = "confirmez d'abord sa classe : POST /v1/privacy/confirmations"

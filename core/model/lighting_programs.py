@@ -6,6 +6,7 @@ from typing import Any, cast, get_args
 
 from core.model.hours import MINUTES, MalformedHours, Span, minute_of
 from core.model.lighting import (
+    FROM_DUSK_TO_DAWN,
     FULL,
     UNLIT,
     CalendarRule,
@@ -48,8 +49,20 @@ def read_program(document: object) -> Program:
     return Program(read_schedule(given.get("default", {}), "l'horaire par défaut"), rules, float(coefficient))
 
 
+def stored_program(document: object) -> Program:
+    """A program from its row, checked when it was written; lit from dusk to dawn where there is none to read."""
+    if document is None:
+        return FROM_DUSK_TO_DAWN
+    try:
+        return read_program(document)
+    except MalformedProgram:
+        return FROM_DUSK_TO_DAWN
+
+
 def read_lamps(document: object) -> Lamps:
-    """An asset's attribute `lighting`: `{"rated_power_w": 4200, "night_cut": [...], "dimming": [...]}`.
+    """What assets said of their lamps before programs; of what nobody could read, the error says why.
+
+    `{"rated_power_w": 4200, "night_cut": ["23:30", "05:00"], "dimming": [["22:00", 50]]}`
 
     Raises:
         MalformedProgram: it is no such document.

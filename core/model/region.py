@@ -36,6 +36,19 @@ SUBDIVISIONS = {
 }  # fmt: skip
 
 
+# By the academy. Corsica and overseas have calendars of their own, which the library does not know.
+SCHOOL_ZONES = {
+    department: zone
+    for zone, departments in {
+        "A": "01 03 07 15 16 17 19 21 23 24 25 26 33 38 39 40 42 43 47 58 63 64 69 70 71 73 74 79 86 87 89 90",
+        "B": "02 04 05 06 08 10 13 14 18 22 27 28 29 35 36 37 41 44 45 49 50 51 52 53 54 55 56 57 59 60 61 62 67 "
+        "68 72 76 80 83 84 85 88",
+        "C": "09 11 12 30 31 32 34 46 48 65 66 75 77 78 81 82 91 92 93 94 95",
+    }.items()
+    for department in departments.split()
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """A time zone, and the `holidays` subdivision whose holidays count besides the national ones (None: none)."""
@@ -73,6 +86,11 @@ def region_of(department: str | None, timezone: str) -> Region:
     """A tenant's region; one that names no overseas department lives by `timezone`, the deployment's."""
     zone = ZONES.get(department or "")
     return Region(ZoneInfo(timezone) if zone is None else zone, SUBDIVISIONS.get(department or ""))
+
+
+def school_zone_of(department: str | None) -> str | None:
+    """The zone of a department's school holidays; None where it has none that anybody knows here."""
+    return SCHOOL_ZONES.get(department or "")
 
 
 def read_school_holidays() -> None:

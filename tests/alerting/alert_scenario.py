@@ -293,7 +293,7 @@ async def _inhabit(scenario: AlertScenario) -> None:
     await scenario.add_asset("glass_container", "Borne 2", "fill_level", "%", _dying_bin, interval_h=6)
     await scenario.add_asset("room", "Classe 1", "co2", "[ppm]", _unless_down(_co2))
     await scenario.add_asset("water_meter", "Compteur 1", "water_volume", "L", _unless_down(_water))
-    lighting = {"lighting": {"rated_power_w": 2000}}
+    lighting = {"rated_power_w": 2000}
     cabinet = await scenario.add_asset("lighting_cabinet", "Armoire 1", "active_power", "W", _unless_down(_power),
                              attributes=lighting)  # fmt: skip
     await scenario.add_asset("lamp", "Lampe 1", "switch_state", "1", _unless_down(_lamp), parent=cabinet)

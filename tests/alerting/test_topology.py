@@ -95,12 +95,12 @@ async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Po
     async def inhabit(scenario: AlertScenario) -> None:
         cabinet = await scenario.add_asset(
             "lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
-            attributes={"lighting": {"rated_power_w": 2000}},
+            attributes={"rated_power_w": 2000},
         )  # fmt: skip
         for number in range(40):
             await scenario.add_asset(
                 "lighting_cabinet", f"Lampe {number}", "active_power", "W", lambda _: 0, parent=cabinet,
-                attributes={"lighting": {"rated_power_w": 60}},
+                attributes={"rated_power_w": 60},
             )  # fmt: skip
 
     watching = await watch(pool, inhabit)
@@ -203,11 +203,11 @@ async def test_a_notified_lamps_end_is_notified_though_its_cabinet_explains_it_m
     async def inhabit(scenario: AlertScenario) -> None:
         cabinet = await scenario.add_asset(
             "lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
-            attributes={"lighting": {"rated_power_w": 2000}},
+            attributes={"rated_power_w": 2000},
         )  # fmt: skip
         await scenario.add_asset(
             "lighting_cabinet", "Lampe", "active_power", "W", lambda _: 0, parent=cabinet,
-            attributes={"lighting": {"rated_power_w": 60}},
+            attributes={"rated_power_w": 60},
         )  # fmt: skip
 
     watching = await watch(pool, inhabit)
@@ -224,7 +224,7 @@ async def test_a_notified_lamps_end_is_notified_though_its_cabinet_explains_it_m
 async def test_a_cabinet_that_was_switched_off_by_order_is_not_dark(pool: Pool) -> None:
     async def inhabit(scenario: AlertScenario) -> None:
         await scenario.add_asset("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
-                       attributes={"lighting": {"rated_power_w": 2000}})  # fmt: skip
+                       attributes={"rated_power_w": 2000})  # fmt: skip
 
     watching = await watch(pool, inhabit)
     thing = watching.town.things[0]

@@ -44,8 +44,12 @@ async def test_a_service_may_run_its_own_statements(database) -> None:
     assert refused == {}
 
 
-# What its statements do not show: pgqueuer's own, and those of the functions that write and seal the audit.
+# What its statements do not show: pgqueuer's own, those of the functions that write and seal the audit, and what a
+# view has under it that has the rights of who asks.
+UNDER_THE_VIEW = ("lighting_assignment", "lighting_program_version")
 BY_OTHERS = {
+    *(("lighting", name) for name in (*UNDER_THE_VIEW, "lighting_program_in_force", "tenant")),
+    *(("alerting", name) for name in UNDER_THE_VIEW),
     ("alerting", "jobs.pgqueuer_log"),
     ("alerting", "jobs.pgqueuer_schedules"),
     ("alerting", "jobs.pgqueuer_statistics"),

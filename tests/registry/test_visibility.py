@@ -85,6 +85,11 @@ UNION ALL SELECT 'alert_event ' || alert_id - 1 FROM alert_event
 UNION ALL SELECT 'alert_notice ' || alert_id - 1 FROM alert_notice
 UNION ALL SELECT 'alert_notice_recipient ' || alert_id - 1 FROM alert_notice_recipient
 UNION ALL SELECT 'lighting_command ' || id - 1 FROM lighting_command
+UNION ALL SELECT 'lighting_program ' || id - 1 FROM lighting_program
+UNION ALL SELECT 'lighting_program_version ' || id - 1 FROM lighting_program_version
+UNION ALL SELECT 'lighting_assignment ' || asset_id - 1 FROM lighting_assignment
+UNION ALL SELECT 'lighting_program_in_force ' || asset_id - 1 FROM lighting_program_in_force
+UNION ALL SELECT 'lighting_bounds ' || member_id - 1 FROM lighting_bounds
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
 UNION ALL SELECT 'device_status ' || device_id - 1 FROM device_status
@@ -181,6 +186,11 @@ INSERT INTO asset_transfer (tenant_id, asset_kind, asset_name, history, offered_
 SELECT t.id, 'bin', 'a', 'stays', r.slug, 'x' FROM tenant t JOIN tenant r ON r.id = t.id % 4 + 1;
 INSERT INTO commune_outline (tenant_id, insee, name, polygons, west, south, east, north)
 SELECT id, '29103', 'l', '[]', 0, 0, 0, 0 FROM tenant;
+INSERT INTO lighting_program (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, 'p' FROM tenant;
+INSERT INTO lighting_program_version (id, tenant_id, program_id, version, program, author)
+OVERRIDING SYSTEM VALUE SELECT id, id, id, 1, '{}', 'a' FROM tenant;
+INSERT INTO lighting_bounds (tenant_id, member_id, set_by)
+SELECT member_of, id, 'a' FROM tenant WHERE member_of IS NOT NULL;
 INSERT INTO publication_host SELECT id, 'https://a.example' FROM tenant;
 INSERT INTO eui_claim (tenant_id, holder_id, kind, eui, reason, created_by)
 SELECT id, id % 4 + 1, 'gateway', int8send(id), 'r', 'x' FROM tenant;
@@ -193,7 +203,9 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ADD_WINDOWS = """
 INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, ends_at)
 SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset;
-INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_id, id, 'a', 'jpeg' FROM asset
+INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_id, id, 'a', 'jpeg' FROM asset;
+INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by)
+SELECT tenant_id, id, tenant_id, 'a' FROM asset
 """
 ADD_PUBLICATIONS = """
 INSERT INTO publication (tenant_id, asset_id, slug, name, quantities, published_by)

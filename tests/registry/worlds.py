@@ -182,7 +182,14 @@ def expected(world: World, me: int | None) -> set[str]:
     for table in ("application_device", "frame_refusal", "codec_difference", "device_decoding_key"):
         rows |= {f"{table} {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     visible = {i for i, asset in enumerate(world.assets) if _sees(me, seen, asset.tenant, asset.privacy_class)}
-    rows |= {f"asset {i}" for i in visible | shown.keys()}
+    of_assets = ("asset", "lighting_assignment", "lighting_program_in_force")
+    rows |= {f"{table} {i}" for i in visible | shown.keys() for table in of_assets}
+    rows |= {
+        f"{table} {tenant}"
+        for tenant in seen | {world.assets[i].tenant for i in shown}
+        for table in ("lighting_program", "lighting_program_version")
+    }
+    rows |= {f"lighting_bounds {tenant}" for tenant in seen if world.member_of[tenant] is not None}
     rows |= {f"{table} {i}" for i in world.consents if world.assets[i].tenant == me for table in OF_PRIVACY}
     for day in DAYS:
         rows |= {f"dwelling_day {tenant} {day // 48}" for tenant in seen | _of_days(held, day)}
