@@ -266,6 +266,7 @@ STORES: tuple[Store, ...] = (
             "asset_id", "asset_ids"),
         ERASED, WITH_ITS_OWNER,
     ),
+    Store("lighting_shadow", "which program a cabinet's clock holds", ERASED, WITH_ITS_OWNER),
     Store("lighting_program_version", NAME_ONLY, ERASED, REGISTRY),
     Store("lighting_bounds", NAME_ONLY, ERASED, REGISTRY),
     Store("session", SEALED, ERASED, "8 days after it was closed"),

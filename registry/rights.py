@@ -49,6 +49,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "alert_request": {
         "gateway_bridge": "INSERT",
         "ingest": "INSERT",
+        "lighting": "INSERT",
         "alerting": "SELECT, UPDATE (id), DELETE",
     },
     "alert_rule": {"alerting": "SELECT, INSERT, UPDATE (id)"},
@@ -143,6 +144,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "lighting_program": {},
     "lighting_program_in_force": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_program_version": {"lighting": "SELECT", "alerting": "SELECT"},
+    "lighting_shadow": {"lighting": "SELECT, INSERT, UPDATE, DELETE"},
     "lns_route": {"intake": "SELECT, INSERT, UPDATE"},
     "lns_source": {"intake": "SELECT *", "ingest": "SELECT"},
     "lns_source_state": {"intake": "SELECT, INSERT, UPDATE"},

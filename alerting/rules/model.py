@@ -42,11 +42,12 @@ Kind = Literal[
     "gateway_address",
     "codec",
     "clock",
+    "program_mismatch",
     "partner",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 # Alerts of these rules are requested by other services or by partners: the rule watches no datastream.
-DECLARED = ("gateway_address", "codec", "clock", "partner")
+DECLARED = ("gateway_address", "codec", "clock", "program_mismatch", "partner")
 SERIES = ("night_minimum_flow", "power_ratio")
 Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)

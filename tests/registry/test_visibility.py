@@ -89,6 +89,7 @@ UNION ALL SELECT 'lighting_program ' || id - 1 FROM lighting_program
 UNION ALL SELECT 'lighting_program_version ' || id - 1 FROM lighting_program_version
 UNION ALL SELECT 'lighting_assignment ' || asset_id - 1 FROM lighting_assignment
 UNION ALL SELECT 'lighting_program_in_force ' || asset_id - 1 FROM lighting_program_in_force
+UNION ALL SELECT 'lighting_shadow ' || asset_id - 1 FROM lighting_shadow
 UNION ALL SELECT 'lighting_bounds ' || member_id - 1 FROM lighting_bounds
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
@@ -205,7 +206,9 @@ INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, 
 SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset;
 INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_id, id, 'a', 'jpeg' FROM asset;
 INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by)
-SELECT tenant_id, id, tenant_id, 'a' FROM asset
+SELECT tenant_id, id, tenant_id, 'a' FROM asset;
+INSERT INTO lighting_shadow (asset_id, tenant_id, device_id, holds_program, desired_since)
+SELECT id, tenant_id, 1, true, now() FROM asset
 """
 ADD_PUBLICATIONS = """
 INSERT INTO publication (tenant_id, asset_id, slug, name, quantities, published_by)

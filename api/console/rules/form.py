@@ -88,6 +88,7 @@ FIELDS: dict[str, frozenset[str]] = {
         "gateway_address": (),
         "codec": (),
         "clock": (),
+        "program_mismatch": (),
         "partner": _PLACES,
     }.items()
 }
