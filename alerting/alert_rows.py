@@ -109,8 +109,8 @@ READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
 # Alerts whose rule was switched off or watches something else by now, or whose asset was archived or went to
 # another tenant; silences whose device was disabled or serves another place; what a device measured that was
 # replaced: nobody would ever resolve them. And what a partner or a lighting clock has said to be over.
-IS_NARROWED = """(r.kind NOT IN ('gateway', 'gateway_address', 'codec', 'clock', 'program_mismatch', 'partner')
-       AND (
+IS_NARROWED = """(r.kind NOT IN ('gateway', 'gateway_address', 'codec', 'clock', 'relight_failed',
+                              'program_mismatch', 'partner') AND (
        NOT coalesce(t.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
        OR r.tags <> '{}' AND NOT coalesce(r.tags && t.tags, false)
        OR (a.datastream_id IS NULL AND a.device_id IS NOT NULL) <> (r.kind IN ('silence', 'loss'))

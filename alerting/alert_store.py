@@ -46,7 +46,8 @@ WHERE id = $1 AND workflow IN ('open', 'acknowledged', 'in_progress') RETURNING 
 # Ended by a person while it fires (or nobody knows): the engine looks at it again at `reopen_at`, but for a change
 # of address or a suspended codec, which only a person ends. Muting ends with it, unless an end is still to be
 # notified; the digest of what comes and goes does not.
-REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec', 'clock')
+REOPEN_AT = """CASE WHEN a.condition <> 'ok'
+          AND r.kind NOT IN ('gateway_address', 'codec', 'clock', 'relight_failed')
      THEN now() + make_interval(secs => r.reopen_after_seconds) END"""
 # Those who were notified of it are notified of this end, too: by the engine, which looks at it at once.
 ENDS_NOTIFIED = f"a.workflow IN ('open', 'acknowledged', 'in_progress') AND {IS_NOTIFIED}"

@@ -1,9 +1,9 @@
 """Opens the alerts that other domains asked for by a row (`registry.alert_requests`).
 
-Four kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
-suspended. A source or a device states instants that are not credible, again and again. Nobody is notified here:
-the alert is due at once, and the engine's sweep notifies as of every other. It
-is over when a person says so. A lighting clock holds another program than it should: that alert is over when the
+Five kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
+suspended. A source or a device states instants that are not credible, again and again. A lamp that must be lit
+is not. Nobody is notified here: the alert is due at once, and the engine's sweep notifies as of every other. It is
+over when a person says so. A lighting clock holds another program than it should: that alert is over when the
 clock reports the right one.
 """
 
@@ -14,6 +14,7 @@ from registry.alert_requests import (
     ClockAlertRequest,
     CodecAlertRequest,
     ProgramAlertRequest,
+    RelightAlertRequest,
     take_alert_requests,
 )
 
@@ -37,6 +38,10 @@ WRONG_CLOCK = (
     "{who} donne des instants impossibles (plus de 5 minutes d'avance, plus d'un an de retard, ou avant 2015) : "
     "régler son horloge. D'ici là ses mesures sont datées de leur réception, marquées, et ne comptent ni dans les "
     "dernières valeurs ni dans les moyennes."
+)
+NOT_RELIT = (
+    "{who} devait être rallumé et rien ne le prouve : {why}. Envoyer quelqu'un ; la plateforme rallume encore à "
+    "chaque message de son équipement, et toutes les heures."
 )
 
 MISMATCH = (
@@ -116,6 +121,22 @@ WHERE r.id = a.rule_id AND r.kind = 'program_mismatch' AND a.tenant_id = $1 AND 
   AND (a.workflow NOT IN ('resolved', 'closed') OR a.reopen_at IS NOT NULL)
 """
 
+# One alert for a circuit while it is open, whose message is the last reason; a circuit that was removed since is
+# passed over.
+OPEN_RELIGHT_ALERT = """
+INSERT INTO alert (tenant_id, rule_id, asset_id, team_id, severity, message, condition, opened_at, fired_at,
+                   muted_until, due_at)
+SELECT r.tenant_id, r.id, a.id, r.team_id, r.severity,
+       left(replace(replace($3, '{who}', concat_ws(', ', a.name, nullif(a.street, ''), nullif(a.commune, ''))),
+                    '{why}', $4), 1000), 'firing', $5, $5, $5, $5
+FROM alert_rule r JOIN asset a ON a.id = $2 AND a.tenant_id = r.tenant_id
+WHERE r.tenant_id = $1 AND r.kind = 'relight_failed' AND r.enabled
+ORDER BY r.id FOR KEY SHARE OF r
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
+    WHERE workflow NOT IN ('resolved', 'closed')
+DO UPDATE SET message = excluded.message, occurrences = alert.occurrences + 1, updated_at = now()
+"""
+
 
 async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> int:
     """Make the oldest requests into alerts, in the caller's transaction; how many requests there were.
@@ -129,6 +150,14 @@ async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> 
     await _open_program_alerts(
         connection, [request for request in requests if isinstance(request, ProgramAlertRequest)]
     )
+    circuits = [request for request in requests if isinstance(request, RelightAlertRequest)]
+    if circuits:
+        tenants = [request.tenant_id for request in circuits]
+        await connection.execute(ADD_RULES, tenants, "relight_failed", "relight_failed", "major", NOT_RELIT)
+        await connection.executemany(
+            OPEN_RELIGHT_ALERT,
+            [(one.tenant_id, one.asset_id, NOT_RELIT, one.reason, one.at) for one in circuits],
+        )
     if clocks:
         tenants = [request.tenant_id for request in clocks]
         await connection.execute(ADD_RULES, tenants, "wrong_clock", "clock", "warning", WRONG_CLOCK)

@@ -54,8 +54,11 @@ SELECT by, until, rank >= 3 AS is_cause FROM (
     WHERE w.tenant_id = $1 AND w.starts_at <= $4 AND w.ends_at > $4
     UNION ALL
     SELECT 3, format('extinction n° %s demandée par %s', c.id, c.requested_by), c.off_until
-    FROM lighting_command c JOIN above ON above.id = c.asset_id
-    WHERE $5 AND c.action = 'off' AND c.state IN ('sent', 'confirmed') AND c.off_until > $4
+    FROM lighting_command c
+    WHERE $5 AND (c.asset_id IN (SELECT id FROM above)
+                  OR c.asset_id IN (SELECT id FROM asset WHERE parent_id = $3 AND kind = 'lighting_circuit'))
+      AND c.action = 'off' AND c.state IN ('sent', 'acknowledged', 'applied', 'confirmed', 'unproven')
+      AND c.off_until > $4
     UNION ALL
     SELECT 4, format('expliquée par l''alerte n° %s', p.id),
            coalesce(p.resolved_at + $8::interval, $4 + $6::interval)

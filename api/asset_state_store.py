@@ -25,7 +25,7 @@ WITH alarmed AS (
     FROM assignment g JOIN device v ON v.id = g.device_id JOIN device_profile p ON p.id = v.device_profile_id
     WHERE upper_inf(g.during) AND v.enabled GROUP BY g.asset_id
 ), commanded AS (
-    SELECT DISTINCT asset_id FROM lighting_command WHERE state IN ('queued', 'sent')
+    SELECT DISTINCT asset_id FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged')
 )
 SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.longitude,
        CASE WHEN alarmed.severity IS NOT NULL THEN alarmed.severity::text
@@ -67,7 +67,7 @@ SELECT (SELECT count(*)::int FROM alert WHERE {OPEN} AND severity = 'critical') 
        (SELECT count(*)::int FROM gateway) AS gateways,
        (SELECT count(*)::int FROM gateway g JOIN gateway_state s ON s.gateway_id = g.id
         WHERE s.last_seen_at > now() - $1::interval) AS gateways_online,
-       (SELECT count(*)::int FROM lighting_command WHERE state IN ('queued', 'sent')) AS commands,
+       (SELECT count(*)::int FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged')) AS commands,
        (SELECT count(*)::int FROM uplink WHERE time > now() - $2::interval) AS uplinks,
        now() AS at
 """

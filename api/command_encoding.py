@@ -6,13 +6,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from api.codec_fields import CommandSpec, ParameterSpec
-from core.runtime.http.errors import Problem
+from api.decodings import decoding_of_tenant
+from core.model.entities import DeviceProfile
+from core.runtime.http.errors import Problem, not_found
+from core.runtime.postgres import Connection
+from decoders.catalogue import CODECS
 from decoders.codec import Codec, Command, EncodedCommand, Parameter, UnsupportedCommand
 from decoders.commands import checked
 from decoders.javascript.inputs import downlink_input, uplink_input
 from decoders.javascript.pool import Answer, Call
+from ingest.known_codecs import compiled
 from ingest.scripts import Workers
 from ingest.vendor_codecs import AnyCodec, VendorCodec
+from registry.codecs import read_version
+from registry.enrolment import EnrolledDevice
+from registry.profiles import read_profile
 
 LARGEST_PAYLOAD = 242
 SAME_WITHIN = 1e-6
@@ -40,6 +48,22 @@ class Target:
     options: Mapping[str, Any]
     dev_eui: bytes
     name: str
+    is_native: bool = True  # The codec is one of this program's.
+
+
+async def target_of(connection: Connection, device: EnrolledDevice) -> tuple[Target, DeviceProfile]:
+    """How a device is spoken to, and its profile."""
+    profile = await read_profile(connection, device.device_profile_id)
+    if profile is None:
+        raise not_found(f"profil {device.device_profile_id}")
+    _, decoding = await decoding_of_tenant(connection, device.tenant_id, profile)
+    codec = CODECS.get(decoding.codec)
+    if decoding.codec_version_id is not None:
+        version = await read_version(connection, decoding.codec_version_id)
+        codec = None if version is None else compiled(version, decoding, device.tenant_id)
+    commands = [CommandSpec.model_validate(command) for command in profile.commands]
+    is_native = decoding.codec_version_id is None
+    return Target(codec, commands, profile.codec_options, device.dev_eui, device.name, is_native), profile
 
 
 def known_commands(target: Target) -> list[CommandSpec]:

@@ -84,11 +84,31 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """How a device proves that it obeyed `switch_on`, `switch_off` or `dim`: by what it reports afterwards.
+
+    `question` is the command that makes it report at once, with the same `output`; empty: its next report comes by
+    itself. `channels` are those of the readings of each output, all of which must say it; one that is not named
+    has the channel of its number. `level_quantity` is that of `dim`, in percent; empty: nothing proves a level.
+    """
+
+    question: str = ""
+    channels: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    quantity: str = "switch_state"
+    level_quantity: str = ""
+
+    def channels_of(self, output: int) -> tuple[str, ...]:
+        """The channels that must say what an output does."""
+        return dict(self.channels).get(output, (str(output),))
+
+
+@dataclass(frozen=True, slots=True)
 class Codec:
     """`decode` raises MalformedPayload and nothing else, whatever the octets.
 
     `commands` describes what `encode` knows, for forms. `ranges` are what the product measures, where that is not
-    the quantity's usual range; those of a profile go before.
+    the quantity's usual range; those of a profile go before. `proof` is None where nothing that the device sends
+    says what its outputs do.
     """
 
     name: str
@@ -97,6 +117,7 @@ class Codec:
     encode: Encode | None = None
     commands: tuple[Command, ...] = ()
     ranges: tuple[SensorRange, ...] = ()
+    proof: Proof | None = None
 
     @property
     def switches(self) -> bool:

@@ -1,1 +1,1 @@
-"""Commands to lighting cabinets: requested, transmitted, confirmed by what the cabinet reads back."""
+"""Commands to lighting circuits: requested, transmitted, applied by the relay's word, confirmed by the meter's."""

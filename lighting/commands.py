@@ -1,7 +1,7 @@
 """Decides the next step of a lighting command from what is known of it. Pure.
 
-A command is confirmed by what the cabinet says of its relay afterwards, never by a radio acknowledgement
-(docs/architecture.md, "Lighting commands"). Every command is absolute, so that repeating it is harmless.
+A command is applied by what the cabinet says of its relay afterwards, never by a radio acknowledgement, and
+confirmed by its meter (docs/architecture.md, "Lighting commands"). Every command is absolute: it may be repeated.
 """
 
 from collections.abc import Sequence
@@ -9,22 +9,45 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-MAX_ATTEMPTS = 3
-# How long a transmitted command may wait for the cabinet to say the new state, before it is sent again.
-READ_BACK_WITHIN = timedelta(minutes=2)
+# How long after each transmission the command is sent again: three times, then it has failed.
+AGAIN_AFTER = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4))
+MAX_ATTEMPTS = len(AGAIN_AFTER) + 1
+# And how long the last of them may take to show.
+LAST_WORD_WITHIN = timedelta(minutes=2)
+# A device that left so many questions unanswered is asked no more until it is heard of: without power it hears
+# nothing, and each frame takes a gateway's time from others.
+QUESTIONS_IN_VAIN = 2
 # The longest "off" that may be asked for: the street is lit again, whatever happens to the operator.
 LONGEST_OFF = timedelta(hours=12)
+# What did not light is tried again at each uplink of its device, but not more often than this, and each hour.
+RELIGHT_AT_UPLINK_AFTER = timedelta(minutes=10)
+RELIGHT_EVERY = timedelta(hours=1)
+# As `note_unknown_act` of the database has it: twelve hours, less what the frame needs.
+RESTORED_WITHIN = timedelta(hours=11, minutes=30)
+ACT_LOOKED_AT_EVERY = timedelta(minutes=15)
+# Lamps take their time to reach their power.
+WARM_UP = timedelta(minutes=1)
+READING_WITHIN = timedelta(hours=2)
+POWER_TOLERANCE = 0.2
 
 
 class State(StrEnum):
-    """Where a command stands; `confirmed`, `failed`, `expired` and `superseded` are final."""
+    """Where a command stands. `applied` is by the relay's word, and final but for the meter's, which makes it
+    `confirmed`; `unproven` was sent, and nothing that the device sends could prove more.
+    """
 
     QUEUED = "queued"
     SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    APPLIED = "applied"
     CONFIRMED = "confirmed"
+    UNPROVEN = "unproven"
     FAILED = "failed"
     EXPIRED = "expired"
     SUPERSEDED = "superseded"
+
+
+OPEN = (State.QUEUED, State.SENT, State.ACKNOWLEDGED)
 
 
 class Failure(StrEnum):
@@ -41,6 +64,23 @@ FAILURE_FR: dict[str, str] = {
     Failure.NO_READ_BACK: "l'armoire n'a pas relu son état après la commande : état inconnu",
     Failure.STATE_DIFFERS: "l'armoire annonce l'état contraire à celui demandé",
     Failure.NOT_COMMANDABLE: "le profil de l'équipement ne permet plus de le commander",
+}
+
+
+class Unconfirmed(StrEnum):
+    """Why an applied command will not be confirmed."""
+
+    NO_METER = "no_meter"
+    NO_READING = "no_reading"
+    POWER_DIFFERS = "power_differs"
+    NOT_COMPARED = "not_compared"
+
+
+UNCONFIRMED_FR: dict[str, str] = {
+    Unconfirmed.NO_METER: "sans compteur ni puissance nominale connue, la parole du relais est la dernière preuve",
+    Unconfirmed.NO_READING: "le compteur n'a rien mesuré depuis",
+    Unconfirmed.POWER_DIFFERS: "la puissance mesurée s'écarte de plus de 20 % de celle attendue",
+    Unconfirmed.NOT_COMPARED: "la puissance n'a pas été comparée",
 }
 
 
@@ -61,25 +101,43 @@ class RejectedLightingCommand(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """The relay's state as the cabinet sent it, and when we received it (on our clock)."""
+    """What the cabinet says of one channel, and when we received it (on our clock)."""
 
-    on: bool
+    channel: str
+    value: float
     received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
+class Proving:
+    """What proves a command: this value on all of these channels; no channels: nothing does.
+
+    `asks`: there is a question; otherwise the next report of the device comes within `report_within` of its own.
+    """
+
+    channels: tuple[str, ...]
+    value: float
+    asks: bool
+    report_within: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
 class OpenCommand:
-    """What is known of a command that has not ended."""
+    """What is known of a command that has not ended, or that still owes light (`owes_light`)."""
 
     id: int
     state: State
-    on: bool  # The state that was asked for.
+    action: str
+    proving: Proving
     attempts: int
     not_after: datetime
     downlink_state: str
     downlink_reason: str | None
+    tried_at: datetime  # When the downlink was enqueued.
     sent_at: datetime | None  # When the gateway transmitted it.
-    read_back_state: str | None
+    read_back_state: str | None  # Of the question after this transmission; None: it was not asked.
+    owes_light: bool = False
+    relight_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +146,29 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class AskReadBack:
-    """The gateway transmitted the command at `sent_at`: ask the cabinet for its state."""
+class Transmitted:
+    """The gateway transmitted the command at `sent_at`; `ask`: now ask the cabinet for its state."""
 
     sent_at: datetime
+    acknowledged: bool
+    ask: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Confirm:
+class Ask:
+    """Ask the cabinet for its state: it is there again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
     """The cabinet said the state that was asked for."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """It said so after the command had ended: that is noted, and nothing is owed any more."""
 
     at: datetime
 
@@ -108,28 +180,40 @@ class SendAgain:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The command has failed or run out of time."""
+    """The command has ended without proof."""
 
     state: State
     failure: str | None
 
 
-Step = Wait | AskReadBack | Confirm | SendAgain | End
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the meter says of an applied command."""
+
+    at: datetime | None
+    unconfirmed: Unconfirmed | None
 
 
-def check_request(action: str, off_until: datetime | None, capabilities: Sequence[str], now: datetime) -> None:
+Step = Wait | Transmitted | Ask | Apply | Reconcile | SendAgain | End
+
+
+def check_request(
+    action: str, off_until: datetime | None, level: int | None, capabilities: Sequence[str], now: datetime
+) -> None:
     """Whether `action` may be asked of a cabinet of these capabilities.
 
     Raises:
         RejectedLightingCommand: no such action, not for this device, or an "off" without a sensible end.
     """
-    if action == "dim" and "dim" not in capabilities:
-        raise RejectedLightingCommand("cette armoire n'a pas de variateur : la gradation n'est pas possible")
-    if action not in {"on", "off"}:
+    if action not in {"on", "off", "dim"}:
         raise RejectedLightingCommand(f"action inconnue : {action}")
     if "switch" not in capabilities:
         raise RejectedLightingCommand("cet équipement n'a pas de relais commandable")
-    if action == "on" and off_until is not None:
+    if action != "dim" and level is not None:
+        raise RejectedLightingCommand("un niveau ne s'applique qu'à une gradation")
+    if action == "dim" and (level is None or not 1 <= level <= 100):  # noqa: PLR2004 - Percent.
+        raise RejectedLightingCommand("une gradation a un niveau (level), de 1 à 100 % ; pour éteindre, off")
+    if action != "off" and off_until is not None:
         raise RejectedLightingCommand("une fin d'extinction ne s'applique pas à un allumage")
     if action == "off":
         if off_until is None:
@@ -140,19 +224,43 @@ def check_request(action: str, off_until: datetime | None, capabilities: Sequenc
             raise RejectedLightingCommand("la fin d'extinction doit être à venir, et dans 12 heures au plus")
 
 
-def advance(command: OpenCommand, read_backs: Sequence[ReadBack], now: datetime) -> Step:
-    """The next step of an open command; `read_backs` are those received since it was sent, oldest first."""
+def judge(proving: Proving, read_backs: Sequence[ReadBack], since: datetime) -> tuple[bool | None, datetime]:
+    """Whether the cabinet says what was asked for, by its last word on each channel, and when it said so.
+
+    None: it has said nothing of some channel, and nothing contrary.
+    """
+    last = {one.channel: one for one in read_backs if one.received_at > since and one.channel in proving.channels}
+    if any(one.value != proving.value for one in last.values()):
+        return False, since
+    if not proving.channels or last.keys() != set(proving.channels):
+        return None, since
+    return True, max(one.received_at for one in last.values())
+
+
+def advance(
+    command: OpenCommand, read_backs: Sequence[ReadBack], heard_at: datetime | None, now: datetime
+) -> Step:
+    """The next step of a command; `read_backs` are those received since it was sent, oldest first.
+
+    `heard_at` is when anything of its device was last received.
+    """
     if command.state is State.QUEUED:
-        return _advance_queued(command, now)
-    return _advance_sent(command, read_backs, now)
+        return _advance_queued(command, heard_at, now)
+    if command.state in OPEN:
+        return _advance_sent(command, read_backs, heard_at, now)
+    return _advance_ended(command, read_backs, heard_at, now)
 
 
-def _advance_queued(command: OpenCommand, now: datetime) -> Step:
+def _advance_queued(command: OpenCommand, heard_at: datetime | None, now: datetime) -> Step:
     match command.downlink_state:
         case "sent" | "acknowledged":
-            return AskReadBack(command.sent_at or now)
+            sent_at = command.sent_at or now
+            is_heard = heard_at is not None and heard_at > sent_at
+            ask = command.proving.asks and (command.attempts <= QUESTIONS_IN_VAIN or is_heard)
+            return Transmitted(sent_at, command.downlink_state == "acknowledged", ask)
         case "failed":
-            return End(State.FAILED, f"{Failure.NOT_TRANSMITTED}: {command.downlink_reason or ''}".rstrip(": "))
+            reason = f"{Failure.NOT_TRANSMITTED}: {command.downlink_reason or ''}".rstrip(": ")
+            return _again_or(End(State.FAILED, reason), command, command.tried_at, now)
         case "expired":
             return End(State.EXPIRED, command.downlink_reason)
         case "cancelled":
@@ -161,14 +269,120 @@ def _advance_queued(command: OpenCommand, now: datetime) -> Step:
             return Wait()
 
 
-def _advance_sent(command: OpenCommand, read_backs: Sequence[ReadBack], now: datetime) -> Step:
+def _again_or(end: End, command: OpenCommand, since: datetime, now: datetime) -> Step:
+    """The same once more when its time has come, the end when there is no more time or all attempts are used."""
+    if command.attempts >= MAX_ATTEMPTS or now >= command.not_after:
+        return end
+    return SendAgain() if now >= since + AGAIN_AFTER[command.attempts - 1] else Wait()
+
+
+def _advance_sent(
+    command: OpenCommand, read_backs: Sequence[ReadBack], heard_at: datetime | None, now: datetime
+) -> Step:
     sent_at = command.sent_at or now
-    since = [read_back for read_back in read_backs if read_back.received_at > sent_at]
-    if since and since[-1].on == command.on:
-        return Confirm(since[-1].received_at)
-    asked_in_vain = command.read_back_state in {"failed", "expired", "cancelled"}
-    if not since and not asked_in_vain and now < sent_at + READ_BACK_WITHIN:
+    if command.state is State.SENT and command.downlink_state == "acknowledged":
+        return Transmitted(sent_at, acknowledged=True, ask=False)
+    says, at = judge(command.proving, read_backs, sent_at)
+    if says:
+        return Apply(at)
+    if _may_ask(command, heard_at, sent_at):
+        return Ask()
+    if says is False:
+        return _again_or(End(State.FAILED, Failure.STATE_DIFFERS), command, sent_at, now)
+    return _advance_unproved(command, sent_at, now)
+
+
+def _advance_unproved(command: OpenCommand, sent_at: datetime, now: datetime) -> Step:
+    """Nothing was said; what owes light is repeated before the device can have said it, against lost frames."""
+    proving = command.proving
+    is_repeated = command.owes_light and command.attempts < MAX_ATTEMPTS
+    if not proving.channels:
+        unproven = End(State.UNPROVEN, None)
+        return _again_or(unproven, command, sent_at, now) if is_repeated else unproven
+    if not proving.asks and not is_repeated and now < sent_at + proving.report_within:
         return Wait()
-    if command.attempts < MAX_ATTEMPTS and now < command.not_after:
+    silent = End(State.FAILED, Failure.NO_READ_BACK)
+    step = _again_or(silent, command, sent_at, now)
+    return Wait() if step == silent and now < sent_at + LAST_WORD_WITHIN else step
+
+
+def _may_ask(command: OpenCommand, heard_at: datetime | None, sent_at: datetime) -> bool:
+    return command.proving.asks and command.read_back_state is None and heard_at is not None and heard_at > sent_at
+
+
+def _advance_ended(
+    command: OpenCommand, read_backs: Sequence[ReadBack], heard_at: datetime | None, now: datetime
+) -> Step:
+    says, at = judge(command.proving, read_backs, command.sent_at or command.tried_at)
+    if says:
+        return Reconcile(at)
+    if not command.owes_light:
+        return Wait()
+    is_out = command.downlink_state in {"sent", "acknowledged"}
+    if is_out and says is None and command.sent_at is not None and _may_ask(command, heard_at, command.sent_at):
+        return Ask()
+    is_heard = heard_at is not None and heard_at > command.tried_at
+    if is_heard and now >= command.tried_at + RELIGHT_AT_UPLINK_AFTER:
         return SendAgain()
-    return End(State.FAILED, Failure.STATE_DIFFERS if since else Failure.NO_READ_BACK)
+    return SendAgain() if command.relight_at is None or now >= command.relight_at else Wait()
+
+
+def compare_power(
+    applied_at: datetime,
+    expected_w: float | None,
+    margin_w: float,
+    reading: tuple[float, datetime] | None,
+    now: datetime,
+) -> Compared | None:
+    """What the first reading after the lamps have warmed up says; None: it may still come."""
+    if expected_w is None:
+        return Compared(None, Unconfirmed.NO_METER)
+    if reading is None:
+        return Compared(None, Unconfirmed.NO_READING) if now >= applied_at + READING_WITHIN else None
+    measured, at = reading
+    if abs(measured - expected_w) <= margin_w:
+        return Compared(at, None)
+    return Compared(None, Unconfirmed.POWER_DIFFERS)
+
+
+def expected_power(action: str, level: int | None, rated_w: float | None) -> tuple[float, float] | None:
+    """What the meter is to show, and how far it may be from that; None: nobody knows what the lamps take.
+
+    Lamps that are off may draw what is within the tolerance of what they take when lit.
+    """
+    if rated_w is None:
+        return None
+    expected_w = {"on": rated_w, "off": 0.0, "dim": rated_w * (level or 0) / 100}[action]
+    return expected_w, POWER_TOLERANCE * (expected_w or rated_w)
+
+
+class ActStep(StrEnum):
+    """What to do about an unknown act whose time has come."""
+
+    SETTLE = "settle"  # It never reached the device.
+    RESTORE = "restore"
+    RESTORE_AGAIN = "restore_again"  # Now, and again later: it may still reach the device.
+    LATER = "later"
+
+
+def about_act(
+    state: str | None, reached_at: datetime | None, by_other_lns: bool, now: datetime
+) -> tuple[ActStep, datetime]:
+    """What to do about an unknown act, and when next; `state` is its message's, None: there is none any more.
+
+    `reached_at` is when the message was transmitted, so far as it was.
+    """
+    match state:
+        case "queued":
+            return ActStep.LATER, now + ACT_LOOKED_AT_EVERY
+        case "sending":
+            step = ActStep.RESTORE_AGAIN if by_other_lns else ActStep.LATER
+            return step, now + (RESTORED_WITHIN if by_other_lns else ACT_LOOKED_AT_EVERY)
+        case "cancelled":
+            return ActStep.SETTLE, now
+        case "expired" if reached_at is None and not by_other_lns:
+            return ActStep.SETTLE, now
+        case _:
+            if reached_at is not None and now < reached_at + RESTORED_WITHIN:
+                return ActStep.LATER, reached_at + RESTORED_WITHIN
+            return ActStep.RESTORE, now

@@ -1,20 +1,21 @@
-"""Checks, encodes and enqueues a lighting command in the caller's transaction."""
+"""Checks and enqueues a lighting command in the caller's transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
-from decoders.codec import EncodedCommand, UnsupportedCommand
+from decoders.codec import EncodedCommand
 from lighting import store
-from lighting.commands import RejectedLightingCommand, check_request
-from registry.downlinks import enqueue
+from lighting.commands import RejectedLightingCommand, check_request, expected_power
+from lighting.expected import read_lamps
+from lighting.octets import NO_SWITCH, Octets, octets_of_codec
+from lighting.store import KINDS, Circuit, NewCommand
+from registry.downlinks import Enqueued, enqueue
 
 # lorawan.airtime.Priority.COMMAND: before routine traffic, after joins and acknowledgements.
 PRIORITY = 1
 USEFUL_FOR = timedelta(minutes=10)
-# A cabinet that could not be lit again is tried until it says that it is lit: no street stays dark.
-RELIGHT_AGAIN_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,40 +26,72 @@ class Requested:
     slot: int
 
 
-def encode(codec: str, name: str) -> EncodedCommand:
-    """The octets of command `name` for a device with this codec.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a circuit, by whom and why."""
+
+    action: str
+    requested_by: str
+    reason: str
+    off_until: datetime | None = None
+    level: int | None = None
+    owes_light: bool = False  # It is repeated until the cabinet says that it is lit.
+
+
+def circuits_to_command(circuits: list[Circuit], order: Order, now: datetime) -> list[Circuit]:
+    """Those of an asset's circuits to which an order goes: all of them, to put out but those that are protected.
 
     Raises:
-        RejectedLightingCommand: the codec cannot encode it.
+        RejectedLightingCommand: to none, or one cannot be commanded so; the message says why, in French.
     """
-    known = CODECS.get(codec)
-    if known is None or known.encode is None:
-        raise RejectedLightingCommand(f"le décodeur {codec} ne sait pas commander cet équipement")
-    try:
-        return known.encode(name, {})
-    except UnsupportedCommand as unsupported:
-        raise RejectedLightingCommand(str(unsupported)) from unsupported
+    if any(circuit.kind not in KINDS for circuit in circuits):
+        raise RejectedLightingCommand(
+            "cet actif n'est ni une armoire, ni un circuit, ni un point lumineux : ce qui le sert se commande par "
+            "/v1/devices/<dev_eui>/commands"
+        )
+    for circuit in circuits:
+        if circuit.device_id is None:
+            raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
+        if not circuit.enabled:
+            raise RejectedLightingCommand("l'équipement de cette armoire est désactivé")
+        check_request(order.action, order.off_until, order.level, circuit.capabilities or (), now)
+    if order.action != "off":
+        return circuits
+    chosen = [circuit for circuit in circuits if not circuit.is_protected]
+    if not chosen:
+        raise RejectedLightingCommand("ce circuit est protégé : il ne s'éteint jamais")
+    return chosen
 
 
-def is_off(codec: str, payload: bytes) -> bool:
-    """Whether these octets are what this codec says for "off"."""
-    try:
-        return encode(codec, "switch_off").payload == payload
-    except RejectedLightingCommand:
-        return False
+def native_octets(codec: str | None, output: str | None, level: int | None = None) -> Octets:
+    """The octets of a codec of this program for a circuit on this output.
+
+    Raises:
+        RejectedLightingCommand: it knows no such command.
+    """
+    known = None if codec is None else CODECS.get(codec)
+    if known is None:
+        raise RejectedLightingCommand(NO_SWITCH)
+    return octets_of_codec(known, known.proof, output, level)
+
+
+async def send(connection: Connection, device_id: int, frame: EncodedCommand, not_after: datetime) -> Enqueued:
+    """A frame of lighting's own: what it does is known."""
+    return await enqueue(
+        connection,
+        device_id,
+        f_port=frame.f_port,
+        payload=frame.payload,
+        not_after=not_after,
+        priority=PRIORITY,
+        by_lighting=True,
+    )
 
 
 async def request_command(
-    connection: Connection,
-    asset_id: int,
-    *,
-    action: str,
-    off_until: datetime | None,
-    requested_by: str,
-    reason: str,
-    now: datetime,
+    connection: Connection, circuit: Circuit, order: Order, octets: Octets, now: datetime
 ) -> Requested:
-    """Ask a cabinet to switch; open commands of the cabinet are superseded.
+    """Ask a circuit to switch; its open commands are superseded. `octets` are what its device is to be sent.
 
     After the commit nudge `topics.downlink_due` of the slot's shard.
 
@@ -66,35 +99,27 @@ async def request_command(
         RejectedLightingCommand: it may not be given; the message says why, in French.
         LookupError: no such asset is visible.
     """
-    if not await store.lock_asset(connection, asset_id):
-        raise LookupError(f"asset {asset_id}")
-    cabinet = await store.find_cabinet(connection, asset_id)
-    if cabinet is None:
-        raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
-    if not cabinet.enabled:
-        raise RejectedLightingCommand("l'équipement de cette armoire est désactivé")
-    check_request(action, off_until, cabinet.capabilities, now)
-    encoded = encode(cabinet.codec, f"switch_{action}")
-    await store.supersede_open(connection, asset_id)
-    not_after = now + USEFUL_FOR if off_until is None else min(now + USEFUL_FOR, off_until)
-    row = await enqueue(
-        connection,
-        cabinet.device_id,
-        f_port=encoded.f_port,
-        payload=encoded.payload,
-        not_after=not_after,
-        priority=PRIORITY,
+    circuits_to_command([circuit], order, now)
+    frame = octets.frames.get(order.action)
+    if frame is None or circuit.device_id is None:
+        raise RejectedLightingCommand(f"le décodeur de cet équipement ne sait pas faire cela ({order.action})")
+    if not await store.lock_asset(connection, circuit.asset_id):
+        raise LookupError(f"asset {circuit.asset_id}")
+    await store.supersede_open(connection, circuit.asset_id)
+    not_after = now + USEFUL_FOR if order.off_until is None else min(now + USEFUL_FOR, order.off_until)
+    row = await send(connection, circuit.device_id, frame, not_after)
+    new = NewCommand(
+        *(circuit.asset_id, circuit.device_id, order.action, order.level, order.off_until),
+        *(order.requested_by, order.reason, row.id, not_after, octets),
+        expected_power=await _expected_power(connection, circuit.asset_id, order),
+        owes_light=order.owes_light,
     )
-    command = await store.insert_command(
-        connection,
-        asset_id,
-        device_id=cabinet.device_id,
-        action=action,
-        off_until=off_until,
-        requested_by=requested_by,
-        reason=reason,
-        downlink_id=row.id,
-        not_after=not_after,
-        relight_again_after=RELIGHT_AGAIN_AFTER,
-    )
-    return Requested(command, row.slot)
+    return Requested(await store.insert_command(connection, new), row.slot)
+
+
+async def _expected_power(connection: Connection, asset_id: int, order: Order) -> tuple[float, float] | None:
+    if not await store.has_meter(connection, asset_id):
+        return None
+    lamps = (await read_lamps(connection, [asset_id]))[asset_id].lamps
+    rated_w = None if lamps.rated_power_w is None else lamps.rated_power_w * lamps.program.coefficient
+    return expected_power(order.action, order.level, rated_w)

@@ -1,109 +1,235 @@
 """SQL of lighting commands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from core.runtime.postgres import Connection, Pool, Record
-from lighting.commands import OpenCommand, ReadBack, State
+from lighting.commands import OpenCommand, Proving, ReadBack, State
+from lighting.octets import Octets
 from registry.downlinks import cancel_superseded
 from registry.rows import entity, fetch_all, fetch_one
 
-COLUMNS = """id, tenant_id, asset_id, device_id, action, off_until, requested_by, reason, state::text AS state,
-failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at, sent_at, confirmed_at"""
+REPORTS = 1.25  # Of the usual interval: a report that is due may be a little late.
+# What a lighting command may be given to; whatever else switches has its own route and never reverses by itself.
+KINDS = ("lighting_cabinet", "lighting_circuit", "light_point")
+COLUMNS = """id, tenant_id, asset_id, device_id, action, level, off_until, requested_by, reason,
+state::text AS state, failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at,
+sent_at, applied_at, confirmed_at, unconfirmed, reconciled_at, work_order_at"""
 
-FIND_CABINET = """
-SELECT a.device_id, p.codec, p.capabilities, d.enabled
+# A cabinet's circuits, or the asset itself; of the devices that serve it its own before its cabinet's, and one
+# that switches before one that does not.
+FIND_CIRCUITS = """
+SELECT s.id AS asset_id, s.kind, s.attributes ->> 'output' AS output,
+       coalesce(s.attributes -> 'protected' = 'true', false) AS is_protected,
+       v.device_id, v.dev_eui, v.codec, v.codec_version_id, v.capabilities, v.enabled, v.expected_interval,
+       v.reported
 FROM asset s
-JOIN assignment a ON a.asset_id = s.id AND a.during @> now()
-JOIN device d ON d.id = a.device_id
-JOIN device_profile p ON p.id = d.device_profile_id
-WHERE s.id = $1 AND ('switch' = ANY(p.capabilities) OR NOT EXISTS (
-    SELECT FROM assignment o JOIN device od ON od.id = o.device_id
-    JOIN device_profile op ON op.id = od.device_profile_id
-    WHERE o.asset_id = s.id AND o.during @> now() AND 'switch' = ANY(op.capabilities)))
-ORDER BY a.id LIMIT 1
+LEFT JOIN LATERAL (
+    SELECT d.id AS device_id, d.dev_eui, p.codec, p.codec_version_id, p.capabilities, d.enabled,
+           p.expected_interval,
+           ARRAY(SELECT DISTINCT r.channel FROM datastream r
+                 WHERE r.device_id = d.id AND r.quantity = 'switch_state') AS reported
+    FROM assignment a JOIN device d ON d.id = a.device_id JOIN device_profile p ON p.id = d.device_profile_id
+    WHERE a.during @> now() AND (a.asset_id = s.id OR (s.kind = 'lighting_circuit' AND a.asset_id = s.parent_id))
+    ORDER BY a.asset_id = s.id DESC, 'switch' = ANY(p.capabilities) DESC, a.id LIMIT 1
+) v ON true
+WHERE CASE WHEN EXISTS (SELECT FROM asset c WHERE c.parent_id = $1 AND c.kind = 'lighting_circuit'
+                        AND c.archived_at IS NULL)
+           THEN s.parent_id = $1 AND s.kind = 'lighting_circuit' AND s.archived_at IS NULL
+           ELSE s.id = $1 END
+ORDER BY s.id
 """
-# Every command of a cabinet waits for this lock: of two at once, the later one supersedes the earlier.
+FIND_CIRCUIT = FIND_CIRCUITS.partition("WHERE CASE")[0] + "WHERE s.id = $1"
+SERVES = f"""
+SELECT EXISTS (SELECT FROM assignment g JOIN asset a ON a.id = g.asset_id
+               WHERE g.device_id = $1 AND g.during @> now() AND a.kind IN {KINDS})
+"""
+SERVED_BY = f"""
+SELECT DISTINCT a.id FROM assignment g JOIN asset a ON a.id = g.asset_id
+WHERE g.device_id = $1 AND g.during @> now() AND a.kind IN {KINDS} ORDER BY a.id
+"""
+KEEP_ACT_OCTETS = "SELECT keep_act_octets($1, $2, $3)"
+# Every command of a circuit waits for this lock: of two at once, the later one supersedes the earlier.
 LOCK_ASSET = "SELECT id FROM asset WHERE id = $1 FOR NO KEY UPDATE"
-# An "off" is lit again at its end. An "on" takes over what an older command still had to light again, and owes it
-# until the cabinet says that it is lit.
+# An "off" is lit again at its end. An "on" or a dimming takes over what an older command still had to light again,
+# and owes it until the cabinet says that it is lit.
 INSERT = f"""
 INSERT INTO lighting_command
-    (tenant_id, asset_id, device_id, action, off_until, requested_by, reason, downlink_id, not_after, relight_at)
-SELECT tenant_id, id, $2, $3, $4, $5, $6, $7, $8,
-       CASE WHEN $3 = 'off' THEN $4
-            WHEN EXISTS (SELECT FROM lighting_command o WHERE o.asset_id = $1 AND o.relight_at IS NOT NULL)
-            THEN $8::timestamptz + $9::interval END
+    (tenant_id, asset_id, device_id, action, level, off_until, requested_by, reason, downlink_id, not_after,
+     octets, expected_power_w, power_margin_w, relight_at)
+SELECT tenant_id, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+       CASE WHEN $3 = 'off' THEN $5
+            WHEN $13 OR EXISTS (
+                SELECT FROM lighting_command o WHERE o.asset_id = $1 AND o.relight_at IS NOT NULL)
+            THEN $9::timestamptz END
 FROM asset WHERE id = $1
 RETURNING {COLUMNS}
 """
 SUPERSEDE = """
 UPDATE lighting_command SET state = 'superseded', updated_at = now()
-WHERE asset_id = $1 AND state IN ('queued', 'sent')
+WHERE asset_id = $1 AND state IN ('queued', 'sent', 'acknowledged')
 RETURNING downlink_id, read_back_downlink_id
+"""
+# What is applied is changed before the meter could say anything.
+STOP_COMPARING = """
+UPDATE lighting_command SET unconfirmed = 'not_compared'
+WHERE asset_id = $1 AND state = 'applied' AND unconfirmed IS NULL
 """
 # A newer command has taken over what an older one still had to light again.
 SETTLE_OLDER = """
 UPDATE lighting_command SET relight_at = NULL WHERE asset_id = $1 AND id < $2 AND relight_at IS NOT NULL
 """
+# Open ones, those that still owe light, and those that ended a short while ago: their echo may come late.
 LOCK_OPEN = """
-SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.attempts, c.not_after,
-       d.state::text AS downlink_state, d.reason AS downlink_reason, d.sent_at,
+SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.level, c.attempts,
+       c.not_after, c.octets, c.relight_at, c.work_order_at,
+       d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
        r.state::text AS read_back_state,
-       p.codec
+       p.codec, p.expected_interval
 FROM lighting_command c
 JOIN downlink d ON d.id = c.downlink_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
 JOIN device v ON v.id = c.device_id
 JOIN device_profile p ON p.id = v.device_profile_id
-WHERE c.state IN ('queued', 'sent') AND c.id > $1
+WHERE c.id > $1 AND c.id IN (
+    SELECT id FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged')
+    UNION ALL
+    SELECT id FROM lighting_command WHERE relight_at IS NOT NULL AND action <> 'off'
+    UNION ALL
+    SELECT l.id FROM lighting_command l
+    WHERE l.state IN ('failed', 'expired') AND l.reconciled_at IS NULL AND l.updated_at > $3
+      AND NOT EXISTS (SELECT FROM lighting_command n WHERE n.asset_id = l.asset_id AND n.id > l.id))
 ORDER BY c.id LIMIT $2
 FOR UPDATE OF c SKIP LOCKED
 """
 # The instant that counts is our own clock's at arrival: a gateway's clock may be off by seconds.
 READ_BACKS = """
-SELECT m.value, u.received_at
-FROM datastream s
-JOIN observation.uplink u ON u.device_id = s.device_id AND u.time > $2::timestamptz - interval '1 minute'
-                         AND u.received_at > $2
+SELECT c.command, s.channel, m.value, u.received_at
+FROM unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[]) AS c (command, device, quantity, since)
+JOIN datastream s ON s.device_id = c.device AND s.quantity = c.quantity
+JOIN observation.uplink u ON u.device_id = c.device AND u.time > c.since - interval '1 minute'
+                         AND u.received_at > c.since AND u.time > $5::timestamptz - interval '1 minute'
 JOIN observation.measurement m ON m.datastream_id = s.id AND m.time = u.time
-WHERE s.device_id = $1 AND s.quantity = 'switch_state'
+                              AND m.time > $5::timestamptz - interval '1 minute'
 ORDER BY u.received_at
 """
+HEARD = """
+SELECT c.command, max(u.received_at) AS heard_at
+FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS c (command, device, since)
+JOIN observation.uplink u ON u.device_id = c.device AND u.time > c.since - interval '1 minute'
+                         AND u.received_at > c.since AND u.time > $4::timestamptz - interval '1 minute'
+GROUP BY c.command
+"""
 SET_SENT = """
-UPDATE lighting_command SET state = 'sent', sent_at = $2, read_back_downlink_id = $3, updated_at = now()
+UPDATE lighting_command SET state = CASE WHEN $3 THEN 'acknowledged' ELSE 'sent' END::lighting_command_state,
+       sent_at = $2, updated_at = now()
 WHERE id = $1
 """
-SET_CONFIRMED = """
-UPDATE lighting_command SET state = 'confirmed', confirmed_at = $2, failure = NULL, updated_at = now(),
-       relight_at = CASE WHEN action = 'on' THEN NULL ELSE relight_at END
+SET_ASKED = "UPDATE lighting_command SET read_back_downlink_id = $2 WHERE id = $1"
+SET_APPLIED = """
+UPDATE lighting_command SET state = 'applied', applied_at = $2, failure = NULL, updated_at = now(),
+       relight_at = CASE WHEN action <> 'off' THEN NULL ELSE relight_at END
 WHERE id = $1 RETURNING extract(epoch FROM $2 - created_at)::float8
 """
+SET_RECONCILED = """
+UPDATE lighting_command SET reconciled_at = $2,
+       relight_at = CASE WHEN action <> 'off' THEN NULL ELSE relight_at END
+WHERE id = $1
+"""
+# Of a command that has ended the state stays.
 SET_SENT_AGAIN = """
-UPDATE lighting_command SET state = 'queued', attempts = attempts + 1, downlink_id = $2,
-       read_back_downlink_id = NULL, updated_at = now()
+UPDATE lighting_command SET attempts = attempts + 1, downlink_id = $2, read_back_downlink_id = NULL,
+       state = CASE WHEN $3::timestamptz IS NULL THEN 'queued' ELSE state END,
+       relight_at = coalesce($3, relight_at),
+       updated_at = now()
 WHERE id = $1
 """
 SET_ENDED = """
 UPDATE lighting_command SET state = $2::lighting_command_state, failure = $3, updated_at = now(),
-       relight_at = CASE WHEN action = 'on' AND relight_at IS NOT NULL THEN $4 ELSE relight_at END
+       relight_at = CASE WHEN action <> 'off' AND relight_at IS NOT NULL THEN $4 ELSE relight_at END
 WHERE id = $1
 """
-TO_RELIGHT = "SELECT id, asset_id FROM lighting_command WHERE relight_at <= $1 ORDER BY relight_at, id LIMIT 100"
+SET_WORK_ORDER = "UPDATE lighting_command SET work_order_at = $2 WHERE id = $1"
+LOCK_APPLIED = """
+SELECT c.id, c.applied_at, c.expected_power_w, c.power_margin_w, r.value, r.received_at
+FROM lighting_command c
+LEFT JOIN LATERAL (
+    SELECT m.value, u.received_at
+    FROM datastream s
+    JOIN observation.uplink u ON u.device_id = s.device_id AND u.time > c.applied_at - interval '1 minute'
+                             AND u.received_at > c.applied_at + $2::interval
+    JOIN observation.measurement m ON m.datastream_id = s.id AND m.time = u.time
+    WHERE s.asset_id = c.asset_id AND s.quantity = 'active_power' AND s.channel = ''
+    ORDER BY u.received_at LIMIT 1
+) r ON c.expected_power_w IS NOT NULL
+WHERE c.state = 'applied' AND c.unconfirmed IS NULL
+ORDER BY c.id LIMIT $1
+FOR UPDATE OF c SKIP LOCKED
+"""
+SET_COMPARED = """
+UPDATE lighting_command SET unconfirmed = $3, confirmed_at = $2, updated_at = now(),
+       state = CASE WHEN $3::text IS NULL THEN 'confirmed' ELSE 'applied' END::lighting_command_state
+WHERE id = $1
+"""
+# A total of its own, in watts.
+HAS_METER = """
+SELECT EXISTS (SELECT FROM datastream WHERE asset_id = $1 AND quantity = 'active_power' AND channel = '')
+"""
+TO_RELIGHT = """
+SELECT id, asset_id, device_id, octets, work_order_at FROM lighting_command
+WHERE relight_at <= $1 AND action = 'off' ORDER BY relight_at, id LIMIT 100
+"""
 # Asked once its asset is locked: a newer command may have settled it.
 IS_TO_RELIGHT = "SELECT EXISTS (SELECT FROM lighting_command WHERE id = $1 AND relight_at <= $2)"
 SET_RELIGHT_AT = "UPDATE lighting_command SET relight_at = $2 WHERE id = $1"
+DUE_ACTS = """
+SELECT u.id, u.asset_id, u.device_id, u.octets, coalesce(d.state::text, m.state::text) AS state,
+       coalesce(d.sent_at, CASE WHEN m.state IN ('sent', 'failed') THEN m.updated_at END) AS reached_at,
+       d.lns_source_id IS NOT NULL AS by_other_lns
+FROM lighting_unknown_act u
+LEFT JOIN downlink d ON d.id = u.downlink_id
+LEFT JOIN multicast_message m ON m.id = u.multicast_message_id
+WHERE u.settled_at IS NULL AND u.due_at <= $1 ORDER BY u.due_at, u.id LIMIT 100
+"""
+IS_ACT_DUE = (
+    "SELECT EXISTS (SELECT FROM lighting_unknown_act WHERE id = $1 AND settled_at IS NULL AND due_at <= $2)"
+)
+POSTPONE_ACT = "UPDATE lighting_unknown_act SET due_at = $2 WHERE id = $1"
+SETTLE_ACT = "UPDATE lighting_unknown_act SET settled_at = $2 WHERE id = $1"
+# What brings a circuit back brings it back from all that has reached its device.
+SETTLE_ACTS_BEFORE = """
+UPDATE lighting_unknown_act u SET settled_at = $2 FROM downlink d
+WHERE u.asset_id = $1 AND u.settled_at IS NULL AND d.id = u.downlink_id AND d.state IN ('sent', 'acknowledged')
+  AND d.sent_at < $2
+"""
+# Whoever commanded it since has said what it does, or will.
+IS_KNOWN_SINCE = """
+SELECT EXISTS (SELECT FROM lighting_command WHERE asset_id = $1 AND (
+    relight_at IS NOT NULL OR (state IN ('applied', 'confirmed') AND created_at > $2)))
+"""
+LAST_OCTETS = """
+SELECT octets FROM lighting_command WHERE asset_id = $1 AND device_id = $2 AND octets <> '{}'
+ORDER BY id DESC LIMIT 1
+"""
 READ = f"SELECT {COLUMNS} FROM lighting_command WHERE id = $1"
+# Those of a cabinet are those of its circuits, too.
 LIST = f"""
 SELECT {COLUMNS} FROM lighting_command
-WHERE ($1::int IS NULL OR asset_id = $1) AND ($2::bigint IS NULL OR id < $2)
+WHERE ($1::int IS NULL OR asset_id = $1 OR asset_id IN (
+           SELECT id FROM asset WHERE parent_id = $1 AND kind = 'lighting_circuit'))
+  AND ($2::bigint IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3
 """
 
 LAST_OF_EACH = f"""
-SELECT DISTINCT ON (asset_id) {COLUMNS} FROM lighting_command WHERE asset_id = ANY($1::int[])
-ORDER BY asset_id, id DESC
+SELECT DISTINCT ON (p.place) p.place, c.*
+FROM (SELECT {COLUMNS} FROM lighting_command) c JOIN (
+    SELECT id AS circuit, id AS place FROM unnest($1::int[]) AS id
+    UNION ALL SELECT id, parent_id FROM asset WHERE parent_id = ANY($1::int[]) AND kind = 'lighting_circuit'
+) p ON p.circuit = c.asset_id
+ORDER BY p.place, c.id DESC
 """
 
 
@@ -116,6 +242,7 @@ class Command:
     asset_id: int
     device_id: int
     action: str
+    level: int | None
     off_until: datetime | None
     requested_by: str
     reason: str
@@ -128,36 +255,108 @@ class Command:
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None
+    applied_at: datetime | None
     confirmed_at: datetime | None
+    unconfirmed: str | None
+    reconciled_at: datetime | None
+    work_order_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Cabinet:
-    """What switches an asset: its device, and how to speak to it."""
+class Circuit:
+    """A circuit, and what switches it now; without `device_id` nothing does."""
 
-    device_id: int
-    codec: str
-    capabilities: tuple[str, ...]
-    enabled: bool
+    asset_id: int
+    kind: str
+    output: str | None
+    is_protected: bool
+    device_id: int | None
+    dev_eui: bytes | None
+    codec: str | None
+    codec_version_id: int | None
+    capabilities: tuple[str, ...] | None
+    enabled: bool | None
+    expected_interval: timedelta | None
+    reported: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class LockedCommand:
-    """An open command, locked in this transaction, with what is needed to take its next step."""
+    """A command, locked in this transaction, with what is needed to take its next step."""
 
     command: OpenCommand
     tenant_id: int
     asset_id: int
     device_id: int
+    quantity: str  # In which its proof comes; empty: there is none.
+    octets: Octets | None  # None: encoded by `codec` when they are needed.
+    level: int | None
     codec: str
+    work_order_at: datetime | None
+
+    @property
+    def is_out(self) -> bool:
+        """Whether what its device says may be about it."""
+        return self.command.state is not State.QUEUED or self.command.sent_at is not None
+
+    @property
+    def since(self) -> datetime:
+        """From when on what the device says counts."""
+        return self.command.sent_at or self.command.tried_at
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedCommand:
+    """A command that the relay has carried out, and the meter's first reading after it."""
+
+    id: int
+    applied_at: datetime
+    expected_power_w: float | None
+    power_margin_w: float | None
+    value: float | None
+    received_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class DueRelight:
-    """A cabinet that must be lit again, and the command that left it to be."""
+    """A circuit that must be lit again, and the "off" that left it to be."""
 
     id: int
     asset_id: int
+    device_id: int
+    octets: Mapping[str, Any]
+    work_order_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DueAct:
+    """An unknown act whose time has come, and what became of the message that it was."""
+
+    id: int
+    asset_id: int
+    device_id: int
+    octets: Mapping[str, Any]
+    state: str | None
+    reached_at: datetime | None
+    by_other_lns: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommand:
+    """What a new row has beyond what the database knows of its asset."""
+
+    asset_id: int
+    device_id: int
+    action: str
+    level: int | None
+    off_until: datetime | None
+    requested_by: str
+    reason: str
+    downlink_id: int
+    not_after: datetime
+    octets: Octets
+    expected_power: tuple[float, float] | None
+    owes_light: bool
 
 
 async def lock_asset(connection: Connection, asset_id: int) -> bool:
@@ -165,48 +364,48 @@ async def lock_asset(connection: Connection, asset_id: int) -> bool:
     return await connection.fetchval(LOCK_ASSET, asset_id) is not None
 
 
-async def find_cabinet(connection: Connection, asset_id: int) -> Cabinet | None:
-    """The device that switches this asset now; None when no device serves it."""
-    return await fetch_one(connection, Cabinet, FIND_CABINET, asset_id)
+async def find_circuits(connection: Connection, asset_id: int) -> list[Circuit]:
+    """The circuits of a cabinet, or the asset itself; none when it is not visible."""
+    return await fetch_all(connection, Circuit, FIND_CIRCUITS, asset_id)
 
 
-async def insert_command(
-    connection: Connection,
-    asset_id: int,
-    *,
-    device_id: int,
-    action: str,
-    off_until: datetime | None,
-    requested_by: str,
-    reason: str,
-    downlink_id: int,
-    not_after: datetime,
-    relight_again_after: timedelta,
-) -> Command:
-    """A new command, which takes over what older ones had to light again; the caller has locked the asset.
+async def find_circuit(connection: Connection, asset_id: int) -> Circuit | None:
+    """The asset as it stands, whether or not it has circuits."""
+    return await fetch_one(connection, Circuit, FIND_CIRCUIT, asset_id)
 
-    An "on" that does so and is not confirmed is given again `relight_again_after` its last useful instant.
-    """
+
+async def serves_lighting(connection: Connection, device_id: int) -> bool:
+    """Whether a device serves a lighting circuit now."""
+    return await connection.fetchval(SERVES, device_id)
+
+
+async def served_by(connection: Connection, device_id: int) -> list[int]:
+    """The lighting assets that a device serves now."""
+    return [row["id"] for row in await connection.fetch(SERVED_BY, device_id)]
+
+
+async def keep_act_octets(connection: Connection, asset_id: int, device_id: int, octets: Octets) -> None:
+    """By what an unknown act of this transaction is brought back."""
+    await connection.execute(KEEP_ACT_OCTETS, asset_id, device_id, octets.as_json())
+
+
+async def insert_command(connection: Connection, new: NewCommand) -> Command:
+    """A new command, which takes over what older ones had to light again; the caller has locked the asset."""
+    expected_w, margin_w = new.expected_power or (None, None)
     row = await connection.fetchrow(
         INSERT,
-        asset_id,
-        device_id,
-        action,
-        off_until,
-        requested_by,
-        reason,
-        downlink_id,
-        not_after,
-        relight_again_after,
+        *(new.asset_id, new.device_id, new.action, new.level, new.off_until, new.requested_by, new.reason),
+        *(new.downlink_id, new.not_after, new.octets.as_json(), expected_w, margin_w, new.owes_light),
     )
     if row is None:
-        raise LookupError(f"asset {asset_id}")
-    await connection.execute(SETTLE_OLDER, asset_id, row["id"])
+        raise LookupError(f"asset {new.asset_id}")
+    await connection.execute(SETTLE_OLDER, new.asset_id, row["id"])
     return entity(Command, row)
 
 
 async def supersede_open(connection: Connection, asset_id: int) -> None:
     """End the open commands of an asset, because a newer one comes; the caller has locked the asset."""
+    await connection.execute(STOP_COMPARING, asset_id)
     superseded = await connection.fetch(SUPERSEDE, asset_id)
     ids = [id_ for row in superseded for id_ in row.values() if id_ is not None]
     if ids:
@@ -214,55 +413,132 @@ async def supersede_open(connection: Connection, asset_id: int) -> None:
 
 
 def _locked(row: Record) -> LockedCommand:
+    action, octets = row["action"], Octets.from_json(row["octets"])
+    # Before rows kept it: the relay's state, asked for.
+    quantity = "switch_state" if octets is None else octets.quantity_of(action)
+    proving = Proving(
+        channels=() if not quantity else ("",) if octets is None else octets.channels,
+        value=float(row["level"] if action == "dim" else action == "on"),
+        asks=octets is None or octets.asks,
+        report_within=REPORTS * row["expected_interval"],
+    )
     command = OpenCommand(
         id=row["id"],
         state=State(row["state"]),
-        on=row["action"] == "on",
+        action=action,
+        proving=proving,
         attempts=row["attempts"],
         not_after=row["not_after"],
         downlink_state=row["downlink_state"],
         downlink_reason=row["downlink_reason"],
+        tried_at=row["tried_at"],
         sent_at=row["sent_at"],
         read_back_state=row["read_back_state"],
+        owes_light=action != "off" and row["relight_at"] is not None,
+        relight_at=row["relight_at"],
     )
-    return LockedCommand(command, row["tenant_id"], row["asset_id"], row["device_id"], row["codec"])
+    return LockedCommand(
+        command,
+        *(row["tenant_id"], row["asset_id"], row["device_id"], quantity),
+        *(octets, row["level"], row["codec"], row["work_order_at"]),
+    )
 
 
-async def lock_open(connection: Connection, after: int, most: int) -> list[LockedCommand]:
-    """Open commands beyond id `after`, those that another replica holds left out."""
-    return [_locked(row) for row in await connection.fetch(LOCK_OPEN, after, most)]
+async def lock_open(connection: Connection, after: int, most: int, late_since: datetime) -> list[LockedCommand]:
+    """Commands beyond id `after` that may have a next step, those that another replica holds left out.
+
+    What ended without proof after `late_since` is among them.
+    """
+    return [_locked(row) for row in await connection.fetch(LOCK_OPEN, after, most, late_since)]
 
 
-async def read_backs(connection: Connection, device_id: int, since: datetime) -> list[ReadBack]:
-    """What the device said of its relay in uplinks that arrived after `since`, oldest first."""
-    rows = await connection.fetch(READ_BACKS, device_id, since)
-    return [ReadBack(row["value"] != 0, row["received_at"]) for row in rows]
+async def read_backs(connection: Connection, asked: Sequence[LockedCommand]) -> dict[int, list[ReadBack]]:
+    """By command, what its device said of what proves it in uplinks since, oldest first."""
+    found: dict[int, list[ReadBack]] = {}
+    proved = [one for one in asked if one.quantity]
+    if proved:
+        since = [one.since for one in proved]
+        rows = await connection.fetch(
+            READ_BACKS,
+            [one.command.id for one in proved],
+            [one.device_id for one in proved],
+            [one.quantity for one in proved],
+            since,
+            min(since),
+        )
+        for row in rows:
+            found.setdefault(row["command"], []).append(ReadBack(row["channel"], row["value"], row["received_at"]))
+    return found
 
 
-async def set_sent(connection: Connection, command_id: int, sent_at: datetime, read_back_id: int) -> None:
-    """The gateway transmitted it; the cabinet is asked for its state by downlink `read_back_id`."""
-    await connection.execute(SET_SENT, command_id, sent_at, read_back_id)
+async def last_heard(connection: Connection, asked: Sequence[LockedCommand]) -> dict[int, datetime]:
+    """By command, when its device was last heard since."""
+    if not asked:
+        return {}
+    since = [one.since for one in asked]
+    ids, devices = [one.command.id for one in asked], [one.device_id for one in asked]
+    rows = await connection.fetch(HEARD, ids, devices, since, min(since))
+    return {row["command"]: row["heard_at"] for row in rows}
 
 
-async def set_confirmed(connection: Connection, command_id: int, at: datetime) -> float:
+async def set_sent(connection: Connection, command_id: int, sent_at: datetime, *, acknowledged: bool) -> None:
+    """The gateway transmitted it, and the device has acknowledged the frame, or not yet."""
+    await connection.execute(SET_SENT, command_id, sent_at, acknowledged)
+
+
+async def set_asked(connection: Connection, command_id: int, read_back_id: int) -> None:
+    """The cabinet is asked for its state by downlink `read_back_id`."""
+    await connection.execute(SET_ASKED, command_id, read_back_id)
+
+
+async def set_applied(connection: Connection, command_id: int, at: datetime) -> float:
     """The cabinet said so; returns the seconds since the request."""
-    return await connection.fetchval(SET_CONFIRMED, command_id, at)
+    return await connection.fetchval(SET_APPLIED, command_id, at)
 
 
-async def set_sent_again(connection: Connection, command_id: int, downlink_id: int) -> None:
-    """A new downlink carries the same command."""
-    await connection.execute(SET_SENT_AGAIN, command_id, downlink_id)
+async def set_reconciled(connection: Connection, command_id: int, at: datetime) -> None:
+    """The cabinet said so after the command had ended."""
+    await connection.execute(SET_RECONCILED, command_id, at)
+
+
+async def set_sent_again(
+    connection: Connection, command_id: int, downlink_id: int, relight_at: datetime | None
+) -> None:
+    """A new downlink carries the same command; `relight_at` is the next of one that has ended and owes light."""
+    await connection.execute(SET_SENT_AGAIN, command_id, downlink_id, relight_at)
 
 
 async def set_ended(
-    connection: Connection, command_id: int, state: State, failure: str | None, relight_at: datetime
+    connection: Connection, command_id: int, state: State, failure: str | None, relight_at: datetime | None
 ) -> None:
-    """The command has ended without success; what an "on" still had to light is tried again at `relight_at`."""
+    """The command has ended without success; what it had to light is tried again at `relight_at`."""
     await connection.execute(SET_ENDED, command_id, state, failure, relight_at)
 
 
+async def set_work_order(connection: Connection, command_id: int, at: datetime) -> None:
+    """People are asked to look at it."""
+    await connection.execute(SET_WORK_ORDER, command_id, at)
+
+
+async def lock_applied(connection: Connection, most: int, warm_up: timedelta) -> list[AppliedCommand]:
+    """Commands that wait for the meter's word."""
+    return await fetch_all(connection, AppliedCommand, LOCK_APPLIED, most, warm_up)
+
+
+async def set_compared(
+    connection: Connection, command_id: int, confirmed_at: datetime | None, unconfirmed: str | None
+) -> None:
+    """The meter has said so, or will not, and why."""
+    await connection.execute(SET_COMPARED, command_id, confirmed_at, unconfirmed)
+
+
+async def has_meter(connection: Connection, asset_id: int) -> bool:
+    """Whether the power of this very asset is measured."""
+    return await connection.fetchval(HAS_METER, asset_id)
+
+
 async def due_relights(connection: Connection | Pool, now: datetime) -> list[DueRelight]:
-    """Cabinets that must be lit again, the longest due first."""
+    """Circuits whose "off" has come to its end, the longest due first."""
     return await fetch_all(connection, DueRelight, TO_RELIGHT, now)
 
 
@@ -272,8 +548,44 @@ async def is_to_relight(connection: Connection, command_id: int, now: datetime) 
 
 
 async def set_relight_at(connection: Connection, command_id: int, at: datetime) -> None:
-    """The cabinet must be lit again at `at`."""
+    """The circuit must be lit again at `at`."""
     await connection.execute(SET_RELIGHT_AT, command_id, at)
+
+
+async def due_acts(connection: Connection | Pool, now: datetime) -> list[DueAct]:
+    """Unknown acts whose time has come, the longest due first."""
+    return await fetch_all(connection, DueAct, DUE_ACTS, now)
+
+
+async def is_act_due(connection: Connection, act_id: int, now: datetime) -> bool:
+    """Whether nobody has settled it meanwhile."""
+    return await connection.fetchval(IS_ACT_DUE, act_id, now)
+
+
+async def postpone_act(connection: Connection, act_id: int, at: datetime) -> None:
+    """Look at it again at `at`."""
+    await connection.execute(POSTPONE_ACT, act_id, at)
+
+
+async def settle_act(connection: Connection, act_id: int, at: datetime) -> None:
+    """Nothing is to be done about it any more."""
+    await connection.execute(SETTLE_ACT, act_id, at)
+
+
+async def settle_acts_before(connection: Connection, asset_id: int, at: datetime) -> None:
+    """Nor about the others that had reached the device before."""
+    await connection.execute(SETTLE_ACTS_BEFORE, asset_id, at)
+
+
+async def is_known_since(connection: Connection, asset_id: int, since: datetime) -> bool:
+    """Whether a lighting command has said since what the circuit does, or says when it is lit again."""
+    return await connection.fetchval(IS_KNOWN_SINCE, asset_id, since)
+
+
+async def last_octets(connection: Connection, asset_id: int, device_id: int) -> Octets | None:
+    """Those of the last command of this circuit by this device."""
+    kept = await connection.fetchval(LAST_OCTETS, asset_id, device_id)
+    return None if kept is None else Octets.from_json(kept)
 
 
 async def read_command(connection: Connection | Pool, command_id: int) -> Command | None:
@@ -284,10 +596,11 @@ async def read_command(connection: Connection | Pool, command_id: int) -> Comman
 async def list_commands(
     connection: Connection | Pool, *, asset_id: int | None = None, before: int | None = None, most: int = 100
 ) -> list[Command]:
-    """Commands, newest first, of one asset or of all visible; `before` is the last id of the former page."""
+    """Commands, newest first, of one asset and its circuits or of all visible; `before`: last id of a page."""
     return await fetch_all(connection, Command, LIST, asset_id, before, most)
 
 
 async def last_commands(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Command]:
-    """The last command of each of these assets that ever had one."""
-    return {one.asset_id: one for one in await fetch_all(connection, Command, LAST_OF_EACH, asset_ids)}
+    """The last command of each of these assets, or of its circuits, if there ever was one."""
+    rows = await connection.fetch(LAST_OF_EACH, asset_ids)
+    return {row["place"]: entity(Command, row) for row in rows}

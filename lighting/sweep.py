@@ -1,8 +1,7 @@
-"""Advances every open lighting command by one step, every second and on each nudge."""
+"""Advances every lighting command by one step, every second and on each nudge; lights again what must be lit."""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -14,15 +13,36 @@ from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lighting import store
-from lighting.commands import AskReadBack, Confirm, End, Failure, ReadBack, SendAgain, State, Wait, advance
-from lighting.requests import PRIORITY, RELIGHT_AGAIN_AFTER, RejectedLightingCommand, encode, request_command
+from lighting.commands import (
+    OPEN,
+    RELIGHT_EVERY,
+    WARM_UP,
+    Apply,
+    Ask,
+    End,
+    Failure,
+    ReadBack,
+    Reconcile,
+    RejectedLightingCommand,
+    SendAgain,
+    State,
+    Transmitted,
+    Wait,
+    advance,
+    compare_power,
+    failure_text,
+)
+from lighting.octets import QUESTION, Octets
+from lighting.requests import Order, native_octets, request_command, send
+from lighting.restoring import RELIT_BY, octets_for, restore, serving_circuit
 from lighting.store import DueRelight, LockedCommand
-from registry.downlinks import enqueue
+from lighting.swept import Swept, order_work
 
 PAGE = 200
+NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"
 READ_BACK_USEFUL_FOR = timedelta(minutes=2)
-RELIT_BY = "territoire"
-RELIGHT_REFUSED_AGAIN_AFTER = timedelta(minutes=1)
+# What ended without proof is still looked at for so long: its echo may come late.
+LATE_FOR = timedelta(hours=1)
 SWEEP_EVERY_S = 1.0
 
 COMMANDS = Counter("territoire_lighting_commands_total", "Steps of lighting commands", ["outcome"])
@@ -35,89 +55,117 @@ CONFIRMATION_DELAY = Histogram(
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Swept:
-    """What one sweep did: slots to nudge, outcomes to count."""
-
-    slots: set[int] = field(default_factory=set[int])
-    outcomes: list[str] = field(default_factory=list[str])
-    confirmation_delays_s: list[float] = field(default_factory=list[float])
-
-
-async def _step(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
+async def _step(
+    connection: Connection,
+    locked: LockedCommand,
+    read_backs: Sequence[ReadBack],
+    heard_at: datetime | None,
+    now: datetime,
+    swept: Swept,
+) -> None:
     command = locked.command
-    read_backs: Sequence[ReadBack] = ()
-    if command.sent_at is not None:
-        read_backs = await store.read_backs(connection, locked.device_id, command.sent_at)
-    match advance(command, read_backs, now):
+    match advance(command, read_backs, heard_at, now):
         case Wait():
             return
-        case AskReadBack(sent_at=sent_at):
-            encoded = encode(locked.codec, "read_state")
-            row = await enqueue(
-                connection,
-                locked.device_id,
-                f_port=encoded.f_port,
-                payload=encoded.payload,
-                not_after=now + READ_BACK_USEFUL_FOR,
-                priority=PRIORITY,
-            )
-            await store.set_sent(connection, command.id, sent_at, row.id)
-            swept.slots.add(row.slot)
-            swept.outcomes.append("sent")
-        case Confirm(at=at):
-            swept.confirmation_delays_s.append(await store.set_confirmed(connection, command.id, at))
-            swept.outcomes.append("confirmed")
+        case Transmitted(sent_at=sent_at, acknowledged=acknowledged, ask=ask):
+            await store.set_sent(connection, command.id, sent_at, acknowledged=acknowledged)
+            swept.outcomes.append("acknowledged" if acknowledged else "sent")
+            if ask:
+                await _ask(connection, locked, now, swept)
+        case Ask():
+            await _ask(connection, locked, now, swept)
+        case Apply(at=at):
+            swept.application_delays_s.append(await store.set_applied(connection, command.id, at))
+            swept.outcomes.append("applied")
+        case Reconcile(at=at):
+            await store.set_reconciled(connection, command.id, at)
+            swept.outcomes.append("reconciled")
         case SendAgain():
-            encoded = encode(locked.codec, "switch_on" if command.on else "switch_off")
-            row = await enqueue(
-                connection,
-                locked.device_id,
-                f_port=encoded.f_port,
-                payload=encoded.payload,
-                not_after=command.not_after,
-                priority=PRIORITY,
-            )
-            await store.set_sent_again(connection, command.id, row.id)
+            is_open = command.state in OPEN
+            not_after = command.not_after if is_open else now + RELIGHT_EVERY
+            row = await send(connection, locked.device_id, _octets(locked).frames[command.action], not_after)
+            await store.set_sent_again(connection, command.id, row.id, None if is_open else now + RELIGHT_EVERY)
             swept.slots.add(row.slot)
             swept.outcomes.append("sent_again")
         case End(state=state, failure=failure):
-            await _end(connection, command.id, state, failure, now, swept)
+            await _end(connection, locked, state, failure, now, swept)
+
+
+async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
+    question = _octets(locked).frames[QUESTION]
+    row = await send(connection, locked.device_id, question, now + READ_BACK_USEFUL_FOR)
+    await store.set_asked(connection, locked.command.id, row.id)
+    swept.slots.add(row.slot)
+
+
+def _octets(locked: LockedCommand) -> Octets:
+    return locked.octets or native_octets(locked.codec, None, locked.level)
 
 
 async def _end(
-    connection: Connection, command_id: int, state: State, failure: str | None, now: datetime, swept: Swept
+    connection: Connection, locked: LockedCommand, state: State, failure: str | None, now: datetime, swept: Swept
 ) -> None:
-    await store.set_ended(connection, command_id, state, failure, now + RELIGHT_AGAIN_AFTER)
+    """Without proof; people are asked to look at what owes light, and it is tried further.
+
+    What can never be proved owes nothing once it has been repeated.
+    """
+    command = locked.command
+    relight_at = None if state is State.UNPROVEN else now + RELIGHT_EVERY
+    await store.set_ended(connection, command.id, state, failure, relight_at)
     swept.outcomes.append(state)
-    log.warning("lighting_command_ended", command=command_id, state=state, failure=failure)
+    log.warning("lighting_command_ended", command=command.id, state=state, failure=failure)
+    if command.owes_light and state in {State.FAILED, State.EXPIRED} and locked.work_order_at is None:
+        why = NOT_REACHED if state is State.EXPIRED else failure_text(failure) or ""
+        await order_work(connection, command.id, locked.asset_id, why, now)
 
 
-async def _step_or_fail(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
+async def _step_or_fail(
+    connection: Connection,
+    locked: LockedCommand,
+    read_backs: Sequence[ReadBack],
+    heard_at: datetime | None,
+    now: datetime,
+    swept: Swept,
+) -> None:
     try:
-        await _step(connection, locked, now, swept)
+        await _step(connection, locked, read_backs, heard_at, now, swept)
     except RejectedLightingCommand as refused:
-        # The device's profile has changed meanwhile: its codec knows no such command any more.
-        failure = f"{Failure.NOT_COMMANDABLE}: {refused}"
-        await _end(connection, locked.command.id, State.FAILED, failure, now, swept)
+        # Of before rows kept their octets, and the device's profile has changed meanwhile.
+        await _end(connection, locked, State.FAILED, f"{Failure.NOT_COMMANDABLE}: {refused}", now, swept)
 
 
-async def advance_open_commands(pool: Pool, now: datetime) -> Swept:
-    """One step for each open command; replicas share the work by skipping what another has locked."""
+async def advance_commands(pool: Pool, now: datetime) -> Swept:
+    """One step for each command; replicas share the work by skipping what another has locked."""
     swept = Swept()
     after = 0
     while True:
         async with pool.acquire() as connection, connection.transaction():
-            page = await store.lock_open(connection, after, PAGE)
+            page = await store.lock_open(connection, after, PAGE, now - LATE_FOR)
+            said = await store.read_backs(connection, [one for one in page if one.is_out])
+            heard = await store.last_heard(connection, [one for one in page if one.is_out])
             for locked in page:
-                await _step_or_fail(connection, locked, now, swept)
+                number = locked.command.id
+                await _step_or_fail(connection, locked, said.get(number, ()), heard.get(number), now, swept)
         if len(page) < PAGE:
             return swept
         after = page[-1].command.id
 
 
+async def confirm_applied(pool: Pool, now: datetime) -> Swept:
+    """Compare what the meter says with what was expected of each command that was carried out."""
+    swept = Swept()
+    async with pool.acquire() as connection, connection.transaction():
+        for one in await store.lock_applied(connection, PAGE, WARM_UP):
+            reading = None if one.value is None or one.received_at is None else (one.value, one.received_at)
+            found = compare_power(one.applied_at, one.expected_power_w, one.power_margin_w or 0, reading, now)
+            if found is not None:
+                await store.set_compared(connection, one.id, found.at, found.unconfirmed)
+                swept.outcomes.append(found.unconfirmed or "confirmed")
+    return swept
+
+
 async def relight(pool: Pool, now: datetime) -> Swept:
-    """Light again every cabinet whose "off" has come to its end, or that did not light when it had to."""
+    """Light again every circuit whose "off" has come to its end."""
     swept = Swept()
     for due in await store.due_relights(pool, now):
         async with pool.acquire() as connection, connection.transaction():
@@ -128,20 +176,18 @@ async def relight(pool: Pool, now: datetime) -> Swept:
 
 
 async def _relight_one(connection: Connection, due: DueRelight, now: datetime, swept: Swept) -> None:
+    order = Order("on", RELIT_BY, f"fin de l'extinction demandée (commande {due.id})", owes_light=True)
     try:
-        requested = await request_command(
-            connection,
-            due.asset_id,
-            action="on",
-            off_until=None,
-            requested_by=RELIT_BY,
-            reason=f"fin de l'extinction demandée (commande {due.id})",
-            now=now,
-        )
+        circuit = await serving_circuit(connection, due.asset_id)
+        octets = await octets_for(connection, circuit, due.device_id, due.octets)
+        async with connection.transaction():
+            requested = await request_command(connection, circuit, order, octets, now)
     except RejectedLightingCommand as refused:
         log.error("cabinet_not_relit", asset=due.asset_id, command=due.id, reason=str(refused))
         swept.outcomes.append("relight_refused")
-        await store.set_relight_at(connection, due.id, now + RELIGHT_REFUSED_AGAIN_AFTER)
+        if due.work_order_at is None:
+            await order_work(connection, due.id, due.asset_id, str(refused), now)
+        await store.set_relight_at(connection, due.id, now + RELIGHT_EVERY)
     else:
         swept.slots.add(requested.slot)
         swept.outcomes.append("relit")
@@ -150,17 +196,20 @@ async def _relight_one(connection: Connection, due: DueRelight, now: datetime, s
 async def _report(bus: Bus, shards: int, swept: Swept) -> None:
     for outcome in swept.outcomes:
         COMMANDS.labels(outcome).inc()
-    for delay in swept.confirmation_delays_s:
+    for delay in swept.application_delays_s:
         CONFIRMATION_DELAY.observe(delay)
     for shard in {shard_of_slot(slot, shards) for slot in swept.slots}:
         await bus.nudge(topics.downlink_due(shard))
+
+
+SWEEPS = (relight, restore, advance_commands, confirm_applied)
 
 
 async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event, stopping: asyncio.Event) -> None:
     """Sweep every second and at each nudge, until stopped."""
     while not stopping.is_set():
         try:
-            for sweep in (relight, advance_open_commands):
+            for sweep in SWEEPS:
                 await _report(bus, shards, await sweep(pool, datetime.now(UTC)))
         except (*DATABASE_AWAY, *BUS_AWAY) as away:
             log.warning("sweep_put_off", error=describe(away))

@@ -60,6 +60,11 @@ FROM unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::text[], $6::boolean
      AS v (tenant_id, asset_id, device_id, desired, reported, drifts, at)
 ORDER BY v.tenant_id, v.asset_id
 """
+REQUEST_RELIGHT_ALERT = """
+INSERT INTO alert_request (tenant_id, kind, facts, at)
+SELECT tenant_id, 'relight_failed', jsonb_build_object('asset_id', id, 'reason', $2::text), $3
+FROM asset WHERE id = $1
+"""
 TAKE = """
 DELETE FROM alert_request WHERE id IN (
     SELECT id FROM alert_request ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -92,6 +97,11 @@ class _ProgramFacts(msgspec.Struct):
     desired: str | None
     reported: str | None
     drifts: bool
+
+
+class _RelightFacts(msgspec.Struct):
+    asset_id: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,19 @@ class ProgramAlertRequest:
     at: datetime
 
 
-AlertRequest = AddressAlertRequest | CodecAlertRequest | ClockAlertRequest | ProgramAlertRequest
+@dataclass(frozen=True, slots=True)
+class RelightAlertRequest:
+    """A circuit that must be lit is not, or nobody knows; `reason`, in French, says why."""
+
+    tenant_id: int
+    asset_id: int
+    reason: str
+    at: datetime
+
+
+AlertRequest = (
+    AddressAlertRequest | CodecAlertRequest | ClockAlertRequest | RelightAlertRequest | ProgramAlertRequest
+)
 
 
 async def request_address_alerts(connection: Connection, changes: Sequence[AddressSeen]) -> None:
@@ -179,6 +201,11 @@ async def request_program_alerts(connection: Connection, requests: Sequence[Prog
     await connection.execute(REQUEST_PROGRAM_ALERTS, *arrays(requests, names))
 
 
+async def request_relight_alert(connection: Connection, asset_id: int, reason: str, at: datetime) -> None:
+    """Ask people to look at a circuit that does not light."""
+    await connection.execute(REQUEST_RELIGHT_ALERT, asset_id, reason, at)
+
+
 async def take_alert_requests(connection: Connection, most: int) -> list[AlertRequest]:
     """Delete and return the oldest requests, in the transaction that opens their alerts."""
     rows = await connection.fetch(TAKE, most)
@@ -191,6 +218,9 @@ def _request(row: Record) -> AlertRequest:
         return ProgramAlertRequest(
             row["tenant_id"], held.asset_id, held.device_id, held.desired, held.reported, held.drifts, row["at"]
         )
+    if row["kind"] == "relight_failed":
+        circuit = msgspec.convert(row["facts"], _RelightFacts)
+        return RelightAlertRequest(row["tenant_id"], circuit.asset_id, circuit.reason, row["at"])
     if row["kind"] == "clock":
         clock = msgspec.convert(row["facts"], _ClockFacts)
         return ClockAlertRequest(row["tenant_id"], clock.source, clock.device, row["at"])

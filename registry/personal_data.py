@@ -269,6 +269,7 @@ STORES: tuple[Store, ...] = (
     Store("lighting_shadow", "which program a cabinet's clock holds", ERASED, WITH_ITS_OWNER),
     Store("lighting_program_version", NAME_ONLY, ERASED, REGISTRY),
     Store("lighting_bounds", NAME_ONLY, ERASED, REGISTRY),
+    Store("lighting_unknown_act", "when a circuit is brought back to its program", ERASED, WITH_ITS_OWNER),
     Store("session", SEALED, ERASED, "8 days after it was closed"),
     Store("dev_nonce", "numbers that a join may use once", ERASED, WITH_ITS_OWNER),
     Store("join_nonce", "the number of the last join", ERASED, WITH_ITS_OWNER),

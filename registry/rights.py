@@ -145,6 +145,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "lighting_program_in_force": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_program_version": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_shadow": {"lighting": "SELECT, INSERT, UPDATE, DELETE"},
+    # Written by triggers of `downlink`, `multicast_message` and `assignment`.
+    "lighting_unknown_act": {"lighting": "SELECT, UPDATE"},
     "lns_route": {"intake": "SELECT, INSERT, UPDATE"},
     "lns_source": {"intake": "SELECT *", "ingest": "SELECT"},
     "lns_source_state": {"intake": "SELECT, INSERT, UPDATE"},
@@ -158,7 +160,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)"},
     "multicast_member": {"network": "SELECT"},
-    "multicast_message": {"network": "SELECT, UPDATE"},
+    "multicast_message": {"network": "SELECT, UPDATE", "lighting": "SELECT"},
     "outage": {
         "gateway_bridge": "SELECT, INSERT, UPDATE, DELETE",
         "alerting": "SELECT, INSERT, UPDATE, DELETE",

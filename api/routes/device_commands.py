@@ -9,22 +9,16 @@ from pydantic import Field
 
 from api.auth import Caller, Manager, Reader
 from api.codec_fields import CommandSpec
-from api.command_encoding import Encoded, Target, encode, known_commands
-from api.decodings import decoding_of_tenant
+from api.command_encoding import Encoded, encode, known_commands, target_of
 from api.fields import Answer, Body, EuiPath, HexOctets, Instant, Json, Text, example
+from api.lighting_octets import keep_for_unknown_act
 from api.pages import Page
 from api.routes.device_traffic import DownlinkAnswer, device_of, queue_downlink, show_downlink, useful_until
 from api.switching import REASON_TEXT, demand_reason, demand_right_to_switch
-from core.model.entities import DeviceProfile
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
-from core.runtime.postgres import Connection
-from decoders.catalogue import CODECS, can_switch
-from ingest.known_codecs import compiled
-from lighting.requests import is_off
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, read_only
+from decoders.catalogue import can_switch
+from lighting.store import serves_lighting
 from lorawan.instants import to_us
-from registry.codecs import read_version
-from registry.enrolment import EnrolledDevice
-from registry.profiles import read_profile
 
 # lorawan.airtime.Priority.COMMAND
 PRIORITY = 1
@@ -62,24 +56,11 @@ class CommandOutcome(Answer):
     downlink: DownlinkAnswer | None = Field(description="Absent : un aperçu, rien n'est envoyé")
 
 
-async def _target(connection: Connection, device: EnrolledDevice) -> tuple[Target, DeviceProfile]:
-    profile = await read_profile(connection, device.device_profile_id)
-    if profile is None:
-        raise not_found(f"profil {device.device_profile_id}")
-    _, decoding = await decoding_of_tenant(connection, device.tenant_id, profile)
-    codec = CODECS.get(decoding.codec)
-    if decoding.codec_version_id is not None:
-        version = await read_version(connection, decoding.codec_version_id)
-        codec = None if version is None else compiled(version, decoding, device.tenant_id)
-    commands = [CommandSpec.model_validate(command) for command in profile.commands]
-    return Target(codec, commands, profile.codec_options, device.dev_eui, device.name), profile
-
-
 @router.get("", summary="Lister les commandes d'un capteur")
 async def list_commands(dev_eui: EuiPath, caller: Reader) -> Page[CommandSpec]:
     """Ce qu'on peut demander à ce capteur, avec les paramètres de chaque commande."""
     async with caller.reading() as connection:
-        target, _ = await _target(connection, await device_of(connection, dev_eui))
+        target, _ = await target_of(connection, await device_of(connection, dev_eui))
     return Page(items=known_commands(target), next=None)
 
 
@@ -90,7 +71,8 @@ async def order(
     """Encoder une commande, la relire là où le fabricant le permet, et montrer ses octets.
 
     Avec `preview: false` elle est mise en file. Ce qui agit sur le territoire demande le droit `lighting` ou
-    `operate`, et un motif ; une extinction passe par /v1/lighting/commands.
+    `operate`, et un motif. Ce qui sert un éclairage se commute par /v1/lighting/commands ; toute autre commande y
+    est un acte inconnu, après lequel le circuit revient à son programme dans les 12 heures.
     """
     now = datetime.now(UTC)
     not_after = useful_until(body.not_after, now)
@@ -98,15 +80,18 @@ async def order(
         device = await device_of(connection, dev_eui)
         if device.tenant_id != caller.principal.tenant_id:
             raise read_only(f"capteur {dev_eui}")
-        target, profile = await _target(connection, device)
+        target, profile = await target_of(connection, device)
+        lights = await serves_lighting(connection, device.id)
     now_us = to_us(now)
     encoded = await encode(target, name, body.parameters, caller.platform.codec_workers, now_us)
     if encoded.switches or can_switch(profile.codec, profile.capabilities):
         demand_right_to_switch(caller)
         if not body.preview:
             demand_reason(body.reason)
-    if is_off(profile.codec, encoded.payload):
-        raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
+    if encoded.switches and lights and not body.preview:
+        raise Problem(
+            422, "ce capteur commande un éclairage : il se commute par /v1/lighting/commands, avec une fin"
+        )
     downlink = None
     if not body.preview:
         downlink = await _send(caller, dev_eui, name, body, encoded, not_after)
@@ -134,5 +119,6 @@ async def _send(
             confirmed=body.confirmed,
             priority=PRIORITY,
         )
+        await keep_for_unknown_act(change, caller, device.id)
     await caller.platform.nudge_downlink(queued.slot, device.id)
     return show_downlink(queued, preflight)

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 from api import store
 from api.auth import Change, Manager, Reader
 from api.fields import Body, Eui, EuiPath, HexOctets, Instant, Text, answer_of, example
+from api.lighting_octets import keep_for_unknown_act
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.preflight import WaitsFor, explain
 from api.store import ReceptionRow, UplinkRow
@@ -21,7 +22,6 @@ from core.model.downlinks import Downlink, Preflight
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
-from lighting.requests import is_off
 from registry.downlinks import enqueue, list_downlinks, read_downlink
 from registry.enrolment import EnrolledDevice, read_enrolled
 from registry.preflight import read_preflight
@@ -197,7 +197,8 @@ async def list_downlinks_of_device(
 async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) -> DownlinkAnswer:
     """Mettre un message en file. Pour un appareil qui commute, il faut `lighting` ou `operate`, et un motif.
 
-    Une extinction ne passe pas par ici : elle n'aurait pas de fin.
+    Pour un équipement qui commande un éclairage c'est un acte inconnu : dans les 12 heures après son émission, le
+    circuit est ramené à ce que dit son programme, ou allumé. Pour le commuter : /v1/lighting/commands.
     """
     not_after = useful_until(body.not_after, datetime.now(UTC))
     async with caller.changing() as change:
@@ -208,8 +209,6 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
         if profile is not None and can_switch(profile.codec, profile.capabilities):
             demand_right_to_switch(caller)
             demand_reason(body.reason)
-            if is_off(profile.codec, bytes.fromhex(body.payload)):
-                raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
         queued, preflight = await queue_downlink(
             change,
             device,
@@ -220,5 +219,6 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
             confirmed=body.confirmed,
             priority=ROUTINE,
         )
+        await keep_for_unknown_act(change, caller, device.id)
     await caller.platform.nudge_downlink(queued.slot, device.id)
     return show_downlink(queued, preflight)

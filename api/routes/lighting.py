@@ -1,15 +1,16 @@
-"""Lighting commands: requested, listed, and confirmed by the cabinet's read-back."""
+"""Lighting commands: requested, listed, applied by the relay's word and confirmed by the meter's."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.auth import LightingOperator, Reader
+from api.auth import Caller, Change, LightingOperator, Reader
 from api.fields import BigId, Body, Id, IdQuery, IdRef, Instant, Text, answer_of, example
 from api.impersonation import as_owner
+from api.lighting_octets import octets_of
 from api.pages import Page, Paged
 from api.resources import Resource
 from api.routes.assets import ASSETS
@@ -17,14 +18,14 @@ from api.routes.trades import PlaceAnswer, ValueAnswer, WantedQuery, best_value,
 from api.trade_store import LIGHTING, last_values
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import store
-from lighting.commands import Failure, RejectedLightingCommand, failure_text
-from lighting.requests import request_command
+from lighting.commands import UNCONFIRMED_FR, Failure, RejectedLightingCommand, Unconfirmed, failure_text
+from lighting.requests import Order, Requested, circuits_to_command, request_command
 
 router = APIRouter(prefix="/v1/lighting", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
 
 class NewCommand(Body):
-    """Un ordre à une armoire d'éclairage. Une extinction a toujours une fin."""
+    """Un ordre à une armoire d'éclairage, ou à un de ses circuits. Une extinction a toujours une fin."""
 
     model_config = example(
         {
@@ -35,24 +36,51 @@ class NewCommand(Body):
         }
     )
 
-    asset_id: IdRef = Field(description="L'armoire, un actif")
+    asset_id: IdRef = Field(description="L'armoire, le circuit ou le point lumineux, un actif")
     action: Literal["on", "off", "dim"] = Field(description="`on` allumer, `off` éteindre, `dim` graduer")
     off_until: Instant | None = Field(
         None, description="Fin de l'extinction, 12 heures au plus", examples=["2026-11-25T23:30:00Z"]
+    )
+    level: int | None = Field(
+        None, ge=1, le=100, description="Niveau d'une gradation, en pour cent", examples=[50]
     )
     reason: Text = Field("", description="Motif, gardé dans l'historique", examples=["Intervention sur le réseau"])
 
 
 class CommandAnswer(answer_of(store.Command, {"tenant_id", "device_id", "downlink_id", "read_back_downlink_id"})):
-    """Un ordre et où il en est : queued, sent, confirmed, failed, expired ou superseded."""
+    """Un ordre et où il en est.
+
+    `queued` en attente, `sent` émis, `acknowledged` reçu par l'équipement, `applied` exécuté par la parole du
+    relais, `confirmed` par la puissance mesurée (à 20 % près), `unproven` émis à un équipement dont rien ne peut
+    prouver l'effet, `failed`, `expired`, `superseded` remplacé par un plus récent.
+    """
 
     state: str = Field(examples=["queued"])
     failure: str | None = Field(examples=["no_read_back"])
     failure_message: str | None = Field(examples=[failure_text(Failure.NO_READ_BACK)])
+    unconfirmed: str | None = Field(examples=["no_meter"], description="Pourquoi la puissance ne le confirme pas")
+    unconfirmed_message: str | None = Field(examples=[UNCONFIRMED_FR[Unconfirmed.NO_METER]])
+    reconciled_at: datetime | None = Field(
+        description="Quand l'équipement l'a dit après coup : l'état reste, et rien n'est dû"
+    )
+    work_order_at: datetime | None = Field(description="Quand une intervention a été demandée")
+
+
+class CreatedAnswer(CommandAnswer):
+    """Le premier des ordres donnés : il y en a un par circuit de l'armoire."""
+
+    command_ids: list[int] = Field(description="Tous, dans l'ordre des circuits", examples=[[17, 18]])
 
 
 def _show(command: store.Command) -> CommandAnswer:
-    return CommandAnswer.model_validate(asdict(command) | {"failure_message": failure_text(command.failure)})
+    return CommandAnswer.model_validate(_said(command))
+
+
+def _said(command: store.Command) -> dict[str, Any]:
+    return asdict(command) | {
+        "failure_message": failure_text(command.failure),
+        "unconfirmed_message": None if command.unconfirmed is None else UNCONFIRMED_FR[command.unconfirmed],
+    }
 
 
 class CabinetAnswer(PlaceAnswer):
@@ -66,29 +94,41 @@ class CabinetAnswer(PlaceAnswer):
 COMMANDS = Resource("lighting_command", "ordre", store.read_command, _show)
 
 
-@router.post("/commands", status_code=201, summary="Commander l'éclairage d'une armoire")
-async def create_command(body: NewCommand, caller: LightingOperator) -> CommandAnswer:
-    """Commander une armoire, la sienne ou une qui est partagée avec le rôle `operator`.
+@router.post("/commands", status_code=201, summary="Commander l'éclairage d'une armoire ou d'un circuit")
+async def create_command(body: NewCommand, caller: LightingOperator) -> CreatedAnswer:
+    """Commander une armoire, un circuit ou un point lumineux, à soi ou partagé avec le rôle `operator`.
 
-    Un ordre plus récent remplace ceux qui sont en cours.
+    Une armoire qui a des circuits les commande tous ; les circuits protégés ne s'éteignent pas. Un ordre plus
+    récent remplace ceux qui sont en cours.
     """
     async with caller.changing() as change:
         asset = await ASSETS.get(change.connection, body.asset_id)
         async with as_owner(change, asset.tenant_id, asset.id, f"actif {asset.id}") as acting:
             try:
-                requested = await request_command(
-                    acting.connection,
-                    requested_by=acting.actor,
-                    now=datetime.now(UTC),
-                    **body.model_dump(),
-                )
+                requested = await _request(caller, acting, body)
             except RejectedLightingCommand as refused:
                 raise Problem(422, str(refused)) from None
-            await acting.audit("create", "lighting_command", requested.command.id, after=body)
+            for one in requested:
+                await acting.audit("create", "lighting_command", one.command.id, after=body)
         if acting is not change:
-            await change.audit("create", "lighting_command", requested.command.id, after=body)
-    await caller.platform.nudge_downlink(requested.slot, requested.command.device_id)
-    return _show(requested.command)
+            for one in requested:
+                await change.audit("create", "lighting_command", one.command.id, after=body)
+    for one in requested:
+        await caller.platform.nudge_downlink(one.slot, one.command.device_id)
+    ids = [one.command.id for one in requested]
+    return CreatedAnswer.model_validate(_said(requested[0].command) | {"command_ids": ids})
+
+
+async def _request(caller: Caller, acting: Change, body: NewCommand) -> list[Requested]:
+    now = datetime.now(UTC)
+    order = Order(body.action, acting.actor, body.reason, body.off_until, body.level)
+    circuits = await store.find_circuits(acting.connection, body.asset_id)
+    chosen = circuits_to_command(circuits, order, now)
+    encoded = [await octets_of(acting.connection, caller, circuit, body.level) for circuit in chosen]
+    return [
+        await request_command(acting.connection, circuit, order, octets, now)
+        for circuit, octets in zip(chosen, encoded, strict=True)
+    ]
 
 
 @router.get("/cabinets", summary="Lister les armoires d'éclairage")

@@ -26,12 +26,12 @@ from api.fields import (
     example,
     key_octets,
 )
+from api.lighting_octets import keep_for_unknown_act
 from api.pages import Cursor, Limit, Page, Paged, cursor_id, page_of
 from api.resources import Resource
 from api.switching import REASON_TEXT, demand_reason, demand_right_to_switch
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
 from decoders.catalogue import can_switch
-from lighting.requests import is_off
 from lorawan.airtime import Priority
 from lorawan.regions import EU868
 from registry import multicast
@@ -91,7 +91,7 @@ class GroupMembers(Body):
 
 
 class NewMulticastMessage(Body):
-    """Un message pour tous les membres. Une extinction ne passe pas par ici : elle n'aurait pas de fin."""
+    """Un message pour tous les membres. Un éclairage est ramené à son programme dans les 12 heures qui suivent."""
 
     model_config = example({"f_port": 10, "payload": "0132"})
 
@@ -215,7 +215,10 @@ async def delete(id: Id, caller: Manager) -> Response:
 
 @router.post("/{id}/messages", status_code=201, summary="Envoyer un message à un groupe multicast")
 async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> MessageAnswer:
-    """Mettre un message en file. Pour des appareils qui commutent, `lighting` ou `operate`, et un motif."""
+    """Mettre un message en file. Pour des appareils qui commutent, `lighting` ou `operate`, et un motif.
+
+    Pour un éclairage c'est un acte inconnu : dans les 12 heures, chaque circuit est ramené à son programme.
+    """
     now = datetime.now(UTC)
     not_after = body.not_after or now + USUAL_WAIT
     if not now < not_after <= now + LONGEST_WAIT:
@@ -226,8 +229,6 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
         members = await _candidates(change, caller, [dev_eui.hex() for dev_eui in group.dev_euis])
         if any(can_switch(member.codec, member.capabilities) for member in members):
             demand_reason(body.reason)
-        if any(is_off(member.codec, payload) for member in members):
-            raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
         message = await multicast.enqueue_multicast(
             change.connection,
             id,
@@ -238,6 +239,8 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
         )
         if message is None:
             raise GROUPS.missing(id)
+        for member in members:
+            await keep_for_unknown_act(change, caller, member.id)
         await change.audit("create", "multicast_message", message.id, {"group": id}, after=body)
     await caller.platform.nudge_downlink(group.slot, 0)
     return show_message(message)

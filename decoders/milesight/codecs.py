@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from decoders.canonical import Decoded
-from decoders.codec import Codec, Command, Decode
+from decoders.codec import Codec, Command, Decode, Proof
 from decoders.commands import encoder
 from decoders.milesight import commands, controllers, electricity, environment, level, people, rooms
 from decoders.milesight.frame import Table, read_frame
@@ -19,6 +19,12 @@ class Product(NamedTuple):
     commands: tuple[Command, ...] = (commands.REBOOT,)
     version: int = 1
     counts: bool = False  # Its pulses may have a volume: option `litres_per_pulse`.
+    proof: Proof | None = None
+
+
+def _outputs(count: int, question: str) -> Proof:
+    """Of products whose output 0 is all of them."""
+    return Proof(question, ((0, tuple(str(output) for output in range(1, count + 1))),))
 
 
 _SENSOR = (*commands.COMMON, commands.COLLECTION_INTERVAL)
@@ -51,7 +57,9 @@ PRODUCTS: dict[str, Product] = {
     "em500_swl": Product("EM500-SWL", level.EM500_SWL, _STORING_SENSOR),
     "em500_udl": Product("EM500-UDL", level.EM500_UDL, _STORING_SENSOR),
     "uc100": Product("UC100", controllers.UC100, commands.COMMON),
-    "uc300": Product("UC300", controllers.UC300, (*commands.UC300_OUTPUTS, *commands.COMMON), counts=True),
+    "uc300": Product(
+        "UC300", controllers.UC300, (*commands.UC300_OUTPUTS, *commands.COMMON), counts=True, proof=Proof()
+    ),
     "uc50x": Product("UC501, UC502", controllers.UC50X, commands.COMMON, counts=True),
     "uc51x": Product("UC511, UC512", controllers.UC51X, (*commands.VALVES, commands.REBOOT), counts=True),
     "uc521": Product("UC521", controllers.UC521, counts=True),
@@ -68,11 +76,22 @@ PRODUCTS: dict[str, Product] = {
     "ws301": Product("WS301", environment.WS301, commands.COMMON),
     "ws302": Product("WS302", environment.WS302),
     "ws303": Product("WS303", environment.WS303),
-    "ws501": Product("WS501", electricity.WS50X, (*commands.wall_switch(1), *commands.COMMON)),
-    "ws502": Product("WS502", electricity.WS50X, (*commands.wall_switch(2), *commands.COMMON)),
-    "ws503": Product("WS503", electricity.WS50X, (*commands.wall_switch(3), *commands.COMMON)),
-    "ws52x": Product("WS523, WS525", electricity.WS52X, (*commands.SOCKET, *commands.COMMON)),
-    "ws558": Product("WS558", electricity.WS558, (*commands.LIGHTS, *commands.COMMON)),
+    "ws501": Product(
+        "WS501", electricity.WS50X, (*commands.wall_switch(1), *commands.COMMON), proof=_outputs(1, "read_state")
+    ),
+    "ws502": Product(
+        "WS502", electricity.WS50X, (*commands.wall_switch(2), *commands.COMMON), proof=_outputs(2, "read_state")
+    ),
+    "ws503": Product(
+        "WS503", electricity.WS50X, (*commands.wall_switch(3), *commands.COMMON), proof=_outputs(3, "read_state")
+    ),
+    "ws52x": Product(
+        "WS523, WS525",
+        electricity.WS52X,
+        (*commands.SOCKET, *commands.COMMON),
+        proof=Proof("read_state", ((1, ("",)),)),
+    ),
+    "ws558": Product("WS558", electricity.WS558, (*commands.LIGHTS, *commands.COMMON), proof=_outputs(8, "")),
     "wt101": Product(
         "WT101",
         environment.WT101,
@@ -112,7 +131,7 @@ def _codec(name: str, product: Product) -> Codec:
     else:
         decode = _counting(product.table) if product.counts else _by_table(product.table)
     encode = encoder(f"Le Milesight {product.title}", product.commands)
-    return Codec(f"milesight.{name}", product.version, decode, encode, product.commands)
+    return Codec(f"milesight.{name}", product.version, decode, encode, product.commands, proof=product.proof)
 
 
 MILESIGHT_CODECS = tuple(_codec(name, product) for name, product in PRODUCTS.items())

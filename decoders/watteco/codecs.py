@@ -8,7 +8,7 @@ from decoders.codec import Codec, Decode, Encode, EncodedCommand, UnsupportedCom
 from decoders.commands import encoder
 from decoders.pulses import add_volumes
 from decoders.watteco.batch import read_batch
-from decoders.watteco.commands import commands_of
+from decoders.watteco.commands import commands_of, proof_of
 from decoders.watteco.frame import F_PORT
 from decoders.watteco.products import PRODUCTS, Product
 from decoders.watteco.standard import decode_standard
@@ -78,7 +78,7 @@ def _give_meaning(product: Product, decoded: Decoded) -> None:
 def _codec(name: str, product: Product, decode: Decode) -> Codec:
     commands = commands_of(product, pilot_wire=name == "watteco.smartpilot_wire")
     encode = encoder(f"Le capteur Watteco {product.title}".rstrip(), commands)
-    return Codec(name, _VERSION, decode, encode, commands, product.ranges)
+    return Codec(name, _VERSION, decode, encode, commands, product.ranges, proof_of(product))
 
 
 def _without_dimmer(encode: Encode) -> Encode:
@@ -96,7 +96,7 @@ def _triphaso() -> Codec:
     product = PRODUCTS["triphaso"]
     commands = commands_of(product)
     encode = _without_dimmer(encoder(f"Le capteur Watteco {product.title}".rstrip(), commands))
-    return Codec("watteco.triphaso", _VERSION, decoder_of(product), encode, commands)
+    return Codec("watteco.triphaso", _VERSION, decoder_of(product), encode, commands, proof=proof_of(product))
 
 
 STANDARD = _codec("watteco.standard", _UNKNOWN_PRODUCT, decoder_of(None))

@@ -6,7 +6,7 @@ What switches is absolute, never the vendor's toggle: a repeated command then ch
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from decoders.codec import Command, EncodedCommand, Parameter, ParameterKind, UnsupportedCommand
+from decoders.codec import Command, EncodedCommand, Parameter, ParameterKind, Proof, UnsupportedCommand
 from decoders.watteco.frame import F_PORT
 from decoders.watteco.products import Product
 
@@ -138,6 +138,12 @@ def _switching(relays: int) -> tuple[Command, ...]:
         fixed_command("switch_off", "Éteindre", "1150000600", True),
         fixed_command("read_state", "Demander l'état du relais", "110000060000", False),
     )
+
+
+def proof_of(product: Product) -> Proof | None:
+    """Relays say what they do when asked, each on the channel of its endpoint: one less than its number."""
+    channels = ((output, (str(output - 1) if output > 1 else "",)) for output in range(1, product.relays + 1))
+    return Proof("read_state", tuple(channels)) if product.relays else None
 
 
 def commands_of(product: Product, *, pilot_wire: bool = False) -> tuple[Command, ...]:

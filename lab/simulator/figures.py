@@ -14,7 +14,8 @@ SELECT (SELECT count(*) FROM observation.uplink u JOIN device d ON d.id = u.devi
         WHERE d.tenant_id = $1) AS stored,
        (SELECT count(*) FROM alert WHERE tenant_id = $1) AS alerts,
        (SELECT count(*) FROM lighting_command WHERE tenant_id = $1) AS commands,
-       (SELECT count(*) FROM lighting_command WHERE tenant_id = $1 AND state = 'confirmed') AS confirmed
+       (SELECT count(*) FROM lighting_command
+        WHERE tenant_id = $1 AND state IN ('applied', 'confirmed')) AS confirmed
 """
 READ_BIN_ALERTS = """
 SELECT count(DISTINCT a.asset_id) AS bins,

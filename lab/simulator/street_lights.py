@@ -17,7 +17,9 @@ OFF_FOR = timedelta(minutes=30)
 BETWEEN_COMMANDS_S = 1.0
 # A light point of class A gets the command within its interval, and answers at once.
 READ_BACK_WITHIN_S = 60.0
-FINAL = frozenset({"confirmed", "failed", "expired", "superseded"})
+# The cabinet itself has said so.
+PROVED = frozenset({"applied", "confirmed"})
+FINAL = PROVED | {"unproven", "failed", "expired", "superseded"}
 
 
 @dataclass(slots=True)
@@ -88,13 +90,13 @@ class StreetLights:
     def _record_command(self, command: dict[str, Any], device: Device, open_s: float) -> None:
         state = command["state"]
         self.account.states[state] = self.account.states.get(state, 0) + 1
-        if state == "confirmed":
+        if state in PROVED:
             self.account.confirmed_class_c += device.is_class_c
             self.account.confirmed_class_a += not device.is_class_c
             application = device.application
             self.account.untrue += isinstance(application, Cabinet) and application.on
         elif state in FINAL:
             self.account.failures.append(f"{device.dev_eui.hex()}: {state} {command.get('failure') or ''}")
-        if state != "confirmed" and (state in FINAL or open_s > READ_BACK_WITHIN_S):
+        if state not in PROVED and (state in FINAL or open_s > READ_BACK_WITHIN_S):
             self.account.unconfirmed_class_c += device.is_class_c
             self.account.unconfirmed_class_a += not device.is_class_c

@@ -31,8 +31,8 @@ Opened = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture
 async def path_of(client: httpx.AsyncClient, registry: Registry) -> Callable[[str], str]:
-    """The path of each route for one cabinet: its device, the asset that it serves, the group that it is in."""
-    asset = await registry.asset(kind="lighting_cabinet")
+    """The path of each route for one plug: its device, the asset that it serves, the group that it is in."""
+    asset = await registry.asset(kind="plug")
     device = await registry.device(await registry.cabinet_profile(), asset_id=asset["id"])
     group = await client.post(
         "/v1/multicast-groups",

@@ -2,113 +2,255 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from decoders.catalogue import CODECS
 from lighting.commands import (
+    AGAIN_AFTER,
     LONGEST_OFF,
-    READ_BACK_WITHIN,
-    AskReadBack,
-    Confirm,
+    MAX_ATTEMPTS,
+    RELIGHT_EVERY,
+    ActStep,
+    Apply,
+    Ask,
+    Compared,
     End,
     Failure,
     OpenCommand,
+    Proving,
     ReadBack,
+    Reconcile,
     RejectedLightingCommand,
     SendAgain,
     State,
+    Transmitted,
+    Unconfirmed,
     Wait,
+    about_act,
     advance,
     check_request,
+    compare_power,
+    expected_power,
     failure_text,
 )
+from lighting.octets import Octets, octets_of_codec
 
 NOW = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+RELAY = Proving(("",), 0, asks=True)
 
 
 def command(**known) -> OpenCommand:
     defaults = {
         "id": 1,
         "state": State.SENT,
-        "on": False,
+        "action": "off",
+        "proving": RELAY,
         "attempts": 1,
         "not_after": NOW + timedelta(minutes=10),
         "downlink_state": "sent",
         "downlink_reason": None,
+        "tried_at": NOW,
         "sent_at": NOW,
         "read_back_state": "sent",
     }
     return OpenCommand(**(defaults | known))
 
 
-def test_an_off_without_an_end_is_rejected() -> None:
-    with pytest.raises(RejectedLightingCommand, match="doit avoir une fin"):
-        check_request("off", None, ["switch"], NOW)
+def said(value: float, after: timedelta = SECOND, channel: str = "") -> ReadBack:
+    return ReadBack(channel, value, NOW + after)
 
 
-@pytest.mark.parametrize("until", [NOW, NOW - SECOND, NOW + LONGEST_OFF + SECOND])
-def test_an_off_must_end_within_twelve_hours(until: datetime) -> None:
-    with pytest.raises(RejectedLightingCommand, match="12 heures"):
-        check_request("off", until, ["switch"], NOW)
-
-
-def test_dimming_is_rejected_with_its_reason_where_there_is_no_dimmer() -> None:
-    with pytest.raises(RejectedLightingCommand, match="pas de variateur"):
-        check_request("dim", None, ["switch"], NOW)
-
-
-def test_a_device_without_a_relay_is_rejected() -> None:
-    with pytest.raises(RejectedLightingCommand, match="pas de relais"):
-        check_request("on", None, [], NOW)
+@pytest.mark.parametrize(
+    ("action", "until", "level", "capabilities", "why"),
+    [
+        ("off", None, None, ["switch"], "doit avoir une fin"),
+        ("off", NOW, None, ["switch"], "12 heures"),
+        ("off", NOW - SECOND, None, ["switch"], "12 heures"),
+        ("off", NOW + LONGEST_OFF + SECOND, None, ["switch"], "12 heures"),
+        ("on", None, None, [], "pas de relais"),
+        ("on", NOW + SECOND, None, ["switch"], "ne s'applique pas à un allumage"),
+        ("on", None, 50, ["switch"], "qu'à une gradation"),
+        ("dim", None, None, ["switch"], "a un niveau"),
+        ("dim", None, 0, ["switch"], "pour éteindre, off"),
+        ("toggle", None, None, ["switch"], "action inconnue"),
+    ],
+)
+def test_a_request_without_sense_is_rejected_in_french(action, until, level, capabilities, why) -> None:
+    with pytest.raises(RejectedLightingCommand, match=why):
+        check_request(action, until, level, capabilities, NOW)
 
 
 def test_waits_while_the_downlink_is_queued_or_sending() -> None:
     for state in ("queued", "sending"):
-        assert advance(command(state=State.QUEUED, downlink_state=state, sent_at=None), [], NOW) == Wait()
+        queued = command(state=State.QUEUED, downlink_state=state, sent_at=None)
+        assert advance(queued, [], None, NOW) == Wait()
 
 
 def test_asks_for_the_state_once_the_gateway_has_emitted() -> None:
-    assert advance(command(state=State.QUEUED), [], NOW) == AskReadBack(NOW)
+    assert advance(command(state=State.QUEUED), [], None, NOW) == Transmitted(NOW, acknowledged=False, ask=True)
 
 
-def test_a_downlink_that_no_gateway_could_emit_fails_with_the_reason() -> None:
-    step = advance(command(state=State.QUEUED, downlink_state="failed", downlink_reason="TOO_LATE"), [], NOW)
+def test_a_device_without_power_is_asked_twice_and_again_once_it_is_heard() -> None:
+    third = command(state=State.QUEUED, attempts=3, read_back_state=None)
 
-    assert step == End(State.FAILED, "not_transmitted: TOO_LATE")
-
-
-def test_a_command_is_confirmed_by_the_cabinets_read_back() -> None:
-    read_back = ReadBack(on=False, received_at=NOW + SECOND)
-
-    assert advance(command(), [read_back], NOW + 2 * SECOND) == Confirm(read_back.received_at)
+    assert advance(third, [], None, NOW) == Transmitted(NOW, acknowledged=False, ask=False)
+    assert advance(third, [], NOW + SECOND, NOW) == Transmitted(NOW, acknowledged=False, ask=True)
+    assert advance(command(attempts=3, read_back_state=None), [], NOW + SECOND, NOW + 2 * SECOND) == Ask()
 
 
-def test_what_the_cabinet_said_before_the_command_confirms_nothing() -> None:
-    assert advance(command(), [ReadBack(on=False, received_at=NOW - SECOND)], NOW + SECOND) == Wait()
+def test_what_no_gateway_could_emit_is_tried_again_then_fails_with_the_reason() -> None:
+    failed = {"state": State.QUEUED, "downlink_state": "failed", "downlink_reason": "TOO_LATE"}
+
+    assert advance(command(**failed), [], None, NOW) == Wait()
+    assert advance(command(**failed), [], None, NOW + AGAIN_AFTER[0]) == SendAgain()
+    last = advance(command(**failed, attempts=MAX_ATTEMPTS), [], None, NOW)
+    assert last == End(State.FAILED, "not_transmitted: TOO_LATE")
 
 
-def test_the_last_word_counts() -> None:
-    heard = [ReadBack(on=True, received_at=NOW + SECOND), ReadBack(on=False, received_at=NOW + 2 * SECOND)]
-
-    assert isinstance(advance(command(), heard, NOW + 3 * SECOND), Confirm)
-
-
-def test_the_contrary_state_is_sent_again_then_fails() -> None:
-    contrary = [ReadBack(on=True, received_at=NOW + SECOND)]
-
-    assert advance(command(), contrary, NOW + 2 * SECOND) == SendAgain()
-    assert advance(command(attempts=3), contrary, NOW + 2 * SECOND) == End(State.FAILED, Failure.STATE_DIFFERS)
+def test_a_command_is_applied_by_the_cabinets_word_since_it_was_sent() -> None:
+    assert advance(command(), [said(0)], None, NOW + 2 * SECOND) == Apply(NOW + SECOND)
+    assert advance(command(), [said(0, -SECOND)], None, NOW + SECOND) == Wait()
+    assert advance(command(), [said(1), said(0, 2 * SECOND)], None, NOW + 3 * SECOND) == Apply(NOW + 2 * SECOND)
 
 
-def test_silence_is_sent_again_then_fails_as_unknown() -> None:
-    later = NOW + READ_BACK_WITHIN + SECOND
+def test_another_channels_word_proves_nothing_and_all_of_ones_own_must_say_it() -> None:
+    both = command(proving=Proving(("1", "2"), 0, asks=True))
 
-    assert advance(command(), [], later) == SendAgain()
-    assert advance(command(attempts=3), [], later) == End(State.FAILED, Failure.NO_READ_BACK)
+    assert advance(both, [said(0, channel="3"), said(0, channel="")], None, NOW + 2 * SECOND) == Wait()
+    assert advance(both, [said(0, channel="1")], None, NOW + 2 * SECOND) == Wait()
+    assert advance(both, [said(0, channel="1"), said(0, channel="2")], None, NOW + 2 * SECOND) == Apply(
+        NOW + SECOND
+    )
+    contrary = [said(0, channel="1"), said(1, channel="2")]
+    assert advance(both, contrary, None, NOW + AGAIN_AFTER[0]) == SendAgain()
 
 
-def test_nothing_is_sent_after_it_stopped_being_useful() -> None:
-    late = NOW + timedelta(minutes=11)
+def test_retries_back_off_and_end() -> None:
+    """With the contrary state, and with silence."""
+    for words, failure in (([said(1)], Failure.STATE_DIFFERS), ([], Failure.NO_READ_BACK)):
+        for attempts, wait in enumerate(AGAIN_AFTER, 1):
+            tried = command(attempts=attempts)
+            assert advance(tried, words, None, NOW + wait - SECOND) == Wait()
+            assert advance(tried, words, None, NOW + wait) == SendAgain()
+        last = command(attempts=MAX_ATTEMPTS)
+        assert advance(last, words, None, NOW + timedelta(minutes=2)) == End(State.FAILED, failure)
+    assert advance(command(), [], None, NOW + timedelta(minutes=11)) == End(State.FAILED, Failure.NO_READ_BACK)
 
-    assert advance(command(), [], late) == End(State.FAILED, Failure.NO_READ_BACK)
+
+def test_a_device_that_is_not_asked_has_until_its_next_report() -> None:
+    reports = command(
+        proving=Proving(("1",), 0, asks=False, report_within=timedelta(minutes=25)), read_back_state=None
+    )
+
+    assert advance(reports, [], NOW + SECOND, NOW + timedelta(minutes=24)) == Wait()
+    assert advance(reports, [said(0, 24 * MINUTE, "1")], None, NOW + timedelta(minutes=24)) == Apply(
+        NOW + 24 * MINUTE
+    )
+    assert advance(reports, [], None, NOW + timedelta(minutes=25)) == End(State.FAILED, Failure.NO_READ_BACK)
+
+
+def test_what_nothing_can_prove_ends_as_sent_and_is_repeated_first_where_light_is_owed() -> None:
+    blind = {"proving": Proving((), 1, asks=False), "action": "on", "read_back_state": None}
+
+    assert advance(command(**blind), [], None, NOW) == End(State.UNPROVEN, None)
+    owed = command(**blind, owes_light=True, relight_at=NOW)
+    assert advance(owed, [], None, NOW + AGAIN_AFTER[0]) == SendAgain()
+    last = command(**blind, owes_light=True, relight_at=NOW, attempts=MAX_ATTEMPTS)
+    assert advance(last, [], None, NOW) == End(State.UNPROVEN, None)
+
+
+def test_a_late_echo_is_noted_and_upgrades_nothing() -> None:
+    assert advance(command(state=State.FAILED), [said(0, 30 * MINUTE)], None, NOW) == Reconcile(NOW + 30 * MINUTE)
+    assert advance(command(state=State.EXPIRED), [said(1)], None, NOW + MINUTE) == Wait()
+
+
+def test_what_owes_light_goes_on_at_each_uplink_and_once_an_hour() -> None:
+    failed = command(
+        state=State.FAILED,
+        action="on",
+        proving=Proving(("",), 1, asks=True),
+        owes_light=True,
+        relight_at=NOW + RELIGHT_EVERY,
+    )
+
+    assert advance(failed, [], None, NOW + timedelta(minutes=59)) == Wait()
+    assert advance(failed, [], NOW + MINUTE, NOW + timedelta(minutes=9)) == Wait()
+    assert advance(failed, [], NOW + MINUTE, NOW + timedelta(minutes=10)) == SendAgain()
+    assert advance(failed, [], None, NOW + RELIGHT_EVERY) == SendAgain()
+
+
+def test_the_meter_confirms_within_a_fifth_and_without_one_the_relays_word_is_the_end() -> None:
+    later = (NOW + MINUTE, NOW + 3 * 60 * MINUTE)
+
+    def compared(action: str, watts: float | None, rated: float | None = 4000, at: datetime = later[0]):
+        expected_w, margin_w = expected_power(action, 50 if action == "dim" else None, rated) or (None, 0)
+        return compare_power(NOW, expected_w, margin_w, None if watts is None else (watts, NOW), at)
+
+    assert compared("on", 3300) == Compared(NOW, None)
+    assert compared("on", 3100) == Compared(None, Unconfirmed.POWER_DIFFERS)
+    assert compared("dim", 2300) == Compared(NOW, None)
+    assert compared("off", 30) == Compared(NOW, None)
+    assert compared("off", 4000) == Compared(None, Unconfirmed.POWER_DIFFERS)
+    assert compared("on", None, None) == Compared(None, Unconfirmed.NO_METER)
+    assert compared("on", None) is None
+    assert compared("on", None, at=later[1]) == Compared(None, Unconfirmed.NO_READING)
+
+
+@pytest.mark.parametrize(
+    ("state", "reached", "other", "step"),
+    [
+        ("queued", None, False, ActStep.LATER),
+        ("sending", None, False, ActStep.LATER),
+        ("sending", None, True, ActStep.RESTORE_AGAIN),
+        ("cancelled", None, False, ActStep.SETTLE),
+        ("expired", None, False, ActStep.SETTLE),
+        ("expired", None, True, ActStep.RESTORE),
+        ("failed", NOW - timedelta(hours=12), False, ActStep.RESTORE),
+        ("sent", NOW - timedelta(hours=12), False, ActStep.RESTORE),
+        ("sent", NOW - timedelta(hours=1), False, ActStep.LATER),
+        (None, None, False, ActStep.RESTORE),
+    ],
+)
+def test_an_unknown_act_counts_from_when_it_may_have_reached_the_device(state, reached, other, step) -> None:
+    found, at = about_act(state, reached, other, NOW)
+
+    assert found is step
+    assert at <= (reached or NOW) + timedelta(hours=12) or step is ActStep.RESTORE
+
+
+@pytest.mark.parametrize(
+    ("codec", "output", "off", "question", "channels"),
+    [
+        ("watteco.triphaso", None, "1150000600", "110000060000", ("",)),
+        ("watteco.ino", "1", "1150000600", "110000060000", ("",)),
+        ("watteco.ino", "2", "3150000600", "310000060000", ("1",)),
+        ("milesight.ws502", None, "ff2930", "ff28ff", ("1", "2")),
+        ("milesight.ws502", "2", "ff2920", "ff28ff", ("2",)),
+        ("milesight.ws52x", "1", "0800ffff", "ff28ff", ("",)),
+        ("milesight.ws558", "3", "080400", None, ("3",)),
+        ("milesight.uc300", None, "0700ff", None, ("1",)),
+        ("milesight.uc300", "2", "0800ff", None, ("2",)),
+    ],
+)
+def test_each_codec_says_how_a_command_is_proved_on_the_circuits_own_channel(
+    codec, output, off, question, channels
+) -> None:
+    octets = octets_of_codec(CODECS[codec], CODECS[codec].proof, output)
+
+    asked = octets.frames.get("question")
+    assert octets.frames["off"].payload.hex() == off
+    assert (None if asked is None else asked.payload.hex(), octets.channels) == (question, channels)
+    assert Octets.from_json(octets.as_json()) == octets
+
+
+@pytest.mark.parametrize(
+    ("output", "level", "why"),
+    [("2", None, "qu'une sortie"), ("deux", None, "est un numéro"), (None, 50, "pas de variateur")],
+)
+def test_what_a_codec_cannot_do_is_rejected_in_french(output, level, why) -> None:
+    codec = CODECS["watteco.triphaso"]
+
+    with pytest.raises(RejectedLightingCommand, match=why):
+        octets_of_codec(codec, codec.proof, output, level)
 
 
 @pytest.mark.parametrize(

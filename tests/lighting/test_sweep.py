@@ -1,16 +1,19 @@
 """Lighting commands against the real schema: downlinks are moved by hand, as the network service would."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
 from core.runtime.postgres import Pool
-from lighting.commands import RejectedLightingCommand
-from lighting.requests import request_command
-from lighting.store import Command, read_command
-from lighting.sweep import advance_open_commands, relight
+from lighting.commands import MAX_ATTEMPTS, RejectedLightingCommand
+from lighting.expected import read_lamps
+from lighting.requests import Order, circuits_to_command, native_octets, request_command
+from lighting.restoring import order_now, restore
+from lighting.store import Command, find_circuits, read_command
+from lighting.sweep import advance_commands, confirm_applied, relight
 from registry.datastreams import make_datastream
 from registry.downlinks import read_downlink
 
@@ -43,16 +46,11 @@ async def cabinet(pool: Pool) -> int:
 
 
 async def ask(pool: Pool, asset: int, action: str, off_until: datetime | None = None) -> Command:
+    order, now = Order(action, "astreinte", "essai", off_until), datetime.now(UTC)
     async with pool.acquire() as connection, connection.transaction():
-        requested = await request_command(
-            connection,
-            asset,
-            action=action,
-            off_until=off_until,
-            requested_by="astreinte",
-            reason="essai",
-            now=datetime.now(UTC),
-        )
+        [circuit] = circuits_to_command(await find_circuits(connection, asset), order, now)
+        octets = native_octets(circuit.codec, circuit.output)
+        requested = await request_command(connection, circuit, order, octets, now)
     return requested.command
 
 
@@ -62,19 +60,25 @@ async def settle(pool: Pool, downlink_id: int, state: str = "sent") -> None:
     )
 
 
-async def say(pool: Pool, command: Command, *, on: bool) -> None:
+async def say(pool: Pool, command: Command, *, on: bool, channel: str = "") -> None:
     """The cabinet's relay state arrives and is stored."""
+    await measure(pool, command, "switch_state", float(on), channel=channel)
+
+
+async def measure(
+    pool: Pool, command: Command, quantity: str, value: float, at: datetime | None = None, channel: str = ""
+) -> None:
+    at = at or datetime.now(UTC)
     datastream = await make_datastream(
         pool,
         tenant_id=command.tenant_id,
         asset_id=command.asset_id,
         device_id=command.device_id,
         position="",
-        channel="",
-        quantity="switch_state",
+        channel=channel,
+        quantity=quantity,
         unit="1",
     )
-    at = datetime.now(UTC)
     await pool.execute(
         "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status) "
         "VALUES ($1, $2, $3, '', $2, 'decoded')",
@@ -82,7 +86,7 @@ async def say(pool: Pool, command: Command, *, on: bool) -> None:
         at,
         uuid4(),
     )
-    await pool.execute("INSERT INTO observation.measurement VALUES ($1, $2, $3, 0)", datastream.id, at, float(on))
+    await pool.execute("INSERT INTO observation.measurement VALUES ($1, $2, $3, 0)", datastream.id, at, value)
 
 
 async def state_of(pool: Pool, command: Command) -> tuple[str, str | None]:
@@ -91,20 +95,20 @@ async def state_of(pool: Pool, command: Command) -> tuple[str, str | None]:
     return read.state, read.failure
 
 
-async def test_a_command_is_sent_read_back_and_confirmed(pool: Pool, cabinet: int) -> None:
+async def test_a_command_is_sent_read_back_and_applied(pool: Pool, cabinet: int) -> None:
     command = await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(hours=1))
     downlink = await read_downlink(pool, command.downlink_id)
     await settle(pool, command.downlink_id)
-    swept = await advance_open_commands(pool, datetime.now(UTC))
+    swept = await advance_commands(pool, datetime.now(UTC))
     sent = await state_of(pool, command)
     await say(pool, command, on=False)
-    await advance_open_commands(pool, datetime.now(UTC))
+    await advance_commands(pool, datetime.now(UTC))
 
     assert downlink is not None
     assert downlink.payload.hex() == "1150000600"
     assert sent == ("sent", None)
     assert swept.slots == {3}
-    assert await state_of(pool, command) == ("confirmed", None)
+    assert await state_of(pool, command) == ("applied", None)
 
 
 async def test_a_newer_command_supersedes_an_older_and_cancels_its_downlink(pool: Pool, cabinet: int) -> None:
@@ -116,16 +120,6 @@ async def test_a_newer_command_supersedes_an_older_and_cancels_its_downlink(pool
     assert await state_of(pool, newer) == ("queued", None)
     assert downlink is not None
     assert (downlink.state, downlink.reason) == ("cancelled", "superseded")
-
-
-async def test_a_rejected_transmission_fails_the_command_with_its_reason(pool: Pool, cabinet: int) -> None:
-    command = await ask(pool, cabinet, "on")
-    await pool.execute(
-        "UPDATE downlink SET state = 'failed', reason = 'TX_FREQ' WHERE id = $1", command.downlink_id
-    )
-    await advance_open_commands(pool, datetime.now(UTC))
-
-    assert await state_of(pool, command) == ("failed", "not_transmitted: TX_FREQ")
 
 
 async def test_the_street_is_lit_again_when_the_off_ends(pool: Pool, cabinet: int) -> None:
@@ -141,52 +135,17 @@ async def test_the_street_is_lit_again_when_the_off_ends(pool: Pool, cabinet: in
     assert [tuple(row) for row in actions] == [("off", "superseded"), ("on", "queued")]
 
 
-async def test_a_street_that_did_not_light_again_is_tried_again(pool: Pool, cabinet: int) -> None:
-    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(minutes=30))
-    await relight(pool, datetime.now(UTC) + timedelta(minutes=31))
-    await pool.execute("UPDATE downlink SET state = 'failed', reason = 'NO_ACK' WHERE state = 'queued'")
-    await advance_open_commands(pool, datetime.now(UTC))
-
-    again = await relight(pool, datetime.now(UTC) + timedelta(minutes=6))
-
-    assert again.outcomes == ["relit"]
-
-
 async def test_an_operators_on_settles_the_end_of_the_off_once_the_cabinet_is_lit(
     pool: Pool, cabinet: int
 ) -> None:
     await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(minutes=30))
     command = await ask(pool, cabinet, "on")
     await settle(pool, command.downlink_id)
-    await advance_open_commands(pool, datetime.now(UTC))
+    await advance_commands(pool, datetime.now(UTC))
     await say(pool, command, on=True)
-    await advance_open_commands(pool, datetime.now(UTC))
+    await advance_commands(pool, datetime.now(UTC))
 
-    assert await state_of(pool, command) == ("confirmed", None)
-    assert (await relight(pool, datetime.now(UTC) + timedelta(hours=1))).outcomes == []
-
-
-async def test_a_street_whose_on_by_an_operator_failed_does_not_stay_dark(pool: Pool, cabinet: int) -> None:
-    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(minutes=30))
-    command = await ask(pool, cabinet, "on")
-    await pool.execute(
-        "UPDATE downlink SET state = 'failed', reason = 'NO_ACK' WHERE id = $1", command.downlink_id
-    )
-    await advance_open_commands(pool, datetime.now(UTC))
-
-    again = await relight(pool, datetime.now(UTC) + timedelta(minutes=6))
-
-    assert await state_of(pool, command) == ("failed", "not_transmitted: NO_ACK")
-    assert again.outcomes == ["relit"]
-
-
-async def test_a_failed_on_that_ended_no_off_is_left_to_the_operator(pool: Pool, cabinet: int) -> None:
-    command = await ask(pool, cabinet, "on")
-    await pool.execute(
-        "UPDATE downlink SET state = 'failed', reason = 'NO_ACK' WHERE id = $1", command.downlink_id
-    )
-    await advance_open_commands(pool, datetime.now(UTC))
-
+    assert await state_of(pool, command) == ("applied", None)
     assert (await relight(pool, datetime.now(UTC) + timedelta(hours=1))).outcomes == []
 
 
@@ -206,6 +165,197 @@ async def test_an_off_on_its_way_to_a_gateway_is_not_tried_again_after_a_newer_o
     assert downlink.not_after <= datetime.now(UTC)  # The shard's owner lets it expire.
 
 
+async def fail(pool: Pool, command: Command) -> None:
+    """Its last attempt fails."""
+    await pool.execute("UPDATE lighting_command SET attempts = $2 WHERE id = $1", command.id, MAX_ATTEMPTS)
+    await pool.execute(
+        "UPDATE downlink SET state = 'failed', reason = 'NO_ACK' WHERE id IN "
+        "(SELECT downlink_id FROM lighting_command WHERE id = $1)",
+        command.id,
+    )
+    await advance_commands(pool, datetime.now(UTC))
+
+
+async def test_a_street_that_did_not_light_again_is_a_work_order_and_goes_on_being_lit(
+    pool: Pool, cabinet: int
+) -> None:
+    """Whether the service or an operator gave the "on"; in the row of that command, whose state stays."""
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(minutes=30))
+    command = await ask(pool, cabinet, "on")
+    await fail(pool, command)
+    [request] = await pool.fetch("SELECT kind, facts FROM alert_request")
+    early = await advance_commands(pool, datetime.now(UTC) + timedelta(minutes=59))
+    await settle(pool, command.downlink_id)
+    hour = await advance_commands(pool, datetime.now(UTC) + timedelta(minutes=61))
+    again = await pool.fetch("SELECT encode(payload, 'hex') FROM downlink WHERE state = 'queued'")
+    failed = await state_of(pool, command)
+
+    assert (request["kind"], request["facts"]["asset_id"]) == ("relight_failed", cabinet)
+    assert "aucune passerelle n'a pu émettre" in request["facts"]["reason"]
+    assert (early.outcomes, hour.outcomes) == ([], ["sent_again"])
+    assert [row[0] for row in again] == ["1150000601"]
+    assert failed == ("failed", "not_transmitted: NO_ACK")
+
+    await say(pool, command, on=True)
+    await advance_commands(pool, datetime.now(UTC))
+    settled = await read_command(pool, command.id)
+    assert settled is not None
+    assert (settled.state, settled.reconciled_at is not None) == ("failed", True)
+    assert (await advance_commands(pool, datetime.now(UTC) + timedelta(hours=3))).outcomes == []
+    assert await pool.fetchval("SELECT count(*) FROM alert_request") == 1
+
+
+async def test_a_failed_on_that_ended_no_off_is_left_to_the_operator(pool: Pool, cabinet: int) -> None:
+    await fail(pool, await ask(pool, cabinet, "on"))
+
+    assert (await advance_commands(pool, datetime.now(UTC) + timedelta(hours=2))).outcomes == []
+    assert await pool.fetchval("SELECT count(*) FROM alert_request") == 0
+
+
+async def test_frames_for_a_cabinet_without_power_are_few(pool: Pool, cabinet: int) -> None:
+    """Six in the first hour, then one an hour: at SF12 eight take a gateway's whole hour."""
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(seconds=1))
+    await pool.execute("UPDATE downlink SET state = 'expired'")
+    start, frames = datetime.now(UTC) + timedelta(minutes=1), []
+    for minute in range(4 * 60):
+        now = start + timedelta(minutes=minute)
+        for sweep in (relight, advance_commands):
+            await sweep(pool, now)
+            sent = await pool.fetch(
+                "UPDATE downlink SET state = 'sent', sent_at = $1, created_at = $1 WHERE state = 'queued' "
+                "RETURNING 1",
+                now,
+            )
+            frames += [minute // 60] * len(sent)
+
+    assert [frames.count(hour) for hour in range(4)] == [6, 1, 1, 1]
+
+
+async def test_two_circuits_of_a_cabinet_are_proved_by_their_own_outputs_alone(pool: Pool, cabinet: int) -> None:
+    await pool.execute("UPDATE device_profile SET codec = 'milesight.uc300'")
+    first, second = [
+        await pool.fetchval(
+            "INSERT INTO asset (tenant_id, kind, name, parent_id, attributes) "
+            "SELECT tenant_id, 'lighting_circuit', $2, id, $3 FROM asset WHERE id = $1 RETURNING id",
+            *(cabinet, f"départ {output}", {"output": output}),
+        )
+        for output in ("1", "2")
+    ]
+    until = datetime.now(UTC) + timedelta(hours=1)
+    commands = [await ask(pool, circuit, "off", until) for circuit in (first, second)]
+    for command in commands:
+        await settle(pool, command.downlink_id)
+    await advance_commands(pool, datetime.now(UTC))
+    await say(pool, commands[0], on=False, channel="1")
+    await advance_commands(pool, datetime.now(UTC))
+    payloads = await pool.fetch("SELECT encode(payload, 'hex') FROM downlink ORDER BY id")
+
+    assert [row[0] for row in payloads] == ["0700ff", "0800ff"]  # No question: it has none.
+    assert [(await state_of(pool, command))[0] for command in commands] == ["applied", "sent"]
+
+
+async def test_the_meter_confirms_what_the_relay_has_applied(pool: Pool, cabinet: int) -> None:
+    await pool.execute("UPDATE asset SET attributes = $1", {"rated_power_w": 1000})
+    on = await ask(pool, cabinet, "on")  # Nothing measures its power yet.
+    await settle(pool, on.downlink_id)
+    await say(pool, on, on=True)
+    await measure(pool, on, "active_power", 950)
+    await advance_commands(pool, datetime.now(UTC))
+    await advance_commands(pool, datetime.now(UTC))
+    await confirm_applied(pool, datetime.now(UTC))
+    blind = await read_command(pool, on.id)
+    off = await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(hours=1))
+    await settle(pool, off.downlink_id)
+    await advance_commands(pool, datetime.now(UTC))
+    await say(pool, off, on=False)
+    await advance_commands(pool, datetime.now(UTC))
+    await confirm_applied(pool, datetime.now(UTC))
+    waiting = await state_of(pool, off)
+    await measure(pool, off, "active_power", 12, datetime.now(UTC) + timedelta(minutes=2))
+    await confirm_applied(pool, datetime.now(UTC))
+
+    assert blind is not None
+    assert (blind.state, blind.unconfirmed) == ("applied", "no_meter")
+    assert waiting == ("applied", None)
+    assert (await state_of(pool, off))[0] == "confirmed"
+
+
+async def unknown_act(pool: Pool, cabinet: int, state: str = "sent", sent_at: datetime | None = None) -> int:
+    """A downlink that lighting did not send."""
+    return await pool.fetchval(
+        "INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, not_after, state, sent_at) "
+        "SELECT g.tenant_id, g.device_id, 3, 125, '\\x115000060000', now() + interval '1 day', "
+        "$2::text::downlink_state, $3 FROM assignment g WHERE g.asset_id = $1 RETURNING id",
+        *(cabinet, state, sent_at),
+    )
+
+
+async def test_after_an_unknown_act_the_circuit_is_brought_back_within_twelve_hours(
+    pool: Pool, cabinet: int
+) -> None:
+    """From when it may have reached the device on; once for all that have."""
+    now = datetime.now(UTC)
+    await unknown_act(pool, cabinet, sent_at=now)
+    await unknown_act(pool, cabinet, sent_at=now)
+    waits = await unknown_act(pool, cabinet, "queued")
+    early = await restore(pool, now + timedelta(hours=11))
+    due = await restore(pool, now + timedelta(hours=12))
+    [command] = await pool.fetch(
+        "SELECT action, requested_by, relight_at IS NOT NULL AS owes FROM lighting_command"
+    )
+    later = await restore(pool, now + timedelta(hours=13))
+    await pool.execute("UPDATE lighting_command SET relight_at = NULL, state = 'applied'")
+    await pool.execute(
+        "UPDATE downlink SET state = 'sent', sent_at = $2 WHERE id = $1", waits, now + timedelta(hours=20)
+    )
+    between = await restore(pool, now + timedelta(hours=30))
+    last = await restore(pool, now + timedelta(hours=32))
+
+    assert (early.outcomes, due.outcomes, later.outcomes) == ([], ["restored"], [])
+    assert tuple(command) == ("on", "territoire", True)
+    assert (between.outcomes, last.outcomes) == ([], ["restored"])
+
+
+async def test_what_the_program_puts_out_is_put_out_with_an_end_and_what_is_protected_is_not(
+    pool: Pool, cabinet: int
+) -> None:
+    dark = {"default": {"on": "18:00", "off": "06:00"}}
+    at = datetime(2026, 11, 25, 12, tzinfo=UTC)  # Of winter: from 18:00 to 06:00 in Paris the lamps burn.
+    await pool.execute(
+        "WITH p AS (INSERT INTO lighting_program (tenant_id, name) SELECT tenant_id, 'P' FROM asset RETURNING *), "
+        "v AS (INSERT INTO lighting_program_version (tenant_id, program_id, version, program, author) "
+        "SELECT tenant_id, id, 1, $1, 'a' FROM p RETURNING *) "
+        "INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by) "
+        "SELECT v.tenant_id, a.id, v.id, 'a' FROM v, asset a",
+        dark,
+    )
+    rows = await read_lamps(pool, [cabinet])
+    octets = native_octets("watteco.triphaso", None)
+    [circuit] = await find_circuits(pool, cabinet)
+
+    noon = order_now(rows[cabinet], circuit, octets, at)
+    midnight = order_now(rows[cabinet], circuit, octets, at + timedelta(hours=11))
+    protected = order_now(rows[cabinet], replace(circuit, is_protected=True), octets, at)
+    morning = order_now(rows[cabinet], circuit, octets, at - timedelta(hours=6))
+
+    assert noon is not None
+    assert (noon.action, noon.off_until) == ("off", datetime(2026, 11, 25, 17, tzinfo=UTC))
+    assert midnight is not None
+    assert midnight.action == "on"
+    assert protected is None
+    assert morning is not None
+    assert morning.off_until is not None
+    assert morning.off_until <= at + timedelta(hours=6)
+
+
+async def test_what_an_operator_has_said_since_is_no_more_unknown(pool: Pool, cabinet: int) -> None:
+    now = datetime.now(UTC)
+    await unknown_act(pool, cabinet, sent_at=now)
+    await ask(pool, cabinet, "off", now + timedelta(hours=11, minutes=59))
+
+    assert (await restore(pool, now + timedelta(hours=11, minutes=45))).outcomes == []
+
+
 async def test_two_operators_at_once_leave_one_open_command(pool: Pool, cabinet: int) -> None:
     await asyncio.gather(
         ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(hours=1)),
@@ -216,19 +366,6 @@ async def test_two_operators_at_once_leave_one_open_command(pool: Pool, cabinet:
     queued = await pool.fetchval("SELECT count(*) FROM downlink WHERE state = 'queued'")
 
     assert (open_commands, queued) == (1, 1)
-
-
-async def test_a_command_whose_profile_lost_its_codec_fails_and_stops_nobody(pool: Pool, cabinet: int) -> None:
-    command = await ask(pool, cabinet, "on")
-    await settle(pool, command.downlink_id)
-    await pool.execute("UPDATE device_profile SET codec = 'axioma.w1'")
-    await advance_open_commands(pool, datetime.now(UTC))
-
-    state, failure = await state_of(pool, command)
-
-    assert state == "failed"
-    assert failure is not None
-    assert "axioma.w1" in failure
 
 
 async def test_an_asset_without_a_device_is_rejected(pool: Pool, cabinet: int) -> None:

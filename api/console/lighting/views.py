@@ -94,7 +94,7 @@ def _wanted(visit: PersonsVisit, asset_id: int) -> NewCommand:
             raise invalid("off_until", "instant", message)
     try:
         wanted = NewCommand(**fields, asset_id=asset_id, off_until=until)
-        check_request(wanted.action, until, ("switch",), datetime.now(UTC))
+        check_request(wanted.action, until, None, ("switch",), datetime.now(UTC))
     except RejectedLightingCommand as rejected:
         raise invalid("off_until", "end", str(rejected)) from None
     except ValueError:

@@ -89,6 +89,7 @@ FIELDS: dict[str, frozenset[str]] = {
         "codec": (),
         "clock": (),
         "program_mismatch": (),
+        "relight_failed": (),
         "partner": _PLACES,
     }.items()
 }

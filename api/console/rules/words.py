@@ -32,6 +32,7 @@ RULE_NAMES = {
     "clock_offset": marked("Horloge d’éclairage décalée"),
     "clock_lost": marked("Horloge d’éclairage sans heure"),
     "program_mismatch": marked("Programme d’éclairage non tenu"),
+    "relight_failed": marked("Rallumage sans preuve"),
 }
 KINDS = {
     "threshold": marked("Une valeur passe un seuil"),
@@ -46,6 +47,7 @@ KINDS = {
     "codec": marked("Un décodeur est suspendu"),
     "clock": marked("Une horloge donne des instants impossibles"),
     "program_mismatch": marked("Une horloge ne tient pas son programme d’éclairage"),
+    "relight_failed": marked("Un éclairage ne se rallume pas"),
     "partner": marked("Un système partenaire le déclare"),
 }
 EXAMPLES = {

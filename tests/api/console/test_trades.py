@@ -107,7 +107,7 @@ async def test_a_street_is_switched_off_after_one_question_followed_and_lit_agai
 
     await pool.execute("UPDATE lighting_command SET state = 'failed', failure = 'no_read_back'")
     failed = (await browser.get(f"{address}/ordre")).text
-    await pool.execute("UPDATE lighting_command SET state = 'confirmed', failure = NULL, confirmed_at = now()")
+    await pool.execute("UPDATE lighting_command SET state = 'applied', failure = NULL, applied_at = now()")
     applied = await browser.get(f"{address}/ordre")
     lit = await browser.post(
         address, data={name: hidden(applied, name) for name in ("csrf", "action", "confirm", "reason")}
@@ -116,7 +116,7 @@ async def test_a_street_is_switched_off_after_one_question_followed_and_lit_agai
     assert "état inconnu" in failed
     assert "hx-get" not in failed
     assert "Rallumer" not in failed
-    assert "appliqué : l’armoire l’a confirmé" in applied.text
+    assert "appliqué : l’armoire l’a dit" in applied.text
     assert lit.status_code == 303
     assert (await client.get("/v1/lighting/commands")).json()["items"][0]["action"] == "on"
     assert "Éteindre" not in (await reader.get(address)).text

@@ -1,6 +1,7 @@
 """Typed commands: encoded, read back where that exists, shown, and only then sent."""
 
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -120,22 +121,19 @@ async def test_what_acts_on_the_territory_takes_the_right_to_switch(client, clie
     assert (unread.json()["decoded_back"], unread.json()["agrees"]) == (None, None)
 
 
-async def test_a_declared_and_a_native_codec_have_their_own_commands(client, registry) -> None:
+async def test_a_declared_codec_has_its_own_commands(client, registry) -> None:
     made = await version(client, (await codec(client, "vanne"))["id"], SWITCHING, language="declarative")
     declared = await registry.profile(codec=None, codec_version_id=made["id"], capabilities=["switch"])
     path = f"/v1/devices/{(await registry.device(declared))['dev_eui']}/commands"
-    cabinet = f"/v1/devices/{(await registry.device(await registry.cabinet_profile()))['dev_eui']}/commands"
 
     opened = await client.post(f"{path}/open", json={"parameters": {"minutes": 30}})
     unknown = await client.post(f"{path}/dance", json={})
-    off = await client.post(f"{cabinet}/switch_off", json={"preview": False, "reason": "essai"})
 
     assert (opened.json()["f_port"], opened.json()["payload"]) == (1, "1e")
     assert (unknown.status_code, unknown.json()["detail"]) == (
         404,
         "ce capteur n'a pas de commande « dance » (connues : open)",
     )
-    assert off.status_code in {404, 422}  # An "off" has an end: it goes by /v1/lighting/commands.
 
 
 async def test_a_command_that_switches_asks_for_the_capability(client, registry) -> None:
@@ -145,3 +143,50 @@ async def test_a_command_that_switches_asks_for_the_capability(client, registry)
 
     assert answer.status_code == 422
     assert "capacité « switch »" in answer.json()["detail"]
+
+
+CLOCK = """
+function decodeUplink(input) { return { data: {} }; }
+function encodeDownlink(input) { return { bytes: [input.data.what, input.data.level || 0], fPort: 10 }; }
+"""
+
+
+def _clock_command(name: str, what: int, **more: Any) -> dict[str, Any]:
+    return {"name": name, "label_fr": name, "data": {"what": what}, "switches": what < 3} | more
+
+
+async def test_a_vendors_script_is_encoded_at_the_request_and_its_octets_are_kept_to_the_end(
+    client, registry, pool: Pool
+) -> None:
+    """The service has no script engine: command, question and lighting again are in the row; of an act, too."""
+    made = await version(client, (await codec(client, "acme.horloge"))["id"], CLOCK)
+    level = {"name": "level", "label_fr": "niveau", "minimum": 1, "maximum": 100}
+    commands = [
+        *(_clock_command("switch_off", 0), _clock_command("switch_on", 1)),
+        _clock_command("dim", 2, parameters=[level], data={"what": 2, "level": "$level"}),
+        _clock_command("read_state", 3),
+    ]
+    profile = await registry.profile(
+        codec=None, codec_version_id=made["id"], capabilities=["switch"], commands=commands
+    )
+    asset = await registry.asset(kind="lighting_cabinet")
+    device = await registry.device(profile, asset_id=asset["id"])
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    path = "/v1/lighting/commands"
+
+    off = await client.post(path, json={"asset_id": asset["id"], "action": "off", "off_until": until})
+    dim = await client.post(path, json={"asset_id": asset["id"], "action": "dim", "level": 40})
+    typed = await client.post(
+        f"/v1/devices/{device['dev_eui']}/commands/switch_off", json={"preview": False, "reason": "essai"}
+    )
+    raw = {"f_port": 10, "payload": "0000", "reason": "essai"}
+    assert (await client.post(f"/v1/devices/{device['dev_eui']}/downlinks", json=raw)).status_code == 201
+    first, second = await pool.fetch("SELECT octets FROM lighting_command ORDER BY id")
+    [act] = await pool.fetch("SELECT octets FROM lighting_unknown_act")
+
+    assert (off.status_code, dim.status_code, typed.status_code) == (201, 201, 422), off.text + dim.text
+    assert await downlinks(pool) == [(10, b"\x00\x00"), (10, b"\x02\x28"), (10, b"\x00\x00")]
+    frames = {"on": [10, "0100"], "off": [10, "0000"], "question": [10, "0300"]}
+    assert first["octets"] == act["octets"]
+    assert (first["octets"]["frames"], first["octets"]["channels"]) == (frames, [""])
+    assert second["octets"]["frames"] == frames | {"dim": [10, "0228"]}

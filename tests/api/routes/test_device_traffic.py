@@ -153,16 +153,3 @@ async def test_a_manager_cannot_make_a_cabinet_look_like_a_sensor_in_order_to_co
     assert renamed.status_code == 200
     assert downlink.status_code == 403
     assert by_lighting.status_code == 200
-
-
-async def test_an_off_without_an_end_is_rejected_as_a_raw_message_too(client, registry) -> None:
-    profile = await registry.profile(codec="watteco.triphaso", device_class="C")
-    device = await registry.device(profile)
-    path = f"/v1/devices/{device['dev_eui']}/downlinks"
-
-    off = await client.post(path, json={"f_port": 125, "payload": "1150000600", "reason": "x"})
-    read_back = await client.post(path, json={"f_port": 125, "payload": "110000060000", "reason": "x"})
-
-    assert off.status_code == 422
-    assert "/v1/lighting/commands" in off.json()["detail"]
-    assert read_back.status_code == 201

@@ -1,0 +1,118 @@
+"""Brings a circuit back to what its program says now, after acts of which lighting knows nothing."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from core.model.lighting import expected, level_at
+from core.runtime.postgres import Connection, Pool
+from lighting import store
+from lighting.commands import LONGEST_OFF, ActStep, RejectedLightingCommand, about_act
+from lighting.expected import LampRow, read_lamps
+from lighting.octets import OFF, Octets
+from lighting.requests import Order, native_octets, request_command
+from lighting.store import Circuit, DueAct
+from lighting.swept import Swept
+from registry.alert_requests import request_relight_alert
+
+RELIT_BY = "territoire"
+BROUGHT_BACK = "message envoyé hors de l'éclairage : retour au programme"
+STEP = timedelta(minutes=5)
+CHANGED = "un autre équipement commande cette armoire, et son décodeur ne se commande pas d'ici : redonnez l'ordre"
+
+log = structlog.get_logger()
+
+
+async def serving_circuit(connection: Connection, asset_id: int) -> Circuit:
+    """The asset as a circuit of its own, whatever circuits it has got since.
+
+    Raises:
+        RejectedLightingCommand: it is gone.
+    """
+    found = await store.find_circuit(connection, asset_id)
+    if found is None:
+        raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
+    return found
+
+
+async def octets_for(connection: Connection, circuit: Circuit, device_id: int, kept: Mapping[str, Any]) -> Octets:
+    """What the circuit's device is to be sent: what a row keeps for it, else what can be encoded without a script.
+
+    Raises:
+        RejectedLightingCommand: neither.
+    """
+    octets = Octets.from_json(kept) if circuit.device_id == device_id else None
+    if octets is None and circuit.device_id is not None:
+        try:
+            return native_octets(circuit.codec, circuit.output)
+        except RejectedLightingCommand:
+            octets = await store.last_octets(connection, circuit.asset_id, circuit.device_id)
+    if octets is None:
+        raise RejectedLightingCommand(CHANGED)
+    return octets
+
+
+def order_now(row: LampRow, circuit: Circuit, octets: Octets, now: datetime) -> Order | None:
+    """What the circuit's program asks of it now: lit where nobody can say. None: nothing, it may stay as it is.
+
+    An "off" ends when the program lights the lamps, and after twelve hours in any case.
+    """
+    should = expected(row.lamps.program, row.place, now) if row.version_id is not None else None
+    if should is None or should.on:
+        return Order("on", RELIT_BY, BROUGHT_BACK, owes_light=True)
+    if circuit.is_protected or OFF not in octets.frames:
+        return None
+    end = now + STEP
+    while end < now + LONGEST_OFF and not level_at(row.lamps.program, row.place, end):
+        end += STEP
+    return Order("off", RELIT_BY, BROUGHT_BACK, off_until=min(end, now + LONGEST_OFF))
+
+
+async def restore(pool: Pool, now: datetime) -> Swept:
+    """Bring back every circuit about whose unknown act it is time."""
+    swept = Swept()
+    for due in await store.due_acts(pool, now):
+        async with pool.acquire() as connection, connection.transaction():
+            await store.lock_asset(connection, due.asset_id)
+            if await store.is_act_due(connection, due.id, now):
+                await _about(connection, due, now, swept)
+    return swept
+
+
+async def _about(connection: Connection, due: DueAct, now: datetime, swept: Swept) -> None:
+    step, at = about_act(due.state, due.reached_at, due.by_other_lns, now)
+    if step is ActStep.LATER:
+        await store.postpone_act(connection, due.id, at)
+        return
+    if step in {ActStep.RESTORE, ActStep.RESTORE_AGAIN}:
+        await _restore_one(connection, due, now, swept)
+        await store.settle_acts_before(connection, due.asset_id, now)
+    if step is ActStep.RESTORE_AGAIN:
+        await store.postpone_act(connection, due.id, at)
+    else:
+        await store.settle_act(connection, due.id, now)
+
+
+async def _restore_one(connection: Connection, due: DueAct, now: datetime, swept: Swept) -> None:
+    if await store.is_known_since(connection, due.asset_id, due.reached_at or now):
+        return
+    circuit = await store.find_circuit(connection, due.asset_id)
+    if circuit is None or circuit.device_id != due.device_id or not circuit.capabilities:
+        return  # It serves no circuit any more, or switches nothing.
+    try:
+        octets = await octets_for(connection, circuit, due.device_id, due.octets)
+        rows = await read_lamps(connection, [due.asset_id])
+        order = order_now(rows[due.asset_id], circuit, octets, now)
+        if order is None:
+            return
+        async with connection.transaction():
+            requested = await request_command(connection, circuit, order, octets, now)
+    except RejectedLightingCommand as refused:
+        log.error("circuit_not_restored", asset=due.asset_id, act=due.id, reason=str(refused))
+        swept.outcomes.append("restore_refused")
+        await request_relight_alert(connection, due.asset_id, str(refused), now)
+    else:
+        swept.slots.add(requested.slot)
+        swept.outcomes.append("restored")
