@@ -11,11 +11,14 @@ from typing import Any
 
 import structlog
 
+from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from decoders.territoire import clock
 from lighting.compilers import CannotCompile, Compiled, compile_program
 from lighting.expected import LampRow, read_lamps
+from lighting.following import follow_programs
+from lighting.sweep import report
 from registry.alert_requests import ProgramAlertRequest, request_program_alerts
 from registry.rows import entity, fetch_all
 
@@ -180,15 +183,16 @@ async def alert_drifts(pool: Pool, now: datetime) -> int:
     return len(requests)
 
 
-async def keep_shadows(pool: Pool, stopping: asyncio.Event) -> None:
-    """Sweep once a minute, until stopped."""
+async def keep_shadows(pool: Pool, bus: Bus, shards: int, stopping: asyncio.Event) -> None:
+    """Sweep once a minute, until stopped; relays, which hold no program, are switched by theirs."""
     while not stopping.is_set():
         try:
             now = datetime.now(UTC)
             await write_desired(pool, now)
             await read_reports(pool, now)
             await alert_drifts(pool, now)
-        except DATABASE_AWAY as away:
+            await report(bus, shards, await follow_programs(pool, now))
+        except (*DATABASE_AWAY, *BUS_AWAY) as away:
             log.warning("shadows_put_off", error=describe(away))
         try:
             async with asyncio.timeout(SWEEP_EVERY_S):

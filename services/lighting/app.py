@@ -22,6 +22,6 @@ async def run(settings: ServiceSettings, stopping: asyncio.Event) -> None:
         service.is_ready()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep_sweeping(pool, bus, shards, nudged, stopping), name="sweep")
-            tasks.create_task(keep_shadows(pool, stopping), name="shadows")
+            tasks.create_task(keep_shadows(pool, bus, shards, stopping), name="shadows")
             await stopping.wait()
             nudged.set()

@@ -11,6 +11,7 @@ from core.runtime.postgres import Pool
 from decoders.territoire.clock import CODEC, STATE_PORT
 from ingest.pipeline import as_json
 from lab.device.lamp_clock import LampClock
+from lighting.following import follow_programs
 from lighting.shadows import alert_drifts, read_reports, write_desired
 
 NOW = datetime.now(UTC)
@@ -56,7 +57,7 @@ async def make_cabinet(pool: Pool, tenant: int, number: int, codec: str) -> tupl
 async def follow(pool: Pool, tenant: int, asset: int, program: dict[str, Any]) -> int:
     """The asset follows this program from now on; the version's id."""
     made = await pool.fetchval(
-        "INSERT INTO lighting_program (tenant_id, name) VALUES ($1, 'p') RETURNING id", tenant
+        "INSERT INTO lighting_program (tenant_id, name) VALUES ($1, $2::text) RETURNING id", tenant, str(asset)
     )
     version = await pool.fetchval(
         "INSERT INTO lighting_program_version (tenant_id, program_id, version, program, author) "
@@ -160,6 +161,15 @@ async def test_a_clock_that_drifts_is_an_alert_until_it_reports_what_it_should_h
     assert (repaired["drifts"], repaired["reported_version_id"]) == (False, version)
     assert repaired["reported"] == repaired["desired"]
     assert [alert[:2] for alert in await alerts(pool)] == [("program_mismatch", "ok")]
+
+    # The relay holds none: once somebody has assigned it a program, the platform switches it, once.
+    assert (await follow_programs(pool, later)).outcomes == []
+    await follow(pool, tenant, relay, {"default": {"lit": False}})
+    await write_desired(pool, later)
+    assert (await follow_programs(pool, later)).outcomes == ["followed"]
+    assert (await follow_programs(pool, later)).outcomes == []
+    sent = await pool.fetch("SELECT asset_id, action, requested_by FROM lighting_command")
+    assert [tuple(row) for row in sent] == [(relay, "off", "programme")]
 
     # An older report that arrives late says nothing of now; what no device switches has no shadow.
     await report(pool, device, LampClock((1_000,)), NOW + timedelta(seconds=30))

@@ -1,0 +1,86 @@
+"""Relays that the platform switches by their program: a clock that holds none, played minute by minute."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from core.model.lighting import level_at
+from core.model.lighting_programs import read_program
+from lighting.expected import LampRow
+from lighting.following import EARLY, PROGRAM, SPREAD, order_of, phase_of
+from lighting.restoring import RELIT_BY
+from lighting.store import Command
+
+MINUTE = timedelta(minutes=1)
+NOW = datetime(2027, 6, 20, 12, tzinfo=UTC)
+CUT = {"default": {"night_cut": ["23:45", "05:00"]}}
+COMMAND = Command(
+    *(1, 1, 7, 1, "on", None, None, PROGRAM, "", "applied", None, 1, 1, None, NOW, NOW, NOW),
+    *(None, None, None, None, None, None),
+)
+
+
+def row(asset_id: int = 7) -> LampRow:
+    return LampRow(asset_id, 48.39, -4.49, "29", "Europe/Paris", 1, CUT, None)
+
+
+def given(action: str, at: datetime, by: str = PROGRAM, off_until: datetime | None = None) -> Command:
+    return replace(COMMAND, action=action, created_at=at, requested_by=by, off_until=off_until)
+
+
+def test_a_relay_is_lit_and_put_out_by_its_program_through_days_longer_than_an_off_may_be() -> None:
+    program, place = read_program(CUT), row().place
+    last: Command | None = None
+    commands = 0
+    for minute in range(4 * 24 * 60):
+        now = NOW + minute * MINUTE
+        if last is not None and last.off_until is not None and last.off_until <= now:
+            last = given("on", now, RELIT_BY)  # As the service lights again whatever was put out.
+        phase = phase_of(row(), now)
+        assert phase is not None
+        order = order_of(phase, last, now)
+        if order is not None:
+            last = given(order.action, now, PROGRAM, order.off_until)
+            commands += 1
+            assert order.off_until is None or now < order.off_until <= now + timedelta(hours=12)
+        assert last is not None
+        if level_at(program, place, now):
+            assert last.action == "on", now
+        near = [level_at(program, place, now + shift) for shift in (-SPREAD, EARLY + SPREAD)]
+        if not any(near) and not level_at(program, place, now):
+            assert last.action == "off", now
+    # A night has one "off" and the day two: it is longer than twelve hours.
+    assert 12 <= commands <= 20
+
+
+def test_what_people_asked_for_since_the_last_change_holds_until_the_next() -> None:
+    evening = datetime(2027, 6, 20, 21, tzinfo=UTC)  # 23 h: lit until the cut.
+    phase = phase_of(row(), evening)
+    assert phase is not None
+    assert phase.on
+
+    assert order_of(phase, given("off", evening - MINUTE, "astreinte", evening + 60 * MINUTE), evening) is None
+    assert order_of(phase, given("on", evening - MINUTE, "astreinte"), evening) is None
+    ended = order_of(phase, given("off", phase.since - MINUTE, "astreinte", evening - MINUTE), evening)
+    assert ended is not None
+    assert (ended.action, ended.owes_light) == ("on", True)
+    dark = phase_of(row(), evening + timedelta(hours=2))
+    assert dark is not None
+    assert not dark.on
+    assert (
+        order_of(dark, given("on", evening + timedelta(hours=2), "astreinte"), evening + timedelta(hours=2))
+        is None
+    )
+    late = order_of(dark, given("on", evening, "astreinte"), evening + timedelta(hours=2))
+    assert late is not None
+    assert late.off_until == dark.until
+
+
+def test_cabinets_do_not_switch_all_at_once() -> None:
+    begins = {phase.since for number in range(1, 200) if (phase := phase_of(row(number), NOW + 10 * 60 * MINUTE))}
+
+    assert len(begins) > 100
+    assert max(begins) - min(begins) <= SPREAD
+
+
+def test_of_lamps_that_stand_nobody_knows_where_nothing_is_asked() -> None:
+    assert phase_of(replace(row(), latitude=None), NOW) is None
