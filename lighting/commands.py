@@ -112,13 +112,15 @@ class ReadBack:
 class Proving:
     """What proves a command: this value on all of these channels; no channels: nothing does.
 
-    `asks`: there is a question; otherwise the next report of the device comes within `report_within` of its own.
+    `asks`: there is a question; otherwise the next report of the device comes within `report_within` of its own. A
+    device of class A, which hears nothing but after its uplinks, hears something `receives_every` so long.
     """
 
     channels: tuple[str, ...]
     value: float
     asks: bool
     report_within: timedelta = timedelta(0)
+    receives_every: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,25 +240,25 @@ def judge(proving: Proving, read_backs: Sequence[ReadBack], since: datetime) -> 
 
 
 def advance(
-    command: OpenCommand, read_backs: Sequence[ReadBack], heard_at: datetime | None, now: datetime
+    command: OpenCommand, read_backs: Sequence[ReadBack], received_at: datetime | None, now: datetime
 ) -> Step:
     """The next step of a command; `read_backs` are those received since it was sent, oldest first.
 
-    `heard_at` is when anything of its device was last received.
+    `received_at` is when anything of its device was last received.
     """
     if command.state is State.QUEUED:
-        return _advance_queued(command, heard_at, now)
+        return _advance_queued(command, received_at, now)
     if command.state in OPEN:
-        return _advance_sent(command, read_backs, heard_at, now)
-    return _advance_ended(command, read_backs, heard_at, now)
+        return _advance_sent(command, read_backs, received_at, now)
+    return _advance_ended(command, read_backs, received_at, now)
 
 
-def _advance_queued(command: OpenCommand, heard_at: datetime | None, now: datetime) -> Step:
+def _advance_queued(command: OpenCommand, received_at: datetime | None, now: datetime) -> Step:
     match command.downlink_state:
         case "sent" | "acknowledged":
             sent_at = command.sent_at or now
-            is_heard = heard_at is not None and heard_at > sent_at
-            ask = command.proving.asks and (command.attempts <= QUESTIONS_IN_VAIN or is_heard)
+            is_received = received_at is not None and received_at > sent_at
+            ask = command.proving.asks and (command.attempts <= QUESTIONS_IN_VAIN or is_received)
             return Transmitted(sent_at, command.downlink_state == "acknowledged", ask)
         case "failed":
             reason = f"{Failure.NOT_TRANSMITTED}: {command.downlink_reason or ''}".rstrip(": ")
@@ -273,11 +275,12 @@ def _again_or(end: End, command: OpenCommand, since: datetime, now: datetime) ->
     """The same once more when its time has come, the end when there is no more time or all attempts are used."""
     if command.attempts >= MAX_ATTEMPTS or now >= command.not_after:
         return end
-    return SendAgain() if now >= since + AGAIN_AFTER[command.attempts - 1] else Wait()
+    wait = max(AGAIN_AFTER[command.attempts - 1], command.proving.receives_every)
+    return SendAgain() if now >= since + wait else Wait()
 
 
 def _advance_sent(
-    command: OpenCommand, read_backs: Sequence[ReadBack], heard_at: datetime | None, now: datetime
+    command: OpenCommand, read_backs: Sequence[ReadBack], received_at: datetime | None, now: datetime
 ) -> Step:
     sent_at = command.sent_at or now
     if command.state is State.SENT and command.downlink_state == "acknowledged":
@@ -285,7 +288,7 @@ def _advance_sent(
     says, at = judge(command.proving, read_backs, sent_at)
     if says:
         return Apply(at)
-    if _may_ask(command, heard_at, sent_at):
+    if _may_ask(command, received_at, sent_at):
         return Ask()
     if says is False:
         return _again_or(End(State.FAILED, Failure.STATE_DIFFERS), command, sent_at, now)
@@ -303,15 +306,21 @@ def _advance_unproved(command: OpenCommand, sent_at: datetime, now: datetime) ->
         return Wait()
     silent = End(State.FAILED, Failure.NO_READ_BACK)
     step = _again_or(silent, command, sent_at, now)
-    return Wait() if step == silent and now < sent_at + LAST_WORD_WITHIN else step
+    last_word = max(LAST_WORD_WITHIN, proving.receives_every)
+    return Wait() if step == silent and now < sent_at + last_word else step
 
 
-def _may_ask(command: OpenCommand, heard_at: datetime | None, sent_at: datetime) -> bool:
-    return command.proving.asks and command.read_back_state is None and heard_at is not None and heard_at > sent_at
+def _may_ask(command: OpenCommand, received_at: datetime | None, sent_at: datetime) -> bool:
+    return (
+        command.proving.asks
+        and command.read_back_state is None
+        and received_at is not None
+        and received_at > sent_at
+    )
 
 
 def _advance_ended(
-    command: OpenCommand, read_backs: Sequence[ReadBack], heard_at: datetime | None, now: datetime
+    command: OpenCommand, read_backs: Sequence[ReadBack], received_at: datetime | None, now: datetime
 ) -> Step:
     says, at = judge(command.proving, read_backs, command.sent_at or command.tried_at)
     if says:
@@ -319,10 +328,10 @@ def _advance_ended(
     if not command.owes_light:
         return Wait()
     is_out = command.downlink_state in {"sent", "acknowledged"}
-    if is_out and says is None and command.sent_at is not None and _may_ask(command, heard_at, command.sent_at):
+    if is_out and says is None and command.sent_at is not None and _may_ask(command, received_at, command.sent_at):
         return Ask()
-    is_heard = heard_at is not None and heard_at > command.tried_at
-    if is_heard and now >= command.tried_at + RELIGHT_AT_UPLINK_AFTER:
+    is_received = received_at is not None and received_at > command.tried_at
+    if is_received and now >= command.tried_at + RELIGHT_AT_UPLINK_AFTER:
         return SendAgain()
     return SendAgain() if command.relight_at is None or now >= command.relight_at else Wait()
 

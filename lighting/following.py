@@ -14,7 +14,7 @@ from core.runtime.postgres import Connection, Pool
 from lighting import store
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand
 from lighting.expected import LampRow, read_lamps
-from lighting.requests import Order, request_command
+from lighting.requests import LightingRequest, request_command
 from lighting.restoring import RELIT_BY, octets_for
 from lighting.store import Circuit, Command
 from lighting.swept import Swept
@@ -81,13 +81,13 @@ def phase_of(row: LampRow, now: datetime) -> Phase | None:
     return Phase(False, last or now - DAY, first or now + DAY)
 
 
-def order_of(phase: Phase, last: Command | None, now: datetime) -> Order | None:
+def order_of(phase: Phase, last: Command | None, now: datetime) -> LightingRequest | None:
     """What the program asks of a relay after its last command; None: nothing now. Pure."""
     if phase.on:
         if last is not None and (last.created_at >= phase.since or _is_put_out_by_people(last, now)):
             return None
-        return Order("on", PROGRAM, "allumage du programme", owes_light=True)
-    off = Order("off", PROGRAM, "extinction du programme", off_until=min(phase.until, now + LONGEST_OFF))
+        return LightingRequest("on", PROGRAM, "allumage du programme", owes_light=True)
+    off = LightingRequest("off", PROGRAM, "extinction du programme", off_until=min(phase.until, now + LONGEST_OFF))
     if last is None or last.created_at < phase.since:
         return None if last is not None and _is_put_out_by_people(last, now) else off
     if last.action != "off":
@@ -127,10 +127,10 @@ async def follow_programs(pool: Pool, now: datetime) -> Swept:
         after = ids[-1]
 
 
-async def _due(connection: Connection, asset_ids: list[int], now: datetime) -> dict[int, Order]:
+async def _due(connection: Connection, asset_ids: list[int], now: datetime) -> dict[int, LightingRequest]:
     rows = await read_lamps(connection, asset_ids)
     commands = await store.last_commands(connection, asset_ids)
-    found: dict[int, Order] = {}
+    found: dict[int, LightingRequest] = {}
     for asset_id, row in rows.items():
         phase = phase_of(row, now)
         order = None if phase is None else order_of(phase, commands.get(asset_id), now)
@@ -139,7 +139,7 @@ async def _due(connection: Connection, asset_ids: list[int], now: datetime) -> d
     return found
 
 
-async def _ask(connection: Connection, asset_id: int, order: Order, now: datetime, swept: Swept) -> None:
+async def _ask(connection: Connection, asset_id: int, order: LightingRequest, now: datetime, swept: Swept) -> None:
     circuit = await store.find_circuit(connection, asset_id)
     if circuit is None or circuit.device_id is None or not _can_be_asked(circuit, order):
         return
@@ -155,5 +155,5 @@ async def _ask(connection: Connection, asset_id: int, order: Order, now: datetim
         swept.outcomes.append("followed")
 
 
-def _can_be_asked(circuit: Circuit, order: Order) -> bool:
+def _can_be_asked(circuit: Circuit, order: LightingRequest) -> bool:
     return bool(circuit.enabled) and (order.action == "on" or not circuit.is_protected)

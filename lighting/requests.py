@@ -27,7 +27,7 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class LightingRequest:
     """What is asked of a circuit, by whom and why."""
 
     action: str
@@ -38,8 +38,8 @@ class Order:
     owes_light: bool = False  # It is repeated until the cabinet says that it is lit.
 
 
-def circuits_to_command(circuits: list[Circuit], order: Order, now: datetime) -> list[Circuit]:
-    """Those of an asset's circuits to which an order goes: all of them, to put out but those that are protected.
+def circuits_to_command(circuits: list[Circuit], request: LightingRequest, now: datetime) -> list[Circuit]:
+    """Those of an asset's circuits to which a request goes: all of them, to put out but those that are protected.
 
     Raises:
         RejectedLightingCommand: to none, or one cannot be commanded so; the message says why, in French.
@@ -54,8 +54,8 @@ def circuits_to_command(circuits: list[Circuit], order: Order, now: datetime) ->
             raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
         if not circuit.enabled:
             raise RejectedLightingCommand("l'équipement de cette armoire est désactivé")
-        check_request(order.action, order.off_until, order.level, circuit.capabilities or (), now)
-    if order.action != "off":
+        check_request(request.action, request.off_until, request.level, circuit.capabilities or (), now)
+    if request.action != "off":
         return circuits
     chosen = [circuit for circuit in circuits if not circuit.is_protected]
     if not chosen:
@@ -89,7 +89,7 @@ async def send(connection: Connection, device_id: int, frame: EncodedCommand, no
 
 
 async def request_command(
-    connection: Connection, circuit: Circuit, order: Order, octets: Octets, now: datetime
+    connection: Connection, circuit: Circuit, request: LightingRequest, octets: Octets, now: datetime
 ) -> Requested:
     """Ask a circuit to switch; its open commands are superseded. `octets` are what its device is to be sent.
 
@@ -99,27 +99,29 @@ async def request_command(
         RejectedLightingCommand: it may not be given; the message says why, in French.
         LookupError: no such asset is visible.
     """
-    circuits_to_command([circuit], order, now)
-    frame = octets.frames.get(order.action)
+    circuits_to_command([circuit], request, now)
+    frame = octets.frames.get(request.action)
     if frame is None or circuit.device_id is None:
-        raise RejectedLightingCommand(f"le décodeur de cet équipement ne sait pas faire cela ({order.action})")
+        raise RejectedLightingCommand(f"le décodeur de cet équipement ne sait pas faire cela ({request.action})")
     if not await store.lock_asset(connection, circuit.asset_id):
         raise LookupError(f"asset {circuit.asset_id}")
     await store.supersede_open(connection, circuit.asset_id)
-    not_after = now + USEFUL_FOR if order.off_until is None else min(now + USEFUL_FOR, order.off_until)
+    not_after = now + USEFUL_FOR if request.off_until is None else min(now + USEFUL_FOR, request.off_until)
     row = await send(connection, circuit.device_id, frame, not_after)
     new = NewCommand(
-        *(circuit.asset_id, circuit.device_id, order.action, order.level, order.off_until),
-        *(order.requested_by, order.reason, row.id, not_after, octets),
-        expected_power=await _expected_power(connection, circuit.asset_id, order),
-        owes_light=order.owes_light,
+        *(circuit.asset_id, circuit.device_id, request.action, request.level, request.off_until),
+        *(request.requested_by, request.reason, row.id, not_after, octets),
+        expected_power=await _expected_power(connection, circuit.asset_id, request),
+        owes_light=request.owes_light,
     )
     return Requested(await store.insert_command(connection, new), row.slot)
 
 
-async def _expected_power(connection: Connection, asset_id: int, order: Order) -> tuple[float, float] | None:
+async def _expected_power(
+    connection: Connection, asset_id: int, request: LightingRequest
+) -> tuple[float, float] | None:
     if not await store.has_meter(connection, asset_id):
         return None
     lamps = (await read_lamps(connection, [asset_id]))[asset_id].lamps
     rated_w = None if lamps.rated_power_w is None else lamps.rated_power_w * lamps.program.coefficient
-    return expected_power(order.action, order.level, rated_w)
+    return expected_power(request.action, request.level, rated_w)

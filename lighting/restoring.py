@@ -12,7 +12,7 @@ from lighting import store
 from lighting.commands import LONGEST_OFF, ActStep, RejectedLightingCommand, about_act
 from lighting.expected import LampRow, read_lamps
 from lighting.octets import OFF, Octets
-from lighting.requests import Order, native_octets, request_command
+from lighting.requests import LightingRequest, native_octets, request_command
 from lighting.store import Circuit, DueAct
 from lighting.swept import Swept
 from registry.alert_requests import request_relight_alert
@@ -54,20 +54,20 @@ async def octets_for(connection: Connection, circuit: Circuit, device_id: int, k
     return octets
 
 
-def order_now(row: LampRow, circuit: Circuit, octets: Octets, now: datetime) -> Order | None:
+def request_now(row: LampRow, circuit: Circuit, octets: Octets, now: datetime) -> LightingRequest | None:
     """What the circuit's program asks of it now: lit where nobody can say. None: nothing, it may stay as it is.
 
     An "off" ends when the program lights the lamps, and after twelve hours in any case.
     """
     should = expected(row.lamps.program, row.place, now) if row.version_id is not None else None
     if should is None or should.on:
-        return Order("on", RELIT_BY, BROUGHT_BACK, owes_light=True)
+        return LightingRequest("on", RELIT_BY, BROUGHT_BACK, owes_light=True)
     if circuit.is_protected or OFF not in octets.frames:
         return None
     end = now + STEP
     while end < now + LONGEST_OFF and not level_at(row.lamps.program, row.place, end):
         end += STEP
-    return Order("off", RELIT_BY, BROUGHT_BACK, off_until=min(end, now + LONGEST_OFF))
+    return LightingRequest("off", RELIT_BY, BROUGHT_BACK, off_until=min(end, now + LONGEST_OFF))
 
 
 async def restore(pool: Pool, now: datetime) -> Swept:
@@ -104,11 +104,11 @@ async def _restore_one(connection: Connection, due: DueAct, now: datetime, swept
     try:
         octets = await octets_for(connection, circuit, due.device_id, due.octets)
         rows = await read_lamps(connection, [due.asset_id])
-        order = order_now(rows[due.asset_id], circuit, octets, now)
-        if order is None:
+        request = request_now(rows[due.asset_id], circuit, octets, now)
+        if request is None:
             return
         async with connection.transaction():
-            requested = await request_command(connection, circuit, order, octets, now)
+            requested = await request_command(connection, circuit, request, octets, now)
     except RejectedLightingCommand as refused:
         log.error("circuit_not_restored", asset=due.asset_id, act=due.id, reason=str(refused))
         swept.outcomes.append("restore_refused")

@@ -87,7 +87,7 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
        c.not_after, c.octets, c.relight_at, c.work_order_at,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
        r.state::text AS read_back_state,
-       p.codec, p.expected_interval
+       p.codec, p.expected_interval, p.device_class
 FROM lighting_command c
 JOIN downlink d ON d.id = c.downlink_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
@@ -116,7 +116,7 @@ JOIN observation.measurement m ON m.datastream_id = s.id AND m.time = u.time
 ORDER BY u.received_at
 """
 HEARD = """
-SELECT c.command, max(u.received_at) AS heard_at
+SELECT c.command, max(u.received_at) AS received_at
 FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS c (command, device, since)
 JOIN observation.uplink u ON u.device_id = c.device AND u.time > c.since - interval '1 minute'
                          AND u.received_at > c.since AND u.time > $4::timestamptz - interval '1 minute'
@@ -416,11 +416,13 @@ def _locked(row: Record) -> LockedCommand:
     action, octets = row["action"], Octets.from_json(row["octets"])
     # Before rows kept it: the relay's state, asked for.
     quantity = "switch_state" if octets is None else octets.quantity_of(action)
+    usually = REPORTS * row["expected_interval"]
     proving = Proving(
         channels=() if not quantity else ("",) if octets is None else octets.channels,
         value=float(row["level"] if action == "dim" else action == "on"),
         asks=octets is None or octets.asks,
-        report_within=REPORTS * row["expected_interval"],
+        report_within=usually,
+        receives_every=usually if row["device_class"] == "A" else timedelta(0),
     )
     command = OpenCommand(
         id=row["id"],
@@ -471,14 +473,14 @@ async def read_backs(connection: Connection, asked: Sequence[LockedCommand]) -> 
     return found
 
 
-async def last_heard(connection: Connection, asked: Sequence[LockedCommand]) -> dict[int, datetime]:
+async def last_received(connection: Connection, asked: Sequence[LockedCommand]) -> dict[int, datetime]:
     """By command, when its device was last heard since."""
     if not asked:
         return {}
     since = [one.since for one in asked]
     ids, devices = [one.command.id for one in asked], [one.device_id for one in asked]
     rows = await connection.fetch(HEARD, ids, devices, since, min(since))
-    return {row["command"]: row["heard_at"] for row in rows}
+    return {row["command"]: row["received_at"] for row in rows}
 
 
 async def set_sent(connection: Connection, command_id: int, sent_at: datetime, *, acknowledged: bool) -> None:

@@ -33,7 +33,7 @@ from lighting.commands import (
     failure_text,
 )
 from lighting.octets import QUESTION, Octets
-from lighting.requests import Order, native_octets, request_command, send
+from lighting.requests import LightingRequest, native_octets, request_command, send
 from lighting.restoring import RELIT_BY, octets_for, restore, serving_circuit
 from lighting.store import DueRelight, LockedCommand
 from lighting.swept import Swept, order_work
@@ -59,12 +59,12 @@ async def _step(
     connection: Connection,
     locked: LockedCommand,
     read_backs: Sequence[ReadBack],
-    heard_at: datetime | None,
+    received_at: datetime | None,
     now: datetime,
     swept: Swept,
 ) -> None:
     command = locked.command
-    match advance(command, read_backs, heard_at, now):
+    match advance(command, read_backs, received_at, now):
         case Wait():
             return
         case Transmitted(sent_at=sent_at, acknowledged=acknowledged, ask=ask):
@@ -93,7 +93,8 @@ async def _step(
 
 async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
     question = _octets(locked).frames[QUESTION]
-    row = await send(connection, locked.device_id, question, now + READ_BACK_USEFUL_FOR)
+    useful_for = max(READ_BACK_USEFUL_FOR, locked.command.proving.receives_every)
+    row = await send(connection, locked.device_id, question, now + useful_for)
     await store.set_asked(connection, locked.command.id, row.id)
     swept.slots.add(row.slot)
 
@@ -123,12 +124,12 @@ async def _step_or_fail(
     connection: Connection,
     locked: LockedCommand,
     read_backs: Sequence[ReadBack],
-    heard_at: datetime | None,
+    received_at: datetime | None,
     now: datetime,
     swept: Swept,
 ) -> None:
     try:
-        await _step(connection, locked, read_backs, heard_at, now, swept)
+        await _step(connection, locked, read_backs, received_at, now, swept)
     except RejectedLightingCommand as refused:
         # Of before rows kept their octets, and the device's profile has changed meanwhile.
         await _end(connection, locked, State.FAILED, f"{Failure.NOT_COMMANDABLE}: {refused}", now, swept)
@@ -142,7 +143,7 @@ async def advance_commands(pool: Pool, now: datetime) -> Swept:
         async with pool.acquire() as connection, connection.transaction():
             page = await store.lock_open(connection, after, PAGE, now - LATE_FOR)
             said = await store.read_backs(connection, [one for one in page if one.is_out])
-            heard = await store.last_heard(connection, [one for one in page if one.is_out])
+            heard = await store.last_received(connection, [one for one in page if one.is_out])
             for locked in page:
                 number = locked.command.id
                 await _step_or_fail(connection, locked, said.get(number, ()), heard.get(number), now, swept)
@@ -176,12 +177,12 @@ async def relight(pool: Pool, now: datetime) -> Swept:
 
 
 async def _relight_one(connection: Connection, due: DueRelight, now: datetime, swept: Swept) -> None:
-    order = Order("on", RELIT_BY, f"fin de l'extinction demandée (commande {due.id})", owes_light=True)
+    request = LightingRequest("on", RELIT_BY, f"fin de l'extinction demandée (commande {due.id})", owes_light=True)
     try:
         circuit = await serving_circuit(connection, due.asset_id)
         octets = await octets_for(connection, circuit, due.device_id, due.octets)
         async with connection.transaction():
-            requested = await request_command(connection, circuit, order, octets, now)
+            requested = await request_command(connection, circuit, request, octets, now)
     except RejectedLightingCommand as refused:
         log.error("cabinet_not_relit", asset=due.asset_id, command=due.id, reason=str(refused))
         swept.outcomes.append("relight_refused")

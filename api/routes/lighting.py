@@ -19,7 +19,7 @@ from api.trade_store import LIGHTING, last_values
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import store
 from lighting.commands import UNCONFIRMED_FR, Failure, RejectedLightingCommand, Unconfirmed, failure_text
-from lighting.requests import Order, Requested, circuits_to_command, request_command
+from lighting.requests import LightingRequest, Requested, circuits_to_command, request_command
 
 router = APIRouter(prefix="/v1/lighting", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
@@ -121,12 +121,12 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CreatedA
 
 async def _request(caller: Caller, acting: Change, body: NewCommand) -> list[Requested]:
     now = datetime.now(UTC)
-    order = Order(body.action, acting.actor, body.reason, body.off_until, body.level)
+    request = LightingRequest(body.action, acting.actor, body.reason, body.off_until, body.level)
     circuits = await store.find_circuits(acting.connection, body.asset_id)
-    chosen = circuits_to_command(circuits, order, now)
+    chosen = circuits_to_command(circuits, request, now)
     encoded = [await octets_of(acting.connection, caller, circuit, body.level) for circuit in chosen]
     return [
-        await request_command(acting.connection, circuit, order, octets, now)
+        await request_command(acting.connection, circuit, request, octets, now)
         for circuit, octets in zip(chosen, encoded, strict=True)
     ]
 

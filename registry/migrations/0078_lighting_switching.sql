@@ -110,6 +110,13 @@ CREATE TRIGGER unknown_act AFTER INSERT ON multicast_message
     FOR EACH ROW EXECUTE FUNCTION note_unknown_multicast();
 CREATE TRIGGER unknown_act AFTER INSERT ON assignment FOR EACH ROW EXECUTE FUNCTION note_acts_before();
 
+-- What waits at this moment.
+SELECT note_unknown_act(d.device_id, d.id, NULL) FROM downlink d
+WHERE d.state IN ('queued', 'sending')
+  AND NOT EXISTS (SELECT FROM lighting_command c WHERE d.id IN (c.downlink_id, c.read_back_downlink_id));
+SELECT note_unknown_act(m.device_id, NULL, g.id) FROM multicast_message g
+JOIN multicast_member m ON m.group_id = g.group_id WHERE g.state IN ('queued', 'sending');
+
 -- By what an act of this very transaction is brought back, where only the API can encode it.
 CREATE FUNCTION keep_act_octets(asset int, device int, given jsonb) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$

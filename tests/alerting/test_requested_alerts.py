@@ -11,7 +11,7 @@ from alerting.requested_alerts import open_requested_alerts
 from alerting.rulebook import Rulebook
 from core.runtime.lease import take_lease
 from core.runtime.postgres import Pool
-from registry.alert_requests import request_address_alerts, request_codec_alerts
+from registry.alert_requests import request_address_alerts, request_codec_alerts, request_relight_alert
 from registry.gateway_supervision import AddressSeen
 from tests.gateways.stations import register
 
@@ -230,3 +230,21 @@ async def test_a_tenant_that_switched_the_codec_rule_off_has_no_alert_and_anothe
             assert await pool.fetchval("SELECT count(*) FROM alert") == 0
 
     assert await pool.fetchval("SELECT team_id FROM alert") == team_id
+
+
+async def test_a_circuit_that_does_not_light_is_one_alert_with_place_and_last_reason(pool: Pool) -> None:
+    asset = await pool.fetchval(
+        "WITH t AS (INSERT INTO tenant (slug, name) VALUES ('sdef', 'SDEF') RETURNING id) "
+        "INSERT INTO asset (tenant_id, kind, name, street, commune) "
+        "SELECT id, 'lighting_cabinet', 'A12', 'rue du Port', 'Brest' FROM t RETURNING id"
+    )
+    for reason in ("aucune passerelle n'a pu émettre la commande", "l'armoire n'a pas relu son état"):
+        async with pool.acquire() as connection, connection.transaction():
+            await request_relight_alert(connection, asset, reason, NOW)
+            await open_requested_alerts(connection)
+    [alert] = await pool.fetch("SELECT a.*, r.kind FROM alert a JOIN alert_rule r ON r.id = a.rule_id")
+
+    assert (alert["kind"], alert["asset_id"], alert["occurrences"]) == ("relight_failed", asset, 2)
+    assert "A12, rue du Port, Brest devait être rallumé" in alert["message"]
+    assert "l'armoire n'a pas relu son état" in alert["message"]
+    assert (alert["severity"], alert["due_at"]) == ("major", NOW)

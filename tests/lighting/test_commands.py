@@ -148,6 +148,13 @@ def test_a_device_that_is_not_asked_has_until_its_next_report() -> None:
     assert advance(reports, [], None, NOW + timedelta(minutes=25)) == End(State.FAILED, Failure.NO_READ_BACK)
 
 
+def test_a_device_of_class_a_is_given_the_time_to_hear_the_question() -> None:
+    sleeper = command(proving=Proving(("",), 0, asks=True, receives_every=timedelta(minutes=5)))
+
+    assert advance(sleeper, [], None, NOW + timedelta(minutes=4)) == Wait()
+    assert advance(sleeper, [], None, NOW + timedelta(minutes=5)) == SendAgain()
+
+
 def test_what_nothing_can_prove_ends_as_sent_and_is_repeated_first_where_light_is_owed() -> None:
     blind = {"proving": Proving((), 1, asks=False), "action": "on", "read_back_state": None}
 

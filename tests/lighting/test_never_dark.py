@@ -1,8 +1,8 @@
 """No sequence of requests, crashes and lost frames leaves a circuit off ten minutes after it must be lit again.
 
-The decisions are those of the service; around them are a device and a radio of which one frame in four arrives: of
-each kind (switching, question, uplink) the fourth in a row at the latest. A crash loses nothing: all that is known is
-in rows.
+The decisions are those of the service; around them are a device and a radio of which one frame in four arrives:
+of each kind (switching, question, uplink) the fourth in a row at the latest. A crash loses nothing: all that is
+known is in rows.
 """
 
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ LOST_IN_A_ROW = 3
 class World:
     """Rows, a radio that loses what it is told to, and a relay."""
 
-    losses: list[bool]
+    lost_frames: list[bool]
     proof: str  # "question", "report" or "none".
     now: datetime = START
     relay: bool = True
@@ -47,14 +47,14 @@ class World:
     off_until: datetime | None = None  # Of the row that is still to be lit again.
     lit_by: datetime | None = None  # When at the latest, by what was asked last.
     read_backs: list[ReadBack] = field(default_factory=list[ReadBack])
-    heard_at: datetime | None = None
+    received_at: datetime | None = None
     lost: dict[str, int] = field(default_factory=dict[str, int])
     ids: count = field(default_factory=lambda: count(1))
     frames: int = 0
 
     def arrives(self, kind: str) -> bool:
         self.frames += 1
-        is_lost = self.losses[self.frames % len(self.losses)] and self.lost.get(kind, 0) < LOST_IN_A_ROW
+        is_lost = self.lost_frames[self.frames % len(self.lost_frames)] and self.lost.get(kind, 0) < LOST_IN_A_ROW
         self.lost[kind] = self.lost.get(kind, 0) + 1 if is_lost else 0
         return not is_lost
 
@@ -92,7 +92,7 @@ class World:
 
     def report(self) -> None:
         if self.proof != "none" and self.arrives("uplink"):
-            self.heard_at = self.now
+            self.received_at = self.now
             self.read_backs.append(ReadBack("", float(self.relay), self.now))
 
     def sweep(self) -> None:
@@ -101,7 +101,7 @@ class World:
         command = self.command
         if command is None:
             return
-        match advance(command, self.read_backs, self.heard_at, self.now):
+        match advance(command, self.read_backs, self.received_at, self.now):
             case Transmitted(ask=ask):
                 self.command = replace(command, state=State.SENT)
                 if ask:
@@ -143,12 +143,12 @@ REQUESTS = st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.integers(1, 
 @settings(max_examples=60)
 @given(
     requests=REQUESTS,
-    losses=st.lists(st.booleans(), min_size=1, max_size=12),
+    lost_frames=st.lists(st.booleans(), min_size=1, max_size=12),
     proof=st.sampled_from(["question", "report", "none"]),
     away=st.lists(st.booleans(), min_size=1, max_size=8),
 )
-def test_no_circuit_stays_dark_after_its_latest_instant(requests, losses, proof, away) -> None:
-    world = World(losses, proof)
+def test_no_circuit_stays_dark_after_its_latest_instant(requests, lost_frames, proof, away) -> None:
+    world = World(lost_frames, proof)
     planned = {START + timedelta(minutes=minute): (on, minutes) for minute, on, minutes in requests}
     for number in range(int(timedelta(minutes=90) / TICK)):
         world.now = START + number * TICK

@@ -10,8 +10,8 @@ import pytest
 from core.runtime.postgres import Pool
 from lighting.commands import MAX_ATTEMPTS, RejectedLightingCommand
 from lighting.expected import read_lamps
-from lighting.requests import Order, circuits_to_command, native_octets, request_command
-from lighting.restoring import order_now, restore
+from lighting.requests import LightingRequest, circuits_to_command, native_octets, request_command
+from lighting.restoring import request_now, restore
 from lighting.store import Command, find_circuits, read_command
 from lighting.sweep import advance_commands, confirm_applied, relight
 from registry.datastreams import make_datastream
@@ -46,11 +46,11 @@ async def cabinet(pool: Pool) -> int:
 
 
 async def ask(pool: Pool, asset: int, action: str, off_until: datetime | None = None) -> Command:
-    order, now = Order(action, "astreinte", "essai", off_until), datetime.now(UTC)
+    request, now = LightingRequest(action, "astreinte", "essai", off_until), datetime.now(UTC)
     async with pool.acquire() as connection, connection.transaction():
-        [circuit] = circuits_to_command(await find_circuits(connection, asset), order, now)
+        [circuit] = circuits_to_command(await find_circuits(connection, asset), request, now)
         octets = native_octets(circuit.codec, circuit.output)
-        requested = await request_command(connection, circuit, order, octets, now)
+        requested = await request_command(connection, circuit, request, octets, now)
     return requested.command
 
 
@@ -333,10 +333,10 @@ async def test_what_the_program_puts_out_is_put_out_with_an_end_and_what_is_prot
     octets = native_octets("watteco.triphaso", None)
     [circuit] = await find_circuits(pool, cabinet)
 
-    noon = order_now(rows[cabinet], circuit, octets, at)
-    midnight = order_now(rows[cabinet], circuit, octets, at + timedelta(hours=11))
-    protected = order_now(rows[cabinet], replace(circuit, is_protected=True), octets, at)
-    morning = order_now(rows[cabinet], circuit, octets, at - timedelta(hours=6))
+    noon = request_now(rows[cabinet], circuit, octets, at)
+    midnight = request_now(rows[cabinet], circuit, octets, at + timedelta(hours=11))
+    protected = request_now(rows[cabinet], replace(circuit, is_protected=True), octets, at)
+    morning = request_now(rows[cabinet], circuit, octets, at - timedelta(hours=6))
 
     assert noon is not None
     assert (noon.action, noon.off_until) == ("off", datetime(2026, 11, 25, 17, tzinfo=UTC))

@@ -28,6 +28,11 @@ SELECT a.tenant_id, a.id, d.id, 'off', now() + interval '1 hour', 'x', s::lighti
 FROM a, d, l, unnest($1::text[]) AS s
 """
 
+WAITING = """
+INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, not_after)
+SELECT tenant_id, id, 0, 125, '\\x115000060000', now() + interval '30 days' FROM device
+"""
+
 
 async def test_what_was_confirmed_by_a_relay_is_applied_and_what_it_owes_is_still_lit(
     empty_database_url: str,
@@ -35,6 +40,7 @@ async def test_what_was_confirmed_by_a_relay_is_applied_and_what_it_owes_is_stil
     await migrate_up_to(BEFORE, empty_database_url)
     connection = await connect(empty_database_url)
     await connection.execute(PLANT, STATES)
+    await connection.execute(WAITING)
 
     await migrate(empty_database_url)
 
@@ -54,4 +60,4 @@ async def test_what_was_confirmed_by_a_relay_is_applied_and_what_it_owes_is_stil
     assert (applied.applied_at is not None, applied.confirmed_at) == (True, None)
     assert applied.unconfirmed == "not_compared"
     assert relit.outcomes == ["relit"]
-    assert (sent, acts) == ("1150000601", 0)
+    assert (sent, acts) == ("1150000601", 1)

@@ -90,24 +90,24 @@ async def test_what_reaches_a_device_that_serves_lighting_has_an_end_by_whatever
         served[kind] = (await registry.device(switches, asset_id=asset["id"]))["dev_eui"]
     because = {"reason": "essai", "preview": False}
 
-    async def order(kind: str, name: str, **parameters: object) -> int:
+    async def ordered(kind: str, name: str, **parameters: object) -> int:
         path = f"/v1/devices/{served[kind]}/commands/{name}"
         answer = await client.post(path, json=because | {"parameters": parameters})
         assert answer.status_code != 422 or PATH in answer.json()["detail"]
         return answer.status_code
 
     refused = [
-        await order("lighting_cabinet", "switch_off", output=2),
-        await order("lighting_cabinet", "switch_off"),
-        await order("lighting_cabinet", "switch_on", output=1),
-        await order("lighting_cabinet", "set_switches", switch_2="off"),
+        await ordered("lighting_cabinet", "switch_off", output=2),
+        await ordered("lighting_cabinet", "switch_off"),
+        await ordered("lighting_cabinet", "switch_on", output=1),
+        await ordered("lighting_cabinet", "set_switches", switch_2="off"),
     ]
     none_yet = await pool.fetch(ACTS)
-    own_route = await order("plug", "switch_off", output=2)
+    own_route = await ordered("plug", "switch_off", output=2)
     raw = {"f_port": 85, "payload": "ff28ff0800ffff", "reason": "essai"}
     for dev_eui in served.values():
         assert (await client.post(f"/v1/devices/{dev_eui}/downlinks", json=raw)).status_code == 201
-    configured = await order("lighting_cabinet", "reboot")
+    configured = await ordered("lighting_cabinet", "reboot")
     group = await client.post(
         "/v1/multicast-groups",
         json={"name": "rue", "dev_addr": "00c0ffee", "nwk_s_key": "00" * 16, "app_s_key": "11" * 16},
