@@ -81,7 +81,7 @@ def phase_of(row: LampRow, now: datetime) -> Phase | None:
     return Phase(False, last or now - DAY, first or now + DAY)
 
 
-def order_of(phase: Phase, last: Command | None, now: datetime) -> LightingRequest | None:
+def request_of(phase: Phase, last: Command | None, now: datetime) -> LightingRequest | None:
     """What the program asks of a relay after its last command; None: nothing now. Pure."""
     if phase.on:
         if last is not None and (last.created_at >= phase.since or _is_put_out_by_people(last, now)):
@@ -119,9 +119,9 @@ async def follow_programs(pool: Pool, now: datetime) -> Swept:
             async with pool.acquire() as connection, connection.transaction():
                 await store.lock_asset(connection, asset_id)
                 # Another replica may have asked meanwhile, or somebody.
-                order = (await _due(connection, [asset_id], now)).get(asset_id)
-                if order is not None:
-                    await _ask(connection, asset_id, order, now, swept)
+                request = (await _due(connection, [asset_id], now)).get(asset_id)
+                if request is not None:
+                    await _ask(connection, asset_id, request, now, swept)
         if len(ids) < PAGE:
             return swept
         after = ids[-1]
@@ -133,27 +133,29 @@ async def _due(connection: Connection, asset_ids: list[int], now: datetime) -> d
     found: dict[int, LightingRequest] = {}
     for asset_id, row in rows.items():
         phase = phase_of(row, now)
-        order = None if phase is None else order_of(phase, commands.get(asset_id), now)
-        if order is not None:
-            found[asset_id] = order
+        request = None if phase is None else request_of(phase, commands.get(asset_id), now)
+        if request is not None:
+            found[asset_id] = request
     return found
 
 
-async def _ask(connection: Connection, asset_id: int, order: LightingRequest, now: datetime, swept: Swept) -> None:
+async def _ask(
+    connection: Connection, asset_id: int, request: LightingRequest, now: datetime, swept: Swept
+) -> None:
     circuit = await store.find_circuit(connection, asset_id)
-    if circuit is None or circuit.device_id is None or not _can_be_asked(circuit, order):
+    if circuit is None or circuit.device_id is None or not _can_be_asked(circuit, request):
         return
     try:
         octets = await octets_for(connection, circuit, circuit.device_id, {})
         async with connection.transaction():
-            requested = await request_command(connection, circuit, order, octets, now)
+            requested = await request_command(connection, circuit, request, octets, now)
     except RejectedLightingCommand as rejected:
-        log.warning("program_not_followed", asset=asset_id, action=order.action, reason=str(rejected))
+        log.warning("program_not_followed", asset=asset_id, action=request.action, reason=str(rejected))
         swept.outcomes.append("not_followed")
     else:
         swept.slots.add(requested.slot)
         swept.outcomes.append("followed")
 
 
-def _can_be_asked(circuit: Circuit, order: LightingRequest) -> bool:
-    return bool(circuit.enabled) and (order.action == "on" or not circuit.is_protected)
+def _can_be_asked(circuit: Circuit, request: LightingRequest) -> bool:
+    return bool(circuit.enabled) and (request.action == "on" or not circuit.is_protected)

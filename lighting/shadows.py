@@ -135,7 +135,7 @@ def desired_of(served: Served, lamps: LampRow, now: datetime) -> Desired:
     except CannotCompile as unfit:
         compiled = Compiled(losses_fr=(str(unfit),))
     losses = compiled.losses_fr
-    if served.holds_program and compiled.depends_on_platform and served.codec != clock.CODEC.name:
+    if served.holds_program and compiled.holds_nothing and served.codec != clock.CODEC.name:
         losses = (UNCOMPARED,)  # A vendor's: its own codec writes the program and reads no hash.
     return Desired(
         served.asset_id,

@@ -172,7 +172,7 @@ class _Octets:
     def __init__(self, octets: bytes) -> None:
         self._octets, self._at = octets, 0
 
-    def take(self, count: int) -> bytes:
+    def octets(self, count: int) -> bytes:
         taken = self._octets[self._at : self._at + count]
         if len(taken) < count:
             raise MalformedPayload(f"programme tronqué à l'octet {len(self._octets)} : {self._octets.hex()}")
@@ -180,7 +180,7 @@ class _Octets:
         return taken
 
     def number(self, count: int = 1, *, signed: bool = False) -> int:
-        return int.from_bytes(self.take(count), signed=signed)
+        return int.from_bytes(self.octets(count), signed=signed)
 
     def invalid(self, why: str) -> MalformedPayload:
         return MalformedPayload(f"{why}, avant l'octet {self._at} du programme : {self._octets.hex()}")

@@ -29,6 +29,6 @@ class Compiled:
     parameters: Mapping[str, Any] | None = None
 
     @property
-    def depends_on_platform(self) -> bool:
+    def holds_nothing(self) -> bool:
         """Whether the device holds no program at all."""
         return not self.payloads and self.parameters is None

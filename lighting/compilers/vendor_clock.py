@@ -34,10 +34,10 @@ def compile_for_vendor(command: Command, program: Program, place: LampPlace) -> 
         parameters = checked(command, given)
         encoded = command.build(parameters)
     except NotImplementedError:  # A script's: where scripts run, they encode it.
-        return Compiled(parameters=given, losses_fr=_losses(program, schedule, known.keys() & values.keys()))
+        return Compiled(parameters=given, losses_fr=_not_held(program, schedule, known.keys() & values.keys()))
     except UnsupportedCommand as unsupported:
         raise CannotCompile(f"l'horloge ne prend pas ce programme : {unsupported}") from None
-    losses = _losses(program, schedule, known.keys() & values.keys())
+    losses = _not_held(program, schedule, known.keys() & values.keys())
     return Compiled((encoded,), hash_of(encoded.payload), losses, parameters=given)
 
 
@@ -69,7 +69,7 @@ def _as_asked(parameter: Parameter, value: Any) -> Any:
     return value
 
 
-def _losses(program: Program, schedule: Schedule, said: set[str]) -> tuple[str, ...]:
+def _not_held(program: Program, schedule: Schedule, said: set[str]) -> tuple[str, ...]:
     losses: list[str] = []
     if program.rules:
         losses.append(f"les {len(program.rules)} règles de calendrier : l'horaire par défaut vaut chaque nuit")

@@ -173,7 +173,7 @@ def test_lamps_without_a_clock_depend_on_the_platform() -> None:
     for codec in ("watteco.triphaso", "milesight.uc300", "milesight.ws558"):
         compiled = compile_program(codec, Program(), PLACES["Brest"], TODAY)
 
-        assert compiled.depends_on_platform
+        assert compiled.holds_nothing
         assert "dépend de la plateforme" in compiled.losses_fr[0]
 
 
@@ -235,7 +235,7 @@ def test_a_vendor_s_script_is_given_parameters_for_its_engine() -> None:
 
     compiled = compile_program("script", read_program({"default": HALF}), PLACES["Brest"], TODAY, command)
 
-    assert not compiled.depends_on_platform
+    assert not compiled.holds_nothing
     assert compiled.payloads == ()
     assert compiled.parameters == {
         "latitude": 48.3904,

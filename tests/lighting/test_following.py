@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from core.model.lighting import level_at
 from core.model.lighting_programs import read_program
 from lighting.expected import LampRow
-from lighting.following import EARLY, PROGRAM, SPREAD, order_of, phase_of
+from lighting.following import EARLY, PROGRAM, SPREAD, phase_of, request_of
 from lighting.restoring import RELIT_BY
 from lighting.store import Command
 
@@ -37,11 +37,11 @@ def test_a_relay_is_lit_and_put_out_by_its_program_through_days_longer_than_an_o
             last = given("on", now, RELIT_BY)  # As the service lights again whatever was put out.
         phase = phase_of(row(), now)
         assert phase is not None
-        order = order_of(phase, last, now)
-        if order is not None:
-            last = given(order.action, now, PROGRAM, order.off_until)
+        request = request_of(phase, last, now)
+        if request is not None:
+            last = given(request.action, now, PROGRAM, request.off_until)
             commands += 1
-            assert order.off_until is None or now < order.off_until <= now + timedelta(hours=12)
+            assert request.off_until is None or now < request.off_until <= now + timedelta(hours=12)
         assert last is not None
         if level_at(program, place, now):
             assert last.action == "on", now
@@ -58,19 +58,19 @@ def test_what_people_asked_for_since_the_last_change_holds_until_the_next() -> N
     assert phase is not None
     assert phase.on
 
-    assert order_of(phase, given("off", evening - MINUTE, "astreinte", evening + 60 * MINUTE), evening) is None
-    assert order_of(phase, given("on", evening - MINUTE, "astreinte"), evening) is None
-    ended = order_of(phase, given("off", phase.since - MINUTE, "astreinte", evening - MINUTE), evening)
+    assert request_of(phase, given("off", evening - MINUTE, "astreinte", evening + 60 * MINUTE), evening) is None
+    assert request_of(phase, given("on", evening - MINUTE, "astreinte"), evening) is None
+    ended = request_of(phase, given("off", phase.since - MINUTE, "astreinte", evening - MINUTE), evening)
     assert ended is not None
     assert (ended.action, ended.owes_light) == ("on", True)
     dark = phase_of(row(), evening + timedelta(hours=2))
     assert dark is not None
     assert not dark.on
     assert (
-        order_of(dark, given("on", evening + timedelta(hours=2), "astreinte"), evening + timedelta(hours=2))
+        request_of(dark, given("on", evening + timedelta(hours=2), "astreinte"), evening + timedelta(hours=2))
         is None
     )
-    late = order_of(dark, given("on", evening, "astreinte"), evening + timedelta(hours=2))
+    late = request_of(dark, given("on", evening, "astreinte"), evening + timedelta(hours=2))
     assert late is not None
     assert late.off_until == dark.until
 

@@ -71,14 +71,14 @@ class _Stream:
     def __init__(self, octets: bytes) -> None:
         self.rest = _bits(octets)
 
-    def take(self, bits: int) -> int:
-        if len(self.rest) < bits:
+    def bits(self, count: int) -> int:
+        if len(self.rest) < count:
             raise InvalidProgram("too short")
-        field, self.rest = self.rest[:bits], self.rest[bits:]
+        field, self.rest = self.rest[:count], self.rest[count:]
         return int(field, 2)
 
     def signed(self, bits: int) -> int:
-        value = self.take(bits)
+        value = self.bits(bits)
         return value - (1 << bits) if value >> bits - 1 else value
 
 
@@ -87,13 +87,13 @@ def read_program(octets: bytes) -> Held:
     if len(octets) > LARGEST_PROGRAM:
         raise InvalidProgram("too long")
     stream = _Stream(octets)
-    if stream.take(8) != 1:
+    if stream.bits(8) != 1:
         raise InvalidProgram("unknown format")
     standard = stream.signed(8) * 15
-    summer, _, good_friday = stream.take(4), stream.take(3), stream.take(1)
+    summer, _, good_friday = stream.bits(4), stream.bits(3), stream.bits(1)
     latitude, longitude = stream.signed(16), stream.signed(16)
-    coefficient = stream.take(8) / 200
-    night_count, rule_count = stream.take(4), stream.take(4)
+    coefficient = stream.bits(8) / 200
+    night_count, rule_count = stream.bits(4), stream.bits(4)
     nights = tuple(_night(stream) for _ in range(night_count))
     rules = tuple(_rule(stream) for _ in range(rule_count))
     if stream.rest or not nights or any(rule.night >= len(nights) for rule in rules):
@@ -106,46 +106,46 @@ def read_program(octets: bytes) -> Held:
 
 
 def _switching(stream: _Stream) -> tuple[str, int]:
-    kind = stream.take(2)
-    stream.take(2)
+    kind = stream.bits(2)
+    stream.bits(2)
     if kind >= len(EVENTS):
         raise InvalidProgram("unknown event")
-    return EVENTS[kind], stream.signed(12) if kind else stream.take(12)
+    return EVENTS[kind], stream.signed(12) if kind else stream.bits(12)
 
 
 def _night(stream: _Stream) -> Night:
-    unlit, has_cut, has_on, has_off, count = *(stream.take(1) for _ in range(4)), stream.take(4)
+    unlit, has_cut, has_on, has_off, count = *(stream.bits(1) for _ in range(4)), stream.bits(4)
     if unlit:
         return Night(lit=False)
     on = _switching(stream) if has_on else ("sunset", 0)
     off = _switching(stream) if has_off else ("sunrise", 0)
-    cut = (stream.take(12), stream.take(12)) if has_cut else None
-    return Night(True, on, off, cut, tuple((stream.take(11), stream.take(5) * 5) for _ in range(count)))
+    cut = (stream.bits(12), stream.bits(12)) if has_cut else None
+    return Night(True, on, off, cut, tuple((stream.bits(11), stream.bits(5) * 5) for _ in range(count)))
 
 
 def _rule(stream: _Stream) -> NightRule:
-    has_period, has_weekdays, holidays, has_days = (stream.take(1) for _ in range(4))
-    night = stream.take(4)
+    has_period, has_weekdays, holidays, has_days = (stream.bits(1) for _ in range(4))
+    night = stream.bits(4)
     period = (_month_day(stream), _month_day(stream)) if has_period else None
-    mask = stream.take(8) if has_weekdays else None
+    mask = stream.bits(8) if has_weekdays else None
     return NightRule(
         night,
         bool(holidays),
         period,
         None if mask is None else frozenset(day for day in range(7) if mask & 2**day),
-        tuple(_days(stream) for _ in range(stream.take(8))) if has_days else None,
+        tuple(_days(stream) for _ in range(stream.bits(8))) if has_days else None,
     )
 
 
 def _month_day(stream: _Stream) -> tuple[int, int]:
-    stream.take(3)
-    return stream.take(4), stream.take(5)
+    stream.bits(3)
+    return stream.bits(4), stream.bits(5)
 
 
 def _days(stream: _Stream) -> tuple[date, int]:
-    are_several, year, month, day = stream.take(1), stream.take(6), stream.take(4), stream.take(5)
+    are_several, year, month, day = stream.bits(1), stream.bits(6), stream.bits(4), stream.bits(5)
     try:
-        return date(2020 + year, month, day), stream.take(8) if are_several else 1
+        return date(2020 + year, month, day), stream.bits(8) if are_several else 1
     except ValueError:
         raise InvalidProgram("no date") from None
 
