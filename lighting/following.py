@@ -15,7 +15,7 @@ from lighting import store
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand
 from lighting.expected import LampRow, read_lamps
 from lighting.requests import LightingRequest, request_command
-from lighting.restoring import RELIT_BY, octets_for
+from lighting.restoring import octets_for
 from lighting.store import Circuit, Command
 from lighting.swept import Swept
 
@@ -82,26 +82,35 @@ def phase_of(row: LampRow, now: datetime) -> Phase | None:
 
 
 def request_of(phase: Phase, last: Command | None, now: datetime) -> LightingRequest | None:
-    """What the program asks of a relay after its last command; None: nothing now. Pure."""
+    """What the program asks of a relay after its last command; None: nothing now. Pure.
+
+    Of one that was never commanded nothing is asked before the program's next change: when many are assigned one,
+    they do not switch all at once.
+    """
+    if last is None and now - phase.since > SPREAD:
+        return None
+    is_done = last is not None and last.created_at >= phase.since
     if phase.on:
-        if last is not None and (last.created_at >= phase.since or _is_put_out_by_people(last, now)):
+        if is_done or _is_put_out_by_people(last, now):
             return None
         return LightingRequest("on", PROGRAM, "allumage du programme", owes_light=True)
-    off = LightingRequest("off", PROGRAM, "extinction du programme", off_until=min(phase.until, now + LONGEST_OFF))
-    if last is None or last.created_at < phase.since:
-        return None if last is not None and _is_put_out_by_people(last, now) else off
-    if last.action != "off":
-        # Lit again at the end of an "off": the program still says off. What people have lit since stays lit.
-        return off if last.requested_by == RELIT_BY else None
-    is_ours = last.requested_by == PROGRAM and last.off_until is not None
-    if is_ours and last.off_until is not None and last.off_until <= min(now + RENEWED_BEFORE, phase.until - EARLY):
-        return off
-    return None
+    if _is_put_out_by_people(last, now) or (is_done and not _ends_too_early(last, phase, now)):
+        return None
+    return LightingRequest(
+        "off", PROGRAM, "extinction du programme", off_until=min(phase.until, now + LONGEST_OFF)
+    )
 
 
-def _is_put_out_by_people(last: Command, now: datetime) -> bool:
+def _ends_too_early(last: Command | None, phase: Phase, now: datetime) -> bool:
+    """Whether an "off" of the program is about to end by day."""
+    until = None if last is None or last.action != "off" or last.requested_by != PROGRAM else last.off_until
+    return until is not None and until <= min(now + RENEWED_BEFORE, phase.until - EARLY)
+
+
+def _is_put_out_by_people(last: Command | None, now: datetime) -> bool:
     return (
-        last.action == "off"
+        last is not None
+        and last.action == "off"
         and last.requested_by != PROGRAM
         and last.off_until is not None
         and last.off_until > now

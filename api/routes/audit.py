@@ -26,7 +26,8 @@ class AuditAnswer(answer_of(AuditLine)):
     """Une ligne du journal ; `details` dit d'où, au nom de qui, et ce qui était avant et après."""
 
 
-def _cell(value: object) -> str:
+def cell_of(value: object) -> str:
+    """A value of a CSV, which no spreadsheet takes for a formula."""
     text = value.isoformat() if isinstance(value, datetime) else str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
 
@@ -39,7 +40,7 @@ def _as_csv(lines: list[AuditLine], following: str | None) -> Response:
         address = line.details.get("address", "")
         content = json.dumps(line.details, ensure_ascii=False, sort_keys=True)
         row = (line.id, line.at, line.actor, line.action, line.entity, line.entity_id, address, content)
-        writer.writerow([_cell(value) for value in row])
+        writer.writerow([cell_of(value) for value in row])
     headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
     if following is not None:
         headers["Next-Cursor"] = following

@@ -29,6 +29,7 @@ from lab.fleet.tenancy import prepare_tenant
 from lab.simulator.account import balance, read_stored
 from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
+from lab.simulator.programs import assign_programs
 from lab.simulator.receiver import Received, receive_webhooks
 from lab.simulator.replacement import Replacement
 from lab.simulator.report import FULL, DemoReport, print_account
@@ -88,6 +89,8 @@ async def _set_up(
                 expected_s = max(INTERVAL_S / pace, REGISTERED_WITHIN_S)
                 await api.post("/v1/commune-outlines", {"features": outlines(), "generated": True})
                 assets = await api.create_devices(plan.devices, expected_s, lambda: progress.advance(task))
+            lit = [assets[one.dev_eui] for one in plan.devices if one.asset_kind == "lighting_cabinet"]
+            await assign_programs(api, lit)
             fleet = build_fleet(
                 plan,
                 servers=GatewayServers.of(run, tokens),

@@ -41,7 +41,9 @@ MAPPING = [{"path": "distance", "quantity": "distance", "channel": ""}]
 PUBLIC_KEY = "age1tj0dmg7v2qmuhsjdet58n33sn854y5zemqulvgl3gd5jhkuf8qusss6jhd"
 CHANGES = {"POST", "PUT", "PATCH", "DELETE"}
 # Nothing is stored.
-TRIALS = {("POST", "/v1/alert-rules/trial"), ("POST", "/v1/codecs/try")}
+PROGRAMS = "/v1/lighting-programs"
+SIMULATIONS = {("POST", PROGRAMS + "/simulation"), ("POST", PROGRAMS + "/{id}/simulation")}
+TRIALS = {("POST", "/v1/alert-rules/trial"), ("POST", "/v1/codecs/try"), *SIMULATIONS}
 # A stranger's: the line says from where, and which account.
 OF_NOBODY = {("POST", "/v1/password-resets")}
 READ_LINES = "SELECT tenant_id, actor, action, entity, details FROM audit WHERE id > $1 ORDER BY id"
@@ -179,6 +181,8 @@ async def tenant_changes(ask: Journey, client: httpx.AsyncClient, tenancy: Tenan
     allowed = {"webhook_allow_list": ["10.12.0.0/16"]}
     await ask(client, "PUT", "/v1/tenants/{id}/webhook-allow-list", allowed, id=made["id"])
     await ask(client, "PUT", "/v1/tenants/{id}/member-of", {"tenant_id": tenancy.id}, id=made["id"])
+    await ask(client, "PUT", "/v1/lighting/bounds/{id}", {"earliest_cut": "23:00"}, id=made["id"])
+    await ask(client, "DELETE", "/v1/lighting/bounds/{id}", id=made["id"])
     await ask(client, "PUT", "/v1/tenants/{id}/quotas", {"quotas": {"devices": 4000}}, id=made["id"])
     key = await ask(client, "POST", "/v1/api-keys", {"name": "SI", "roles": ["read"]})
     await ask(client, "PATCH", "/v1/api-keys/{id}", {"name": "SIG"}, id=key["id"])
@@ -276,6 +280,16 @@ async def switching_changes(ask: Journey, client: httpx.AsyncClient, registry: R
     cabinet = await registry.cabinet()
     order = {"asset_id": cabinet["id"], "action": "on"}
     await ask(client, "POST", "/v1/lighting/commands", order)
+    program = await ask(client, "POST", PROGRAMS, {"name": "Coupure", "program": {}})
+    dimmed = {"name": "Coupure", "program": {"coefficient": 0.9}}
+    await ask(client, "PUT", PROGRAMS + "/{id}", dimmed, id=program["id"])
+    where = {"latitude": 48.45, "longitude": -4.25, "program": {}}
+    await ask(client, "POST", PROGRAMS + "/simulation", where)
+    await ask(client, "POST", PROGRAMS + "/{id}/simulation", where, id=program["id"])
+    follow = {"program_id": program["id"], "asset_ids": [cabinet["id"]]}
+    await ask(client, "POST", PROGRAMS + "/assignments", follow)
+    await ask(client, "POST", PROGRAMS + "/assignments", follow | {"program_id": None})
+    await ask(client, "PUT", PROGRAMS + "/{id}/archived", {"archived": True}, id=program["id"])
     group = {"name": "rue", "dev_addr": "00c0ffee", "nwk_s_key": SECRETS[0], "app_s_key": SECRETS[1]}
     made = await ask(client, "POST", "/v1/multicast-groups", group)
     groups = "/v1/multicast-groups/{id}"

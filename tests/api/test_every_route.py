@@ -63,6 +63,12 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/datastreams/{id}/meter-changes"): {"at": "2026-11-25T09:30:00Z"},
     ("patch", "/v1/event-sources/{id}"): {"enabled": True},
     ("put", "/v1/teams/{id}"): {"name": "Voirie"},
+    ("put", "/v1/lighting/bounds/{id}"): {"earliest_cut": "23:00"},
+    ("put", "/v1/lighting-programs/{id}"): {"name": "Coupure", "program": {}},
+    ("put", "/v1/lighting-programs/{id}/archived"): {"archived": True},
+    ("post", "/v1/lighting-programs/{id}/simulation"): {"latitude": 48.45, "longitude": -4.25},
+    ("post", "/v1/lighting-programs/simulation"): {"latitude": 48.45, "longitude": -4.25, "program": {}},
+    ("post", "/v1/lighting-programs/assignments"): {"program_id": 1, "commune": "Landerneau"},
     ("post", "/v1/teams/{id}/contacts"): {"name": "Astreinte", "email": "astreinte@ville.example"},
     ("put", "/v1/tenants/{id}/quotas"): {"quotas": {"devices": 1}},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
@@ -236,6 +242,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     gateway = await other_registry.gateway()
     cabinet = await other_registry.cabinet()
     command = await other_client.post("/v1/lighting/commands", json={"asset_id": cabinet["id"], "action": "on"})
+    program = await other_client.post("/v1/lighting-programs", json={"name": "Coupure", "program": {}})
     endpoint = await other_client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/t"})
     source = await other_client.post("/v1/lns-sources", json={"kind": "generic", "name": "NB-IoT"})
     application = await other_client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://a.example"})
@@ -320,6 +327,8 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "multicast-groups": str(group.json()["id"]),
             "lighting/commands": str(command.json()["id"]),
             "lighting/cabinets": str(cabinet["id"]),
+            "lighting/bounds": str(other_tenancy.id),
+            "lighting-programs": str(program.json()["id"]),
             "grants": str(grant.json()["id"]),
             "transfers": str(transfer.json()["id"]),
             "eui-claims": str(contested.json()["id"]),

@@ -11,7 +11,7 @@ from core.runtime.postgres import Pool
 from decoders.territoire.clock import CODEC, STATE_PORT
 from ingest.pipeline import as_json
 from lab.device.lamp_clock import LampClock
-from lighting.following import follow_programs
+from lighting.following import follow_programs, spread_of
 from lighting.shadows import alert_drifts, read_reports, write_desired
 
 NOW = datetime.now(UTC)
@@ -164,10 +164,14 @@ async def test_a_clock_that_drifts_is_an_alert_until_it_reports_what_it_should_h
 
     # The relay holds none: once somebody has assigned it a program, the platform switches it, once.
     assert (await follow_programs(pool, later)).outcomes == []
-    await follow(pool, tenant, relay, {"default": {"lit": False}})
+    await follow(pool, tenant, relay, {"default": {"on": "18:00", "off": "23:00"}})
     await write_desired(pool, later)
-    assert (await follow_programs(pool, later)).outcomes == ["followed"]
-    assert (await follow_programs(pool, later)).outcomes == []
+    night = datetime(2027, 6, 20, 22, 30, tzinfo=UTC)  # Half past midnight: nothing has changed for long.
+    assert (await follow_programs(pool, night)).outcomes == []
+    put_out = datetime(2027, 6, 20, 21, tzinfo=UTC) + spread_of(relay)
+    assert (await follow_programs(pool, put_out)).outcomes == ["followed"]
+    await pool.execute("UPDATE lighting_command SET created_at = $1", put_out)
+    assert (await follow_programs(pool, put_out)).outcomes == []
     sent = await pool.fetch("SELECT asset_id, action, requested_by FROM lighting_command")
     assert [tuple(row) for row in sent] == [(relay, "off", "programme")]
 

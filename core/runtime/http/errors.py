@@ -249,6 +249,7 @@ CONFLICTS = {
     "codec_version_of_another_tenant": "cette version de décodeur est à une autre collectivité, ou n'est pas "
     "proposée à toutes",
     "lns_source_tenant_id_name_key": "une source porte déjà ce nom",
+    "lighting_program_named": "un programme porte déjà ce nom",
     "assignment_asset_id_position_during_excl": "un capteur sert déjà cet actif à cette position : "
     "PUT /v1/assets/{id}/device le remplace",
     "assignment_device_id_during_excl": "ce capteur sert déjà un actif",
