@@ -11,14 +11,14 @@ from core.runtime.postgres import Connection, Pool
 from registry.rows import fetch_all
 
 # Assets without a program are here, too: their lamps burn from dusk to dawn. A circuit of which nobody knows where
-# it is is where its cabinet is.
+# it is is where its cabinet is. Of a shared asset the owner's department is not shown: the deployment's zone then.
 READ_LAMPS = """
 SELECT s.id AS asset_id, coalesce(s.latitude, c.latitude) AS latitude,
        coalesce(s.longitude, c.longitude) AS longitude, t.department,
        (SELECT timezone FROM deployment) AS timezone, f.version_id, f.program,
        coalesce(f.rated_power_w, lighting_rated_power_w(s.id, s.attributes)) AS rated_power_w
 FROM asset s
-JOIN tenant t ON t.id = s.tenant_id
+LEFT JOIN tenant t ON t.id = s.tenant_id
 LEFT JOIN asset c ON c.id = s.parent_id AND s.latitude IS NULL
 LEFT JOIN lighting_program_in_force f ON f.asset_id = s.id
 WHERE s.id = ANY($1::int[])

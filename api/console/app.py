@@ -23,6 +23,7 @@ from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.people import views as people
 from api.console.pose import views as pose
+from api.console.programs import views as programs
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
 from api.console.rules import views as rules
@@ -64,6 +65,7 @@ PAGES = (
     trades.router,
     lighting_clocks.router,  # Before pages of one cabinet, of which `horloges` is none.
     lighting.router,
+    programs.router,
     workshop.router,
     codec_bench.router,
     profile_decoding.router,

@@ -18,6 +18,7 @@ TITLES = {
     "equipes": marked("Équipes"),
     "destinataires": marked("Destinataires"),
     "eclairage": marked("Éclairage"),
+    "programmes": marked("Programmes d’éclairage"),
     "dechets": marked("Déchets"),
     "salles": marked("Salles et air"),
     "compteurs": marked("Compteurs"),

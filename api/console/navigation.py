@@ -63,6 +63,7 @@ ALERTS = (
     SubEntry("/destinataires", marked("Destinataires")),
     SubEntry("/calendriers", marked("Calendriers")),
 )
+LIGHTS = (SubEntry("/eclairage", marked("Armoires")), SubEntry("/programmes", marked("Programmes")))
 GROUPS = (
     Group(
         marked("Territoire"),
@@ -75,7 +76,7 @@ GROUPS = (
             Entry("/dechets", marked("Déchets"), "trash", kinds=WASTE.kinds),
             Entry("/salles", marked("Salles"), "wind", kinds=ROOMS.kinds),
             Entry("/compteurs", marked("Compteurs"), "speedometer", kinds=METERS.kinds),
-            Entry("/eclairage", marked("Éclairage"), "lightbulb", kinds=LIGHTING.kinds),
+            Entry("/eclairage", marked("Éclairage"), "lightbulb", section=LIGHTS, kinds=LIGHTING.kinds),
         ),
     ),
     Group(

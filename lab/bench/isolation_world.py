@@ -119,6 +119,7 @@ async def plant(new_client: NewClient, pool: Pool, slug: str) -> Planted:
             "multicast-groups",
             {"name": mark, "dev_addr": "00c0ffee", "nwk_s_key": KEY, "app_s_key": KEY},
         )
+        await make("lighting-programs", "lighting-programs", {"name": mark, "program": {}})
         await make("lighting/commands", "lighting/commands", {"asset_id": asset, "action": "on"})
         await make("key-recipients", "key-recipients", {"name": mark, "public_key": PUBLIC_KEY})
         await make("api-keys", "api-keys", {"name": mark, "roles": ["read"]})

@@ -12,6 +12,7 @@ from api.console.visits import LightingVisit, PersonsVisit, ReadersVisit, values
 from api.fields import Id
 from api.pages import Paging
 from api.routes import lighting as routes
+from api.routes import lighting_bounds
 from api.routes.lighting import CabinetAnswer, NewCommand
 from api.trade_store import LIGHTING
 from core.runtime.http.errors import Problem, invalid
@@ -55,6 +56,7 @@ async def _page(visit: PersonsVisit, cabinet: CabinetAnswer, problem: Problem | 
         problem,
         cabinet=cabinet,
         commands=commands,
+        program=await lighting_bounds.read_followed(cabinet.id, visit.caller),
         values=values,
         earliest=now.astimezone(zone).strftime(LOCAL),
         latest=(now + LONGEST_OFF).astimezone(zone).strftime(LOCAL),

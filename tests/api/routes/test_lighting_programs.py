@@ -15,7 +15,7 @@ async def made(client, name: str, program: dict[str, object]) -> int:
 
 
 async def test_a_program_is_versioned_assigned_by_commune_taken_back_and_archived_once_nobody_follows_it(
-    client, registry
+    client, registry, other_client
 ) -> None:
     cabinets = [
         (await registry.asset(kind="lighting_cabinet", commune=where, **BREST))["id"]
@@ -45,6 +45,11 @@ async def test_a_program_is_versioned_assigned_by_commune_taken_back_and_archive
     back = [await assign(program_id=one["program_id"], asset_ids=one["asset_ids"]) for one in replaced["replaced"]]
     now = (await client.get(f"{PATH}/assignments")).json()["items"]
     followed = (await client.get(f"/v1/lighting/cabinets/{cabinets[0]}/program")).json()
+    grant = {"tenant": "autre", "asset_id": cabinets[0], "role": "reader"}
+    granted = (await client.post("/v1/grants", json=grant)).json()
+    await other_client.post(f"/v1/grants/{granted['id']}/accept")
+    shared = (await other_client.get(f"/v1/lighting/cabinets/{cabinets[0]}/program")).json()
+    of_others = await other_client.get(f"/v1/lighting/cabinets/{cabinets[1]}/program")
     alone = (await client.get(f"/v1/lighting/cabinets/{cabinets[2]}/program")).json()
     history = (await client.get(f"{PATH}/assignments", params={"asset_id": cabinets[0], "ended": True})).json()
     refusals = [
@@ -73,6 +78,8 @@ async def test_a_program_is_versioned_assigned_by_commune_taken_back_and_archive
     ]
     assert (followed["program_name"], followed["version"], followed["is_own"]) == ("Coupure", 2, True)
     assert followed["next_change"] is not None
+    assert shared == followed
+    assert of_others.status_code == 404
     assert (alone["program_id"], alone["is_own"]) == (None, False)
     assert [(one["program_name"], one["version"], one["ended_by"]) for one in history["items"]] == [
         ("Coupure", 2, None),
