@@ -44,23 +44,32 @@ def circuits_to_command(circuits: list[Circuit], request: LightingRequest, now: 
     Raises:
         RejectedLightingCommand: to none, or one cannot be commanded so; the message says why, in French.
     """
+    if not circuits:
+        raise RejectedLightingCommand("les circuits de cette armoire ne sont pas visibles avec ces droits")
     if any(circuit.kind not in KINDS for circuit in circuits):
         raise RejectedLightingCommand(
             "cet actif n'est ni une armoire, ni un circuit, ni un point lumineux : ce qui le sert se commande par "
             "/v1/devices/<dev_eui>/commands"
         )
-    for circuit in circuits:
-        if circuit.device_id is None:
-            raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
-        if not circuit.enabled:
-            raise RejectedLightingCommand("l'équipement de cette armoire est désactivé")
-        check_request(request.action, request.off_until, request.level, circuit.capabilities or (), now)
-    if request.action != "off":
-        return circuits
-    chosen = [circuit for circuit in circuits if not circuit.is_protected]
-    if not chosen:
-        raise RejectedLightingCommand("ce circuit est protégé : il ne s'éteint jamais")
+    chosen = [circuit for circuit in circuits if request.action != "off" or not circuit.is_protected]
+    for circuit in chosen or circuits:
+        check_circuit(circuit, request, now)
     return chosen
+
+
+def check_circuit(circuit: Circuit, request: LightingRequest, now: datetime) -> None:
+    """Whether this may be asked of a circuit.
+
+    Raises:
+        RejectedLightingCommand: it may not; the message says why, in French.
+    """
+    if circuit.device_id is None:
+        raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
+    if not circuit.enabled:
+        raise RejectedLightingCommand("l'équipement de cette armoire est désactivé")
+    check_request(request.action, request.off_until, request.level, circuit.capabilities or (), now)
+    if circuit.is_protected and request.action == "off":
+        raise RejectedLightingCommand("ce circuit est protégé : il ne s'éteint jamais")
 
 
 def native_octets(codec: str | None, output: str | None, level: int | None = None) -> Octets:
@@ -99,7 +108,7 @@ async def request_command(
         RejectedLightingCommand: it may not be given; the message says why, in French.
         LookupError: no such asset is visible.
     """
-    circuits_to_command([circuit], request, now)
+    check_circuit(circuit, request, now)
     frame = octets.frames.get(request.action)
     if frame is None or circuit.device_id is None:
         raise RejectedLightingCommand(f"le décodeur de cet équipement ne sait pas faire cela ({request.action})")

@@ -88,7 +88,6 @@ async def _about(connection: Connection, due: DueAct, now: datetime, swept: Swep
         return
     if step in {ActStep.RESTORE, ActStep.RESTORE_AGAIN}:
         await _restore_one(connection, due, now, swept)
-        await store.settle_acts_before(connection, due.asset_id, now)
     if step is ActStep.RESTORE_AGAIN:
         await store.postpone_act(connection, due.id, at)
     else:

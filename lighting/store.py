@@ -35,8 +35,7 @@ LEFT JOIN LATERAL (
     WHERE a.during @> now() AND (a.asset_id = s.id OR (s.kind = 'lighting_circuit' AND a.asset_id = s.parent_id))
     ORDER BY a.asset_id = s.id DESC, 'switch' = ANY(p.capabilities) DESC, a.id LIMIT 1
 ) v ON true
-WHERE CASE WHEN EXISTS (SELECT FROM asset c WHERE c.parent_id = $1 AND c.kind = 'lighting_circuit'
-                        AND c.archived_at IS NULL)
+WHERE CASE WHEN lighting_has_circuits($1)
            THEN s.parent_id = $1 AND s.kind = 'lighting_circuit' AND s.archived_at IS NULL
            ELSE s.id = $1 END
 ORDER BY s.id
@@ -198,12 +197,6 @@ IS_ACT_DUE = (
 )
 POSTPONE_ACT = "UPDATE lighting_unknown_act SET due_at = $2 WHERE id = $1"
 SETTLE_ACT = "UPDATE lighting_unknown_act SET settled_at = $2 WHERE id = $1"
-# What brings a circuit back brings it back from all that has reached its device.
-SETTLE_ACTS_BEFORE = """
-UPDATE lighting_unknown_act u SET settled_at = $2 FROM downlink d
-WHERE u.asset_id = $1 AND u.settled_at IS NULL AND d.id = u.downlink_id AND d.state IN ('sent', 'acknowledged')
-  AND d.sent_at < $2
-"""
 # Whoever commanded it since has said what it does, or will.
 IS_KNOWN_SINCE = """
 SELECT EXISTS (SELECT FROM lighting_command WHERE asset_id = $1 AND (
@@ -365,7 +358,7 @@ async def lock_asset(connection: Connection, asset_id: int) -> bool:
 
 
 async def find_circuits(connection: Connection, asset_id: int) -> list[Circuit]:
-    """The circuits of a cabinet, or the asset itself; none when it is not visible."""
+    """The circuits of a cabinet that are visible, or the asset itself where it has none."""
     return await fetch_all(connection, Circuit, FIND_CIRCUITS, asset_id)
 
 
@@ -572,11 +565,6 @@ async def postpone_act(connection: Connection, act_id: int, at: datetime) -> Non
 async def settle_act(connection: Connection, act_id: int, at: datetime) -> None:
     """Nothing is to be done about it any more."""
     await connection.execute(SETTLE_ACT, act_id, at)
-
-
-async def settle_acts_before(connection: Connection, asset_id: int, at: datetime) -> None:
-    """Nor about the others that had reached the device before."""
-    await connection.execute(SETTLE_ACTS_BEFORE, asset_id, at)
 
 
 async def is_known_since(connection: Connection, asset_id: int, since: datetime) -> bool:

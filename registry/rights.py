@@ -275,6 +275,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.erase_some": ("maintenance",),
     "public.settle_erasure": ("maintenance",),
     "public.end_erasure": ("maintenance",),
+    "public.lighting_has_circuits": ("lighting",),
     "public.seal_audit": ("maintenance",),
     "public.end_audit_lines": ("maintenance",),
     "observation.drop_chunks_before": ("maintenance",),

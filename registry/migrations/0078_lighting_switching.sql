@@ -68,6 +68,13 @@ CREATE FUNCTION lighting_circuits_of(device int) RETURNS TABLE (id int, tenant_i
     WHERE g.device_id = device AND g.during @> now()
 $$;
 
+-- Whether a cabinet has circuits is a fact, whoever asks: without it a key that sees none would put out protected ones.
+CREATE FUNCTION lighting_has_circuits(asset int) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM asset c WHERE c.parent_id = lighting_has_circuits.asset
+                   AND c.kind = 'lighting_circuit' AND c.archived_at IS NULL)
+$$;
+
 -- Half an hour before twelve hours are over, so that the frame still has time.
 CREATE FUNCTION note_unknown_act(device int, downlink bigint, message bigint) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -129,7 +136,8 @@ DO $$
 DECLARE
     door regprocedure;
 BEGIN
-    FOREACH door IN ARRAY ARRAY['lighting_circuits_of(int)', 'note_unknown_act(int, bigint, bigint)',
+    FOREACH door IN ARRAY ARRAY['lighting_circuits_of(int)', 'lighting_has_circuits(int)',
+                                'note_unknown_act(int, bigint, bigint)',
                                 'note_unknown_downlink()', 'note_unknown_multicast()', 'note_acts_before()',
                                 'keep_act_octets(int, int, jsonb)']::regprocedure[] LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO territoire_service', door);
@@ -137,7 +145,7 @@ BEGIN
     END LOOP;
 END
 $$;
-GRANT EXECUTE ON FUNCTION keep_act_octets(int, int, jsonb) TO territoire_api;
+GRANT EXECUTE ON FUNCTION keep_act_octets(int, int, jsonb), lighting_has_circuits(int) TO territoire_api;
 
 -- A cabinet that does not light: people are to look at it.
 ALTER TABLE alert_request DROP CONSTRAINT alert_request_kind_check,

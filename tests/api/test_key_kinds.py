@@ -58,7 +58,7 @@ async def test_a_key_of_one_kind_sees_and_acts_on_assets_of_that_kind_alone_over
     pool: Pool,
 ) -> None:
     own = await furnish(client, registry, observations, tenancy, "lighting_cabinet")
-    others = await furnish(client, registry, observations, tenancy, "room")
+    others = await furnish(client, registry, observations, tenancy, "light_point")
     spare = await registry.device()
     body = {"name": "Éclairagiste", "roles": LIMITED, "asset_kinds": ["lighting_cabinet"]}
     key = (await client.post("/v1/api-keys", json=body)).json()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.runtime.postgres import Pool
+from tests.api.conftest import client_of
 
 PATH = "/v1/lighting/commands"
 
@@ -124,7 +125,7 @@ async def test_what_reaches_a_device_that_serves_lighting_has_an_end_by_whatever
 
 
 async def test_a_cabinets_circuits_are_commanded_each_on_its_output_and_protected_ones_stay_lit(
-    client, registry, pool: Pool
+    app, client, registry, pool: Pool
 ) -> None:
     profile = await registry.profile(codec="watteco.ino", device_class="C", capabilities=["switch"])
     cabinet = await registry.asset(kind="lighting_cabinet")
@@ -149,12 +150,19 @@ async def test_a_cabinets_circuits_are_commanded_each_on_its_output_and_protecte
     sent = [row[0] for row in await pool.fetch("SELECT encode(payload, 'hex') FROM downlink ORDER BY id")]
     lit = await command(cabinet["id"], "on")
     listed = (await client.get(PATH, params={"asset_id": cabinet["id"]})).json()["items"]
+    limited = {"name": "armoires", "roles": ["read", "lighting"], "asset_kinds": ["lighting_cabinet"]}
+    key = (await client.post("/v1/api-keys", json=limited)).json()["key"]
+    async with client_of(app, key) as blind:
+        unseen = await blind.post(
+            PATH, json={"asset_id": cabinet["id"], "action": "off", "off_until": in_one_hour()}
+        )
     [shown] = [
         one for one in (await client.get("/v1/lighting/cabinets")).json()["items"] if one["id"] == cabinet["id"]
     ]
 
     assert (protected[0], "protégé" in protected[1]["detail"]) == (422, True)
     assert (other[0], "ni une armoire" in other[1]["detail"]) == (422, True)
+    assert (unseen.status_code, "pas visibles" in unseen.text) == (422, True)
     assert (put_out[0], len(put_out[1]["command_ids"])) == (201, 2)
     assert sent == ["1150000600", "5150000600"]
     assert (lit[0], len(lit[1]["command_ids"])) == (201, 3)
