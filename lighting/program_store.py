@@ -43,7 +43,7 @@ ARCHIVE = """
 UPDATE lighting_program SET archived_at = CASE WHEN $2 THEN coalesce(archived_at, now()) END WHERE id = $1
 RETURNING id
 """
-IS_FOLLOWED = """
+IS_IN_FORCE = """
 SELECT EXISTS (SELECT FROM lighting_assignment a JOIN lighting_program_version v ON v.id = a.version_id
                WHERE v.program_id = $1 AND a.ended_at IS NULL)
 """
@@ -92,7 +92,7 @@ WHERE ($1::int IS NULL OR v.program_id = $1) AND ($2::int IS NULL OR g.asset_id 
   AND ($3 OR g.ended_at IS NULL) AND ($4::bigint IS NULL OR g.id < $4)
 ORDER BY g.id DESC LIMIT $5
 """
-FOLLOWED = """
+IN_FORCE = """
 SELECT f.version_id, p.id AS program_id, p.name AS program_name, v.version, f.program,
        g.asset_id IS NOT NULL AS is_own
 FROM lighting_program_in_force f
@@ -212,7 +212,7 @@ class StoredAssignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class InForce:
     """What an asset follows, of its own or by the one above it."""
 
     version_id: int
@@ -287,9 +287,9 @@ async def change_program(
     return await read_program(connection, stored.id)
 
 
-async def is_followed(connection: Connection, program_id: int) -> bool:
+async def is_in_force(connection: Connection, program_id: int) -> bool:
     """Whether an asset follows one of its versions now."""
-    return await connection.fetchval(IS_FOLLOWED, program_id)
+    return await connection.fetchval(IS_IN_FORCE, program_id)
 
 
 async def archive_program(connection: Connection, program_id: int, *, archived: bool) -> bool:
@@ -349,9 +349,9 @@ async def list_assignments(
     return await fetch_all(connection, StoredAssignment, ASSIGNMENTS, program_id, asset_id, ended, before, most)
 
 
-async def read_followed(connection: Connection, asset_id: int) -> Followed | None:
+async def read_in_force(connection: Connection, asset_id: int) -> InForce | None:
     """What an asset follows; None: nothing, its lamps burn from dusk to dawn."""
-    return await fetch_one(connection, Followed, FOLLOWED, asset_id)
+    return await fetch_one(connection, InForce, IN_FORCE, asset_id)
 
 
 async def list_lit(connection: Connection, *, commune: str | None, after: int, most: int) -> list[Lit]:

@@ -127,7 +127,7 @@ class NextChange(Answer):
     level: float = Field(description="En pour cent ; 0 : éteintes")
 
 
-class FollowedAnswer(Answer):
+class CabinetProgram(Answer):
     """Le programme d'une armoire ou d'un départ, et ce que ses lampes doivent faire maintenant."""
 
     program_id: int | None = Field(description="Null : aucun, du coucher au lever du soleil")
@@ -143,22 +143,22 @@ class FollowedAnswer(Answer):
 
 
 @router.get("/cabinets/{id}/program", summary="Lire le programme d'une armoire")
-async def read_followed(id: Id, caller: Reader) -> FollowedAnswer:
+async def read_cabinet_program(id: Id, caller: Reader) -> CabinetProgram:
     """Le programme que suit une armoire ou un départ, ce qu'il dit maintenant et au prochain changement."""
     now = datetime.now(UTC)
     async with caller.reading() as connection:
         asset = await ASSETS.get(connection, id)
-        followed = await store.read_followed(connection, id)
+        in_force = await store.read_in_force(connection, id)
         row = (await read_lamps(connection, [id]))[id]
     lamps = row.lamps
     wanted = expected(lamps.program, row.place, now)
     following = next_change(lamps.program, row.place, now)
     watts = None if wanted is None or lamps.rated_power_w is None else wanted.power_ratio * lamps.rated_power_w
-    return FollowedAnswer(
-        program_id=None if followed is None else followed.program_id,
-        program_name=None if followed is None else followed.program_name,
-        version=None if followed is None else followed.version,
-        is_own=followed is not None and followed.is_own,
+    return CabinetProgram(
+        program_id=None if in_force is None else in_force.program_id,
+        program_name=None if in_force is None else in_force.program_name,
+        version=None if in_force is None else in_force.version,
+        is_own=in_force is not None and in_force.is_own,
         protected=asset.attributes.get("protected") is True,
         level=None if wanted is None else wanted.level,
         power_w=watts,

@@ -344,7 +344,7 @@ async def archive_program(id: Id, body: ArchivedBody, caller: Manager) -> Progra
     """Retirer un programme de la liste, ou l'y remettre. Celui que suit une armoire ne s'archive pas (409)."""
     async with caller.changing() as change:
         before = PROGRAMS.show(await PROGRAMS.own(change, id))
-        if body.archived and await store.is_followed(change.connection, id):
+        if body.archived and await store.is_in_force(change.connection, id):
             raise Problem(409, "des armoires suivent ce programme : affectez-leur d'abord un autre")
         await store.archive_program(change.connection, id, archived=body.archived)
         after = PROGRAMS.show(await PROGRAMS.get(change.connection, id))

@@ -27,7 +27,7 @@ INSERT INTO lighting_program_version (tenant_id, program_id, version, program, a
 INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by)
 VALUES (1, 1, 1, 'a'), (1, 3, 2, 'a');
 """
-FOLLOWED = """
+IN_FORCE = """
 SELECT p.tenant_id, p.name, v.program -> 'default' ->> 'night_cut' FROM lighting_program_in_force f
 JOIN lighting_program_version v ON v.id = f.version_id JOIN lighting_program p ON p.id = v.program_id
 WHERE f.asset_id = 1
@@ -63,8 +63,8 @@ async def test_a_cabinet_that_is_handed_over_burns_as_before(pool: Pool) -> None
     await pool.execute(PLANT)
 
     await pool.execute("UPDATE asset SET tenant_id = 2 WHERE id = 1")
-    followed = await pool.fetch(FOLLOWED)
+    in_force = await pool.fetch(IN_FORCE)
     told = await pool.fetch("SELECT DISTINCT entity_id FROM registry_change WHERE entity = 'lighting' ORDER BY 1")
 
-    assert [tuple(row) for row in followed] == [(2, "Coupure", '["23:30", "05:00"]')]
+    assert [tuple(row) for row in in_force] == [(2, "Coupure", '["23:30", "05:00"]')]
     assert [row[0] for row in told] == [1, 2]

@@ -56,7 +56,7 @@ async def _page(visit: PersonsVisit, cabinet: CabinetAnswer, problem: Problem | 
         problem,
         cabinet=cabinet,
         commands=commands,
-        program=await lighting_bounds.read_followed(cabinet.id, visit.caller),
+        program=await lighting_bounds.read_cabinet_program(cabinet.id, visit.caller),
         values=values,
         earliest=now.astimezone(zone).strftime(LOCAL),
         latest=(now + LONGEST_OFF).astimezone(zone).strftime(LOCAL),

@@ -44,7 +44,7 @@ async def test_a_program_is_versioned_assigned_by_commune_taken_back_and_archive
     kept = await client.put(f"{PATH}/{first}/archived", json={"archived": True})
     back = [await assign(program_id=one["program_id"], asset_ids=one["asset_ids"]) for one in replaced["replaced"]]
     now = (await client.get(f"{PATH}/assignments")).json()["items"]
-    followed = (await client.get(f"/v1/lighting/cabinets/{cabinets[0]}/program")).json()
+    in_force = (await client.get(f"/v1/lighting/cabinets/{cabinets[0]}/program")).json()
     grant = {"tenant": "autre", "asset_id": cabinets[0], "role": "reader"}
     granted = (await client.post("/v1/grants", json=grant)).json()
     await other_client.post(f"/v1/grants/{granted['id']}/accept")
@@ -76,9 +76,9 @@ async def test_a_program_is_versioned_assigned_by_commune_taken_back_and_archive
         (cabinets[0], first, 2),
         (cabinets[1], first, 2),
     ]
-    assert (followed["program_name"], followed["version"], followed["is_own"]) == ("Coupure", 2, True)
-    assert followed["next_change"] is not None
-    assert shared == followed
+    assert (in_force["program_name"], in_force["version"], in_force["is_own"]) == ("Coupure", 2, True)
+    assert in_force["next_change"] is not None
+    assert shared == in_force
     assert of_others.status_code == 404
     assert (alone["program_id"], alone["is_own"]) == (None, False)
     assert [(one["program_name"], one["version"], one["ended_by"]) for one in history["items"]] == [
