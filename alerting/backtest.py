@@ -83,6 +83,7 @@ NOT_TO_TRY = {
     "gateway_address": "cette règle ne se rejoue pas : elle suit les changements d'adresse des passerelles",
     "codec": "cette règle ne se rejoue pas : elle suit les codecs suspendus",
     "clock": "cette règle ne se rejoue pas : elle suit les horloges fausses des sources et des capteurs",
+    "program_mismatch": "cette règle ne se rejoue pas : elle suit ce que les horloges disent de leur programme",
     "relight_failed": "cette règle ne se rejoue pas : elle suit les rallumages que rien ne prouve",
     "partner": "cette règle ne se rejoue pas : elle suit ce que déclare un système partenaire",
 }

@@ -78,6 +78,19 @@ DEFAULT_RULES = (
         asset_kinds=CABINET, scope="asset", series="power_ratio", for_seconds=1800, schedule="unlit",
     ),
     _rule(
+        "clock_offset", "range", "clock_offset", "warning",
+        "{asset} ({place}) : horloge décalée de {value} depuis {since} : ses allumages le sont aussi ; la "
+        "remettre à l'heure.",
+        asset_kinds=CABINET, for_readings=2,
+        fire_value=-120.0, fire_upper=120.0, clear_value=-60.0, clear_upper=60.0,
+    ),
+    _rule(
+        "clock_lost", "boolean", "clock_valid", "major",
+        "{asset} ({place}) : horloge sans heure depuis {since} : elle allume sans suivre son programme ; vérifier "
+        "son réseau et sa réserve de marche.",
+        asset_kinds=CABINET, fire_value=0.0, for_seconds=1800,
+    ),
+    _rule(
         "intrusion", "boolean", "open", "critical",
         "{asset} ({place}) : ouvert hors des heures d'ouverture depuis {since} : envoyer quelqu'un vérifier.",
         fire_value=1.0, schedule="closed",

@@ -16,7 +16,8 @@ from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection
 
 # Causes of alert_rows.FIND_ORPHANS.
-PARTNER_CLEARED, DEVICE_REPLACED, ASSET_ARCHIVED = "partner_cleared", "device_replaced", "asset_archived"
+DEVICE_REPLACED, ASSET_ARCHIVED = "device_replaced", "asset_archived"
+CLEARED = ("partner_cleared", "program_reported")
 # A rule with the values that it watches of one datastream, in the order of time.
 Work = tuple[Bound, Watched, list[Observation]]
 # The trace of the frame that brought a datastream's value of an instant.
@@ -213,8 +214,8 @@ class Evaluation:
     async def resolve_orphan(self, orphan: Orphan) -> None:
         """Resolve an alert that nothing else would; the condition stays as it was last known."""
         alert = await alert_rows.lock_alert(self.connection, orphan.id)
-        if alert is None or (orphan.cause == PARTNER_CLEARED and alert.is_firing):
-            return  # Its partner has raised it again meanwhile.
+        if alert is None or (orphan.cause in CLEARED and alert.is_firing):
+            return  # It has been raised again meanwhile.
         rule = await rule_store.read_rule(self.connection, alert.rule_id)  # Switched off, it is in no rulebook.
         await self.writer.end(rule, orphan.id, self.now, orphan.cause, None, is_ok=False)
         if orphan.cause == DEVICE_REPLACED:

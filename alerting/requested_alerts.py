@@ -1,9 +1,10 @@
 """Opens the alerts that other domains asked for by a row (`registry.alert_requests`).
 
-Four kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
+Five kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
 suspended. A source or a device states instants that are not credible, again and again. A lamp that must be lit
 is not. Nobody is notified here: the alert is due at once, and the engine's sweep notifies as of every other. It is
-over when a person says so.
+over when a person says so. A lighting clock holds another program than it should: that alert is over when the
+clock reports the right one.
 """
 
 from alerting.suspension_causes import suspension_cause
@@ -12,6 +13,7 @@ from registry.alert_requests import (
     AddressAlertRequest,
     ClockAlertRequest,
     CodecAlertRequest,
+    ProgramAlertRequest,
     RelightAlertRequest,
     take_alert_requests,
 )
@@ -40,6 +42,11 @@ WRONG_CLOCK = (
 NOT_RELIT = (
     "{who} devait être rallumé et rien ne le prouve : {why}. Envoyer quelqu'un ; la plateforme rallume encore à "
     "chaque message de son équipement, et toutes les heures."
+)
+
+MISMATCH = (
+    "{who} : son horloge ne tient pas le programme prévu (empreinte {reported} au lieu de {desired}) : le lui "
+    "renvoyer."
 )
 
 # The first request of a tenant brings the rule, which may be adjusted or switched off as any other.
@@ -90,6 +97,29 @@ ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id,
     WHERE workflow NOT IN ('resolved', 'closed')
 DO UPDATE SET occurrences = alert.occurrences + 1, updated_at = now()
 """
+# One alert for a cabinet's clock while it is open; it ends when the clock reports the program that it should hold.
+OPEN_PROGRAM_ALERT = """
+INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, team_id, severity, message, condition, opened_at,
+                   fired_at, muted_until, due_at)
+SELECT r.tenant_id, r.id, a.id, d.id, r.team_id, r.severity,
+       left(replace($4, '{who}', concat_ws(', ', a.name, nullif(a.street, ''), nullif(a.commune, ''))), 1000),
+       'firing', $5, $5, $5, $5
+FROM alert_rule r
+JOIN asset a ON a.id = $2 AND a.tenant_id = r.tenant_id
+JOIN device d ON d.id = $3
+WHERE r.tenant_id = $1 AND r.kind = 'program_mismatch' AND r.enabled
+ORDER BY r.id FOR KEY SHARE OF r
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
+    WHERE workflow NOT IN ('resolved', 'closed')
+DO UPDATE SET message = excluded.message, condition = 'firing', occurrences = alert.occurrences + 1,
+              updated_at = now()
+"""
+# The engine finds it and ends it, as it does a partner's.
+CLEAR_PROGRAM_ALERT = """
+UPDATE alert a SET condition = 'ok', updated_at = now() FROM alert_rule r
+WHERE r.id = a.rule_id AND r.kind = 'program_mismatch' AND a.tenant_id = $1 AND a.asset_id = $2
+  AND (a.workflow NOT IN ('resolved', 'closed') OR a.reopen_at IS NOT NULL)
+"""
 
 # One alert for a circuit while it is open, whose message is the last reason; a circuit that was removed since is
 # passed over.
@@ -117,6 +147,9 @@ async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> 
     addresses = [request for request in requests if isinstance(request, AddressAlertRequest)]
     codecs = [request for request in requests if isinstance(request, CodecAlertRequest)]
     clocks = [request for request in requests if isinstance(request, ClockAlertRequest)]
+    await _open_program_alerts(
+        connection, [request for request in requests if isinstance(request, ProgramAlertRequest)]
+    )
     circuits = [request for request in requests if isinstance(request, RelightAlertRequest)]
     if circuits:
         tenants = [request.tenant_id for request in circuits]
@@ -163,6 +196,22 @@ async def _open_address_alerts(connection: Connection, requests: list[AddressAle
             for request in known
         ],
     )
+
+
+async def _open_program_alerts(connection: Connection, requests: list[ProgramAlertRequest]) -> None:
+    """In their order: a clock that drifts, and does no longer, has been both."""
+    begun = [request.tenant_id for request in requests if request.drifts]
+    if begun:
+        await connection.execute(ADD_RULES, begun, "program_mismatch", "program_mismatch", "warning", MISMATCH)
+    for request in requests:
+        if not request.drifts:
+            await connection.execute(CLEAR_PROGRAM_ALERT, request.tenant_id, request.asset_id)
+            continue
+        held = "aucune" if request.reported is None else request.reported
+        message = MISMATCH.replace("{reported}", held).replace("{desired}", request.desired or "aucune")
+        await connection.execute(
+            OPEN_PROGRAM_ALERT, request.tenant_id, request.asset_id, request.device_id, message, request.at
+        )
 
 
 def _codec_message(request: CodecAlertRequest) -> str:

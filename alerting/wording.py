@@ -25,6 +25,7 @@ CAUSES = {
     "heard": "le capteur émet de nouveau",
     "seen": "la passerelle émet de nouveau",
     "partner_cleared": "le système partenaire signale la fin",
+    "program_reported": "l'horloge tient le programme prévu",
     "rule_disabled": "la règle a été désactivée",
     "rule_narrowed": "la règle ne regarde plus ce lieu",
     "device_disabled": "le capteur a été désactivé",

@@ -18,6 +18,7 @@ from decoders.fludia import fm432
 from decoders.milesight import codecs as milesight
 from decoders.pepperl_fuchs import wilsen
 from decoders.strega import valve as strega
+from decoders.territoire import clock
 from decoders.vega import air as vega
 from decoders.watteco import codecs as watteco
 from decoders.wmbus import codecs as wmbus
@@ -41,6 +42,7 @@ CODECS: dict[str, Codec] = {
         enless.CODEC,
         fm432.CODEC,
         strega.CODEC,
+        clock.CODEC,
         tps110.CODEC,
         vega.CODEC,
         wilsen.CODEC,

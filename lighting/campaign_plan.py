@@ -73,7 +73,7 @@ def shares_of(
     targets: Sequence[tuple[int, str, int, bool]],
     neighbours: Mapping[str, Sequence[str]],
     sent: Sequence[tuple[str, int, int]],
-    losses: Mapping[str, float],
+    measured_loss: Mapping[str, float],
     now_us: int,
     *,
     is_emergency: bool,
@@ -84,7 +84,7 @@ def shares_of(
         targets: number, gateway, time on air and whether it is of the canary, of each.
         neighbours: as `neighbours_of`.
         sent: what campaigns sent in the last hour: gateway, start, time on air.
-        losses: of each gateway the measured share of lost commands.
+        measured_loss: of each gateway the measured share of lost commands.
         now_us: when the first frame may go out.
         is_emergency: with all of the band, and without a canary.
     """
@@ -96,7 +96,7 @@ def shares_of(
     begin_us = now_us
     for part in parts:
         frames = [PacedFrame(number, gateway, airtime_us) for number, gateway, airtime_us, _ in part]
-        ends |= predict(pacer, begin_us, frames, losses, loss=USUAL_LOSS)
+        ends |= predict(pacer, begin_us, frames, measured_loss, loss=USUAL_LOSS)
         begin_us = max([begin_us, *ends.values()])
     of_gateway: dict[str, list[int]] = defaultdict(list)
     for _, gateway, airtime_us, _ in targets:
@@ -108,7 +108,7 @@ def shares_of(
             sum(airtimes),
             budgets[gateway].used_us,
             budgets[gateway].left_us,
-            losses.get(gateway, USUAL_LOSS),
+            measured_loss.get(gateway, USUAL_LOSS),
             ends[gateway],
         )
         for gateway, airtimes in of_gateway.items()

@@ -316,7 +316,7 @@ async def read_reached(connection: Connection, asset_ids: Sequence[int]) -> dict
     return {row["asset_id"]: Reach(tuple(row["gateways"]), row["rx2_data_rate"], row["source_id"]) for row in rows}
 
 
-async def read_losses(connection: Connection, gateways: Sequence[str], since: datetime) -> dict[str, float]:
+async def read_measured_loss(connection: Connection, gateways: Sequence[str], since: datetime) -> dict[str, float]:
     """Of each gateway, the share of commands of campaigns that had to be repeated; of one with few nothing."""
     return {row["gateway"]: row["loss"] for row in await connection.fetch(LOSSES, since, list(gateways))}
 

@@ -195,7 +195,8 @@ async def _relight_one(connection: Connection, due: DueRelight, now: datetime, s
         swept.outcomes.append("relit")
 
 
-async def _report(bus: Bus, shards: int, swept: Swept) -> None:
+async def report(bus: Bus, shards: int, swept: Swept) -> None:
+    """Count what a sweep did, and have its commands sent."""
     for outcome in swept.outcomes:
         COMMANDS.labels(outcome).inc()
     for delay in swept.application_delays_s:
@@ -212,7 +213,7 @@ async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event
     while not stopping.is_set():
         try:
             for sweep in SWEEPS:
-                await _report(bus, shards, await sweep(pool, datetime.now(UTC)))
+                await report(bus, shards, await sweep(pool, datetime.now(UTC)))
         except (*DATABASE_AWAY, *BUS_AWAY) as away:
             log.warning("sweep_put_off", error=describe(away))
         try:

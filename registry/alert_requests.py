@@ -13,6 +13,7 @@ import msgspec
 
 from core.runtime.postgres import Connection, Record
 from registry.gateway_supervision import AddressSeen
+from registry.rows import arrays
 
 REQUEST_ADDRESS_ALERTS = """
 INSERT INTO alert_request (tenant_id, kind, gateway_id, facts, at)
@@ -50,6 +51,15 @@ LEFT JOIN lns_source s ON s.id = v.source_id
 WHERE v.device_id IS NOT NULL OR s.id IS NOT NULL
 ORDER BY v.tenant_id, v.source_id, v.device_id
 """
+REQUEST_PROGRAM_ALERTS = """
+INSERT INTO alert_request (tenant_id, kind, facts, at)
+SELECT v.tenant_id, 'program_mismatch',
+       jsonb_build_object('asset_id', v.asset_id, 'device_id', v.device_id, 'desired', v.desired,
+                          'reported', v.reported, 'drifts', v.drifts), v.at
+FROM unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::text[], $6::boolean[], $7::timestamptz[])
+     AS v (tenant_id, asset_id, device_id, desired, reported, drifts, at)
+ORDER BY v.tenant_id, v.asset_id
+"""
 REQUEST_RELIGHT_ALERT = """
 INSERT INTO alert_request (tenant_id, kind, facts, at)
 SELECT tenant_id, 'relight_failed', jsonb_build_object('asset_id', id, 'reason', $2::text), $3
@@ -79,6 +89,14 @@ class _CodecFacts(msgspec.Struct):
 class _ClockFacts(msgspec.Struct):
     device: int | None
     source: str | None
+
+
+class _ProgramFacts(msgspec.Struct):
+    asset_id: int
+    device_id: int
+    desired: str | None
+    reported: str | None
+    drifts: bool
 
 
 class _RelightFacts(msgspec.Struct):
@@ -124,6 +142,19 @@ class ClockAlertRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramAlertRequest:
+    """A clock holds another lighting program than it should (`drifts`), or does no longer; hashes are in hex."""
+
+    tenant_id: int
+    asset_id: int
+    device_id: int
+    desired: str | None
+    reported: str | None
+    drifts: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RelightAlertRequest:
     """A circuit that must be lit is not, or nobody knows; `reason`, in French, says why."""
 
@@ -133,7 +164,9 @@ class RelightAlertRequest:
     at: datetime
 
 
-AlertRequest = AddressAlertRequest | CodecAlertRequest | ClockAlertRequest | RelightAlertRequest
+AlertRequest = (
+    AddressAlertRequest | CodecAlertRequest | ClockAlertRequest | RelightAlertRequest | ProgramAlertRequest
+)
 
 
 async def request_address_alerts(connection: Connection, changes: Sequence[AddressSeen]) -> None:
@@ -162,6 +195,12 @@ async def request_clock_alerts(
     await connection.execute(REQUEST_CLOCK_ALERTS, *map(list, zip(*clocks, strict=True)))
 
 
+async def request_program_alerts(connection: Connection, requests: Sequence[ProgramAlertRequest]) -> None:
+    """Ask for an alert of each clock that holds another program than it should, and for the end of others'."""
+    names = "tenant_id, asset_id, device_id, desired, reported, drifts, at"
+    await connection.execute(REQUEST_PROGRAM_ALERTS, *arrays(requests, names))
+
+
 async def request_relight_alert(connection: Connection, asset_id: int, reason: str, at: datetime) -> None:
     """Ask people to look at a circuit that does not light."""
     await connection.execute(REQUEST_RELIGHT_ALERT, asset_id, reason, at)
@@ -174,6 +213,11 @@ async def take_alert_requests(connection: Connection, most: int) -> list[AlertRe
 
 
 def _request(row: Record) -> AlertRequest:
+    if row["kind"] == "program_mismatch":
+        held = msgspec.convert(row["facts"], _ProgramFacts)
+        return ProgramAlertRequest(
+            row["tenant_id"], held.asset_id, held.device_id, held.desired, held.reported, held.drifts, row["at"]
+        )
     if row["kind"] == "relight_failed":
         circuit = msgspec.convert(row["facts"], _RelightFacts)
         return RelightAlertRequest(row["tenant_id"], circuit.asset_id, circuit.reason, row["at"])

@@ -268,6 +268,7 @@ STORES: tuple[Store, ...] = (
             "asset_id", "asset_ids"),
         ERASED, WITH_ITS_OWNER,
     ),
+    Store("lighting_shadow", "which program a cabinet's clock holds", ERASED, WITH_ITS_OWNER),
     Store("lighting_program_version", NAME_ONLY, ERASED, REGISTRY),
     Store("lighting_bounds", NAME_ONLY, ERASED, REGISTRY),
     Store("lighting_unknown_act", "when a circuit is brought back to its program", ERASED, WITH_ITS_OWNER),

@@ -159,6 +159,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "lighting_program": {},
     "lighting_program_in_force": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_program_version": {"lighting": "SELECT", "alerting": "SELECT"},
+    "lighting_shadow": {"lighting": "SELECT *, INSERT, UPDATE, DELETE"},
     # Written by triggers of `downlink`, `multicast_message` and `assignment`.
     "lighting_unknown_act": {"lighting": "SELECT, UPDATE"},
     "lns_route": {"intake": "SELECT, INSERT, UPDATE"},

@@ -42,12 +42,13 @@ Kind = Literal[
     "gateway_address",
     "codec",
     "clock",
+    "program_mismatch",
     "relight_failed",
     "partner",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 # Alerts of these rules are requested by other services or by partners: the rule watches no datastream.
-DECLARED = ("gateway_address", "codec", "clock", "relight_failed", "partner")
+DECLARED = ("gateway_address", "codec", "clock", "relight_failed", "program_mismatch", "partner")
 SERIES = ("night_minimum_flow", "power_ratio")
 Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)

@@ -20,6 +20,7 @@ from api.console.gateways import views as gateways
 from api.console.help import views as help_pages
 from api.console.imports import views as imports
 from api.console.keys import views as keys
+from api.console.lighting import clocks as lighting_clocks
 from api.console.lighting import views as lighting
 from api.console.live import views as live
 from api.console.login import views as login
@@ -68,6 +69,7 @@ PAGES = (
     endpoints.router,
     calendars.router,
     trades.router,
+    lighting_clocks.router,  # Before pages of one cabinet, of which `horloges` is none.
     lighting.router,
     campaigns.router,
     programs.router,

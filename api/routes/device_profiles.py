@@ -35,7 +35,7 @@ router = APIRouter(prefix="/v1/device-profiles", tags=["Profils d'appareils"], r
 
 Interval = Annotated[float, Field(gt=0, le=LONGEST_INTERVAL_S, examples=[3600])]
 MacVersion = Literal["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4"]
-Capability = Literal["switch", "dim"]
+Capability = Literal["switch", "dim", "program"]
 Eirp = Annotated[int, Field(ge=0, le=36)]
 Commands = Annotated[list[CommandSpec], Field(max_length=64)]
 Moduli = Annotated[
@@ -160,7 +160,8 @@ class NewDeviceProfile(Body):
     capabilities: list[Capability] = Field(
         default_factory=list[Capability],
         max_length=8,
-        description="Ce que l'appareil sait faire : `switch` (commuter), `dim` (graduer)",
+        description="Ce que l'appareil sait faire : `switch` (commuter), `dim` (graduer), "
+        "`program` (garder un programme d'éclairage)",
     )
     commands: Commands = Field(
         default_factory=list[CommandSpec], description="Les commandes du modèle et leurs paramètres"

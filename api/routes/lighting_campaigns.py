@@ -206,12 +206,12 @@ async def _preview(
 ) -> PreviewAnswer:
     gateways = sorted({target.gateway for target in prepared.targets})
     sent = await store.released_since(connection, now - HOUR)
-    losses = await store.read_losses(connection, gateways, now - LOSS_OVER)
+    measured_loss = await store.read_measured_loss(connection, gateways, now - LOSS_OVER)
     shares = shares_of(
         [(one.asset_id, one.gateway, one.airtime_us, one.asset_id in canary) for one in prepared.targets],
         prepared.neighbours,
         [(gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent],
-        losses,
+        measured_loss,
         to_us(now),
         is_emergency=is_emergency,
     )

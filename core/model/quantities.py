@@ -75,6 +75,7 @@ _PHYSICAL: Mapping[str, tuple[float, float]] = {
     "input_voltage": (-1_000, 1_000),
     "input_current": (-1_000, 1_000),
     "altitude": (-11_000, 100_000),
+    "clock_offset": (-5_000_000_000, 5_000_000_000),
 }
 
 
@@ -203,4 +204,10 @@ QUANTITIES = _catalogue(
     Quantity("percentage", "%", _G, "Pourcentage", "Percentage", 0, 100),
     Quantity("altitude", "m", _G, "Altitude", "Altitude", -500, 10_000),
     Quantity("multistate_output", "1", _G, "Sortie à plusieurs états", "Multistate output", 0, 255),
+    # Lighting
+    Quantity("light_output", "%", _G, "Niveau d'éclairage", "Light output", 0, 100),
+    Quantity("local_override", "1", _B, "Forçage local", "Local override"),
+    Quantity("breaker_tripped", "1", _B, "Disjoncteur déclenché", "Breaker tripped"),
+    Quantity("clock_valid", "1", _B, "Horloge à l'heure", "Clock set"),
+    Quantity("clock_offset", "s", _G, "Avance de l'horloge", "Clock offset", -86_400, 86_400),
 )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from lab.device import sensors
 from lab.device.application import Application
+from lab.device.lamp_clock import LampClock
 from lab.fleet.plan import FleetPlan, Kind, Profile, plan_fleet
 
 GATEWAYS = 24
@@ -12,12 +13,21 @@ GATEWAYS = 24
 MQTT_EVERY = 4
 
 GLASS_CONTAINERS = 88
+BREST = (48.39, -4.49)
 BURNING = 7  # One of the pilot's glass containers.
 
 EM400 = Profile("Bac à verre EM400", "Milesight", "EM400-UDL", "milesight.em400")
 EM310 = Profile("Conteneur EM310", "Milesight", "EM310-UDL", "milesight.em310")
 CABINET = Profile(
     "Armoire Triphas'O", "Watteco", "Triphas'O", "watteco.triphaso", device_class="C", capabilities=("switch",)
+)
+CLOCK = Profile(
+    "Armoire à horloge",
+    "Territoire",
+    "Profil ouvert d'horloge",
+    "territoire.clock",
+    device_class="C",
+    capabilities=("switch", "dim", "program"),
 )
 LIGHT_POINT = Profile(
     "Point lumineux Triphas'O", "Watteco", "Triphas'O", "watteco.triphaso", capabilities=("switch",)
@@ -51,6 +61,11 @@ def _cabinet(source: random.Random, _number: int) -> Application:
     return sensors.Cabinet(source, power_w=source.randint(800, 6_000))
 
 
+def _clock(source: random.Random, _number: int) -> Application:
+    # Placed by a technician who has set where it stands, to the town; nobody has sent it a program yet.
+    return LampClock((source.randint(800, 6_000),), own_position=BREST, error_s=source.uniform(-5, 5))
+
+
 def _light_point(source: random.Random, _number: int) -> Application:
     return sensors.Cabinet(source, power_w=90)
 
@@ -79,7 +94,8 @@ def _room(model: str) -> Callable[[random.Random, int], Application]:
 
 # (how many, of which kind)
 PILOT = (
-    (400, Kind(CABINET, "lighting_cabinet", "Armoire", _cabinet)),
+    (388, Kind(CABINET, "lighting_cabinet", "Armoire", _cabinet)),
+    (12, Kind(CLOCK, "lighting_cabinet", "Armoire à horloge", _clock)),
     (120, Kind(LIGHT_POINT, "light_point", "Point lumineux", _light_point)),
     (GLASS_CONTAINERS, Kind(EM400, "glass_container", "Borne à verre", _container(is_em400=True))),
     (70, Kind(EM310, "waste_container", "Conteneur", _container(is_em400=False))),

@@ -15,7 +15,7 @@ from decoders.codec import Codec, Command, ParameterKind, UnsupportedCommand
 
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 # Ports on which some codec listens, so that octets reach more than the first check.
-PORTS = (1, 2, 3, 5, 6, 10, 24, 85, 100, 101, 103, 125, 129)
+PORTS = (1, 2, 3, 5, 6, 10, 24, 61, 62, 85, 100, 101, 103, 125, 129)
 
 
 def test_registers_each_codec_under_its_own_name() -> None:

@@ -94,6 +94,7 @@ UNION ALL SELECT 'lighting_assignment ' || asset_id - 1 FROM lighting_assignment
 UNION ALL SELECT 'lighting_program_in_force ' || asset_id - 1 FROM lighting_program_in_force
 UNION ALL SELECT 'lighting_campaign ' || id - 1 FROM lighting_campaign
 UNION ALL SELECT 'lighting_campaign_target ' || asset_id - 1 FROM lighting_campaign_target
+UNION ALL SELECT 'lighting_shadow ' || asset_id - 1 FROM lighting_shadow
 UNION ALL SELECT 'lighting_bounds ' || member_id - 1 FROM lighting_bounds
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
@@ -218,7 +219,9 @@ INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_i
 INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by)
 SELECT tenant_id, id, tenant_id, 'a' FROM asset;
 INSERT INTO lighting_campaign_target (campaign_id, tenant_id, asset_id, gateway, airtime_us, octets)
-SELECT tenant_id, tenant_id, id, 'g', 1, '{}' FROM asset
+SELECT tenant_id, tenant_id, id, 'g', 1, '{}' FROM asset;
+INSERT INTO lighting_shadow (asset_id, tenant_id, device_id, holds_program, desired_since)
+SELECT id, tenant_id, 1, true, now() FROM asset
 """
 ADD_PUBLICATIONS = """
 INSERT INTO publication (tenant_id, asset_id, slug, name, quantities, published_by)

@@ -88,6 +88,7 @@ FIELDS: dict[str, frozenset[str]] = {
         "gateway_address": (),
         "codec": (),
         "clock": (),
+        "program_mismatch": (),
         "relight_failed": (),
         "partner": _PLACES,
     }.items()

@@ -28,6 +28,9 @@ RULE_NAMES = {
     "sensor_flat": marked("Sonde figée"),
     "sensor_loss": marked("Messages perdus"),
     "wrong_clock": marked("Horloge fausse"),
+    "clock_offset": marked("Horloge d’éclairage décalée"),
+    "clock_lost": marked("Horloge d’éclairage sans heure"),
+    "program_mismatch": marked("Programme d’éclairage non tenu"),
     "relight_failed": marked("Rallumage sans preuve"),
 }
 KINDS = {
@@ -42,6 +45,7 @@ KINDS = {
     "gateway_address": marked("Une passerelle parle d’une autre adresse"),
     "codec": marked("Un décodeur est suspendu"),
     "clock": marked("Une horloge donne des instants impossibles"),
+    "program_mismatch": marked("Une horloge ne tient pas son programme d’éclairage"),
     "relight_failed": marked("Un éclairage ne se rallume pas"),
     "partner": marked("Un système partenaire le déclare"),
 }

@@ -127,3 +127,40 @@ async def test_a_street_is_switched_off_after_one_question_followed_and_lit_agai
     assert (
         await other.post(address, data=off | {"csrf": hidden(await other.get("/compte"), "csrf")})
     ).status_code == 404
+
+
+async def test_clocks_are_listed_with_what_they_hold_and_what_depends_on_the_platform(
+    enter, client, other_client, registry, pool, tenancy
+) -> None:
+    drifting = await registry.cabinet(name="Armoire 21", commune="Brest")
+    relay = await registry.cabinet(name="Armoire 22", commune="Metz")
+    await pool.execute(
+        "INSERT INTO lighting_shadow (asset_id, tenant_id, device_id, holds_program, desired_since, desired_hash, "
+        "losses, reported_hash, reported_at, clock_valid, clock_offset_s, drifts_since) VALUES "
+        "($1, $3, 1, true, now(), '\\x01020304', '{}', '\\x05060708', now(), true, -7, now()), "
+        "($2, $3, 1, false, now(), NULL, '{dépend de la plateforme}', NULL, NULL, NULL, NULL, NULL)",
+        drifting["id"],
+        relay["id"],
+        tenancy.id,
+    )
+
+    async def listed(query: str) -> list[str]:
+        answer = await client.get(f"/v1/lighting/shadows{query}")
+        return [item["name"] for item in answer.json()["items"]]
+
+    assert await listed("") == ["Armoire 21", "Armoire 22"]
+    for query in ("?drifts=true", "?commune=Brest", "?holds_program=true"):
+        assert await listed(query) == ["Armoire 21"], query
+    for query in ("?drifts=false", "?holds_program=false", f"?cursor={drifting['id']}"):
+        assert await listed(query) == ["Armoire 22"], query
+    shown = (await client.get("/v1/lighting/shadows?limit=1")).json()
+    assert shown["next"] == str(drifting["id"])
+    assert shown["items"][0]["desired_hash"] == "01020304"
+    assert (await other_client.get("/v1/lighting/shadows")).json()["items"] == []
+    browser = await enter(tenancy.id, "reader")
+    page = (await browser.get("/eclairage/horloges")).text
+    only = (await browser.get("/eclairage/horloges?etat=plateforme")).text
+    assert "tient un autre programme" in page
+    assert "-7 s" in page.replace("−", "-").replace("\u202f", " ").replace("\xa0", " ")
+    assert "Armoire 21" not in only
+    assert "dépend de la plateforme" in only

@@ -18,7 +18,7 @@ PATH = "/v1/lighting-campaigns"
 REASON = "essai de nuit"
 
 
-def heard_by(gateways: list[str]) -> str:
+def received_by(gateways: list[str]) -> str:
     """As the network server keeps it: the loudest last here, since it is the SNR that decides."""
     receptions = [
         [base64.b64encode(bytes.fromhex(gateway)).decode(), "", 0, 868_100_000, 7, 125_000, -100.0, float(snr)]
@@ -39,7 +39,7 @@ async def cabinets(registry, pool: Pool):
             "SELECT a.device_id, decode(lpad(to_hex(a.device_id), 8, '0'), 'hex'), 'x', 'x', 'k', now(), now(), "
             "$2::text::jsonb, 3 FROM assignment a WHERE a.asset_id = ANY($1::int[])",
             ids,
-            heard_by(list(gateways)),
+            received_by(list(gateways)),
         )
         return ids
 
