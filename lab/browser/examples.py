@@ -21,6 +21,9 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         "/v1/imports": {"kind": "cabinets"},
     }.items():
         await api.post(path, body)
+    if not (await api.get("/v1/lighting-programs"))["items"]:
+        night = {"name": "Coupure de nuit", "program": {"default": {"night_cut": ["23:30", "05:00"]}}}
+        await api.post("/v1/lighting-programs", night)
     cabinets = [cabinet["id"] for cabinet in (await api.get("/v1/assets", kind="lighting_cabinet"))["items"]]
     campaign = {
         "name": "Feu d'artifice",

@@ -19,6 +19,7 @@ PARTS = frozenset(
     {
         "/atelier/relectures/{id}/avancement",
         "/capteurs/{dev_eui}/messages",
+        "/campagnes/{id}/avancement",
         "/carte/points",
         "/direct",
         "/eclairage/{id}/ordre",
@@ -57,6 +58,7 @@ EXAMPLES: dict[str, str] = {
     "/atelier/profils/{id}": "SELECT id FROM device_profile WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/atelier/relectures/{id}": "SELECT id FROM redecode WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
     "/calendriers/{id}": "SELECT id FROM alert_calendar WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/campagnes/{id}": "SELECT id FROM lighting_campaign WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
     "/cles/{id}": "SELECT id FROM api_key WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/collectivites/{id}": "SELECT id FROM tenant WHERE id = $1",
     "/destinataires/{id}": "SELECT id FROM webhook_endpoint WHERE tenant_id = $1 ORDER BY id LIMIT 1",
@@ -69,6 +71,7 @@ EXAMPLES: dict[str, str] = {
     "/partage/{id}": "SELECT id FROM access_grant WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/personnes/{id}": "SELECT person_id FROM membership WHERE tenant_id = $1 ORDER BY person_id LIMIT 1",
     "/pose/{dev_eui}": "SELECT encode(dev_eui, 'hex') FROM device WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/programmes/{id}": "SELECT id FROM lighting_program WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/publications/{id}": "SELECT id FROM publication WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/public/{slug}": (
         "SELECT slug FROM publication WHERE tenant_id = $1 AND withdrawn_at IS NULL AND privacy_class = 0 LIMIT 1"
