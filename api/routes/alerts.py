@@ -186,7 +186,7 @@ async def _acting(
         await change.audit(action, ALERTS.entity, alert.id, details, before=before, after=after)
 
 
-@router.get("/alerts/assignees", summary="Lister à qui confier une alerte")
+@router.get("/assignees", summary="Lister à qui confier une alerte")
 async def list_assignees(caller: FieldAgent) -> Page[AssigneeAnswer]:
     """Les noms, et rien d'autre, de ceux de la collectivité qui interviennent ; puis ses équipes."""
     async with caller.reading() as connection:

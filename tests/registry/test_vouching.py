@@ -50,6 +50,7 @@ HARMLESS = {
     "counter_profiles(integer)": "at what a meter's counter begins again, of a datastream whose number one knows",
     "export_keys(text,jsonb,bytea[])": "no key, and a line in the audit of nobody",
     "has_data(integer)": "whether something measures an asset whose number one knows",
+    "lighting_version_in_force(integer)": "a number of a version, which policies show or not",
     "record_key_use(text)": "the minute of a key's last use",
     "record_rejected_login(text,integer,text,text,jsonb)": "a line about a rejection, one a minute and address",
     "subject_scope(text,integer,integer)": "what was asked for, and that it is unknown",

@@ -144,7 +144,7 @@ async def test_an_alert_is_acknowledged_assigned_and_several_at_once(
 
     assert (await client.post("/v1/teams", json={"name": "Voirie"})).status_code == 201
     await enter(tenancy.id, "reader")  # Who may do nothing about an alert is given none.
-    offered = (await client.get("/v1/alerts/assignees")).json()["items"]
+    offered = (await client.get("/v1/assignees")).json()["items"]
     page = await browser.get(f"/alertes/{alerts[0]}")
 
     one = await browser.post(f"/alertes/{alerts[0]}", data=token | {"act": "assign", "assignee": "Voirie"})
