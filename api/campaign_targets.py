@@ -12,7 +12,7 @@ from lighting.campaign_plan import neighbours_of, targets_of
 from lighting.campaign_store import NewTarget
 from lighting.commands import RejectedLightingCommand
 from lighting.octets import Octets
-from lighting.requests import LightingRequest, circuits_to_command, native_octets
+from lighting.requests import LightingRequest, check_circuit, native_octets
 from lighting.store import Circuit
 
 # An "off" of a campaign is checked by itself; here it only has to be one.
@@ -87,7 +87,7 @@ async def _octets(
 ) -> Octets | str:
     """What the circuit is to be sent, or why it is not; encoded once for all circuits that are alike."""
     try:
-        circuits_to_command([circuit], request, now)
+        check_circuit(circuit, request, now)
     except RejectedLightingCommand as refused:
         return str(refused)
     profile = None if circuit.device_id is None else profiles.get(circuit.device_id)

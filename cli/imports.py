@@ -31,7 +31,7 @@ ENDED = ("done", "failed", "cancelled")
 INTERRUPTED = 130
 KINDS = {
     "cabinets": "Importe des armoires d'éclairage",
-    "circuits": "Importe des départs d'armoire",
+    "circuits": "Importe des circuits d'armoire",
     "light-points": "Importe des points lumineux",
     "devices": "Importe des capteurs, avec leurs clés",
 }

@@ -14,7 +14,7 @@ from lighting.commands import RejectedLightingCommand
 from lighting.expected import read_lamps
 from lighting.octets import Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
-from lighting.requests import LightingRequest, request_command
+from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, request_command
 from lighting.restoring import serving_circuit
 from lighting.swept import Swept
 from lorawan.instants import from_us, to_us
@@ -89,6 +89,8 @@ async def _command(
         f"{campaign.reason} (campagne {campaign.id})",
         campaign.off_until,
         campaign.level,
+        owes_light=campaign.is_emergency,
+        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
     )
     octets = Octets.from_json(target.octets) or Octets({})
     try:

@@ -15,6 +15,8 @@ from registry.downlinks import Enqueued, enqueue
 
 # lorawan.airtime.Priority.COMMAND: before routine traffic, after joins and acknowledgements.
 PRIORITY = 1
+# lorawan.airtime.Priority.JOIN_OR_ACK: up to the band's own limit.
+EMERGENCY_PRIORITY = 0
 USEFUL_FOR = timedelta(minutes=10)
 
 
@@ -36,6 +38,7 @@ class LightingRequest:
     off_until: datetime | None = None
     level: int | None = None
     owes_light: bool = False  # It is repeated until the cabinet says that it is lit.
+    priority: int = PRIORITY
 
 
 def circuits_to_command(circuits: list[Circuit], request: LightingRequest, now: datetime) -> list[Circuit]:
@@ -84,7 +87,9 @@ def native_octets(codec: str | None, output: str | None, level: int | None = Non
     return octets_of_codec(known, known.proof, output, level)
 
 
-async def send(connection: Connection, device_id: int, frame: EncodedCommand, not_after: datetime) -> Enqueued:
+async def send(
+    connection: Connection, device_id: int, frame: EncodedCommand, not_after: datetime, priority: int = PRIORITY
+) -> Enqueued:
     """A frame of lighting's own: what it does is known."""
     return await enqueue(
         connection,
@@ -92,7 +97,7 @@ async def send(connection: Connection, device_id: int, frame: EncodedCommand, no
         f_port=frame.f_port,
         payload=frame.payload,
         not_after=not_after,
-        priority=PRIORITY,
+        priority=priority,
         by_lighting=True,
     )
 
@@ -116,7 +121,7 @@ async def request_command(
         raise LookupError(f"asset {circuit.asset_id}")
     await store.supersede_open(connection, circuit.asset_id)
     not_after = now + USEFUL_FOR if request.off_until is None else min(now + USEFUL_FOR, request.off_until)
-    row = await send(connection, circuit.device_id, frame, not_after)
+    row = await send(connection, circuit.device_id, frame, not_after, request.priority)
     new = NewCommand(
         *(circuit.asset_id, circuit.device_id, request.action, request.level, request.off_until),
         *(request.requested_by, request.reason, row.id, not_after, octets),

@@ -56,7 +56,7 @@ CONTAINER_EXAMPLE: dict[str, Any] = {"container": {"empty_distance_mm": 1700, "f
 ATTRIBUTES_TEXT = (
     "Libres, 32 ko au plus. `container` décrit la géométrie d'un conteneur : `empty_distance_mm` et "
     "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`. `rated_power_w` est "
-    "la puissance des lampes d'une armoire ou d'un départ, en watts ; leurs horaires sont des programmes "
+    "la puissance des lampes d'une armoire ou d'un circuit, en watts ; leurs horaires sont des programmes "
     "(`/v1/lighting-programs`). "
     "Ceux de `lighting_cabinet`, `lighting_circuit` et `light_point` sont définis (docs/imports.md) : un autre "
     "nom, une autre valeur est refusé."

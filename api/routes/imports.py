@@ -37,7 +37,7 @@ class NewImportJob(Body):
     model_config = example({"kind": "cabinets", "file_name": "armoires.csv", "dry_run": True})
 
     kind: Kind = Field(
-        description="`cabinets` armoires, `circuits` départs, `light-points` points lumineux, `devices` capteurs"
+        description="`cabinets` armoires, `circuits`, `light-points` points lumineux, `devices` capteurs"
     )
     format: Literal["csv", "geojson"] = "csv"
     coordinates: Literal["wgs84", "lambert93"] = Field(

@@ -128,7 +128,7 @@ class NextChange(Answer):
 
 
 class CabinetProgram(Answer):
-    """Le programme d'une armoire ou d'un départ, et ce que ses lampes doivent faire maintenant."""
+    """Le programme d'une armoire ou d'un circuit, et ce que ses lampes doivent faire maintenant."""
 
     program_id: int | None = Field(description="Null : aucun, du coucher au lever du soleil")
     program_name: str | None
@@ -144,7 +144,7 @@ class CabinetProgram(Answer):
 
 @router.get("/cabinets/{id}/program", summary="Lire le programme d'une armoire")
 async def read_cabinet_program(id: Id, caller: Reader) -> CabinetProgram:
-    """Le programme que suit une armoire ou un départ, ce qu'il dit maintenant et au prochain changement."""
+    """Le programme que suit une armoire ou un circuit, ce qu'il dit maintenant et au prochain changement."""
     now = datetime.now(UTC)
     async with caller.reading() as connection:
         asset = await ASSETS.get(connection, id)

@@ -84,7 +84,7 @@ class ProgramAnswer(answer_of(store.StoredProgram, {"tenant_id"})):
 class ListedProgramAnswer(ProgramAnswer):
     """Un programme dans la liste."""
 
-    assets: int = Field(description="Combien d'armoires et de départs le suivent")
+    assets: int = Field(description="Combien d'armoires et de circuits le suivent")
     outdated: int = Field(description="Combien de ceux-là suivent une version plus ancienne")
 
 
@@ -121,7 +121,7 @@ async def list_programs(
 
 
 class AssignmentAnswer(answer_of(store.StoredAssignment)):
-    """Quelle version une armoire ou un départ suit, ou a suivie."""
+    """Quelle version une armoire ou un circuit suit, ou a suivie."""
 
 
 @router.get("/assignments", summary="Lister les affectations de programmes")
@@ -185,15 +185,15 @@ class AssignedAnswer(Answer):
 
     changed: int
     unchanged: int
-    protected: int = Field(description="Parmi eux, des départs protégés : ils ne s'éteignent jamais la nuit")
+    protected: int = Field(description="Parmi eux, des circuits protégés : ils ne s'éteignent jamais la nuit")
     replaced: list[Replaced]
 
 
 @router.post("/assignments", summary="Affecter un programme d'éclairage")
 async def assign_program(body: NewAssignment, caller: Manager) -> AssignedAnswer:
-    """Affecter un programme à des armoires ou à des départs, à la place de celui qu'ils suivaient.
+    """Affecter un programme à des armoires ou à des circuits, à la place de celui qu'ils suivaient.
 
-    Un départ sans programme à lui suit celui de son armoire. Pour défaire, affectez l'ancien. Hors des bornes que
+    Un circuit sans programme à lui suit celui de son armoire. Pour défaire, affectez l'ancien. Hors des bornes que
     le syndicat a fixées, la demande est refusée (403) et dit laquelle.
     """
     async with caller.changing() as change:
@@ -242,7 +242,7 @@ async def _targets(change: Change, body: NewAssignment) -> list[store.Target]:
             raise invalid("asset_ids", "archived", f"l'actif {id_} est archivé")
         other = next((one for one in found if one.kind not in KINDS and one.version_id is None), None)
         if other is not None:
-            raise invalid("asset_ids", "kind", f"« {other.name} » n'est ni une armoire ni un départ d'éclairage")
+            raise invalid("asset_ids", "kind", f"« {other.name} » n'est ni une armoire ni un circuit d'éclairage")
     if not found:
         raise Problem(422, "aucune armoire ne correspond à ce choix")
     return found

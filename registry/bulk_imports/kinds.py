@@ -103,11 +103,11 @@ CABINETS = ImportKind(
 )
 CIRCUITS = ImportKind(
     "circuits",
-    "départs d'armoire",
+    "circuits d'armoire",
     "external_reference",
     CIRCUIT,
     (
-        _reference("du départ", "ARM-0012-1"),
+        _reference("du circuit", "ARM-0012-1"),
         Column("cabinet", "reference", "référence de son armoire", "ARM-0012", True, 1, REFERENCE_MOST, CABINET),
         _name("la référence", "Départ 1"),
         *_attributes(CIRCUIT, "output"),
@@ -121,9 +121,11 @@ LIGHT_POINTS = ImportKind(
     LIGHT_POINT,
     (
         _reference("du point lumineux", "PL-30412"),
-        Column("circuit", "reference", "référence de son départ", "ARM-0012-1", False, 1, REFERENCE_MOST, CIRCUIT),
         Column(
-            "cabinet", "reference", "référence de son armoire, sans départ", "", False, 1, REFERENCE_MOST, CABINET
+            "circuit", "reference", "référence de son circuit", "ARM-0012-1", False, 1, REFERENCE_MOST, CIRCUIT
+        ),
+        Column(
+            "cabinet", "reference", "référence de son armoire, sans circuit", "", False, 1, REFERENCE_MOST, CABINET
         ),
         _name("la référence", "Candélabre 3"),
         *_attributes(LIGHT_POINT),

@@ -210,8 +210,12 @@ async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person
     assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 0)
     assert shown["preview"]["ends_at"] is not None
     assert done["campaign_id"] is not None
-    rows = await pool.fetch("SELECT action, state::text FROM lighting_command")
-    assert [tuple(row) for row in rows] == [("on", "queued")] * 12
+    rows = await pool.fetch(
+        "SELECT c.action, c.state::text, d.priority, c.relight_at IS NOT NULL FROM lighting_command c "
+        "JOIN downlink d ON d.id = c.downlink_id"
+    )
+    # Before all else on the air, and repeated until each says that it is lit.
+    assert [tuple(row) for row in rows] == [("on", "queued", 0, True)] * 12
 
 
 @pytest.mark.parametrize(

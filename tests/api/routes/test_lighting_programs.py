@@ -88,7 +88,7 @@ async def test_a_program_is_versioned_assigned_by_commune_taken_back_and_archive
         ("Coupure", 1, "clé de sdef"),
     ]
     assert [one["status"] for one in refusals] == [422, 404, 422, 404, 422, 422]
-    assert "n'est ni une armoire ni un départ" in str(refusals[0]["detail"])
+    assert "n'est ni une armoire ni un circuit" in str(refusals[0]["detail"])
     assert gone.status_code == 200
     assert [(one["id"], one["assets"]) for one in listed] == [(second, 0)]
 
