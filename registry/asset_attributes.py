@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Of every kind: read by alerting, by the decoders and by the report on legal hours (`activity`, its hours), and kept
-# of an asset that was transferred.
+# Of every kind: read by alerting, by the decoders and by the report on legal hours (`activity`: from when until
+# when people are there), and kept of an asset that was transferred.
 COMMON = frozenset({"activity", "calendar", "container", "transferred"})
 PDL = re.compile(r"\d{14}")
 MASKED_PDL = re.compile(r"\*{10}\d{4}")

@@ -104,7 +104,7 @@ async def test_what_switches_says_why_and_an_order_of_lighting_is_not_taken_back
     kept = await browser.post(f"{path}/messages/{downlink}/retrait", data={"csrf": typed["csrf"]})
 
     assert (silent.status_code, 'id="reason-error"' in silent.text) == (422, True)
-    # Of a message of one's own nobody knows what it does to the lamps: the platform brings them back to their program.
+    # Nobody knows what such a message does to the lamps: the platform brings them back to their program.
     assert endless.status_code == 303
     assert await pool.fetchval("SELECT due_at < now() + interval '12 hours' FROM lighting_unknown_act")
     assert kept.status_code == 303
