@@ -40,12 +40,13 @@ async def test_assets_and_devices_of_before_are_published_photographed_and_found
     connection = await connect(empty_database_url)
     asset = await connection.fetchval(PLANT)
     every = "SELECT * FROM asset ORDER BY id"
-    before = await connection.fetch(every)
+    before = [dict(row) for row in await connection.fetch(every)]
 
     await migrate(empty_database_url)
 
     await connection.execute(LET_EVERYBODY_SEAL)
-    assert await connection.fetch(every) == before
+    after = await connection.fetch(every)
+    assert [{name: row[name] for name in former} for row, former in zip(after, before, strict=True)] == before
     async with open_pool(empty_database_url, "test", size=1) as pool:
         assert await pool.fetchval(PUBLISH) == 0
         assert [row["octets"] for row in await pool.fetch(PHOTOGRAPH)] == [4, 4]

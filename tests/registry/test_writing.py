@@ -59,6 +59,13 @@ async def world(admin_url: str) -> AsyncGenerator[BareConnection]:
         await connection.close()
 
 
+# Bounds are set by syndicats alone, of which the world has one.
+BOUNDS_OF_ANOTHER = f"""
+INSERT INTO lighting_bounds (tenant_id, member_id, set_by)
+SELECT id, {SYNDICAT + 1}, 'a' FROM tenant WHERE id <> {SYNDICAT + 1} LIMIT 1
+"""
+
+
 @pytest.fixture(scope="module")
 def filled_url(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
     """One world for all that is rejected: a rejected statement leaves nothing behind."""
@@ -85,6 +92,7 @@ async def attempt(connection: BareConnection, statement: str, *arguments: object
 
 async def test_no_table_lets_the_rows_of_another_tenant_be_changed(database) -> None:
     async with world(database.admin_url) as connection:
+        await connection.execute(BOUNDS_OF_ANOTHER)
         tables = await connection.fetch(TABLES)
         changed: dict[str, str] = {}
         for table in tables:
