@@ -9,6 +9,7 @@ from decoders.territoire.clock import CODEC
 from ingest.pipeline import as_json
 from lab.device.application import Message
 from lab.device.lamp_clock import LampClock
+from lighting.shadows import read_reports, write_desired
 from lighting.sweep import advance_commands, relight
 from registry.datastreams import make_datastream
 from tests.api.conftest import client_of
@@ -288,3 +289,33 @@ async def test_a_clock_ends_an_off_by_itself_and_is_sent_an_on_only_if_it_does_n
     else:
         assert [tuple(row) for row in rows] == [("off", False)]
         assert waiting is None
+
+
+async def test_a_clock_that_drifts_is_sent_its_program_and_proves_it_by_the_hash(
+    client, registry, clock_cabinet, pool: Pool
+) -> None:
+    asset, device = clock_cabinet
+    relay = (await registry.cabinet())["id"]
+    clock, now = LampClock((1_000,), own_position=(48.39, -4.49)), datetime.now(UTC)
+
+    async def send(id_: int) -> tuple[int, dict]:
+        answer = await client.post(f"/v1/lighting/shadows/{id_}/program")
+        return answer.status_code, answer.json()
+
+    await write_desired(pool, now)
+    silent, on_platform = await send(asset), await send(relay)
+    await client.post(PATH, json={"asset_id": asset, "action": "on"})
+    await deliver(pool, clock, device, asset, now)
+    await read_reports(pool, now)
+    status, sent = await send(asset)
+    [payload] = await deliver(pool, clock, device, asset, now + timedelta(seconds=10))
+    await read_reports(pool, now)
+    [shadow] = (await client.get("/v1/lighting/shadows?holds_program=true")).json()["items"]
+    held = await send(asset)
+
+    assert (silent[0], "n'a encore rien dit" in silent[1]["detail"]) == (409, True)
+    assert (on_platform[0], "dépend de la plateforme" in on_platform[1]["detail"]) == (409, True)
+    assert (status, sent["asset_id"], clock.program.hex()) == (201, asset, payload)
+    assert (shadow["drifts"], shadow["reported_hash"]) == (False, sent["program_hash"])
+    assert held[0] == 409
+    assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
