@@ -95,9 +95,11 @@ async def _octets(
     if alike not in encoded:
         try:
             if circuit.codec_version_id is None:
-                encoded[alike] = native_octets(circuit.codec, circuit.output, request.level)
+                encoded[alike] = native_octets(
+                    circuit.codec, circuit.output, request.asked_at(now), circuit.reported
+                )
             else:
-                encoded[alike] = await octets_of(change.connection, caller, circuit, request.level)
+                encoded[alike] = await octets_of(change.connection, caller, circuit, request.asked_at(now))
         except RejectedLightingCommand as refused:
             encoded[alike] = str(refused)
     return encoded[alike]

@@ -9,13 +9,13 @@ from core.runtime.postgres import Connection
 from decoders.codec import Codec, EncodedCommand
 from lighting import store
 from lighting.commands import RejectedLightingCommand
-from lighting.octets import Octets, octets_of_codec, usual_proof, wanted_for
+from lighting.octets import Asked, Octets, octets_of_codec, usual_proof, wanted_for
 from lighting.store import Circuit
 from lorawan.instants import to_us
 from registry.enrolment import read_enrolled
 
 
-async def octets_of(connection: Connection, caller: Caller, circuit: Circuit, level: int | None = None) -> Octets:
+async def octets_of(connection: Connection, caller: Caller, circuit: Circuit, asked: Asked) -> Octets:
     """The octets for a circuit, by its device's codec, of whatever kind.
 
     Raises:
@@ -36,12 +36,12 @@ async def octets_of(connection: Connection, caller: Caller, circuit: Circuit, le
         else usual_proof(specs, circuit.reported or ())
     )
     if isinstance(target.codec, Codec):
-        return octets_of_codec(target.codec, proof, circuit.output, level)
-    wanted = wanted_for(specs, proof, circuit.output, level)
+        return octets_of_codec(target.codec, proof, circuit.output, asked, circuit.reported or ())
+    wanted = wanted_for(specs, proof, circuit.output, asked, circuit.reported or ())
     frames: dict[str, EncodedCommand] = {}
     for use, (name, parameters) in wanted.commands.items():
         frames[use] = await _encode(caller, target, name, parameters)
-    return Octets(frames, wanted.quantity, wanted.level_quantity, wanted.channels)
+    return wanted.as_octets(frames)
 
 
 async def _encode(caller: Caller, target: Target, name: str, parameters: dict[str, object]) -> EncodedCommand:
@@ -67,7 +67,7 @@ async def keep_for_unknown_act(change: Change, caller: Caller, device_id: int) -
             if circuit.device_id != device_id or circuit.codec_version_id is None:
                 continue
             try:
-                octets = await octets_of(change.connection, caller, circuit)
+                octets = await octets_of(change.connection, caller, circuit, Asked(datetime.now(UTC)))
             except RejectedLightingCommand:
                 continue  # People are asked to look at it when it is time.
             await store.keep_act_octets(change.connection, circuit.asset_id, device_id, octets)

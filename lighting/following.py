@@ -155,7 +155,7 @@ async def _ask(
     if circuit is None or circuit.device_id is None or not _can_be_asked(circuit, request):
         return
     try:
-        octets = await octets_for(connection, circuit, circuit.device_id, {})
+        octets = await octets_for(connection, circuit, circuit.device_id, {}, request.asked_at(now))
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
     except RejectedLightingCommand as rejected:

@@ -1,5 +1,6 @@
 """Checks and enqueues a lighting command in the caller's transaction."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ from decoders.codec import EncodedCommand
 from lighting import store
 from lighting.commands import RejectedLightingCommand, check_request, expected_power
 from lighting.expected import read_lamps
-from lighting.octets import NO_SWITCH, Octets, octets_of_codec
+from lighting.octets import NO_SWITCH, Asked, Octets, octets_of_codec
 from lighting.store import KINDS, Circuit, NewCommand
 from registry.downlinks import Enqueued, enqueue
 
@@ -39,6 +40,10 @@ class LightingRequest:
     level: int | None = None
     owes_light: bool = False  # It is repeated until the cabinet says that it is lit.
     priority: int = PRIORITY
+
+    def asked_at(self, now: datetime) -> Asked:
+        """What is to be encoded for it."""
+        return Asked(now, self.level, self.off_until)
 
 
 def circuits_to_command(circuits: list[Circuit], request: LightingRequest, now: datetime) -> list[Circuit]:
@@ -75,7 +80,9 @@ def check_circuit(circuit: Circuit, request: LightingRequest, now: datetime) -> 
         raise RejectedLightingCommand("ce circuit est protégé : il ne s'éteint jamais")
 
 
-def native_octets(codec: str | None, output: str | None, level: int | None = None) -> Octets:
+def native_octets(
+    codec: str | None, output: str | None, asked: Asked, reported: Collection[str] | None = None
+) -> Octets:
     """The octets of a codec of this program for a circuit on this output.
 
     Raises:
@@ -84,7 +91,7 @@ def native_octets(codec: str | None, output: str | None, level: int | None = Non
     known = None if codec is None else CODECS.get(codec)
     if known is None:
         raise RejectedLightingCommand(NO_SWITCH)
-    return octets_of_codec(known, known.proof, output, level)
+    return octets_of_codec(known, known.proof, output, asked, reported or ())
 
 
 async def send(

@@ -11,7 +11,7 @@ from core.runtime.postgres import Connection, Pool
 from lighting import store
 from lighting.commands import LONGEST_OFF, ActStep, RejectedLightingCommand, about_act
 from lighting.expected import LampRow, read_lamps
-from lighting.octets import OFF, Octets
+from lighting.octets import OFF, Asked, Octets
 from lighting.requests import LightingRequest, native_octets, request_command
 from lighting.store import Circuit, DueAct
 from lighting.swept import Swept
@@ -37,7 +37,9 @@ async def serving_circuit(connection: Connection, asset_id: int) -> Circuit:
     return found
 
 
-async def octets_for(connection: Connection, circuit: Circuit, device_id: int, kept: Mapping[str, Any]) -> Octets:
+async def octets_for(
+    connection: Connection, circuit: Circuit, device_id: int, kept: Mapping[str, Any], asked: Asked
+) -> Octets:
     """What the circuit's device is to be sent: what a row keeps for it, else what can be encoded without a script.
 
     Raises:
@@ -46,7 +48,7 @@ async def octets_for(connection: Connection, circuit: Circuit, device_id: int, k
     octets = Octets.from_json(kept) if circuit.device_id == device_id else None
     if octets is None and circuit.device_id is not None:
         try:
-            return native_octets(circuit.codec, circuit.output)
+            return native_octets(circuit.codec, circuit.output, asked, circuit.reported)
         except RejectedLightingCommand:
             octets = await store.last_octets(connection, circuit.asset_id, circuit.device_id)
     if octets is None:
@@ -57,7 +59,8 @@ async def octets_for(connection: Connection, circuit: Circuit, device_id: int, k
 def request_now(row: LampRow, circuit: Circuit, octets: Octets, now: datetime) -> LightingRequest | None:
     """What the circuit's program asks of it now: lit where nobody can say. None: nothing, it may stay as it is.
 
-    An "off" ends when the program lights the lamps, and after twelve hours in any case.
+    An "off" ends when the program lights the lamps, and after twelve hours in any case. A clock puts
+    out by itself.
     """
     should = expected(row.lamps.program, row.place, now) if row.version_id is not None else None
     if should is None or should.on:
@@ -101,7 +104,7 @@ async def _restore_one(connection: Connection, due: DueAct, now: datetime, swept
     if circuit is None or circuit.device_id != due.device_id or not circuit.capabilities:
         return  # It serves no circuit any more, or switches nothing.
     try:
-        octets = await octets_for(connection, circuit, due.device_id, due.octets)
+        octets = await octets_for(connection, circuit, due.device_id, due.octets, Asked(now))
         rows = await read_lamps(connection, [due.asset_id])
         request = request_now(rows[due.asset_id], circuit, octets, now)
         if request is None:

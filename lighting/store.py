@@ -180,7 +180,7 @@ HAS_METER = """
 SELECT EXISTS (SELECT FROM datastream WHERE asset_id = $1 AND quantity = 'active_power' AND channel = '')
 """
 TO_RELIGHT = """
-SELECT id, asset_id, device_id, octets, work_order_at FROM lighting_command
+SELECT id, asset_id, device_id, octets, off_until, work_order_at FROM lighting_command
 WHERE relight_at <= $1 AND action = 'off' ORDER BY relight_at, id LIMIT 100
 """
 # Asked once its asset is locked: a newer command may have settled it.
@@ -321,6 +321,7 @@ class DueRelight:
     asset_id: int
     device_id: int
     octets: Mapping[str, Any]
+    off_until: datetime
     work_order_at: datetime | None
 
 
@@ -469,6 +470,12 @@ async def read_backs(connection: Connection, asked: Sequence[LockedCommand]) -> 
     return found
 
 
+async def said_since(connection: Connection, device_id: int, quantity: str, since: datetime) -> list[ReadBack]:
+    """What a device has said of a quantity since, oldest first."""
+    rows = await connection.fetch(READ_BACKS, [0], [device_id], [quantity], [since], since)
+    return [ReadBack(row["channel"], row["value"], row["received_at"]) for row in rows]
+
+
 async def last_received(connection: Connection, asked: Sequence[LockedCommand]) -> dict[int, datetime]:
     """By command, when its device was last heard since."""
     if not asked:
@@ -545,8 +552,8 @@ async def is_to_relight(connection: Connection, command_id: int, now: datetime) 
     return await connection.fetchval(IS_TO_RELIGHT, command_id, now)
 
 
-async def set_relight_at(connection: Connection, command_id: int, at: datetime) -> None:
-    """The circuit must be lit again at `at`."""
+async def set_relight_at(connection: Connection, command_id: int, at: datetime | None) -> None:
+    """The circuit must be lit again at `at`; None: it has been."""
     await connection.execute(SET_RELIGHT_AT, command_id, at)
 
 

@@ -9,6 +9,7 @@ from prometheus_client import Counter, Histogram
 
 from core.messages import topics
 from core.messages.topics import shard_of_slot
+from core.model.lighting import level_at
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
@@ -22,6 +23,7 @@ from lighting.commands import (
     Ask,
     End,
     Failure,
+    Proving,
     ReadBack,
     Reconcile,
     RejectedLightingCommand,
@@ -32,8 +34,10 @@ from lighting.commands import (
     advance,
     compare_power,
     failure_text,
+    judge,
 )
-from lighting.octets import QUESTION, Octets
+from lighting.expected import read_lamps
+from lighting.octets import ON, QUESTION, Asked, Octets
 from lighting.requests import LightingRequest, native_octets, request_command, send
 from lighting.restoring import RELIT_BY, octets_for, restore, serving_circuit
 from lighting.store import DueRelight, LockedCommand
@@ -42,6 +46,8 @@ from lighting.swept import Swept, order_work
 PAGE = 200
 NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"
 READ_BACK_USEFUL_FOR = timedelta(minutes=2)
+# Of a clock that is asked whether it burns again; ten minutes are left for what does not.
+ANSWERED_WITHIN = timedelta(minutes=2)
 # What ended without proof is still looked at for so long: its echo may come late.
 LATE_FOR = timedelta(hours=1)
 SWEEP_EVERY_S = 1.0
@@ -101,7 +107,7 @@ async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swe
 
 
 def _octets(locked: LockedCommand) -> Octets:
-    return locked.octets or native_octets(locked.codec, None, locked.level)
+    return locked.octets or native_octets(locked.codec, None, Asked(locked.command.tried_at, locked.level))
 
 
 async def _end(
@@ -181,7 +187,9 @@ async def _relight_one(connection: Connection, due: DueRelight, now: datetime, s
     request = LightingRequest("on", RELIT_BY, f"fin de l'extinction demandée (commande {due.id})", owes_light=True)
     try:
         circuit = await serving_circuit(connection, due.asset_id)
-        octets = await octets_for(connection, circuit, due.device_id, due.octets)
+        octets = await octets_for(connection, circuit, due.device_id, due.octets, Asked(now))
+        if octets.ends_itself and await _is_left_to_clock(connection, due, octets, now, swept):
+            return
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
     except RejectedLightingCommand as refused:
@@ -193,6 +201,34 @@ async def _relight_one(connection: Connection, due: DueRelight, now: datetime, s
     else:
         swept.slots.add(requested.slot)
         swept.outcomes.append("relit")
+
+
+async def _is_left_to_clock(
+    connection: Connection, due: DueRelight, octets: Octets, now: datetime, swept: Swept
+) -> bool:
+    """A clock has ended the "off" by itself: it is asked, and sent an "on" only if it should burn and does not.
+
+    What it says counts from the end on.
+    """
+    lamps = (await read_lamps(connection, [due.asset_id])).get(due.asset_id)
+    if lamps is not None and level_at(lamps.lamps.program, lamps.place, now) == 0:
+        await store.set_relight_at(connection, due.id, None)
+        swept.outcomes.append("dark_by_program")
+        return True
+    said = await store.said_since(connection, due.device_id, octets.quantity_of(ON), due.off_until)
+    proving = Proving(octets.channels, 1.0, octets.asks)
+    if judge(proving, said, due.off_until)[0]:
+        await store.set_relight_at(connection, due.id, None)
+        swept.outcomes.append("lit_by_itself")
+        return True
+    answered_by = due.off_until + ANSWERED_WITHIN
+    if not octets.asks or now >= answered_by:
+        return False
+    row = await send(connection, due.device_id, octets.frames[QUESTION], answered_by)
+    await store.set_relight_at(connection, due.id, answered_by)
+    swept.slots.add(row.slot)
+    swept.outcomes.append("asked_at_end")
+    return True
 
 
 async def report(bus: Bus, shards: int, swept: Swept) -> None:

@@ -124,7 +124,7 @@ async def _request(caller: Caller, acting: Change, body: NewCommand) -> list[Req
     request = LightingRequest(body.action, acting.actor, body.reason, body.off_until, body.level)
     circuits = await store.find_circuits(acting.connection, body.asset_id)
     chosen = circuits_to_command(circuits, request, now)
-    encoded = [await octets_of(acting.connection, caller, circuit, body.level) for circuit in chosen]
+    encoded = [await octets_of(acting.connection, caller, circuit, request.asked_at(now)) for circuit in chosen]
     return [
         await request_command(acting.connection, circuit, request, octets, now)
         for circuit, octets in zip(chosen, encoded, strict=True)

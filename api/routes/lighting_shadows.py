@@ -1,16 +1,20 @@
 """What cabinets' clocks should hold, and what they have reported."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from api.auth import Reader
-from api.fields import answer_of
+from api.auth import LightingOperator, Reader
+from api.fields import Answer, Id, answer_of
+from api.impersonation import as_owner
 from api.pages import Page, Paged, page_of
-from core.runtime.http.errors import PROBLEM_RESPONSES
+from api.routes.assets import ASSETS
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import shadow_list as store
+from lighting.program_sending import RejectedProgram, send_program
 
 router = APIRouter(prefix="/v1/lighting", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
@@ -57,3 +61,37 @@ async def list_shadows(
             holds_program=holds_program,
         )
     return page_of(found, paging.limit, _show)
+
+
+class SentProgramAnswer(Answer):
+    """Le message qui porte le programme. L'horloge le prouve à son prochain état, par l'empreinte."""
+
+    asset_id: int
+    downlink_id: int
+    program_hash: str = Field(description="Ce que l'horloge dira tenir", examples=["e352aa1e"])
+    not_after: datetime = Field(description="Le message n'est plus émis après")
+
+
+@router.post(
+    "/shadows/{id}/program", status_code=201, summary="Envoyer à une horloge le programme qu'elle doit tenir"
+)
+async def send_clock_program(id: Id, caller: LightingOperator) -> SentProgramAnswer:
+    """À une horloge en écart ; 409 si l'armoire dépend de la plateforme, ou si rien n'est en écart."""
+    async with caller.changing() as change:
+        asset = await ASSETS.get(change.connection, id)
+        async with as_owner(change, asset.tenant_id, asset.id, f"actif {asset.id}") as acting:
+            try:
+                sent = await send_program(acting.connection, id, datetime.now(UTC))
+            except RejectedProgram as refused:
+                raise Problem(409, str(refused)) from None
+            after = {"asset_id": id, "program_hash": sent.program_hash}
+            await acting.audit("create", "downlink", sent.downlink.id, after=after)
+        if acting is not change:
+            await change.audit("create", "downlink", sent.downlink.id, after=after)
+    await caller.platform.nudge_downlink(sent.downlink.slot, sent.device_id)
+    return SentProgramAnswer(
+        asset_id=id,
+        downlink_id=sent.downlink.id,
+        program_hash=sent.program_hash,
+        not_after=sent.not_after,
+    )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from decoders.canonical import Decoded, MalformedPayload, Reading
-from decoders.codec import Codec, Command, EncodedCommand, Parameter, ParameterKind, UnsupportedCommand
+from decoders.codec import Codec, Command, EncodedCommand, Parameter, ParameterKind, Proof, UnsupportedCommand
 from decoders.commands import encoder
 from decoders.territoire.clock_program import HASH_SIZE, ClockProgram, hash_of, read_clock_program
 
@@ -166,4 +166,6 @@ COMMANDS = (
     Command("read_state", "Demander l'état", lambda _: EncodedCommand(QUESTION_PORT, _STATE)),
     Command("read_program", "Demander le programme", lambda _: EncodedCommand(QUESTION_PORT, _PROGRAM)),
 )
-CODEC = Codec("territoire.clock", 1, decode, encoder("L'horloge", COMMANDS), COMMANDS)
+# Which channel is a circuit's depends on how many a clock has: lighting knows what it has reported.
+PROOF = Proof("read_state", level_quantity="light_output")
+CODEC = Codec("territoire.clock", 1, decode, encoder("L'horloge", COMMANDS), COMMANDS, proof=PROOF)

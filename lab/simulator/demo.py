@@ -20,6 +20,7 @@ from core.model.entities import Tenant
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
 from lab.device.device import SentUplink
+from lab.device.lamp_clock import LampClock
 from lab.device.sensors import Container
 from lab.fleet.build import GatewayServers
 from lab.fleet.communes import outlines
@@ -30,7 +31,7 @@ from lab.fleet.tenancy import prepare_tenant
 from lab.simulator.account import balance, read_stored
 from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
-from lab.simulator.programs import assign_programs
+from lab.simulator.programs import assign_programs, send_programs
 from lab.simulator.receiver import Received, receive_webhooks
 from lab.simulator.replacement import Replacement
 from lab.simulator.report import FULL, DemoReport, print_account
@@ -63,6 +64,7 @@ class Stage:
     fleet: Fleet
     lights: StreetLights
     replacement: Replacement
+    clocks: list[int]  # The cabinets that have one.
 
 
 @asynccontextmanager
@@ -102,7 +104,8 @@ async def _set_up(
             lights = StreetLights(api, fleet.devices, assets)
             started(key)
             replacement = Replacement(api, fleet.devices, assets)
-            yield Stage(run, pool, bus, api, received, tenant, fleet, lights, replacement)
+            clocks = [assets[one.dev_eui] for one in plan.devices if isinstance(one.application, LampClock)]
+            yield Stage(run, pool, bus, api, received, tenant, fleet, lights, replacement, clocks)
         finally:
             await api.close()
 
@@ -195,6 +198,7 @@ async def _perform(
             asyncio.create_task(stage.fleet.run(), name="fleet"),
             asyncio.create_task(stage.lights.put_out(), name="street lights"),
             asyncio.create_task(stage.replacement.carry_out(), name="replacement"),
+            asyncio.create_task(send_programs(stage.api, stage.clocks), name="programs"),
             asyncio.create_task(_show_line(stage, console), name="live line"),
         ]
         try:

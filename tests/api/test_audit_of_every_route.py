@@ -26,6 +26,7 @@ from api.routes import commune_outlines
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from decoders.javascript.pool import CodecPool
+from lighting.shadows import write_desired
 from registry.keys import KeyWrap
 from registry.passwords import Passwords
 from registry.people import enter_person
@@ -149,6 +150,7 @@ async def test_every_route_that_changes_something_says_who_from_where_before_and
     await registry_changes(ask, client, registry, observations)
     await privacy_changes(ask, client, registry, observations)
     await decoding_changes(ask, client, registry, pool)
+    await clock_changes(ask, client, registry, pool)
     await alerting_changes(ask, client, registry, observations, tenancy, pool)
     await integration_changes(ask, app, client, registry, pool)
     await sharing_changes(ask, client, other_client, registry, other_tenancy)
@@ -343,6 +345,15 @@ async def campaign_changes(ask: Journey, client: httpx.AsyncClient, registry: Re
         await ask(browser, "POST", path + "/resumption", id=id_)
     await ask(client, "POST", path + "/cancellation", id=id_)
     await ask(client, "POST", "/v1/lighting/all-on", {"reason": "r", "preview": False})
+
+
+async def clock_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, pool: Pool) -> None:
+    profile = await registry.profile(codec="territoire.clock", device_class="C", capabilities=["switch"])
+    cabinet = await registry.asset(kind="lighting_cabinet")
+    await registry.device(profile, asset_id=cabinet["id"])
+    await write_desired(pool, datetime.now(UTC))
+    await pool.execute("UPDATE lighting_shadow SET reported_at = now() WHERE asset_id = $1", cabinet["id"])
+    await ask(client, "POST", "/v1/lighting/shadows/{id}/program", id=cabinet["id"])
 
 
 async def decoding_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, pool: Pool) -> None:

@@ -339,6 +339,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "multicast-groups": str(group.json()["id"]),
             "lighting/commands": str(command.json()["id"]),
             "lighting/cabinets": str(cabinet["id"]),
+            "lighting/shadows": str(cabinet["id"]),
             "lighting-campaigns": str(campaign.json()["id"]),
             "lighting/bounds": str(other_tenancy.id),
             "lighting-programs": str(program.json()["id"]),

@@ -31,6 +31,7 @@ MEETS_NOBODY = {
     "/v1/eui-claims",
     "/v1/imports",
     "/v1/lighting-campaigns",
+    "/v1/lighting/shadows/{id}/program",
     "/v1/gateways/unknown/{gateway_id}/claim",  # Of what nobody has registered.
     "/v1/gateways/{gateway_id}/mqtt-accounts",
     "/v1/grants",

@@ -31,7 +31,7 @@ from lighting.commands import (
     expected_power,
     failure_text,
 )
-from lighting.octets import Octets, octets_of_codec
+from lighting.octets import Asked, Octets, octets_of_codec
 
 NOW = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -241,7 +241,7 @@ def test_an_unknown_act_counts_from_when_it_may_have_reached_the_device(state, r
 def test_each_codec_says_how_a_command_is_proved_on_the_circuits_own_channel(
     codec, output, off, question, channels
 ) -> None:
-    octets = octets_of_codec(CODECS[codec], CODECS[codec].proof, output)
+    octets = octets_of_codec(CODECS[codec], CODECS[codec].proof, output, Asked(NOW))
 
     asked = octets.frames.get("question")
     assert octets.frames["off"].payload.hex() == off
@@ -257,7 +257,7 @@ def test_what_a_codec_cannot_do_is_rejected_in_french(output, level, why) -> Non
     codec = CODECS["watteco.triphaso"]
 
     with pytest.raises(RejectedLightingCommand, match=why):
-        octets_of_codec(codec, codec.proof, output, level)
+        octets_of_codec(codec, codec.proof, output, Asked(NOW, level))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from core.runtime.postgres import Pool
 from lighting.commands import MAX_ATTEMPTS, RejectedLightingCommand
 from lighting.expected import read_lamps
+from lighting.octets import Asked
 from lighting.requests import LightingRequest, circuits_to_command, native_octets, request_command
 from lighting.restoring import request_now, restore
 from lighting.store import Command, find_circuits, read_command
@@ -49,7 +50,7 @@ async def ask(pool: Pool, asset: int, action: str, off_until: datetime | None = 
     request, now = LightingRequest(action, "astreinte", "essai", off_until), datetime.now(UTC)
     async with pool.acquire() as connection, connection.transaction():
         [circuit] = circuits_to_command(await find_circuits(connection, asset), request, now)
-        octets = native_octets(circuit.codec, circuit.output)
+        octets = native_octets(circuit.codec, circuit.output, request.asked_at(now))
         requested = await request_command(connection, circuit, request, octets, now)
     return requested.command
 
@@ -330,7 +331,7 @@ async def test_what_the_program_puts_out_is_put_out_with_an_end_and_what_is_prot
         dark,
     )
     rows = await read_lamps(pool, [cabinet])
-    octets = native_octets("watteco.triphaso", None)
+    octets = native_octets("watteco.triphaso", None, Asked(at))
     [circuit] = await find_circuits(pool, cabinet)
 
     noon = request_now(rows[cabinet], circuit, octets, at)

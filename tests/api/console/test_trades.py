@@ -164,3 +164,14 @@ async def test_clocks_are_listed_with_what_they_hold_and_what_depends_on_the_pla
     assert "-7 s" in page.replace("−", "-").replace("\u202f", " ").replace("\xa0", " ")
     assert "Armoire 21" not in only
     assert "dépend de la plateforme" in only
+    address = f"/eclairage/horloges/{drifting['id']}/programme"
+    manager = await enter(tenancy.id, "service_manager")
+    form = await manager.get("/eclairage/horloges")
+    refused = await manager.post(address, data={"csrf": hidden(form, "csrf")})
+    assert address not in page
+    assert form.text.count('/programme"') == form.text.count(address) == 1
+    # Its device is no clock any more: the reason is said at the head of the list.
+    assert (refused.status_code, refused.headers["location"]) == (303, "/eclairage/horloges")
+    assert "ne s’envoie pas" in (await manager.get("/eclairage/horloges")).text.replace("'", "’").replace(
+        "&#39;", "’"
+    )

@@ -1,9 +1,17 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
 from core.runtime.postgres import Pool
+from decoders.territoire.clock import CODEC
+from ingest.pipeline import as_json
+from lab.device.application import Message
+from lab.device.lamp_clock import LampClock
+from lighting.shadows import read_reports, write_desired
+from lighting.sweep import advance_commands, relight
+from registry.datastreams import make_datastream
 from tests.api.conftest import client_of
 
 PATH = "/v1/lighting/commands"
@@ -168,4 +176,146 @@ async def test_a_cabinets_circuits_are_commanded_each_on_its_output_and_protecte
     assert (lit[0], len(lit[1]["command_ids"])) == (201, 3)
     assert len(listed) == 5
     assert shown["command"]["id"] == lit[1]["command_ids"][-1]
+    assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
+
+
+@pytest.fixture
+async def clock_cabinet(registry, pool: Pool):
+    """The asset id of a cabinet with a clock, its device's, and how the simulated clock takes what was sent."""
+    profile = await registry.profile(
+        codec="territoire.clock", device_class="C", capabilities=["switch", "dim", "program"]
+    )
+    asset = await registry.asset(kind="lighting_cabinet", latitude=48.39, longitude=-4.49)
+    device = await registry.device(profile, asset_id=asset["id"])
+    id_ = await pool.fetchval("SELECT id FROM device WHERE dev_eui = $1", bytes.fromhex(device["dev_eui"]))
+    return asset["id"], id_
+
+
+async def deliver(pool: Pool, clock: LampClock, device: int, asset: int, now: datetime) -> list[str]:
+    """The clock takes every message that waits, and what it answers is stored as ingest does; the messages."""
+    rows = await pool.fetch(
+        "UPDATE downlink SET state = 'sent', sent_at = $1 WHERE state = 'queued' AND device_id = $2 "
+        "RETURNING f_port, payload, tenant_id",
+        *(now, device),
+    )
+    at = now + timedelta(seconds=2)
+    for row in rows:
+        answer = clock.on_downlink(Message(row["f_port"], row["payload"]), round(at.timestamp() * 1_000_000))
+        assert answer is not None
+    if rows:
+        decoded = CODEC.decode(answer.f_port, answer.payload, round(at.timestamp() * 1_000_000), {})
+        await pool.execute(
+            "INSERT INTO observation.uplink (device_id, time, uplink_id, f_port, payload, received_at, status, "
+            "codec, codec_version, decoded) "
+            "VALUES ($1, $2, $3, $4, $5, $2, 'decoded', 'territoire.clock', 1, $6::text::jsonb)",
+            *(device, at, uuid4(), answer.f_port, answer.payload, as_json(decoded).decode()),
+        )
+        for one in decoded.readings:
+            stream = await make_datastream(
+                pool, tenant_id=rows[0]["tenant_id"], asset_id=asset, device_id=device, position="",
+                channel=one.channel, quantity=one.quantity, unit="1",
+            )  # fmt: skip
+            await pool.execute(
+                "INSERT INTO observation.measurement VALUES ($1, $2, $3, 0)", stream.id, at, one.value
+            )
+    return [row["payload"].hex() for row in rows]
+
+
+async def test_a_cabinet_with_a_clock_is_commanded_by_overrides_that_end_by_themselves(
+    client, clock_cabinet, pool: Pool
+) -> None:
+    asset, device = clock_cabinet
+    clock, now = LampClock((1_000,), own_position=(48.39, -4.49)), datetime.now(UTC)
+
+    async def command(action: str, at: datetime, **more: object) -> tuple[str, list[int], bytes]:
+        """Its state once the clock has said its own, what the clock gives then, and the octets."""
+        answer = await client.post(PATH, json={"asset_id": asset, "action": action} | more)
+        assert answer.status_code == 201, answer.text
+        [sent] = await deliver(pool, clock, device, asset, at)
+        await advance_commands(pool, at + timedelta(seconds=1))
+        [asked] = await deliver(pool, clock, device, asset, at + timedelta(seconds=3))
+        await advance_commands(pool, at + timedelta(seconds=6))
+        state = (await client.get(f"{PATH}/{answer.json()['id']}")).json()["state"]
+        assert asked == "01"
+        return state, clock.levels(round(at.timestamp() * 1_000_000)), bytes.fromhex(sent)
+
+    end = (now + timedelta(hours=2)).replace(microsecond=0)
+    lit = await command("on", now)
+    dimmed = await command("dim", now + timedelta(seconds=10), level=40)
+    off = await command("off", now + timedelta(seconds=20), off_until=end.isoformat())
+
+    assert (lit[:2], dimmed[:2], off[:2]) == (("applied", [100]), ("applied", [40]), ("applied", [0]))
+    assert [frame[1:4].hex() for _, _, frame in (lit, dimmed, off)] == ["006490", "002890", "000018"]
+    assert lit[2][0] != 0
+    assert abs(int.from_bytes(lit[2][4:]) - (now + timedelta(hours=12)).timestamp()) < 60
+    assert int.from_bytes(off[2][4:]) == end.timestamp()
+    assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "obeys", "outcomes"),
+    [
+        ({"default": {"on": "12:00", "off": "11:59"}}, True, ["asked_at_end", "lit_by_itself"]),
+        ({"default": {"on": "12:00", "off": "11:59"}}, False, ["asked_at_end", "relit"]),
+        ({"default": {"lit": False}}, True, ["dark_by_program"]),
+    ],
+)
+async def test_a_clock_ends_an_off_by_itself_and_is_sent_an_on_only_if_it_does_not_say_so(
+    client, clock_cabinet, pool: Pool, program, obeys, outcomes
+) -> None:
+    asset, device = clock_cabinet
+    made = (await client.post("/v1/lighting-programs", json={"name": "P", "program": program})).json()
+    given = {"program_id": made["id"], "asset_ids": [asset]}
+    assert (await client.post("/v1/lighting-programs/assignments", json=given)).is_success
+    clock = LampClock((1_000,), local_level=None if obeys else 0)
+    # Never in the minute about noon.
+    end = (datetime.now(UTC) + timedelta(hours=1)).replace(minute=30, second=0, microsecond=0)
+    body = {"asset_id": asset, "action": "off", "off_until": end.isoformat()}
+    assert (await client.post(PATH, json=body)).status_code == 201
+    await deliver(pool, clock, device, asset, datetime.now(UTC))
+
+    found = (await relight(pool, end)).outcomes
+    await deliver(pool, clock, device, asset, end + timedelta(seconds=1))
+    for minutes in (1, 3, 5):
+        found += (await relight(pool, end + timedelta(minutes=minutes))).outcomes
+    rows = await pool.fetch("SELECT action, relight_at IS NOT NULL FROM lighting_command ORDER BY id")
+    waiting = await pool.fetchval("SELECT encode(payload, 'hex') FROM downlink WHERE state = 'queued'")
+
+    assert found == outcomes
+    if "relit" in outcomes:
+        assert [tuple(row) for row in rows] == [("off", False), ("on", True)]
+        assert waiting[2:8] == "006490"
+        assert int(waiting[8:], 16) == (end + timedelta(hours=12)).timestamp()
+    else:
+        assert [tuple(row) for row in rows] == [("off", False)]
+        assert waiting is None
+
+
+async def test_a_clock_that_drifts_is_sent_its_program_and_proves_it_by_the_hash(
+    client, registry, clock_cabinet, pool: Pool
+) -> None:
+    asset, device = clock_cabinet
+    relay = (await registry.cabinet())["id"]
+    clock, now = LampClock((1_000,), own_position=(48.39, -4.49)), datetime.now(UTC)
+
+    async def send(id_: int) -> tuple[int, dict]:
+        answer = await client.post(f"/v1/lighting/shadows/{id_}/program")
+        return answer.status_code, answer.json()
+
+    await write_desired(pool, now)
+    silent, on_platform = await send(asset), await send(relay)
+    await client.post(PATH, json={"asset_id": asset, "action": "on"})
+    await deliver(pool, clock, device, asset, now)
+    await read_reports(pool, now)
+    status, sent = await send(asset)
+    [payload] = await deliver(pool, clock, device, asset, now + timedelta(seconds=10))
+    await read_reports(pool, now)
+    [shadow] = (await client.get("/v1/lighting/shadows?holds_program=true")).json()["items"]
+    held = await send(asset)
+
+    assert (silent[0], "n'a encore rien dit" in silent[1]["detail"]) == (409, True)
+    assert (on_platform[0], "dépend de la plateforme" in on_platform[1]["detail"]) == (409, True)
+    assert (status, sent["asset_id"], clock.program.hex()) == (201, asset, payload)
+    assert (shadow["drifts"], shadow["reported_hash"]) == (False, sent["program_hash"])
+    assert held[0] == 409
     assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
