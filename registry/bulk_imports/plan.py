@@ -148,9 +148,9 @@ class Reader:
         return read, rejections
 
     def rejection(self, line: Line, column: str, reason: str) -> Rejection:
-        """Why this line does not go in, with its cells but for keys."""
+        """Why this line does not go in, with its cells but for keys, and for what no database stores."""
         cells = tuple(
-            "" if name in self.columns and self.columns[name].is_secret else cell
+            "" if name in self.columns and self.columns[name].is_secret else cell.replace("\0", "")
             for name, cell in zip(self.header, line.cells, strict=False)
         )
         return Rejection(line.number, column, reason, cells)

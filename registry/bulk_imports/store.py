@@ -94,12 +94,17 @@ SELECT line, place, "column", reason, cells FROM import_rejection WHERE job_id =
 ORDER BY line, place LIMIT $4
 """
 
+# What was taken before and did not end comes last, or one that never ends would hold up all others; then whose
+# tenant has waited longest.
 CLAIM = f"""
 UPDATE import_job SET state = 'running', started_at = coalesce(started_at, now()), taken_by = $1,
                       taken_until = now() + $2::interval
-WHERE id = (SELECT id FROM import_job
-            WHERE state IN ('waiting', 'running') AND (coalesce(taken_until, '-infinity') < now() OR taken_by = $1)
-            ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1)
+WHERE id = (SELECT j.id FROM import_job j
+            WHERE j.state IN ('waiting', 'running')
+              AND (coalesce(j.taken_until, '-infinity') < now() OR j.taken_by = $1)
+            ORDER BY j.taken_until NULLS FIRST,
+                     (SELECT max(o.ended_at) FROM import_job o WHERE o.tenant_id = j.tenant_id) NULLS FIRST, j.id
+            FOR UPDATE OF j SKIP LOCKED LIMIT 1)
 RETURNING {COLUMNS}
 """
 PARTS = "SELECT number, content_wrapped FROM import_part WHERE job_id = $1 ORDER BY number"
@@ -251,7 +256,7 @@ async def list_rejections(
 
 
 async def claim_import(pool: Pool, runner: str) -> ImportJob | None:
-    """The oldest job that no process has; it is this one's from now on."""
+    """The next job that no process has; it is this one's from now on."""
     return await fetch_one(pool, ImportJob, CLAIM, runner, HELD_FOR)
 
 
