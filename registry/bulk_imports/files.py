@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from registry.asset_attributes import nearest
-from registry.bulk_imports.kinds import Column, ImportKind, read_columns
+from registry.bulk_imports.kinds import Column, ImportKind, read_columns, without_keys
 
 OCTETS_MOST = 64 << 20
 # A line with every column at its longest has a few thousand characters.
@@ -128,7 +128,7 @@ def plain(cell: str) -> str:
 def _check_header(header: Sequence[str], kind: ImportKind) -> None:
     known = read_columns(kind)
     wrong = [
-        f"« {name[:LONG_WORD]} »{nearest(name, known)}"
+        f"« {without_keys(name)[:LONG_WORD]} »{nearest(name, known)}"
         for name in header
         if name and name not in known and name not in REPORTED
     ]
@@ -205,7 +205,7 @@ def _check_properties(first: Mapping[str, Any], kind: ImportKind, known: Mapping
     """What a system adds of its own is left out; what is nearly the name of a column was meant to be it."""
     names = [name.strip().lower() for name in first]
     wrong = [
-        f"« {name[:LONG_WORD]} »{meant}"
+        f"« {without_keys(name)[:LONG_WORD]} »{meant}"
         for name in names
         if name not in known
         and (meant := nearest(name, [one for one in known if one not in names and len(one) > 1]))

@@ -7,7 +7,7 @@ from typing import Any
 from registry.asset_attributes import kept
 from registry.bulk_imports.cells import Values, read_values
 from registry.bulk_imports.files import Line
-from registry.bulk_imports.kinds import Column, ImportKind
+from registry.bulk_imports.kinds import Column, ImportKind, without_keys
 from registry.bulk_imports.lambert93 import to_degrees
 
 NAMES_TOGETHER = frozenset({"lighting_circuit", "light_point"})
@@ -125,6 +125,11 @@ class Reader:
     columns: Mapping[str, Column]
     seen: dict[str, int] = field(default_factory=dict[str, int])
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether files of this kind hold keys."""
+        return any(column.is_secret for column in self.columns.values())
+
     def remember(self, lines: Iterable[Line]) -> None:
         """Lines that a run before has done: their keys do not come twice either."""
         self.read(lines)
@@ -153,6 +158,8 @@ class Reader:
             "" if name in self.columns and self.columns[name].is_secret else cell.replace("\0", "")
             for name, cell in zip(self.header, line.cells, strict=False)
         )
+        if self.has_keys:  # A cell too many, and they stand under another title.
+            reason, cells = without_keys(reason), tuple(map(without_keys, cells))
         return Rejection(line.number, column, reason, cells)
 
 

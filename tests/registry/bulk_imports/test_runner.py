@@ -291,3 +291,25 @@ async def test_a_job_that_the_database_keeps_refusing_waits_behind_those_that_ha
     order = [job.id for _ in "12" if (job := await import_next(importing.maintenance, KEYS, "maintenance-1"))]
 
     assert order == [quick, slow]
+
+
+async def test_a_key_in_the_wrong_place_of_a_file_is_in_no_reason_no_refused_line_and_no_audit(
+    importing: Importing, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dashed = "-".join(APP_KEY[place : place + 2] for place in range(0, 32, 2))
+    # Without its titles; with an unquoted semicolon, which moves it on; in columns of others.
+    for text in (
+        f"70b3d57ed0001234;{APP_KEY};Horloge\n70b3d57ed0001235;{APP_KEY};Horloge\n",
+        f"dev_eui;name;app_key;position;asset\n70b3d57ed0001234;Rue; du Port;{APP_KEY};\n",
+        f"dev_eui;app_key;asset\n70b3d57ed0001234;;{APP_KEY.upper()}\n",
+        f"dev_eui;device_profile\n70b3d57ed0001234;{dashed}\n",
+    ):
+        job = await importing.run("devices", text)
+        assert (job.state, job.refused) in {("failed", 0), ("done", 1)}
+
+    kept = [
+        await pool.fetch(f"SELECT t::text FROM {table} t") for table in ("import_job", "import_rejection", "audit")
+    ]
+    said = (str(kept) + "".join(capsys.readouterr())).lower().replace("-", "")
+    assert said.count("70b3d57ed0001234") >= 3
+    assert APP_KEY not in said
