@@ -132,7 +132,8 @@ class Reader:
 
     def remember(self, lines: Iterable[Line]) -> None:
         """Lines that a run before has done: their keys do not come twice either."""
-        self.read(lines)
+        for line in lines:  # One by one: all of a file's lines do not fit into memory.
+            self.read([line])
 
     def read(self, lines: Iterable[Line]) -> tuple[list[ReadLine], list[Rejection]]:
         """The lines whose cells are values, and what is wrong with the others."""

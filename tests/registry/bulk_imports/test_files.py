@@ -1,6 +1,7 @@
 """Files as spreadsheets and geographic information systems write them, and those that are none."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -127,3 +128,26 @@ def test_a_cell_that_a_spreadsheet_would_run_comes_back_as_it_was() -> None:
         *odd[:5],
         "=x",
     ]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"type":"FeatureCollection","features":[' + "0," * 700_000 + "0]}",
+        '{"type":"FeatureCollection","features":[' + "{}," * 2_000_001 + "{}]}",
+        '{"type":"FeatureCollection","crs":{"a":[' + "[]," * 400_000 + '[]]},"features":[{}]}',
+        '{"type":"FeatureCollection","features":[{"properties":{"a":[' + "[]," * 400_000 + "[]]}}]}",
+    ],
+    ids=["numbers", "empty", "coordinates", "properties"],
+)
+def test_geojson_that_would_fill_the_memory_is_none(document: str) -> None:
+    octets = document.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableFile):
+            read_table(octets, CABINETS, "geojson", "wgs84")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10 << 20
