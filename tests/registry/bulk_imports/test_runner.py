@@ -293,6 +293,14 @@ async def test_a_job_that_the_database_keeps_refusing_waits_behind_those_that_ha
     assert order == [quick, slow]
 
 
+async def test_files_of_the_last_trials_alone_are_kept(importing: Importing, pool: Pool) -> None:
+    text = "external_reference;commune\nARM-1;Brest\n"
+    jobs = [await importing.run("cabinets", text, dry_run=True) for _ in range(store.TRIALS_KEPT + 2)]
+
+    kept = [row[0] for row in await pool.fetch("SELECT DISTINCT job_id FROM import_part ORDER BY 1")]
+    assert kept == [job.id for job in jobs[2:]]
+
+
 async def test_a_key_in_the_wrong_place_of_a_file_is_in_no_reason_no_refused_line_and_no_audit(
     importing: Importing, pool: Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
