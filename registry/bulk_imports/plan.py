@@ -12,6 +12,9 @@ from registry.bulk_imports.lambert93 import to_degrees
 
 NAMES_TOGETHER = frozenset({"lighting_circuit", "light_point"})
 """Kinds of which several may have one name: their reference tells them apart."""
+# Of a line that is refused: each reason is kept with all of its cells, which may be all wrong and endless.
+REASONS_MOST = 5
+CELL_MOST = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,8 @@ class Reader:
             if not values.wrong and self.kind.asset_kind:
                 _place(values)
             if values.wrong:
-                rejections += [self.rejection(line, column, reason) for column, reason in values.wrong]
+                wrong = values.wrong[:REASONS_MOST]
+                rejections += [self.rejection(line, column, reason) for column, reason in wrong]
             else:
                 read.append(ReadLine(line, str(key), values.given))
         return read, rejections
@@ -156,7 +160,7 @@ class Reader:
     def rejection(self, line: Line, column: str, reason: str) -> Rejection:
         """Why this line does not go in, with its cells but for keys, and for what no database stores."""
         cells = tuple(
-            "" if name in self.columns and self.columns[name].is_secret else cell.replace("\0", "")
+            "" if name in self.columns and self.columns[name].is_secret else cell[:CELL_MOST].replace("\0", "")
             for name, cell in zip(self.header, line.cells, strict=False)
         )
         if self.has_keys:  # A cell too many, and they stand under another title.

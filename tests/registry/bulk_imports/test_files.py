@@ -6,8 +6,9 @@ import tracemalloc
 import pytest
 
 from registry.bulk_imports.cells import read_values
-from registry.bulk_imports.files import UnreadableFile, read_table
+from registry.bulk_imports.files import Line, UnreadableFile, read_table
 from registry.bulk_imports.kinds import KINDS, csv_lines, harmless, model_file, read_columns
+from registry.bulk_imports.plan import Reader
 
 CABINETS = KINDS["cabinets"]
 LAMPS = KINDS["light-points"]
@@ -151,3 +152,14 @@ def test_geojson_that_would_fill_the_memory_is_none(document: str) -> None:
         tracemalloc.stop()
 
     assert peak < 10 << 20
+
+
+def test_a_refused_line_is_kept_with_few_reasons_and_short_cells() -> None:
+    columns = read_columns(LAMPS)
+    header = tuple(columns)
+    line = Line(2, ["\x01" + "a" * 60_000 for _ in header])
+
+    _, rejections = Reader(LAMPS, header, columns).read([line])
+
+    assert [one.column for one in rejections] == ["external_reference", "circuit", "cabinet", "name", "lamp"]
+    assert max(len(cell) for one in rejections for cell in one.cells) == 300
