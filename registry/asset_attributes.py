@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Of every kind: read by alerting and by the decoders, and kept of an asset that was transferred.
-COMMON = frozenset({"calendar", "container", "transferred"})
+# Of every kind: read by alerting, by the decoders and by the report on legal hours (`activity`: from when until
+# when people are there), and kept of an asset that was transferred.
+COMMON = frozenset({"activity", "calendar", "container", "transferred"})
 PDL = re.compile(r"\d{14}")
 MASKED_PDL = re.compile(r"\*{10}\d{4}")
 PDL_MASK = "*" * 10
@@ -33,20 +34,30 @@ class Attribute:
     pattern: str = ""
 
 
+PROTECTED = Attribute("protected", "boolean", "protégé : aucun ordre ne l'éteint", "non")
+RATED_POWER = Attribute("rated_power_w", "number", "puissance nominale de ses lampes, en W", "2400", 0, 1_000_000)
+LEGAL_CATEGORY = Attribute(
+    "legal_category", "text", "catégorie de l'arrêté du 27 décembre 2018, de a à g", "a", pattern="[a-g]"
+)
 CABINET, CIRCUIT, LIGHT_POINT = "lighting_cabinet", "lighting_circuit", "light_point"
 ATTRIBUTES: Mapping[str, tuple[Attribute, ...]] = {
     CABINET: (
         Attribute("contract_power_kva", "number", "puissance souscrite, en kVA", "18", 0.1, 1000),
         Attribute("phases", "whole", "nombre de phases, 1 ou 3", "3", 1, 3),
         Attribute("pdl", "pdl", "point de livraison, 14 chiffres : 4 sont gardés", "**********1234"),
+        # Of one that is its own and only circuit.
+        PROTECTED,
+        RATED_POWER,
+        LEGAL_CATEGORY,
     ),
     CIRCUIT: (
         Attribute(
             "output", "text", "sortie de l'armoire qui l'alimente, telle que son capteur la nomme", "1",
             pattern=r"[A-Za-z0-9_.-]{1,20}",
         ),
-        Attribute("protected", "boolean", "protégé : aucun ordre ne l'éteint", "non"),
-        Attribute("rated_power_w", "number", "puissance nominale, en W", "2400", 0, 1_000_000),
+        PROTECTED,
+        RATED_POWER,
+        LEGAL_CATEGORY,
     ),
     LIGHT_POINT: (
         Attribute("lamp", "text", "lampe ou luminaire", "LED 4000 lm"),

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -26,6 +26,10 @@ from registry.tenants import first_maker
 
 router = APIRouter(prefix="/v1", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
+StateQuery = Annotated[
+    Literal["draft", "approved", "canary", "running", "paused", "halted", "ended", "cancelled", "expired"] | None,
+    Query(description="Celles qui en sont là"),
+]
 HOUR = timedelta(hours=1)
 USUALLY_WITHIN = timedelta(hours=2)
 LONGEST_CAMPAIGN = timedelta(hours=24)
@@ -269,7 +273,7 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
 
 
 @router.get("/lighting-campaigns", summary="Lister les campagnes d'éclairage")
-async def list_campaigns(caller: Reader, paging: Paged, state: State | None = None) -> Page[CampaignAnswer]:
+async def list_campaigns(caller: Reader, paging: Paged, state: StateQuery = None) -> Page[CampaignAnswer]:
     """Les campagnes, la dernière d'abord."""
     return await CAMPAIGNS.page(
         caller, paging, store.list_campaigns, before=paging.before, most=paging.most, state=state

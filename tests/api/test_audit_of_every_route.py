@@ -154,6 +154,7 @@ async def test_every_route_that_changes_something_says_who_from_where_before_and
     await sharing_changes(ask, client, other_client, registry, other_tenancy)
     await contested_changes(ask, client, other_client)
     await publication_changes(ask, client, registry, person)
+    await campaign_changes(ask, client, registry, person)
     await people_changes(ask, app, client, person, pool)
 
     changing = {
@@ -329,6 +330,19 @@ async def publication_changes(ask: Journey, client: httpx.AsyncClient, registry:
     async with person("responsable", "service_manager") as (_, browser):
         await ask(browser, "POST", path + "/approval", id=id_)
     await ask(client, "POST", path + "/withdrawal", id=id_)
+
+
+async def campaign_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, person: Any) -> None:
+    cabinet = await registry.cabinet()
+    wanted = {"name": "c", "action": "on", "reason": "r", "targets": {"asset_ids": [cabinet["id"]]}}
+    made = await ask(client, "POST", "/v1/lighting-campaigns", wanted)
+    path, id_ = "/v1/lighting-campaigns/{id}", made["id"]
+    async with person("adjointe", "service_manager") as (_, browser):
+        await ask(browser, "POST", path + "/approval", id=id_)
+        await ask(client, "POST", path + "/pause", id=id_)
+        await ask(browser, "POST", path + "/resumption", id=id_)
+    await ask(client, "POST", path + "/cancellation", id=id_)
+    await ask(client, "POST", "/v1/lighting/all-on", {"reason": "r", "preview": False})
 
 
 async def decoding_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, pool: Pool) -> None:

@@ -29,6 +29,7 @@ MEETS_NOBODY = {
     "/v1/device-profiles/{id}/mapping",
     "/v1/devices/{dev_eui}/downlinks",
     "/v1/eui-claims",
+    "/v1/imports",
     "/v1/lighting-campaigns",
     "/v1/gateways/unknown/{gateway_id}/claim",  # Of what nobody has registered.
     "/v1/gateways/{gateway_id}/mqtt-accounts",

@@ -126,8 +126,8 @@ async def test_a_join_gives_an_event_and_an_imported_session_none(partner: Partn
     )
     await pool.execute(imported, partner.device_id, bytes.fromhex("0a0b0c0d"))
     async with pool.acquire() as connection, connection.transaction():
-        joined = NewSession(partner.device_id, DevAddr(bytes.fromhex("01020304")), b"", b"", b"", 7, 1, 5)
-        await open_sessions(connection, [joined], "k", 3)
+        joined = NewSession(partner.device_id, DevAddr(bytes.fromhex("01020304")), b"", b"", b"", 7, 1, 5, 3)
+        await open_sessions(connection, [joined], "k")
     async with partner.bench.intake():
         joins = await partner.collect("join")
         await partner.wait_for_state("published", 1)
