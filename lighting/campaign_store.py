@@ -165,6 +165,10 @@ SET_RELEASED = """
 UPDATE lighting_campaign_target SET released_at = $3, command_id = $4 WHERE campaign_id = $1 AND asset_id = $2
 """
 SET_REJECTED = "UPDATE lighting_campaign_target SET rejected = $3 WHERE campaign_id = $1 AND asset_id = $2"
+# Until the frame goes out an asset may be given to another tenant, in whose streets nobody here switches.
+IS_OF_TENANT = """
+SELECT id FROM asset WHERE id = $1 AND tenant_id = $2 AND archived_at IS NULL FOR NO KEY UPDATE
+"""
 # Cabinets and circuits of the tenant itself.
 FIND_TARGETS = """
 SELECT id, name FROM asset
@@ -308,6 +312,11 @@ async def set_released(
 async def set_rejected(connection: Connection, campaign_id: int, asset_id: int, why: str) -> None:
     """A circuit could not be commanded when its turn came."""
     await connection.execute(SET_REJECTED, campaign_id, asset_id, why)
+
+
+async def is_of_tenant(connection: Connection, asset_id: int, tenant_id: int) -> bool:
+    """Whether the tenant still has this asset; it stays so until the end of the transaction."""
+    return await connection.fetchval(IS_OF_TENANT, asset_id, tenant_id) is not None
 
 
 async def read_reached(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Reach]:

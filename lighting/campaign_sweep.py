@@ -16,6 +16,7 @@ from lighting.octets import Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, request_command
 from lighting.restoring import serving_circuit
+from lighting.store import Circuit
 from lighting.swept import Swept
 from lorawan.instants import from_us, to_us
 
@@ -80,6 +81,12 @@ async def _may_send(connection: Connection, campaign: Campaign, asset_ids: Seque
     return may_send(now, dusks, is_emergency=False)
 
 
+async def _circuit_of(connection: Connection, campaign: Campaign, asset_id: int) -> Circuit:
+    if not await store.is_of_tenant(connection, asset_id, campaign.tenant_id):
+        raise RejectedLightingCommand("ce circuit n'est plus dans l'inventaire de cette collectivité")
+    return await serving_circuit(connection, asset_id)
+
+
 async def _command(
     connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
 ) -> None:
@@ -94,7 +101,7 @@ async def _command(
     )
     octets = Octets.from_json(target.octets) or Octets({})
     try:
-        circuit = await serving_circuit(connection, target.asset_id)
+        circuit = await _circuit_of(connection, campaign, target.asset_id)
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
     except (RejectedLightingCommand, LookupError) as refused:

@@ -38,8 +38,18 @@ SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TE
 SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
 INSERT INTO api_key
-    (id, tenant_id, name, secret_sha256, roles, expires_at, addresses, requests_per_minute, asset_kinds)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    (id, tenant_id, name, secret_sha256, roles, expires_at, addresses, requests_per_minute, asset_kinds, made_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+# A key that a key made leads on to who made that one.
+FIRST_MAKER = """
+WITH RECURSIVE maker (mark, depth) AS (
+    SELECT $1::text, 0
+    UNION ALL
+    SELECT k.made_by, m.depth + 1 FROM maker m JOIN api_key k ON m.mark = 'clé ' || k.id
+    WHERE k.made_by <> '' AND m.depth < 100
+)
+SELECT mark FROM maker ORDER BY depth DESC LIMIT 1
 """
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
 UPDATE_KEY = "UPDATE api_key SET name = $2, expires_at = $3 WHERE id = $1 AND revoked_at IS NULL RETURNING true"
@@ -103,6 +113,11 @@ class Principal:
     def actor(self) -> str:
         """As the audit calls it for good: names of people stand where they can be erased."""
         return self.name if self.person_id is None else f"personne {self.person_id}"
+
+    @property
+    def mark(self) -> str:
+        """What tells it apart from all others, for good."""
+        return f"clé {self.key_id}" if self.person_id is None else f"personne {self.person_id}"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -174,6 +189,11 @@ async def set_allow_list(connection: Connection, tenant_id: int, allowed: Sequen
     return entity(Tenant, row)
 
 
+async def first_maker(connection: Connection, principal: Principal) -> str:
+    """The mark of the person, or of the key that nobody made here, by whose rights this one acts."""
+    return await connection.fetchval(FIRST_MAKER, principal.mark)
+
+
 async def create_api_key(
     connection: Connection | Pool,
     tenant_id: int,
@@ -183,10 +203,14 @@ async def create_api_key(
     addresses: Sequence[str] = (),
     requests_per_minute: int | None = None,
     asset_kinds: Sequence[str] = (),
+    made_by: str = "",
 ) -> str:
-    """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept."""
+    """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept.
+
+    `made_by` is the mark of who makes it.
+    """
     key = f"{KEY_PREFIX}_{secrets.token_hex(KEY_ID_OCTETS)}_{secrets.token_urlsafe(SECRET_OCTETS)}"
-    limits = (expires_at, addresses, requests_per_minute, asset_kinds)
+    limits = (expires_at, addresses, requests_per_minute, asset_kinds, made_by)
     await enter_api_key(connection, tenant_id, name, roles, key, *limits)
     return key
 
@@ -201,6 +225,7 @@ async def enter_api_key(
     addresses: Sequence[str] = (),
     requests_per_minute: int | None = None,
     asset_kinds: Sequence[str] = (),
+    made_by: str = "",
 ) -> None:
     """Enter a key that was made elsewhere, an installation's first one for example.
 
@@ -212,7 +237,7 @@ async def enter_api_key(
     if unknown:
         raise ValueError(f"unknown rights: {', '.join(sorted(unknown))}")
     key_id, secret = _parts(key)
-    limits = (expires_at, list(addresses), requests_per_minute, list(asset_kinds))
+    limits = (expires_at, list(addresses), requests_per_minute, list(asset_kinds), made_by)
     await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), *limits)
 
 

@@ -22,6 +22,7 @@ from lighting.campaign_store import Author, Campaign, NewTarget
 from lighting.campaigns import HALT_FR, RejectedCampaign, State, canary_of, check_approval, check_move
 from lighting.commands import LONGEST_OFF
 from lorawan.instants import from_us, to_us
+from registry.tenants import first_maker
 
 router = APIRouter(prefix="/v1", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
@@ -187,10 +188,9 @@ def _said(campaign: Campaign) -> dict[str, Any]:
 CAMPAIGNS = Resource("lighting_campaign", "campagne", store.read_campaign, _show)
 
 
-def _author(caller: Caller) -> Author:
-    principal = caller.principal
-    identity = f"clé {principal.key_id}" if principal.person_id is None else f"personne {principal.person_id}"
-    return Author(principal.name, identity)
+async def _author(connection: Connection, caller: Caller) -> Author:
+    """Who acts. A key counts as who made it: nobody is two by making one."""
+    return Author(caller.principal.name, await first_maker(connection, caller.principal))
 
 
 def _gateway(share: GatewayShare) -> GatewayShareAnswer:
@@ -261,7 +261,7 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
                 422, f"aucun circuit à commander : {' ; '.join(sorted(reasons)) or 'aucune armoire ici'}"
             )
         canary = canary_of([(one.asset_id, one.gateway) for one in prepared.targets])
-        author = _author(caller)
+        author = await _author(change.connection, caller)
         made = await store.create_campaign(
             change.connection, change.tenant_id, values, author, prepared.neighbours
         )
@@ -330,13 +330,16 @@ async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: S
 
 @router.post("/lighting-campaigns/{id}/approval", summary="Approuver une campagne d'éclairage")
 async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
-    """L'approuver, autre que son auteur : une personne ou une clé. Les premières armoires partent aussitôt."""
+    """L'approuver : une autre personne que son auteur, ou une clé que l'auteur n'a pas faite.
+
+    Les premières armoires partent aussitôt.
+    """
     async with caller.changing() as change:
         former = await store.lock_campaign(change.connection, id)
         if former is None:
             raise CAMPAIGNS.missing(id)
         await CAMPAIGNS.own(change, id)
-        approver = _author(caller)
+        approver = await _author(change.connection, caller)
         try:
             check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
         except RejectedCampaign as refused:
@@ -389,8 +392,9 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
             "is_emergency": True,
             "not_after": now + LONGEST_CAMPAIGN,
         }
+        author = await _author(change.connection, caller)
         made = await store.create_campaign(
-            change.connection, change.tenant_id, values, _author(caller), prepared.neighbours
+            change.connection, change.tenant_id, values, author, prepared.neighbours
         )
         await store.add_targets(change.connection, made, _targets(prepared, frozenset()))
         await change.audit("all_on", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))

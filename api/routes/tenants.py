@@ -325,6 +325,7 @@ async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
             body.addresses,
             body.requests_per_minute,
             sorted(set(body.asset_kinds)),
+            caller.principal.mark,
         )
         key_id = key.split("_")[1]
         await change.audit("create", "api_key", key_id, after={**dict(body), "roles": roles})

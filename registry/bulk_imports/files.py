@@ -12,12 +12,15 @@ from typing import Any, cast
 import msgspec
 
 from registry.asset_attributes import nearest
-from registry.bulk_imports.kinds import Column, ImportKind, read_columns
+from registry.bulk_imports.kinds import Column, ImportKind, read_columns, without_keys
 
 OCTETS_MOST = 64 << 20
 # A line with every column at its longest has a few thousand characters.
 LINE_MOST = 64_000
 LINES_MOST = 500_000
+# Of GeoJSON. Read into memory, octets of a hostile file take thirty times their room.
+OBJECT_OCTETS_MOST, CRS_OCTETS_MOST = 1 << 20, 10_000
+BRACES_AN_OBJECT = 4  # Its own, its properties', its geometry's, and one to spare.
 # What a refused line has before its cells, so that a corrected file goes in as it is.
 REPORTED = ("line", "column", "reason")
 LAMBERT_93 = re.compile(r"(EPSG[:/]{1,2}(\d|\.)*[:/]?2154|LAMB(ERT)?-?_?93)$", re.IGNORECASE)
@@ -128,7 +131,7 @@ def plain(cell: str) -> str:
 def _check_header(header: Sequence[str], kind: ImportKind) -> None:
     known = read_columns(kind)
     wrong = [
-        f"« {name[:LONG_WORD]} »{nearest(name, known)}"
+        f"« {without_keys(name)[:LONG_WORD]} »{nearest(name, known)}"
         for name in header
         if name and name not in known and name not in REPORTED
     ]
@@ -158,17 +161,32 @@ class _Feature(msgspec.Struct):
     geometry: _Geometry | None = None
 
 
+class _Anything(msgspec.Struct, gc=False):
+    """An object, whatever is in it."""
+
+
+class _Outline(msgspec.Struct):
+    """What every GeoJSON is; read first, since what has no objects but a million numbers is kept nowhere."""
+
+    features: list[_Anything] = []
+
+
 class _Collection(msgspec.Struct):
     """Objects are read one by one: as a whole they do not fit into memory."""
 
     type: str = ""
     features: list[msgspec.Raw] = []
-    crs: dict[str, Any] | None = None
+    crs: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def _read_geojson(octets: bytes, kind: ImportKind, coordinates: str) -> Table:
+    octets = octets.removeprefix(b"\xef\xbb\xbf")
+    if octets.count(b"{") > BRACES_AN_OBJECT * LINES_MOST:
+        raise UnreadableFile(f"plus de {LINES_MOST} objets, ou trop de niveaux : partagez le fichier")
     try:
-        found = msgspec.json.decode(octets.removeprefix(b"\xef\xbb\xbf"), type=_Collection)
+        msgspec.json.decode(octets, type=_Outline)
+        found = msgspec.json.decode(octets, type=_Collection)
+        crs = _crs_of(found.crs)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise UnreadableFile(f"ce n'est pas du GeoJSON ({wrong})") from None
     if found.type != "FeatureCollection" or not found.features:
@@ -177,7 +195,7 @@ def _read_geojson(octets: bytes, kind: ImportKind, coordinates: str) -> Table:
         raise UnreadableFile(f"{len(found.features)} objets : {LINES_MOST} au plus, partagez le fichier")
     known = read_columns(kind)
     header = tuple(known)
-    is_lambert = _is_lambert(found.crs, coordinates)
+    is_lambert = _is_lambert(crs, coordinates)
     _check_properties(_feature(1, found.features[0]).properties or {}, kind, known)
     return Table(
         header,
@@ -187,6 +205,12 @@ def _read_geojson(octets: bytes, kind: ImportKind, coordinates: str) -> Table:
             for number, raw in enumerate(found.features, 1)
         ),
     )
+
+
+def _crs_of(raw: msgspec.Raw) -> dict[str, Any] | None:
+    if len(raw) > CRS_OCTETS_MOST:
+        raise UnreadableFile("le système de coordonnées (crs) est trop long")
+    return msgspec.json.decode(raw, type=dict[str, Any] | None)
 
 
 def _is_lambert(crs: Mapping[str, Any] | None, stated: str) -> bool:
@@ -205,7 +229,7 @@ def _check_properties(first: Mapping[str, Any], kind: ImportKind, known: Mapping
     """What a system adds of its own is left out; what is nearly the name of a column was meant to be it."""
     names = [name.strip().lower() for name in first]
     wrong = [
-        f"« {name[:LONG_WORD]} »{meant}"
+        f"« {without_keys(name)[:LONG_WORD]} »{meant}"
         for name in names
         if name not in known
         and (meant := nearest(name, [one for one in known if one not in names and len(one) > 1]))
@@ -217,6 +241,8 @@ def _check_properties(first: Mapping[str, Any], kind: ImportKind, known: Mapping
 
 
 def _feature(number: int, raw: msgspec.Raw) -> _Feature:
+    if len(raw) > OBJECT_OCTETS_MOST:
+        raise UnreadableFile(f"l'objet {number} dépasse {OBJECT_OCTETS_MOST >> 20} Mo")
     try:
         return msgspec.json.decode(raw, type=_Feature)
     except (msgspec.DecodeError, RecursionError) as wrong:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -162,6 +163,9 @@ DEVICES = ImportKind(
 )
 KINDS: Mapping[str, ImportKind] = {kind.name: kind for kind in (CABINETS, CIRCUITS, LIGHT_POINTS, DEVICES)}
 
+# As people write them, whole or cut: longer than any EUI.
+KEY = re.compile(r"[0-9a-f](?:[\s,:-]*[0-9a-f]){19,}", re.IGNORECASE)
+
 # A spreadsheet takes what begins so for a formula; numbers with a sign are none.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -183,6 +187,11 @@ def harmless(cell: str) -> str:
     """The cell as no spreadsheet takes it for a formula; `files.plain` takes the apostrophe away again."""
     is_number = cell[:1] in ("-", "+") and cell[1:].replace(",", "", 1).replace(".", "", 1).isdecimal()
     return f"'{cell}" if cell.startswith(FORMULA) and not is_number else cell
+
+
+def without_keys(text: str) -> str:
+    """The text, which may be stored and shown, without what may be a key that stands in the wrong place."""
+    return KEY.sub("…", text)
 
 
 def model_file(kind: ImportKind) -> str:

@@ -7,11 +7,14 @@ from typing import Any
 from registry.asset_attributes import kept
 from registry.bulk_imports.cells import Values, read_values
 from registry.bulk_imports.files import Line
-from registry.bulk_imports.kinds import Column, ImportKind
+from registry.bulk_imports.kinds import Column, ImportKind, without_keys
 from registry.bulk_imports.lambert93 import to_degrees
 
 NAMES_TOGETHER = frozenset({"lighting_circuit", "light_point"})
 """Kinds of which several may have one name: their reference tells them apart."""
+# Of a line that is refused: each reason is kept with all of its cells, which may be all wrong and endless.
+REASONS_MOST = 5
+CELL_MOST = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +128,15 @@ class Reader:
     columns: Mapping[str, Column]
     seen: dict[str, int] = field(default_factory=dict[str, int])
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether files of this kind hold keys."""
+        return any(column.is_secret for column in self.columns.values())
+
     def remember(self, lines: Iterable[Line]) -> None:
         """Lines that a run before has done: their keys do not come twice either."""
-        self.read(lines)
+        for line in lines:  # One by one: all of a file's lines do not fit into memory.
+            self.read([line])
 
     def read(self, lines: Iterable[Line]) -> tuple[list[ReadLine], list[Rejection]]:
         """The lines whose cells are values, and what is wrong with the others."""
@@ -142,17 +151,20 @@ class Reader:
             if not values.wrong and self.kind.asset_kind:
                 _place(values)
             if values.wrong:
-                rejections += [self.rejection(line, column, reason) for column, reason in values.wrong]
+                wrong = values.wrong[:REASONS_MOST]
+                rejections += [self.rejection(line, column, reason) for column, reason in wrong]
             else:
                 read.append(ReadLine(line, str(key), values.given))
         return read, rejections
 
     def rejection(self, line: Line, column: str, reason: str) -> Rejection:
-        """Why this line does not go in, with its cells but for keys."""
+        """Why this line does not go in, with its cells but for keys, and for what no database stores."""
         cells = tuple(
-            "" if name in self.columns and self.columns[name].is_secret else cell
+            "" if name in self.columns and self.columns[name].is_secret else cell[:CELL_MOST].replace("\0", "")
             for name, cell in zip(self.header, line.cells, strict=False)
         )
+        if self.has_keys:  # A cell too many, and they stand under another title.
+            reason, cells = without_keys(reason), tuple(map(without_keys, cells))
         return Rejection(line.number, column, reason, cells)
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 
 import structlog
 
-from core.runtime.postgres import BAD_DATA, Connection, Pool, UniqueViolationError
+from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, UniqueViolationError
 from lorawan.crypto import WrongKek
 from registry.bulk_imports import devices, store
 from registry.bulk_imports.files import Line, Table, UnreadableFile, read_table
@@ -31,6 +31,7 @@ from registry.keys import KeyWrap
 
 AT_ONCE = 1_000
 DEVICES_AT_ONCE = 200
+DEFECT_TEXT = "le serveur n'a pas pu lire ce fichier jusqu'au bout ; ce qui est écrit le reste"
 ROOM_TEXT = "quota d'actifs atteint : l'exploitant du réseau peut l'élever"
 
 log = structlog.get_logger()
@@ -56,7 +57,7 @@ class Batch:
 
 
 async def import_next(pool: Pool, keys: KeyWrap, runner: str) -> ImportJob | None:
-    """Run the oldest job that no process has, to its end; None when there is none. `runner` names this process.
+    """Run the next job that no process has, to its end; None when there is none. `runner` names this process.
 
     Raises one of DATABASE_AWAY: the job goes on where it stands with the next call.
     """
@@ -72,6 +73,12 @@ async def import_next(pool: Pool, keys: KeyWrap, runner: str) -> ImportJob | Non
         reason = str(wrong) if isinstance(wrong, UnreadableFile) else "une partie du fichier ne s'ouvre plus"
         await store.end_import(pool, job, runner, "failed", reason)
         log.info("import_failed", job=job.id, reason=type(wrong).__name__)
+    except DATABASE_AWAY:
+        raise
+    except Exception as defect:  # noqa: BLE001 - Whatever a file brings up ends its own job, and no other.
+        await store.end_import(pool, job, runner, "failed", DEFECT_TEXT)
+        # Not what it says, which may quote a cell: a key stands in some.
+        log.error("import_failed", job=job.id, reason=type(defect).__name__)
     else:
         await store.end_import(pool, job, runner, "done")
         log.info("import_done", job=job.id)

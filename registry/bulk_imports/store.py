@@ -11,6 +11,8 @@ from registry.keys import KeyWrap
 from registry.rows import Written, arrays, columns_of, entity, fetch_all, fetch_one, insert
 
 PARTS_MOST = 100
+# A tenant's files of trials that may still be confirmed: each has up to 64 MB.
+TRIALS_KEPT = 5
 REJECTIONS_AT_ONCE = 5_000
 # A replica that gives no sign of life for so long is replaced; one of the same name goes on at once.
 HELD_FOR = timedelta(seconds=60)
@@ -89,17 +91,27 @@ RETURNING {COLUMNS}
 """
 DROP_REJECTIONS = "DELETE FROM import_rejection WHERE job_id = $1"
 DROP_PARTS = "DELETE FROM import_part WHERE job_id = $1"
+DROP_OLDER_TRIALS = """
+DELETE FROM import_part WHERE job_id IN (
+    SELECT id FROM import_job WHERE tenant_id = $1 AND dry_run AND state = 'done'
+    ORDER BY ended_at DESC, id DESC OFFSET $2)
+"""
 REJECTIONS = """
 SELECT line, place, "column", reason, cells FROM import_rejection WHERE job_id = $1 AND (line, place) > ($2, $3)
 ORDER BY line, place LIMIT $4
 """
 
+# What was taken before and did not end comes last, or one that never ends would hold up all others; then whose
+# tenant has waited longest.
 CLAIM = f"""
 UPDATE import_job SET state = 'running', started_at = coalesce(started_at, now()), taken_by = $1,
                       taken_until = now() + $2::interval
-WHERE id = (SELECT id FROM import_job
-            WHERE state IN ('waiting', 'running') AND (coalesce(taken_until, '-infinity') < now() OR taken_by = $1)
-            ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1)
+WHERE id = (SELECT j.id FROM import_job j
+            WHERE j.state IN ('waiting', 'running')
+              AND (coalesce(j.taken_until, '-infinity') < now() OR j.taken_by = $1)
+            ORDER BY j.taken_until NULLS FIRST,
+                     (SELECT max(o.ended_at) FROM import_job o WHERE o.tenant_id = j.tenant_id) NULLS FIRST, j.id
+            FOR UPDATE OF j SKIP LOCKED LIMIT 1)
 RETURNING {COLUMNS}
 """
 PARTS = "SELECT number, content_wrapped FROM import_part WHERE job_id = $1 ORDER BY number"
@@ -251,7 +263,7 @@ async def list_rejections(
 
 
 async def claim_import(pool: Pool, runner: str) -> ImportJob | None:
-    """The oldest job that no process has; it is this one's from now on."""
+    """The next job that no process has; it is this one's from now on."""
     return await fetch_one(pool, ImportJob, CLAIM, runner, HELD_FOR)
 
 
@@ -294,11 +306,16 @@ async def record_rejections(connection: Connection, job: ImportJob, rejections: 
 
 
 async def end_import(pool: Pool, job: ImportJob, runner: str, state: str, reason: str | None = None) -> None:
-    """The job has ended, with its line in the audit; its parts go, unless it may be confirmed."""
+    """The job has ended, with its line in the audit; its parts go, unless it may be confirmed.
+
+    Of trials, those of the last ones stay.
+    """
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(END, job.id, runner, state, reason)
         if not job.dry_run or state != "done":
             await connection.execute(DROP_PARTS, job.id)
+        else:
+            await connection.execute(DROP_OLDER_TRIALS, job.tenant_id, TRIALS_KEPT)
 
 
 async def read_known(

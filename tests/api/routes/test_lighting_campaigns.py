@@ -12,6 +12,8 @@ from lighting.campaign_sweep import advance_campaigns
 from lighting.sweep import advance_commands
 from registry.datastreams import make_datastream
 from registry.tenants import create_api_key
+from tests.api.conftest import person_client
+from tests.entering import transfer
 
 PATH = "/v1/lighting-campaigns"
 # Noon in winter: no dusk within half an hour.
@@ -216,6 +218,45 @@ async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person
     )
     # Before all else on the air, and repeated until each says that it is lit.
     assert [tuple(row) for row in rows] == [("on", "queued", 0, True)] * 12
+
+
+async def test_a_cabinet_that_was_given_away_meanwhile_is_not_switched_by_a_campaign_of_its_former_owner(
+    client, approver, cabinets, tenancy, other_tenancy, api_pool: Pool, pool: Pool, monkeypatch
+) -> None:
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    kept, given = await cabinets(2, "0016c001f0000001")
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    await transfer(pool, tenancy.id, given, other_tenancy.id)
+
+    now = datetime.now(UTC)
+    for second in range(0, 30, 10):
+        await sweep(pool, now + timedelta(seconds=second))
+
+    assert [row[0] for row in await pool.fetch("SELECT asset_id FROM lighting_command")] == [kept]
+    why = "SELECT rejected FROM lighting_campaign_target WHERE asset_id = $1"
+    assert await pool.fetchval(why, given) == "ce circuit n'est plus dans l'inventaire de cette collectivité"
+
+
+async def test_nobody_approves_a_campaign_that_they_wrote_by_a_key_of_their_own_making(
+    app, tenancy, client_of_key, cabinets, pool: Pool
+) -> None:
+    await cabinets(1, "0016c001f0000001")
+    wanted = {"name": "À moi", "roles": ["read", "manage", "lighting"]}
+    answers = []
+    async with (
+        await person_client(app, pool, tenancy.id, "service_manager") as person,
+        await person_client(app, pool, tenancy.id, "service_manager") as somebody_else,
+    ):
+        first = (await person.post("/v1/api-keys", json=wanted)).json()["key"]
+        async with client_of_key(first) as by_first:
+            second = (await by_first.post("/v1/api-keys", json=wanted)).json()["key"]
+            async with client_of_key(second) as by_second:
+                for writer in (by_first, by_second):
+                    path = f"{PATH}/{(await writer.post(PATH, json=body())).json()['id']}/approval"
+                    answers += [(await one.post(path)).status_code for one in (person, somebody_else)]
+
+    assert answers == [409, 200, 409, 200]
 
 
 @pytest.mark.parametrize(

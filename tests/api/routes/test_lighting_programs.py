@@ -49,6 +49,9 @@ async def test_a_program_is_versioned_assigned_by_commune_taken_back_and_archive
     granted = (await client.post("/v1/grants", json=grant)).json()
     await other_client.post(f"/v1/grants/{granted['id']}/accept")
     shared = (await other_client.get(f"/v1/lighting/cabinets/{cabinets[0]}/program")).json()
+    shown = [one["id"] for one in (await other_client.get(PATH)).json()["items"]]
+    versions_shown = (await other_client.get(f"{PATH}/{first}/versions")).json()["items"]
+    unshown = await other_client.get(f"{PATH}/{second}")
     of_others = await other_client.get(f"/v1/lighting/cabinets/{cabinets[1]}/program")
     alone = (await client.get(f"/v1/lighting/cabinets/{cabinets[2]}/program")).json()
     history = (await client.get(f"{PATH}/assignments", params={"asset_id": cabinets[0], "ended": True})).json()
@@ -79,7 +82,8 @@ async def test_a_program_is_versioned_assigned_by_commune_taken_back_and_archive
     assert (in_force["program_name"], in_force["version"], in_force["is_own"]) == ("Coupure", 2, True)
     assert in_force["next_change"] is not None
     assert shared == in_force
-    assert of_others.status_code == 404
+    assert (shown, [one["version"] for one in versions_shown]) == ([first], [2])
+    assert (unshown.status_code, of_others.status_code) == (404, 404)
     assert (alone["program_id"], alone["is_own"]) == (None, False)
     assert [(one["program_name"], one["version"], one["ended_by"]) for one in history["items"]] == [
         ("Coupure", 2, None),

@@ -1,12 +1,14 @@
 """Files as spreadsheets and geographic information systems write them, and those that are none."""
 
 import json
+import tracemalloc
 
 import pytest
 
 from registry.bulk_imports.cells import read_values
-from registry.bulk_imports.files import UnreadableFile, read_table
+from registry.bulk_imports.files import Line, UnreadableFile, read_table
 from registry.bulk_imports.kinds import KINDS, csv_lines, harmless, model_file, read_columns
+from registry.bulk_imports.plan import Reader
 
 CABINETS = KINDS["cabinets"]
 LAMPS = KINDS["light-points"]
@@ -127,3 +129,37 @@ def test_a_cell_that_a_spreadsheet_would_run_comes_back_as_it_was() -> None:
         *odd[:5],
         "=x",
     ]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"type":"FeatureCollection","features":[' + "0," * 700_000 + "0]}",
+        '{"type":"FeatureCollection","features":[' + "{}," * 2_000_001 + "{}]}",
+        '{"type":"FeatureCollection","crs":{"a":[' + "[]," * 400_000 + '[]]},"features":[{}]}',
+        '{"type":"FeatureCollection","features":[{"properties":{"a":[' + "[]," * 400_000 + "[]]}}]}",
+    ],
+    ids=["numbers", "empty", "coordinates", "properties"],
+)
+def test_geojson_that_would_fill_the_memory_is_none(document: str) -> None:
+    octets = document.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableFile):
+            read_table(octets, CABINETS, "geojson", "wgs84")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10 << 20
+
+
+def test_a_refused_line_is_kept_with_few_reasons_and_short_cells() -> None:
+    columns = read_columns(LAMPS)
+    header = tuple(columns)
+    line = Line(2, ["\x01" + "a" * 60_000 for _ in header])
+
+    _, rejections = Reader(LAMPS, header, columns).read([line])
+
+    assert [one.column for one in rejections] == ["external_reference", "circuit", "cabinet", "name", "lamp"]
+    assert max(len(cell) for one in rejections for cell in one.cells) == 300

@@ -238,3 +238,86 @@ async def test_a_file_that_cannot_be_read_fails_with_its_reason_and_a_quota_stop
     assert (failed.state, "« external_reference »" in (failed.reason or "")) == ("failed", True)
     assert counts(full) == ("done", 2, 0, 0, 1)
     assert "quota" in (await importing.rejected(full))[0][2]
+
+
+async def test_a_line_or_a_job_that_cannot_be_stored_stops_no_other_job_and_tenants_take_turns(
+    importing: Importing, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Importing(
+        pool,
+        importing.maintenance,
+        await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('autre', 'Autre') RETURNING id"),
+    )
+    named = {"external_reference": "A", "commune": "Brest", "street": "rue\0du Port"}
+    collection = {"type": "FeatureCollection", "features": [{"type": "Feature", "properties": named}]}
+    text = "external_reference;commune\nARM-1;Brest\n"
+
+    refused = await importing.run("cabinets", json.dumps(collection), "geojson")
+    write = store.write_assets
+
+    async def cannot(*_args: object) -> None:
+        raise KeyError(text)
+
+    monkeypatch.setattr(store, "write_assets", cannot)
+    failed = await importing.run("cabinets", text)
+    monkeypatch.setattr(store, "write_assets", write)
+    queued = [await importing.request("cabinets", text), await importing.request("cabinets", text)]
+    queued.append(await other.request("cabinets", text))
+    order = [job.id for _ in queued if (job := await import_next(importing.maintenance, KEYS, "maintenance-1"))]
+
+    assert counts(refused) == ("done", 0, 0, 0, 1)
+    assert [one[1] for one in await importing.rejected(refused)] == ["street"]
+    assert (failed.state, failed.reason) == (
+        "failed", "le serveur n'a pas pu lire ce fichier jusqu'au bout ; ce qui est écrit le reste",
+    )  # fmt: skip
+    assert order == [queued[2], *queued[:2]]
+
+
+async def test_a_job_that_the_database_keeps_refusing_waits_behind_those_that_have_not_begun(
+    importing: Importing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "external_reference;commune\nARM-1;Brest\n"
+    slow = await importing.request("cabinets", text)
+    record = store.record_progress
+
+    async def away(*_args: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(store, "record_progress", away)
+    with pytest.raises(TimeoutError):
+        await import_next(importing.maintenance, KEYS, "maintenance-1")
+    monkeypatch.setattr(store, "record_progress", record)
+    quick = await importing.request("cabinets", text)
+    order = [job.id for _ in "12" if (job := await import_next(importing.maintenance, KEYS, "maintenance-1"))]
+
+    assert order == [quick, slow]
+
+
+async def test_files_of_the_last_trials_alone_are_kept(importing: Importing, pool: Pool) -> None:
+    text = "external_reference;commune\nARM-1;Brest\n"
+    jobs = [await importing.run("cabinets", text, dry_run=True) for _ in range(store.TRIALS_KEPT + 2)]
+
+    kept = [row[0] for row in await pool.fetch("SELECT DISTINCT job_id FROM import_part ORDER BY 1")]
+    assert kept == [job.id for job in jobs[2:]]
+
+
+async def test_a_key_in_the_wrong_place_of_a_file_is_in_no_reason_no_refused_line_and_no_audit(
+    importing: Importing, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dashed = "-".join(APP_KEY[place : place + 2] for place in range(0, 32, 2))
+    # Without its titles; with an unquoted semicolon, which moves it on; in columns of others.
+    for text in (
+        f"70b3d57ed0001234;{APP_KEY};Horloge\n70b3d57ed0001235;{APP_KEY};Horloge\n",
+        f"dev_eui;name;app_key;position;asset\n70b3d57ed0001234;Rue; du Port;{APP_KEY};\n",
+        f"dev_eui;app_key;asset\n70b3d57ed0001234;;{APP_KEY.upper()}\n",
+        f"dev_eui;device_profile\n70b3d57ed0001234;{dashed}\n",
+    ):
+        job = await importing.run("devices", text)
+        assert (job.state, job.refused) in {("failed", 0), ("done", 1)}
+
+    kept = [
+        await pool.fetch(f"SELECT t::text FROM {table} t") for table in ("import_job", "import_rejection", "audit")
+    ]
+    said = (str(kept) + "".join(capsys.readouterr())).lower().replace("-", "")
+    assert said.count("70b3d57ed0001234") >= 3
+    assert APP_KEY not in said
