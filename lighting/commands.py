@@ -57,6 +57,7 @@ class Failure(StrEnum):
     NO_READ_BACK = "no_read_back"
     STATE_DIFFERS = "state_differs"
     NOT_COMMANDABLE = "not_commandable"
+    NOT_SERVED = "not_served"
 
 
 FAILURE_FR: dict[str, str] = {
@@ -64,6 +65,7 @@ FAILURE_FR: dict[str, str] = {
     Failure.NO_READ_BACK: "l'armoire n'a pas relu son état après la commande : état inconnu",
     Failure.STATE_DIFFERS: "l'armoire annonce l'état contraire à celui demandé",
     Failure.NOT_COMMANDABLE: "le profil de l'équipement ne permet plus de le commander",
+    Failure.NOT_SERVED: "l'équipement qui a reçu la commande ne commande plus cette armoire",
 }
 
 

@@ -83,13 +83,18 @@ WHERE asset_id = $1 AND state = 'applied' AND unconfirmed IS NULL
 SETTLE_OLDER = """
 UPDATE lighting_command SET relight_at = NULL WHERE asset_id = $1 AND id < $2 AND relight_at IS NOT NULL
 """
+# Its device may have been replaced, or switch another circuit by now.
+STILL_SERVED = """EXISTS (
+    SELECT FROM assignment g JOIN asset s ON s.id = c.asset_id
+    WHERE g.device_id = c.device_id AND g.during @> now()
+      AND (g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id))"""
 # Open ones, those that still owe light, and those that ended a short while ago: their echo may come late.
-LOCK_OPEN = """
+LOCK_OPEN = f"""
 SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.level, c.attempts,
        c.not_after, c.octets, c.relight_at, c.work_order_at,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
        r.state::text AS read_back_state,
-       p.codec, p.expected_interval, p.device_class
+       p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served
 FROM lighting_command c
 JOIN downlink d ON d.id = c.downlink_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
@@ -179,13 +184,24 @@ WHERE id = $1
 HAS_METER = """
 SELECT EXISTS (SELECT FROM datastream WHERE asset_id = $1 AND quantity = 'active_power' AND channel = '')
 """
-TO_RELIGHT = """
-SELECT id, asset_id, device_id, octets, work_order_at FROM lighting_command
-WHERE relight_at <= $1 AND action = 'off' ORDER BY relight_at, id LIMIT 100
+# An "off" that ends; or light that is owed by a device that another has replaced since, tried as often.
+TO_RELIGHT = f"""
+SELECT id, asset_id, device_id, octets, work_order_at FROM lighting_command c
+WHERE relight_at IS NOT NULL AND id > $2 AND (action = 'off' AND relight_at <= $1 OR action <> 'off' AND EXISTS (
+    SELECT FROM asset s
+    JOIN assignment g ON g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id
+    JOIN device d ON d.id = g.device_id AND d.enabled
+    JOIN device_profile p ON p.id = d.device_profile_id AND 'switch' = ANY(p.capabilities)
+    WHERE s.id = c.asset_id AND g.during @> now() AND (lower(g.during) > c.updated_at OR c.relight_at <= $1)
+) AND NOT {STILL_SERVED})
+ORDER BY id LIMIT $3
 """
 # Asked once its asset is locked: a newer command may have settled it.
-IS_TO_RELIGHT = "SELECT EXISTS (SELECT FROM lighting_command WHERE id = $1 AND relight_at <= $2)"
-SET_RELIGHT_AT = "UPDATE lighting_command SET relight_at = $2 WHERE id = $1"
+IS_TO_RELIGHT = """
+SELECT EXISTS (SELECT FROM lighting_command
+               WHERE id = $1 AND (relight_at <= $2 OR relight_at IS NOT NULL AND action <> 'off'))
+"""
+SET_RELIGHT_AT = "UPDATE lighting_command SET relight_at = $2, updated_at = now() WHERE id = $1"
 DUE_ACTS = """
 SELECT u.id, u.asset_id, u.device_id, u.octets, coalesce(d.state::text, m.state::text) AS state,
        coalesce(d.sent_at, CASE WHEN m.state IN ('sent', 'failed') THEN m.updated_at END) AS reached_at,
@@ -289,6 +305,7 @@ class LockedCommand:
     level: int | None
     codec: str
     work_order_at: datetime | None
+    is_served: bool  # By this device, still.
 
     @property
     def is_out(self) -> bool:
@@ -438,7 +455,7 @@ def _locked(row: Record) -> LockedCommand:
     return LockedCommand(
         command,
         *(row["tenant_id"], row["asset_id"], row["device_id"], quantity),
-        *(octets, row["level"], row["codec"], row["work_order_at"]),
+        *(octets, row["level"], row["codec"], row["work_order_at"], row["is_served"]),
     )
 
 
@@ -535,9 +552,9 @@ async def has_meter(connection: Connection, asset_id: int) -> bool:
     return await connection.fetchval(HAS_METER, asset_id)
 
 
-async def due_relights(connection: Connection | Pool, now: datetime) -> list[DueRelight]:
-    """Circuits whose "off" has come to its end, the longest due first."""
-    return await fetch_all(connection, DueRelight, TO_RELIGHT, now)
+async def due_relights(connection: Connection | Pool, now: datetime, after: int, most: int) -> list[DueRelight]:
+    """Circuits whose "off" has come to its end, or which another device is to light now; beyond id `after`."""
+    return await fetch_all(connection, DueRelight, TO_RELIGHT, now, after, most)
 
 
 async def is_to_relight(connection: Connection, command_id: int, now: datetime) -> bool:

@@ -65,7 +65,11 @@ async def _step(
     swept: Swept,
 ) -> None:
     command = locked.command
-    match advance(command, read_backs, received_at, now):
+    step = advance(command, read_backs, received_at, now)
+    if isinstance(step, SendAgain | Ask) and not locked.is_served:
+        await _leave(connection, locked, now, swept)
+        return
+    match step:
         case Wait():
             return
         case Transmitted(sent_at=sent_at, acknowledged=acknowledged, ask=ask):
@@ -98,6 +102,14 @@ async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swe
     row = await send(connection, locked.device_id, question, now + useful_for)
     await store.set_asked(connection, locked.command.id, row.id)
     swept.slots.add(row.slot)
+
+
+async def _leave(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
+    """Its device serves another circuit, or none: nothing more goes there; what is owed waits for the next."""
+    if locked.command.state in OPEN:
+        await _end(connection, locked, State.FAILED, Failure.NOT_SERVED, now, swept)
+    elif locked.command.owes_light:
+        await store.set_relight_at(connection, locked.command.id, now + RELIGHT_EVERY)
 
 
 def _octets(locked: LockedCommand) -> Octets:
@@ -168,13 +180,17 @@ async def confirm_applied(pool: Pool, now: datetime) -> Swept:
 
 async def relight(pool: Pool, now: datetime) -> Swept:
     """Light again every circuit whose "off" has come to its end."""
-    swept = Swept()
-    for due in await store.due_relights(pool, now):
-        async with pool.acquire() as connection, connection.transaction():
-            await store.lock_asset(connection, due.asset_id)
-            if await store.is_to_relight(connection, due.id, now):
-                await _relight_one(connection, due, now, swept)
-    return swept
+    swept, after = Swept(), 0
+    while True:
+        page = await store.due_relights(pool, now, after, PAGE)
+        for due in page:
+            async with pool.acquire() as connection, connection.transaction():
+                await store.lock_asset(connection, due.asset_id)
+                if await store.is_to_relight(connection, due.id, now):
+                    await _relight_one(connection, due, now, swept)
+        if len(page) < PAGE:
+            return swept
+        after = page[-1].id
 
 
 async def _relight_one(connection: Connection, due: DueRelight, now: datetime, swept: Swept) -> None:

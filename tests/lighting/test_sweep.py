@@ -373,3 +373,44 @@ async def test_an_asset_without_a_device_is_rejected(pool: Pool, cabinet: int) -
 
     with pytest.raises(RejectedLightingCommand, match="aucun équipement"):
         await ask(pool, cabinet, "on")
+
+
+async def replace_device(pool: Pool, cabinet: int) -> int:
+    """Another device like the first serves the cabinet from now on."""
+    await pool.execute(
+        "UPDATE assignment SET during = tstzrange(lower(during), now()) WHERE asset_id = $1", cabinet
+    )
+    device = await pool.fetchval(
+        "INSERT INTO device "
+        "(tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id) "
+        "SELECT tenant_id, 'deveui02', join_eui, 'c2', device_profile_id, 4, 'x', 'kek-1' FROM device RETURNING id"
+    )
+    await pool.execute(
+        "INSERT INTO assignment (tenant_id, asset_id, device_id) "
+        "SELECT tenant_id, id, $2 FROM asset WHERE id = $1",
+        *(cabinet, device),
+    )
+    return device
+
+
+async def test_what_replaces_a_device_that_did_not_light_is_lit_and_nothing_more_goes_to_the_former(
+    pool: Pool, cabinet: int
+) -> None:
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(seconds=1))
+    await relight(pool, datetime.now(UTC) + timedelta(minutes=1))
+    [owed] = await pool.fetch("SELECT * FROM lighting_command WHERE action = 'on'")
+    await pool.execute("UPDATE downlink SET state = 'expired', created_at = now() - interval '3 hours'")
+    await advance_commands(pool, datetime.now(UTC))
+    await pool.execute("UPDATE assignment SET during = tstzrange(lower(during), now())")
+    unserved = await advance_commands(pool, datetime.now(UTC) + timedelta(hours=2))
+    device = await replace_device(pool, cabinet)
+    replaced = await relight(pool, datetime.now(UTC))
+    again = await relight(pool, datetime.now(UTC))
+    rows = await pool.fetch(
+        "SELECT device_id, relight_at IS NOT NULL FROM lighting_command WHERE action = 'on' ORDER BY id"
+    )
+    former = await pool.fetchval("SELECT count(*) FROM downlink WHERE device_id = $1", owed["device_id"])
+
+    assert (unserved.slots, replaced.outcomes, replaced.slots, again.outcomes) == (set(), ["relit"], {4}, [])
+    assert [tuple(row) for row in rows] == [(owed["device_id"], False), (device, True)]
+    assert former == 2  # The "off" and the first "on".
