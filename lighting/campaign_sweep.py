@@ -16,7 +16,7 @@ from lighting.octets import Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, request_command
 from lighting.restoring import serving_circuit
-from lighting.swept import Swept
+from lighting.swept import Swept, alone
 from lorawan.instants import from_us, to_us
 
 # Of each gateway: more than ten seconds of the shortest frames.
@@ -36,7 +36,9 @@ async def advance_campaigns(pool: Pool, now: datetime) -> Swept:
             if campaign is None:
                 return swept
             after = campaign.id
-            await _advance_one(connection, campaign, now, swept)
+            with alone("campaign", campaign.id):
+                async with connection.transaction():
+                    await _advance_one(connection, campaign, now, swept)
 
 
 async def _advance_one(connection: Connection, campaign: Campaign, now: datetime, swept: Swept) -> None:

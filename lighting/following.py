@@ -17,7 +17,7 @@ from lighting.expected import LampRow, read_lamps
 from lighting.requests import LightingRequest, request_command
 from lighting.restoring import octets_for
 from lighting.store import Circuit, Command
-from lighting.swept import Swept
+from lighting.swept import Swept, alone
 
 PROGRAM = "programme"
 DAY = timedelta(days=1)
@@ -125,12 +125,13 @@ async def follow_programs(pool: Pool, now: datetime) -> Swept:
             ids = [row["id"] for row in await connection.fetch(READ_FOLLOWING, after, PAGE)]
             due = await _due(connection, ids, now)
         for asset_id in due:
-            async with pool.acquire() as connection, connection.transaction():
-                await store.lock_asset(connection, asset_id)
-                # Another replica may have asked meanwhile, or somebody.
-                request = (await _due(connection, [asset_id], now)).get(asset_id)
-                if request is not None:
-                    await _ask(connection, asset_id, request, now, swept)
+            with alone("program", asset_id):
+                async with pool.acquire() as connection, connection.transaction():
+                    await store.lock_asset(connection, asset_id)
+                    # Another replica may have asked meanwhile, or somebody.
+                    request = (await _due(connection, [asset_id], now)).get(asset_id)
+                    if request is not None:
+                        await _ask(connection, asset_id, request, now, swept)
         if len(ids) < PAGE:
             return swept
         after = ids[-1]

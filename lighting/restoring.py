@@ -14,7 +14,7 @@ from lighting.expected import LampRow, read_lamps
 from lighting.octets import OFF, Octets
 from lighting.requests import LightingRequest, native_octets, request_command
 from lighting.store import Circuit, DueAct
-from lighting.swept import Swept
+from lighting.swept import Swept, alone
 from registry.alert_requests import request_relight_alert
 
 RELIT_BY = "territoire"
@@ -74,10 +74,11 @@ async def restore(pool: Pool, now: datetime) -> Swept:
     """Bring back every circuit about whose unknown act it is time."""
     swept = Swept()
     for due in await store.due_acts(pool, now):
-        async with pool.acquire() as connection, connection.transaction():
-            await store.lock_asset(connection, due.asset_id)
-            if await store.is_act_due(connection, due.id, now):
-                await _about(connection, due, now, swept)
+        with alone("act", due.id):
+            async with pool.acquire() as connection, connection.transaction():
+                await store.lock_asset(connection, due.asset_id)
+                if await store.is_act_due(connection, due.id, now):
+                    await _about(connection, due, now, swept)
     return swept
 
 

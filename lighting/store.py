@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.runtime.postgres import Connection, Pool, Record
-from lighting.commands import OpenCommand, Proving, ReadBack, State
-from lighting.octets import Octets
+from decoders.catalogue import CODECS
+from lighting.commands import OpenCommand, Proving, ReadBack, RejectedLightingCommand, State
+from lighting.octets import Octets, octets_of_codec
 from registry.downlinks import cancel_superseded
 from registry.rows import entity, fetch_all, fetch_one
 
@@ -147,7 +148,7 @@ WHERE id = $1
 """
 # Of a command that has ended the state stays.
 SET_SENT_AGAIN = """
-UPDATE lighting_command SET attempts = attempts + 1, downlink_id = $2, read_back_downlink_id = NULL,
+UPDATE lighting_command SET attempts = least(attempts, 32766) + 1, downlink_id = $2, read_back_downlink_id = NULL,
        state = CASE WHEN $3::timestamptz IS NULL THEN 'queued' ELSE state END,
        relight_at = coalesce($3, relight_at),
        updated_at = now()
@@ -301,7 +302,7 @@ class LockedCommand:
     asset_id: int
     device_id: int
     quantity: str  # In which its proof comes; empty: there is none.
-    octets: Octets | None  # None: encoded by `codec` when they are needed.
+    octets: Octets | None  # None: its device's codec cannot encode them any more.
     level: int | None
     codec: str
     work_order_at: datetime | None
@@ -425,15 +426,26 @@ async def supersede_open(connection: Connection, asset_id: int) -> None:
         await cancel_superseded(connection, ids)
 
 
+def _octets_of_before(codec: str, level: int | None) -> Octets | None:
+    """Of a row that keeps none: what its device's codec encodes now; None: nothing."""
+    known = CODECS.get(codec)
+    try:
+        return octets_of_codec(known, None if known is None else known.proof, None, level)
+    except RejectedLightingCommand:
+        return None
+
+
 def _locked(row: Record) -> LockedCommand:
-    action, octets = row["action"], Octets.from_json(row["octets"])
-    # Before rows kept it: the relay's state, asked for.
-    quantity = "switch_state" if octets is None else octets.quantity_of(action)
+    action, octets = (
+        row["action"],
+        Octets.from_json(row["octets"]) or _octets_of_before(row["codec"], row["level"]),
+    )
+    quantity = "" if octets is None else octets.quantity_of(action)
     usually = REPORTS * row["expected_interval"]
     proving = Proving(
-        channels=() if not quantity else ("",) if octets is None else octets.channels,
+        channels=() if octets is None or not quantity else octets.channels,
         value=float(row["level"] if action == "dim" else action == "on"),
-        asks=octets is None or octets.asks,
+        asks=octets is not None and octets.asks,
         report_within=usually,
         receives_every=usually if row["device_class"] == "A" else timedelta(0),
     )

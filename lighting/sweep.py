@@ -1,7 +1,6 @@
 """Advances every lighting command by one step, every second and on each nudge; lights again what must be lit."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -22,11 +21,11 @@ from lighting.commands import (
     Ask,
     End,
     Failure,
-    ReadBack,
     Reconcile,
     RejectedLightingCommand,
     SendAgain,
     State,
+    Step,
     Transmitted,
     Wait,
     advance,
@@ -37,7 +36,7 @@ from lighting.octets import QUESTION, Octets
 from lighting.requests import LightingRequest, native_octets, request_command, send
 from lighting.restoring import RELIT_BY, octets_for, restore, serving_circuit
 from lighting.store import DueRelight, LockedCommand
-from lighting.swept import Swept, order_work
+from lighting.swept import Swept, alone, order_work
 
 PAGE = 200
 NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"
@@ -59,13 +58,11 @@ log = structlog.get_logger()
 async def _step(
     connection: Connection,
     locked: LockedCommand,
-    read_backs: Sequence[ReadBack],
-    received_at: datetime | None,
+    step: Step,
     now: datetime,
     swept: Swept,
 ) -> None:
     command = locked.command
-    step = advance(command, read_backs, received_at, now)
     if isinstance(step, SendAgain | Ask) and not locked.is_served:
         await _leave(connection, locked, now, swept)
         return
@@ -136,13 +133,12 @@ async def _end(
 async def _step_or_fail(
     connection: Connection,
     locked: LockedCommand,
-    read_backs: Sequence[ReadBack],
-    received_at: datetime | None,
+    step: Step,
     now: datetime,
     swept: Swept,
 ) -> None:
     try:
-        await _step(connection, locked, read_backs, received_at, now, swept)
+        await _step(connection, locked, step, now, swept)
     except RejectedLightingCommand as refused:
         # Of before rows kept their octets, and the device's profile has changed meanwhile.
         await _end(connection, locked, State.FAILED, f"{Failure.NOT_COMMANDABLE}: {refused}", now, swept)
@@ -159,7 +155,12 @@ async def advance_commands(pool: Pool, now: datetime) -> Swept:
             heard = await store.last_received(connection, [one for one in page if one.is_out])
             for locked in page:
                 number = locked.command.id
-                await _step_or_fail(connection, locked, said.get(number, ()), heard.get(number), now, swept)
+                step = advance(locked.command, said.get(number, ()), heard.get(number), now)
+                if isinstance(step, Wait):
+                    continue
+                with alone("command", number):
+                    async with connection.transaction():
+                        await _step_or_fail(connection, locked, step, now, swept)
         if len(page) < PAGE:
             return swept
         after = page[-1].command.id
@@ -184,10 +185,11 @@ async def relight(pool: Pool, now: datetime) -> Swept:
     while True:
         page = await store.due_relights(pool, now, after, PAGE)
         for due in page:
-            async with pool.acquire() as connection, connection.transaction():
-                await store.lock_asset(connection, due.asset_id)
-                if await store.is_to_relight(connection, due.id, now):
-                    await _relight_one(connection, due, now, swept)
+            with alone("relight", due.id):
+                async with pool.acquire() as connection, connection.transaction():
+                    await store.lock_asset(connection, due.asset_id)
+                    if await store.is_to_relight(connection, due.id, now):
+                        await _relight_one(connection, due, now, swept)
         if len(page) < PAGE:
             return swept
         after = page[-1].id
@@ -221,7 +223,7 @@ async def report(bus: Bus, shards: int, swept: Swept) -> None:
         await bus.nudge(topics.downlink_due(shard))
 
 
-SWEEPS = (relight, restore, advance_campaigns, advance_commands, confirm_applied)
+SWEEPS = (relight, restore, advance_commands, advance_campaigns, confirm_applied)
 
 
 async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -229,7 +231,8 @@ async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event
     while not stopping.is_set():
         try:
             for sweep in SWEEPS:
-                await report(bus, shards, await sweep(pool, datetime.now(UTC)))
+                with alone(sweep.__name__):
+                    await report(bus, shards, await sweep(pool, datetime.now(UTC)))
         except (*DATABASE_AWAY, *BUS_AWAY) as away:
             log.warning("sweep_put_off", error=describe(away))
         try:

@@ -414,3 +414,29 @@ async def test_what_replaces_a_device_that_did_not_light_is_lit_and_nothing_more
     assert (unserved.slots, replaced.outcomes, replaced.slots, again.outcomes) == (set(), ["relit"], {4}, [])
     assert [tuple(row) for row in rows] == [(owed["device_id"], False), (device, True)]
     assert former == 2  # The "off" and the first "on".
+
+
+async def test_a_row_that_cannot_be_read_costs_no_other_street_its_light(pool: Pool, cabinet: int) -> None:
+    """Nor does one of before that keeps no octets, of a device that cannot be asked."""
+    before = await ask(pool, cabinet, "on")
+    await pool.execute("UPDATE device_profile SET codec = 'milesight.uc300'")
+    await pool.execute("UPDATE lighting_command SET octets = '{}', relight_at = now(), attempts = 32767")
+    await settle(pool, before.downlink_id)
+    await advance_commands(pool, datetime.now(UTC))
+    swept = [await advance_commands(pool, datetime.now(UTC) + timedelta(hours=hours)) for hours in (2, 4)]
+    [attempts] = await pool.fetchrow("SELECT attempts FROM lighting_command")
+    other = await pool.fetchval(
+        "INSERT INTO asset (tenant_id, kind, name) "
+        "SELECT tenant_id, 'lighting_cabinet', 'A2' FROM asset RETURNING id"
+    )
+    await pool.execute(
+        "INSERT INTO lighting_command (tenant_id, asset_id, device_id, action, off_until, requested_by, "
+        "downlink_id, not_after, relight_at, octets) "
+        "SELECT tenant_id, a.asset, device_id, 'off', now(), 'a', downlink_id, now(), now(), a.octets "
+        "FROM lighting_command, (VALUES ($1::int, '{\"frames\": 1}'::jsonb), ($2, '{}')) AS a (asset, octets)",
+        *(cabinet, other),
+    )
+    relit = await relight(pool, datetime.now(UTC) + timedelta(minutes=1))
+
+    assert ([one.outcomes for one in swept], attempts) == ([["failed"], ["sent_again"]], 32767)
+    assert relit.outcomes == ["relight_refused"]  # The other's, which no device serves.
