@@ -348,6 +348,32 @@ async def test_what_the_program_puts_out_is_put_out_with_an_end_and_what_is_prot
     assert morning.off_until <= at + timedelta(hours=6)
 
 
+async def test_an_act_is_kept_until_its_circuit_could_be_brought_back(pool: Pool, cabinet: int) -> None:
+    """A device that is disabled, and a protected circuit that an act of the night put out, by day."""
+    now = datetime.now(UTC)
+    await unknown_act(pool, cabinet, sent_at=now)
+    await pool.execute("UPDATE device SET enabled = false")
+    refused = await restore(pool, now + timedelta(hours=12))
+    await pool.execute("UPDATE device SET enabled = true")
+    early = await restore(pool, now + timedelta(hours=12, minutes=59))
+    await pool.execute("UPDATE asset SET latitude = 48.4, longitude = -4.5, attributes = '{\"protected\": true}'")
+    day = {"default": {"on": "18:00", "off": "06:00"}}
+    await pool.execute(
+        "WITH p AS (INSERT INTO lighting_program (tenant_id, name) SELECT tenant_id, 'P' FROM asset RETURNING *), "
+        "v AS (INSERT INTO lighting_program_version (tenant_id, program_id, version, program, author) "
+        "SELECT tenant_id, id, 1, $1, 'a' FROM p RETURNING *) "
+        "INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by) "
+        "SELECT v.tenant_id, a.id, v.id, 'a' FROM v, asset a",
+        day,
+    )
+    tomorrow = (now + timedelta(days=2)).replace(hour=12, minute=0)
+    by_day = await restore(pool, tomorrow)
+    by_night = await restore(pool, tomorrow + timedelta(hours=9))
+
+    assert (refused.outcomes, early.outcomes) == (["restore_refused"], [])
+    assert (by_day.outcomes, by_night.outcomes) == ([], ["restored"])
+
+
 async def test_what_an_operator_has_said_since_is_no_more_unknown(pool: Pool, cabinet: int) -> None:
     now = datetime.now(UTC)
     await unknown_act(pool, cabinet, sent_at=now)
