@@ -142,6 +142,7 @@ class OpenCommand:
     read_back_state: str | None  # Of the question after this transmission; None: it was not asked.
     owes_light: bool = False
     relight_at: datetime | None = None
+    transmitted: int = 0  # How often, since it was given; counted once it has ended.
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,11 @@ class Reconcile:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """Nothing can prove it, and it has gone out often enough: nothing is owed any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendAgain:
     """The cabinet did not follow, or did not answer: the same command once more."""
 
@@ -198,7 +204,7 @@ class Compared:
     unconfirmed: Unconfirmed | None
 
 
-Step = Wait | Transmitted | Ask | Apply | Reconcile | SendAgain | End
+Step = Wait | Transmitted | Ask | Apply | Reconcile | Settle | SendAgain | End
 
 
 def check_request(
@@ -329,6 +335,8 @@ def _advance_ended(
         return Reconcile(at)
     if not command.owes_light:
         return Wait()
+    if not command.proving.channels and command.transmitted >= MAX_ATTEMPTS:
+        return Settle()
     is_out = command.downlink_state in {"sent", "acknowledged"}
     if is_out and says is None and command.sent_at is not None and _may_ask(command, received_at, command.sent_at):
         return Ask()

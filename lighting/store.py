@@ -95,7 +95,12 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
        c.not_after, c.octets, c.relight_at, c.work_order_at,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
        r.state::text AS read_back_state,
-       p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served
+       p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served,
+       CASE WHEN c.state IN ('failed', 'expired', 'superseded') THEN (
+           SELECT count(*)::int FROM downlink o
+           WHERE o.device_id = c.device_id AND o.by_lighting AND o.f_port = d.f_port
+             AND o.payload = d.payload AND o.created_at >= c.created_at AND o.state IN ('sent', 'acknowledged'))
+       ELSE 0 END AS transmitted
 FROM lighting_command c
 JOIN downlink d ON d.id = c.downlink_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
@@ -463,6 +468,7 @@ def _locked(row: Record) -> LockedCommand:
         read_back_state=row["read_back_state"],
         owes_light=action != "off" and row["relight_at"] is not None,
         relight_at=row["relight_at"],
+        transmitted=row["transmitted"],
     )
     return LockedCommand(
         command,
@@ -574,8 +580,8 @@ async def is_to_relight(connection: Connection, command_id: int, now: datetime) 
     return await connection.fetchval(IS_TO_RELIGHT, command_id, now)
 
 
-async def set_relight_at(connection: Connection, command_id: int, at: datetime) -> None:
-    """The circuit must be lit again at `at`."""
+async def set_relight_at(connection: Connection, command_id: int, at: datetime | None) -> None:
+    """The circuit must be lit again at `at`; None: nothing is owed."""
     await connection.execute(SET_RELIGHT_AT, command_id, at)
 
 

@@ -24,6 +24,7 @@ from lighting.commands import (
     Reconcile,
     RejectedLightingCommand,
     SendAgain,
+    Settle,
     State,
     Step,
     Transmitted,
@@ -63,12 +64,7 @@ async def _step(
     swept: Swept,
 ) -> None:
     command = locked.command
-    if isinstance(step, SendAgain | Ask) and not locked.is_served:
-        await _leave(connection, locked, now, swept)
-        return
     match step:
-        case Wait():
-            return
         case Transmitted(sent_at=sent_at, acknowledged=acknowledged, ask=ask):
             await store.set_sent(connection, command.id, sent_at, acknowledged=acknowledged)
             swept.outcomes.append("acknowledged" if acknowledged else "sent")
@@ -82,6 +78,9 @@ async def _step(
         case Reconcile(at=at):
             await store.set_reconciled(connection, command.id, at)
             swept.outcomes.append("reconciled")
+        case Settle():
+            await store.set_relight_at(connection, command.id, None)
+            swept.outcomes.append("settled")
         case SendAgain():
             is_open = command.state in OPEN
             not_after = command.not_after if is_open else now + RELIGHT_EVERY
@@ -91,6 +90,8 @@ async def _step(
             swept.outcomes.append("sent_again")
         case End(state=state, failure=failure):
             await _end(connection, locked, state, failure, now, swept)
+        case Wait():
+            return
 
 
 async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
@@ -137,6 +138,9 @@ async def _step_or_fail(
     now: datetime,
     swept: Swept,
 ) -> None:
+    if isinstance(step, SendAgain | Ask) and not locked.is_served:
+        await _leave(connection, locked, now, swept)
+        return
     try:
         await _step(connection, locked, step, now, swept)
     except RejectedLightingCommand as refused:
