@@ -365,7 +365,8 @@ async def cancel_campaign(id: Id, caller: LightingOperator) -> CampaignAnswer:
 async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
     """Tout allumer, dans une commune ou partout : sans seconde personne, avant tout le reste.
 
-    Par défaut un aperçu dit quand tout sera allumé.
+    Par défaut un aperçu dit quand tout sera allumé. Une campagne en cours qui éteindrait ou graduerait ces
+    armoires est suspendue.
     """
     now = datetime.now(UTC)
     async with caller.changing() as change:
@@ -389,5 +390,7 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
             change.connection, change.tenant_id, values, _author(caller), prepared.neighbours
         )
         await store.add_targets(change.connection, made, _targets(prepared, frozenset()))
+        for paused in await store.pause_darkening(change.connection, made):
+            await change.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
         await change.audit("all_on", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))
     return AllOnAnswer(campaign_id=made.id, preview=preview)

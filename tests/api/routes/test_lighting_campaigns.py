@@ -196,9 +196,12 @@ def in_hours(hours: int) -> str:
 
 
 async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person(
-    client, cabinets, pool: Pool
+    client, approver, cabinets, pool: Pool
 ) -> None:
+    """What was about to put it out is suspended."""
     await cabinets(12, "0016c001f0000001")
+    putting_out = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{putting_out}/approval")
     await cabinets(3, "0016c001f0000001", commune="Brest")
     asked = {"commune": "Landerneau", "reason": "accident"}
 
@@ -207,7 +210,8 @@ async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person
     done = (await client.post("/v1/lighting/all-on", json=asked | {"preview": False})).json()
     await advance_campaigns(pool, datetime.now(UTC))
 
-    assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 0)
+    assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 1)
+    assert (await client.get(putting_out)).json()["state"] == "paused"
     assert shown["preview"]["ends_at"] is not None
     assert done["campaign_id"] is not None
     rows = await pool.fetch(
