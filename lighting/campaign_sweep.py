@@ -14,8 +14,9 @@ from lighting.commands import RejectedLightingCommand
 from lighting.expected import read_lamps
 from lighting.octets import Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
-from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, request_command
-from lighting.restoring import serving_circuit
+from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command
+from lighting.restoring import CHANGED, serving_circuit
+from lighting.store import Circuit
 from lighting.swept import Swept, alone
 from lorawan.instants import from_us, to_us
 
@@ -94,9 +95,9 @@ async def _command(
         owes_light=campaign.is_emergency,
         priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
     )
-    octets = Octets.from_json(target.octets) or Octets({})
     try:
         circuit = await serving_circuit(connection, target.asset_id)
+        octets = await _octets(connection, campaign, target, circuit)
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
     except (RejectedLightingCommand, LookupError) as refused:
@@ -106,3 +107,20 @@ async def _command(
         await store.set_released(connection, campaign.id, target.asset_id, at, requested.command.id)
         swept.slots.add(requested.slot)
         swept.outcomes.append("campaign_target_released")
+
+
+async def _octets(connection: Connection, campaign: Campaign, target: WaitingTarget, circuit: Circuit) -> Octets:
+    """What the circuit's device is to be sent: it may be another than the one for which octets were kept.
+
+    Raises:
+        RejectedLightingCommand: nobody has encoded anything for it.
+    """
+    if circuit.device_id is not None and circuit.codec_version_id is None:
+        return native_octets(circuit.codec, circuit.output, campaign.level)
+    kept = Octets.from_json(target.octets)
+    device_id = circuit.device_id or 0
+    if kept is None or not await store.is_served_since(
+        connection, target.asset_id, device_id, campaign.created_at
+    ):
+        raise RejectedLightingCommand(CHANGED)
+    return kept

@@ -208,6 +208,10 @@ async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person
     shown = (await client.post("/v1/lighting/all-on", json=asked)).json()
     nothing = await pool.fetchval("SELECT count(*) FROM lighting_campaign")
     done = (await client.post("/v1/lighting/all-on", json=asked | {"preview": False})).json()
+    # Prepared for another device than the one that serves it by now.
+    await pool.execute(
+        "UPDATE lighting_campaign_target SET octets = jsonb_set(octets, '{frames,on}', '[9, \"00\"]')"
+    )
     await advance_campaigns(pool, datetime.now(UTC))
 
     assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 1)
@@ -215,11 +219,11 @@ async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person
     assert shown["preview"]["ends_at"] is not None
     assert done["campaign_id"] is not None
     rows = await pool.fetch(
-        "SELECT c.action, c.state::text, d.priority, c.relight_at IS NOT NULL FROM lighting_command c "
-        "JOIN downlink d ON d.id = c.downlink_id"
+        "SELECT c.action, c.state::text, d.priority, c.relight_at IS NOT NULL, encode(d.payload, 'hex') "
+        "FROM lighting_command c JOIN downlink d ON d.id = c.downlink_id"
     )
     # Before all else on the air, and repeated until each says that it is lit.
-    assert [tuple(row) for row in rows] == [("on", "queued", 0, True)] * 12
+    assert [tuple(row) for row in rows] == [("on", "queued", 0, True, "1150000601")] * 12
 
 
 @pytest.mark.parametrize(
