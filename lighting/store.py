@@ -22,8 +22,8 @@ sent_at, applied_at, confirmed_at, unconfirmed, reconciled_at, work_order_at"""
 IS_COMMANDED = """
 SELECT EXISTS (SELECT FROM lighting_command WHERE downlink_id = $1 OR read_back_downlink_id = $1)
 """
-# A cabinet's circuits, or the asset itself; of the devices that serve it its own before its cabinet's, and one
-# that switches before one that does not.
+# A cabinet's circuits, or the asset itself; of the devices that serve it one that switches before one that does
+# not, as a meter of its own, and its own before its cabinet's.
 FIND_CIRCUITS = """
 SELECT s.id AS asset_id, s.kind, s.attributes ->> 'output' AS output,
        coalesce(s.attributes -> 'protected' = 'true', false) AS is_protected,
@@ -37,7 +37,7 @@ LEFT JOIN LATERAL (
                  WHERE r.device_id = d.id AND r.quantity = 'switch_state') AS reported
     FROM assignment a JOIN device d ON d.id = a.device_id JOIN device_profile p ON p.id = d.device_profile_id
     WHERE a.during @> now() AND (a.asset_id = s.id OR (s.kind = 'lighting_circuit' AND a.asset_id = s.parent_id))
-    ORDER BY a.asset_id = s.id DESC, 'switch' = ANY(p.capabilities) DESC, a.id LIMIT 1
+    ORDER BY 'switch' = ANY(p.capabilities) DESC, a.asset_id = s.id DESC, a.id LIMIT 1
 ) v ON true
 WHERE CASE WHEN lighting_has_circuits($1)
            THEN s.parent_id = $1 AND s.kind = 'lighting_circuit' AND s.archived_at IS NULL

@@ -401,16 +401,21 @@ async def test_an_asset_without_a_device_is_rejected(pool: Pool, cabinet: int) -
         await ask(pool, cabinet, "on")
 
 
+async def other_device(pool: Pool) -> int:
+    """Like the first."""
+    return await pool.fetchval(
+        "INSERT INTO device "
+        "(tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id) "
+        "SELECT tenant_id, 'deveui02', join_eui, 'c2', device_profile_id, 4, 'x', 'kek-1' FROM device RETURNING id"
+    )
+
+
 async def replace_device(pool: Pool, cabinet: int) -> int:
     """Another device like the first serves the cabinet from now on."""
     await pool.execute(
         "UPDATE assignment SET during = tstzrange(lower(during), now()) WHERE asset_id = $1", cabinet
     )
-    device = await pool.fetchval(
-        "INSERT INTO device "
-        "(tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id) "
-        "SELECT tenant_id, 'deveui02', join_eui, 'c2', device_profile_id, 4, 'x', 'kek-1' FROM device RETURNING id"
-    )
+    device = await other_device(pool)
     await pool.execute(
         "INSERT INTO assignment (tenant_id, asset_id, device_id) "
         "SELECT tenant_id, id, $2 FROM asset WHERE id = $1",
@@ -466,3 +471,49 @@ async def test_a_row_that_cannot_be_read_costs_no_other_street_its_light(pool: P
 
     assert ([one.outcomes for one in swept], attempts) == ([["failed"], ["sent_again"]], 32767)
     assert relit.outcomes == ["relight_refused"]  # The other's, which no device serves.
+
+
+async def test_a_circuit_with_a_meter_of_its_own_is_switched_by_its_cabinets_relay(
+    pool: Pool, cabinet: int
+) -> None:
+    circuit = await pool.fetchval(
+        "INSERT INTO asset (tenant_id, kind, name, parent_id) "
+        "SELECT tenant_id, 'lighting_circuit', 'départ', id FROM asset RETURNING id"
+    )
+    [relay] = [one.device_id for one in await find_circuits(pool, circuit)]
+    meter = await other_device(pool)
+    await pool.execute(
+        "WITH p AS (INSERT INTO device_profile "
+        "(tenant_id, name, vendor, model, codec, device_class, capabilities) "
+        "SELECT tenant_id, 'm', 'v', 'm', codec, 'A', '{meter}' FROM device_profile RETURNING id) "
+        "UPDATE device SET device_profile_id = p.id FROM p WHERE device.id = $1",
+        meter,
+    )
+    await pool.execute(
+        "INSERT INTO assignment (tenant_id, asset_id, device_id) "
+        "SELECT tenant_id, id, $2 FROM asset WHERE id = $1",
+        *(circuit, meter),
+    )
+
+    assert [one.device_id for one in await find_circuits(pool, circuit)] == [relay]
+
+
+async def test_a_relay_that_is_moved_while_it_is_out_is_brought_to_the_program_of_where_it_is_now(
+    pool: Pool, cabinet: int
+) -> None:
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(hours=1))
+    other = await pool.fetchval(
+        "INSERT INTO asset (tenant_id, kind, name) "
+        "SELECT tenant_id, 'lighting_cabinet', 'A2' FROM asset RETURNING id"
+    )
+    await pool.execute("UPDATE assignment SET during = tstzrange(lower(during), now())")
+    await pool.execute(
+        "INSERT INTO assignment (tenant_id, asset_id, device_id) "
+        "SELECT tenant_id, $1, device_id FROM lighting_command",
+        other,
+    )
+    restored = await restore(pool, datetime.now(UTC) + timedelta(hours=12))
+    command = await pool.fetchrow("SELECT asset_id, action FROM lighting_command ORDER BY id DESC LIMIT 1")
+
+    assert restored.outcomes == ["restored"]
+    assert tuple(command) == (other, "on")
