@@ -27,13 +27,16 @@ EARLY, SPREAD = timedelta(minutes=8), timedelta(minutes=10)
 RENEWED_BEFORE = timedelta(minutes=15)
 PAGE = 500
 
-# Relays whose program somebody has assigned. What the upgrade made of attributes was no word about switching.
+# Relays whose program, of a circuit its own or its cabinet's, somebody has assigned. What the upgrade made of
+# attributes was no word about switching. A circuit with a clock of its own follows it.
 READ_FOLLOWING = """
-SELECT coalesce(c.id, w.asset_id) AS id
+SELECT DISTINCT coalesce(c.id, w.asset_id) AS id
 FROM lighting_shadow w
-JOIN lighting_program_version v ON v.id = w.desired_version_id AND v.author <> 'mise à jour'
 LEFT JOIN asset c ON c.parent_id = w.asset_id AND c.kind = 'lighting_circuit' AND c.archived_at IS NULL
+JOIN lighting_program_in_force f ON f.asset_id = coalesce(c.id, w.asset_id)
+JOIN lighting_program_version v ON v.id = f.version_id AND v.author <> 'mise à jour'
 WHERE NOT w.holds_program AND coalesce(c.id, w.asset_id) > $1
+  AND NOT EXISTS (SELECT FROM lighting_shadow o WHERE o.asset_id = c.id AND o.holds_program)
 ORDER BY 1 LIMIT $2
 """
 
