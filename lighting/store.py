@@ -91,6 +91,16 @@ STILL_SERVED = """EXISTS (
       AND (g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id))"""
 # Open ones, those that still owe light, and those that ended a short while ago: their echo may come late.
 LOCK_OPEN = f"""
+WITH due AS MATERIALIZED (
+    SELECT id FROM (
+        SELECT id FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged')
+        UNION
+        SELECT id FROM lighting_command WHERE relight_at IS NOT NULL AND action <> 'off'
+        UNION
+        SELECT l.id FROM lighting_command l
+        WHERE l.state IN ('failed', 'expired') AND l.reconciled_at IS NULL AND l.updated_at > $3
+          AND NOT EXISTS (SELECT FROM lighting_command n WHERE n.asset_id = l.asset_id AND n.id > l.id)) AS every
+    WHERE id > $1 ORDER BY id LIMIT $2)
 SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.level, c.attempts,
        c.not_after, c.octets, c.relight_at, c.work_order_at,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
@@ -101,20 +111,15 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
            WHERE o.device_id = c.device_id AND o.by_lighting AND o.f_port = d.f_port
              AND o.payload = d.payload AND o.created_at >= c.created_at AND o.state IN ('sent', 'acknowledged'))
        ELSE 0 END AS transmitted
-FROM lighting_command c
+FROM due
+JOIN lighting_command c ON c.id = due.id
 JOIN downlink d ON d.id = c.downlink_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
 JOIN device v ON v.id = c.device_id
 JOIN device_profile p ON p.id = v.device_profile_id
-WHERE c.id > $1 AND c.id IN (
-    SELECT id FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged')
-    UNION ALL
-    SELECT id FROM lighting_command WHERE relight_at IS NOT NULL AND action <> 'off'
-    UNION ALL
-    SELECT l.id FROM lighting_command l
-    WHERE l.state IN ('failed', 'expired') AND l.reconciled_at IS NULL AND l.updated_at > $3
-      AND NOT EXISTS (SELECT FROM lighting_command n WHERE n.asset_id = l.asset_id AND n.id > l.id))
-ORDER BY c.id LIMIT $2
+WHERE c.state IN ('queued', 'sent', 'acknowledged', 'failed', 'expired')
+   OR c.relight_at IS NOT NULL AND c.action <> 'off'
+ORDER BY c.id
 FOR UPDATE OF c SKIP LOCKED
 """
 # The instant that counts is our own clock's at arrival: a gateway's clock may be off by seconds.
@@ -192,15 +197,18 @@ SELECT EXISTS (SELECT FROM datastream WHERE asset_id = $1 AND quantity = 'active
 """
 # An "off" that ends; or light that is owed by a device that another has replaced since, tried as often.
 TO_RELIGHT = f"""
-SELECT id, asset_id, device_id, octets, work_order_at FROM lighting_command c
-WHERE relight_at IS NOT NULL AND id > $2 AND (action = 'off' AND relight_at <= $1 OR action <> 'off' AND EXISTS (
-    SELECT FROM asset s
-    JOIN assignment g ON g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id
-    JOIN device d ON d.id = g.device_id AND d.enabled
-    JOIN device_profile p ON p.id = d.device_profile_id AND 'switch' = ANY(p.capabilities)
-    WHERE s.id = c.asset_id AND g.during @> now() AND (lower(g.during) > c.updated_at OR c.relight_at <= $1)
-) AND NOT {STILL_SERVED})
-ORDER BY id LIMIT $3
+SELECT id, asset_id, device_id, octets, work_order_at FROM (
+    SELECT * FROM lighting_command WHERE action = 'off' AND relight_at <= $1
+    UNION ALL
+    SELECT c.* FROM lighting_command c
+    WHERE relight_at IS NOT NULL AND action <> 'off' AND EXISTS (
+        SELECT FROM asset s
+        JOIN assignment g ON g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id
+        JOIN device d ON d.id = g.device_id AND d.enabled
+        JOIN device_profile p ON p.id = d.device_profile_id AND 'switch' = ANY(p.capabilities)
+        WHERE s.id = c.asset_id AND g.during @> now() AND (lower(g.during) > c.updated_at OR c.relight_at <= $1)
+    ) AND NOT {STILL_SERVED}) AS due
+WHERE id > $2 ORDER BY id LIMIT $3
 """
 # Asked once its asset is locked: a newer command may have settled it.
 IS_TO_RELIGHT = """

@@ -29,6 +29,7 @@ UPDATE lighting_command SET unconfirmed = 'not_compared' WHERE state = 'applied'
 CREATE INDEX lighting_command_open ON lighting_command (asset_id, id) WHERE state IN ('queued', 'sent', 'acknowledged');
 CREATE INDEX lighting_command_to_confirm ON lighting_command (id) WHERE state = 'applied' AND unconfirmed IS NULL;
 CREATE INDEX lighting_command_off_of_device ON lighting_command (device_id, off_until) WHERE action = 'off';
+CREATE INDEX lighting_command_owing ON lighting_command (id) WHERE relight_at IS NOT NULL AND action <> 'off';
 CREATE INDEX lighting_command_late ON lighting_command (updated_at)
     WHERE state IN ('failed', 'expired') AND reconciled_at IS NULL;
 
