@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from api.auth import Caller, Change
@@ -14,9 +14,6 @@ from lighting.commands import RejectedLightingCommand
 from lighting.octets import Octets
 from lighting.requests import LightingRequest, check_circuit, native_octets
 from lighting.store import Circuit
-
-# An "off" of a campaign is checked by itself; here it only has to be one.
-SOON = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,15 @@ class Prepared:
     neighbours: Mapping[str, Sequence[str]]
 
 
-async def prepare(change: Change, caller: Caller, action: str, level: int | None, wanted: Wanted) -> Prepared:
+async def prepare(
+    change: Change,
+    caller: Caller,
+    action: str,
+    wanted: Wanted,
+    *,
+    level: int | None = None,
+    off_until: datetime | None = None,
+) -> Prepared:
     """Resolve the targets once: what joins a commune later is not in a campaign of today."""
     now = datetime.now(UTC)
     connection = change.connection
@@ -61,7 +66,7 @@ async def prepare(change: Change, caller: Caller, action: str, level: int | None
     ]
     circuits = await campaign_store.find_circuits_of(connection, sorted(known))
     names = await campaign_store.names_of(connection, [circuit.asset_id for circuit in circuits])
-    request = LightingRequest(action, "", "", off_until=now + SOON if action == "off" else None, level=level)
+    request = LightingRequest(action, "", "", off_until=off_until, level=level)
     profiles = await campaign_store.profiles_of(connection, [one.device_id for one in circuits if one.device_id])
     encoded: dict[tuple[Any, ...], Octets | str] = {}
     octets: dict[int, Octets] = {}

@@ -127,6 +127,21 @@ NEXT_GOING_ON = f"""
 SELECT {COLUMNS} FROM lighting_campaign WHERE {GOING_ON} AND id > $1 ORDER BY id LIMIT 1
 FOR NO KEY UPDATE SKIP LOCKED
 """
+# What would put out or dim, later than somebody has asked for light in an emergency.
+PAUSE_DARKENING = f"""
+UPDATE lighting_campaign c SET state = 'paused'
+WHERE c.tenant_id = $2 AND {GOING_ON} AND c.action <> 'on' AND EXISTS (
+    SELECT FROM lighting_campaign_target t
+    JOIN lighting_campaign_target e ON e.asset_id = t.asset_id AND e.campaign_id = $1
+    WHERE t.campaign_id = c.id AND t.command_id IS NULL AND t.rejected IS NULL)
+RETURNING {COLUMNS}
+"""
+SERVED_SINCE = """
+SELECT EXISTS (
+    SELECT FROM assignment g JOIN asset s ON s.id = $1
+    WHERE g.device_id = $2 AND g.during @> now() AND lower(g.during) <= $3
+      AND (g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id))
+"""
 # What is superseded was decided by somebody since: it is neither a proof nor a failure of the campaign.
 COUNTS = """
 SELECT t.is_canary,
@@ -231,6 +246,16 @@ async def add_targets(connection: Connection, campaign: Campaign, targets: Seque
         [dict(target.octets) for target in targets],
         [target.is_canary for target in targets],
     )
+
+
+async def pause_darkening(connection: Connection, emergency: Campaign) -> list[Campaign]:
+    """The campaigns that would put out what an emergency lights: they wait for a person from now on."""
+    return await fetch_all(connection, Campaign, PAUSE_DARKENING, emergency.id, emergency.tenant_id)
+
+
+async def is_served_since(connection: Connection, asset_id: int, device_id: int, at: datetime) -> bool:
+    """Whether this device has served a circuit since then."""
+    return await connection.fetchval(SERVED_SINCE, asset_id, device_id, at)
 
 
 async def read_campaign(connection: Connection | Pool, campaign_id: int) -> Campaign | None:

@@ -12,12 +12,12 @@ from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
 from lighting.expected import read_lamps
-from lighting.octets import Octets
+from lighting.octets import Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
-from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, request_command
-from lighting.restoring import serving_circuit
+from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command
+from lighting.restoring import CHANGED, serving_circuit
 from lighting.store import Circuit
-from lighting.swept import Swept
+from lighting.swept import Swept, alone
 from lorawan.instants import from_us, to_us
 
 # Of each gateway: more than ten seconds of the shortest frames.
@@ -37,7 +37,9 @@ async def advance_campaigns(pool: Pool, now: datetime) -> Swept:
             if campaign is None:
                 return swept
             after = campaign.id
-            await _advance_one(connection, campaign, now, swept)
+            with alone("campaign", campaign.id):
+                async with connection.transaction():
+                    await _advance_one(connection, campaign, now, swept)
 
 
 async def _advance_one(connection: Connection, campaign: Campaign, now: datetime, swept: Swept) -> None:
@@ -99,9 +101,9 @@ async def _command(
         owes_light=campaign.is_emergency,
         priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
     )
-    octets = Octets.from_json(target.octets) or Octets({})
     try:
         circuit = await _circuit_of(connection, campaign, target.asset_id)
+        octets = await _octets(connection, campaign, target, circuit, request.asked_at(now))
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
     except (RejectedLightingCommand, LookupError) as refused:
@@ -111,3 +113,22 @@ async def _command(
         await store.set_released(connection, campaign.id, target.asset_id, at, requested.command.id)
         swept.slots.add(requested.slot)
         swept.outcomes.append("campaign_target_released")
+
+
+async def _octets(
+    connection: Connection, campaign: Campaign, target: WaitingTarget, circuit: Circuit, asked: Asked
+) -> Octets:
+    """What the circuit's device is to be sent: it may be another than the one for which octets were kept.
+
+    Raises:
+        RejectedLightingCommand: nobody has encoded anything for it.
+    """
+    if circuit.device_id is not None and circuit.codec_version_id is None:
+        return native_octets(circuit.codec, circuit.output, asked, circuit.reported)
+    kept = Octets.from_json(target.octets)
+    device_id = circuit.device_id or 0
+    if kept is None or not await store.is_served_since(
+        connection, target.asset_id, device_id, campaign.created_at
+    ):
+        raise RejectedLightingCommand(CHANGED)
+    return kept

@@ -141,6 +141,8 @@ def _halt(progress: Progress) -> Halt | None:
     canary, others = progress.canary, progress.others
     if canary.failed > TOLERATED_FAILURES * canary.total:
         return Halt.CANARY_FAILED
+    if canary.ended == canary.total and canary.superseded and not canary.proved and others.waiting:
+        return Halt.CANARY_FAILED  # Somebody has commanded all of it since: nothing was proved.
     failed, ended, total = canary.failed + others.failed, canary.ended + others.ended, canary.total + others.total
     # One failure among the first few says nothing of the rest; so many of all are too many, whatever follows.
     if failed > TOLERATED_FAILURES * (ended if ended >= MOST_WITHOUT_CAMPAIGN else total):

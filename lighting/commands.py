@@ -57,6 +57,7 @@ class Failure(StrEnum):
     NO_READ_BACK = "no_read_back"
     STATE_DIFFERS = "state_differs"
     NOT_COMMANDABLE = "not_commandable"
+    NOT_SERVED = "not_served"
 
 
 FAILURE_FR: dict[str, str] = {
@@ -64,6 +65,7 @@ FAILURE_FR: dict[str, str] = {
     Failure.NO_READ_BACK: "l'armoire n'a pas relu son état après la commande : état inconnu",
     Failure.STATE_DIFFERS: "l'armoire annonce l'état contraire à celui demandé",
     Failure.NOT_COMMANDABLE: "le profil de l'équipement ne permet plus de le commander",
+    Failure.NOT_SERVED: "l'équipement qui a reçu la commande ne commande plus cette armoire",
 }
 
 
@@ -140,6 +142,7 @@ class OpenCommand:
     read_back_state: str | None  # Of the question after this transmission; None: it was not asked.
     owes_light: bool = False
     relight_at: datetime | None = None
+    transmitted: int = 0  # How often, since it was given; counted once it has ended.
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,11 @@ class Reconcile:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """Nothing can prove it, and it has gone out often enough: nothing is owed any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendAgain:
     """The cabinet did not follow, or did not answer: the same command once more."""
 
@@ -196,7 +204,7 @@ class Compared:
     unconfirmed: Unconfirmed | None
 
 
-Step = Wait | Transmitted | Ask | Apply | Reconcile | SendAgain | End
+Step = Wait | Transmitted | Ask | Apply | Reconcile | Settle | SendAgain | End
 
 
 def check_request(
@@ -327,6 +335,8 @@ def _advance_ended(
         return Reconcile(at)
     if not command.owes_light:
         return Wait()
+    if not command.proving.channels and command.transmitted >= MAX_ATTEMPTS:
+        return Settle()
     is_out = command.downlink_state in {"sent", "acknowledged"}
     if is_out and says is None and command.sent_at is not None and _may_ask(command, received_at, command.sent_at):
         return Ask()

@@ -17,7 +17,7 @@ from lighting.expected import LampRow, read_lamps
 from lighting.requests import LightingRequest, request_command
 from lighting.restoring import octets_for
 from lighting.store import Circuit, Command
-from lighting.swept import Swept
+from lighting.swept import Swept, alone
 
 PROGRAM = "programme"
 DAY = timedelta(days=1)
@@ -27,13 +27,16 @@ EARLY, SPREAD = timedelta(minutes=8), timedelta(minutes=10)
 RENEWED_BEFORE = timedelta(minutes=15)
 PAGE = 500
 
-# Relays whose program somebody has assigned. What the upgrade made of attributes was no word about switching.
+# Relays whose program, of a circuit its own or its cabinet's, somebody has assigned. What the upgrade made of
+# attributes was no word about switching. A circuit with a clock of its own follows it.
 READ_FOLLOWING = """
-SELECT coalesce(c.id, w.asset_id) AS id
+SELECT DISTINCT coalesce(c.id, w.asset_id) AS id
 FROM lighting_shadow w
-JOIN lighting_program_version v ON v.id = w.desired_version_id AND v.author <> 'mise à jour'
 LEFT JOIN asset c ON c.parent_id = w.asset_id AND c.kind = 'lighting_circuit' AND c.archived_at IS NULL
+JOIN lighting_program_in_force f ON f.asset_id = coalesce(c.id, w.asset_id)
+JOIN lighting_program_version v ON v.id = f.version_id AND v.author <> 'mise à jour'
 WHERE NOT w.holds_program AND coalesce(c.id, w.asset_id) > $1
+  AND NOT EXISTS (SELECT FROM lighting_shadow o WHERE o.asset_id = c.id AND o.holds_program)
 ORDER BY 1 LIMIT $2
 """
 
@@ -125,12 +128,13 @@ async def follow_programs(pool: Pool, now: datetime) -> Swept:
             ids = [row["id"] for row in await connection.fetch(READ_FOLLOWING, after, PAGE)]
             due = await _due(connection, ids, now)
         for asset_id in due:
-            async with pool.acquire() as connection, connection.transaction():
-                await store.lock_asset(connection, asset_id)
-                # Another replica may have asked meanwhile, or somebody.
-                request = (await _due(connection, [asset_id], now)).get(asset_id)
-                if request is not None:
-                    await _ask(connection, asset_id, request, now, swept)
+            with alone("program", asset_id):
+                async with pool.acquire() as connection, connection.transaction():
+                    await store.lock_asset(connection, asset_id)
+                    # Another replica may have asked meanwhile, or somebody.
+                    request = (await _due(connection, [asset_id], now)).get(asset_id)
+                    if request is not None:
+                        await _ask(connection, asset_id, request, now, swept)
         if len(ids) < PAGE:
             return swept
         after = ids[-1]

@@ -9,12 +9,19 @@ import structlog
 from core.model.lighting import expected, level_at
 from core.runtime.postgres import Connection, Pool
 from lighting import store
-from lighting.commands import LONGEST_OFF, ActStep, RejectedLightingCommand, about_act
+from lighting.commands import (
+    ACT_LOOKED_AT_EVERY,
+    LONGEST_OFF,
+    RELIGHT_EVERY,
+    ActStep,
+    RejectedLightingCommand,
+    about_act,
+)
 from lighting.expected import LampRow, read_lamps
 from lighting.octets import OFF, Asked, Octets
 from lighting.requests import LightingRequest, native_octets, request_command
 from lighting.store import Circuit, DueAct
-from lighting.swept import Swept
+from lighting.swept import Swept, alone
 from registry.alert_requests import request_relight_alert
 
 RELIT_BY = "territoire"
@@ -77,10 +84,11 @@ async def restore(pool: Pool, now: datetime) -> Swept:
     """Bring back every circuit about whose unknown act it is time."""
     swept = Swept()
     for due in await store.due_acts(pool, now):
-        async with pool.acquire() as connection, connection.transaction():
-            await store.lock_asset(connection, due.asset_id)
-            if await store.is_act_due(connection, due.id, now):
-                await _about(connection, due, now, swept)
+        with alone("act", due.id):
+            async with pool.acquire() as connection, connection.transaction():
+                await store.lock_asset(connection, due.asset_id)
+                if await store.is_act_due(connection, due.id, now):
+                    await _about(connection, due, now, swept)
     return swept
 
 
@@ -89,32 +97,37 @@ async def _about(connection: Connection, due: DueAct, now: datetime, swept: Swep
     if step is ActStep.LATER:
         await store.postpone_act(connection, due.id, at)
         return
+    again = None
     if step in {ActStep.RESTORE, ActStep.RESTORE_AGAIN}:
-        await _restore_one(connection, due, now, swept)
-    if step is ActStep.RESTORE_AGAIN:
+        again = await _restore_one(connection, due, now, swept)
+    if again is not None:
+        await store.postpone_act(connection, due.id, now + again)
+    elif step is ActStep.RESTORE_AGAIN:
         await store.postpone_act(connection, due.id, at)
     else:
         await store.settle_act(connection, due.id, now)
 
 
-async def _restore_one(connection: Connection, due: DueAct, now: datetime, swept: Swept) -> None:
+async def _restore_one(connection: Connection, due: DueAct, now: datetime, swept: Swept) -> timedelta | None:
+    """Bring a circuit back; after how long once more, where it could not be yet."""
     if await store.is_known_since(connection, due.asset_id, due.reached_at or now):
-        return
+        return None
     circuit = await store.find_circuit(connection, due.asset_id)
     if circuit is None or circuit.device_id != due.device_id or not circuit.capabilities:
-        return  # It serves no circuit any more, or switches nothing.
+        return None  # It serves no circuit any more, or switches nothing.
     try:
         octets = await octets_for(connection, circuit, due.device_id, due.octets, Asked(now))
         rows = await read_lamps(connection, [due.asset_id])
         request = request_now(rows[due.asset_id], circuit, octets, now)
         if request is None:
-            return
+            return ACT_LOOKED_AT_EVERY  # It cannot be put out, and may be dark until the program lights it.
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
     except RejectedLightingCommand as refused:
         log.error("circuit_not_restored", asset=due.asset_id, act=due.id, reason=str(refused))
         swept.outcomes.append("restore_refused")
         await request_relight_alert(connection, due.asset_id, str(refused), now)
-    else:
-        swept.slots.add(requested.slot)
-        swept.outcomes.append("restored")
+        return RELIGHT_EVERY if "switch" in circuit.capabilities else None
+    swept.slots.add(requested.slot)
+    swept.outcomes.append("restored")
+    return None

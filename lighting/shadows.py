@@ -19,6 +19,7 @@ from lighting.compilers import CannotCompile, Compiled, compile_program
 from lighting.expected import LampRow, read_lamps
 from lighting.following import follow_programs
 from lighting.sweep import report
+from lighting.swept import alone
 from registry.alert_requests import ProgramAlertRequest, request_program_alerts
 from registry.rows import entity, fetch_all
 
@@ -188,10 +189,13 @@ async def keep_shadows(pool: Pool, bus: Bus, shards: int, stopping: asyncio.Even
     while not stopping.is_set():
         try:
             now = datetime.now(UTC)
-            await write_desired(pool, now)
-            await read_reports(pool, now)
-            await alert_drifts(pool, now)
-            await report(bus, shards, await follow_programs(pool, now))
+            with alone("desired"):
+                await write_desired(pool, now)
+            with alone("program"):
+                await report(bus, shards, await follow_programs(pool, now))
+            with alone("reports"):
+                await read_reports(pool, now)
+                await alert_drifts(pool, now)
         except (*DATABASE_AWAY, *BUS_AWAY) as away:
             log.warning("shadows_put_off", error=describe(away))
         try:

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.runtime.postgres import Connection, Pool, Record
-from lighting.commands import OpenCommand, Proving, ReadBack, State
-from lighting.octets import Octets
+from decoders.catalogue import CODECS
+from lighting.commands import OpenCommand, Proving, ReadBack, RejectedLightingCommand, State
+from lighting.octets import Asked, Octets, octets_of_codec
 from registry.downlinks import cancel_superseded
 from registry.rows import entity, fetch_all, fetch_one
 
@@ -21,8 +22,8 @@ sent_at, applied_at, confirmed_at, unconfirmed, reconciled_at, work_order_at"""
 IS_COMMANDED = """
 SELECT EXISTS (SELECT FROM lighting_command WHERE downlink_id = $1 OR read_back_downlink_id = $1)
 """
-# A cabinet's circuits, or the asset itself; of the devices that serve it its own before its cabinet's, and one
-# that switches before one that does not.
+# A cabinet's circuits, or the asset itself; of the devices that serve it one that switches before one that does
+# not, as a meter of its own, and its own before its cabinet's.
 FIND_CIRCUITS = """
 SELECT s.id AS asset_id, s.kind, s.attributes ->> 'output' AS output,
        coalesce(s.attributes -> 'protected' = 'true', false) AS is_protected,
@@ -36,7 +37,7 @@ LEFT JOIN LATERAL (
                  WHERE r.device_id = d.id AND r.quantity = 'switch_state') AS reported
     FROM assignment a JOIN device d ON d.id = a.device_id JOIN device_profile p ON p.id = d.device_profile_id
     WHERE a.during @> now() AND (a.asset_id = s.id OR (s.kind = 'lighting_circuit' AND a.asset_id = s.parent_id))
-    ORDER BY a.asset_id = s.id DESC, 'switch' = ANY(p.capabilities) DESC, a.id LIMIT 1
+    ORDER BY 'switch' = ANY(p.capabilities) DESC, a.asset_id = s.id DESC, a.id LIMIT 1
 ) v ON true
 WHERE CASE WHEN lighting_has_circuits($1)
            THEN s.parent_id = $1 AND s.kind = 'lighting_circuit' AND s.archived_at IS NULL
@@ -83,27 +84,42 @@ WHERE asset_id = $1 AND state = 'applied' AND unconfirmed IS NULL
 SETTLE_OLDER = """
 UPDATE lighting_command SET relight_at = NULL WHERE asset_id = $1 AND id < $2 AND relight_at IS NOT NULL
 """
+# Its device may have been replaced, or switch another circuit by now.
+STILL_SERVED = """EXISTS (
+    SELECT FROM assignment g JOIN asset s ON s.id = c.asset_id
+    WHERE g.device_id = c.device_id AND g.during @> now()
+      AND (g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id))"""
 # Open ones, those that still owe light, and those that ended a short while ago: their echo may come late.
-LOCK_OPEN = """
+LOCK_OPEN = f"""
+WITH due AS MATERIALIZED (
+    SELECT id FROM (
+        SELECT id FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged')
+        UNION
+        SELECT id FROM lighting_command WHERE relight_at IS NOT NULL AND action <> 'off'
+        UNION
+        SELECT l.id FROM lighting_command l
+        WHERE l.state IN ('failed', 'expired') AND l.reconciled_at IS NULL AND l.updated_at > $3
+          AND NOT EXISTS (SELECT FROM lighting_command n WHERE n.asset_id = l.asset_id AND n.id > l.id)) AS every
+    WHERE id > $1 ORDER BY id LIMIT $2)
 SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.level, c.attempts,
        c.not_after, c.octets, c.relight_at, c.work_order_at,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
        r.state::text AS read_back_state,
-       p.codec, p.expected_interval, p.device_class
-FROM lighting_command c
+       p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served,
+       CASE WHEN c.state IN ('failed', 'expired', 'superseded') THEN (
+           SELECT count(*)::int FROM downlink o
+           WHERE o.device_id = c.device_id AND o.by_lighting AND o.f_port = d.f_port
+             AND o.payload = d.payload AND o.created_at >= c.created_at AND o.state IN ('sent', 'acknowledged'))
+       ELSE 0 END AS transmitted
+FROM due
+JOIN lighting_command c ON c.id = due.id
 JOIN downlink d ON d.id = c.downlink_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
 JOIN device v ON v.id = c.device_id
 JOIN device_profile p ON p.id = v.device_profile_id
-WHERE c.id > $1 AND c.id IN (
-    SELECT id FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged')
-    UNION ALL
-    SELECT id FROM lighting_command WHERE relight_at IS NOT NULL AND action <> 'off'
-    UNION ALL
-    SELECT l.id FROM lighting_command l
-    WHERE l.state IN ('failed', 'expired') AND l.reconciled_at IS NULL AND l.updated_at > $3
-      AND NOT EXISTS (SELECT FROM lighting_command n WHERE n.asset_id = l.asset_id AND n.id > l.id))
-ORDER BY c.id LIMIT $2
+WHERE c.state IN ('queued', 'sent', 'acknowledged', 'failed', 'expired')
+   OR c.relight_at IS NOT NULL AND c.action <> 'off'
+ORDER BY c.id
 FOR UPDATE OF c SKIP LOCKED
 """
 # The instant that counts is our own clock's at arrival: a gateway's clock may be off by seconds.
@@ -142,7 +158,7 @@ WHERE id = $1
 """
 # Of a command that has ended the state stays.
 SET_SENT_AGAIN = """
-UPDATE lighting_command SET attempts = attempts + 1, downlink_id = $2, read_back_downlink_id = NULL,
+UPDATE lighting_command SET attempts = least(attempts, 32766) + 1, downlink_id = $2, read_back_downlink_id = NULL,
        state = CASE WHEN $3::timestamptz IS NULL THEN 'queued' ELSE state END,
        relight_at = coalesce($3, relight_at),
        updated_at = now()
@@ -179,13 +195,27 @@ WHERE id = $1
 HAS_METER = """
 SELECT EXISTS (SELECT FROM datastream WHERE asset_id = $1 AND quantity = 'active_power' AND channel = '')
 """
-TO_RELIGHT = """
-SELECT id, asset_id, device_id, octets, off_until, work_order_at FROM lighting_command
-WHERE relight_at <= $1 AND action = 'off' ORDER BY relight_at, id LIMIT 100
+# An "off" that ends; or light that is owed by a device that another has replaced since, tried as often.
+TO_RELIGHT = f"""
+SELECT id, asset_id, device_id, octets, off_until, work_order_at FROM (
+    SELECT * FROM lighting_command WHERE action = 'off' AND relight_at <= $1
+    UNION ALL
+    SELECT c.* FROM lighting_command c
+    WHERE relight_at IS NOT NULL AND action <> 'off' AND EXISTS (
+        SELECT FROM asset s
+        JOIN assignment g ON g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id
+        JOIN device d ON d.id = g.device_id AND d.enabled
+        JOIN device_profile p ON p.id = d.device_profile_id AND 'switch' = ANY(p.capabilities)
+        WHERE s.id = c.asset_id AND g.during @> now() AND (lower(g.during) > c.updated_at OR c.relight_at <= $1)
+    ) AND NOT {STILL_SERVED}) AS due
+WHERE id > $2 ORDER BY id LIMIT $3
 """
 # Asked once its asset is locked: a newer command may have settled it.
-IS_TO_RELIGHT = "SELECT EXISTS (SELECT FROM lighting_command WHERE id = $1 AND relight_at <= $2)"
-SET_RELIGHT_AT = "UPDATE lighting_command SET relight_at = $2 WHERE id = $1"
+IS_TO_RELIGHT = """
+SELECT EXISTS (SELECT FROM lighting_command
+               WHERE id = $1 AND (relight_at <= $2 OR relight_at IS NOT NULL AND action <> 'off'))
+"""
+SET_RELIGHT_AT = "UPDATE lighting_command SET relight_at = $2, updated_at = now() WHERE id = $1"
 DUE_ACTS = """
 SELECT u.id, u.asset_id, u.device_id, u.octets, coalesce(d.state::text, m.state::text) AS state,
        coalesce(d.sent_at, CASE WHEN m.state IN ('sent', 'failed') THEN m.updated_at END) AS reached_at,
@@ -285,10 +315,11 @@ class LockedCommand:
     asset_id: int
     device_id: int
     quantity: str  # In which its proof comes; empty: there is none.
-    octets: Octets | None  # None: encoded by `codec` when they are needed.
+    octets: Octets | None  # None: its device's codec cannot encode them any more.
     level: int | None
     codec: str
     work_order_at: datetime | None
+    is_served: bool  # By this device, still.
 
     @property
     def is_out(self) -> bool:
@@ -409,15 +440,26 @@ async def supersede_open(connection: Connection, asset_id: int) -> None:
         await cancel_superseded(connection, ids)
 
 
+def _octets_of_before(codec: str, asked: Asked) -> Octets | None:
+    """Of a row that keeps none: what its device's codec encodes now; None: nothing."""
+    known = CODECS.get(codec)
+    try:
+        return octets_of_codec(known, None if known is None else known.proof, None, asked)
+    except RejectedLightingCommand:
+        return None
+
+
 def _locked(row: Record) -> LockedCommand:
-    action, octets = row["action"], Octets.from_json(row["octets"])
-    # Before rows kept it: the relay's state, asked for.
-    quantity = "switch_state" if octets is None else octets.quantity_of(action)
+    action, octets = (
+        row["action"],
+        Octets.from_json(row["octets"]) or _octets_of_before(row["codec"], Asked(row["tried_at"], row["level"])),
+    )
+    quantity = "" if octets is None else octets.quantity_of(action)
     usually = REPORTS * row["expected_interval"]
     proving = Proving(
-        channels=() if not quantity else ("",) if octets is None else octets.channels,
+        channels=() if octets is None or not quantity else octets.channels,
         value=float(row["level"] if action == "dim" else action == "on"),
-        asks=octets is None or octets.asks,
+        asks=octets is not None and octets.asks,
         report_within=usually,
         receives_every=usually if row["device_class"] == "A" else timedelta(0),
     )
@@ -435,11 +477,12 @@ def _locked(row: Record) -> LockedCommand:
         read_back_state=row["read_back_state"],
         owes_light=action != "off" and row["relight_at"] is not None,
         relight_at=row["relight_at"],
+        transmitted=row["transmitted"],
     )
     return LockedCommand(
         command,
         *(row["tenant_id"], row["asset_id"], row["device_id"], quantity),
-        *(octets, row["level"], row["codec"], row["work_order_at"]),
+        *(octets, row["level"], row["codec"], row["work_order_at"], row["is_served"]),
     )
 
 
@@ -542,9 +585,9 @@ async def has_meter(connection: Connection, asset_id: int) -> bool:
     return await connection.fetchval(HAS_METER, asset_id)
 
 
-async def due_relights(connection: Connection | Pool, now: datetime) -> list[DueRelight]:
-    """Circuits whose "off" has come to its end, the longest due first."""
-    return await fetch_all(connection, DueRelight, TO_RELIGHT, now)
+async def due_relights(connection: Connection | Pool, now: datetime, after: int, most: int) -> list[DueRelight]:
+    """Circuits whose "off" has come to its end, or which another device is to light now; beyond id `after`."""
+    return await fetch_all(connection, DueRelight, TO_RELIGHT, now, after, most)
 
 
 async def is_to_relight(connection: Connection, command_id: int, now: datetime) -> bool:
@@ -553,7 +596,7 @@ async def is_to_relight(connection: Connection, command_id: int, now: datetime) 
 
 
 async def set_relight_at(connection: Connection, command_id: int, at: datetime | None) -> None:
-    """The circuit must be lit again at `at`; None: it has been."""
+    """The circuit must be lit again at `at`; None: nothing is owed."""
     await connection.execute(SET_RELIGHT_AT, command_id, at)
 
 

@@ -1,7 +1,6 @@
 """Advances every lighting command by one step, every second and on each nudge; lights again what must be lit."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -24,11 +23,12 @@ from lighting.commands import (
     End,
     Failure,
     Proving,
-    ReadBack,
     Reconcile,
     RejectedLightingCommand,
     SendAgain,
+    Settle,
     State,
+    Step,
     Transmitted,
     Wait,
     advance,
@@ -41,7 +41,7 @@ from lighting.octets import ON, QUESTION, Asked, Octets
 from lighting.requests import LightingRequest, native_octets, request_command, send
 from lighting.restoring import RELIT_BY, octets_for, restore, serving_circuit
 from lighting.store import DueRelight, LockedCommand
-from lighting.swept import Swept, order_work
+from lighting.swept import Swept, alone, order_work
 
 PAGE = 200
 NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"
@@ -65,15 +65,12 @@ log = structlog.get_logger()
 async def _step(
     connection: Connection,
     locked: LockedCommand,
-    read_backs: Sequence[ReadBack],
-    received_at: datetime | None,
+    step: Step,
     now: datetime,
     swept: Swept,
 ) -> None:
     command = locked.command
-    match advance(command, read_backs, received_at, now):
-        case Wait():
-            return
+    match step:
         case Transmitted(sent_at=sent_at, acknowledged=acknowledged, ask=ask):
             await store.set_sent(connection, command.id, sent_at, acknowledged=acknowledged)
             swept.outcomes.append("acknowledged" if acknowledged else "sent")
@@ -87,6 +84,9 @@ async def _step(
         case Reconcile(at=at):
             await store.set_reconciled(connection, command.id, at)
             swept.outcomes.append("reconciled")
+        case Settle():
+            await store.set_relight_at(connection, command.id, None)
+            swept.outcomes.append("settled")
         case SendAgain():
             is_open = command.state in OPEN
             not_after = command.not_after if is_open else now + RELIGHT_EVERY
@@ -96,6 +96,8 @@ async def _step(
             swept.outcomes.append("sent_again")
         case End(state=state, failure=failure):
             await _end(connection, locked, state, failure, now, swept)
+        case Wait():
+            return
 
 
 async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
@@ -104,6 +106,14 @@ async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swe
     row = await send(connection, locked.device_id, question, now + useful_for)
     await store.set_asked(connection, locked.command.id, row.id)
     swept.slots.add(row.slot)
+
+
+async def _leave(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
+    """Its device serves another circuit, or none: nothing more goes there; what is owed waits for the next."""
+    if locked.command.state in OPEN:
+        await _end(connection, locked, State.FAILED, Failure.NOT_SERVED, now, swept)
+    elif locked.command.owes_light:
+        await store.set_relight_at(connection, locked.command.id, now + RELIGHT_EVERY)
 
 
 def _octets(locked: LockedCommand) -> Octets:
@@ -130,13 +140,15 @@ async def _end(
 async def _step_or_fail(
     connection: Connection,
     locked: LockedCommand,
-    read_backs: Sequence[ReadBack],
-    received_at: datetime | None,
+    step: Step,
     now: datetime,
     swept: Swept,
 ) -> None:
+    if isinstance(step, SendAgain | Ask) and not locked.is_served:
+        await _leave(connection, locked, now, swept)
+        return
     try:
-        await _step(connection, locked, read_backs, received_at, now, swept)
+        await _step(connection, locked, step, now, swept)
     except RejectedLightingCommand as refused:
         # Of before rows kept their octets, and the device's profile has changed meanwhile.
         await _end(connection, locked, State.FAILED, f"{Failure.NOT_COMMANDABLE}: {refused}", now, swept)
@@ -153,7 +165,12 @@ async def advance_commands(pool: Pool, now: datetime) -> Swept:
             heard = await store.last_received(connection, [one for one in page if one.is_out])
             for locked in page:
                 number = locked.command.id
-                await _step_or_fail(connection, locked, said.get(number, ()), heard.get(number), now, swept)
+                step = advance(locked.command, said.get(number, ()), heard.get(number), now)
+                if isinstance(step, Wait):
+                    continue
+                with alone("command", number):
+                    async with connection.transaction():
+                        await _step_or_fail(connection, locked, step, now, swept)
         if len(page) < PAGE:
             return swept
         after = page[-1].command.id
@@ -174,13 +191,18 @@ async def confirm_applied(pool: Pool, now: datetime) -> Swept:
 
 async def relight(pool: Pool, now: datetime) -> Swept:
     """Light again every circuit whose "off" has come to its end."""
-    swept = Swept()
-    for due in await store.due_relights(pool, now):
-        async with pool.acquire() as connection, connection.transaction():
-            await store.lock_asset(connection, due.asset_id)
-            if await store.is_to_relight(connection, due.id, now):
-                await _relight_one(connection, due, now, swept)
-    return swept
+    swept, after = Swept(), 0
+    while True:
+        page = await store.due_relights(pool, now, after, PAGE)
+        for due in page:
+            with alone("relight", due.id):
+                async with pool.acquire() as connection, connection.transaction():
+                    await store.lock_asset(connection, due.asset_id)
+                    if await store.is_to_relight(connection, due.id, now):
+                        await _relight_one(connection, due, now, swept)
+        if len(page) < PAGE:
+            return swept
+        after = page[-1].id
 
 
 async def _relight_one(connection: Connection, due: DueRelight, now: datetime, swept: Swept) -> None:
@@ -241,7 +263,7 @@ async def report(bus: Bus, shards: int, swept: Swept) -> None:
         await bus.nudge(topics.downlink_due(shard))
 
 
-SWEEPS = (relight, restore, advance_campaigns, advance_commands, confirm_applied)
+SWEEPS = (relight, restore, advance_commands, advance_campaigns, confirm_applied)
 
 
 async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -249,7 +271,8 @@ async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event
     while not stopping.is_set():
         try:
             for sweep in SWEEPS:
-                await report(bus, shards, await sweep(pool, datetime.now(UTC)))
+                with alone(sweep.__name__):
+                    await report(bus, shards, await sweep(pool, datetime.now(UTC)))
         except (*DATABASE_AWAY, *BUS_AWAY) as away:
             log.warning("sweep_put_off", error=describe(away))
         try:

@@ -1,11 +1,18 @@
 """What a sweep has done, and how people are asked to look at what it could not do."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from core.runtime.postgres import Connection
+import structlog
+
+from core.runtime.bus import BUS_AWAY
+from core.runtime.postgres import DATABASE_AWAY, Connection
 from lighting import store
 from registry.alert_requests import request_relight_alert
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -21,3 +28,14 @@ async def order_work(connection: Connection, command_id: int, asset_id: int, why
     """An alert, once for a command: `why`, in French, it does not light."""
     await request_relight_alert(connection, asset_id, why, now)
     await store.set_work_order(connection, command_id, now)
+
+
+@contextmanager
+def alone(about: str, number: int = 0) -> Generator[None]:
+    """A defect that one row lays bare costs that row, and no other street its light."""
+    try:
+        yield
+    except (*DATABASE_AWAY, *BUS_AWAY):
+        raise
+    except Exception:
+        log.exception("sweep_defect", about=about, number=number)

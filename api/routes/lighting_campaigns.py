@@ -254,7 +254,7 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
     values = body.model_dump(exclude={"targets"}) | {"not_after": _until(body, now), "is_emergency": False}
     async with caller.changing() as change:
         wanted = Wanted(**body.targets.model_dump())
-        prepared = await prepare(change, caller, body.action, body.level, wanted)
+        prepared = await prepare(change, caller, body.action, wanted, level=body.level, off_until=body.off_until)
         if not prepared.targets:
             reasons = {one.reason for one in prepared.rejected}
             raise Problem(
@@ -372,11 +372,12 @@ async def cancel_campaign(id: Id, caller: LightingOperator) -> CampaignAnswer:
 async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
     """Tout allumer, dans une commune ou partout : sans seconde personne, avant tout le reste.
 
-    Par défaut un aperçu dit quand tout sera allumé.
+    Par défaut un aperçu dit quand tout sera allumé. Une campagne en cours qui éteindrait ou graduerait ces
+    armoires est suspendue.
     """
     now = datetime.now(UTC)
     async with caller.changing() as change:
-        prepared = await prepare(change, caller, "on", None, Wanted(commune=body.commune))
+        prepared = await prepare(change, caller, "on", Wanted(commune=body.commune))
         if not prepared.targets:
             raise Problem(422, "aucune armoire à allumer ici")
         preview = await _preview(change.connection, prepared, frozenset(), now, is_emergency=True)
@@ -397,5 +398,7 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
             change.connection, change.tenant_id, values, author, prepared.neighbours
         )
         await store.add_targets(change.connection, made, _targets(prepared, frozenset()))
+        for paused in await store.pause_darkening(change.connection, made):
+            await change.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
         await change.audit("all_on", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))
     return AllOnAnswer(campaign_id=made.id, preview=preview)

@@ -28,6 +28,8 @@ ALTER TABLE lighting_command ADD confirmed_at timestamptz;
 UPDATE lighting_command SET unconfirmed = 'not_compared' WHERE state = 'applied';
 CREATE INDEX lighting_command_open ON lighting_command (asset_id, id) WHERE state IN ('queued', 'sent', 'acknowledged');
 CREATE INDEX lighting_command_to_confirm ON lighting_command (id) WHERE state = 'applied' AND unconfirmed IS NULL;
+CREATE INDEX lighting_command_off_of_device ON lighting_command (device_id, off_until) WHERE action = 'off';
+CREATE INDEX lighting_command_owing ON lighting_command (id) WHERE relight_at IS NOT NULL AND action <> 'off';
 CREATE INDEX lighting_command_late ON lighting_command (updated_at)
     WHERE state IN ('failed', 'expired') AND reconciled_at IS NULL;
 
@@ -96,12 +98,15 @@ BEGIN
     RETURN NULL;
 END
 $$;
--- A device that begins to serve a circuit may have been spoken to before.
+-- A device that begins to serve a circuit may have been spoken to before, or put out what it served until now.
 CREATE FUNCTION note_acts_before() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM downlink d WHERE d.device_id = NEW.device_id AND NOT d.by_lighting
-               AND d.state <> 'cancelled')
+               AND d.state <> 'cancelled'
+               UNION ALL
+               SELECT FROM lighting_command c WHERE c.device_id = NEW.device_id AND c.action = 'off'
+               AND c.asset_id <> NEW.asset_id AND c.off_until > now() - interval '1 day')
        AND NOT EXISTS (SELECT FROM lighting_unknown_act u WHERE u.device_id = NEW.device_id
                        AND u.asset_id = NEW.asset_id AND u.settled_at IS NULL) THEN
         PERFORM note_unknown_act(NEW.device_id, (

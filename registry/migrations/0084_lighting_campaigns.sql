@@ -72,7 +72,7 @@ CREATE FUNCTION lighting_reached(assets int[])
         JOIN device_profile p ON p.id = d.device_profile_id
         WHERE a.during @> now()
           AND (a.asset_id = s.id OR (s.kind = 'lighting_circuit' AND a.asset_id = s.parent_id))
-        ORDER BY a.asset_id = s.id DESC, 'switch' = ANY(p.capabilities) DESC, a.id LIMIT 1) v ON true
+        ORDER BY 'switch' = ANY(p.capabilities) DESC, a.asset_id = s.id DESC, a.id LIMIT 1) v ON true
     LEFT JOIN LATERAL (
         SELECT n.rx2_data_rate, n.last_heard_by FROM session n
         WHERE n.device_id = v.device_id AND n.closed_at IS NULL AND n.last_uplink_at IS NOT NULL

@@ -55,6 +55,7 @@ def test_the_others_follow_when_the_canary_has_proved_it(
     ("progress", "why"),
     [
         (Progress(TargetCounts(proved=4, failed=1), TargetCounts(waiting=100)), Halt.CANARY_FAILED),
+        (Progress(TargetCounts(superseded=5), TargetCounts(waiting=100)), Halt.CANARY_FAILED),
         (Progress(CANARY_DONE, TargetCounts(waiting=80, proved=18, failed=2)), Halt.TOO_MANY_FAILURES),
         (Progress(CANARY_DONE, TargetCounts(under_way=5, proved=90), darkened=1), Halt.DARKENED),
     ],

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from lighting.commands import (
     Reconcile,
     RejectedLightingCommand,
     SendAgain,
+    Settle,
     State,
     Transmitted,
     Unconfirmed,
@@ -271,3 +273,12 @@ def test_what_a_codec_cannot_do_is_rejected_in_french(output, level, why) -> Non
 )
 def test_a_failure_is_said_in_french_with_the_radios_word_for_it(failure: str | None, text: str | None) -> None:
     assert failure_text(failure) == text
+
+
+def test_owed_light_that_nothing_can_prove_is_repeated_until_it_has_gone_out_four_times() -> None:
+    expired = command(
+        action="on", state=State.EXPIRED, proving=Proving((), 1, asks=False), owes_light=True, relight_at=NOW
+    )
+
+    assert advance(replace(expired, transmitted=3), [], None, NOW) == SendAgain()
+    assert advance(replace(expired, transmitted=4), [], None, NOW) == Settle()

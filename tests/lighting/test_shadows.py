@@ -174,6 +174,16 @@ async def test_a_clock_that_drifts_is_an_alert_until_it_reports_what_it_should_h
     assert (await follow_programs(pool, put_out)).outcomes == []
     sent = await pool.fetch("SELECT asset_id, action, requested_by FROM lighting_command")
     assert [tuple(row) for row in sent] == [(relay, "off", "programme")]
+    # A circuit follows its own, though its cabinet follows none.
+    circuit = await pool.fetchval(
+        "INSERT INTO asset (tenant_id, kind, name, parent_id) "
+        "SELECT tenant_id, 'lighting_circuit', 'départ', id FROM asset WHERE id = $1 RETURNING id",
+        relay,
+    )
+    await pool.execute("DELETE FROM lighting_assignment WHERE asset_id = $1", relay)
+    await follow(pool, tenant, circuit, {"default": {"on": "18:00", "off": "23:00"}})
+    await write_desired(pool, later)
+    assert (await follow_programs(pool, put_out - spread_of(relay) + spread_of(circuit))).outcomes == ["followed"]
 
     # An older report that arrives late says nothing of now; what no device switches has no shadow.
     await report(pool, device, LampClock((1_000,)), NOW + timedelta(seconds=30))

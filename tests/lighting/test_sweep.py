@@ -349,6 +349,32 @@ async def test_what_the_program_puts_out_is_put_out_with_an_end_and_what_is_prot
     assert morning.off_until <= at + timedelta(hours=6)
 
 
+async def test_an_act_is_kept_until_its_circuit_could_be_brought_back(pool: Pool, cabinet: int) -> None:
+    """A device that is disabled, and a protected circuit that an act of the night put out, by day."""
+    now = datetime.now(UTC)
+    await unknown_act(pool, cabinet, sent_at=now)
+    await pool.execute("UPDATE device SET enabled = false")
+    refused = await restore(pool, now + timedelta(hours=12))
+    await pool.execute("UPDATE device SET enabled = true")
+    early = await restore(pool, now + timedelta(hours=12, minutes=59))
+    await pool.execute("UPDATE asset SET latitude = 48.4, longitude = -4.5, attributes = '{\"protected\": true}'")
+    day = {"default": {"on": "18:00", "off": "06:00"}}
+    await pool.execute(
+        "WITH p AS (INSERT INTO lighting_program (tenant_id, name) SELECT tenant_id, 'P' FROM asset RETURNING *), "
+        "v AS (INSERT INTO lighting_program_version (tenant_id, program_id, version, program, author) "
+        "SELECT tenant_id, id, 1, $1, 'a' FROM p RETURNING *) "
+        "INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by) "
+        "SELECT v.tenant_id, a.id, v.id, 'a' FROM v, asset a",
+        day,
+    )
+    tomorrow = (now + timedelta(days=2)).replace(hour=12, minute=0)
+    by_day = await restore(pool, tomorrow)
+    by_night = await restore(pool, tomorrow + timedelta(hours=9))
+
+    assert (refused.outcomes, early.outcomes) == (["restore_refused"], [])
+    assert (by_day.outcomes, by_night.outcomes) == ([], ["restored"])
+
+
 async def test_what_an_operator_has_said_since_is_no_more_unknown(pool: Pool, cabinet: int) -> None:
     now = datetime.now(UTC)
     await unknown_act(pool, cabinet, sent_at=now)
@@ -374,3 +400,121 @@ async def test_an_asset_without_a_device_is_rejected(pool: Pool, cabinet: int) -
 
     with pytest.raises(RejectedLightingCommand, match="aucun équipement"):
         await ask(pool, cabinet, "on")
+
+
+async def other_device(pool: Pool) -> int:
+    """Like the first."""
+    return await pool.fetchval(
+        "INSERT INTO device "
+        "(tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id) "
+        "SELECT tenant_id, 'deveui02', join_eui, 'c2', device_profile_id, 4, 'x', 'kek-1' FROM device RETURNING id"
+    )
+
+
+async def replace_device(pool: Pool, cabinet: int) -> int:
+    """Another device like the first serves the cabinet from now on."""
+    await pool.execute(
+        "UPDATE assignment SET during = tstzrange(lower(during), now()) WHERE asset_id = $1", cabinet
+    )
+    device = await other_device(pool)
+    await pool.execute(
+        "INSERT INTO assignment (tenant_id, asset_id, device_id) "
+        "SELECT tenant_id, id, $2 FROM asset WHERE id = $1",
+        *(cabinet, device),
+    )
+    return device
+
+
+async def test_what_replaces_a_device_that_did_not_light_is_lit_and_nothing_more_goes_to_the_former(
+    pool: Pool, cabinet: int
+) -> None:
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(seconds=1))
+    await relight(pool, datetime.now(UTC) + timedelta(minutes=1))
+    [owed] = await pool.fetch("SELECT * FROM lighting_command WHERE action = 'on'")
+    await pool.execute("UPDATE downlink SET state = 'expired', created_at = now() - interval '3 hours'")
+    await advance_commands(pool, datetime.now(UTC))
+    await pool.execute("UPDATE assignment SET during = tstzrange(lower(during), now())")
+    unserved = await advance_commands(pool, datetime.now(UTC) + timedelta(hours=2))
+    device = await replace_device(pool, cabinet)
+    replaced = await relight(pool, datetime.now(UTC))
+    again = await relight(pool, datetime.now(UTC))
+    rows = await pool.fetch(
+        "SELECT device_id, relight_at IS NOT NULL FROM lighting_command WHERE action = 'on' ORDER BY id"
+    )
+    former = await pool.fetchval("SELECT count(*) FROM downlink WHERE device_id = $1", owed["device_id"])
+
+    assert (unserved.slots, replaced.outcomes, replaced.slots, again.outcomes) == (set(), ["relit"], {4}, [])
+    assert [tuple(row) for row in rows] == [(owed["device_id"], False), (device, True)]
+    assert former == 2  # The "off" and the first "on".
+
+
+async def test_a_row_that_cannot_be_read_costs_no_other_street_its_light(pool: Pool, cabinet: int) -> None:
+    """Nor does one of before that keeps no octets, of a device that cannot be asked."""
+    before = await ask(pool, cabinet, "on")
+    await pool.execute("UPDATE device_profile SET codec = 'milesight.uc300'")
+    await pool.execute("UPDATE lighting_command SET octets = '{}', relight_at = now(), attempts = 32767")
+    await settle(pool, before.downlink_id)
+    await advance_commands(pool, datetime.now(UTC))
+    swept = [await advance_commands(pool, datetime.now(UTC) + timedelta(hours=hours)) for hours in (2, 4)]
+    [attempts] = await pool.fetchrow("SELECT attempts FROM lighting_command")
+    other = await pool.fetchval(
+        "INSERT INTO asset (tenant_id, kind, name) "
+        "SELECT tenant_id, 'lighting_cabinet', 'A2' FROM asset RETURNING id"
+    )
+    await pool.execute(
+        "INSERT INTO lighting_command (tenant_id, asset_id, device_id, action, off_until, requested_by, "
+        "downlink_id, not_after, relight_at, octets) "
+        "SELECT tenant_id, a.asset, device_id, 'off', now(), 'a', downlink_id, now(), now(), a.octets "
+        "FROM lighting_command, (VALUES ($1::int, '{\"frames\": 1}'::jsonb), ($2, '{}')) AS a (asset, octets)",
+        *(cabinet, other),
+    )
+    relit = await relight(pool, datetime.now(UTC) + timedelta(minutes=1))
+
+    assert ([one.outcomes for one in swept], attempts) == ([["failed"], ["sent_again"]], 32767)
+    assert relit.outcomes == ["relight_refused"]  # The other's, which no device serves.
+
+
+async def test_a_circuit_with_a_meter_of_its_own_is_switched_by_its_cabinets_relay(
+    pool: Pool, cabinet: int
+) -> None:
+    circuit = await pool.fetchval(
+        "INSERT INTO asset (tenant_id, kind, name, parent_id) "
+        "SELECT tenant_id, 'lighting_circuit', 'départ', id FROM asset RETURNING id"
+    )
+    [relay] = [one.device_id for one in await find_circuits(pool, circuit)]
+    meter = await other_device(pool)
+    await pool.execute(
+        "WITH p AS (INSERT INTO device_profile "
+        "(tenant_id, name, vendor, model, codec, device_class, capabilities) "
+        "SELECT tenant_id, 'm', 'v', 'm', codec, 'A', '{meter}' FROM device_profile RETURNING id) "
+        "UPDATE device SET device_profile_id = p.id FROM p WHERE device.id = $1",
+        meter,
+    )
+    await pool.execute(
+        "INSERT INTO assignment (tenant_id, asset_id, device_id) "
+        "SELECT tenant_id, id, $2 FROM asset WHERE id = $1",
+        *(circuit, meter),
+    )
+
+    assert [one.device_id for one in await find_circuits(pool, circuit)] == [relay]
+
+
+async def test_a_relay_that_is_moved_while_it_is_out_is_brought_to_the_program_of_where_it_is_now(
+    pool: Pool, cabinet: int
+) -> None:
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(hours=1))
+    other = await pool.fetchval(
+        "INSERT INTO asset (tenant_id, kind, name) "
+        "SELECT tenant_id, 'lighting_cabinet', 'A2' FROM asset RETURNING id"
+    )
+    await pool.execute("UPDATE assignment SET during = tstzrange(lower(during), now())")
+    await pool.execute(
+        "INSERT INTO assignment (tenant_id, asset_id, device_id) "
+        "SELECT tenant_id, $1, device_id FROM lighting_command",
+        other,
+    )
+    restored = await restore(pool, datetime.now(UTC) + timedelta(hours=12))
+    command = await pool.fetchrow("SELECT asset_id, action FROM lighting_command ORDER BY id DESC LIMIT 1")
+
+    assert restored.outcomes == ["restored"]
+    assert tuple(command) == (other, "on")

@@ -198,26 +198,34 @@ def in_hours(hours: int) -> str:
 
 
 async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person(
-    client, cabinets, pool: Pool
+    client, approver, cabinets, pool: Pool
 ) -> None:
+    """What was about to put it out is suspended."""
     await cabinets(12, "0016c001f0000001")
+    putting_out = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{putting_out}/approval")
     await cabinets(3, "0016c001f0000001", commune="Brest")
     asked = {"commune": "Landerneau", "reason": "accident"}
 
     shown = (await client.post("/v1/lighting/all-on", json=asked)).json()
     nothing = await pool.fetchval("SELECT count(*) FROM lighting_campaign")
     done = (await client.post("/v1/lighting/all-on", json=asked | {"preview": False})).json()
+    # Prepared for another device than the one that serves it by now.
+    await pool.execute(
+        "UPDATE lighting_campaign_target SET octets = jsonb_set(octets, '{frames,on}', '[9, \"00\"]')"
+    )
     await advance_campaigns(pool, datetime.now(UTC))
 
-    assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 0)
+    assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 1)
+    assert (await client.get(putting_out)).json()["state"] == "paused"
     assert shown["preview"]["ends_at"] is not None
     assert done["campaign_id"] is not None
     rows = await pool.fetch(
-        "SELECT c.action, c.state::text, d.priority, c.relight_at IS NOT NULL FROM lighting_command c "
-        "JOIN downlink d ON d.id = c.downlink_id"
+        "SELECT c.action, c.state::text, d.priority, c.relight_at IS NOT NULL, encode(d.payload, 'hex') "
+        "FROM lighting_command c JOIN downlink d ON d.id = c.downlink_id"
     )
     # Before all else on the air, and repeated until each says that it is lit.
-    assert [tuple(row) for row in rows] == [("on", "queued", 0, True)] * 12
+    assert [tuple(row) for row in rows] == [("on", "queued", 0, True, "1150000601")] * 12
 
 
 async def test_a_cabinet_that_was_given_away_meanwhile_is_not_switched_by_a_campaign_of_its_former_owner(
