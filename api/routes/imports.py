@@ -1,7 +1,7 @@
 """Bulk imports: a file received in parts, read in the background, with what it refused; models and exports."""
 
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -9,11 +9,12 @@ from fastapi import APIRouter, Path, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Base64Bytes, Field
 
-from api.auth import Caller, Manager, Reader
+from api.auth import Caller, Change, Manager, Reader
 from api.fields import Answer, Body, Id, Label, answer_of, example
 from api.pages import Cursor, Limit, Page, Paging
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from core.runtime.postgres import Connection
 from registry.bulk_imports import exports, store
 from registry.bulk_imports.files import OCTETS_MOST, REPORTED
 from registry.bulk_imports.kinds import KINDS, ImportKind, csv_lines, harmless, model_file
@@ -199,49 +200,51 @@ async def put_part(
     return shown
 
 
+async def _moved(
+    change: Change,
+    former: ImportJob,
+    action: str,
+    moved: Callable[[Connection, int], Awaitable[ImportJob | None]],
+    too_late: str,
+) -> ImportJobAnswer:
+    """A job of the caller's own after `moved`; 409 with `too_late` when it moved nothing."""
+    job = await moved(change.connection, former.id)
+    if job is None:
+        raise Problem(409, too_late)
+    shown = IMPORTS.show(job)
+    await change.audit(f"import.{action}", "import", former.id, before=IMPORTS.show(former), after=shown)
+    return shown
+
+
 @router.post("/imports/{id}/start", summary="Lire le fichier")
 async def start(id: Id, caller: Manager) -> ImportJobAnswer:
     """Tous les morceaux sont là : l'import attend son tour, et se suit par `GET /v1/imports/{id}`."""
     async with caller.changing() as change:
-        former = IMPORTS.show(await IMPORTS.own(change, id))
+        former = await IMPORTS.own(change, id)
         numbers = list(await store.list_received(change.connection, id))
         if not numbers:
             raise Problem(409, "le fichier n'a pas encore de morceau")
         missing = next((place for place, number in enumerate(numbers, 1) if place != number), None)
         if missing is not None:
             raise Problem(409, f"le morceau {missing} manque")
-        job = await store.start_import(change.connection, id)
-        if job is None:
-            raise Problem(409, "il a déjà commencé")
-        shown = IMPORTS.show(job)
-        await change.audit("import.start", "import", id, before=former, after=shown)
-    return shown
+        return await _moved(change, former, "start", store.start_import, "il a déjà commencé")
 
 
 @router.post("/imports/{id}/confirm", summary="Importer pour de bon, après un essai")
 async def confirm(id: Id, caller: Manager) -> ImportJobAnswer:
     """Un essai terminé depuis moins d'un jour devient l'import lui-même, sans renvoyer le fichier."""
+    too_late = "ce n'est pas un essai terminé, ou son fichier n'est plus là : renvoyez-le"
     async with caller.changing() as change:
-        former = IMPORTS.show(await IMPORTS.own(change, id))
-        job = await store.confirm_import(change.connection, id)
-        if job is None:
-            raise Problem(409, "ce n'est pas un essai terminé, ou son fichier n'est plus là : renvoyez-le")
-        shown = IMPORTS.show(job)
-        await change.audit("import.confirm", "import", id, before=former, after=shown)
-    return shown
+        return await _moved(change, await IMPORTS.own(change, id), "confirm", store.confirm_import, too_late)
 
 
 @router.post("/imports/{id}/cancel", summary="Arrêter un import")
 async def cancel(id: Id, caller: Manager) -> ImportJobAnswer:
     """Ce qui est écrit le reste ; rien d'autre ne l'est plus. Le même fichier, plus tard, va au bout."""
     async with caller.changing() as change:
-        former = IMPORTS.show(await IMPORTS.own(change, id))
-        job = await store.cancel_import(change.connection, id)
-        if job is None:
-            raise Problem(409, "il est déjà terminé")
-        shown = IMPORTS.show(job)
-        await change.audit("import.cancel", "import", id, before=former, after=shown)
-    return shown
+        return await _moved(
+            change, await IMPORTS.own(change, id), "cancel", store.cancel_import, "il est déjà terminé"
+        )
 
 
 @router.get("/imports", summary="Lister les imports")

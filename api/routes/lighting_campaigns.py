@@ -1,6 +1,6 @@
 """Lighting campaigns: prepared with a preview, approved by somebody else, followed, halted; and all on at once."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
@@ -313,19 +313,29 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
         return await _preview(connection, prepared, canary, now, is_emergency=campaign.is_emergency)
 
 
-async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: Sequence[State]) -> CampaignAnswer:
+async def _changed(
+    caller: Caller, campaign_id: int, action: str, changed: Callable[[Connection, Campaign], Awaitable[Campaign]]
+) -> CampaignAnswer:
+    """The caller's own campaign after `changed`, which nobody else moves meanwhile; 409 with why it may not be."""
     async with caller.changing() as change:
         former = await store.lock_campaign(change.connection, campaign_id)
         if former is None:
             raise CAMPAIGNS.missing(campaign_id)
         await CAMPAIGNS.own(change, campaign_id)
         try:
-            check_move(State(former.state), of)
+            made = await changed(change.connection, former)
         except RejectedCampaign as refused:
             raise Problem(409, str(refused)) from None
-        made = await store.set_state(change.connection, campaign_id, to)
         await change.audit(action, "lighting_campaign", campaign_id, before=_show(former), after=_show(made))
     return _show(made)
+
+
+async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: Sequence[State]) -> CampaignAnswer:
+    async def moved(connection: Connection, former: Campaign) -> Campaign:
+        check_move(State(former.state), of)
+        return await store.set_state(connection, campaign_id, to)
+
+    return await _changed(caller, campaign_id, action, moved)
 
 
 @router.post("/lighting-campaigns/{id}/approval", summary="Approuver une campagne d'éclairage")
@@ -334,19 +344,13 @@ async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
 
     Les premières armoires partent aussitôt.
     """
-    async with caller.changing() as change:
-        former = await store.lock_campaign(change.connection, id)
-        if former is None:
-            raise CAMPAIGNS.missing(id)
-        await CAMPAIGNS.own(change, id)
-        approver = await _author(change.connection, caller)
-        try:
-            check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
-        except RejectedCampaign as refused:
-            raise Problem(409, str(refused)) from None
-        made = await store.approve(change.connection, id, approver)
-        await change.audit("approve", "lighting_campaign", id, before=_show(former), after=_show(made))
-    return _show(made)
+
+    async def approved(connection: Connection, former: Campaign) -> Campaign:
+        approver = await _author(connection, caller)
+        check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
+        return await store.approve(connection, id, approver)
+
+    return await _changed(caller, id, "approve", approved)
 
 
 @router.post("/lighting-campaigns/{id}/pause", summary="Suspendre une campagne d'éclairage")
