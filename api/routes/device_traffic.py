@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field, StringConstraints
 
 from api import store
-from api.auth import Change, Manager, Reader
+from api.auth import Caller, Change, Manager, Reader
 from api.fields import Body, Eui, EuiPath, HexOctets, Instant, Text, answer_of, example
 from api.lighting_octets import keep_for_unknown_act
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
@@ -193,6 +193,18 @@ async def list_downlinks_of_device(
     return page_of(rows, limit, lambda row: show_downlink(row, preflight))
 
 
+async def own_device(change: Change, caller: Caller, dev_eui: str) -> tuple[EnrolledDevice, bool]:
+    """The caller's own device, and whether it switches something, which takes a right (403)."""
+    device = await device_of(change.connection, dev_eui)
+    if device.tenant_id != change.tenant_id:
+        raise read_only(f"capteur {dev_eui}")
+    profile = await read_profile(change.connection, device.device_profile_id)
+    switches = profile is not None and can_switch(profile.codec, profile.capabilities)
+    if switches:
+        demand_right_to_switch(caller)
+    return device, switches
+
+
 @router.post("/downlinks", status_code=201, summary="Envoyer un message à un capteur")
 async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) -> DownlinkAnswer:
     """Mettre un message en file. Pour un appareil qui commute, il faut `lighting` ou `operate`, et un motif.
@@ -202,12 +214,8 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
     """
     not_after = useful_until(body.not_after, datetime.now(UTC))
     async with caller.changing() as change:
-        device = await device_of(change.connection, dev_eui)
-        if device.tenant_id != change.tenant_id:
-            raise read_only(f"capteur {dev_eui}")
-        profile = await read_profile(change.connection, device.device_profile_id)
-        if profile is not None and can_switch(profile.codec, profile.capabilities):
-            demand_right_to_switch(caller)
+        device, switches = await own_device(change, caller, dev_eui)
+        if switches:
             demand_reason(body.reason)
         queued, preflight = await queue_downlink(
             change,

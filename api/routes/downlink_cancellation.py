@@ -6,13 +6,10 @@ from fastapi import APIRouter, Path
 
 from api.auth import Manager
 from api.fields import INT8_MOST, EuiPath
-from api.routes.device_traffic import DownlinkAnswer, device_of, show_downlink
-from api.switching import demand_right_to_switch
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
-from decoders.catalogue import can_switch
+from api.routes.device_traffic import DownlinkAnswer, own_device, show_downlink
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lighting.store import is_commanded
 from registry.downlinks import read_downlink, withdraw
-from registry.profiles import read_profile
 
 router = APIRouter(prefix="/v1/devices/{dev_eui}/downlinks", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
 
@@ -23,12 +20,7 @@ DownlinkId = Annotated[int, Path(ge=1, le=INT8_MOST, description="Identifiant du
 async def cancel_downlink(dev_eui: EuiPath, id: DownlinkId, caller: Manager) -> DownlinkAnswer:
     """Retirer un message qui attend encore. Un ordre d'éclairage se reprend par /v1/lighting/commands."""
     async with caller.changing() as change:
-        device = await device_of(change.connection, dev_eui)
-        if device.tenant_id != change.tenant_id:
-            raise read_only(f"capteur {dev_eui}")
-        profile = await read_profile(change.connection, device.device_profile_id)
-        if profile is not None and can_switch(profile.codec, profile.capabilities):
-            demand_right_to_switch(caller)
+        device, _ = await own_device(change, caller, dev_eui)
         former = await read_downlink(change.connection, id)
         if former is None or former.device_id != device.id:
             raise not_found(f"message {id}")
