@@ -22,6 +22,15 @@ KINDS = {
     "parking_space": marked("Place de stationnement"),
     "weather_station": marked("Station météo"),
 }
+WEEKDAYS = (
+    marked("lundi"),
+    marked("mardi"),
+    marked("mercredi"),
+    marked("jeudi"),
+    marked("vendredi"),
+    marked("samedi"),
+    marked("dimanche"),
+)
 # The worst first.
 STATES = {
     "critical": marked("alerte critique"),

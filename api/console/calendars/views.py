@@ -9,12 +9,12 @@ from typing import Any
 from fastapi import Response
 
 from api.console.forms import Form
-from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.rules import words
 from api.console.rules.form import checked
 from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit, values_of
+from api.console.wording import WEEKDAYS
 from api.fields import Id
 from api.routes import alert_rules
 from api.routes import silences as routes
@@ -26,15 +26,6 @@ router = page_router()
 PAGE = "/calendriers"
 NEW = f"{PAGE}/nouveau"
 SAID = frozenset({409, 412, 422})
-DAYS = (
-    marked("lundi"),
-    marked("mardi"),
-    marked("mercredi"),
-    marked("jeudi"),
-    marked("vendredi"),
-    marked("samedi"),
-    marked("dimanche"),
-)
 YES = "true"
 HOURS = re.compile(r"(\d{1,2})[h:](\d{2})?\s*[-–à]\s*(\d{1,2})[h:](\d{2})?")
 DATES = re.compile(r"(\d{4}-\d{2}-\d{2})\s*(?:[-–à]|au)?\s*(\d{4}-\d{2}-\d{2})")
@@ -72,7 +63,10 @@ async def show_list(visit: ReadersVisit) -> Response:
     rules: list[Any] = [*(await alert_rules.list_rules(visit.caller)).items]
     counts = {one.id: sum(rule.calendar_id == one.id for rule in rules) for one in calendars}
     return visit.page(
-        "calendars/list.html", calendars=[(one, _values_of(one)) for one in calendars], counts=counts, days=DAYS
+        "calendars/list.html",
+        calendars=[(one, _values_of(one)) for one in calendars],
+        counts=counts,
+        days=WEEKDAYS,
     )
 
 
@@ -97,14 +91,14 @@ def _form(
         version="" if calendar is None else version_of(calendar),
         rules=rules or [],
         values=values,
-        days=DAYS,
+        days=WEEKDAYS,
     )
 
 
 def _content(visit: PersonsVisit, name: str) -> CalendarBody:
     """The calendar that was typed; raises 422 with what is wrong in each field."""
     form, weekly = visit.form, list[list[list[str]]]()
-    for number in range(len(DAYS)):
+    for number in range(len(WEEKDAYS)):
         ranges = read_hours(form.text(f"day{number}"))
         if ranges is None:
             raise invalid(

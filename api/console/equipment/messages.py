@@ -49,7 +49,7 @@ async def spoken_to(visit: PersonsVisit, device: Any) -> Any:
 
 
 def switches(profile: Any) -> bool:
-    """Whether what it is told may switch something, and must say why."""
+    """Whether messages to it may switch something, and must say why."""
     return can_switch(profile.codec, profile.capabilities)
 
 

@@ -7,18 +7,10 @@ from typing import Any, cast
 from api.console.forms import Form
 from api.console.language import Language
 from api.console.navigation import marked
+from api.console.wording import WEEKDAYS
 from core.runtime.http.errors import invalid
 
 MOST_RULES = 8
-DAYS = (
-    marked("lundi"),
-    marked("mardi"),
-    marked("mercredi"),
-    marked("jeudi"),
-    marked("vendredi"),
-    marked("samedi"),
-    marked("dimanche"),
-)
 HOLIDAYS = {"public": marked("jours fériés"), "school": marked("vacances scolaires")}
 UNLIT = {"": marked("éclairée comme ci-dessous"), "non": marked("toute la nuit sans éclairage")}
 SUN = {"coucher": "sunset", "lever": "sunrise"}
@@ -145,7 +137,7 @@ def _dimming(field: str, text: str, language: Language) -> list[list[Any]]:
 
 def _conditions(form: Form, prefix: str, language: Language) -> dict[str, Any]:
     conditions: dict[str, Any] = {}
-    days = [day for day in range(1, len(DAYS) + 1) if form.text(f"{prefix}day{day}")]
+    days = [day for day in range(1, len(WEEKDAYS) + 1) if form.text(f"{prefix}day{day}")]
     if days:
         conditions["weekdays"] = days
     if form.text(prefix + "holidays"):

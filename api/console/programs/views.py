@@ -8,10 +8,11 @@ from fastapi import Response
 
 from api.console.forms import checked, number_of
 from api.console.pages import page_router
-from api.console.programs.form import DAYS, HOLIDAYS, UNLIT, program_of, rules_of, values_of_program
+from api.console.programs.form import HOLIDAYS, UNLIT, program_of, rules_of, values_of_program
 from api.console.programs.pictures import night_picture, year_paths
 from api.console.versions import change_as_read, version_of
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit, values_of
+from api.console.wording import WEEKDAYS
 from api.fields import ArchivedBody, Id
 from api.pages import Paging
 from api.routes import lighting_bounds, lighting_simulation
@@ -193,7 +194,7 @@ async def _editor(
         version="" if program is None else version_of(program),
         values=values,
         rules=rules_of(values),
-        days=DAYS,
+        days=WEEKDAYS,
         holidays=HOLIDAYS,
         unlit=UNLIT,
         year=year,
