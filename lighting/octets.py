@@ -1,6 +1,6 @@
 """What is said to a circuit's device, encoded once, and what it must say to prove that it obeyed. Pure.
 
-A row keeps them (`Octets.as_json`): whoever repeats a command, asks for its proof or lights again needs no codec.
+A row keeps them (`Octets.as_json`): to repeat a command, to ask for its proof or to light again takes no codec.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """When something is asked of a circuit, and to what level or until when: a clock is told the end at once."""
+    """When something is asked of a circuit, and to what level or until when: a clock is sent the end with it."""
 
     at: datetime
     level: int | None = None
@@ -110,7 +110,7 @@ def usual_proof(commands: Parameters, reported: Collection[str]) -> Proof | None
 def wanted_for(
     commands: Parameters, proof: Proof | None, output: str | None, asked: Asked, reported: Collection[str] = ()
 ) -> Wanted:
-    """What to encode for a circuit; `output` is its own, None: what commands switch without being told.
+    """What to encode for a circuit; `output` is its own, None: what commands switch by default.
 
     Raises:
         RejectedLightingCommand: the device cannot be commanded so.

@@ -230,7 +230,7 @@ IS_ACT_DUE = (
 )
 POSTPONE_ACT = "UPDATE lighting_unknown_act SET due_at = $2 WHERE id = $1"
 SETTLE_ACT = "UPDATE lighting_unknown_act SET settled_at = $2 WHERE id = $1"
-# Whoever commanded it since has said what it does, or will.
+# A command given since says what it does, or will.
 IS_KNOWN_SINCE = """
 SELECT EXISTS (SELECT FROM lighting_command WHERE asset_id = $1 AND (
     relight_at IS NOT NULL OR (state IN ('applied', 'confirmed') AND created_at > $2)))

@@ -84,7 +84,7 @@ UPDATE downlink SET
 WHERE id = ANY($1::bigint[]) AND state IN ('queued', 'sending')
 """
 
-# By a person. Whoever works on the row has taken it first, or finds it cancelled.
+# By a person. The owner of the shard has taken the row first, or finds it cancelled.
 WITHDRAW = f"""
 UPDATE downlink SET state = 'cancelled', {_because(DownlinkReason.WITHDRAWN)}, updated_at = now()
 WHERE id = $1 AND {_leaving(QUEUED, to=[CANCELLED])} RETURNING true

@@ -99,7 +99,7 @@ def _holidays(year: int, good_friday: bool) -> frozenset[date]:
 
 @dataclass(frozen=True, slots=True)
 class Almanac:
-    """What a clock knows of its own: where it stands, if anybody has told it."""
+    """What a clock knows of its own: where it stands, if that was set."""
 
     held: Held
     own_position: tuple[float, float] | None = None
