@@ -6,6 +6,7 @@ After a crash a job goes on behind its last batch; a batch that was written twic
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from time import monotonic
 
 import structlog
 
@@ -31,6 +32,8 @@ from registry.keys import KeyWrap
 
 AT_ONCE = 1_000
 DEVICES_AT_ONCE = 200
+# After so long a job lets another tenant's go first, and is read again from its beginning to where it stood.
+TURN_S = 30.0
 DEFECT_TEXT = "le serveur n'a pas pu lire ce fichier jusqu'au bout ; ce qui est écrit le reste"
 ROOM_TEXT = "quota d'actifs atteint : l'exploitant du réseau peut l'élever"
 
@@ -57,7 +60,9 @@ class Batch:
 
 
 async def import_next(pool: Pool, keys: KeyWrap, runner: str) -> ImportJob | None:
-    """Run the next job that no process has, to its end; None when there is none. `runner` names this process.
+    """Run the next job that no process has; None when there is none. `runner` names this process.
+
+    To its end, or until another tenant has waited long enough for its turn.
 
     Raises one of DATABASE_AWAY: the job goes on where it stands with the next call.
     """
@@ -66,7 +71,7 @@ async def import_next(pool: Pool, keys: KeyWrap, runner: str) -> ImportJob | Non
         return None
     log.info("import_began", job=job.id, kind=job.kind, reached=job.reached)
     try:
-        await _Run(pool, keys, runner, job).run()
+        is_done = await _Run(pool, keys, runner, job).run()
     except NotOurs:
         log.info("import_left", job=job.id)
     except (UnreadableFile, WrongKek) as wrong:
@@ -80,8 +85,12 @@ async def import_next(pool: Pool, keys: KeyWrap, runner: str) -> ImportJob | Non
         # Not what it says, which may quote a cell: a key stands in some.
         log.error("import_failed", job=job.id, reason=type(defect).__name__)
     else:
-        await store.end_import(pool, job, runner, "done")
-        log.info("import_done", job=job.id)
+        if is_done:
+            await store.end_import(pool, job, runner, "done")
+            log.info("import_done", job=job.id)
+        else:
+            await store.give_way(pool, job.id, runner)
+            log.info("import_gave_way", job=job.id)
     return job
 
 
@@ -98,8 +107,8 @@ class _Run:
         # Of a dry run, which takes no room: what it would have made.
         self._made = job.created if job.dry_run else 0
 
-    async def run(self) -> None:
-        """Every line, from where the job stands.
+    async def run(self) -> bool:
+        """Every line, from where the job stands; False when it gives way to another tenant's before its end.
 
         Raises:
             NotOurs: it was cancelled, or taken over.
@@ -115,10 +124,15 @@ class _Run:
         if kind.asset_kind:
             self._communes = await store.read_communes(self._pool, job.tenant_id)
         reached, at_once = job.reached, AT_ONCE if kind.asset_kind else DEVICES_AT_ONCE
+        turn_ends = monotonic() + TURN_S
         for batch in _batches(lines, at_once):
+            is_over = reached > job.reached and monotonic() >= turn_ends  # A batch at least.
+            if is_over and await store.others_wait(self._pool, job.tenant_id):
+                return False
             reached += len(batch)
             read, rejections = reader.read(batch)
             await self._commit(reader, read, rejections, reached)
+        return True
 
     async def _read(self) -> Table:
         octets = await store.read_file(self._pool, self._keys, self._job.id)

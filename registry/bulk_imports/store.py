@@ -101,19 +101,26 @@ SELECT line, place, "column", reason, cells FROM import_rejection WHERE job_id =
 ORDER BY line, place LIMIT $4
 """
 
-# What was taken before and did not end comes last, or one that never ends would hold up all others; then whose
-# tenant has waited longest.
+# First whose tenant has waited longest; of its own, what was taken before and did not end comes last, or one that
+# never ends would hold up all others.
 CLAIM = f"""
 UPDATE import_job SET state = 'running', started_at = coalesce(started_at, now()), taken_by = $1,
                       taken_until = now() + $2::interval
 WHERE id = (SELECT j.id FROM import_job j
             WHERE j.state IN ('waiting', 'running')
               AND (coalesce(j.taken_until, '-infinity') < now() OR j.taken_by = $1)
-            ORDER BY j.taken_until NULLS FIRST,
-                     (SELECT max(o.ended_at) FROM import_job o WHERE o.tenant_id = j.tenant_id) NULLS FIRST, j.id
+            ORDER BY (SELECT greatest(max(o.ended_at), max(o.taken_until)) FROM import_job o
+                      WHERE o.tenant_id = j.tenant_id) NULLS FIRST,
+                     j.taken_until NULLS FIRST, j.id
             FOR UPDATE OF j SKIP LOCKED LIMIT 1)
 RETURNING {COLUMNS}
 """
+OTHERS_WAIT = """
+SELECT EXISTS (SELECT FROM import_job
+               WHERE tenant_id <> $1 AND state IN ('waiting', 'running')
+                 AND coalesce(taken_until, '-infinity') < now())
+"""
+GIVE_WAY = "UPDATE import_job SET taken_until = now() WHERE id = $1 AND taken_by = $2 AND state = 'running'"
 PARTS = "SELECT number, content_wrapped FROM import_part WHERE job_id = $1 ORDER BY number"
 COUNTED = """
 UPDATE import_job SET lines = $3, header = $4::text[] WHERE id = $1 AND taken_by = $2 AND state = 'running'
@@ -267,6 +274,16 @@ async def claim_import(pool: Pool, runner: str) -> ImportJob | None:
     return await fetch_one(pool, ImportJob, CLAIM, runner, HELD_FOR)
 
 
+async def others_wait(pool: Pool, tenant_id: int) -> bool:
+    """Whether another tenant has a job that no process has."""
+    return await pool.fetchval(OTHERS_WAIT, tenant_id)
+
+
+async def give_way(pool: Pool, job_id: int, runner: str) -> None:
+    """The job goes on behind its last batch when its tenant's turn comes again."""
+    await pool.execute(GIVE_WAY, job_id, runner)
+
+
 async def read_file(pool: Pool, keys: KeyWrap, job_id: int) -> bytes:
     """The parts put together; raises WrongKek when one does not open."""
     parts = [
@@ -308,10 +325,12 @@ async def record_rejections(connection: Connection, job: ImportJob, rejections: 
 async def end_import(pool: Pool, job: ImportJob, runner: str, state: str, reason: str | None = None) -> None:
     """The job has ended, with its line in the audit; its parts go, unless it may be confirmed.
 
-    Of trials, those of the last ones stay.
+    Of trials, those of the last ones stay. What another process runs by now, or somebody has cancelled, is left as
+    it is.
     """
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(END, job.id, runner, state, reason)
+        if await connection.execute(END, job.id, runner, state, reason) == "INSERT 0 0":
+            return
         if not job.dry_run or state != "done":
             await connection.execute(DROP_PARTS, job.id)
         else:

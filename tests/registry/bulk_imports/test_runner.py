@@ -213,6 +213,16 @@ async def test_a_job_whose_runner_died_goes_on_behind_its_last_batch_and_one_tha
 
     monkeypatch.setattr(store, "record_progress", cancels)
     cancelled = await importing.run("cabinets", text.replace("ARM", "BRA"))
+    # What another process runs keeps its parts, though its former runner thinks that it has ended it.
+    monkeypatch.setattr(store, "record_progress", record)
+    await importing.request("cabinets", text.replace("ARM", "CRO"))
+    taken = await store.claim_import(importing.maintenance, "maintenance-2")
+    assert taken is not None
+    await store.end_import(importing.maintenance, taken, "maintenance-1", "done")
+    await import_next(importing.maintenance, KEYS, "maintenance-2")
+    went_on = await store.read_import(pool, taken.id)
+    assert went_on is not None
+    assert (went_on.state, went_on.created) == ("done", 8)
 
     assert stopped is not None
     assert (stopped.state, stopped.reached, stopped.created) == ("running", 2, 2)
@@ -271,6 +281,28 @@ async def test_a_line_or_a_job_that_cannot_be_stored_stops_no_other_job_and_tena
         "failed", "le serveur n'a pas pu lire ce fichier jusqu'au bout ; ce qui est écrit le reste",
     )  # fmt: skip
     assert order == [queued[2], *queued[:2]]
+    # A long one lets another tenant's go first, and goes on behind its last batch.
+    monkeypatch.setattr(runner, "AT_ONCE", 1)
+    alone = await importing.run("cabinets", text + "ARM-2;Brest\nARM-3;Brest\n")
+    await other.run("cabinets", text)
+    monkeypatch.setattr(runner, "TURN_S", -1)
+    record, steps = store.record_progress, list[tuple[int, int]]()
+
+    async def records(connection, job_id: int, reached: int, *counted: int) -> None:
+        steps.append((job_id, reached))
+        await record(connection, job_id, reached, *counted)
+        if len(steps) == 1:
+            steps.append((await other.request("cabinets", text), 0))
+
+    monkeypatch.setattr(store, "record_progress", records)
+    long = await importing.request("cabinets", text + "ARM-2;Brest\nARM-3;Lanildut\n")
+    order = [job.id for _ in "123" if (job := await import_next(importing.maintenance, KEYS, "maintenance-1"))]
+    gave_way = await store.read_import(pool, long)
+    short = steps[1][0]
+    assert gave_way is not None
+    assert order == [long, short, long]
+    assert steps == [(long, 1), (short, 0), (short, 1), (long, 2), (long, 3)]
+    assert [counts(alone), counts(gave_way)] == [("done", 2, 0, 1, 0), ("done", 0, 1, 2, 0)]
 
 
 async def test_a_job_that_the_database_keeps_refusing_waits_behind_those_that_have_not_begun(
