@@ -31,6 +31,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 RARE = 7340.8125
 SUBJECT = "Logement Trevarez 12"
 OCCUPANT = "Maëlle Kerguelen"
+FORMER = "Maëlle Lanvaux"
 EMAIL = "maelle.kerguelen@foyer.example"
 DEV_EUI = "e7a51c0ffee0d00d"
 KEYS = KeyWrap("kek-1", KEK)
@@ -241,7 +242,20 @@ async def test_nothing_of_an_erased_person_is_found_in_a_fresh_dump(
     app: FastAPI, client, client_with, registry, tenancy, pool: Pool, bus: Bus, database
 ) -> None:
     async with pool.acquire() as connection:
-        person = await enter_person(connection, tenancy.id, EMAIL, OCCUPANT, "secret de Maelle", "reader")
+        person = await enter_person(connection, tenancy.id, EMAIL, FORMER, "secret de Maelle", "reader")
+    # Renamed since; one campaign is of before former names were kept.
+    await pool.execute("UPDATE person SET name = $2 WHERE id = $1", person, OCCUPANT)
+    await pool.execute(
+        "INSERT INTO lighting_campaign (tenant_id, name, action, reason, author, author_id, approved_by, "
+        "approver_id, approved_at, not_after) SELECT $1, 'c', 'on', '', author, 'personne ' || $2::int, 'x', "
+        "'clé 1', now(), now() FROM unnest($3::text[]) AS author",
+        tenancy.id, person, [FORMER, "Maëlle K."],
+    )  # fmt: skip
+    await pool.execute(
+        "WITH p AS (INSERT INTO lighting_program (tenant_id, name) VALUES ($1, 'p') RETURNING id) "
+        "INSERT INTO lighting_program_version (tenant_id, program_id, version, program, author) "
+        "SELECT $1, id, 1, '{}', $2 FROM p", tenancy.id, FORMER,
+    )  # fmt: skip
     team = (await client.post("/v1/teams", json={"name": "Voirie"})).json()["id"]
     for name in (OCCUPANT, "Astreinte"):
         email = EMAIL if name == OCCUPANT else "astreinte@ville.example"
@@ -262,7 +276,8 @@ async def test_nothing_of_an_erased_person_is_found_in_a_fresh_dump(
             "VALUES ($1, $2, 'update', 'asset', '1', $3)",
             tenancy.id, f"personne {person}", {"person": person, "name": OCCUPANT},
         )  # fmt: skip
-        assert found_in(await dump_of(database.admin_url), EMAIL, OCCUPANT) == sorted((EMAIL, OCCUPANT))
+        markers = (EMAIL, OCCUPANT, FORMER, "Maëlle K.")
+        assert found_in(await dump_of(database.admin_url), *markers) == sorted(markers)
         path = f"/v1/data-subjects/person-{person}"
         shown = (await manager.get(path)).json()
         async with client_with("manage") as key:
@@ -282,7 +297,7 @@ async def test_nothing_of_an_erased_person_is_found_in_a_fresh_dump(
     assert (refused.status_code, too_much.status_code) == (403, 403)
     assert len(shown["contact_ids"]) == 1
     assert (done["state"], done["counts"]["person"], done["counts"]["webhook_endpoint"]) == ("done", 1, 1)
-    assert found_in(await dump_of(database.admin_url), EMAIL, OCCUPANT) == []
+    assert found_in(await dump_of(database.admin_url), *markers) == []
     assert await pool.fetchval("SELECT acknowledged_by FROM alert") == "personne effacée"
     assert await pool.fetchval("SELECT note FROM alert_event") == "vu par personne effacée"
     assert await pool.fetchval("SELECT count(*) FROM contact") == 1
