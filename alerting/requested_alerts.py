@@ -43,6 +43,10 @@ NOT_RELIT = (
     "{who} devait être rallumé et rien ne le prouve : {why}. Envoyer quelqu'un ; la plateforme rallume encore à "
     "chaque message de son équipement, et toutes les heures."
 )
+WILL_NOT_LIGHT = (
+    "{who} doit s'allumer à {lit_at} et, en l'état, ne s'allumera pas : {why}. La plateforme essaie encore ; si "
+    "rien ne change, l'allumer sur place."
+)
 
 MISMATCH = (
     "{who} : son horloge ne tient pas le programme prévu (empreinte {reported} au lieu de {desired}) : le lui "
@@ -156,7 +160,7 @@ async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> 
         await connection.execute(ADD_RULES, tenants, "relight_failed", "relight_failed", "major", NOT_RELIT)
         await connection.executemany(
             OPEN_RELIGHT_ALERT,
-            [(one.tenant_id, one.asset_id, NOT_RELIT, one.reason, one.at) for one in circuits],
+            [(one.tenant_id, one.asset_id, _relight_message(one), one.reason, one.at) for one in circuits],
         )
     if clocks:
         tenants = [request.tenant_id for request in clocks]
@@ -175,6 +179,10 @@ async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> 
             [(request.tenant_id, _codec_message(request), request.at) for request in codecs],
         )
     return len(requests)
+
+
+def _relight_message(request: RelightAlertRequest) -> str:
+    return NOT_RELIT if request.lit_at is None else WILL_NOT_LIGHT.replace("{lit_at}", request.lit_at)
 
 
 async def _open_address_alerts(connection: Connection, requests: list[AddressAlertRequest]) -> None:

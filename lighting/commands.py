@@ -275,8 +275,9 @@ def _advance_queued(command: OpenCommand, received_at: datetime | None, now: dat
             return End(State.EXPIRED, command.downlink_reason)
         case "cancelled":
             return End(State.SUPERSEDED, command.downlink_reason)
-        case _:
-            return Wait()
+        case _:  # Whoever would let it expire may be away.
+            is_over = now >= command.not_after + LAST_WORD_WITHIN
+            return End(State.EXPIRED, None) if is_over else Wait()
 
 
 def _again_or(end: End, command: OpenCommand, since: datetime, now: datetime) -> Step:
@@ -337,10 +338,21 @@ def _advance_ended(
         return Wait()
     if not command.proving.channels and command.transmitted >= MAX_ATTEMPTS:
         return Settle()
-    is_out = command.downlink_state in {"sent", "acknowledged"}
-    if is_out and says is None and command.sent_at is not None and _may_ask(command, received_at, command.sent_at):
+    return _light_further(command, received_at, now, differs=says is False)
+
+
+def _light_further(command: OpenCommand, received_at: datetime | None, now: datetime, *, differs: bool) -> Step:
+    """What is owed is tried on; a frame at a time."""
+    is_waiting = command.downlink_state in {"queued", "sending"}
+    if is_waiting and now < command.tried_at + RELIGHT_EVERY + LAST_WORD_WITHIN:
+        return Wait()
+    if command.downlink_state == "expired":
+        return SendAgain()  # Nothing went out, and to wait for a gateway takes no time on the air.
+    is_out = command.downlink_state in {"sent", "acknowledged"} and command.sent_at is not None
+    since = command.sent_at if is_out and command.sent_at is not None else command.tried_at
+    if is_out and not differs and _may_ask(command, received_at, since):
         return Ask()
-    is_received = received_at is not None and received_at > command.tried_at
+    is_received = received_at is not None and received_at > since
     if is_received and now >= command.tried_at + RELIGHT_AT_UPLINK_AFTER:
         return SendAgain()
     return SendAgain() if command.relight_at is None or now >= command.relight_at else Wait()

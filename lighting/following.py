@@ -1,87 +1,45 @@
 """Relays follow the programs that they are assigned: the platform switches them, for they hold none.
 
-They go on early and off late, each by its own minutes: not all at once, and no street dark before its time. What
-people have asked for since the program's last change holds until its next.
+What people have asked for since the program's last change holds until its next. Who will not be lit is named
+before (`lighting.dusk`).
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 
-from core.model.lighting import changes, night_of
 from core.runtime.postgres import Connection, Pool
 from lighting import store
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand
-from lighting.expected import LampRow, read_lamps
+from lighting.expected import read_lamps
+from lighting.phases import EARLY, SPREAD, Phase, phase_of
 from lighting.requests import LightingRequest, request_command
 from lighting.restoring import octets_for
 from lighting.store import Circuit, Command
 from lighting.swept import Swept, alone
 
-PROGRAM = "programme"
-DAY = timedelta(days=1)
-# Time enough for a command's repetitions, beside the minutes by which cabinets differ.
-EARLY, SPREAD = timedelta(minutes=8), timedelta(minutes=10)
+PROGRAM = "programme"  # As lists name who asked; `is_automatic` tells it from a key of that name.
 # An "off" is lit again at its end: one that goes on, by day in summer, is asked for again before.
 RENEWED_BEFORE = timedelta(minutes=15)
 PAGE = 500
 
-# Relays whose program, of a circuit its own or its cabinet's, somebody has assigned. What the upgrade made of
-# attributes was no word about switching. A circuit with a clock of its own follows it.
+# Relays whose program, of a circuit its own or its cabinet's, somebody has assigned; one that is disabled is among
+# them. A circuit with a clock of its own follows it.
 READ_FOLLOWING = """
-SELECT DISTINCT coalesce(c.id, w.asset_id) AS id
-FROM lighting_shadow w
-LEFT JOIN asset c ON c.parent_id = w.asset_id AND c.kind = 'lighting_circuit' AND c.archived_at IS NULL
-JOIN lighting_program_in_force f ON f.asset_id = coalesce(c.id, w.asset_id)
-JOIN lighting_program_version v ON v.id = f.version_id AND v.author <> 'mise à jour'
-WHERE NOT w.holds_program AND coalesce(c.id, w.asset_id) > $1
-  AND NOT EXISTS (SELECT FROM lighting_shadow o WHERE o.asset_id = c.id AND o.holds_program)
-ORDER BY 1 LIMIT $2
+SELECT id FROM (
+    SELECT DISTINCT coalesce(c.id, s.id) AS id
+    FROM assignment g
+    JOIN device v ON v.id = g.device_id
+    JOIN device_profile p ON p.id = v.device_profile_id AND 'switch' = ANY(p.capabilities)
+    JOIN asset s ON s.id = g.asset_id AND s.kind IN ('lighting_cabinet', 'lighting_circuit')
+                 AND s.archived_at IS NULL
+    LEFT JOIN asset c ON c.parent_id = s.id AND c.kind = 'lighting_circuit' AND c.archived_at IS NULL
+    WHERE g.during @> now()
+      AND NOT EXISTS (SELECT FROM lighting_shadow o WHERE o.asset_id IN (s.id, c.id) AND o.holds_program)) AS relay
+WHERE lighting_switches(id) ORDER BY id
 """
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """What a relay should do now, since when, and until when."""
-
-    on: bool
-    since: datetime
-    until: datetime
-
-
-def spread_of(asset_id: int) -> timedelta:
-    """By how much this one's switchings differ from the program's."""
-    return SPREAD * (asset_id * 7_919 % 600 / 600)
-
-
-def phase_of(row: LampRow, now: datetime) -> Phase | None:
-    """On, from before the program lights until after it puts out. None: nobody can say. Pure."""
-    spread = spread_of(row.asset_id)
-    night = night_of(now, row.place.region)
-    first = last = None
-    lit: list[tuple[datetime, datetime]] = []
-    for day in (night - DAY, night, night + DAY):
-        found = changes(row.lamps.program, row.place, day)
-        if found is None:
-            return None
-        begin: datetime | None = None
-        for change in found:
-            if change.level and begin is None:
-                begin = change.at - EARLY - spread
-            elif not change.level and begin is not None:
-                lit.append((begin, change.at + spread))
-                begin = None
-    for begin, end in lit:
-        if begin <= now < end:
-            return Phase(True, begin, end)
-        if end <= now:
-            last = end
-        elif first is None:
-            first = begin
-    return Phase(False, last or now - DAY, first or now + DAY)
 
 
 def request_of(phase: Phase, last: Command | None, now: datetime) -> LightingRequest | None:
@@ -96,17 +54,16 @@ def request_of(phase: Phase, last: Command | None, now: datetime) -> LightingReq
     if phase.on:
         if is_done or _is_put_out_by_people(last, now):
             return None
-        return LightingRequest("on", PROGRAM, "allumage du programme", owes_light=True)
+        return LightingRequest("on", PROGRAM, "allumage du programme", owes_light=True, is_automatic=True)
     if _is_put_out_by_people(last, now) or (is_done and not _ends_too_early(last, phase, now)):
         return None
-    return LightingRequest(
-        "off", PROGRAM, "extinction du programme", off_until=min(phase.until, now + LONGEST_OFF)
-    )
+    until = min(phase.until, now + LONGEST_OFF)
+    return LightingRequest("off", PROGRAM, "extinction du programme", off_until=until, is_automatic=True)
 
 
 def _ends_too_early(last: Command | None, phase: Phase, now: datetime) -> bool:
     """Whether an "off" of the program is about to end by day."""
-    until = None if last is None or last.action != "off" or last.requested_by != PROGRAM else last.off_until
+    until = None if last is None or last.action != "off" or not last.is_automatic else last.off_until
     return until is not None and until <= min(now + RENEWED_BEFORE, phase.until - EARLY)
 
 
@@ -114,19 +71,25 @@ def _is_put_out_by_people(last: Command | None, now: datetime) -> bool:
     return (
         last is not None
         and last.action == "off"
-        and last.requested_by != PROGRAM
+        and not last.is_automatic
         and last.off_until is not None
         and last.off_until > now
     )
 
 
+async def read_following(connection: Connection) -> list[int]:
+    """The circuits that the platform switches by their programs."""
+    return [row["id"] for row in await connection.fetch(READ_FOLLOWING)]
+
+
 async def follow_programs(pool: Pool, now: datetime) -> Swept:
     """Ask every relay that follows a program for what it says now."""
-    swept, after = Swept(), 0
-    while True:
+    swept = Swept()
+    async with pool.acquire() as connection:
+        ids = await read_following(connection)
+    for first in range(0, len(ids), PAGE):
         async with pool.acquire() as connection:
-            ids = [row["id"] for row in await connection.fetch(READ_FOLLOWING, after, PAGE)]
-            due = await _due(connection, ids, now)
+            due = await _due(connection, ids[first : first + PAGE], now)
         for asset_id in due:
             with alone("program", asset_id):
                 async with pool.acquire() as connection, connection.transaction():
@@ -135,9 +98,7 @@ async def follow_programs(pool: Pool, now: datetime) -> Swept:
                     request = (await _due(connection, [asset_id], now)).get(asset_id)
                     if request is not None:
                         await _ask(connection, asset_id, request, now, swept)
-        if len(ids) < PAGE:
-            return swept
-        after = ids[-1]
+    return swept
 
 
 async def _due(connection: Connection, asset_ids: list[int], now: datetime) -> dict[int, LightingRequest]:

@@ -58,7 +58,8 @@ WHERE program_id = $1 AND ($2::int IS NULL OR version = $2) ORDER BY version DES
 # $1 tenant; $2 ids, or $3 commune and $4 tag of cabinets, or $5 the program that they follow of their own.
 TARGETS = """
 SELECT s.id, s.kind, s.name, s.commune, s.tags, s.latitude, s.longitude, g.version_id, p.id AS program_id,
-       p.name AS program_name, coalesce(s.attributes -> 'protected' = 'true', false) AS protected
+       p.name AS program_name, coalesce(s.attributes -> 'protected' = 'true', false) AS protected,
+       coalesce(g.switches, true) AS switches
 FROM asset s
 LEFT JOIN lighting_assignment g ON g.asset_id = s.id AND g.ended_at IS NULL
 LEFT JOIN lighting_program_version v ON v.id = g.version_id
@@ -72,9 +73,10 @@ ORDER BY s.id
 """
 # Locked in one order: of two requests for one asset, the later one replaces the earlier.
 LOCK_ASSETS = "SELECT id FROM asset WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE"
+# What an upgrade assigned switches nothing until somebody assigns it, though it be the same.
 END = """
 UPDATE lighting_assignment SET ended_at = now(), ended_by = $3
-WHERE asset_id = ANY($1::int[]) AND ended_at IS NULL AND version_id IS DISTINCT FROM $2
+WHERE asset_id = ANY($1::int[]) AND ended_at IS NULL AND (version_id IS DISTINCT FROM $2 OR NOT switches)
 """
 ASSIGN = """
 INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by)
@@ -191,6 +193,7 @@ class Target:
     program_id: int | None
     program_name: str | None
     protected: bool
+    switches: bool  # False: it follows what an upgrade assigned.
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ PRIORITY = 1
 # lorawan.airtime.Priority.JOIN_OR_ACK: up to the band's own limit.
 EMERGENCY_PRIORITY = 0
 USEFUL_FOR = timedelta(minutes=10)
+# Of a device of class A: one in which the command goes out, one after which its proof comes.
+UPLINKS_AWAITED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class LightingRequest:
     off_until: datetime | None = None
     level: int | None = None
     owes_light: bool = False  # It is repeated until the cabinet says that it is lit.
+    is_automatic: bool = False  # Nobody asks for it.
     priority: int = PRIORITY
 
     def asked_at(self, now: datetime) -> Asked:
@@ -127,15 +130,25 @@ async def request_command(
     if not await store.lock_asset(connection, circuit.asset_id):
         raise LookupError(f"asset {circuit.asset_id}")
     await store.supersede_open(connection, circuit.asset_id)
-    not_after = now + USEFUL_FOR if request.off_until is None else min(now + USEFUL_FOR, request.off_until)
+    not_after = now + _useful_for(circuit)
+    if request.off_until is not None:
+        not_after = min(not_after, request.off_until)
     row = await send(connection, circuit.device_id, frame, not_after, request.priority)
     new = NewCommand(
         *(circuit.asset_id, circuit.device_id, request.action, request.level, request.off_until),
         *(request.requested_by, request.reason, row.id, not_after, octets),
         expected_power=await _expected_power(connection, circuit.asset_id, request),
         owes_light=request.owes_light,
+        is_automatic=request.is_automatic,
     )
     return Requested(await store.insert_command(connection, new), row.slot)
+
+
+def _useful_for(circuit: Circuit) -> timedelta:
+    """A device of class A hears nothing before its next uplink, of which one may be lost."""
+    if circuit.device_class != "A" or circuit.expected_interval is None:
+        return USEFUL_FOR
+    return USEFUL_FOR + UPLINKS_AWAITED * store.REPORTS * circuit.expected_interval
 
 
 async def _expected_power(

@@ -6,7 +6,6 @@ from typing import Any
 
 import structlog
 
-from core.model.lighting import expected, level_at
 from core.runtime.postgres import Connection, Pool
 from lighting import store
 from lighting.commands import (
@@ -19,6 +18,7 @@ from lighting.commands import (
 )
 from lighting.expected import LampRow, read_lamps
 from lighting.octets import OFF, Asked, Octets
+from lighting.phases import phase_of
 from lighting.requests import LightingRequest, native_octets, request_command
 from lighting.store import Circuit, DueAct
 from lighting.swept import Swept, alone
@@ -26,7 +26,6 @@ from registry.alert_requests import request_relight_alert
 
 RELIT_BY = "territoire"
 BROUGHT_BACK = "message envoyé hors de l'éclairage : retour au programme"
-STEP = timedelta(minutes=5)
 CHANGED = "un autre équipement commande cette armoire, et son décodeur ne se commande pas d'ici : redonnez l'ordre"
 
 log = structlog.get_logger()
@@ -63,21 +62,21 @@ async def octets_for(
     return octets
 
 
-def request_now(row: LampRow, circuit: Circuit, octets: Octets, now: datetime) -> LightingRequest | None:
+def request_now(
+    row: LampRow, circuit: Circuit, octets: Octets, now: datetime, reason: str = BROUGHT_BACK
+) -> LightingRequest | None:
     """What the circuit's program asks of it now: lit where nobody can say. None: nothing, it may stay as it is.
 
-    An "off" ends when the program lights the lamps, and after twelve hours in any case. A clock puts
+    An "off" ends when the relay is to go on (`lighting.phases`), and after twelve hours in any case. A clock puts
     out by itself.
     """
-    should = expected(row.lamps.program, row.place, now) if row.version_id is not None else None
-    if should is None or should.on:
-        return LightingRequest("on", RELIT_BY, BROUGHT_BACK, owes_light=True)
+    phase = None if row.version_id is None else phase_of(row, now)
+    if phase is None or phase.on:
+        return LightingRequest("on", RELIT_BY, reason, owes_light=True, is_automatic=True)
     if circuit.is_protected or OFF not in octets.frames:
         return None
-    end = now + STEP
-    while end < now + LONGEST_OFF and not level_at(row.lamps.program, row.place, end):
-        end += STEP
-    return LightingRequest("off", RELIT_BY, BROUGHT_BACK, off_until=min(end, now + LONGEST_OFF))
+    until = min(phase.until, now + LONGEST_OFF)
+    return LightingRequest("off", RELIT_BY, reason, off_until=until, is_automatic=True)
 
 
 async def restore(pool: Pool, now: datetime) -> Swept:
@@ -110,7 +109,7 @@ async def _about(connection: Connection, due: DueAct, now: datetime, swept: Swep
 
 async def _restore_one(connection: Connection, due: DueAct, now: datetime, swept: Swept) -> timedelta | None:
     """Bring a circuit back; after how long once more, where it could not be yet."""
-    if await store.is_known_since(connection, due.asset_id, due.reached_at or now):
+    if await store.is_known_since(connection, due.asset_id, due.device_id, due.reached_at or now):
         return None
     circuit = await store.find_circuit(connection, due.asset_id)
     if circuit is None or circuit.device_id != due.device_id or not circuit.capabilities:

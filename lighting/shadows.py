@@ -9,17 +9,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import structlog
-
-from core.runtime.bus import BUS_AWAY, Bus
-from core.runtime.errors import describe
-from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from core.runtime.bus import Bus
+from core.runtime.postgres import Connection, Pool
 from decoders.territoire import clock
 from lighting.compilers import CannotCompile, Compiled, compile_program
+from lighting.dusk import Named, name_unlit
 from lighting.expected import LampRow, read_lamps
 from lighting.following import follow_programs
 from lighting.sweep import report
-from lighting.swept import alone
+from lighting.swept import put_off
 from registry.alert_requests import ProgramAlertRequest, request_program_alerts
 from registry.rows import entity, fetch_all
 
@@ -30,8 +28,6 @@ REPORTS_SINCE = timedelta(days=7)
 # As long as a program takes to be sent to a cabinet that answers: before, a difference is no news.
 DRIFT_ALERTED_AFTER = timedelta(hours=1)
 UNCOMPARED = "ce que l'horloge tient n'est pas relu : aucune comparaison n'est possible"
-
-log = structlog.get_logger()
 
 # One device of each place that lighting switches, its clock if it has one.
 READ_SERVED = """
@@ -185,19 +181,19 @@ async def alert_drifts(pool: Pool, now: datetime) -> int:
 
 
 async def keep_shadows(pool: Pool, bus: Bus, shards: int, stopping: asyncio.Event) -> None:
-    """Sweep once a minute, until stopped; relays, which hold no program, are switched by theirs."""
+    """Sweep once a minute, until stopped; relays, which hold no program, are switched by theirs, or named."""
+    named = Named()
     while not stopping.is_set():
-        try:
-            now = datetime.now(UTC)
-            with alone("desired"):
-                await write_desired(pool, now)
-            with alone("program"):
-                await report(bus, shards, await follow_programs(pool, now))
-            with alone("reports"):
-                await read_reports(pool, now)
-                await alert_drifts(pool, now)
-        except (*DATABASE_AWAY, *BUS_AWAY) as away:
-            log.warning("shadows_put_off", error=describe(away))
+        now = datetime.now(UTC)
+        with put_off("desired"):
+            await write_desired(pool, now)
+        with put_off("program"):
+            await report(bus, shards, await follow_programs(pool, now))
+        with put_off("dusk"):
+            await name_unlit(pool, now, named)
+        with put_off("reports"):
+            await read_reports(pool, now)
+            await alert_drifts(pool, now)
         try:
             async with asyncio.timeout(SWEEP_EVERY_S):
                 await stopping.wait()

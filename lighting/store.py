@@ -17,7 +17,7 @@ REPORTS = 1.25  # Of the usual interval: a report that is due may be a little la
 KINDS = ("lighting_cabinet", "lighting_circuit", "light_point")
 COLUMNS = """id, tenant_id, asset_id, device_id, action, level, off_until, requested_by, reason,
 state::text AS state, failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at,
-sent_at, applied_at, confirmed_at, unconfirmed, reconciled_at, work_order_at"""
+sent_at, applied_at, confirmed_at, unconfirmed, reconciled_at, work_order_at, is_automatic"""
 
 IS_COMMANDED = """
 SELECT EXISTS (SELECT FROM lighting_command WHERE downlink_id = $1 OR read_back_downlink_id = $1)
@@ -28,11 +28,11 @@ FIND_CIRCUITS = """
 SELECT s.id AS asset_id, s.kind, s.attributes ->> 'output' AS output,
        coalesce(s.attributes -> 'protected' = 'true', false) AS is_protected,
        v.device_id, v.dev_eui, v.codec, v.codec_version_id, v.capabilities, v.enabled, v.expected_interval,
-       v.reported
+       v.device_class, v.reported
 FROM asset s
 LEFT JOIN LATERAL (
     SELECT d.id AS device_id, d.dev_eui, p.codec, p.codec_version_id, p.capabilities, d.enabled,
-           p.expected_interval,
+           p.expected_interval, p.device_class::text AS device_class,
            ARRAY(SELECT DISTINCT r.channel FROM datastream r
                  WHERE r.device_id = d.id AND r.quantity = 'switch_state') AS reported
     FROM assignment a JOIN device d ON d.id = a.device_id JOIN device_profile p ON p.id = d.device_profile_id
@@ -45,6 +45,7 @@ WHERE CASE WHEN lighting_has_circuits($1)
 ORDER BY s.id
 """
 FIND_CIRCUIT = FIND_CIRCUITS.partition("WHERE CASE")[0] + "WHERE s.id = $1"
+FIND_SERVED = FIND_CIRCUITS.partition("WHERE CASE")[0] + "WHERE s.id = ANY($1::int[]) ORDER BY s.id"
 SERVES = f"""
 SELECT EXISTS (SELECT FROM assignment g JOIN asset a ON a.id = g.asset_id
                WHERE g.device_id = $1 AND g.during @> now() AND a.kind IN {KINDS})
@@ -61,8 +62,8 @@ LOCK_ASSET = "SELECT id FROM asset WHERE id = $1 FOR NO KEY UPDATE"
 INSERT = f"""
 INSERT INTO lighting_command
     (tenant_id, asset_id, device_id, action, level, off_until, requested_by, reason, downlink_id, not_after,
-     octets, expected_power_w, power_margin_w, relight_at)
-SELECT tenant_id, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+     octets, expected_power_w, power_margin_w, is_automatic, relight_at)
+SELECT tenant_id, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14,
        CASE WHEN $3 = 'off' THEN $5
             WHEN $13 OR EXISTS (
                 SELECT FROM lighting_command o WHERE o.asset_id = $1 AND o.relight_at IS NOT NULL)
@@ -182,7 +183,7 @@ LEFT JOIN LATERAL (
     WHERE s.asset_id = c.asset_id AND s.quantity = 'active_power' AND s.channel = ''
     ORDER BY u.received_at LIMIT 1
 ) r ON c.expected_power_w IS NOT NULL
-WHERE c.state = 'applied' AND c.unconfirmed IS NULL
+WHERE c.state = 'applied' AND c.unconfirmed IS NULL AND c.id > $3
 ORDER BY c.id LIMIT $1
 FOR UPDATE OF c SKIP LOCKED
 """
@@ -233,7 +234,8 @@ SETTLE_ACT = "UPDATE lighting_unknown_act SET settled_at = $2 WHERE id = $1"
 # A command given since says what it does, or will.
 IS_KNOWN_SINCE = """
 SELECT EXISTS (SELECT FROM lighting_command WHERE asset_id = $1 AND (
-    relight_at IS NOT NULL OR (state IN ('applied', 'confirmed') AND created_at > $2)))
+    relight_at IS NOT NULL
+    OR (state IN ('applied', 'confirmed') AND created_at > $2 AND device_id = $3)))
 """
 LAST_OCTETS = """
 SELECT octets FROM lighting_command WHERE asset_id = $1 AND device_id = $2 AND octets <> '{}'
@@ -286,6 +288,7 @@ class Command:
     unconfirmed: str | None
     reconciled_at: datetime | None
     work_order_at: datetime | None
+    is_automatic: bool  # Nobody asked for it: its program did, or what had to be brought back.
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +306,7 @@ class Circuit:
     capabilities: tuple[str, ...] | None
     enabled: bool | None
     expected_interval: timedelta | None
+    device_class: str | None
     reported: tuple[str, ...] | None
 
 
@@ -385,6 +389,7 @@ class NewCommand:
     octets: Octets
     expected_power: tuple[float, float] | None
     owes_light: bool
+    is_automatic: bool
 
 
 async def lock_asset(connection: Connection, asset_id: int) -> bool:
@@ -400,6 +405,11 @@ async def find_circuits(connection: Connection, asset_id: int) -> list[Circuit]:
 async def find_circuit(connection: Connection, asset_id: int) -> Circuit | None:
     """The asset as it stands, whether or not it has circuits."""
     return await fetch_one(connection, Circuit, FIND_CIRCUIT, asset_id)
+
+
+async def find_served(connection: Connection, asset_ids: Sequence[int]) -> list[Circuit]:
+    """These assets as they stand, whether or not they have circuits."""
+    return await fetch_all(connection, Circuit, FIND_SERVED, asset_ids)
 
 
 async def serves_lighting(connection: Connection, device_id: int) -> bool:
@@ -423,7 +433,15 @@ async def insert_command(connection: Connection, new: NewCommand) -> Command:
     row = await connection.fetchrow(
         INSERT,
         *(new.asset_id, new.device_id, new.action, new.level, new.off_until, new.requested_by, new.reason),
-        *(new.downlink_id, new.not_after, new.octets.as_json(), expected_w, margin_w, new.owes_light),
+        *(
+            new.downlink_id,
+            new.not_after,
+            new.octets.as_json(),
+            expected_w,
+            margin_w,
+            new.owes_light,
+            new.is_automatic,
+        ),
     )
     if row is None:
         raise LookupError(f"asset {new.asset_id}")
@@ -568,9 +586,9 @@ async def set_work_order(connection: Connection, command_id: int, at: datetime) 
     await connection.execute(SET_WORK_ORDER, command_id, at)
 
 
-async def lock_applied(connection: Connection, most: int, warm_up: timedelta) -> list[AppliedCommand]:
-    """Commands that wait for the meter's word."""
-    return await fetch_all(connection, AppliedCommand, LOCK_APPLIED, most, warm_up)
+async def lock_applied(connection: Connection, after: int, most: int, warm_up: timedelta) -> list[AppliedCommand]:
+    """Commands beyond id `after` that wait for the meter's word."""
+    return await fetch_all(connection, AppliedCommand, LOCK_APPLIED, most, warm_up, after)
 
 
 async def set_compared(
@@ -620,9 +638,9 @@ async def settle_act(connection: Connection, act_id: int, at: datetime) -> None:
     await connection.execute(SETTLE_ACT, act_id, at)
 
 
-async def is_known_since(connection: Connection, asset_id: int, since: datetime) -> bool:
-    """Whether a lighting command has said since what the circuit does, or says when it is lit again."""
-    return await connection.fetchval(IS_KNOWN_SINCE, asset_id, since)
+async def is_known_since(connection: Connection, asset_id: int, device_id: int, since: datetime) -> bool:
+    """Whether the device has carried out a lighting command since, or one says when the circuit is lit again."""
+    return await connection.fetchval(IS_KNOWN_SINCE, asset_id, since, device_id)
 
 
 async def last_octets(connection: Connection, asset_id: int, device_id: int) -> Octets | None:

@@ -1,6 +1,7 @@
 """Advances every lighting command by one step, every second and on each nudge; lights again what must be lit."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -9,9 +10,8 @@ from prometheus_client import Counter, Histogram
 from core.messages import topics
 from core.messages.topics import shard_of_slot
 from core.model.lighting import level_at
-from core.runtime.bus import BUS_AWAY, Bus
-from core.runtime.errors import describe
-from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from core.runtime.bus import Bus
+from core.runtime.postgres import Connection, Pool
 from lighting import store
 from lighting.campaign_sweep import advance_campaigns
 from lighting.commands import (
@@ -39,9 +39,9 @@ from lighting.commands import (
 from lighting.expected import read_lamps
 from lighting.octets import ON, QUESTION, Asked, Octets
 from lighting.requests import LightingRequest, native_octets, request_command, send
-from lighting.restoring import RELIT_BY, octets_for, restore, serving_circuit
-from lighting.store import DueRelight, LockedCommand
-from lighting.swept import Swept, alone, order_work
+from lighting.restoring import RELIT_BY, octets_for, request_now, restore, serving_circuit
+from lighting.store import Circuit, DueRelight, LockedCommand
+from lighting.swept import Swept, alone, order_work, put_off
 
 PAGE = 200
 NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"
@@ -178,19 +178,23 @@ async def advance_commands(pool: Pool, now: datetime) -> Swept:
 
 async def confirm_applied(pool: Pool, now: datetime) -> Swept:
     """Compare what the meter says with what was expected of each command that was carried out."""
-    swept = Swept()
-    async with pool.acquire() as connection, connection.transaction():
-        for one in await store.lock_applied(connection, PAGE, WARM_UP):
-            reading = None if one.value is None or one.received_at is None else (one.value, one.received_at)
-            found = compare_power(one.applied_at, one.expected_power_w, one.power_margin_w or 0, reading, now)
-            if found is not None:
-                await store.set_compared(connection, one.id, found.at, found.unconfirmed)
-                swept.outcomes.append(found.unconfirmed or "confirmed")
-    return swept
+    swept, after = Swept(), 0
+    while True:
+        async with pool.acquire() as connection, connection.transaction():
+            page = await store.lock_applied(connection, after, PAGE, WARM_UP)
+            for one in page:
+                reading = None if one.value is None or one.received_at is None else (one.value, one.received_at)
+                found = compare_power(one.applied_at, one.expected_power_w, one.power_margin_w or 0, reading, now)
+                if found is not None:
+                    await store.set_compared(connection, one.id, found.at, found.unconfirmed)
+                    swept.outcomes.append(found.unconfirmed or "confirmed")
+        if len(page) < PAGE:
+            return swept
+        after = page[-1].id
 
 
 async def relight(pool: Pool, now: datetime) -> Swept:
-    """Light again every circuit whose "off" has come to its end."""
+    """Light again every circuit whose "off" has come to its end, or bring it to what its program says by then."""
     swept, after = Swept(), 0
     while True:
         page = await store.due_relights(pool, now, after, PAGE)
@@ -206,12 +210,12 @@ async def relight(pool: Pool, now: datetime) -> Swept:
 
 
 async def _relight_one(connection: Connection, due: DueRelight, now: datetime, swept: Swept) -> None:
-    request = LightingRequest("on", RELIT_BY, f"fin de l'extinction demandée (commande {due.id})", owes_light=True)
     try:
         circuit = await serving_circuit(connection, due.asset_id)
         octets = await octets_for(connection, circuit, due.device_id, due.octets, Asked(now))
         if octets.ends_itself and await _is_left_to_clock(connection, due, octets, now, swept):
             return
+        request = await _request_at_end(connection, due, circuit, octets, now)
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
     except RejectedLightingCommand as refused:
@@ -222,7 +226,19 @@ async def _relight_one(connection: Connection, due: DueRelight, now: datetime, s
         await store.set_relight_at(connection, due.id, now + RELIGHT_EVERY)
     else:
         swept.slots.add(requested.slot)
-        swept.outcomes.append("relit")
+        swept.outcomes.append("relit" if request.action == "on" else "dark_by_program")
+
+
+async def _request_at_end(
+    connection: Connection, due: DueRelight, circuit: Circuit, octets: Octets, now: datetime
+) -> LightingRequest:
+    """What the program says now: in a planned cut an "off", which ends with the cut."""
+    reason = f"fin de l'extinction demandée (commande {due.id})"
+    lamps = (await read_lamps(connection, [due.asset_id])).get(due.asset_id)
+    planned = None
+    if lamps is not None and not octets.ends_itself:
+        planned = request_now(lamps, circuit, octets, now, reason)
+    return planned or LightingRequest("on", RELIT_BY, reason, owes_light=True, is_automatic=True)
 
 
 async def _is_left_to_clock(
@@ -263,20 +279,29 @@ async def report(bus: Bus, shards: int, swept: Swept) -> None:
         await bus.nudge(topics.downlink_due(shard))
 
 
-SWEEPS = (relight, restore, advance_commands, advance_campaigns, confirm_applied)
+Sweep = Callable[[Pool, datetime], Awaitable[Swept]]
+SWEEPS: tuple[Sweep, ...] = (relight, restore, advance_commands, advance_campaigns, confirm_applied)
+# What became of a downlink takes commands on; nothing else waits for it.
+AT_NUDGE: tuple[Sweep, ...] = (advance_commands,)
+
+
+async def sweep_once(pool: Pool, bus: Bus, shards: int, sweeps: Iterable[Sweep]) -> None:
+    """Each of them; one that fails costs itself alone, and is tried again with the next round."""
+    for sweep in sweeps:
+        with put_off(sweep.__name__):
+            await report(bus, shards, await sweep(pool, datetime.now(UTC)))
 
 
 async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event, stopping: asyncio.Event) -> None:
-    """Sweep every second and at each nudge, until stopped."""
+    """Sweep every second, and advance commands at each nudge, until stopped."""
+    loop, whole_round_at = asyncio.get_running_loop(), 0.0
     while not stopping.is_set():
+        is_whole = loop.time() >= whole_round_at
+        if is_whole:
+            whole_round_at = loop.time() + SWEEP_EVERY_S
+        await sweep_once(pool, bus, shards, SWEEPS if is_whole else AT_NUDGE)
         try:
-            for sweep in SWEEPS:
-                with alone(sweep.__name__):
-                    await report(bus, shards, await sweep(pool, datetime.now(UTC)))
-        except (*DATABASE_AWAY, *BUS_AWAY) as away:
-            log.warning("sweep_put_off", error=describe(away))
-        try:
-            async with asyncio.timeout(SWEEP_EVERY_S):
+            async with asyncio.timeout_at(whole_round_at):
                 await nudged.wait()
         except TimeoutError:
             continue

@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 
 from core.runtime.bus import BUS_AWAY
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection
 from lighting import store
 from registry.alert_requests import request_relight_alert
@@ -28,6 +29,16 @@ async def order_work(connection: Connection, command_id: int, asset_id: int, why
     """An alert, once for a command: `why`, in French, it does not light."""
     await request_relight_alert(connection, asset_id, why, now)
     await store.set_work_order(connection, command_id, now)
+
+
+@contextmanager
+def put_off(about: str) -> Generator[None]:
+    """A sweep that fails, be it that a server is away, is tried again with its next turn, and stops no other."""
+    try:
+        with alone(about):
+            yield
+    except (*DATABASE_AWAY, *BUS_AWAY) as away:
+        log.warning("sweep_put_off", about=about, error=describe(away))
 
 
 @contextmanager

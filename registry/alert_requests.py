@@ -65,6 +65,12 @@ INSERT INTO alert_request (tenant_id, kind, facts, at)
 SELECT tenant_id, 'relight_failed', jsonb_build_object('asset_id', id, 'reason', $2::text), $3
 FROM asset WHERE id = $1
 """
+# Before its lamps are to burn: nothing will light them as things stand.
+REQUEST_DUSK_ALERT = """
+INSERT INTO alert_request (tenant_id, kind, facts, at)
+SELECT tenant_id, 'relight_failed', jsonb_build_object('asset_id', id, 'reason', $2::text, 'lit_at', $3::text), $4
+FROM asset WHERE id = $1
+"""
 TAKE = """
 DELETE FROM alert_request WHERE id IN (
     SELECT id FROM alert_request ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -102,6 +108,7 @@ class _ProgramFacts(msgspec.Struct):
 class _RelightFacts(msgspec.Struct):
     asset_id: int
     reason: str
+    lit_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +163,16 @@ class ProgramAlertRequest:
 
 @dataclass(frozen=True, slots=True)
 class RelightAlertRequest:
-    """A circuit that must be lit is not, or nobody knows; `reason`, in French, says why."""
+    """A circuit that must be lit is not, or nobody knows; `reason`, in French, says why.
+
+    With `lit_at`, an hour on the wall, it is not yet time: nothing will light it then, as things stand.
+    """
 
     tenant_id: int
     asset_id: int
     reason: str
     at: datetime
+    lit_at: str | None = None
 
 
 AlertRequest = (
@@ -206,6 +217,13 @@ async def request_relight_alert(connection: Connection, asset_id: int, reason: s
     await connection.execute(REQUEST_RELIGHT_ALERT, asset_id, reason, at)
 
 
+async def request_dusk_alert(
+    connection: Connection, asset_id: int, reason: str, lit_at: str, at: datetime
+) -> None:
+    """Name a circuit that is to be lit at `lit_at`, an hour on the wall, and, as things stand, will not be."""
+    await connection.execute(REQUEST_DUSK_ALERT, asset_id, reason, lit_at, at)
+
+
 async def take_alert_requests(connection: Connection, most: int) -> list[AlertRequest]:
     """Delete and return the oldest requests, in the transaction that opens their alerts."""
     rows = await connection.fetch(TAKE, most)
@@ -220,7 +238,7 @@ def _request(row: Record) -> AlertRequest:
         )
     if row["kind"] == "relight_failed":
         circuit = msgspec.convert(row["facts"], _RelightFacts)
-        return RelightAlertRequest(row["tenant_id"], circuit.asset_id, circuit.reason, row["at"])
+        return RelightAlertRequest(row["tenant_id"], circuit.asset_id, circuit.reason, row["at"], circuit.lit_at)
     if row["kind"] == "clock":
         clock = msgspec.convert(row["facts"], _ClockFacts)
         return ClockAlertRequest(row["tenant_id"], clock.source, clock.device, row["at"])

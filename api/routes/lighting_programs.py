@@ -209,7 +209,7 @@ async def assign_program(body: NewAssignment, caller: Manager) -> AssignedAnswer
         wanted = None if version is None else version.id
         program = FROM_DUSK_TO_DAWN if version is None else stored_program(version.program)
         await _require_within_bounds(change, program, targets)
-        changed = [one for one in targets if one.version_id != wanted]
+        changed = [one for one in targets if one.version_id != wanted or not one.switches]
         answer = _answer(changed, len(targets))
         if not body.preview and changed:
             ids = [one.id for one in changed]

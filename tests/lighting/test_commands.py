@@ -282,3 +282,35 @@ def test_owed_light_that_nothing_can_prove_is_repeated_until_it_has_gone_out_fou
 
     assert advance(replace(expired, transmitted=3), [], None, NOW) == SendAgain()
     assert advance(replace(expired, transmitted=4), [], None, NOW) == Settle()
+
+
+def test_owed_light_that_never_went_out_is_queued_again_at_once_and_one_frame_at_a_time() -> None:
+    owed = {"action": "on", "owes_light": True, "proving": replace(RELAY, value=1), "sent_at": None}
+    expired = command(state=State.EXPIRED, downlink_state="expired", relight_at=NOW + RELIGHT_EVERY, **owed)
+    waits = replace(expired, downlink_state="queued", relight_at=NOW)
+    heard = NOW + MINUTE
+
+    assert advance(expired, [], None, NOW + MINUTE) == SendAgain()
+    for state in ("queued", "sending"):
+        assert advance(replace(waits, downlink_state=state), [], heard, NOW + 30 * MINUTE) == Wait()
+    # Unless whoever would let it expire is away.
+    assert advance(waits, [], heard, NOW + RELIGHT_EVERY + 2 * MINUTE) == SendAgain()
+
+
+def test_a_command_that_nobody_sends_ends_though_the_network_server_is_away() -> None:
+    for state in ("queued", "sending"):
+        queued = command(state=State.QUEUED, downlink_state=state, sent_at=None, read_back_state=None)
+        assert advance(queued, [], None, queued.not_after + MINUTE) == Wait()
+        assert advance(queued, [], None, queued.not_after + 2 * MINUTE) == End(State.EXPIRED, None)
+
+
+def test_what_a_device_of_class_a_is_sent_at_an_uplink_is_not_sent_again_for_that_uplink() -> None:
+    hour = timedelta(hours=1)
+    proving = replace(RELAY, value=1, receives_every=hour)
+    owed = command(
+        state=State.FAILED, action="on", owes_light=True, proving=proving, relight_at=NOW + 2 * hour,
+        sent_at=NOW + 30 * MINUTE,
+    )  # fmt: skip
+
+    assert advance(owed, [], NOW + 30 * MINUTE, NOW + 40 * MINUTE) == Wait()
+    assert advance(owed, [], NOW + 90 * MINUTE, NOW + 90 * MINUTE) == SendAgain()

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from core.model.lighting import level_at
 from core.model.lighting_programs import read_program
 from lighting.expected import LampRow
-from lighting.following import EARLY, PROGRAM, SPREAD, phase_of, request_of
+from lighting.following import PROGRAM, request_of
+from lighting.phases import EARLY, SPREAD, phase_of
 from lighting.store import Command
 
 MINUTE = timedelta(minutes=1)
@@ -14,7 +15,7 @@ NOW = datetime(2027, 6, 20, 12, tzinfo=UTC)
 CUT = {"default": {"night_cut": ["23:45", "05:00"]}}
 COMMAND = Command(
     *(1, 1, 7, 1, "on", None, None, PROGRAM, "", "applied", None, 1, 1, None, NOW, NOW, NOW),
-    *(None, None, None, None, None, None),
+    *(None, None, None, None, None, None, True),
 )
 
 
@@ -22,8 +23,9 @@ def row(asset_id: int = 7) -> LampRow:
     return LampRow(asset_id, 48.39, -4.49, "29", "Europe/Paris", 1, CUT, None)
 
 
-def given(action: str, at: datetime, by: str = PROGRAM, off_until: datetime | None = None) -> Command:
-    return replace(COMMAND, action=action, created_at=at, requested_by=by, off_until=off_until)
+def given(action: str, at: datetime, off_until: datetime | None = None, *, is_automatic: bool = False) -> Command:
+    """By somebody whose name is the platform's own word, if not by the platform."""
+    return replace(COMMAND, action=action, created_at=at, is_automatic=is_automatic, off_until=off_until)
 
 
 def test_a_relay_is_lit_and_put_out_by_its_program_through_days_longer_than_an_off_may_be() -> None:
@@ -36,7 +38,7 @@ def test_a_relay_is_lit_and_put_out_by_its_program_through_days_longer_than_an_o
         assert phase is not None
         request = request_of(phase, last, now)
         if request is not None:
-            last = given(request.action, now, PROGRAM, request.off_until)
+            last = given(request.action, now, request.off_until, is_automatic=True)
             commands += 1
             assert request.off_until is None or now < request.off_until <= now + timedelta(hours=12)
         if last is None:  # Nothing was asked of it before the program's first change.
@@ -58,19 +60,16 @@ def test_what_people_asked_for_since_the_last_change_holds_until_the_next() -> N
     assert phase is not None
     assert phase.on
 
-    assert request_of(phase, given("off", evening - MINUTE, "astreinte", evening + 60 * MINUTE), evening) is None
-    assert request_of(phase, given("on", evening - MINUTE, "astreinte"), evening) is None
-    ended = request_of(phase, given("off", phase.since - MINUTE, "astreinte", evening - MINUTE), evening)
+    assert request_of(phase, given("off", evening - MINUTE, evening + 60 * MINUTE), evening) is None
+    assert request_of(phase, given("on", evening - MINUTE), evening) is None
+    ended = request_of(phase, given("off", phase.since - MINUTE, evening - MINUTE), evening)
     assert ended is not None
-    assert (ended.action, ended.owes_light) == ("on", True)
+    assert (ended.action, ended.owes_light, ended.is_automatic) == ("on", True, True)
     dark = phase_of(row(), evening + timedelta(hours=2))
     assert dark is not None
     assert not dark.on
-    assert (
-        request_of(dark, given("on", evening + timedelta(hours=2), "astreinte"), evening + timedelta(hours=2))
-        is None
-    )
-    late = request_of(dark, given("on", evening, "astreinte"), evening + timedelta(hours=2))
+    assert request_of(dark, given("on", evening + timedelta(hours=2)), evening + timedelta(hours=2)) is None
+    late = request_of(dark, given("on", evening), evening + timedelta(hours=2))
     assert late is not None
     assert late.off_until == dark.until
 

@@ -11,7 +11,10 @@ from core.runtime.postgres import Pool
 from decoders.territoire.clock import CODEC, STATE_PORT
 from ingest.pipeline import as_json
 from lab.device.lamp_clock import LampClock
-from lighting.following import follow_programs, spread_of
+from lighting.dusk import Named, name_unlit
+from lighting.following import follow_programs
+from lighting.phases import spread_of
+from lighting.program_store import assign
 from lighting.shadows import alert_drifts, read_reports, write_desired
 
 NOW = datetime.now(UTC)
@@ -192,3 +195,106 @@ async def test_a_clock_that_drifts_is_an_alert_until_it_reports_what_it_should_h
     await pool.execute("UPDATE device SET enabled = false WHERE id = $1", device)
     await write_desired(pool, later)
     assert await pool.fetch("SELECT asset_id FROM lighting_shadow") == [(relay,)]
+
+
+async def receive(pool: Pool, tenant: int, device: int, gateway: bytes, seen_at: datetime) -> None:
+    """The device was heard by a gateway, which spoke last at this instant."""
+    number = await pool.fetchval(
+        "INSERT INTO gateway (tenant_id, gateway_id, name) VALUES ($1, $2, 'g') RETURNING id", tenant, gateway
+    )
+    await pool.execute(
+        "INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) VALUES ($1, 'udp', 'a', $2)",
+        *(number, seen_at),
+    )
+    await pool.execute(
+        "INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, last_uplink_at, "
+        "last_heard_by) SELECT $1, '\\x01020304', 'x', 'x', 'kek-1', now(), "
+        "jsonb_build_array(jsonb_build_array(encode($2, 'base64')))",
+        *(device, gateway),
+    )
+
+
+async def test_relays_that_nothing_can_light_are_named_before_dusk_and_clocks_light_by_themselves(
+    pool: Pool, tenant: int
+) -> None:
+    evening = {"default": {"on": "18:00", "off": "23:00"}}
+    lit_at = datetime(2027, 6, 20, 16, tzinfo=UTC)
+    now = lit_at - timedelta(minutes=45)
+    codecs = ["watteco.triphaso", "b", "c", "d", "territoire.clock"]
+    cabinets = [await make_cabinet(pool, tenant, number, codec) for number, codec in enumerate(codecs, 1)]
+    await pool.execute("UPDATE device_profile SET codec = 'watteco.triphaso' WHERE codec <> 'territoire.clock'")
+    (fine, heard), (silent, unheard), (disabled, off), _unassigned, (clock, _) = cabinets
+    for asset in (fine, silent, disabled, clock):
+        await follow(pool, tenant, asset, evening)
+    await receive(pool, tenant, heard, b"gateway1", now)
+    await receive(pool, tenant, unheard, b"gateway2", now - timedelta(minutes=6))
+    await pool.execute("UPDATE device SET enabled = false WHERE id = $1", off)
+    await pool.execute("INSERT INTO shard_lease VALUES ('network', 0, 1, 'n', $1)", now + timedelta(seconds=5))
+    await write_desired(pool, now)
+    named = Named()
+
+    assert await name_unlit(pool, now - timedelta(minutes=20), named) == 0  # Too early.
+    assert await name_unlit(pool, now, named) == 2
+    assert await name_unlit(pool, now + timedelta(minutes=1), named) == 0
+    assert sorted(message for _, _, message in await alerts(pool)) == [
+        f"A{number}, rue de Siam doit s'allumer à 18 h 00 et, en l'état, ne s'allumera pas : {why}. La plateforme "
+        "essaie encore ; si rien ne change, l'allumer sur place."
+        for number, why in (
+            (2, "aucune des passerelles qui entendent son équipement ne répond"),
+            (3, "l'équipement de cette armoire est désactivé"),
+        )
+    ]
+    # The network server is away for longer than a restart takes.
+    assert await name_unlit(pool, now + timedelta(minutes=3), named) == 1
+    await alerts(pool)
+    rows = await pool.fetch("SELECT asset_id FROM alert ORDER BY id")
+    assert [asset for (asset,) in rows] == [silent, disabled, fine]
+
+
+async def test_an_on_that_nothing_sends_is_named_before_dusk(pool: Pool, tenant: int) -> None:
+    relay, device = await make_cabinet(pool, tenant, 1, "watteco.triphaso")
+    now = datetime(2027, 6, 20, 15, 53, tzinfo=UTC)
+    await follow(pool, tenant, relay, {"default": {"on": "18:00", "off": "23:00"}})
+    await receive(pool, tenant, device, b"gateway1", now)
+    await pool.execute("INSERT INTO shard_lease VALUES ('network', 0, 1, 'n', $1)", now + timedelta(hours=1))
+    await write_desired(pool, now)
+    named = Named()
+
+    assert (await follow_programs(pool, now)).outcomes == ["followed"]
+    await pool.execute("UPDATE lighting_command SET created_at = $1", now)
+    assert await name_unlit(pool, now + timedelta(minutes=2), named) == 0
+    assert await name_unlit(pool, now + timedelta(minutes=4), named) == 1
+    [alert] = await alerts(pool)
+    assert "aucune passerelle n'a pu émettre l'ordre d'allumage" in alert[2]
+
+
+async def test_names_of_people_and_keys_make_nobody_the_platform(pool: Pool, tenant: int) -> None:
+    """A program of somebody called as the upgrade is followed; what a key named as the platform puts out stays."""
+    relay, _ = await make_cabinet(pool, tenant, 1, "watteco.triphaso")
+    version = await follow(pool, tenant, relay, {"default": {"on": "18:00", "off": "23:00"}})
+    await pool.execute("UPDATE lighting_program_version SET author = 'mise à jour'")
+    await write_desired(pool, NOW)
+    put_out = datetime(2027, 6, 20, 21, tzinfo=UTC) + spread_of(relay)
+    assert (await follow_programs(pool, put_out)).outcomes == ["followed"]
+    await pool.execute(
+        "UPDATE lighting_command SET requested_by = 'programme', is_automatic = false, created_at = $1, "
+        "off_until = $2",
+        *(put_out, put_out + timedelta(days=1)),
+    )
+    evening = datetime(2027, 6, 21, 17, tzinfo=UTC)
+    assert (await follow_programs(pool, evening)).outcomes == []
+
+    # What the upgrade assigned is followed by no relay until somebody assigns it, though it is the same; nor is it
+    # after the cabinet was given away.
+    await pool.execute("DELETE FROM lighting_command")
+    await pool.execute("UPDATE lighting_assignment SET switches = false")
+    assert (await follow_programs(pool, put_out)).outcomes == []
+    other = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('brest', 'Brest') RETURNING id")
+    await pool.execute("DELETE FROM lighting_shadow")
+    await pool.execute("UPDATE asset SET tenant_id = $2 WHERE id = $1", relay, other)
+    assert (await follow_programs(pool, put_out)).outcomes == []
+    given = await pool.fetchval("SELECT version_id FROM lighting_assignment WHERE ended_at IS NULL")
+    async with pool.acquire() as connection, connection.transaction():
+        await assign(connection, other, [relay], given, "a")
+    assert given != version
+    assert (await follow_programs(pool, put_out)).outcomes == ["followed"]

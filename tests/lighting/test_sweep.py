@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,10 +12,12 @@ from core.runtime.postgres import Pool
 from lighting.commands import MAX_ATTEMPTS, RejectedLightingCommand
 from lighting.expected import read_lamps
 from lighting.octets import Asked
+from lighting.phases import EARLY, spread_of
 from lighting.requests import LightingRequest, circuits_to_command, native_octets, request_command
 from lighting.restoring import request_now, restore
 from lighting.store import Command, find_circuits, read_command
-from lighting.sweep import advance_commands, confirm_applied, relight
+from lighting.sweep import advance_commands, confirm_applied, relight, sweep_once
+from lighting.swept import Swept
 from registry.datastreams import make_datastream
 from registry.downlinks import read_downlink
 
@@ -340,7 +343,8 @@ async def test_what_the_program_puts_out_is_put_out_with_an_end_and_what_is_prot
     morning = request_now(rows[cabinet], circuit, octets, at - timedelta(hours=6))
 
     assert noon is not None
-    assert (noon.action, noon.off_until) == ("off", datetime(2026, 11, 25, 17, tzinfo=UTC))
+    lit_at = datetime(2026, 11, 25, 17, tzinfo=UTC)
+    assert (noon.action, noon.off_until) == ("off", lit_at - EARLY - spread_of(cabinet))
     assert midnight is not None
     assert midnight.action == "on"
     assert protected is None
@@ -518,3 +522,132 @@ async def test_a_relay_that_is_moved_while_it_is_out_is_brought_to_the_program_o
 
     assert restored.outcomes == ["restored"]
     assert tuple(command) == (other, "on")
+
+
+async def assign_program(pool: Pool, program: dict[str, Any]) -> None:
+    """Every asset follows it."""
+    await pool.execute(
+        "WITH p AS (INSERT INTO lighting_program (tenant_id, name) SELECT DISTINCT tenant_id, 'P' FROM asset "
+        "RETURNING *), "
+        "v AS (INSERT INTO lighting_program_version (tenant_id, program_id, version, program, author) "
+        "SELECT tenant_id, id, 1, $1, 'a' FROM p RETURNING *) "
+        "INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by) "
+        "SELECT v.tenant_id, a.id, v.id, 'a' FROM v, asset a",
+        program,
+    )
+
+
+async def test_an_off_that_ends_in_a_planned_cut_goes_on_until_the_program_lights(
+    pool: Pool, cabinet: int
+) -> None:
+    await assign_program(pool, {"default": {"on": "18:00", "off": "06:00"}})
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(minutes=30))
+    noon = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12)
+    ended = await relight(pool, noon)
+    [command] = await pool.fetch(
+        "SELECT action, is_automatic, off_until FROM lighting_command WHERE state = 'queued'"
+    )
+    still = await relight(pool, command["off_until"] - timedelta(minutes=1))
+    lit = await relight(pool, command["off_until"])
+    last = await pool.fetchval("SELECT action FROM lighting_command ORDER BY id DESC LIMIT 1")
+
+    assert (ended.outcomes, command["action"], command["is_automatic"]) == (["dark_by_program"], "off", True)
+    assert timedelta(0) < command["off_until"] - noon < timedelta(hours=6)
+    assert (still.outcomes, lit.outcomes, last) == ([], ["relit"], "on")
+
+
+async def test_what_waits_for_its_meter_keeps_no_other_command_from_being_compared(
+    pool: Pool, cabinet: int
+) -> None:
+    await pool.execute("UPDATE asset SET attributes = $1", {"rated_power_w": 1000})
+    command = await ask(pool, cabinet, "on")
+    await measure(pool, command, "active_power", 990, datetime.now(UTC) + timedelta(minutes=2))
+    await pool.execute(
+        "UPDATE lighting_command SET state = 'applied', applied_at = now(), expected_power_w = 1000, "
+        "power_margin_w = 200"
+    )
+    await pool.execute(
+        "WITH other AS (INSERT INTO asset (tenant_id, kind, name) "
+        "SELECT tenant_id, 'lighting_cabinet', 'A2' FROM asset RETURNING id), "
+        "newest AS (UPDATE lighting_command SET asset_id = other.id FROM other RETURNING lighting_command.*) "
+        "INSERT INTO lighting_command (tenant_id, asset_id, device_id, action, requested_by, downlink_id, "
+        "not_after, state, applied_at, expected_power_w, power_margin_w) "
+        "SELECT tenant_id, CASE n WHEN 200 THEN $1 ELSE asset_id END, device_id, action, 'a', downlink_id, "
+        "not_after, state, applied_at, expected_power_w, power_margin_w FROM newest, generate_series(1, 200) n",
+        cabinet,
+    )
+    await confirm_applied(pool, datetime.now(UTC))
+
+    assert [tuple(row) for row in await pool.fetch(
+        "SELECT state::text, count(*) FROM lighting_command GROUP BY 1 ORDER BY 1"
+    )] == [("applied", 200), ("confirmed", 1)]  # fmt: skip
+
+
+async def test_a_relay_of_class_a_is_no_work_order_before_it_could_answer(pool: Pool, cabinet: int) -> None:
+    await pool.execute("UPDATE device_profile SET device_class = 'A', expected_interval = '1 hour'")
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(seconds=1))
+    due = datetime.now(UTC) + timedelta(minutes=1)
+    await relight(pool, due)
+    [downlink] = await pool.fetch("SELECT not_after FROM downlink ORDER BY id DESC LIMIT 1")
+    for minutes in range(5, 150, 5):
+        await advance_commands(pool, due + timedelta(minutes=minutes))
+
+    assert timedelta(hours=2) < downlink["not_after"] - due < timedelta(hours=3)
+    assert await pool.fetchval("SELECT count(*) FROM alert_request") == 0
+    assert await pool.fetchval("SELECT count(*) FROM downlink WHERE state = 'queued'") == 1
+
+
+async def test_acts_of_a_group_that_is_joined_and_before_a_circuit_is_served_are_known(
+    pool: Pool, cabinet: int
+) -> None:
+    """A frame that waits in a group when a device joins it, and what one hears before its assignment begins."""
+    group = await pool.fetchval(
+        "INSERT INTO multicast_group (tenant_id, name, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id) "
+        "SELECT tenant_id, 'g', '\\x01020304', 'x', 'x', 'kek-1' FROM asset RETURNING id"
+    )
+    message = await pool.fetchval(
+        "INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, not_after) "
+        "SELECT tenant_id, id, 0, 125, '\\x115000060000', now() + interval '1 hour' FROM multicast_group "
+        "RETURNING id"
+    )
+    await pool.execute(
+        "INSERT INTO multicast_member (group_id, device_id, tenant_id) "
+        "SELECT $1, device_id, tenant_id FROM assignment",
+        group,
+    )
+    [joined] = await pool.fetch("SELECT asset_id, multicast_message_id FROM lighting_unknown_act")
+    device = await other_device(pool)
+    begins = datetime.now(UTC) + timedelta(hours=10)
+    await pool.execute("UPDATE assignment SET during = tstzrange(lower(during), $1)", begins)
+    await pool.execute(
+        "INSERT INTO assignment (tenant_id, asset_id, device_id, during) "
+        "SELECT tenant_id, id, $2, tstzrange($3, NULL) FROM asset WHERE id = $1",
+        *(cabinet, device, begins),
+    )
+    await pool.execute(
+        "INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, not_after, state, sent_at) "
+        "SELECT tenant_id, id, 4, 125, '\\x115000060000', now() + interval '1 day', 'sent', now() FROM device "
+        "WHERE id = $1",
+        device,
+    )
+    acts = await pool.fetch("SELECT due_at FROM lighting_unknown_act WHERE device_id = $1", device)
+
+    assert tuple(joined) == (cabinet, message)
+    assert [row["due_at"] - begins for row in acts] == [timedelta(hours=11, minutes=30)]
+
+
+async def test_a_sweep_that_fails_stops_no_other() -> None:
+    swept: list[str] = []
+
+    async def away(_pool: Pool, _now: datetime) -> Swept:
+        swept.append("away")
+        raise TimeoutError
+
+    async def works(_pool: Pool, _now: datetime) -> Swept:
+        swept.append("works")
+        return Swept()
+
+    nothing: Any = None
+    await sweep_once(nothing, nothing, 1, (away, works))
+
+    assert swept == ["away", "works"]
