@@ -96,13 +96,19 @@ ADD_EVENT = "INSERT INTO alert_event (tenant_id, alert_id, at, action, note) VAL
 READ_SUBJECT = """
 SELECT t.slug AS tenant, a.id AS asset_id, a.kind AS asset_kind, a.name AS asset, coalesce(a.street, '') AS street,
        coalesce(a.commune, '') AS commune, d.name AS device, g.name AS gateway, coalesce(s.unit, '') AS unit,
-       t.department, (SELECT timezone FROM deployment) AS timezone
+       t.department, (SELECT timezone FROM deployment) AS timezone, coalesce(s.channel, '') AS channel
 FROM tenant t
 LEFT JOIN asset a ON a.id = $2
 LEFT JOIN datastream s ON s.id = $4
 LEFT JOIN device d ON d.id = coalesce($3, s.device_id)
 LEFT JOIN gateway g ON g.id = $5
 WHERE t.id = $1
+"""
+# The last word of the relay of a cabinet's lamps, of circuits the one that says on. $2: not said before.
+READ_RELAY = """
+SELECT max(l.value) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id AND l.time >= $2
+WHERE s.quantity = 'switch_state'
+  AND (s.asset_id = $1 OR s.asset_id IN (SELECT id FROM asset WHERE parent_id = $1 AND kind = 'lighting_circuit'))
 """
 # Open alerts of a rule that was switched off, or that the engine has no longer in its memory.
 READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
@@ -343,6 +349,11 @@ async def read_subject(connection: Connection, tenant_id: int, about: About) -> 
     """The names of the alert's object (asset, device, gateway, quantity), for its text."""
     row: Any = await connection.fetchrow(READ_SUBJECT, tenant_id, *about)
     return entity(Subject, row)
+
+
+async def read_relay(connection: Connection, asset_id: int, since: datetime) -> float | None:
+    """What the relay of a cabinet or circuit has said since then: 1 on, 0 off; None: nothing."""
+    return await connection.fetchval(READ_RELAY, asset_id, since)
 
 
 async def read_rule_name(connection: Connection, rule_id: int) -> str:

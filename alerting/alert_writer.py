@@ -1,7 +1,8 @@
 """Writes what rules decide about alerts, in the caller's transaction: rows, lifecycle, notifications."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from alerting import alert_rows
@@ -18,7 +19,9 @@ from alerting.rules.alert_lifecycle import (
     look,
     raise_to,
 )
-from alerting.rules.model import Doubt, Opened, Raised, Rule, is_graver
+from alerting.rules.faults import Fault, fault_of
+from alerting.rules.lighting_series import Said, said
+from alerting.rules.model import NOWHERE, Doubt, Opened, Place, Raised, Rule, is_graver
 from alerting.silences import find_suppression
 from alerting.wording import Facts, Subject, body, digest_text, flapping_text, opened_text, resolved_text, unit_of
 from core.model.identities import NO_TRACE
@@ -26,6 +29,17 @@ from core.runtime.postgres import Connection
 
 # How often one alert is looked at in one sweep: each look settles one deadline, and an alert has at most three.
 LOOKS_MOST = 4
+# What a relay said longer ago says nothing of why lamps are dark now.
+RELAY_WITHIN = timedelta(hours=2)
+RELAY_SAYS = {
+    True: "Son relais se dit fermé : le courant n'arrive plus aux lampes, disjoncteur déclenché ou câble coupé.",
+    False: "Son relais se dit ouvert : rien ne l'a allumée.",
+}
+
+
+class _More(NamedTuple):
+    said: Said | None
+    note: str
 
 
 @dataclass(slots=True)
@@ -43,10 +57,12 @@ class AlertWriter:
     trace_id: bytes = NO_TRACE
     """The trace of the frame whose value is being judged; empty: the clock or a person caused it."""
 
-    async def begin(self, rule: Rule, about: About, opened: Opened, slot: int) -> int | None:
+    async def begin(
+        self, rule: Rule, about: About, opened: Opened, slot: int, place: Place = NOWHERE
+    ) -> int | None:
         """Open the alert, or reopen the one that ended less than a day ago; returns its id.
 
-        None: the rule was removed a moment ago.
+        None: the rule was removed a moment ago. `place`: where the value was measured.
         """
         if not await alert_rows.hold_rule(self.connection, rule.id):
             return None
@@ -61,9 +77,9 @@ class AlertWriter:
             return last.id
         ended_at = None if last is None else last.lifecycle.ended_at
         if last is None or ended_at is None or opened.at - ended_at > REOPENS_WITHIN:
-            return await self._open(rule, new, opened)
+            return await self._open(rule, new, opened, place)
         subject = await self._subject(rule, rule.tenant_id, about)
-        text = self._text(rule, subject, last.id, new, opened.doubt)
+        text = self._text(rule, subject, last.id, new, opened.doubt, await self._more(rule, new, opened, place))
         await alert_rows.set_firing(self.connection, last.id, new, text)
         now_known = replace(
             last, severity=severity, message=text, value=opened.value, fired_at=opened.since,
@@ -76,10 +92,10 @@ class AlertWriter:
         self.opened.append(rule.name)
         return last.id
 
-    async def _open(self, rule: Rule, new: NewAlert, opened: Opened) -> int:
+    async def _open(self, rule: Rule, new: NewAlert, opened: Opened, place: Place) -> int:
         alert_id = await alert_rows.insert_alert(self.connection, new)
         subject = await self._subject(rule, new.tenant_id, new.about)
-        text = self._text(rule, subject, alert_id, new, opened.doubt)
+        text = self._text(rule, subject, alert_id, new, opened.doubt, await self._more(rule, new, opened, place))
         await alert_rows.set_message(self.connection, alert_id, text)
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         assert alert is not None  # noqa: S101 - It was inserted just now.
@@ -180,10 +196,27 @@ class AlertWriter:
         found = await alert_rows.read_subject(self.connection, tenant_id, about)
         return found if rule is None else replace(found, unit=unit_of(rule.series, rule.kind, found.unit))
 
-    def _text(self, rule: Rule, subject: Subject, alert_id: int, new: NewAlert, doubt: Doubt | None) -> str:
+    async def _more(self, rule: Rule, new: NewAlert, opened: Opened, place: Place) -> "_More":
+        """What the text of an alert about lamps says besides the value."""
+        relay: float | None = None
+        if fault_of(rule) is Fault.DARK and new.about.asset_id is not None:
+            relay = await alert_rows.read_relay(self.connection, new.about.asset_id, opened.at - RELAY_WITHIN)
+        note = "" if relay is None else f" {RELAY_SAYS[relay > 0]}"
+        return _More(said(rule.series, place, opened.at, opened.value), note)
+
+    def _text(
+        self,
+        rule: Rule,
+        subject: Subject,
+        alert_id: int,
+        new: NewAlert,
+        doubt: Doubt | None,
+        more: "_More | None" = None,
+    ) -> str:
+        more = more or _More(None, "")
         facts = Facts(
             alert_id, rule.name, new.severity, rule.message, new.since, new.value, new.threshold,
-            doubt=doubt, learnt_at=new.learnt_at,
+            doubt=doubt, learnt_at=new.learnt_at, said=more.said, note=more.note,
         )  # fmt: skip
         return opened_text(subject, facts, self._link(alert_id))
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from alerting.alert_writer import shown_of, threshold_of
-from alerting.engine_store import Watched
+from alerting.engine_store import LIGHTING, Watched
 from alerting.past import MOST_MEASUREMENTS, Past, Row
 from alerting.rule_store import list_calendars
 from alerting.rulebook import place, read_calendar
+from alerting.rules import lighting_series
 from alerting.rules.alert_lifecycle import NotificationEvent
 from alerting.rules.calendar import Calendar
-from alerting.rules.model import Rule
+from alerting.rules.model import Place, Rule
 from alerting.rules.replay import ReplayedNotification, replay
 from alerting.wording import (
     Facts,
@@ -36,15 +37,15 @@ NOTICES_SHOWN = 500
 OPENINGS = (NotificationEvent.OPENED, NotificationEvent.REOPENED)
 
 # $1 tenant, $2 quantity (NULL: all), $3 kinds, $4 tags, $5 asset.
-SELECT_DATASTREAMS = """
+SELECT_DATASTREAMS = f"""
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.position, s.quantity, a.kind AS asset_kind,
-       p.expected_interval, coalesce(a.tags, '{}') AS tags, a.latitude, a.longitude,
+       p.expected_interval, coalesce(a.tags, '{{}}') AS tags, a.latitude, a.longitude,
        a.attributes ->> 'calendar' AS calendar,
        f.program, coalesce(f.rated_power_w, lighting_rated_power_w(a.id, a.attributes)) AS rated_power_w,
        t.slug AS tenant, a.name AS asset, coalesce(a.street, '') AS street,
        coalesce(a.commune, '') AS commune, d.name AS device, s.unit, t.department,
        (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at,
-       NULL::timestamptz AS fine_until
+       NULL::timestamptz AS fine_until, s.channel, {LIGHTING}
 FROM datastream s
 JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
@@ -62,7 +63,7 @@ SELECT DISTINCT ON (g.asset_id, g.position) NULL::int AS id, g.tenant_id, g.asse
        NULL AS calendar, NULL::jsonb AS program, NULL::float8 AS rated_power_w, t.slug AS tenant, a.name AS asset,
        coalesce(a.street, '') AS street, coalesce(a.commune, '') AS commune, d.name AS device, '1' AS unit,
        t.department, (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at,
-       NULL::timestamptz AS fine_until
+       NULL::timestamptz AS fine_until, '' AS channel, NULL::jsonb AS lighting
 FROM assignment g
 JOIN tenant t ON t.id = g.tenant_id
 JOIN asset a ON a.id = g.asset_id
@@ -182,7 +183,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         )
     watched_rows = [dict(row.items()) for row in rows]
     past = await Past.read(connection, rule, watched_rows, since, now)
-    notifications = list[tuple[ReplayedNotification, Row]]()
+    notifications = list[tuple[ReplayedNotification, Row, Place]]()
     for group in past.groups(watched_rows):
         watched = entity(Watched, group[0])
         streams = await past.streams(group)
@@ -191,10 +192,10 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         where = place(watched, calendars.of(rule, watched))
         suppress = await past.suppression(group[0]) if rule.kind == "silence" else None
         found = replay(rule, where, streams, now, past.unjudged_spans, suppress)
-        notifications += [(one, group[0]) for one in found]
+        notifications += [(one, group[0], where) for one in found]
         await asyncio.sleep(0)  # Let other tasks of the event loop run: a replay computes for long.
-    notifications.sort(key=lambda pair: pair[0].at)
-    opened = [(one, row) for one, row in notifications if one.event in OPENINGS]
+    notifications.sort(key=lambda found: found[0].at)
+    opened = [(one, row) for one, row, _ in notifications if one.event in OPENINGS]
     region = _region(watched_rows)
     return Backtest(
         since,
@@ -205,8 +206,8 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         len(opened),
         len({row["asset_id"] for _, row in opened}),
         "trame" if rule.kind == "loss" else "mesure",
-        tuple(_backtest_notification(rule, one, row) for one, row in notifications[:NOTICES_SHOWN]),
-        _days(region, (since, now), [one.at for one, _ in opened], [one.at for one, _ in notifications]),
+        tuple(_backtest_notification(rule, *one) for one in notifications[:NOTICES_SHOWN]),
+        _days(region, (since, now), [one.at for one, _ in opened], [one.at for one, _, _ in notifications]),
         past.outages_since,
     )
 
@@ -248,10 +249,13 @@ async def _calendars(connection: Connection) -> _Calendars:
     )
 
 
-def _backtest_notification(rule: Rule, replayed: ReplayedNotification, row: Row) -> BacktestNotification:
+def _backtest_notification(
+    rule: Rule, replayed: ReplayedNotification, row: Row, where: Place
+) -> BacktestNotification:
     subject = Subject(
         row["tenant"], row["asset_id"], row["asset_kind"], row["asset"], row["street"], row["commune"],
         row["device"], unit_of(rule.series, rule.kind, row["unit"]), None, row["department"], row["timezone"],
+        row["channel"],
     )  # fmt: skip
     match replayed.event:
         case NotificationEvent.RESOLVED:
@@ -272,6 +276,7 @@ def _backtest_notification(rule: Rule, replayed: ReplayedNotification, row: Row)
                 threshold_of(rule),
                 doubt=replayed.doubt,
                 learnt_at=replayed.learnt_at,
+                said=lighting_series.said(rule.series, where, replayed.at, replayed.value),
             )
             text = opened_text(subject, facts)
     return BacktestNotification(replayed.at, replayed.event, replayed.severity, row["asset_id"], text)

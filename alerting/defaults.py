@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from alerting.rule_store import find_calendar, insert_rules, save_calendar
+from alerting.rules.faults import LAMPS
 from alerting.rules.model import Rule, Rung
 from core.runtime.postgres import Connection, Pool
 
@@ -76,6 +77,41 @@ DEFAULT_RULES = (
         "{asset} ({place}) : allumée en plein jour depuis {since} ({value} de la puissance attendue) : vérifier "
         "l'horloge et le contacteur.",
         asset_kinds=CABINET, scope="asset", series="power_ratio", for_seconds=1800, schedule="unlit",
+    ),
+    _threshold(
+        "under_power", "active_power", (">=", 0.8), ("<", 0.5), "warning",
+        "{asset} ({place}) : {measured} au lieu de {expected} depuis {since} : il manque au moins une lampe ; "
+        "faire le tour des points lumineux.",
+        asset_kinds=LAMPS, scope="asset", series="missing_lamps", for_readings=2, for_seconds=1800,
+        schedule="lit",
+    ),
+    _threshold(
+        "lost_phase", "voltage", ("<", 65), (">", 85), "major",
+        "{asset} ({place}) : phase {phase} perdue depuis {since}, {measured} au lieu de {expected} : vérifier son "
+        "fusible, puis appeler le gestionnaire du réseau.",
+        asset_kinds=LAMPS, series="phase_voltage", for_readings=2, for_seconds=1200, schedule="lit",
+    ),
+    _threshold(
+        "lost_phase_current", "current", ("<", 10), (">", 50), "major",
+        "{asset} ({place}) : plus de courant sur la phase {phase} depuis {since}, {value} de l'ordinaire : "
+        "vérifier son fusible et son circuit.",
+        asset_kinds=LAMPS, series="phase_current", for_readings=2, for_seconds=1200, schedule="lit",
+    ),
+    _threshold(
+        "contract_power", "apparent_power", (">", 100), ("<", 95), "major",
+        "{asset} ({place}) : {measured} pour {expected} souscrits depuis {since} : le compteur peut couper ; "
+        "chercher un défaut, ou revoir le contrat.",
+        asset_kinds=CABINET, scope="asset", series="contract_ratio", for_seconds=300, keep_firing_seconds=600,
+    ),
+    _rule(
+        "breaker", "boolean", "breaker_tripped", "critical",
+        "{asset} ({place}) : disjoncteur déclenché depuis {since} : chercher le défaut avant de réarmer.",
+        asset_kinds=LAMPS, scope="asset", fire_value=1.0, inhibits=True,
+    ),
+    _rule(
+        "cabinet_door", "boolean", "open", "warning",
+        "{asset} ({place}) : porte ouverte depuis {since} : envoyer quelqu'un la fermer, ou déclarer les travaux.",
+        asset_kinds=LAMPS, scope="asset", fire_value=1.0,
     ),
     _rule(
         "clock_offset", "range", "clock_offset", "warning",

@@ -9,12 +9,15 @@ from alerting.rules.model import Condition, RuleState, past_of
 from core.runtime.postgres import Connection, Pool, Record
 from registry.rows import arrays, fetch_all
 
-READ_WATCHED = """
+# Of a cabinet or circuit of lamps: alerting.rulebook reads it.
+LIGHTING = """CASE WHEN a.kind IN ('lighting_cabinet', 'lighting_circuit')
+            THEN lighting_facts(s.id, s.asset_id, f.version_id) END AS lighting"""
+READ_WATCHED = f"""
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,
-       coalesce(a.tags, '{}') AS tags, a.latitude, a.longitude, a.attributes ->> 'calendar' AS calendar,
+       coalesce(a.tags, '{{}}') AS tags, a.latitude, a.longitude, a.attributes ->> 'calendar' AS calendar,
        f.program, coalesce(f.rated_power_w, lighting_rated_power_w(a.id, a.attributes)) AS rated_power_w,
        s.fine_until, t.department,
-       (SELECT timezone FROM deployment) AS timezone,
+       (SELECT timezone FROM deployment) AS timezone, {LIGHTING},
        (SELECT lower(g.during) FROM assignment g
         WHERE g.asset_id = s.asset_id AND g.position = s.position AND g.during @> now()
           AND EXISTS (SELECT FROM assignment f WHERE f.asset_id = g.asset_id AND f.position = g.position
@@ -105,6 +108,7 @@ class Watched:
     timezone: str = "Europe/Paris"  # The deployment's.
     replaced_at: datetime | None = None  # When the device that serves its place took another's.
     fine_until: datetime | None = None  # When the consent to what is finer than a day ends.
+    lighting: Any = None  # Of a cabinet or circuit of lamps what its meter is judged by.
 
 
 class About(NamedTuple):

@@ -11,7 +11,19 @@ from alerting.engine_store import About, StateKey, StateRow, Watched
 from alerting.rulebook import Bound, Rulebook
 from alerting.rules.doubts import observation_of
 from alerting.rules.evaluation import evaluate
-from alerting.rules.model import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition
+from alerting.rules.faults import judged_first
+from alerting.rules.model import (
+    NOWHERE,
+    Due,
+    Event,
+    Observation,
+    Opened,
+    Raised,
+    Resolved,
+    Rule,
+    RuleState,
+    Transition,
+)
 from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection
 
@@ -113,6 +125,7 @@ class Evaluation:
             )
             for bound, watched, observations in work
         ]
+        judged.sort(key=lambda one: judged_first(one.rule))
         return await self.judge(judged, known)
 
     async def judge(self, judged: Iterable[Judged], known: Known) -> dict[StateKey, StateRow]:
@@ -153,7 +166,8 @@ class Evaluation:
         """Open, raise or resolve the alert; returns the open alert's id."""
         match transition:
             case Opened():
-                return await self.writer.begin(one.rule, one.about, transition, one.slot)
+                place = NOWHERE if one.bound is None else one.bound.place
+                return await self.writer.begin(one.rule, one.about, transition, one.slot, place)
             case Raised():
                 if alert_id is not None:
                     await self.writer.raise_to(one.rule, alert_id, transition)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from alerting.engine_store import StateKey, Watched, read_watched
 from alerting.rule_store import StoredCalendar, list_calendars, read_enabled_rules
 from alerting.rules.calendar import Calendar
-from alerting.rules.model import Place, Rule
+from alerting.rules.model import Cabinet, Place, Rule
 from core.messages.topics import slot_of_asset
 from core.model.hours import MalformedHours
+from core.model.lighting import Lamps
 from core.model.lighting_programs import stored_program
 from core.model.region import region_of, school_zone_of
 from core.runtime.postgres import Pool
@@ -211,4 +212,14 @@ def place(watched: Watched, calendar: Calendar | None) -> Place:
         watched.expected_interval,
         watched.replaced_at,
         school_zone_of(watched.department),
+        *_lighting(watched.lighting),
     )
+
+
+def _lighting(facts: Any) -> tuple[Cabinet | None, tuple[Lamps, ...]]:
+    """What `lighting_facts` (migration 0095) says of a cabinet or circuit."""
+    if facts is None:
+        return None, ()
+    circuits = facts.get("circuits", ())
+    cabinet = Cabinet(**{name: value for name, value in facts.items() if name != "circuits"})
+    return cabinet, tuple(Lamps(stored_program(one.get("program")), one.get("watts")) for one in circuits)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from alerting.engine_store import About
 from alerting.rules.alert_lifecycle import Suppression
+from alerting.rules.faults import EXPLAINED_BY, FAULT_SQL, Fault, dimmed_to_at_most, fault_of
 from alerting.rules.model import Rule
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection, Pool
@@ -28,10 +29,16 @@ SPEAKS_WITHIN = timedelta(hours=2)
 # After the cause has ended, a device has 1.5 periods to be received, and a value 15 minutes to be measured.
 COME_BACK = 1.5
 MEASURED_WITHIN = timedelta(minutes=15)
+# A clock ends an override after so long at the latest, and a program has switched by then.
+LONGEST_DIM = timedelta(hours=12)
+# What somebody does at the cabinet explains less light; that a street is dark is said all the same.
+BY_HAND = (Fault.FEWER_LAMPS, Fault.LOST_PHASE, Fault.LOST_CURRENT)
 
 # $1 tenant, $2 rule, $3 asset, $4 at, $5 whether an ordered switch-off explains it, $6 when to look again, $7
 # since when it fires, $8 how long a cause that has ended still explains it, $9 whether it may be a lack of power,
-# $10 whether it is a silence, $11 whether it is critical, $12 how often a thing speaks for which a silence waits.
+# $10 whether it is a silence, $11 whether it is critical, $12 how often a thing speaks for which a silence waits,
+# $13 which faults of the same lamps explain it, $14 up to which level an order to dim does, $15 since when such an
+# order holds, $16 whether somebody's hand at the cabinet does.
 FIND_MUTE = f"""
 WITH RECURSIVE above (id, parent_id, depth) AS (
     SELECT a.id, a.parent_id, 0 FROM asset a WHERE a.id = $3 AND a.tenant_id = $1
@@ -59,6 +66,28 @@ SELECT by, until, rank >= 3 AS is_cause FROM (
                   OR c.asset_id IN (SELECT id FROM asset WHERE parent_id = $3 AND kind = 'lighting_circuit'))
       AND c.action = 'off' AND c.state IN ('sent', 'acknowledged', 'applied', 'confirmed', 'unproven')
       AND c.off_until > $4
+    UNION ALL
+    SELECT 3, format('gradation n° %s demandée par %s', c.id, c.requested_by), $4 + $6::interval
+    FROM lighting_command c
+    WHERE $14::float8 > 0 AND (c.asset_id IN (SELECT id FROM above)
+                       OR c.asset_id IN (SELECT id FROM asset WHERE parent_id = $3 AND kind = 'lighting_circuit'))
+      AND c.action = 'dim' AND c.level <= $14 AND c.created_at > $15
+      AND c.state IN ('sent', 'acknowledged', 'applied', 'confirmed', 'unproven')
+      AND NOT EXISTS (SELECT FROM lighting_command n WHERE n.asset_id = c.asset_id AND n.id > c.id
+                      AND n.state IN ('sent', 'acknowledged', 'applied', 'confirmed', 'unproven'))
+    UNION ALL
+    SELECT 3, 'forçage sur place', $4 + $6::interval
+    FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
+    WHERE $16::boolean AND s.quantity = 'local_override' AND l.value = 1 AND s.asset_id IN (SELECT id FROM above)
+    UNION ALL
+    SELECT 4, format('expliquée par l''alerte n° %s', p.id),
+           coalesce(p.resolved_at + $8::interval, $4 + $6::interval)
+    FROM alert p JOIN alert_rule r ON r.id = p.rule_id AND {FAULT_SQL} = ANY($13::text[])
+    WHERE p.tenant_id = $1
+      AND (p.asset_id IN (SELECT id FROM above)
+           OR p.asset_id IN (SELECT id FROM asset WHERE parent_id = $3 AND kind = 'lighting_circuit'))
+      AND (p.workflow NOT IN ('resolved', 'closed')
+           OR (p.resolved_at > $7 AND p.resolved_at + $8::interval > $4 AND p.resolved_by IS NULL))
     UNION ALL
     SELECT 4, format('expliquée par l''alerte n° %s', p.id),
            coalesce(p.resolved_at + $8::interval, $4 + $6::interval)
@@ -181,9 +210,11 @@ async def find_suppression(
     if is_silence:
         grace = COME_BACK * await connection.fetchval(READ_INTERVAL, about.device_id)
     is_power = rule.kind in ("silence", "loss") or rule.inhibits
+    fault = fault_of(rule)
     row = await connection.fetchrow(
         FIND_MUTE, tenant_id, rule.id, about.asset_id, now, is_switched, LOOK_AGAIN, since, grace, is_power,
-        is_silence, severity == "critical", SPEAKS_WITHIN,
+        is_silence, severity == "critical", SPEAKS_WITHIN, list(EXPLAINED_BY.get(fault, ())) if fault else [],
+        dimmed_to_at_most(rule), now - LONGEST_DIM, fault in BY_HAND,
     )  # fmt: skip
     if row is not None:
         return Suppression(row["by"], row["until"], row["is_cause"])

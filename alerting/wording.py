@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from alerting.rules.lighting_series import PHASE, Said
 from alerting.rules.model import MESSAGE_FIELD, Doubt
 from core.model.region import METROPOLITAN, Region, region_of
 
@@ -17,7 +18,7 @@ NO_BREAK = "\u00a0"
 UNITS = {
     "1": "", "[ppm]": "ppm", "[ppb]": "ppb", "Cel": "°C", "W.h": "Wh", "V.A": "VA", "kV.A": "kVA",
     "{var}": "var", "{var}.h": "varh", "ug/m3": "µg/m³", "mg/m3": "mg/m³", "m3": "m³", "W/m2": "W/m²", "deg": "°",
-    "uS/cm": "µS/cm", "[g]": "g",
+    "uS/cm": "µS/cm", "[g]": "g", "{lamp}": "lampe(s)",
 }  # fmt: skip
 CAUSES = {
     "cleared": "retour à la normale",
@@ -34,6 +35,8 @@ CAUSES = {
     "device_assigned": "le capteur sert désormais un lieu",
     "asset_transferred": "l'actif a été transféré à une autre collectivité",
 }
+PHASES = {"phase_a": "1", "phase_b": "2", "phase_c": "3"}
+PERCENT_SERIES = ("power_ratio", "contract_ratio", "phase_voltage", "phase_current")
 DOUBTS = {
     Doubt.VALUE: "Valeur improbable : hors de la plage de mesure du capteur.",
     Doubt.TIME: "Instant improbable : l'heure que dit le capteur ou sa source est fausse.",
@@ -55,6 +58,7 @@ class Subject:
     gateway: str | None = None
     department: str | None = None  # The tenant's.
     timezone: str = "Europe/Paris"  # The deployment's.
+    channel: str = ""  # Of the datastream, of an alert about one.
 
     @property
     def region(self) -> Region:
@@ -76,12 +80,16 @@ class Facts:
     occurrences: int = 1
     doubt: Doubt | None = None
     learnt_at: datetime | None = None  # Long after it began.
+    said: Said | None = None  # What the value of a series of lighting means.
+    note: str = ""  # Said after the rule's own text.
 
 
 def unit_of(series: str | None, kind: str, unit: str) -> str:
     """The unit (UCUM) of what a rule judges, of a quantity in `unit`."""
-    if series == "power_ratio" or kind == "loss":
+    if series in PERCENT_SERIES or kind == "loss":
         return "%"
+    if series == "missing_lamps":
+        return "{lamp}"
     if series == "night_minimum_flow" or kind == "rate":
         return f"{unit}/h" if unit != "1" else "/h"
     return unit
@@ -134,13 +142,21 @@ def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
         "threshold": quantity_text(facts.threshold, subject.unit),
         "since": instant_text(facts.since, subject.region),
         "link": link,
+        "measured": _said_text(facts, "measured"),
+        "expected": _said_text(facts, "expected"),
+        "phase": PHASES.get(subject.channel, subject.channel.removeprefix(PHASE) or "inconnue"),
     }
     text = MESSAGE_FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)
-    notes = "" if facts.doubt is None else f" {DOUBTS[facts.doubt]}"
+    notes = facts.note if facts.doubt is None else f"{facts.note} {DOUBTS[facts.doubt]}"
     if facts.learnt_at is not None:
         learnt, since = instant_text(facts.learnt_at, subject.region), fields["since"]
         notes += f" (appris tard : dure depuis {since}, appris {learnt}.)"
     return text[: MESSAGE_MOST - len(notes)] + notes
+
+
+def _said_text(facts: Facts, which: Literal["measured", "expected"]) -> str:
+    said = facts.said
+    return quantity_text(None, "") if said is None else quantity_text(getattr(said, which), said.unit)
 
 
 def partner_text(subject: Subject, source: str, named: str | None, said: str, since: datetime) -> str:

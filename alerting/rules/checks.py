@@ -18,9 +18,12 @@ RUNGS_MOST = 5
 WITHOUT_QUANTITY = ("silence", "gateway", "loss", *DECLARED)
 WITHOUT_LIMITS = ("silence", "gateway", *DECLARED)
 SERIES_OF = {
-    "water_volume": "night_minimum_flow",
-    "pulse_count": "night_minimum_flow",
-    "active_power": "power_ratio",
+    "water_volume": ("night_minimum_flow",),
+    "pulse_count": ("night_minimum_flow",),
+    "active_power": ("power_ratio", "missing_lamps"),
+    "apparent_power": ("contract_ratio",),
+    "voltage": ("phase_voltage",),
+    "current": ("phase_current",),
 }
 
 
@@ -60,7 +63,7 @@ def _check_quantity(rule: Rule) -> None:
     if rule.kind == "boolean" and quantity.kind is not Kind.BOOLEAN:
         raise InvalidRule(f"{quantity.label_fr} n'est pas un état vrai ou faux : choisissez `threshold`")
     if rule.series is not None:
-        if rule.series not in SERIES or SERIES_OF.get(quantity.name) != rule.series:
+        if rule.series not in SERIES or rule.series not in SERIES_OF.get(quantity.name, ()):
             raise InvalidRule(f"la série {rule.series} ne se calcule pas à partir de {quantity.label_fr}")
         if rule.kind not in ("threshold", "range"):
             raise InvalidRule("une série calculée se compare à un seuil ou à une plage")

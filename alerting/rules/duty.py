@@ -13,9 +13,11 @@ STEP = timedelta(minutes=15)
 
 
 def is_lit(at: datetime, place: Place) -> bool | None:
-    """Whether the lamps should burn; None: nobody can say."""
-    wanted = expected(place.program, place.lamp_place, at)
-    return None if wanted is None else wanted.on
+    """Whether lamps should burn, of a cabinet some; None: nobody can say, also of one circuit alone."""
+    found = [expected(lamps.program, place.lamp_place, at) for lamps in place.lamps]
+    if any(wanted is None for wanted in found):
+        return None
+    return any(wanted.on for wanted in found if wanted is not None)
 
 
 def is_on_duty(schedule: str, place: Place, at: datetime) -> bool:

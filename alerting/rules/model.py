@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from alerting.rules.calendar import Calendar
-from core.model.lighting import FROM_DUSK_TO_DAWN, LampPlace, Program
+from core.model.lighting import FROM_DUSK_TO_DAWN, LampPlace, Lamps, Program
 from core.model.region import METROPOLITAN, Region
 from core.model.unknown_time import known_for
 
@@ -49,12 +49,17 @@ Kind = Literal[
 KINDS: tuple[str, ...] = get_args(Kind)
 # Alerts of these rules are requested by other services or by partners: the rule watches no datastream.
 DECLARED = ("gateway_address", "codec", "clock", "relight_failed", "program_mismatch", "partner")
-SERIES = ("night_minimum_flow", "power_ratio")
+# The API's words and the table's constraint are these, too.
+Series = Literal[
+    "night_minimum_flow", "power_ratio", "missing_lamps", "contract_ratio", "phase_voltage", "phase_current"
+]
+SERIES: tuple[str, ...] = get_args(Series)
 Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
 # What a rule's message may name between braces (`alerting.wording.opened_text` fills them in).
 MESSAGE_FIELDS = (
-    "asset", "place", "street", "commune", "device", "gateway", "value", "threshold", "since", "link",
+    "asset", "place", "street", "commune", "device", "gateway", "value", "threshold", "since", "link", "measured",
+    "expected", "phase",
 )  # fmt: skip
 MESSAGE_FIELD = re.compile(r"\{(\w+)\}")
 
@@ -151,6 +156,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Cabinet:
+    """What is known of the cabinet or circuit of lamps that a datastream measures."""
+
+    channel: str = ""  # Of the datastream: empty for the whole, phase_a... for one phase.
+    phases: int = 1
+    contract_power_kva: float | None = None
+    lamp_w: float | None = None  # Of the smallest of its light points.
+    lamps_w: float | None = None  # Of all of them.
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """What a rule has to know of where it watches."""
 
@@ -163,11 +179,18 @@ class Place:
     interval: timedelta | None = None  # How often the device is expected to speak; None: nobody says.
     replaced_at: datetime | None = None  # When the device that serves it took another's place.
     school_zone: str | None = None  # Of the tenant's department.
+    cabinet: Cabinet | None = None
+    circuits: tuple[Lamps, ...] = ()  # Where some go by another program than the cabinet, of all of them.
 
     @property
     def lamp_place(self) -> LampPlace:
         """Where its lamps are."""
         return LampPlace(self.latitude, self.longitude, self.region, self.school_zone)
+
+    @property
+    def lamps(self) -> tuple[Lamps, ...]:
+        """Those that go by one program each."""
+        return self.circuits or (Lamps(self.program, self.rated_power_w),)
 
     @property
     def notify_up_to(self) -> timedelta:

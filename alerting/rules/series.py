@@ -1,7 +1,7 @@
 """Series computed from measurements, one value at a time: state in, state out.
 
 `night_minimum_flow`: of a water index (L) or a count of pulses, the least flow of each night, in units per hour.
-`power_ratio`: of a power (W), percent of what the lamps should take now; around a step of dimming nobody knows.
+Those of lighting are in `alerting.rules.lighting_series`.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from alerting.rules import lighting_series
 from alerting.rules.model import Observation, Place
-from core.model.lighting import dimmed_to
 from core.model.region import Region
 
 NIGHT_FROM_HOUR, NIGHT_UNTIL_HOUR = 2, 5
@@ -22,7 +22,6 @@ NIGHTS_KEPT = 21
 # Over less a sensor's last digit is a rate of many degrees per hour; a device that speaks every five minutes, a
 # little early now and then, is judged at each reading.
 LEAST_RATE_SPAN_S = 4 * 60.0
-FULL = 100.0
 
 
 class Nights(msgspec.Struct, array_like=True):
@@ -43,20 +42,9 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def step(series: str, memo: bytes, observation: Observation, place: Place) -> tuple[bytes, Observation | None]:
     """What to remember after `observation`, and the value of the series that it completes, if any."""
-    if series == "power_ratio":
-        expected = expected_power_w(place, observation.at)
-        if not expected:
-            return memo, None
-        return memo, Observation(observation.at, FULL * observation.value / expected)
+    if series != "night_minimum_flow":
+        return lighting_series.step(series, memo, observation, place)
     return _night(memo, observation, place.region)
-
-
-def expected_power_w(place: Place, at: datetime) -> float | None:
-    """What the lamps of a cabinet take if they burn, by their program; None where nobody can say."""
-    level = dimmed_to(place.program, place.lamp_place, at)
-    if place.rated_power_w is None or level is None:
-        return None
-    return place.rated_power_w * place.program.coefficient * level / FULL
 
 
 def rate(memo: bytes, observation: Observation) -> tuple[bytes, Observation | None]:

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from alerting import rule_store
 from alerting.backtest import Backtest, BacktestDay, BacktestNotification, NotToTry, try_rule
 from alerting.rules.checks import InvalidRule, check_rule
-from alerting.rules.model import MESSAGE_FIELDS, Kind, Rule, Rung, Schedule, Severity
+from alerting.rules.model import MESSAGE_FIELDS, Kind, Rule, Rung, Schedule, Series, Severity
 from api.auth import Manager, Reader
 from api.fields import Body, Id, IdQuery, IdRef, Remark, Word, answer_of, example
 from api.pages import Page
@@ -96,8 +96,8 @@ class RuleFields(Body):
     tags: list[Word] | None = Field(
         None, max_length=20, description="Une de ces étiquettes suffit ; vide : toutes"
     )
-    series: Literal["night_minimum_flow", "power_ratio"] | None = Field(
-        None, description="Série calculée à comparer, au lieu des valeurs mesurées"
+    series: Series | None = Field(
+        None, description="Série calculée à comparer, au lieu des valeurs mesurées (docs/alertes.md)"
     )
     scope: Literal["datastream", "asset"] | None = Field(None, description="Une alerte par flux, ou par actif")
     fire_op: Comparison | None = Field(None, description="Comment la valeur se compare au seuil", examples=[">="])

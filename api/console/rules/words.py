@@ -28,6 +28,12 @@ RULE_NAMES = {
     "sensor_flat": marked("Sonde figée"),
     "sensor_loss": marked("Messages perdus"),
     "wrong_clock": marked("Horloge fausse"),
+    "under_power": marked("Lampes qui manquent"),
+    "lost_phase": marked("Phase perdue"),
+    "lost_phase_current": marked("Phase sans courant"),
+    "contract_power": marked("Puissance souscrite dépassée"),
+    "breaker": marked("Disjoncteur déclenché"),
+    "cabinet_door": marked("Porte d’armoire ouverte"),
     "clock_offset": marked("Horloge d’éclairage décalée"),
     "clock_lost": marked("Horloge d’éclairage sans heure"),
     "program_mismatch": marked("Programme d’éclairage non tenu"),
@@ -70,6 +76,10 @@ SCHEDULES = {
 SERIES = {
     "night_minimum_flow": marked("Débit minimal de la nuit"),
     "power_ratio": marked("Puissance, en part de l’attendue"),
+    "missing_lamps": marked("Puissance qui manque, en lampes"),
+    "contract_ratio": marked("Puissance apparente, en part de la souscrite"),
+    "phase_voltage": marked("Tension d’une phase, en part de 230 V"),
+    "phase_current": marked("Intensité d’une phase, en part de l’ordinaire"),
 }
 SEVERITIES = {
     "info": marked("information"),

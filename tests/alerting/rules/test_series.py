@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from alerting.defaults import DEFAULT_RULES
 from alerting.rules.evaluation import evaluate
+from alerting.rules.lighting_series import expected_power_w
 from alerting.rules.model import Observation, Opened, Place, Resolved, Rule, RuleState, Transition
-from alerting.rules.series import expected_power_w, step
+from alerting.rules.series import step
 from core.model.lighting import Program, Schedule
 
 PARIS = ZoneInfo("Europe/Paris")
