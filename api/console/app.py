@@ -27,6 +27,7 @@ from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.people import views as people
 from api.console.pose import views as pose
+from api.console.programs import bounds
 from api.console.programs import views as programs
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
@@ -72,6 +73,7 @@ PAGES = (
     lighting_clocks.router,  # Before pages of one cabinet, of which `horloges` is none.
     lighting.router,
     campaigns.router,
+    bounds.router,
     programs.router,
     workshop.router,
     codec_bench.router,
