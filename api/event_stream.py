@@ -4,8 +4,9 @@ import asyncio
 import random
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+import structlog
 from prometheus_client import Counter
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,6 +19,7 @@ BEAT_EVERY_S = 5.0
 # Browsers come back after a time of their own: not all at once to the replica that is left.
 RETRY_MS = (500, 3_000)
 LINES = re.compile(r"\r\n|\r|\n")
+log = structlog.get_logger()
 
 DROPPED = Counter(
     "territoire_api_slow_streams_total", "Streams that were ended because their reader took too little"
@@ -38,10 +40,16 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, when_over: Callable[["EventStream"], None]) -> None:
+    def __init__(
+        self,
+        when_over: Callable[["EventStream"], None],
+        feed: Callable[["EventStream"], Awaitable[None]] | None = None,
+    ) -> None:
+        """`feed` runs beside the answer, and puts; the stream ends with it."""
         super().__init__()
         del self.headers["content-length"]
         self._when_over = when_over
+        self._feed = feed
         self._waiting: deque[bytes] = deque()
         self._woken = asyncio.Event()
         self._abort: Callable[[], None] | None = None
@@ -69,7 +77,9 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI says."""
         self._abort = scope.get("extensions", {}).get(ABORT)
-        leaving = asyncio.create_task(self._end_when_gone(receive), name="reader of a stream")
+        beside = [asyncio.create_task(self._end_when_gone(receive), name="reader of a stream")]
+        if self._feed is not None:
+            beside.append(asyncio.create_task(self._run_feed(self._feed), name="feed of a stream"))
 
         async def give(octets: bytes) -> None:
             await send({"type": "http.response.body", "body": octets, "more_body": True})
@@ -81,7 +91,8 @@ class EventStream(Response):
                 await give(await self._next())
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            leaving.cancel()
+            for task in beside:
+                task.cancel()
             self.end()
             self._when_over(self)
 
@@ -95,6 +106,14 @@ class EventStream(Response):
             except TimeoutError:
                 return BEAT
         return self._waiting.popleft() if self._waiting else b""
+
+    async def _run_feed(self, feed: Callable[["EventStream"], Awaitable[None]]) -> None:
+        try:
+            await feed(self)
+        except Exception:
+            log.exception("feed_failed")
+        finally:
+            self.end()
 
     async def _end_when_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -64,6 +64,7 @@ def fleet(
 
     from cli.report import print_ready
     from lab.fleet.people import VISITORS
+    from lab.simulator.demo import PAGES
     from lab.simulator.demo import run as run_demo
 
     run, console = find_run(home), Console()
@@ -74,7 +75,7 @@ def fleet(
         exit_after=exit_after,
         pace=pace,
         console=console,
-        started=lambda api_key: print_ready(console, run, api_key, visitors),
+        started=lambda api_key: print_ready(console, run, api_key, visitors, PAGES),
     )
     raise typer.Exit(ended_with)
 

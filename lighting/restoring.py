@@ -28,6 +28,8 @@ RELIT_BY = "territoire"
 BROUGHT_BACK = "message envoyé hors de l'éclairage : retour au programme"
 CHANGED = "un autre équipement commande cette armoire, et son décodeur ne se commande pas d'ici : redonnez l'ordre"
 
+NOT_SERVED = "aucun équipement ne commande cette armoire en ce moment"
+
 log = structlog.get_logger()
 
 
@@ -39,7 +41,7 @@ async def serving_circuit(connection: Connection, asset_id: int) -> Circuit:
     """
     found = await store.find_circuit(connection, asset_id)
     if found is None:
-        raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
+        raise RejectedLightingCommand(NOT_SERVED)
     return found
 
 
@@ -51,8 +53,10 @@ async def octets_for(
     Raises:
         RejectedLightingCommand: neither.
     """
+    if circuit.device_id is None:
+        raise RejectedLightingCommand(NOT_SERVED)
     octets = Octets.from_json(kept) if circuit.device_id == device_id else None
-    if octets is None and circuit.device_id is not None:
+    if octets is None:
         try:
             return native_octets(circuit.codec, circuit.output, asked, circuit.reported)
         except RejectedLightingCommand:

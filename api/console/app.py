@@ -29,6 +29,7 @@ from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.people import views as people
 from api.console.pose import views as pose
+from api.console.programs import bounds
 from api.console.programs import views as programs
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
@@ -76,6 +77,7 @@ PAGES = (
     lighting_history.router,
     lighting.router,
     campaigns.router,
+    bounds.router,
     programs.router,
     workshop.router,
     codec_bench.router,

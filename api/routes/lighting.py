@@ -91,6 +91,12 @@ class CabinetAnswer(PlaceAnswer):
     command: CommandAnswer | None = Field(description="Le dernier ordre")
 
 
+class CabinetDetail(CabinetAnswer):
+    """Une armoire, et ce qu'on peut lui demander."""
+
+    dims: bool = Field(description="Un de ses circuits se gradue (`dim`), d'après le profil de son équipement")
+
+
 COMMANDS = Resource("lighting_command", "ordre", store.read_command, _show)
 
 
@@ -150,18 +156,20 @@ async def list_cabinets(caller: Reader, wanted: WantedQuery) -> Page[CabinetAnsw
 
 
 @router.get("/cabinets/{id}", summary="Lire une armoire d'éclairage")
-async def read_cabinet(id: Id, caller: Reader) -> CabinetAnswer:
-    """Ce qu'un actif a dit de son relais, et son dernier ordre."""
+async def read_cabinet(id: Id, caller: Reader) -> CabinetDetail:
+    """Ce qu'un actif a dit de son relais, son dernier ordre, et s'il se gradue."""
     async with caller.reading() as connection:
         asset = await ASSETS.get(connection, id)
         values = (await last_values(connection, LIGHTING, [id])).get(id, [])
         await caller.audit_personal(connection, streams=[one.datastream_id for one in values])
         commands = await store.last_commands(connection, [id])
-    return CabinetAnswer(
+        circuits = await store.find_circuits(connection, id)
+    return CabinetDetail(
         **PlaceAnswer.model_validate(asset).model_dump(),
         switch_state=best_value(values, "switch_state"),
         active_power=best_value(values, "active_power"),
         command=None if id not in commands else _show(commands[id]),
+        dims=any({"switch", "dim"} <= set(circuit.capabilities or ()) for circuit in circuits),
     )
 
 

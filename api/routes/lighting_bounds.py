@@ -80,6 +80,16 @@ async def list_bounds(caller: Reader) -> Page[BoundsAnswer]:
     return Page(items=[_show(one) for one in found], next=None)
 
 
+@router.get("/bounds/{id}", summary="Lire les bornes d'un membre")
+async def read_bounds(id: Id, caller: Reader) -> BoundsAnswer:
+    """Celles que l'on a fixées à un membre ; 404 : aucune."""
+    async with caller.reading() as connection:
+        found = await _own(connection, caller.principal.tenant_id, id)
+    if found is None:
+        raise not_found(f"bornes du membre {id}")
+    return found
+
+
 @router.put("/bounds/{id}", summary="Fixer les bornes d'un membre")
 async def set_bounds(id: Id, body: BoundsBody, caller: Manager) -> BoundsAnswer:
     """Fixer entre quelles bornes un membre (`id`, sa collectivité) décide seul de son éclairage.

@@ -2,13 +2,15 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
 import msgspec
 from fastapi import APIRouter, Query
+from msgspec.structs import replace
 from pydantic import Field
 
 from api.auth import Caller, Reader
@@ -30,6 +32,10 @@ MOST_GATEWAYS = 2_000
 LONGEST_S = 20.0
 # Said again by the next request; frames that come between the two are not shown.
 MORE_THAN_A_REQUEST_S = 1.0
+# Who follows is asked so often whether they still may; network is then told to go on.
+RENEW_EVERY_S, LATE_RENEWAL_S = 10.0, 10.0
+# A frame rarely comes alone.
+SETTLE_S = 0.15
 
 router = APIRouter(prefix="/v1", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
 
@@ -119,21 +125,55 @@ async def watch_frames(
     Un échantillon : une vingtaine de trames par seconde. Des capteurs des autres, ce que les passerelles de la
     collectivité entendent est montré sans rien qui les nomme ; l'exploitant du réseau en voit l'en-tête.
     """
-    look = await _look(caller, seconds, dev_eui, gateway_id)
+    look = await look_of(caller, seconds + MORE_THAN_A_REQUEST_S, dev_eui, gateway_id)
     try:
         async with _shown(caller.platform.bus, look) as frames:
             await asyncio.sleep(seconds)
     except BUS_AWAY:
         raise Problem(503, "le bus ne répond pas : réessayez dans un instant") from None
-    left_out = sum(frame.left_out for frame in frames)
+    return await _answer(caller, _taken(frames))
+
+
+async def follow_frames(
+    caller: Caller,
+    again: Callable[[], Awaitable[Caller]],
+    give: Callable[[LiveFramesAnswer], None],
+    dev_eui: str | None,
+    gateway_id: str | None,
+) -> None:
+    """Give frames as they come, until cancelled; first none, once network is asked for them.
+
+    `again` is the caller of now. Raises a Problem when they may not look any more, and BUS_AWAY.
+    """
+    lasts_s = RENEW_EVERY_S + LATE_RENEWAL_S
+    look = await look_of(caller, lasts_s, dev_eui, gateway_id)
+    async with _shown(caller.platform.bus, look) as frames:
+        give(LiveFramesAnswer(items=[], left_out=0))
+        renew_at = time.monotonic() + RENEW_EVERY_S
+        while True:
+            first = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(renew_at - time.monotonic()):
+                    first = await frames.get()
+            if first is not None:
+                await asyncio.sleep(SETTLE_S)
+                give(await _answer(caller, [first, *_taken(frames)]))
+            if time.monotonic() >= renew_at:
+                caller = await again()
+                renewed = await look_of(caller, lasts_s, dev_eui, gateway_id)
+                await caller.platform.bus.nudge(topics.LIVE_LOOKS, encode_live(replace(renewed, id=look.id)))
+                renew_at = time.monotonic() + RENEW_EVERY_S
+
+
+async def _answer(caller: Caller, frames: Sequence[LiveFrame]) -> LiveFramesAnswer:
     async with caller.reading() as connection:
         personal = await personal_of_others(connection, sorted({frame.dev_eui for frame in frames}))
     items = [LiveFrameAnswer.of(frame, is_personal=frame.dev_eui in personal) for frame in frames]
-    return LiveFramesAnswer(items=items, left_out=left_out)
+    return LiveFramesAnswer(items=items, left_out=sum(frame.left_out for frame in frames))
 
 
-async def _look(caller: Caller, seconds: float, dev_eui: str | None, gateway_id: str | None) -> Look:
-    """What this key may be shown; raises 404 for a device or a gateway that it does not see."""
+async def look_of(caller: Caller, seconds: float, dev_eui: str | None, gateway_id: str | None) -> Look:
+    """What this caller may be shown; raises 404 for a device or a gateway that they do not see."""
     own = caller.principal.tenant_id
     async with caller.reading() as connection:
         tenant_ids = [own, *(one for one in await read_tenants(connection) if one != own)]
@@ -147,7 +187,7 @@ async def _look(caller: Caller, seconds: float, dev_eui: str | None, gateway_id:
         raise not_found(f"passerelle {gateway_id}")
     return Look(
         secrets.token_hex(8),
-        seconds + MORE_THAN_A_REQUEST_S,
+        seconds,
         tenant_ids,
         gateway_ids,
         is_operator,
@@ -157,14 +197,13 @@ async def _look(caller: Caller, seconds: float, dev_eui: str | None, gateway_id:
 
 
 @asynccontextmanager
-async def _shown(bus: Bus, look: Look) -> AsyncGenerator[list[LiveFrame]]:
+async def _shown(bus: Bus, look: Look) -> AsyncGenerator[asyncio.Queue[LiveFrame]]:
     """The frames that network shows for this look while the block runs."""
-    frames: list[LiveFrame] = []
+    frames = asyncio.Queue[LiveFrame](MOST_FRAMES)
 
     async def collect(_subject: str, data: bytes) -> None:
-        if len(frames) < MOST_FRAMES:
-            with suppress(msgspec.MsgspecError):
-                frames.append(decode_live_frame(data))
+        with suppress(msgspec.MsgspecError, asyncio.QueueFull):
+            frames.put_nowait(decode_live_frame(data))
 
     subscription = await bus.subscribe(topics.live_frames(look.id), collect)
     try:
@@ -173,3 +212,9 @@ async def _shown(bus: Bus, look: Look) -> AsyncGenerator[list[LiveFrame]]:
     finally:
         with suppress(*BUS_AWAY):
             await subscription.unsubscribe()
+            await bus.nudge(topics.LIVE_LOOKS, encode_live(replace(look, seconds=0.0)))
+
+
+def _taken(frames: asyncio.Queue[LiveFrame]) -> list[LiveFrame]:
+    """All that are there."""
+    return [frames.get_nowait() for _ in range(frames.qsize())]

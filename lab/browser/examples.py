@@ -21,6 +21,10 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         "/v1/imports": {"kind": "cabinets"},
     }.items():
         await api.post(path, body)
+    tenants = (await api.get("/v1/tenants"))["items"]
+    if not any(one["member_of"] == asset["tenant_id"] for one in tenants):
+        member = await api.post("/v1/tenants", {"slug": "membre", "name": "Commune membre"})
+        await api.put(f"/v1/tenants/{member['id']}/member-of", {"tenant_id": asset["tenant_id"]})
     if not (await api.get("/v1/lighting-programs"))["items"]:
         night = {"name": "Coupure de nuit", "program": {"default": {"night_cut": ["23:30", "05:00"]}}}
         await api.post("/v1/lighting-programs", night)

@@ -62,6 +62,12 @@ class Provisioner:
         if not answer.is_success:
             raise ProvisioningFailed(f"PATCH {path}: {answer.status_code} {answer.text[:500]}")
 
+    async def delete(self, path: str) -> None:
+        """DELETE; raises ProvisioningFailed."""
+        answer = await self._client.delete(path)
+        if not answer.is_success:
+            raise ProvisioningFailed(f"DELETE {path}: {answer.status_code} {answer.text[:500]}")
+
     async def get(self, path: str, **query: Any) -> dict[str, Any]:
         """GET and return the JSON answer; raises ProvisioningFailed."""
         answer = await self._client.get(path, params=query)

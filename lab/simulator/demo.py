@@ -21,7 +21,7 @@ from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
 from lab.device.device import SentUplink
 from lab.device.lamp_clock import LampClock
-from lab.device.sensors import Container
+from lab.device.sensors import Cabinet, Container
 from lab.fleet.build import GatewayServers
 from lab.fleet.communes import outlines
 from lab.fleet.people import prepare_people
@@ -29,6 +29,7 @@ from lab.fleet.pilot import plan_pilot
 from lab.fleet.provision import Provisioner, ProvisioningFailed
 from lab.fleet.tenancy import prepare_tenant
 from lab.simulator.account import balance, read_stored
+from lab.simulator.campaign import Campaign
 from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
 from lab.simulator.programs import assign_programs, send_programs
@@ -37,6 +38,8 @@ from lab.simulator.replacement import Replacement
 from lab.simulator.report import FULL, DemoReport, print_account
 from lab.simulator.stack_memory import stack_memory_mb
 from lab.simulator.street_lights import StreetLights
+from lab.simulator.unlit_cabinet import UnlitCabinet
+from registry.tenants import create_api_key
 from services.supervisor.run_info import RunInfo, read_run_info
 
 NAME = "demo"
@@ -49,6 +52,16 @@ DRAIN_S = 45.0
 LINE_EVERY_S = 1.0
 LOGGED_LINE_EVERY_S = 10.0
 REPORT = "demo-report.json"
+# Cabinets of class C, from the end of the fleet: each part of the lighting has its own.
+OF_CAMPAIGN, OF_UNLIT = slice(-40, -10), slice(-10, None)
+# What is staged, for those who look.
+PAGES = {
+    "  programmes, une coupure de nuit": "/programmes",
+    "  une campagne": "/campagnes",
+    "  une armoire qui ne se rallume pas": "/alertes?gravite=major",
+    "  ce que tiennent les horloges": "/eclairage/horloges?etat=ecart",
+}
+APPROVER = ("astreinte", ("read", "lighting_approve"))
 
 
 @dataclass(slots=True)
@@ -63,6 +76,8 @@ class Stage:
     tenant: Tenant
     fleet: Fleet
     lights: StreetLights
+    campaign: Campaign
+    unlit: UnlitCabinet
     replacement: Replacement
     clocks: list[int]  # The cabinets that have one.
 
@@ -79,6 +94,7 @@ async def _set_up(
     ):
         tenant, key = await prepare_tenant(pool, *TENANT)
         api = Provisioner(run.api_url, key)
+        approver = Provisioner(run.api_url, await create_api_key(pool, tenant.id, *APPROVER))
         try:
             endpoint = await api.post(
                 "/v1/webhook-endpoints", {"url": receiver_url, "description": "démonstration"}
@@ -101,12 +117,17 @@ async def _set_up(
                 interval_s=INTERVAL_S / pace,
                 join_spread_s=JOIN_SPREAD_S,
             )
-            lights = StreetLights(api, fleet.devices, assets)
+            switched = [one for one in fleet.devices if one.is_class_c and isinstance(one.application, Cabinet)]
+            others = [one for one in fleet.devices if one not in switched[OF_CAMPAIGN.start :]]
+            lights = StreetLights(api, others, assets)
+            campaign = Campaign(api, approver, switched[OF_CAMPAIGN], assets)
+            unlit = UnlitCabinet(api, switched[OF_UNLIT], assets)
             started(key)
             replacement = Replacement(api, fleet.devices, assets)
             clocks = [assets[one.dev_eui] for one in plan.devices if isinstance(one.application, LampClock)]
-            yield Stage(run, pool, bus, api, received, tenant, fleet, lights, replacement, clocks)
+            yield Stage(run, pool, bus, api, received, tenant, fleet, lights, campaign, unlit, replacement, clocks)
         finally:
+            await approver.close()
             await api.close()
 
 
@@ -162,6 +183,7 @@ async def _settle(stage: Stage, seconds: float) -> DemoReport:
     """The fleet is silent: wait for the streams, then draw up the account."""
     draining = await wait_until_empty(stage.bus, DRAIN_S)
     await stage.lights.settle()
+    await stage.campaign.settle()
     stored, undecodable = await read_stored(stage.pool, stage.tenant.id)
     bins, first_bin_s_ago = await read_bin_alerts(stage.pool, stage.tenant.id)
     burning, burning_received = bins_said_burning(stage.fleet)
@@ -182,6 +204,9 @@ async def _settle(stage: Stage, seconds: float) -> DemoReport:
         burning=burning,
         burning_received=burning_received,
         replaced_s_ago=stage.replacement.seconds_ago,
+        campaign=stage.campaign.account,
+        unlit=stage.unlit.name,
+        unlit_s_ago=stage.unlit.due_s_ago,
     )
 
 
@@ -197,6 +222,8 @@ async def _perform(
         playing = [
             asyncio.create_task(stage.fleet.run(), name="fleet"),
             asyncio.create_task(stage.lights.put_out(), name="street lights"),
+            asyncio.create_task(stage.campaign.carry_out(), name="campaign"),
+            asyncio.create_task(stage.unlit.carry_out(), name="unlit cabinet"),
             asyncio.create_task(stage.replacement.carry_out(), name="replacement"),
             asyncio.create_task(send_programs(stage.api, stage.clocks), name="programs"),
             asyncio.create_task(_show_line(stage, console), name="live line"),

@@ -1,7 +1,7 @@
 """The demonstration's account, for people and as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.gateway.gateway import Gateway
-from lab.simulator import replacement
+from lab.simulator import campaign, replacement, unlit_cabinet
 from lab.simulator.account import Account
+from lab.simulator.campaign import CampaignAccount
 from lab.simulator.figures import Draining
 from lab.simulator.receiver import Received
 from lab.simulator.street_lights import LightingAccount
@@ -66,6 +67,10 @@ class DemoReport:
     burning: int = 0
     burning_received: int = 0
     replaced_s_ago: float | None = None
+    campaign: CampaignAccount = field(default_factory=CampaignAccount)
+    unlit: str = ""
+    """The cabinet that nothing can light any more."""
+    unlit_s_ago: float | None = None
 
     @property
     def _rejected(self) -> int:
@@ -94,6 +99,23 @@ class DemoReport:
         is_late = self.replaced_s_ago is not None and self.replaced_s_ago >= replacement.MISSED_WITHIN_S
         return Verdict.NO if is_late else Verdict.NOT_YET
 
+    def _campaign_went_on(self) -> Verdict:
+        """Around dusk nothing may go out: then it waits, as it should."""
+        account = self.campaign
+        if account.state == "halted":
+            return Verdict.NO
+        is_on_its_way = account.state in {"running", "ended"} and account.first_proved == account.first
+        if is_on_its_way or (account.waits_for_dusk and account.state in {"approved", "canary"}):
+            return Verdict.YES
+        is_late = account.approved_s_ago is not None and account.approved_s_ago >= campaign.PROVED_WITHIN_S
+        return Verdict.NO if is_late else Verdict.NOT_YET
+
+    def _work_ordered(self) -> Verdict:
+        if self._notified("relight_failed", self.unlit):
+            return Verdict.YES
+        is_late = self.unlit_s_ago is not None and self.unlit_s_ago >= unlit_cabinet.ORDERED_WITHIN_S
+        return Verdict.NO if is_late else Verdict.NOT_YET
+
     @property
     def _staged_checks(self) -> list[Check]:
         """Of what the demonstration stages, and other users of the account do not."""
@@ -108,6 +130,15 @@ class DemoReport:
             checks.append(
                 Check("Un capteur remplacé par un muet est annoncé", self._replacement_missed(), figures)
             )
+        if self.campaign.state:
+            account = self.campaign
+            figures = f"premières {account.first_proved} sur {account.first}, puis {account.others_proved}"
+            figures += ", attend que le crépuscule soit passé" if account.waits_for_dusk else ""
+            text = "Une campagne approuvée continue quand ses premières armoires l'ont prouvé"
+            checks.append(Check(text, self._campaign_went_on(), figures))
+        if self.unlit:
+            text = "Une armoire que rien ne rallume devient une intervention"
+            checks.append(Check(text, self._work_ordered(), self.unlit))
         return checks
 
     def _drained(self) -> Verdict:
@@ -200,8 +231,8 @@ class DemoReport:
             ),
             Check(
                 "Aucune confirmation contraire à l'état du relais",
-                _holds(yes=lighting.untrue == 0),
-                f"{lighting.untrue}",
+                _holds(yes=lighting.untrue + self.campaign.untrue == 0),
+                f"{lighting.untrue + self.campaign.untrue}",
             ),
             Check(
                 "Les fenêtres de classe A des équipements de classe C sont respectées",
@@ -245,6 +276,7 @@ class DemoReport:
                 "forged": self.received.forged,
             },
             "lighting": asdict(self.lighting),
+            "campaign": asdict(self.campaign),
             "class_c_disturbed": self.class_c_disturbed,
             "memory_mb": self.memory_mb,
             "gateways": [
@@ -265,7 +297,9 @@ class DemoReport:
 
 def _states(states: dict[str, int]) -> str:
     french = {
+        "applied": "appliquées",
         "confirmed": "confirmées",
+        "unproven": "sans preuve possible",
         "queued": "en attente",
         "sent": "émises",
         "failed": "échouées",

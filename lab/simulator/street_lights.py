@@ -22,6 +22,18 @@ PROVED = frozenset({"applied", "confirmed"})
 FINAL = PROVED | {"unproven", "failed", "expired", "superseded"}
 
 
+def ready(devices: Sequence[Device], *, class_c: bool) -> list[Device]:
+    """Those with a relay that have joined, and have spoken since: the network knows how to reach them."""
+    return [
+        device
+        for device in devices
+        if isinstance(device.application, Cabinet)
+        and device.is_class_c is class_c
+        and device.session is not None
+        and device.session.f_cnt_up > 0
+    ]
+
+
 @dataclass(slots=True)
 class LightingAccount:
     """What was asked, and what came of it, by the API's word and by the devices' relays."""
@@ -50,21 +62,13 @@ class StreetLights:
     # Their ids, whom they are for, and when they were asked for by the monotonic clock.
     _commands: list[tuple[int, Device, float]] = field(default_factory=list[tuple[int, Device, float]])
 
-    def _ready(self, *, class_c: bool) -> list[Device]:
-        return [
-            device
-            for device in self.devices
-            if isinstance(device.application, Cabinet)
-            and device.is_class_c is class_c
-            and device.session is not None
-            and device.session.f_cnt_up > 0
-        ]
-
     async def put_out(self) -> None:
         """Wait until enough lights have joined, then put them out, one after the other."""
-        while len(self._ready(class_c=True)) < CABINETS or len(self._ready(class_c=False)) < LIGHT_POINTS:  # noqa: ASYNC110
+        cabinets, light_points = list[Device](), list[Device]()
+        while len(cabinets) < CABINETS or len(light_points) < LIGHT_POINTS:
             await asyncio.sleep(0.5)
-        chosen = self._ready(class_c=True)[:CABINETS] + self._ready(class_c=False)[:LIGHT_POINTS]
+            cabinets, light_points = (ready(self.devices, class_c=class_c) for class_c in (True, False))
+        chosen = cabinets[:CABINETS] + light_points[:LIGHT_POINTS]
         for device in chosen:
             body = {
                 "asset_id": self.assets[device.dev_eui],

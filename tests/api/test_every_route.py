@@ -253,6 +253,9 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
         json={"name": "c", "action": "on", "reason": "r", "targets": {"asset_ids": [cabinet["id"]]}},
     )
     program = await other_client.post("/v1/lighting-programs", json={"name": "Coupure", "program": {}})
+    member = (await other_client.post("/v1/tenants", json={"slug": "membre", "name": "Membre"})).json()["id"]
+    await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", other_tenancy.id, member)
+    await other_client.put(f"/v1/lighting/bounds/{member}", json={"earliest_cut": "23:00"})
     endpoint = await other_client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/t"})
     source = await other_client.post("/v1/lns-sources", json={"kind": "generic", "name": "NB-IoT"})
     application = await other_client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://a.example"})
@@ -341,7 +344,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "lighting/cabinets": str(cabinet["id"]),
             "lighting/shadows": str(cabinet["id"]),
             "lighting-campaigns": str(campaign.json()["id"]),
-            "lighting/bounds": str(other_tenancy.id),
+            "lighting/bounds": str(member),
             "lighting-programs": str(program.json()["id"]),
             "grants": str(grant.json()["id"]),
             "transfers": str(transfer.json()["id"]),

@@ -1,17 +1,24 @@
 """The radio at this moment, and why frames were not taken."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
 from fastapi import Query, Response
 
+from api.auth import Caller, by_session
 from api.console.frames.reasons import every_outcome, words_of
+from api.console.live.broadcast import Broadcast
+from api.console.live.views import NO_CONTENT, TenantId
 from api.console.pages import page_router
 from api.console.visits import PersonsVisit, ReadersVisit
+from api.event_stream import EventStream, encode_event
 from api.fields import PRINTABLE
 from api.pages import Paging
 from api.routes import devices, live_frames, rejections
+from core.runtime.bus import BUS_AWAY
 from core.runtime.http.errors import Problem
+from core.runtime.postgres import DATABASE_AWAY
 from lorawan.identifiers import EUI_LENGTH
 
 router = page_router()
@@ -44,6 +51,35 @@ async def show(visit: ReadersVisit, capteur: EUI = "", passerelle: EUI = "") -> 
         words=partial(words_of, language=visit.language),
         outcomes=every_outcome(visit.language),
     )
+
+
+@router.get(PAGE + "/direct")
+async def follow(visit: ReadersVisit, collectivite: TenantId, capteur: EUI = "", passerelle: EUI = "") -> Response:
+    """Frames as they come, as JSON; nothing (204) for a page of a tenant that the session has left."""
+    broadcast: Broadcast = visit.request.app.state.broadcast
+    dev_eui, gateway_id = _eui(capteur), _eui(passerelle)
+    if collectivite != visit.tenant.id:
+        return Response(status_code=NO_CONTENT)
+
+    async def again() -> Caller:
+        caller = await by_session(visit.request)
+        if caller.principal.tenant_id != collectivite:
+            raise Problem(403, "cette session est passée à une autre collectivité")
+        caller.demand("read")
+        return caller
+
+    async def feed(stream: EventStream) -> None:
+        def give(answer: live_frames.LiveFramesAnswer) -> None:
+            stream.put(encode_event("frames", answer.model_dump_json()))
+
+        # Then it ends, and the page asks again.
+        with suppress(Problem, *BUS_AWAY, *DATABASE_AWAY):
+            await live_frames.follow_frames(visit.caller, again, give, dev_eui, gateway_id)
+
+    stream = broadcast.open_fed(feed)
+    if stream is None:
+        raise Problem(503, "trop de pages sont suivies en direct sur ce serveur")
+    return stream
 
 
 @router.get(PAGE + "/refus")

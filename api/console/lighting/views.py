@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import instant_of
+from api.console.forms import instant_of, number_of
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.sorting import Keys
@@ -15,7 +15,7 @@ from api.fields import Id
 from api.pages import Paging
 from api.routes import lighting as routes
 from api.routes import lighting_bounds, lighting_energy, lighting_history
-from api.routes.lighting import CabinetAnswer, NewCommand
+from api.routes.lighting import CabinetDetail, NewCommand
 from api.trade_store import LIGHTING
 from core.runtime.http.errors import Problem, invalid
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand, check_request
@@ -26,6 +26,7 @@ PAGE = "/eclairage"
 SHOWN = 20
 LAST_DONE = 5
 INVALID = 422
+BRIGHTEST = 100
 # What was done, in the table's words.
 KINDS = {
     "bounds": marked("Bornes du syndicat"),
@@ -71,7 +72,7 @@ async def show_command(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 -
     return visit.page("lighting/state.html", cabinet=await routes.read_cabinet(id, visit.caller))
 
 
-async def _page(visit: PersonsVisit, cabinet: CabinetAnswer, problem: Problem | None = None) -> Response:
+async def _page(visit: PersonsVisit, cabinet: CabinetDetail, problem: Problem | None = None) -> Response:
     commands = (await routes.list_commands(visit.caller, Paging(SHOWN), cabinet.id)).items
     now, zone = datetime.now(UTC), visit.language.zone
     values = {"off_until": (now + USUAL_OFF).astimezone(zone).strftime(LOCAL), **values_of(visit.form)}
@@ -111,9 +112,17 @@ async def command(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The
 def _wanted(visit: PersonsVisit, asset_id: int) -> NewCommand:
     """The command that the form names; raises 422 with what is wrong beside its field."""
     form, until = visit.form, None
-    fields: dict[str, Any] = {name: form.text(name) for name in ("action", "reason")}
-    if form.text("action") not in {"on", "off"}:
+    # Two forms of one page: each field has a name of its own, so that what was typed comes back where it was.
+    why = "dim_reason" if form.text("action") == "dim" else "reason"
+    fields: dict[str, Any] = {"action": form.text("action"), "reason": form.text(why)}
+    if form.text("action") not in {"on", "off", "dim"}:
         raise Problem(INVALID, visit.gettext("Choisissez ce qu’il faut faire."))
+    if form.text("action") == "dim":
+        fields["level"] = number_of(form.text("level"), BRIGHTEST)
+        if fields["level"] is None:
+            raise invalid("level", "level", visit.gettext("Un nombre entier de 1 à 100."))
+        if not fields["reason"]:
+            raise invalid(why, "missing", visit.gettext("Dites pourquoi la rue sera graduée."))
     if form.text("action") == "off":
         if not form.text("reason"):
             raise invalid("reason", "missing", visit.gettext("Dites pourquoi la rue sera éteinte."))
@@ -123,9 +132,9 @@ def _wanted(visit: PersonsVisit, asset_id: int) -> NewCommand:
             raise invalid("off_until", "instant", message)
     try:
         wanted = NewCommand(**fields, asset_id=asset_id, off_until=until)
-        check_request(wanted.action, until, None, ("switch",), datetime.now(UTC))
+        check_request(wanted.action, until, wanted.level, ("switch",), datetime.now(UTC))
     except RejectedLightingCommand as rejected:
         raise invalid("off_until", "end", str(rejected)) from None
     except ValueError:
-        raise invalid("reason", "text", visit.gettext("1 000 caractères au plus, sur une ligne.")) from None
+        raise invalid(why, "text", visit.gettext("1 000 caractères au plus, sur une ligne.")) from None
     return wanted

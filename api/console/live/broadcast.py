@@ -100,6 +100,8 @@ class Broadcast:
         self._dependencies = dependencies
         self._render = render
         self._groups: dict[Audience, _Group] = {}
+        self._fed: set[EventStream] = set()
+        """Streams that are fed by somebody else, and end with these."""
         self._tasks: list[asyncio.Task[None]] = []
         self._woken = asyncio.Event()
         self._away: dict[str, str] = {}
@@ -114,7 +116,7 @@ class Broadcast:
     def open(self, visit: PersonsVisit) -> EventStream | None:
         """A stream for this visitor; None: there are too many, or the process is about to end."""
         seats = self.seats
-        if self._is_closed or len(seats) >= MOST_STREAMS:
+        if self._is_full:
             return None
         session = visit.caller.person()
         of_session = [seat for seat in seats if seat.digest == session.digest]
@@ -138,9 +140,23 @@ class Broadcast:
         self._woken.set()
         return stream
 
+    def open_fed(self, feed: Callable[[EventStream], Awaitable[None]]) -> EventStream | None:
+        """A stream whose events `feed` makes, and sees whether its reader may have them; None as of `open`."""
+        if self._is_full:
+            return None
+        stream = EventStream(self._fed.discard, feed)
+        self._fed.add(stream)
+        return stream
+
+    @property
+    def _is_full(self) -> bool:
+        return self._is_closed or len(self.seats) + len(self._fed) >= MOST_STREAMS
+
     def close(self) -> None:
         """End every stream at once; browsers come back by themselves, to a process that is left."""
         self._is_closed = True
+        for stream in self._fed:
+            stream.end()
         for seat in self.seats:
             self._remove(seat)
 

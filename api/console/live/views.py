@@ -13,10 +13,12 @@ router = page_router()
 
 ADDRESS = "/direct"
 NO_CONTENT = 204
+# Of the page that asks: its session may have gone on to another.
+TenantId = Annotated[int, Query(ge=1, le=2**31 - 1)]
 
 
 @router.get(ADDRESS)
-async def follow(visit: ReadersVisit, collectivite: Annotated[int, Query(ge=1, le=2**31 - 1)]) -> Response:
+async def follow(visit: ReadersVisit, collectivite: TenantId) -> Response:
     """What changes by itself, as it changes; nothing (204) for a page of a tenant that the session has left."""
     broadcast: Broadcast = visit.request.app.state.broadcast
     if collectivite != visit.tenant.id:

@@ -99,7 +99,7 @@ def _schedule(form: Form, prefix: str, language: Language) -> dict[str, Any]:
     for name in ("on", "off"):
         if text := form.text(prefix + name).casefold():
             schedule[name] = _switching(prefix + name, text, language)
-    cut = [_hour(form.text(prefix + name)) for name in ("cut_from", "cut_to")]
+    cut = [hour_of(form.text(prefix + name)) for name in ("cut_from", "cut_to")]
     if any(cut):
         schedule["night_cut"] = cut
     if text := form.text(prefix + "dimming"):
@@ -107,7 +107,7 @@ def _schedule(form: Form, prefix: str, language: Language) -> dict[str, Any]:
     return schedule
 
 
-def _hour(text: str) -> str:
+def hour_of(text: str) -> str:
     """23h30 as 23:30; what is no hour stays as it was typed, for the API to say what is wrong with it."""
     found = HOUR.fullmatch(text)
     return text if found is None else f"{int(found[1]):02}:{found[2] or '00'}"
@@ -115,7 +115,7 @@ def _hour(text: str) -> str:
 
 def _switching(field: str, text: str, language: Language) -> str | dict[str, Any]:
     if HOUR.fullmatch(text):
-        return _hour(text)
+        return hour_of(text)
     found = SWITCHING.fullmatch(text)
     if found is None:
         message = language.gettext("Écrivez coucher, lever, coucher + 10, ou une heure comme 18:30.")

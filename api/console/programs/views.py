@@ -8,6 +8,7 @@ from fastapi import Response
 
 from api.console.forms import checked, number_of
 from api.console.pages import page_router
+from api.console.programs.bounds import members_of
 from api.console.programs.form import HOLIDAYS, UNLIT, program_of, rules_of, values_of_program
 from api.console.programs.pictures import night_picture, year_paths
 from api.console.versions import change_as_read, version_of
@@ -42,6 +43,7 @@ async def show_list(visit: ReadersVisit) -> Response:
         programs=programs,
         unread=(await routes.list_unread(visit.caller, Paging(SHOWN))).items,
         bounds=(await lighting_bounds.list_bounds(visit.caller)).items,
+        members=await members_of(visit) if visit.caller.has("manage") else [],
     )
 
 

@@ -1,11 +1,12 @@
 // @ts-check
-/** Frames as they come: asked for again and again while the page is looked at and not paused. */
+/** Frames as they come, by a stream of this page's own while it is looked at and not paused. */
 
-const SECONDS = 2;
 const KEPT = 200;
 // The column that opens.
 const DECISION = 1;
 const RETRY_MS = 5_000;
+// The server says something every five seconds.
+const SILENT_MS = 15_000;
 const table = /** @type {HTMLTableElement} */ (document.getElementById("frames"));
 const body = table.tBodies[0];
 const state = /** @type {HTMLElement} */ (document.getElementById("frames-state"));
@@ -16,15 +17,6 @@ const lang = document.documentElement.lang;
 const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const number = new Intl.NumberFormat(lang, { maximumFractionDigits: 3 });
 let paused = false;
-
-/** @param {string} name */
-function plain(name) {
-  return /** @type {HTMLInputElement} */ (document.getElementById(name)).defaultValue.toLowerCase().replace(/[^0-9a-f]/g, "");
-}
-
-const query = new URLSearchParams({ seconds: String(SECONDS) });
-if (plain("capteur")) query.set("dev_eui", plain("capteur"));
-if (plain("passerelle")) query.set("gateway_id", plain("passerelle"));
 
 /** @type {Record<string, [string, string]>} */
 const outcomes = JSON.parse(table.dataset.outcomes ?? "{}");
@@ -95,27 +87,52 @@ function row(frame) {
   return line;
 }
 
-async function watch() {
-  for (;;) {
-    if (paused || document.hidden) {
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      continue;
-    }
-    try {
-      const answer = await fetch(`/v1/live-frames?${query}`);
-      if (answer.status === 401) location.reload();
-      if (!answer.ok) throw new Error(String(answer.status));
-      const { items } = await answer.json();
-      state.textContent = (paused ? state.dataset.paused : state.dataset.watching) ?? "";
-      if (paused) continue;
-      if (items.length) document.getElementById("frames-empty")?.remove();
-      for (const frame of items) body.prepend(row(frame));
-      while (body.rows.length > KEPT) body.deleteRow(-1);
-    } catch {
-      state.textContent = state.dataset.lost ?? "";
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    }
-  }
+/** @type {EventSource | null} */
+let source = null;
+let heardAt = 0;
+let isLost = false;
+
+/** @param {MessageEvent<string>} event */
+function take({ data }) {
+  const { items } = JSON.parse(data);
+  heardAt = Date.now();
+  isLost = false;
+  say();
+  if (items.length) document.getElementById("frames-empty")?.remove();
+  for (const frame of items) body.prepend(row(frame));
+  while (body.rows.length > KEPT) body.deleteRow(-1);
+}
+
+function say() {
+  const { paused: pausing, watching, lost } = state.dataset;
+  state.textContent = (paused ? pausing : isLost ? lost : watching) ?? "";
+}
+
+function leave() {
+  source?.close();
+  source = null;
+}
+
+/** The browser comes back by itself, unless it was refused: then it is known whether the session is over. */
+async function fail() {
+  isLost = true;
+  say();
+  if (source?.readyState !== EventSource.CLOSED) return;
+  leave();
+  const answer = await fetch("/v1/session").catch(() => null);
+  if (answer?.status === 401) location.reload();
+  else setTimeout(follow, RETRY_MS);
+}
+
+/** Hold a stream while the page is looked at and not paused. */
+function follow() {
+  if (paused || document.hidden) return leave();
+  if (source) return;
+  heardAt = Date.now();
+  source = new EventSource(table.dataset.stream ?? "");
+  source.addEventListener("frames", take);
+  source.addEventListener("beat", () => (heardAt = Date.now()));
+  source.addEventListener("error", fail);
 }
 
 /** What of a cell is written to a file: of a frame what was decided, and its octets. @param {HTMLTableCellElement} cell */
@@ -131,7 +148,8 @@ pause.addEventListener("click", () => {
   paused = !paused;
   pause.textContent = (paused ? pause.dataset.resume : pause.dataset.pause) ?? "";
   pause.setAttribute("aria-pressed", String(paused));
-  state.textContent = (paused ? state.dataset.paused : state.dataset.watching) ?? "";
+  follow();
+  say();
 });
 save.addEventListener("click", () => {
   const lines = [...table.rows].map((line) => [...line.cells].map(exported).join(";"));
@@ -141,5 +159,13 @@ save.addEventListener("click", () => {
   link.click();
   URL.revokeObjectURL(link.href);
 });
-state.textContent = state.dataset.watching ?? "";
-await watch();
+document.addEventListener("visibilitychange", follow);
+setInterval(() => {
+  if (!source || Date.now() - heardAt <= SILENT_MS) return;
+  isLost = true;
+  leave();
+  follow();
+  say();
+}, 1_000);
+follow();
+say();

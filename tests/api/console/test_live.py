@@ -1,6 +1,7 @@
 """The event stream of pages, over a real socket: once rendered for all who may see the same, for nobody else."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from api.console.live.fragments import Rendering
 from api.cookies import LOOPBACK_COOKIE
 from api.event_stream import MOST_WAITING, EventStream
 from core.messages import topics
+from core.messages.live_frames import LiveFrame, Look, decode_look, encode_live
 from core.runtime.bus import Bus
 from core.runtime.health import serve_http
 from core.runtime.http.head_deadline import ABORT
@@ -73,11 +75,11 @@ def reading(port: int) -> Callable[[httpx.AsyncClient, int], object]:
     """A browser of `enter` opens the stream of a page of this tenant."""
 
     @asynccontextmanager
-    async def opened(browser: httpx.AsyncClient, tenant_id: int) -> AsyncGenerator[Reader]:
+    async def opened(browser: httpx.AsyncClient, tenant_id: int, path: str = "/direct") -> AsyncGenerator[Reader]:
         cookies = {"Cookie": f"{LOOPBACK_COOKIE}={token_of(browser)}", "Accept": "text/event-stream"}
         async with (
             httpx.AsyncClient(base_url=f"http://localhost:{port}", headers=cookies, timeout=PATIENCE_S) as client,
-            client.stream("GET", f"/direct?collectivite={tenant_id}") as answer,
+            client.stream("GET", f"{path}?collectivite={tenant_id}") as answer,
         ):
             assert answer.status_code == 200, await answer.aread()
             reader = Reader(answer.headers)
@@ -244,3 +246,36 @@ async def test_stream_says_something_every_few_seconds_and_a_browser_has_few(
 
     assert refused.status_code == 503
     assert app.state.broadcast._tasks == []
+
+
+async def test_frames_follow_each_other_on_one_stream_until_the_session_is_over(
+    enter, reading, tenancy, other_tenancy, bus: Bus, pool: Pool
+) -> None:
+    looks, closed = asyncio.Queue[Look](), asyncio.Event()
+
+    async def follow_look(_subject: str, data: bytes) -> None:
+        look = decode_look(data)
+        closed.set() if look.seconds == 0 else looks.put_nowait(look)
+
+    async def show(f_cnt: int) -> None:
+        frame = LiveFrame("data_up", 1_795_597_200_123_456, "accepted", 23, 868_100_000, 7, [], f_cnt=f_cnt)
+        await bus.nudge(topics.live_frames(look.id), encode_live(frame))
+
+    def counts(reader: Reader) -> list[int]:
+        return [item["f_cnt"] for text in reader.of("frames") for item in json.loads(text)["items"]]
+
+    subscription = await bus.subscribe(topics.LIVE_LOOKS, follow_look)
+    browser = await enter(tenancy.id, "reader")
+    gone = await browser.get(f"/trames/direct?collectivite={other_tenancy.id}")
+    async with reading(browser, tenancy.id, "/trames/direct") as reader, asyncio.timeout(PATIENCE_S):
+        look = await looks.get()
+        for f_cnt in (7, 8):
+            await show(f_cnt)
+            await reader.until(lambda reader, f_cnt=f_cnt: f_cnt in counts(reader))
+        await pool.execute("DELETE FROM person_session")
+        await show(9)
+        await reader.until(lambda reader: reader.has_ended)
+        await closed.wait()
+
+    assert (gone.status_code, look.tenant_ids, counts(reader)) == (204, [tenancy.id], [7, 8])
+    await subscription.unsubscribe()

@@ -62,7 +62,7 @@ async def test_every_role_opens_what_its_rights_say(enter, tenancy) -> None:
         page = await browser.get("/compte")
         token = {"csrf": hidden(page, "csrf")}
         for (method, path), right in RIGHT_OF.items():
-            if path in {"/deconnexion", "/trames", "/direct"} or "/compte/" in path:
+            if path in {"/deconnexion", "/trames", "/trames/direct", "/direct"} or "/compte/" in path:
                 continue  # The first ends the session; the others are open to all, and slow or without an end.
             answer = await browser.request(method, address_of(path), data=token if method == "POST" else None)
             refused = answer.status_code == 403 and "il faut le droit" in answer.text

@@ -78,3 +78,51 @@ async def test_a_program_is_typed_simulated_written_by_two_people_and_assigned_a
     assert refused.status_code == 403
     assert "<form" not in (await reader.get(address)).text.split("<main", 1)[1].split("</main")[0]
     assert (await stranger.get(address)).status_code == 404
+
+
+async def test_a_syndicat_sets_the_bounds_of_a_member_and_of_two_people_the_second_overwrites_nothing(
+    enter, tenancy, other_tenancy, client, pool
+) -> None:
+    await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", tenancy.id, other_tenancy.id)
+    browser, reader = await enter(tenancy.id, "service_manager"), await enter(tenancy.id, "reader")
+    member = await enter(other_tenancy.id, "service_manager")
+    address, route = f"/programmes/bornes/{other_tenancy.id}", f"/v1/lighting/bounds/{other_tenancy.id}"
+    listed, page = await browser.get("/programmes"), await browser.get(address)
+    token = {"csrf": hidden(page, "csrf"), "version": hidden(page, "version")}
+    tags = ["carrefour", "école"]
+    typed = {
+        "earliest_cut": "23h",
+        "latest_return": "5h30",
+        "least_level": "30",
+        "protected_tags": ", ".join(tags),
+    }
+
+    none = await client.get(route)
+    wrong = await browser.post(address, data=token | typed | {"earliest_cut": "25:00", "least_level": "101"})
+    beyond = await browser.post(address, data=token | typed | {"least_level": "101"})
+    first = await browser.post(address, data=token | typed)
+    second = await browser.post(address, data=token | typed | {"earliest_cut": "21:00"})
+    kept = await client.get(route)
+    stale = await client.put(route, json={"earliest_cut": "22:00"}, headers={"If-Match": '"autre"'})
+    seen = await member.get("/programmes")
+    again = await browser.get(address)
+    lifted = await browser.post(
+        address, data={"csrf": hidden(again, "csrf"), "version": hidden(again, "version"), "least_level": ""}
+    )
+
+    assert f'href="{address}"' in listed.text
+    assert (none.status_code, wrong.status_code, beyond.status_code) == (404, 422, 422)
+    assert "Un nombre entier de 1 à 100" in beyond.text
+    assert 'value="25:00"' in wrong.text
+    assert first.headers["location"] == "/programmes"
+    assert (second.status_code, stale.status_code) == (412, 412)
+    assert 'value="21:00"' in second.text
+    set_ = {"earliest_cut": "23:00", "latest_return": "05:30", "least_level": 30, "protected_tags": tags}
+    assert {name: kept.json()[name] for name in set_} == set_
+    assert "pas d’extinction avant 23:00" in seen.text
+    assert "protégées : carrefour, école" in seen.text
+    assert 'value="23:00"' in again.text
+    assert (lifted.status_code, (await client.get(route)).status_code) == (303, 404)
+    assert (await reader.get(address)).status_code == 403
+    assert "bornes/" not in (await reader.get("/programmes")).text
+    assert (await member.get(f"/programmes/bornes/{tenancy.id}")).status_code == 404

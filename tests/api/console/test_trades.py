@@ -175,3 +175,33 @@ async def test_clocks_are_listed_with_what_they_hold_and_what_depends_on_the_pla
     assert "ne s’envoie pas" in (await manager.get("/eclairage/horloges")).text.replace("'", "’").replace(
         "&#39;", "’"
     )
+
+
+async def test_a_cabinet_with_a_dimmer_is_dimmed_after_one_question_and_one_without_is_offered_none(
+    enter, client, registry, tenancy
+) -> None:
+    relay = await registry.cabinet(name="Armoire 31")
+    cabinet = await registry.asset(kind="lighting_cabinet", name="Armoire 32", street="rue du Port")
+    profile = await registry.profile(
+        codec="territoire.clock", device_class="C", capabilities=["switch", "dim", "program"]
+    )
+    await registry.device(profile, asset_id=cabinet["id"])
+    browser, address = await enter(tenancy.id, "service_manager"), f"/eclairage/{cabinet['id']}"
+    without, page = await browser.get(f"/eclairage/{relay['id']}"), await browser.get(address)
+    dim = {"csrf": hidden(page, "csrf"), "action": "dim", "level": "40", "dim_reason": "Marché <b>"}
+
+    wrong = await browser.post(address, data=dim | {"level": "0"})
+    unsaid = await browser.post(address, data=dim | {"dim_reason": ""})
+    asked = await browser.post(address, data=dim)
+    nothing = (await client.get("/v1/lighting/commands")).json()["items"]
+    done = await browser.post(address, data=dim | {"confirm": "yes"})
+    [command] = (await client.get("/v1/lighting/commands")).json()["items"]
+
+    assert ('id="dim-title"' in page.text, 'id="dim-title"' in without.text) == (True, False)
+    assert (wrong.status_code, unsaid.status_code, nothing) == (422, 422, [])
+    assert 'value="Marché &lt;b&gt;"' in wrong.text
+    assert "Dites pourquoi" in unsaid.text
+    assert "Graduer rue du Port, Landerneau à 40 % ?" in asked.text
+    assert done.headers["location"] == address
+    assert (command["action"], command["level"], command["reason"]) == ("dim", 40, "Marché <b>")
+    assert "graduer à 40 %" in (await browser.get(address)).text

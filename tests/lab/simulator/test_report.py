@@ -11,6 +11,7 @@ from rich.console import Console
 
 from lab.radio.concentrator import RadioAccount
 from lab.simulator.account import Account
+from lab.simulator.campaign import CampaignAccount
 from lab.simulator.figures import Draining, wait_until_empty
 from lab.simulator.receiver import Received
 from lab.simulator.replacement import NAME
@@ -197,3 +198,32 @@ def test_a_replacement_that_nobody_misses_in_time_fails() -> None:
     assert verdict(replace(replaced, received=Received(bodies=[BIN])), REPLACED) is Verdict.NO
     early = replace(replaced, received=Received(bodies=[BIN]), replaced_s_ago=20.0)
     assert verdict(early, REPLACED) is Verdict.NOT_YET
+
+
+CAMPAIGN, UNLIT = "Une campagne approuvée", "Une armoire que rien"
+ORDERED = {"data": {"rule": "relight_failed", "message": "Armoire 380, rue Pasteur : aucun équipement"}}
+
+
+@pytest.mark.parametrize(
+    ("campaign", "found"),
+    [
+        (CampaignAccount("running", first=5, first_proved=5), Verdict.YES),
+        (CampaignAccount("approved", first=5, waits_for_dusk=True, approved_s_ago=200.0), Verdict.YES),
+        (CampaignAccount("canary", first=5, first_proved=2, approved_s_ago=30.0), Verdict.NOT_YET),
+        (CampaignAccount("running", first=5, first_proved=4, approved_s_ago=30.0), Verdict.NOT_YET),
+        (CampaignAccount("canary", first=5, first_proved=2, approved_s_ago=90.0), Verdict.NO),
+        (CampaignAccount("halted", first=5, first_proved=4, waits_for_dusk=True), Verdict.NO),
+    ],
+)
+def test_a_campaign_that_does_not_go_on_after_its_first_cabinets_fails(
+    campaign: CampaignAccount, found: Verdict
+) -> None:
+    assert verdict(account(campaign=campaign), CAMPAIGN) is found
+
+
+def test_a_cabinet_that_nothing_lights_and_to_which_nobody_is_sent_fails() -> None:
+    unlit = account(unlit="Armoire 380", unlit_s_ago=30.0, received=Received(bodies=[BIN, ORDERED]))
+
+    assert verdict(unlit, UNLIT) is Verdict.YES
+    assert verdict(replace(unlit, unlit="Armoire 381"), UNLIT) is Verdict.NO
+    assert verdict(replace(unlit, unlit="Armoire 381", unlit_s_ago=10.0), UNLIT) is Verdict.NOT_YET
