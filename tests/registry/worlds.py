@@ -185,6 +185,7 @@ def expected(world: World, me: int | None) -> set[str]:
     visible = {i for i, asset in enumerate(world.assets) if _sees(me, seen, asset.tenant, asset.privacy_class)}
     of_assets = (
         "asset",
+        "asset_life",
         "lighting_assignment",
         "lighting_program_in_force",
         "lighting_shadow",
