@@ -35,16 +35,27 @@ class DeadLetter(Exception):
 
 
 class WebhookWorker:
-    """One entrypoint per endpoint, one job of each at a time, `concurrency` in all."""
+    """One entrypoint per endpoint, one job of each at a time, `concurrency` in all.
+
+    A message that waits for its next attempt is found by looking, each `poll`; a new one wakes the worker.
+    """
 
     def __init__(
-        self, pool: Pool, database_url: str, name: str, deliverer: Deliverer, *, concurrency: int = 64
+        self,
+        pool: Pool,
+        database_url: str,
+        name: str,
+        deliverer: Deliverer,
+        *,
+        concurrency: int = 64,
+        poll: timedelta = POLL,
     ) -> None:
         self._pool = pool
         self._database_url = database_url
         self._name = name
         self._deliverer = deliverer
         self._concurrency = concurrency
+        self._poll = poll
         self._manager: QueueManager | None = None
 
     async def work(self, stopping: asyncio.Event) -> None:
@@ -75,7 +86,7 @@ class WebhookWorker:
             try:
                 # Never cancelled: a cancelled job counts as done, and its message would be lost.
                 await manager.run(
-                    dequeue_timeout=POLL,
+                    dequeue_timeout=self._poll,
                     batch_size=BATCH,
                     max_concurrent_tasks=self._concurrency,
                     shutdown_on_listener_failure=True,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from registry.keys import KeyWrap
 
 KEYS = KeyWrap("kek-1", bytes(16))
 FAST = (0.05, 0.05, 0.05)
+POLL = timedelta(seconds=0.1)  # As often as the queue looks at all.
 
 
 @asynccontextmanager
@@ -28,7 +30,7 @@ async def working(
     pause_s: float = 30,
 ) -> AsyncGenerator[WebhookWorker]:
     deliverer = Deliverer(pool, keys, schedule_s=schedule_s, mailer=mailer, timeout_s=timeout_s, pause_s=pause_s)
-    worker = WebhookWorker(pool, url, "test", deliverer)
+    worker = WebhookWorker(pool, url, "test", deliverer, poll=POLL)
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(worker.work(stopping))

@@ -1,11 +1,11 @@
 """`territoire codec propose`: frames that are decoded already, proposed for and judged at the terminal."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.in_process import Ran, territoire
 
 FRAMES = [
     {
@@ -26,9 +26,8 @@ FRAMES = [
 ]
 
 
-def propose(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "cli", "codec", "propose", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def propose(*arguments: str) -> Ran:
+    return territoire("codec", "propose", *arguments)
 
 
 @pytest.fixture
@@ -38,7 +37,6 @@ def frames(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.starts_processes
 def test_each_line_is_answered_and_the_last_object_has_the_figures(frames: Path) -> None:
     done = propose(str(frames), "--json", "--data-alone")
 
@@ -66,7 +64,6 @@ def test_each_line_is_answered_and_the_last_object_has_the_figures(frames: Path)
     }
 
 
-@pytest.mark.starts_processes
 def test_units_of_the_vendors_points_are_used_and_the_figures_say_what_the_data_alone_is_worth(
     frames: Path,
 ) -> None:
@@ -80,7 +77,6 @@ def test_units_of_the_vendors_points_are_used_and_the_figures_say_what_the_data_
     assert figures["from_data_alone"] == {"reproduced": 2, "proposed_live": 3, "wrong_live": 0}
 
 
-@pytest.mark.starts_processes
 @pytest.mark.parametrize("text", ["{", "[1]", '{"product": "x"}'])
 def test_a_line_that_is_no_frame_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "trames.jsonl"

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,15 +101,12 @@ def test_no_color_is_honoured(
         assert bool(re.search(r"\x1b\[(?:\d+;)*(?:3\d|9\d)[;m]", shown)) == coloured
 
 
-LINES = pytest.mark.parametrize(
-    ("line", "completed"),
-    [
-        ("./territoire stat", {"status", "stations"}),
-        ("./territoire codec re", {"release", "redecode", "redecodes"}),
-        ("./territoire status --ho", {"--home"}),
-        ("./territoire completion ", {"bash", "zsh", "fish"}),
-    ],
-)
+COMPLETED = {
+    "./territoire stat": {"status", "stations"},
+    "./territoire codec re": {"release", "redecode", "redecodes"},
+    "./territoire status --ho": {"--home"},
+    "./territoire completion ": {"bash", "zsh", "fish"},
+}
 
 
 @pytest.fixture
@@ -120,30 +118,37 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def completions(checkout: Path, *shell: str) -> set[str]:
-    ran = subprocess.run(shell, cwd=checkout, capture_output=True, text=True, check=False)
-    return {line.partition("\t")[0] for line in ran.stdout.splitlines()}
-
-
-@LINES
-@pytest.mark.starts_processes
-def test_bash_completes_commands_and_options(checkout: Path, line: str, completed: set[str]) -> None:
-    """By the function that is registered for the command's name, as when Tab is pressed."""
-    words = line.split(" ")
-    pressed = (
-        "source <(./territoire completion bash)\n"
-        f"COMP_WORDS=({' '.join(words[:-1])} '{words[-1]}'); COMP_CWORD={len(words) - 1}\n"
-        "$(complete -p territoire | sed 's/.*-F \\([^ ]*\\).*/\\1/') ./territoire\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+def completions(checkout: Path, shell: str, program: Iterable[str]) -> dict[str, set[str]]:
+    """By line: what a shell says, to which its program is one command a line and a word that ends its answer."""
+    ran = subprocess.run(
+        [shell, "-c", "\n".join(program)], cwd=checkout, capture_output=True, text=True, check=False
     )
+    answers = ran.stdout.split("=\n")[:-1]
+    return {
+        line: {completion.partition("\t")[0] for completion in answer.splitlines()}
+        for line, answer in zip(COMPLETED, answers, strict=True)
+    }
 
-    assert completions(checkout, "bash", "-c", pressed) == completed
+
+@pytest.mark.starts_processes
+def test_bash_completes_commands_and_options(checkout: Path) -> None:
+    """By the function that is registered for the command's name, as when Tab is pressed."""
+    program = ["source <(./territoire completion bash)"]
+    for line in COMPLETED:
+        words = line.split(" ")
+        program += [
+            f"COMP_WORDS=({' '.join(words[:-1])} '{words[-1]}'); COMP_CWORD={len(words) - 1}; COMPREPLY=()",
+            "$(complete -p territoire | sed 's/.*-F \\([^ ]*\\).*/\\1/') ./territoire",
+            'printf "%s\\n" "${COMPREPLY[@]}" =',
+        ]
+
+    assert completions(checkout, "bash", program) == COMPLETED
 
 
-@LINES
 @pytest.mark.starts_processes
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is in Debian's package fish")
-def test_fish_completes_commands_and_options(checkout: Path, line: str, completed: set[str]) -> None:
-    pressed = f"./territoire completion fish | source; complete -C '{line}'"
+def test_fish_completes_commands_and_options(checkout: Path) -> None:
+    program = ["./territoire completion fish | source"]
+    program += [f"complete -C '{line}'; echo =" for line in COMPLETED]
 
-    assert completions(checkout, "fish", "-c", pressed) == completed
+    assert completions(checkout, "fish", program) == COMPLETED
