@@ -37,6 +37,10 @@ class Campaign:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    decided_by: int | None
+    proposed_by: str
+    outside: str | None
+    refused_for: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """An asset by its name, with its tags and those of its cabinet."""
+
+    id: int
+    name: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NewTarget:
     """A circuit that is to be commanded."""
 
@@ -109,9 +122,9 @@ COLUMNS = columns_of(Campaign)
 CREATE = f"""
 INSERT INTO lighting_campaign
     (tenant_id, name, action, level, off_until, reason, is_emergency, state, author, author_id, approved_by,
-     approver_id, approved_at, not_after, neighbours)
+     approver_id, approved_at, not_after, neighbours, decided_by, proposed_by, outside)
 VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $7 THEN 'approved' ELSE 'draft' END, $8, $9,
-        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11)
+        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11, $12, $13, $14)
 RETURNING {COLUMNS}
 """
 ADD_TARGETS = """
@@ -139,6 +152,10 @@ UPDATE lighting_campaign SET state = 'approved', approved_by = $2, approver_id =
 WHERE id = $1
 RETURNING {COLUMNS}
 """
+REFUSE = f"""
+UPDATE lighting_campaign SET state = 'refused', refused_for = $2, ended_at = now() WHERE id = $1
+RETURNING {COLUMNS}
+"""
 SET_STATE = f"""
 UPDATE lighting_campaign SET state = $2, halted_for = $3,
        started_at = CASE WHEN $2 IN ('canary', 'running') THEN coalesce(started_at, now()) ELSE started_at END,
@@ -155,8 +172,8 @@ PAUSE_DARKENING = f"""
 UPDATE lighting_campaign c SET state = 'paused'
 WHERE c.tenant_id = $2 AND {GOING_ON} AND c.action <> 'on' AND EXISTS (
     SELECT FROM lighting_campaign_target t
-    JOIN lighting_campaign_target e ON e.asset_id = t.asset_id AND e.campaign_id = $1
-    WHERE t.campaign_id = c.id AND (t.released_at IS NULL AND t.rejected IS NULL OR t.repeat_due))
+    WHERE t.asset_id = ANY($1::int[]) AND t.campaign_id = c.id
+      AND (t.released_at IS NULL AND t.rejected IS NULL OR t.repeat_due))
 RETURNING {COLUMNS}
 """
 SERVED_SINCE = """
@@ -220,14 +237,24 @@ WHERE campaign_id = $1 AND asset_id = $2
 EXPIRE_DRAFTS = """
 UPDATE lighting_campaign SET state = 'expired', ended_at = $1 WHERE state = 'draft' AND not_after <= $1
 """
-# Until the frame goes out an asset may be given to another tenant, in whose streets nobody here switches.
-IS_OF_TENANT = """
-SELECT id FROM asset WHERE id = $1 AND tenant_id = $2 AND archived_at IS NULL FOR NO KEY UPDATE
+# Until the frame goes out an asset may be given to another tenant, or a grant may end: nobody switches there then.
+LOCK_TARGET = "SELECT id FROM asset WHERE id = $1 FOR NO KEY UPDATE"
+ACTING_FOR = "SELECT lighting_acting_for($1, $2)"
+# Somebody who may has asked for light there since.
+LIT_IN_EMERGENCY = """
+SELECT EXISTS (
+    SELECT FROM lighting_campaign_target t JOIN lighting_campaign c ON c.id = t.campaign_id
+    WHERE t.asset_id = $1 AND c.is_emergency AND c.created_at > $2 AND c.state <> 'cancelled')
+"""
+OWNERS = """
+SELECT a.tenant_id, min(a.id) AS asset_id, count(*)::int AS targets
+FROM lighting_campaign_target t JOIN asset a ON a.id = t.asset_id
+WHERE t.campaign_id = $1 GROUP BY a.tenant_id ORDER BY a.tenant_id
 """
 # Cabinets; light points that a device of their own serves; of what is named or drifts, circuits, too.
 FIND_TARGETS = """
-SELECT a.id, a.name FROM asset a
-WHERE a.tenant_id = $1 AND a.archived_at IS NULL
+SELECT a.id, a.tenant_id FROM asset a
+WHERE (a.tenant_id = $1 OR a.id IN (SELECT operated_lighting())) AND a.archived_at IS NULL
   AND a.kind IN ('lighting_cabinet', 'lighting_circuit', 'light_point')
   AND ($2::int[] IS NULL OR a.id = ANY($2)) AND ($3::text IS NULL OR a.commune = $3)
   AND ($4::text IS NULL OR $4 = ANY(a.tags))
@@ -241,7 +268,12 @@ WHERE a.tenant_id = $1 AND a.archived_at IS NULL
            ELSE a.kind = 'lighting_cabinet' OR $4 IS NOT NULL OR $5 IS NOT NULL END
 ORDER BY a.id
 """
-NAMES = "SELECT id, name FROM asset WHERE id = ANY($1::int[])"
+# With the tags of its cabinet, too.
+NAMES = """
+SELECT s.id, s.name, s.tags || coalesce(c.tags, '{}') AS tags
+FROM asset s LEFT JOIN asset c ON c.id = s.parent_id AND s.kind = 'lighting_circuit'
+WHERE s.id = ANY($1::int[])
+"""
 PROFILES = "SELECT id, device_profile_id FROM device WHERE id = ANY($1::int[])"
 REACHED = "SELECT asset_id, gateways, rx2_data_rate, source_id FROM lighting_reached($1::int[])"
 # The circuits of cabinets, and assets that are their own.
@@ -281,6 +313,9 @@ async def create_campaign(
         author.id,
         values["not_after"],
         {gateway: list(others) for gateway, others in neighbours.items()},
+        values.get("decided_by"),
+        values.get("proposed_by", ""),
+        values.get("outside"),
     )
 
 
@@ -298,9 +333,9 @@ async def add_targets(connection: Connection, campaign: Campaign, targets: Seque
     )
 
 
-async def pause_darkening(connection: Connection, emergency: Campaign) -> list[Campaign]:
-    """The campaigns that would put out what an emergency lights: they wait for a person from now on."""
-    return await fetch_all(connection, Campaign, PAUSE_DARKENING, emergency.id, emergency.tenant_id)
+async def pause_darkening(connection: Connection, asset_ids: Sequence[int], tenant_id: int) -> list[Campaign]:
+    """The campaigns of a tenant that would put out what is lit in an emergency: they wait for a person now."""
+    return await fetch_all(connection, Campaign, PAUSE_DARKENING, list(asset_ids), tenant_id)
 
 
 async def is_served_since(connection: Connection, asset_id: int, device_id: int, at: datetime) -> bool:
@@ -394,9 +429,28 @@ async def set_rejected(connection: Connection, campaign_id: int, asset_id: int, 
     await connection.execute(SET_REJECTED, campaign_id, asset_id, why)
 
 
-async def is_of_tenant(connection: Connection, asset_id: int, tenant_id: int) -> bool:
-    """Whether the tenant still has this asset; it stays so until the end of the transaction."""
-    return await connection.fetchval(IS_OF_TENANT, asset_id, tenant_id) is not None
+async def acting_for(connection: Connection, asset_id: int, tenant_id: int) -> str | None:
+    """As whom a tenant commands this asset: empty for its own, its short name by a grant; None: it may not.
+
+    Its own it stays until the end of the transaction.
+    """
+    await connection.execute(LOCK_TARGET, asset_id)
+    return await connection.fetchval(ACTING_FOR, asset_id, tenant_id)
+
+
+async def is_lit_in_emergency_since(connection: Connection, asset_id: int, at: datetime) -> bool:
+    """Whether everything was lit there after `at`, by whoever may."""
+    return await connection.fetchval(LIT_IN_EMERGENCY, asset_id, at)
+
+
+async def owners_of(connection: Connection, campaign_id: int) -> list[tuple[int, int, int]]:
+    """Whose targets a campaign has: tenant, one asset and how many, of those that are visible."""
+    return [tuple(row) for row in await connection.fetch(OWNERS, campaign_id)]
+
+
+async def refuse(connection: Connection, campaign_id: int, why: str) -> Campaign:
+    """The proposal is refused, for good."""
+    return await insert(connection, Campaign, REFUSE, campaign_id, why)
 
 
 async def read_reached(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Reach]:
@@ -415,18 +469,21 @@ async def find_circuits_of(connection: Connection, asset_ids: Sequence[int]) -> 
     return await fetch_all(connection, Circuit, CIRCUITS, list(asset_ids))
 
 
-async def find_targets(connection: Connection, tenant_id: int, wanted: Wanted) -> list[tuple[int, str]]:
-    """Id and name of the tenant's own cabinets and light points that are meant, and of circuits by themselves."""
+async def find_targets(connection: Connection, tenant_id: int, wanted: Wanted) -> list[tuple[int, int]]:
+    """Id and owner of the cabinets, light points and circuits that are meant.
+
+    They are the tenant's own, and those that a grant lets it command.
+    """
     given = None if wanted.asset_ids is None else list(wanted.asset_ids)
     rows = await connection.fetch(
         FIND_TARGETS, tenant_id, given, wanted.commune, wanted.tag, wanted.program_id, wanted.drifted
     )
-    return [(row["id"], row["name"]) for row in rows]
+    return [(row["id"], row["tenant_id"]) for row in rows]
 
 
-async def names_of(connection: Connection, asset_ids: Sequence[int]) -> dict[int, str]:
-    """Names of assets, by id."""
-    return {row["id"]: row["name"] for row in await connection.fetch(NAMES, list(asset_ids))}
+async def names_of(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Named]:
+    """Names and tags of assets, by id."""
+    return {one.id: one for one in await fetch_all(connection, Named, NAMES, list(asset_ids))}
 
 
 async def profiles_of(connection: Connection, device_ids: Sequence[int]) -> dict[int, int]:

@@ -13,7 +13,7 @@ from lighting import campaign_store as store
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
-from lighting.octets import Asked, Octets
+from lighting.octets import ON, Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.program_targets import SET_PROGRAM, RejectedProgram, advance_programs, send_to_target
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command
@@ -98,14 +98,21 @@ def _place_of(target: WaitingTarget) -> LampPlace:
     return LampPlace(latitude, longitude, region_of(target.department, target.timezone), None)
 
 
-async def _check_tenant(connection: Connection, campaign: Campaign, asset_id: int) -> None:
-    """What is switched is the author's still.
+async def _acting_for(connection: Connection, campaign: Campaign, asset_id: int) -> str:
+    """What is commanded is the author's still, or a grant covers it: empty, or in whose name.
 
     Raises:
-        RejectedLightingCommand: it was given away, or archived.
+        RejectedLightingCommand: neither, or somebody has lit everything there since.
     """
-    if not await store.is_of_tenant(connection, asset_id, campaign.tenant_id):
+    acting = await store.acting_for(connection, asset_id, campaign.tenant_id)
+    if acting is None:
         raise RejectedLightingCommand("ce circuit n'est plus dans l'inventaire de cette collectivité")
+    is_over = campaign.action != ON and await store.is_lit_in_emergency_since(
+        connection, asset_id, campaign.created_at
+    )
+    if is_over:
+        raise RejectedLightingCommand("tout a été allumé là depuis la préparation de cette campagne")
+    return acting
 
 
 async def _send_program(
@@ -113,7 +120,7 @@ async def _send_program(
 ) -> None:
     """What is in force now, and not what was when the campaign was prepared."""
     try:
-        await _check_tenant(connection, campaign, target.asset_id)
+        await _acting_for(connection, campaign, target.asset_id)
         slot = await send_to_target(connection, campaign.id, target.asset_id, at, campaign.not_after, now)
     except (RejectedProgram, RejectedLightingCommand) as refused:
         await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
@@ -126,17 +133,9 @@ async def _send_program(
 async def _command(
     connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
 ) -> None:
-    request = LightingRequest(
-        campaign.action,
-        campaign.approved_by or campaign.author,
-        f"{campaign.reason} (campagne {campaign.id})",
-        campaign.off_until,
-        campaign.level,
-        owes_light=campaign.is_emergency,
-        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
-    )
     try:
-        await _check_tenant(connection, campaign, target.asset_id)
+        acting = await _acting_for(connection, campaign, target.asset_id)
+        request = _request_of(campaign, acting)
         circuit = await serving_circuit(connection, target.asset_id)
         octets = await _octets(connection, campaign, target, circuit, request.asked_at(now))
         async with connection.transaction():
@@ -148,6 +147,20 @@ async def _command(
         await store.set_released(connection, campaign.id, target.asset_id, at, requested.command.id)
         swept.slots.add(requested.slot)
         swept.outcomes.append("campaign_target_released")
+
+
+def _request_of(campaign: Campaign, acting: str) -> LightingRequest:
+    """As the history of the circuit shows it: of somebody else's with the tenant of who asked."""
+    who = campaign.approved_by or campaign.author
+    return LightingRequest(
+        campaign.action,
+        f"{who} ({acting})" if acting else who,
+        f"{campaign.reason} (campagne {campaign.id})",
+        campaign.off_until,
+        campaign.level,
+        owes_light=campaign.is_emergency,
+        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+    )
 
 
 async def _octets(

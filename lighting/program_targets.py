@@ -233,13 +233,13 @@ async def advance_programs(pool: Pool, now: datetime) -> Swept:
             for target in page:
                 with alone("program_target", target.asset_id):
                     async with connection.transaction():
-                        await _record(connection, target, step_of(target, now), swept)
+                        await _record_step(connection, target, step_of(target, now), swept)
         if len(page) < PAGE:
             return swept
         after = page[-1].campaign_id, page[-1].asset_id
 
 
-async def _record(connection: Connection, target: ProgramTarget, step: commands.Step, swept: Swept) -> None:
+async def _record_step(connection: Connection, target: ProgramTarget, step: commands.Step, swept: Swept) -> None:
     state, failure = None, None
     match step:
         case commands.Transmitted(acknowledged=acknowledged):

@@ -291,6 +291,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.settle_erasure": ("maintenance",),
     "public.end_erasure": ("maintenance",),
     "public.lighting_has_circuits": ("lighting",),
+    "public.lighting_acting_for": ("lighting",),
     # Of the bulk importer, in the tenant that it has entered.
     "public.enter_import": ("maintenance",),
     "public.quota_room": ("maintenance",),

@@ -1,6 +1,6 @@
 """Lighting campaigns: prepared with a preview, approved by somebody else, followed, halted; and all on at once."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Caller, LightingApprover, LightingOperator, ProvenLightingOperator, Reader
-from api.campaign_targets import Prepared, prepare, prepare_programs
+from api.auth import Caller, Change, LightingApprover, LightingOperator, ProvenLightingOperator, Reader
+from api.campaign_targets import Prepared, prepare
 from api.fields import Answer, Body, Id, IdRef, Instant, Name, ShortText, Text, answer_of, example
+from api.impersonation import as_owner
 from api.pages import Page, Paged, page_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
@@ -29,7 +30,10 @@ from registry.tenants import first_maker
 router = APIRouter(prefix="/v1", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
 StateQuery = Annotated[
-    Literal["draft", "approved", "canary", "running", "paused", "halted", "ended", "cancelled", "expired"] | None,
+    Literal[
+        "draft", "approved", "canary", "running", "paused", "halted", "ended", "cancelled", "expired", "refused"
+    ]
+    | None,
     Query(description="Celles qui en sont là"),
 ]
 HOUR = timedelta(hours=1)
@@ -159,10 +163,14 @@ class CampaignAnswer(answer_of(Campaign, {"tenant_id", "author_id", "approver_id
     state: str = Field(
         examples=["running"],
         description="draft (projet), approved, canary (premières armoires), running, paused, halted "
-        "(d'elle-même), ended, cancelled ou expired",
+        "(d'elle-même), ended, cancelled, expired ou refused",
     )
     halted_for: str | None = Field(examples=["too_many_failures"])
     halted_message: str | None = Field(description="Pourquoi elle s'est arrêtée d'elle-même")
+    decided_by: int | None = Field(description="Une proposition : la collectivité qui l'approuve ou la refuse")
+    proposed_by: str = Field(description="Une proposition : de quelle collectivité", examples=["plouzane"])
+    outside: str | None = Field(description="Une proposition : la borne qu'elle dépasse")
+    refused_for: str | None = Field(description="Pourquoi elle a été refusée")
 
 
 class ProgressAnswer(CampaignAnswer):
@@ -272,11 +280,14 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
     values = body.model_dump(exclude={"targets"}) | {"not_after": _until(body, now), "is_emergency": False}
     async with caller.changing() as change:
         wanted = Wanted(**body.targets.model_dump())
-        if body.action == SET_PROGRAM:
-            prepared = await prepare_programs(change, wanted)
-        else:
-            request = LightingRequest(body.action, "", "", off_until=body.off_until, level=body.level)
-            prepared = await prepare(change, caller, request, wanted)
+        request = LightingRequest(body.action, "", "", off_until=body.off_until, level=body.level)
+        prepared = await prepare(change, caller, request, wanted)
+        if prepared.outside is not None:
+            values |= {
+                "decided_by": prepared.outside.set_by_id,
+                "outside": prepared.outside.why,
+                "proposed_by": change.tenant_slug,
+            }
         if not prepared.targets:
             reasons = {one.reason for one in prepared.rejected}
             raise Problem(
@@ -290,8 +301,20 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
         await store.add_targets(change.connection, made, _targets(prepared, canary))
         preview = await _preview(change.connection, prepared, canary, now, is_emergency=False)
         shown = CreatedCampaignAnswer.model_validate(_said(made) | {"preview": preview})
-        await change.audit("create", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))
+        await _audit_everywhere(change, "create", made, prepared.owners)
     return shown
+
+
+async def _audit_everywhere(
+    change: Change, action: str, made: Campaign, owners: Mapping[int, tuple[int, int]]
+) -> None:
+    """On the author's side, and on that of everybody whose lamps it commands: of these the number, no more."""
+    total = sum(count for _, count in owners.values())
+    await change.audit(action, "lighting_campaign", made.id, {"targets": total}, after=_show(made))
+    for owner, (asset_id, count) in owners.items():
+        if owner != change.tenant_id:
+            async with as_owner(change, owner, asset_id, f"actif {asset_id}") as acting:
+                await acting.audit(action, "lighting_campaign", made.id, {"targets": count}, after=_show(made))
 
 
 @router.get("/lighting-campaigns", summary="Lister les campagnes d'éclairage")
@@ -364,15 +387,63 @@ async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: S
 async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
     """L'approuver : une autre personne que son auteur, ou une clé que l'auteur n'a pas faite.
 
-    Les premières armoires partent aussitôt.
+    Les premières armoires partent aussitôt. Ce qu'un membre propose hors de ses bornes est approuvé par le
+    syndicat qui les a fixées.
     """
+    async with caller.changing() as change:
+        former = await _to_decide(change, id)
+        approver = await _author(change.connection, caller)
+        if former.decided_by is not None:
+            approver = Author(f"{approver.name} ({change.tenant_slug})", approver.id)
+        try:
+            check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
+        except RejectedCampaign as rejected:
+            raise Problem(409, str(rejected)) from None
+        made = await store.approve(change.connection, id, approver)
+        if former.decided_by is None:
+            owners = {
+                owner: (asset, count) for owner, asset, count in await store.owners_of(change.connection, id)
+            }
+            await _audit_everywhere(change, "approve", made, owners)
+        else:
+            await change.audit("approve", "lighting_campaign", id, before=_show(former), after=_show(made))
+    return _show(made)
 
-    async def approved(connection: Connection, former: Campaign) -> Campaign:
-        approver = await _author(connection, caller)
-        check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
-        return await store.approve(connection, id, approver)
 
-    return await _changed(caller, id, "approve", approved)
+async def _to_decide(change: Change, campaign_id: int) -> Campaign:
+    """A campaign on which the caller's tenant decides: its own, or what a member proposes beyond its bounds."""
+    former = await store.lock_campaign(change.connection, campaign_id)
+    if former is None:
+        raise CAMPAIGNS.missing(campaign_id)
+    if former.decided_by is None:
+        await CAMPAIGNS.own(change, campaign_id)
+    elif former.decided_by != change.tenant_id:
+        raise Problem(403, f"hors des bornes du syndicat, qui seul en décide : {former.outside}")
+    return former
+
+
+class ProposalRejection(Body):
+    """Pourquoi une proposition est refusée."""
+
+    model_config = example({"reason": "La rue est celle du collège"})
+
+    reason: Text = Field(
+        min_length=1, description="Gardé avec la proposition", examples=["La rue est celle du collège"]
+    )
+
+
+@router.post("/lighting-campaigns/{id}/refusal", summary="Refuser une proposition d'éclairage")
+async def refuse_campaign(id: Id, body: ProposalRejection, caller: LightingApprover) -> CampaignAnswer:
+    """Refuser ce qu'un membre propose hors de ses bornes ; rien n'en part, et le motif lui est montré."""
+    async with caller.changing() as change:
+        former = await _to_decide(change, id)
+        if former.decided_by is None:
+            raise Problem(409, "une campagne de la collectivité s'annule ; une proposition d'un membre se refuse")
+        if former.state != State.DRAFT:
+            raise Problem(409, "seule une proposition à l'état de projet se refuse")
+        made = await store.refuse(change.connection, id, body.reason)
+        await change.audit("refuse", "lighting_campaign", id, before=_show(former), after=_show(made))
+    return _show(made)
 
 
 @router.post("/lighting-campaigns/{id}/pause", summary="Suspendre une campagne d'éclairage")
@@ -424,7 +495,13 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
             change.connection, change.tenant_id, values, author, prepared.neighbours
         )
         await store.add_targets(change.connection, made, _targets(prepared, frozenset()))
-        for paused in await store.pause_darkening(change.connection, made):
-            await change.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
-        await change.audit("all_on", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))
+        lit = [target.asset_id for target in prepared.targets]
+        for owner, (asset_id, _) in prepared.owners.items():
+            async with as_owner(change, owner, asset_id, f"actif {asset_id}") as acting:
+                for paused in await store.pause_darkening(acting.connection, lit, owner):
+                    await acting.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
+        if change.tenant_id not in prepared.owners:
+            for paused in await store.pause_darkening(change.connection, lit, change.tenant_id):
+                await change.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
+        await _audit_everywhere(change, "all_on", made, prepared.owners)
     return AllOnAnswer(campaign_id=made.id, preview=preview)

@@ -135,6 +135,19 @@ async def approve(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - Th
     return await _moved(visit, id, lambda: routes.approve_campaign(id, visit.caller), said, proved=True)
 
 
+@router.post(PAGE + "/{id}/refus")
+async def refuse(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
+    """Refuse what a member proposes beyond its bounds, and say why."""
+    said = visit.gettext("Refusée : rien ne part, et le motif est montré à qui l’a proposée.")
+
+    async def act() -> object:
+        return await routes.refuse_campaign(
+            id, checked(routes.ProposalRejection, {"reason": visit.form.text("reason")}), visit.caller
+        )
+
+    return await _moved(visit, id, act, said)
+
+
 @router.post(PAGE + "/{id}/pause")
 async def pause(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The path's word.
     """Send nothing more for now."""

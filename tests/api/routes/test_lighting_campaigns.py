@@ -452,3 +452,108 @@ async def test_dusk_is_that_of_each_circuit_and_light_points_of_a_commune_are_ta
         east,
         lamp["id"],
     }
+
+
+@pytest.fixture
+async def syndicat(client, other_client, tenancy, other_tenancy, client_of_key, pool: Pool):
+    """The other tenant is the first one's syndicat, and commands its cabinets: two keys of it, and the grant."""
+    await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", other_tenancy.id, tenancy.id)
+    wanted = {"tenant": other_tenancy.slug, "asset_kind": "lighting_cabinet", "role": "operator"}
+    grant = (await client.post("/v1/grants", json=wanted)).json()
+    assert (await other_client.post(f"/v1/grants/{grant['id']}/accept")).status_code == 200
+    keys = [await create_api_key(pool, other_tenancy.id, name, RIGHTS) for name in ("régie", "présidence")]
+    async with client_of_key(keys[0]) as writer, client_of_key(keys[1]) as decider:
+        yield writer, decider, grant["id"]
+
+
+async def test_a_syndicat_commands_the_cabinets_of_a_member_by_its_grant_and_nothing_beyond_it(
+    client, syndicat, cabinets, registry, tenancy, other_tenancy, pool: Pool, monkeypatch
+) -> None:
+    """Both read what was done. Without the grant nothing more goes out; what a bound forbids never does."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    writer, decider, grant = syndicat
+    first, second = await cabinets(2, "0016c001f0000001")
+    lamp = await registry.asset(kind="light_point")
+    await registry.device(await registry.cabinet_profile(), asset_id=lamp["id"])
+    asked = body(targets={"asset_ids": [first, second, lamp["id"]]})
+
+    created = await writer.post(PATH, json=asked)
+    path = f"{PATH}/{created.json()['id']}"
+    approved = await decider.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    await pool.execute(
+        "UPDATE lighting_campaign_target SET is_canary = false WHERE asset_id = $1 AND campaign_id = $2",
+        second, created.json()["id"],
+    )  # fmt: skip
+    await sweep(pool, now)
+    revoked = await client.delete(f"/v1/grants/{grant}")
+    await obey(pool, now + timedelta(minutes=1))
+    for minute in (2, 3):
+        await sweep(pool, now + timedelta(minutes=minute))
+    commands = [
+        tuple(row) for row in await pool.fetch("SELECT asset_id, tenant_id, requested_by FROM lighting_command")
+    ]
+    why = await pool.fetchval("SELECT rejected FROM lighting_campaign_target WHERE asset_id = $1", second)
+    of_member = (await client.get("/v1/audit", params={"entity": "lighting_campaign"})).json()["items"]
+    after = await writer.post(PATH, json=asked)
+    left = (await writer.get(f"{path}/targets")).json()["items"]
+
+    assert created.status_code == 201, created.text
+    assert created.json()["preview"]["targets"] == 2
+    assert created.json()["preview"]["gateways"][0]["gateway"] == "0016c001f0000001"
+    assert [one["asset_id"] for one in created.json()["preview"]["rejected"]] == [lamp["id"]]
+    assert (approved.status_code, revoked.status_code) == (200, 204)
+    # In the member's history, with who asked.
+    assert commands == [(first, tenancy.id, "présidence (autre)")]
+    assert "plus dans l'inventaire" in why
+    assert sorted(one["action"] for one in of_member) == ["approve", "create"]
+    assert {("autre" in one["actor"], one["details"]["targets"]) for one in of_member} == {(True, 2)}
+    assert (await client.get(path)).status_code == 404
+    assert after.status_code == 422
+    # What a syndicat reads of its member it reads still, by that and not by the grant.
+    assert {one["asset_id"] for one in left} <= {first, second}
+
+
+async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_refuses(
+    client, approver, syndicat, cabinets, other_client, tenancy, pool: Pool
+) -> None:
+    """Where nobody knows the place nobody can say that a bound is kept."""
+    writer, decider, _ = syndicat
+    (cabinet,) = await cabinets(1, "0016c001f0000001")
+    await other_client.put(f"/v1/lighting/bounds/{tenancy.id}", json={"earliest_cut": "23:00"})
+    order = {"asset_id": cabinet, "action": "off", "off_until": in_hours(1), "reason": "fête"}
+
+    alone = await client.post("/v1/lighting/commands", json=order)
+    lit = await client.post("/v1/lighting/commands", json={"asset_id": cabinet, "action": "on"})
+    by_grant = await writer.post(PATH, json=body(targets={"asset_ids": [cabinet]}))
+    first, second = [(await client.post(PATH, json=body())).json() for _ in range(2)]
+    by_member = await approver.post(f"{PATH}/{first['id']}/approval")
+    listed = (await decider.get(PATH, params={"state": "draft"})).json()["items"]
+    circuits = (await decider.get(f"{PATH}/{first['id']}/targets")).json()["items"]
+    cancelled = await decider.post(f"{PATH}/{first['id']}/cancellation")
+    await sweep(pool, datetime.now(UTC))
+    before = await pool.fetchval("SELECT count(*) FROM lighting_command WHERE action = 'off'")
+    approved = await decider.post(f"{PATH}/{first['id']}/approval")
+    refused = await decider.post(f"{PATH}/{second['id']}/refusal", json={"reason": "la rue du collège"})
+    again = await decider.post(f"{PATH}/{second['id']}/approval")
+    shown = (await client.get(f"{PATH}/{second['id']}")).json()
+    await sweep(pool, datetime.now(UTC))
+
+    assert (alone.status_code, "hors des bornes" in alone.text, "le propose" in alone.text) == (403, True, True)
+    assert lit.status_code == 201
+    assert (by_grant.status_code, "hors des bornes" in by_grant.text) == (422, True)
+    assert (first["state"], "borne fixée par" in first["outside"]) == ("draft", True)
+    assert (by_member.status_code, "qui seul en décide" in by_member.text) == (403, True)
+    assert [(one["id"], one["proposed_by"]) for one in listed] == [(second["id"], "sdef"), (first["id"], "sdef")]
+    assert [one["asset_id"] for one in circuits] == [cabinet]
+    assert (cancelled.status_code, before) == (403, 0)
+    assert (approved.json()["state"], approved.json()["approved_by"]) == ("approved", "présidence (autre)")
+    assert (refused.json()["state"], shown["refused_for"], again.status_code) == (
+        "refused",
+        "la rue du collège",
+        409,
+    )
+    assert (
+        await pool.fetchval("SELECT requested_by FROM lighting_command WHERE action = 'off'")
+        == "présidence (autre)"
+    )
