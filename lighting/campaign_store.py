@@ -213,7 +213,7 @@ FROM (
                 AS place
     FROM lighting_campaign_target t
     WHERE campaign_id = $1 AND (released_at IS NULL AND rejected IS NULL OR repeat_due)
-      AND (is_canary OR NOT $2)) w
+      AND (is_canary OR NOT $2) AND ($4::int[] IS NULL OR asset_id = ANY($4))) w
 JOIN asset s ON s.id = w.asset_id
 LEFT JOIN asset b ON b.id = s.parent_id AND s.latitude IS NULL
 LEFT JOIN tenant t ON t.id = s.tenant_id
@@ -402,11 +402,12 @@ async def read_neighbours(connection: Connection, campaign_id: int) -> dict[str,
 
 
 async def read_waiting(
-    connection: Connection, campaign_id: int, *, canary_alone: bool, most: int
+    connection: Connection, campaign_id: int, *, canary_alone: bool, most: int, of: Sequence[int] | None = None
 ) -> dict[str, list[WaitingTarget]]:
-    """By gateway, the circuits whose turn is next; `most` of each."""
+    """By gateway, the circuits whose turn is next; `most` of each, and of these alone."""
     waiting: dict[str, list[WaitingTarget]] = defaultdict(list)
-    for target in await fetch_all(connection, WaitingTarget, WAITING, campaign_id, canary_alone, most):
+    given = None if of is None else list(of)
+    for target in await fetch_all(connection, WaitingTarget, WAITING, campaign_id, canary_alone, most, given):
         waiting[target.gateway].append(target)
     return waiting
 

@@ -1,6 +1,6 @@
 """Moves campaigns on: what is known of their targets, whether they may go on, and the frames whose turn it is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -13,6 +13,8 @@ from lighting import campaign_store as store
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
+from lighting.group_sending import USEFUL_FOR as GROUP_USEFUL_FOR
+from lighting.group_sending import Group, common_frame, find_groups, has_room, share_airtime
 from lighting.octets import ON, Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.program_targets import SET_PROGRAM, RejectedProgram, advance_programs, send_to_target
@@ -21,6 +23,7 @@ from lighting.restoring import CHANGED, serving_circuit
 from lighting.store import Circuit
 from lighting.swept import Swept, alone
 from lorawan.instants import from_us, to_us
+from registry.multicast import enqueue_multicast
 
 # Of each gateway: more than ten seconds of the shortest frames.
 MOST_OF_A_TRAIN = 100
@@ -73,14 +76,87 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
     pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
     sent = await store.released_since(connection, now - HOUR)
     pacer.restore((gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent)
+    in_groups: set[int] = set()
+    if state is State.RUNNING and campaign.action != SET_PROGRAM:
+        in_groups = await _send_to_groups(connection, campaign, list(targets), pacer, now, swept)
     frames = {
-        gateway: [PacedFrame(target.asset_id, gateway, target.airtime_us) for target in of_gateway]
+        gateway: [
+            PacedFrame(target.asset_id, gateway, target.airtime_us)
+            for target in of_gateway
+            if target.asset_id not in in_groups
+        ]
         for gateway, of_gateway in waiting.items()
     }
     # In the order of their ids, so that two campaigns with the same circuits never wait for each other.
     for frame, at_us in sorted(pacer.release(to_us(now), frames)):
         act = _send_program if campaign.action == SET_PROGRAM else _command
         await act(connection, campaign, targets[frame.command], from_us(at_us), now, swept)
+
+
+async def _send_to_groups(
+    connection: Connection, campaign: Campaign, asset_ids: Sequence[int], pacer: Pacer, now: datetime, swept: Swept
+) -> set[int]:
+    """Those that were commanded by one frame to their multicast group; for the others their turn comes."""
+    done: set[int] = set()
+    for group in await find_groups(connection, campaign.id, asset_ids):
+        try:
+            async with connection.transaction():
+                await _send_to_group(connection, campaign, group, pacer, now, swept)
+        except (RejectedLightingCommand, LookupError) as refused:
+            log.info("group_not_used", campaign=campaign.id, group=group.group_id, reason=str(refused))
+        else:
+            done.update(group.waiting)
+    return done
+
+
+async def _send_to_group(
+    connection: Connection, campaign: Campaign, group: Group, pacer: Pacer, now: datetime, swept: Swept
+) -> None:
+    """Command all circuits of a group by one message.
+
+    Raises:
+        RejectedLightingCommand: they are not alike, one may not be commanded so, or there is no time on air.
+    """
+    waiting = await store.read_waiting(
+        connection, campaign.id, canary_alone=False, most=len(group.waiting), of=group.waiting
+    )
+    targets = [target for of_gateway in waiting.values() for target in of_gateway]
+    if not campaign.is_emergency and len(_away_from_dusk(targets, now)) < len(targets):
+        raise RejectedLightingCommand("le soleil se couche")
+    asked = _request_of(campaign, "").asked_at(now)
+    circuits = {one.asset_id: one for one in await store.find_circuits_of(connection, group.asset_ids)}
+    octets = {
+        asset_id: native_octets(one.codec, one.output, asked, one.reported)
+        for asset_id, one in circuits.items()
+        if one.codec_version_id is None
+    }
+    frame = common_frame(octets.values(), campaign.action, is_emergency=campaign.is_emergency)
+    if frame is None or octets.keys() != set(group.asset_ids):
+        raise RejectedLightingCommand("ses membres ne reçoivent pas la même chose")
+    airtime_us = group.airtime_us(frame)
+    if not has_room(pacer, waiting, airtime_us, now):
+        raise RejectedLightingCommand("plus assez de temps d'antenne")
+    acting = {target.asset_id: await _acting_for(connection, campaign, target.asset_id) for target in targets}
+    message = await enqueue_multicast(
+        connection,
+        group.group_id,
+        f_port=frame.f_port,
+        payload=frame.payload,
+        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+        not_after=min(now + GROUP_USEFUL_FOR, campaign.not_after),
+        by_lighting=True,
+    )
+    if message is None:
+        raise LookupError(f"multicast group {group.group_id}")
+    for target in sorted(targets, key=lambda one: one.asset_id):
+        request = _request_of(campaign, acting[target.asset_id])
+        circuit = circuits[target.asset_id]
+        made = await request_command(connection, circuit, request, octets[target.asset_id], now, message.id)
+        await store.set_released(connection, campaign.id, target.asset_id, now, made.command.id)
+        swept.outcomes.append("campaign_target_in_group")
+    await share_airtime(connection, campaign.id, group.waiting, airtime_us)
+    pacer.restore((gateway, to_us(now), airtime_us) for gateway in waiting)
+    swept.slots.add(group.slot)
 
 
 def _away_from_dusk(targets: Iterable[WaitingTarget], now: datetime) -> list[WaitingTarget]:

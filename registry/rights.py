@@ -173,9 +173,12 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "gateway_bridge": "SELECT (gateway_id, expires_at, proved_at), UPDATE (proved_at)",
         "intake": "SELECT *, UPDATE (applied_at)",
     },
-    "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)"},
-    "multicast_member": {"network": "SELECT"},
-    "multicast_message": {"network": "SELECT, UPDATE", "lighting": "SELECT"},
+    "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)", "lighting": "SELECT"},
+    "multicast_member": {"network": "SELECT", "lighting": "SELECT"},
+    "multicast_message": {
+        "network": "SELECT, UPDATE",
+        "lighting": "SELECT, INSERT, UPDATE (state, updated_at)",
+    },
     "outage": {
         "gateway_bridge": "SELECT, INSERT, UPDATE, DELETE",
         "alerting": "SELECT, INSERT, UPDATE, DELETE",

@@ -557,3 +557,61 @@ async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_
         await pool.fetchval("SELECT requested_by FROM lighting_command WHERE action = 'off'")
         == "présidence (autre)"
     )
+
+
+async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_sent_its_own(
+    client, approver, clocks, pool: Pool, monkeypatch
+) -> None:
+    """A group with a member that is no target is not used: the frame would reach it, too."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    ids, _ = await clocks(8, "0016c001f0000001")
+    (alone,), _ = await clocks(1, "0016c001f0000001", commune="Brest")
+    found = (
+        "SELECT d.dev_eui FROM assignment a JOIN device d ON d.id = a.device_id WHERE a.asset_id = ANY($1::int[])"
+    )
+    members = [row[0].hex() for row in await pool.fetch(found, ids)]
+    stranger = [row[0].hex() for row in await pool.fetch(found, [ids[5], alone])]
+    for number, of in enumerate((stranger, members)):
+        given = {
+            "name": f"g{number}",
+            "dev_addr": f"0000000{number}",
+            "nwk_s_key": "00" * 16,
+            "app_s_key": "01" * 16,
+        }
+        group = (await client.post("/v1/multicast-groups", json=given)).json()
+        members_of = f"/v1/multicast-groups/{group['id']}/devices"
+        assert (await client.put(members_of, json={"dev_euis": of})).status_code == 200
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    own = "SELECT count(*) FROM downlink d JOIN assignment a ON a.device_id = d.device_id AND a.asset_id = $1"
+    own += " WHERE multicast_message_id IS NULL"
+    deaf = ids[7]
+    frames: list[int] = []
+    for minute in range(24):
+        at = now + timedelta(minutes=minute)
+        await sweep(pool, at)
+        await pool.execute("UPDATE multicast_message SET state = 'sent' WHERE state = 'queued'")
+        await obey(pool, at, but=frozenset([deaf]))
+        frames.append(await pool.fetchval(own, deaf))
+    messages = await pool.fetch(
+        "SELECT g.name, m.by_lighting, m.payload FROM multicast_message m JOIN multicast_group g "
+        "ON g.id = m.group_id"
+    )
+    carried = await pool.fetch(
+        "SELECT a.asset_id, d.payload FROM downlink d JOIN assignment a ON a.device_id = d.device_id "
+        "WHERE d.multicast_message_id IS NOT NULL ORDER BY a.asset_id"
+    )
+    ended = (await client.get(path)).json()
+
+    assert [(row["name"], row["by_lighting"]) for row in messages] == [("g1", True)]
+    assert [tuple(row) for row in carried] == [(one, messages[0]["payload"]) for one in ids[5:]]
+    assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
+    # Five went first by themselves; two of the three that followed were heard, and asked for nothing more.
+    assert ended["others"]["proved"] == 2
+    assert (frames[:16], frames[-1] > 0) == ([0] * 16, True)
+    airtimes = await pool.fetch(
+        "SELECT airtime_us FROM lighting_campaign_target WHERE asset_id = ANY($1::int[])", ids[5:]
+    )
+    once = downlink_airtime_us(13 + 8, EU868.data_rates[3])
+    assert {row[0] for row in airtimes} == {2 * once // 3}
