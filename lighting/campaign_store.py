@@ -240,11 +240,12 @@ UPDATE lighting_campaign SET state = 'expired', ended_at = $1 WHERE state = 'dra
 # Until the frame goes out an asset may be given to another tenant, or a grant may end: nobody switches there then.
 LOCK_TARGET = "SELECT id FROM asset WHERE id = $1 FOR NO KEY UPDATE"
 ACTING_FOR = "SELECT lighting_acting_for($1, $2)"
-# Somebody who may has asked for light there since.
+# Another tenant that may has asked for light there since; one's own campaigns it suspends itself.
 LIT_IN_EMERGENCY = """
 SELECT EXISTS (
     SELECT FROM lighting_campaign_target t JOIN lighting_campaign c ON c.id = t.campaign_id
-    WHERE t.asset_id = $1 AND c.is_emergency AND c.created_at > $2 AND c.state <> 'cancelled')
+    WHERE t.asset_id = $1 AND c.is_emergency AND c.created_at > $2 AND c.tenant_id <> $3
+      AND c.state <> 'cancelled')
 """
 OWNERS = """
 SELECT a.tenant_id, min(a.id) AS asset_id, count(*)::int AS targets
@@ -439,9 +440,9 @@ async def acting_for(connection: Connection, asset_id: int, tenant_id: int) -> s
     return await connection.fetchval(ACTING_FOR, asset_id, tenant_id)
 
 
-async def is_lit_in_emergency_since(connection: Connection, asset_id: int, at: datetime) -> bool:
-    """Whether everything was lit there after `at`, by whoever may."""
-    return await connection.fetchval(LIT_IN_EMERGENCY, asset_id, at)
+async def is_lit_by_others(connection: Connection, asset_id: int, campaign: Campaign) -> bool:
+    """Whether another tenant has lit everything there since a campaign was prepared."""
+    return await connection.fetchval(LIT_IN_EMERGENCY, asset_id, campaign.created_at, campaign.tenant_id)
 
 
 async def owners_of(connection: Connection, campaign_id: int) -> list[tuple[int, int, int]]:

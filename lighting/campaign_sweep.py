@@ -183,10 +183,7 @@ async def _acting_for(connection: Connection, campaign: Campaign, asset_id: int)
     acting = await store.acting_for(connection, asset_id, campaign.tenant_id)
     if acting is None:
         raise RejectedLightingCommand("ce circuit n'est plus dans l'inventaire de cette collectivité")
-    is_over = campaign.action != ON and await store.is_lit_in_emergency_since(
-        connection, asset_id, campaign.created_at
-    )
-    if is_over:
+    if campaign.action != ON and await store.is_lit_by_others(connection, asset_id, campaign):
         raise RejectedLightingCommand("tout a été allumé là depuis la préparation de cette campagne")
     return acting
 

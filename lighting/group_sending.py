@@ -24,11 +24,12 @@ FRAME_OVERHEAD = 13
 USEFUL_FOR = timedelta(minutes=2)
 
 # Groups with a member whose turn could come, all of whose members serve circuits of the campaign: those that wait,
-# and those that have done it already and are not changed by doing it again.
+# and those that have done it already and are not changed by doing it again. No other network's server sends to it.
 FIND_GROUPS = """
 WITH served AS (
-    SELECT DISTINCT m.group_id, m.device_id, coalesce(c.id, a.id) AS asset_id
+    SELECT DISTINCT m.group_id, d.lns_source_id, coalesce(c.id, a.id) AS asset_id
     FROM multicast_member m
+    JOIN device d ON d.id = m.device_id
     LEFT JOIN assignment s ON s.device_id = m.device_id AND s.during @> now()
     LEFT JOIN asset a ON a.id = s.asset_id AND a.archived_at IS NULL
     LEFT JOIN asset c ON c.parent_id = a.id AND a.kind = 'lighting_cabinet' AND c.kind = 'lighting_circuit'
@@ -46,7 +47,8 @@ JOIN multicast_group g ON g.id = v.group_id
 LEFT JOIN lighting_campaign_target t ON t.campaign_id = $1 AND t.asset_id = v.asset_id AND t.rejected IS NULL
 LEFT JOIN lighting_command k ON k.id = t.command_id
 GROUP BY v.group_id, g.slot, g.repeats, g.data_rate
-HAVING bool_and(t.asset_id IS NOT NULL AND (t.released_at IS NULL OR k.state IN ('applied', 'confirmed')))
+HAVING bool_and(t.asset_id IS NOT NULL AND v.lns_source_id IS NULL
+                AND (t.released_at IS NULL OR k.state IN ('applied', 'confirmed')))
    AND count(*) FILTER (WHERE t.released_at IS NULL) > 1
 ORDER BY v.group_id
 """

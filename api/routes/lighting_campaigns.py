@@ -350,7 +350,7 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
     async with caller.reading() as connection:
         campaign = await CAMPAIGNS.get(connection, id)
         rows = await store.list_targets(connection, id, after=0, most=MOST_TARGETS)
-        waiting = [row for row in rows if row.command_id is None and row.rejected is None]
+        waiting = [row for row in rows if row.released_at is None and row.rejected is None]
         neighbours = await store.read_neighbours(connection, id)
         targets = [NewTarget(row.asset_id, row.gateway, row.airtime_us, {}, row.is_canary) for row in waiting]
         canary = frozenset(row.asset_id for row in waiting if row.is_canary)

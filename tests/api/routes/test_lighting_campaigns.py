@@ -615,3 +615,20 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
     )
     once = downlink_airtime_us(13 + 8, EU868.data_rates[3])
     assert {row[0] for row in airtimes} == {2 * once // 3}
+
+
+async def test_what_a_member_lights_in_an_emergency_its_syndicat_does_not_put_out(
+    client, syndicat, cabinets, pool: Pool, monkeypatch
+) -> None:
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    writer, decider, _ = syndicat
+    (cabinet,) = await cabinets(1, "0016c001f0000001")
+    path = f"{PATH}/{(await writer.post(PATH, json=body(targets={'asset_ids': [cabinet]}))).json()['id']}"
+    await decider.post(f"{path}/approval")
+    lit = await client.post("/v1/lighting/all-on", json={"reason": "accident", "preview": False})
+    await sweep(pool, datetime.now(UTC))
+    (target,) = (await writer.get(f"{path}/targets")).json()["items"]
+
+    assert lit.status_code == 200, lit.text
+    assert [row[0] for row in await pool.fetch("SELECT action FROM lighting_command")] == ["on"]
+    assert target["rejected"] == "tout a été allumé là depuis la préparation de cette campagne"
