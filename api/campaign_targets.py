@@ -1,28 +1,28 @@
 """Finds the circuits of a campaign, what each is to be sent, and by which gateway."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from api.auth import Caller, Change
+from api.impersonation import as_owner
 from api.lighting_octets import octets_of
+from decoders.codec import EncodedCommand
 from lighting import campaign_store
-from lighting.campaign_plan import neighbours_of, targets_of
-from lighting.campaign_store import NewTarget
-from lighting.commands import RejectedLightingCommand
-from lighting.octets import Octets
+from lighting.campaign_plan import Reach, neighbours_of, program_airtime_us, targets_of
+from lighting.campaign_store import NewTarget, Wanted
+from lighting.commands import LONGEST_OFF, RejectedLightingCommand
+from lighting.compilers import SET_PROGRAM
+from lighting.expected import LampRow, read_lamps
+from lighting.octets import DIM, OFF, Octets
+from lighting.program_sending import NO_DRIFT
+from lighting.program_store import bounds_of
+from lighting.program_targets import HOLDS_IT, Holder, RejectedProgram, encoded_for, find_holders
+from lighting.programs import Overstep, override_outside
 from lighting.requests import LightingRequest, check_circuit, native_octets
 from lighting.store import Circuit
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """To whom a campaign goes: one of the three, or with none of them to everything that its author owns."""
-
-    asset_ids: Sequence[int] | None = None
-    commune: str | None = None
-    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +36,154 @@ class RejectedTarget:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The circuits of a campaign, those that it leaves out, and which gateways hear the same devices."""
+    """The circuits of a campaign, those that it leaves out, and which gateways hear the same devices.
+
+    `outside` is the first bound that it oversteps, of its author's own; `owners`: of whom how many are commanded,
+    and one of the assets of each.
+    """
 
     targets: Sequence[NewTarget]
     rejected: Sequence[RejectedTarget]
     neighbours: Mapping[str, Sequence[str]]
+    outside: Overstep | None = None
+    owners: Mapping[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
 
 
-async def prepare(
-    change: Change,
-    caller: Caller,
-    action: str,
-    wanted: Wanted,
-    *,
-    level: int | None = None,
-    off_until: datetime | None = None,
-) -> Prepared:
-    """Resolve the targets once: what joins a commune later is not in a campaign of today."""
-    now = datetime.now(UTC)
-    connection = change.connection
-    found = await campaign_store.find_targets(
-        connection, change.tenant_id, wanted.asset_ids, wanted.commune, wanted.tag
-    )
+@dataclass(slots=True)
+class _Part:
+    """What one owner's lamps contribute."""
+
+    targets: list[NewTarget] = field(default_factory=list[NewTarget])
+    rejected: list[RejectedTarget] = field(default_factory=list[RejectedTarget])
+    reached: list[Reach] = field(default_factory=list[Reach])
+    outside: Overstep | None = None
+
+
+async def prepare(change: Change, caller: Caller, request: LightingRequest, wanted: Wanted) -> Prepared:
+    """Resolve the targets once: what joins a commune later is not in a campaign of today.
+
+    The lamps of others are looked at in their name, as each grant lets one, and within the bounds set for them.
+    """
+    found = await campaign_store.find_targets(change.connection, change.tenant_id, wanted)
     known = {asset_id for asset_id, _ in found}
-    rejected = [
-        RejectedTarget(asset_id, "", "aucune armoire ni circuit de ce numéro chez vous")
-        for asset_id in dict.fromkeys(wanted.asset_ids or ())
-        if asset_id not in known
-    ]
-    circuits = await campaign_store.find_circuits_of(connection, sorted(known))
-    names = await campaign_store.names_of(connection, [circuit.asset_id for circuit in circuits])
-    request = LightingRequest(action, "", "", off_until=off_until, level=level)
+    why = NO_DRIFT if wanted.drifted else "aucune armoire ni circuit de ce numéro chez vous"
+    missing = [number for number in dict.fromkeys(wanted.asset_ids or ()) if number not in known]
+    whole = _Part(rejected=[RejectedTarget(number, "", why) for number in missing])
+    owners: dict[int, tuple[int, int]] = {}
+    for owner in sorted({owner for _, owner in found}):
+        ids = [asset_id for asset_id, one in found if one == owner]
+        async with as_owner(change, owner, ids[0], f"actif {ids[0]}") as acting:
+            if request.action == SET_PROGRAM:
+                part = await _prepare_programs(acting, ids)
+            else:
+                part = await _prepare_commands(acting, caller, request, ids, is_own=acting is change)
+        whole.targets += part.targets
+        whole.rejected += part.rejected
+        whole.reached += part.reached
+        whole.outside = whole.outside or part.outside
+        if part.targets:
+            owners[owner] = ids[0], len(part.targets)
+    whole.targets.sort(key=lambda target: target.asset_id)
+    return Prepared(whole.targets, whole.rejected, neighbours_of(whole.reached), whole.outside, owners)
+
+
+async def _prepare_commands(
+    acting: Change, caller: Caller, request: LightingRequest, known: Sequence[int], *, is_own: bool
+) -> _Part:
+    now = datetime.now(UTC)
+    connection = acting.connection
+    circuits = await campaign_store.find_circuits_of(connection, known)
+    named = await campaign_store.names_of(connection, [circuit.asset_id for circuit in circuits])
     profiles = await campaign_store.profiles_of(connection, [one.device_id for one in circuits if one.device_id])
+    oversteps = await outside_bounds(acting, request, {one.id: one.tags for one in named.values()}, now)
     encoded: dict[tuple[Any, ...], Octets | str] = {}
     octets: dict[int, Octets] = {}
+    part = _Part()
     for circuit in circuits:
-        given = await _octets(change, caller, circuit, request, now, profiles, encoded)
+        given = await _octets(acting, caller, circuit, request, now, profiles, encoded)
+        overstep = oversteps.get(circuit.asset_id)
+        if overstep is not None and not is_own and not isinstance(given, str):
+            given = f"hors des bornes du syndicat : {overstep.why}"
         if isinstance(given, str):
-            rejected.append(RejectedTarget(circuit.asset_id, names.get(circuit.asset_id, ""), given))
+            part.rejected.append(RejectedTarget(circuit.asset_id, named[circuit.asset_id].name, given))
         else:
             octets[circuit.asset_id] = given
+            part.outside = part.outside or overstep
     reached = await campaign_store.read_reached(connection, list(octets))
-    targets = [NewTarget(*target) for target in targets_of(octets, reached, action)]
-    return Prepared(targets, rejected, neighbours_of(list(reached.values())))
+    part.reached += reached.values()
+    part.targets += [NewTarget(*target) for target in targets_of(octets, reached, request.action)]
+    return part
+
+
+async def outside_bounds(
+    acting: Change, request: LightingRequest, tags: Mapping[int, Collection[str]], now: datetime
+) -> dict[int, Overstep]:
+    """Those of these circuits at which a command oversteps a bound that a syndicat has set for their owner."""
+    if request.action not in {OFF, DIM}:
+        return {}
+    bounds = await bounds_of(acting.connection, acting.tenant_id)
+    if not bounds:
+        return {}
+    end = request.off_until or now + LONGEST_OFF
+    level = request.level or 0
+    rows = await read_lamps(acting.connection, list(tags))
+    judged: dict[tuple[Any, ...], Overstep | None] = {}
+    found: dict[int, Overstep] = {}
+    for asset_id, row in rows.items():
+        place = row.place
+        # Dusk is the same within some kilometres.
+        alike = tuple(None if one is None else round(one, 1) for one in (place.latitude, place.longitude))
+        key = (*alike, row.department, frozenset(tags[asset_id]))
+        if key not in judged:
+            judged[key] = override_outside(level, now, end, place, bounds, tags[asset_id])
+        overstep = judged[key]
+        if overstep is not None:
+            found[asset_id] = overstep
+    return found
+
+
+async def _prepare_programs(acting: Change, known: Sequence[int]) -> _Part:
+    """The clocks that are to be sent the program in force of their cabinet; those that hold it already are not."""
+    now = datetime.now(UTC)
+    connection = acting.connection
+    holders = await find_holders(connection, known)
+    lamps = await read_lamps(connection, [holder.asset_id for holder in holders])
+    compiled: dict[tuple[Any, ...], EncodedCommand | str] = {}
+    frames: dict[int, EncodedCommand] = {}
+    part = _Part()
+    for holder in holders:
+        row = lamps[holder.asset_id]
+        # How long a frame is does not depend on where exactly the cabinet stands.
+        is_placed = row.latitude is not None and row.longitude is not None
+        alike = (
+            holder.codec,
+            holder.is_clock,
+            holder.enabled,
+            holder.kind,
+            row.version_id,
+            row.department,
+            is_placed,
+        )
+        if alike not in compiled:
+            compiled[alike] = await asyncio.to_thread(_compiled, holder, row, now)
+        given = HOLDS_IT if holder.holds_it else compiled[alike]
+        if isinstance(given, str):
+            part.rejected.append(RejectedTarget(holder.asset_id, holder.name, given))
+        else:
+            frames[holder.asset_id] = given
+    reached = await campaign_store.read_reached(connection, list(frames))
+    part.reached += reached.values()
+    for number, frame in sorted(frames.items()):
+        reach = reached.get(number, Reach((), None, None))
+        part.targets.append(NewTarget(number, reach.gateway, program_airtime_us(frame, reach), {}))
+    return part
+
+
+def _compiled(holder: Holder, row: LampRow, now: datetime) -> EncodedCommand | str:
+    try:
+        return encoded_for(holder, row, row.place.region.local(now).date())[0]
+    except RejectedProgram as refused:
+        return str(refused)
 
 
 async def _octets(

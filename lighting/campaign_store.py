@@ -37,6 +37,21 @@ class Campaign:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    decided_by: int | None
+    proposed_by: str
+    outside: str | None
+    refused_for: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """To whom a campaign goes: what fulfils all that is given; nothing given is all that its author owns."""
+
+    asset_ids: Sequence[int] | None = None
+    commune: str | None = None
+    tag: str | None = None
+    program_id: int | None = None  # Those that follow it.
+    drifted: bool = False  # Whose clock holds another program than it should.
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,10 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A circuit of a campaign, and where it stands; `state` of its command, None: it has none yet."""
+    """A circuit of a campaign, and where it stands; `state` of its command or program, None: it has none yet.
+
+    `program_hash` is what its clock reports of the program that it was sent.
+    """
 
     asset_id: int
     name: str
@@ -61,6 +79,17 @@ class Target:
     command_id: int | None
     state: str | None
     failure: str | None
+    program_hash: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An asset by its name, with its tags and those of its cabinet."""
+
+    id: int
+    name: str
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +105,26 @@ class NewTarget:
 
 @dataclass(frozen=True, slots=True)
 class WaitingTarget:
-    """A circuit whose turn has not come."""
+    """A circuit whose turn has not come, and where it stands; `attempts`: how often a program was sent to it."""
 
     asset_id: int
     gateway: str
     airtime_us: int
     octets: Mapping[str, Any]
+    attempts: int
+    latitude: float | None
+    longitude: float | None
+    department: str | None
+    timezone: str
 
 
 COLUMNS = columns_of(Campaign)
 CREATE = f"""
 INSERT INTO lighting_campaign
     (tenant_id, name, action, level, off_until, reason, is_emergency, state, author, author_id, approved_by,
-     approver_id, approved_at, not_after, neighbours)
+     approver_id, approved_at, not_after, neighbours, decided_by, proposed_by, outside)
 VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $7 THEN 'approved' ELSE 'draft' END, $8, $9,
-        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11)
+        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11, $12, $13, $14)
 RETURNING {COLUMNS}
 """
 ADD_TARGETS = """
@@ -106,7 +140,8 @@ WHERE ($1::int IS NULL OR id < $1) AND ($2::text IS NULL OR state = $2) ORDER BY
 NEIGHBOURS = "SELECT neighbours FROM lighting_campaign WHERE id = $1"
 TARGETS = """
 SELECT t.asset_id, a.name, t.gateway, t.airtime_us, t.is_canary, t.rejected, t.released_at, t.command_id,
-       c.state::text AS state, c.failure
+       coalesce(c.state::text, t.state) AS state, coalesce(c.failure, t.failure) AS failure,
+       encode(t.program_hash, 'hex') AS program_hash, coalesce(c.attempts, t.attempts) AS attempts
 FROM lighting_campaign_target t
 JOIN asset a ON a.id = t.asset_id
 LEFT JOIN lighting_command c ON c.id = t.command_id
@@ -115,6 +150,10 @@ WHERE t.campaign_id = $1 AND t.asset_id > $2 ORDER BY t.asset_id LIMIT $3
 APPROVE = f"""
 UPDATE lighting_campaign SET state = 'approved', approved_by = $2, approver_id = $3, approved_at = now()
 WHERE id = $1
+RETURNING {COLUMNS}
+"""
+REFUSE = f"""
+UPDATE lighting_campaign SET state = 'refused', refused_for = $2, ended_at = now() WHERE id = $1
 RETURNING {COLUMNS}
 """
 SET_STATE = f"""
@@ -127,13 +166,14 @@ NEXT_GOING_ON = f"""
 SELECT {COLUMNS} FROM lighting_campaign WHERE {GOING_ON} AND id > $1 ORDER BY id LIMIT 1
 FOR NO KEY UPDATE SKIP LOCKED
 """
-# What would put out or dim, later than somebody has asked for light in an emergency.
+# What would put out or dim, later than somebody has asked for light in an emergency; and programs, which take
+# the time of its gateways.
 PAUSE_DARKENING = f"""
 UPDATE lighting_campaign c SET state = 'paused'
 WHERE c.tenant_id = $2 AND {GOING_ON} AND c.action <> 'on' AND EXISTS (
     SELECT FROM lighting_campaign_target t
-    JOIN lighting_campaign_target e ON e.asset_id = t.asset_id AND e.campaign_id = $1
-    WHERE t.campaign_id = c.id AND t.command_id IS NULL AND t.rejected IS NULL)
+    WHERE t.asset_id = ANY($1::int[]) AND t.campaign_id = c.id
+      AND (t.released_at IS NULL AND t.rejected IS NULL OR t.repeat_due))
 RETURNING {COLUMNS}
 """
 SERVED_SINCE = """
@@ -144,15 +184,16 @@ SELECT EXISTS (
 """
 # What is superseded was decided by somebody since: it is neither a proof nor a failure of the campaign.
 COUNTS = """
-SELECT t.is_canary,
-       count(*) FILTER (WHERE t.command_id IS NULL AND t.rejected IS NULL)::int AS waiting,
-       count(*) FILTER (WHERE c.state IN ('queued', 'sent', 'acknowledged'))::int AS under_way,
-       count(*) FILTER (WHERE c.state IN ('applied', 'confirmed'))::int AS proved,
-       count(*) FILTER (WHERE t.rejected IS NOT NULL
-                        OR c.state IN ('failed', 'expired', 'unproven'))::int AS failed,
-       count(*) FILTER (WHERE c.state = 'superseded')::int AS superseded
-FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
-WHERE t.campaign_id = $1 GROUP BY t.is_canary
+SELECT is_canary,
+       count(*) FILTER (WHERE released_at IS NULL AND rejected IS NULL)::int AS waiting,
+       count(*) FILTER (WHERE state IN ('queued', 'sent', 'acknowledged'))::int AS under_way,
+       count(*) FILTER (WHERE state IN ('applied', 'confirmed'))::int AS proved,
+       count(*) FILTER (WHERE rejected IS NOT NULL OR state IN ('failed', 'expired', 'unproven'))::int AS failed,
+       count(*) FILTER (WHERE state = 'superseded')::int AS superseded
+FROM (SELECT t.is_canary, t.released_at, t.rejected, coalesce(c.state::text, t.state) AS state
+      FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
+      WHERE t.campaign_id = $1) AS one
+GROUP BY is_canary
 """
 # Of targets whose frame went out, those that an alert says have gone dark since.
 DARKENED = """
@@ -163,36 +204,77 @@ JOIN alert a ON a.asset_id IN (s.id, s.parent_id) AND a.opened_at > t.released_a
 JOIN alert_rule r ON r.id = a.rule_id AND r.series = 'power_ratio' AND r.schedule = 'lit'
 WHERE t.campaign_id = $1 AND t.released_at IS NOT NULL
 """
+# Where a circuit is not known to stand, its cabinet does. What comes again goes before what was never sent.
 WAITING = """
-SELECT asset_id, gateway, airtime_us, octets FROM (
-    SELECT t.*, row_number() OVER (PARTITION BY gateway ORDER BY is_canary DESC, asset_id) AS place
+SELECT w.asset_id, w.gateway, w.airtime_us, w.octets, w.attempts, coalesce(s.latitude, b.latitude) AS latitude,
+       coalesce(s.longitude, b.longitude) AS longitude, t.department, (SELECT timezone FROM deployment) AS timezone
+FROM (
+    SELECT t.*, row_number() OVER (PARTITION BY gateway ORDER BY is_canary DESC, repeat_due DESC, asset_id)
+                AS place
     FROM lighting_campaign_target t
-    WHERE campaign_id = $1 AND command_id IS NULL AND rejected IS NULL AND (is_canary OR NOT $2)) w
-WHERE place <= $3 ORDER BY gateway, place
+    WHERE campaign_id = $1 AND (released_at IS NULL AND rejected IS NULL OR repeat_due)
+      AND (is_canary OR NOT $2) AND ($4::int[] IS NULL OR asset_id = ANY($4))) w
+JOIN asset s ON s.id = w.asset_id
+LEFT JOIN asset b ON b.id = s.parent_id AND s.latitude IS NULL
+LEFT JOIN tenant t ON t.id = s.tenant_id
+WHERE place <= $3 ORDER BY w.gateway, place
 """
 # Every repetition takes as long again.
 RELEASED_SINCE = """
-SELECT t.gateway, t.released_at, (t.airtime_us * greatest(1, coalesce(c.attempts, 1)))::int AS airtime_us
+SELECT t.gateway, t.released_at, (t.airtime_us * greatest(1, coalesce(c.attempts, t.attempts)))::int AS airtime_us
 FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
 WHERE t.released_at > $1
 """
 SET_RELEASED = """
 UPDATE lighting_campaign_target SET released_at = $3, command_id = $4 WHERE campaign_id = $1 AND asset_id = $2
 """
-SET_REJECTED = "UPDATE lighting_campaign_target SET rejected = $3 WHERE campaign_id = $1 AND asset_id = $2"
-# Until the frame goes out an asset may be given to another tenant, in whose streets nobody here switches.
-IS_OF_TENANT = """
-SELECT id FROM asset WHERE id = $1 AND tenant_id = $2 AND archived_at IS NULL FOR NO KEY UPDATE
+# Of what was sent before, the last word stands.
+SET_REJECTED = """
+UPDATE lighting_campaign_target SET rejected = $3, state = NULL, repeat_due = false
+WHERE campaign_id = $1 AND asset_id = $2
 """
-# Cabinets and circuits of the tenant itself.
+# Nobody approved them in time.
+EXPIRE_DRAFTS = """
+UPDATE lighting_campaign SET state = 'expired', ended_at = $1 WHERE state = 'draft' AND not_after <= $1
+"""
+# Until the frame goes out an asset may be given to another tenant, or a grant may end: nobody switches there then.
+LOCK_TARGET = "SELECT id FROM asset WHERE id = $1 FOR NO KEY UPDATE"
+ACTING_FOR = "SELECT lighting_acting_for($1, $2)"
+# Another tenant that may has asked for light there since; one's own campaigns it suspends itself.
+LIT_IN_EMERGENCY = """
+SELECT EXISTS (
+    SELECT FROM lighting_campaign_target t JOIN lighting_campaign c ON c.id = t.campaign_id
+    WHERE t.asset_id = $1 AND c.is_emergency AND c.created_at > $2 AND c.tenant_id <> $3
+      AND c.state <> 'cancelled')
+"""
+OWNERS = """
+SELECT a.tenant_id, min(a.id) AS asset_id, count(*)::int AS targets
+FROM lighting_campaign_target t JOIN asset a ON a.id = t.asset_id
+WHERE t.campaign_id = $1 GROUP BY a.tenant_id ORDER BY a.tenant_id
+"""
+# Cabinets; light points that a device of their own serves; of what is named or drifts, circuits, too.
 FIND_TARGETS = """
-SELECT id, name FROM asset
-WHERE tenant_id = $1 AND kind IN ('lighting_cabinet', 'lighting_circuit', 'light_point') AND archived_at IS NULL
-  AND ($2::int[] IS NULL OR id = ANY($2)) AND ($3::text IS NULL OR commune = $3)
-  AND ($4::text IS NULL OR $4 = ANY(tags)) AND ($2 IS NOT NULL OR kind = 'lighting_cabinet')
-ORDER BY id
+SELECT a.id, a.tenant_id FROM asset a
+WHERE (a.tenant_id = $1 OR a.id IN (SELECT operated_lighting())) AND a.archived_at IS NULL
+  AND a.kind IN ('lighting_cabinet', 'lighting_circuit', 'light_point')
+  AND ($2::int[] IS NULL OR a.id = ANY($2)) AND ($3::text IS NULL OR a.commune = $3)
+  AND ($4::text IS NULL OR $4 = ANY(a.tags))
+  AND ($5::int IS NULL OR EXISTS (
+        SELECT FROM lighting_program_in_force f JOIN lighting_program_version v ON v.id = f.version_id
+        WHERE f.asset_id = a.id AND v.program_id = $5))
+  AND (NOT $6::boolean OR EXISTS (SELECT FROM lighting_shadow w WHERE w.asset_id = a.id AND w.drifts))
+  AND CASE WHEN $2 IS NOT NULL OR $6 THEN true
+           WHEN a.kind = 'light_point'
+           THEN EXISTS (SELECT FROM assignment g WHERE g.asset_id = a.id AND g.during @> now())
+           ELSE a.kind = 'lighting_cabinet' OR $4 IS NOT NULL OR $5 IS NOT NULL END
+ORDER BY a.id
 """
-NAMES = "SELECT id, name FROM asset WHERE id = ANY($1::int[])"
+# With the tags of its cabinet, too.
+NAMES = """
+SELECT s.id, s.name, s.tags || coalesce(c.tags, '{}') AS tags
+FROM asset s LEFT JOIN asset c ON c.id = s.parent_id AND s.kind = 'lighting_circuit'
+WHERE s.id = ANY($1::int[])
+"""
 PROFILES = "SELECT id, device_profile_id FROM device WHERE id = ANY($1::int[])"
 REACHED = "SELECT asset_id, gateways, rx2_data_rate, source_id FROM lighting_reached($1::int[])"
 # The circuits of cabinets, and assets that are their own.
@@ -206,10 +288,11 @@ ORDER BY s.id
 """
 )
 LOSSES = """
-SELECT t.gateway, (sum(c.attempts - 1)::float8 / sum(c.attempts))::float8 AS loss
-FROM lighting_campaign_target t JOIN lighting_command c ON c.id = t.command_id
-WHERE t.released_at > $1 AND t.gateway = ANY($2::text[]) AND c.attempts > 0
-GROUP BY t.gateway HAVING sum(c.attempts) >= 20
+SELECT gateway, (sum(attempts - 1)::float8 / sum(attempts))::float8 AS loss
+FROM (SELECT t.gateway, coalesce(c.attempts, t.attempts) AS attempts
+      FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
+      WHERE t.released_at > $1 AND t.gateway = ANY($2::text[])) AS one
+WHERE attempts > 0 GROUP BY gateway HAVING sum(attempts) >= 20
 """
 
 
@@ -231,6 +314,9 @@ async def create_campaign(
         author.id,
         values["not_after"],
         {gateway: list(others) for gateway, others in neighbours.items()},
+        values.get("decided_by"),
+        values.get("proposed_by", ""),
+        values.get("outside"),
     )
 
 
@@ -248,9 +334,9 @@ async def add_targets(connection: Connection, campaign: Campaign, targets: Seque
     )
 
 
-async def pause_darkening(connection: Connection, emergency: Campaign) -> list[Campaign]:
-    """The campaigns that would put out what an emergency lights: they wait for a person from now on."""
-    return await fetch_all(connection, Campaign, PAUSE_DARKENING, emergency.id, emergency.tenant_id)
+async def pause_darkening(connection: Connection, asset_ids: Sequence[int], tenant_id: int) -> list[Campaign]:
+    """The campaigns of a tenant that would put out what is lit in an emergency: they wait for a person now."""
+    return await fetch_all(connection, Campaign, PAUSE_DARKENING, list(asset_ids), tenant_id)
 
 
 async def is_served_since(connection: Connection, asset_id: int, device_id: int, at: datetime) -> bool:
@@ -292,6 +378,11 @@ async def set_state(
     return await insert(connection, Campaign, SET_STATE, campaign_id, state, halted_for)
 
 
+async def expire_drafts(connection: Connection | Pool, now: datetime) -> None:
+    """End the drafts that nobody has approved in time."""
+    await connection.execute(EXPIRE_DRAFTS, now)
+
+
 async def lock_next_going_on(connection: Connection, after: int) -> Campaign | None:
     """The next campaign, by id, that goes on and that no other replica holds."""
     return await fetch_one(connection, Campaign, NEXT_GOING_ON, after)
@@ -312,11 +403,12 @@ async def read_neighbours(connection: Connection, campaign_id: int) -> dict[str,
 
 
 async def read_waiting(
-    connection: Connection, campaign_id: int, *, canary_alone: bool, most: int
+    connection: Connection, campaign_id: int, *, canary_alone: bool, most: int, of: Sequence[int] | None = None
 ) -> dict[str, list[WaitingTarget]]:
-    """By gateway, the circuits whose turn is next; `most` of each."""
+    """By gateway, the circuits whose turn is next; `most` of each, and of these alone."""
     waiting: dict[str, list[WaitingTarget]] = defaultdict(list)
-    for target in await fetch_all(connection, WaitingTarget, WAITING, campaign_id, canary_alone, most):
+    given = None if of is None else list(of)
+    for target in await fetch_all(connection, WaitingTarget, WAITING, campaign_id, canary_alone, most, given):
         waiting[target.gateway].append(target)
     return waiting
 
@@ -339,9 +431,28 @@ async def set_rejected(connection: Connection, campaign_id: int, asset_id: int, 
     await connection.execute(SET_REJECTED, campaign_id, asset_id, why)
 
 
-async def is_of_tenant(connection: Connection, asset_id: int, tenant_id: int) -> bool:
-    """Whether the tenant still has this asset; it stays so until the end of the transaction."""
-    return await connection.fetchval(IS_OF_TENANT, asset_id, tenant_id) is not None
+async def acting_for(connection: Connection, asset_id: int, tenant_id: int) -> str | None:
+    """As whom a tenant commands this asset: empty for its own, its short name by a grant; None: it may not.
+
+    Its own it stays until the end of the transaction.
+    """
+    await connection.execute(LOCK_TARGET, asset_id)
+    return await connection.fetchval(ACTING_FOR, asset_id, tenant_id)
+
+
+async def is_lit_by_others(connection: Connection, asset_id: int, campaign: Campaign) -> bool:
+    """Whether another tenant has lit everything there since a campaign was prepared."""
+    return await connection.fetchval(LIT_IN_EMERGENCY, asset_id, campaign.created_at, campaign.tenant_id)
+
+
+async def owners_of(connection: Connection, campaign_id: int) -> list[tuple[int, int, int]]:
+    """Whose targets a campaign has: tenant, one asset and how many, of those that are visible."""
+    return [tuple(row) for row in await connection.fetch(OWNERS, campaign_id)]
+
+
+async def refuse(connection: Connection, campaign_id: int, why: str) -> Campaign:
+    """The proposal is refused, for good."""
+    return await insert(connection, Campaign, REFUSE, campaign_id, why)
 
 
 async def read_reached(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Reach]:
@@ -360,18 +471,21 @@ async def find_circuits_of(connection: Connection, asset_ids: Sequence[int]) -> 
     return await fetch_all(connection, Circuit, CIRCUITS, list(asset_ids))
 
 
-async def find_targets(
-    connection: Connection, tenant_id: int, asset_ids: Sequence[int] | None, commune: str | None, tag: str | None
-) -> list[tuple[int, str]]:
-    """Id and name of the tenant's own cabinets that are meant, and of circuits that are named one by one."""
-    given = None if asset_ids is None else list(asset_ids)
-    rows = await connection.fetch(FIND_TARGETS, tenant_id, given, commune, tag)
-    return [(row["id"], row["name"]) for row in rows]
+async def find_targets(connection: Connection, tenant_id: int, wanted: Wanted) -> list[tuple[int, int]]:
+    """Id and owner of the cabinets, light points and circuits that are meant.
+
+    They are the tenant's own, and those that a grant lets it command.
+    """
+    given = None if wanted.asset_ids is None else list(wanted.asset_ids)
+    rows = await connection.fetch(
+        FIND_TARGETS, tenant_id, given, wanted.commune, wanted.tag, wanted.program_id, wanted.drifted
+    )
+    return [(row["id"], row["tenant_id"]) for row in rows]
 
 
-async def names_of(connection: Connection, asset_ids: Sequence[int]) -> dict[int, str]:
-    """Names of assets, by id."""
-    return {row["id"]: row["name"] for row in await connection.fetch(NAMES, list(asset_ids))}
+async def names_of(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Named]:
+    """Names and tags of assets, by id."""
+    return {one.id: one for one in await fetch_all(connection, Named, NAMES, list(asset_ids))}
 
 
 async def profiles_of(connection: Connection, device_ids: Sequence[int]) -> dict[int, int]:

@@ -1,24 +1,29 @@
 """Moves campaigns on: what is known of their targets, whether they may go on, and the frames whose turn it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import structlog
 
-from core.model.lighting import dusks_around
+from core.model.lighting import LampPlace, dusks_around
+from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 from lighting import campaign_store as store
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
-from lighting.expected import read_lamps
-from lighting.octets import Asked, Octets
+from lighting.group_sending import USEFUL_FOR as GROUP_USEFUL_FOR
+from lighting.group_sending import Group, common_frame, find_groups, has_room, share_airtime
+from lighting.octets import ON, Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
+from lighting.program_targets import SET_PROGRAM, RejectedProgram, advance_programs, send_to_target
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command
 from lighting.restoring import CHANGED, serving_circuit
 from lighting.store import Circuit
 from lighting.swept import Swept, alone
 from lorawan.instants import from_us, to_us
+from registry.multicast import enqueue_multicast
 
 # Of each gateway: more than ten seconds of the shortest frames.
 MOST_OF_A_TRAIN = 100
@@ -29,8 +34,12 @@ log = structlog.get_logger()
 
 
 async def advance_campaigns(pool: Pool, now: datetime) -> Swept:
-    """One step for each campaign that goes on; replicas share the work by skipping what another has locked."""
-    swept, after = Swept(), 0
+    """One step for each campaign that goes on; replicas share the work by skipping what another has locked.
+
+    Before that, one for each program that a campaign has sent: commands are moved on by their own sweep.
+    """
+    swept, after = await advance_programs(pool, now), 0
+    await store.expire_drafts(pool, now)
     while True:
         async with pool.acquire() as connection, connection.transaction():
             campaign = await store.lock_next_going_on(connection, after)
@@ -58,51 +67,149 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
     waiting = await store.read_waiting(
         connection, campaign.id, canary_alone=state is State.CANARY, most=MOST_OF_A_TRAIN
     )
+    if not campaign.is_emergency:
+        waiting = {gateway: _away_from_dusk(of_gateway, now) for gateway, of_gateway in waiting.items()}
     targets = {target.asset_id: target for of_gateway in waiting.values() for target in of_gateway}
-    if not targets or not await _may_send(connection, campaign, list(targets), now):
+    if not targets:
         return
     neighbours = await store.read_neighbours(connection, campaign.id)
     pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
     sent = await store.released_since(connection, now - HOUR)
     pacer.restore((gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent)
+    in_groups: set[int] = set()
+    if state is State.RUNNING and campaign.action != SET_PROGRAM:
+        in_groups = await _send_to_groups(connection, campaign, list(targets), pacer, now, swept)
     frames = {
-        gateway: [PacedFrame(target.asset_id, gateway, target.airtime_us) for target in of_gateway]
+        gateway: [
+            PacedFrame(target.asset_id, gateway, target.airtime_us)
+            for target in of_gateway
+            if target.asset_id not in in_groups
+        ]
         for gateway, of_gateway in waiting.items()
     }
     # In the order of their ids, so that two campaigns with the same circuits never wait for each other.
     for frame, at_us in sorted(pacer.release(to_us(now), frames)):
-        await _command(connection, campaign, targets[frame.command], from_us(at_us), now, swept)
+        act = _send_program if campaign.action == SET_PROGRAM else _command
+        await act(connection, campaign, targets[frame.command], from_us(at_us), now, swept)
 
 
-async def _may_send(connection: Connection, campaign: Campaign, asset_ids: Sequence[int], now: datetime) -> bool:
-    """Dusk comes to all circuits of a campaign within minutes: that of the first one decides."""
-    if campaign.is_emergency:
-        return True
-    first = await read_lamps(connection, [min(asset_ids)])
-    dusks = [dusk for lamps in first.values() for dusk in dusks_around(lamps.place, now)]
-    return may_send(now, dusks, is_emergency=False)
+async def _send_to_groups(
+    connection: Connection, campaign: Campaign, asset_ids: Sequence[int], pacer: Pacer, now: datetime, swept: Swept
+) -> set[int]:
+    """Those that were commanded by one frame to their multicast group; for the others their turn comes."""
+    done: set[int] = set()
+    for group in await find_groups(connection, campaign.id, asset_ids):
+        try:
+            async with connection.transaction():
+                await _send_to_group(connection, campaign, group, pacer, now, swept)
+        except (RejectedLightingCommand, LookupError) as refused:
+            log.info("group_not_used", campaign=campaign.id, group=group.group_id, reason=str(refused))
+        else:
+            done.update(group.waiting)
+    return done
 
 
-async def _circuit_of(connection: Connection, campaign: Campaign, asset_id: int) -> Circuit:
-    if not await store.is_of_tenant(connection, asset_id, campaign.tenant_id):
+async def _send_to_group(
+    connection: Connection, campaign: Campaign, group: Group, pacer: Pacer, now: datetime, swept: Swept
+) -> None:
+    """Command all circuits of a group by one message.
+
+    Raises:
+        RejectedLightingCommand: they are not alike, one may not be commanded so, or there is no time on air.
+    """
+    waiting = await store.read_waiting(
+        connection, campaign.id, canary_alone=False, most=len(group.waiting), of=group.waiting
+    )
+    targets = [target for of_gateway in waiting.values() for target in of_gateway]
+    if not campaign.is_emergency and len(_away_from_dusk(targets, now)) < len(targets):
+        raise RejectedLightingCommand("le soleil se couche")
+    asked = _request_of(campaign, "").asked_at(now)
+    circuits = {one.asset_id: one for one in await store.find_circuits_of(connection, group.asset_ids)}
+    octets = {
+        asset_id: native_octets(one.codec, one.output, asked, one.reported)
+        for asset_id, one in circuits.items()
+        if one.codec_version_id is None
+    }
+    frame = common_frame(octets.values(), campaign.action, is_emergency=campaign.is_emergency)
+    if frame is None or octets.keys() != set(group.asset_ids):
+        raise RejectedLightingCommand("ses membres ne reçoivent pas la même chose")
+    airtime_us = group.airtime_us(frame)
+    if not has_room(pacer, waiting, airtime_us, now):
+        raise RejectedLightingCommand("plus assez de temps d'antenne")
+    acting = {target.asset_id: await _acting_for(connection, campaign, target.asset_id) for target in targets}
+    message = await enqueue_multicast(
+        connection,
+        group.group_id,
+        f_port=frame.f_port,
+        payload=frame.payload,
+        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+        not_after=min(now + GROUP_USEFUL_FOR, campaign.not_after),
+        by_lighting=True,
+    )
+    if message is None:
+        raise LookupError(f"multicast group {group.group_id}")
+    for target in sorted(targets, key=lambda one: one.asset_id):
+        request = _request_of(campaign, acting[target.asset_id])
+        circuit = circuits[target.asset_id]
+        made = await request_command(connection, circuit, request, octets[target.asset_id], now, message.id)
+        await store.set_released(connection, campaign.id, target.asset_id, now, made.command.id)
+        swept.outcomes.append("campaign_target_in_group")
+    await share_airtime(connection, campaign.id, group.waiting, airtime_us)
+    pacer.restore((gateway, to_us(now), airtime_us) for gateway in waiting)
+    swept.slots.add(group.slot)
+
+
+def _away_from_dusk(targets: Iterable[WaitingTarget], now: datetime) -> list[WaitingTarget]:
+    """Those to which a frame may go now: dusk comes to each place at its own time."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    return [one for one in targets if may_send(now, _dusks(_place_of(one), hour), is_emergency=False)]
+
+
+_dusks = lru_cache(4096)(dusks_around)
+
+
+def _place_of(target: WaitingTarget) -> LampPlace:
+    """Where a target stands, to some kilometres: less than a minute of dusk."""
+    latitude, longitude = (None if one is None else round(one, 1) for one in (target.latitude, target.longitude))
+    return LampPlace(latitude, longitude, region_of(target.department, target.timezone), None)
+
+
+async def _acting_for(connection: Connection, campaign: Campaign, asset_id: int) -> str:
+    """What is commanded is the author's still, or a grant covers it: empty, or in whose name.
+
+    Raises:
+        RejectedLightingCommand: neither, or somebody has lit everything there since.
+    """
+    acting = await store.acting_for(connection, asset_id, campaign.tenant_id)
+    if acting is None:
         raise RejectedLightingCommand("ce circuit n'est plus dans l'inventaire de cette collectivité")
-    return await serving_circuit(connection, asset_id)
+    if campaign.action != ON and await store.is_lit_by_others(connection, asset_id, campaign):
+        raise RejectedLightingCommand("tout a été allumé là depuis la préparation de cette campagne")
+    return acting
+
+
+async def _send_program(
+    connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
+) -> None:
+    """What is in force now, and not what was when the campaign was prepared."""
+    try:
+        await _acting_for(connection, campaign, target.asset_id)
+        slot = await send_to_target(connection, campaign.id, target.asset_id, at, campaign.not_after, now)
+    except (RejectedProgram, RejectedLightingCommand) as refused:
+        await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
+        swept.outcomes.append("campaign_target_rejected")
+    else:
+        swept.slots.add(slot)
+        swept.outcomes.append("campaign_target_repeated" if target.attempts else "campaign_target_released")
 
 
 async def _command(
     connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
 ) -> None:
-    request = LightingRequest(
-        campaign.action,
-        campaign.approved_by or campaign.author,
-        f"{campaign.reason} (campagne {campaign.id})",
-        campaign.off_until,
-        campaign.level,
-        owes_light=campaign.is_emergency,
-        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
-    )
     try:
-        circuit = await _circuit_of(connection, campaign, target.asset_id)
+        acting = await _acting_for(connection, campaign, target.asset_id)
+        request = _request_of(campaign, acting)
+        circuit = await serving_circuit(connection, target.asset_id)
         octets = await _octets(connection, campaign, target, circuit, request.asked_at(now))
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
@@ -113,6 +220,20 @@ async def _command(
         await store.set_released(connection, campaign.id, target.asset_id, at, requested.command.id)
         swept.slots.add(requested.slot)
         swept.outcomes.append("campaign_target_released")
+
+
+def _request_of(campaign: Campaign, acting: str) -> LightingRequest:
+    """As the history of the circuit shows it: of somebody else's with the tenant of who asked."""
+    who = campaign.approved_by or campaign.author
+    return LightingRequest(
+        campaign.action,
+        f"{who} ({acting})" if acting else who,
+        f"{campaign.reason} (campagne {campaign.id})",
+        campaign.off_until,
+        campaign.level,
+        owes_light=campaign.is_emergency,
+        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+    )
 
 
 async def _octets(

@@ -23,7 +23,10 @@ AROUND_DUSK = timedelta(minutes=30)
 
 
 class State(StrEnum):
-    """Where a campaign stands; `ended`, `cancelled` and `expired` are final, `halted` waits for a person."""
+    """Where a campaign stands; from `ended` on all but `halted`, which waits for a person, is final.
+
+    A proposal is a draft that oversteps a syndicat's bounds: the syndicat approves or refuses it.
+    """
 
     DRAFT = "draft"
     APPROVED = "approved"
@@ -34,6 +37,7 @@ class State(StrEnum):
     ENDED = "ended"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    REFUSED = "refused"
 
 
 STATES_FR: dict[str, str] = {
@@ -46,6 +50,7 @@ STATES_FR: dict[str, str] = {
     State.ENDED: "terminée",
     State.CANCELLED: "annulée",
     State.EXPIRED: "périmée",
+    State.REFUSED: "refusée",
 }
 GOING_ON = frozenset({State.APPROVED, State.CANARY, State.RUNNING})
 

@@ -14,6 +14,8 @@ AGAIN_AFTER = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4))
 MAX_ATTEMPTS = len(AGAIN_AFTER) + 1
 # And how long the last of them may take to show.
 LAST_WORD_WITHIN = timedelta(minutes=2)
+# Members of a multicast group report within a quarter of an hour, at random (docs/profil-horloge.md).
+GROUP_REPORTS_WITHIN = timedelta(minutes=17)
 # A device that left so many questions unanswered is asked no more until it is heard of: without power it hears
 # nothing, and each frame takes a gateway's time from others.
 QUESTIONS_IN_VAIN = 2
@@ -116,6 +118,7 @@ class Proving:
 
     `asks`: there is a question; otherwise the next report of the device comes within `report_within` of its own. A
     device of class A, which hears nothing but after its uplinks, hears something `receives_every` so long.
+    `in_group`: it was sent to a multicast group whose members report by themselves, each at a time of its own.
     """
 
     channels: tuple[str, ...]
@@ -123,6 +126,7 @@ class Proving:
     asks: bool
     report_within: timedelta = timedelta(0)
     receives_every: timedelta = timedelta(0)
+    in_group: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +311,7 @@ def _advance_sent(
 def _advance_unproved(command: OpenCommand, sent_at: datetime, now: datetime) -> Step:
     """Nothing was said; what owes light is repeated before the device can have said it, against lost frames."""
     proving = command.proving
-    is_repeated = command.owes_light and command.attempts < MAX_ATTEMPTS
+    is_repeated = command.owes_light and command.attempts < MAX_ATTEMPTS and not proving.in_group
     if not proving.channels:
         unproven = End(State.UNPROVEN, None)
         return _again_or(unproven, command, sent_at, now) if is_repeated else unproven

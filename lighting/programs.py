@@ -1,6 +1,6 @@
 """What a night of a program looks like, and whether a program stays within a syndicat's bounds. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -81,6 +81,14 @@ class Bounds:
     latest_return: int | None = None
     least_level: int | None = None
     protected_tags: tuple[str, ...] = ()
+    set_by_id: int = 0
+
+
+class Overstep(NamedTuple):
+    """A bound that an order does not keep, in French, and the tenant that has set it."""
+
+    why: str
+    set_by_id: int
 
 
 def time_text(minute: int) -> str:
@@ -100,6 +108,32 @@ def outside(
         for one in bounds:
             if wrong := _outside(found, place, one, protected=protected):
                 return f"le {found.day:%d/%m/%Y}, {wrong} (borne fixée par {one.set_by_name})"
+    return None
+
+
+def override_outside(
+    level: float, begin: datetime, end: datetime, place: LampPlace, bounds: Sequence[Bounds], tags: Collection[str]
+) -> Overstep | None:
+    """The first bound that lamps overstep which give this much light from `begin` to `end`; None: none.
+
+    Where nobody knows the place, nobody can say.
+    """
+    if not bounds:
+        return None
+    night_of_begin = night_of(begin, place.region)
+    found = [night(FROM_DUSK_TO_DAWN, place, night_of_begin + number * DAY) for number in range(2)]
+    if place.latitude is None or place.longitude is None:
+        return Overstep(
+            f"personne ne sait où est cette armoire (borne fixée par {bounds[0].set_by_name})", bounds[0].set_by_id
+        )
+    for one in bounds:
+        is_protected = not set(one.protected_tags).isdisjoint(tags)
+        for each in found:
+            asked = None if each is None else each._replace(stretches=(Stretch(begin, end, level),))
+            wrong = None if asked is None else _outside(asked, place, one, protected=is_protected)
+            if asked is not None and wrong:
+                why = f"le {asked.day:%d/%m/%Y}, {wrong} (borne fixée par {one.set_by_name})"
+                return Overstep(why, one.set_by_id)
     return None
 
 

@@ -8,11 +8,11 @@ from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from decoders.codec import EncodedCommand
 from lighting import store
-from lighting.commands import RejectedLightingCommand, check_request, expected_power
+from lighting.commands import GROUP_REPORTS_WITHIN, RejectedLightingCommand, check_request, expected_power
 from lighting.expected import read_lamps
 from lighting.octets import NO_SWITCH, Asked, Octets, octets_of_codec
 from lighting.store import KINDS, Circuit, NewCommand
-from registry.downlinks import Enqueued, enqueue
+from registry.downlinks import Enqueued, enqueue, enqueue_in_group
 
 # lorawan.airtime.Priority.COMMAND: before routine traffic, after joins and acknowledgements.
 PRIORITY = 1
@@ -113,11 +113,17 @@ async def send(
 
 
 async def request_command(
-    connection: Connection, circuit: Circuit, request: LightingRequest, octets: Octets, now: datetime
+    connection: Connection,
+    circuit: Circuit,
+    request: LightingRequest,
+    octets: Octets,
+    now: datetime,
+    message_id: int | None = None,
 ) -> Requested:
     """Ask a circuit to switch; its open commands are superseded. `octets` are what its device is to be sent.
 
-    After the commit nudge `topics.downlink_due` of the slot's shard.
+    After the commit nudge `topics.downlink_due` of the slot's shard. With `message_id` a message to the multicast
+    group of its device says it.
 
     Raises:
         RejectedLightingCommand: it may not be given; the message says why, in French.
@@ -130,10 +136,13 @@ async def request_command(
     if not await store.lock_asset(connection, circuit.asset_id):
         raise LookupError(f"asset {circuit.asset_id}")
     await store.supersede_open(connection, circuit.asset_id)
-    not_after = now + _useful_for(circuit)
-    if request.off_until is not None:
-        not_after = min(not_after, request.off_until)
-    row = await send(connection, circuit.device_id, frame, not_after, request.priority)
+    # Its own frame, should it not report with its group.
+    useful_for = _useful_for(circuit) + (timedelta(0) if message_id is None else GROUP_REPORTS_WITHIN)
+    not_after = now + useful_for if request.off_until is None else min(now + useful_for, request.off_until)
+    if message_id is None:
+        row = await send(connection, circuit.device_id, frame, not_after, request.priority)
+    else:
+        row = await enqueue_in_group(connection, circuit.device_id, message_id)
     new = NewCommand(
         *(circuit.asset_id, circuit.device_id, request.action, request.level, request.off_until),
         *(request.requested_by, request.reason, row.id, not_after, octets),

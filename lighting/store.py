@@ -7,9 +7,10 @@ from typing import Any
 
 from core.runtime.postgres import Connection, Pool, Record
 from decoders.catalogue import CODECS
-from lighting.commands import OpenCommand, Proving, ReadBack, RejectedLightingCommand, State
+from lighting.commands import GROUP_REPORTS_WITHIN, OpenCommand, Proving, ReadBack, RejectedLightingCommand, State
 from lighting.octets import Asked, Octets, octets_of_codec
 from registry.downlinks import cancel_superseded
+from registry.multicast import cancel_behind
 from registry.rows import entity, fetch_all, fetch_one
 
 REPORTS = 1.25  # Of the usual interval: a report that is due may be a little late.
@@ -107,6 +108,7 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
        r.state::text AS read_back_state,
        p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served,
+       m.state IN ('queued', 'sending', 'sent') IS TRUE AS in_group,
        CASE WHEN c.state IN ('failed', 'expired', 'superseded') THEN (
            SELECT count(*)::int FROM downlink o
            WHERE o.device_id = c.device_id AND o.by_lighting AND o.f_port = d.f_port
@@ -115,6 +117,7 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
 FROM due
 JOIN lighting_command c ON c.id = due.id
 JOIN downlink d ON d.id = c.downlink_id
+LEFT JOIN multicast_message m ON m.id = d.multicast_message_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
 JOIN device v ON v.id = c.device_id
 JOIN device_profile p ON p.id = v.device_profile_id
@@ -456,6 +459,7 @@ async def supersede_open(connection: Connection, asset_id: int) -> None:
     ids = [id_ for row in superseded for id_ in row.values() if id_ is not None]
     if ids:
         await cancel_superseded(connection, ids)
+        await cancel_behind(connection, ids)
 
 
 def _octets_of_before(codec: str, asked: Asked) -> Octets | None:
@@ -474,12 +478,14 @@ def _locked(row: Record) -> LockedCommand:
     )
     quantity = "" if octets is None else octets.quantity_of(action)
     usually = REPORTS * row["expected_interval"]
+    in_group = row["in_group"] and octets is not None and octets.ends_itself
     proving = Proving(
         channels=() if octets is None or not quantity else octets.channels,
         value=float(row["level"] if action == "dim" else action == "on"),
-        asks=octets is not None and octets.asks,
-        report_within=usually,
+        asks=octets is not None and octets.asks and not in_group,
+        report_within=GROUP_REPORTS_WITHIN if in_group else usually,
         receives_every=usually if row["device_class"] == "A" else timedelta(0),
+        in_group=in_group,
     )
     command = OpenCommand(
         id=row["id"],

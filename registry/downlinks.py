@@ -65,6 +65,15 @@ SELECT d.tenant_id, d.id, CASE WHEN d.lns_source_id IS NULL THEN d.slot ELSE {SL
 FROM device d WHERE d.id = $1
 RETURNING id, slot
 """
+# What a member of a multicast group is sent with the others: its group's message is what is on air.
+ENQUEUE_IN_GROUP = f"""
+INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, confirmed, priority, not_after, by_lighting,
+                      state, sent_at, multicast_message_id)
+SELECT d.tenant_id, d.id, d.slot, m.f_port, m.payload, false, m.priority, m.not_after, m.by_lighting,
+       '{SENT}', now(), m.id
+FROM device d, multicast_message m WHERE d.id = $1 AND m.id = $2
+RETURNING id, slot
+"""
 COLUMNS = """id, tenant_id, device_id, slot, f_port, payload, confirmed, priority, not_after, state::text AS state,
 reason, detail, attempts, f_cnt_down, gateway_id, lns_source_id, created_at, updated_at, sent_at"""
 READ = f"SELECT {COLUMNS} FROM downlink WHERE id = $1"
@@ -342,6 +351,18 @@ async def enqueue(
     row = await connection.fetchrow(
         ENQUEUE, device_id, f_port, payload, confirmed, priority, not_after, by_lighting
     )
+    if row is None:
+        raise UnknownDevice(f"device {device_id}")
+    return Enqueued(row["id"], row["slot"])
+
+
+async def enqueue_in_group(connection: Connection, device_id: int, message_id: int) -> Enqueued:
+    """The part of one member in a message to its multicast group: nothing more is transmitted for it.
+
+    Raises:
+        UnknownDevice: no such device or message is visible.
+    """
+    row = await connection.fetchrow(ENQUEUE_IN_GROUP, device_id, message_id)
     if row is None:
         raise UnknownDevice(f"device {device_id}")
     return Enqueued(row["id"], row["slot"])

@@ -36,9 +36,14 @@ WHERE d.tenant_id = $1 AND d.dev_eui = ANY($2::bytea[])
 MESSAGE_COLUMNS = """id, group_id, f_port, payload, priority, not_after, state::text AS state, reason, f_cnt,
 emissions, created_at, updated_at"""
 ENQUEUE = f"""
-INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, priority, not_after)
-SELECT g.tenant_id, g.id, g.slot, $2, $3, $4, $5 FROM multicast_group g WHERE g.id = $1
+INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, priority, not_after, by_lighting)
+SELECT g.tenant_id, g.id, g.slot, $2, $3, $4, $5, $6 FROM multicast_group g WHERE g.id = $1
 RETURNING {MESSAGE_COLUMNS}
+"""
+# What a newer command of one member would be undone by, and no gateway has been asked for yet.
+CANCEL_BEHIND = """
+UPDATE multicast_message m SET state = 'cancelled', updated_at = now()
+FROM downlink d WHERE d.id = ANY($1::bigint[]) AND m.id = d.multicast_message_id AND m.state = 'queued'
 """
 LIST_MESSAGES = f"""
 SELECT {MESSAGE_COLUMNS} FROM multicast_message
@@ -129,10 +134,27 @@ async def set_members(connection: Connection, group_id: int, dev_euis: Sequence[
 
 
 async def enqueue_multicast(
-    connection: Connection, group_id: int, *, f_port: int, payload: bytes, priority: int, not_after: datetime
+    connection: Connection,
+    group_id: int,
+    *,
+    f_port: int,
+    payload: bytes,
+    priority: int,
+    not_after: datetime,
+    by_lighting: bool = False,
 ) -> MulticastMessage | None:
-    """A new message; None when there is no such group."""
-    return await fetch_one(connection, MulticastMessage, ENQUEUE, group_id, f_port, payload, priority, not_after)
+    """A new message; None when there is no such group.
+
+    Unless it is `by_lighting`, it is an unknown act at every lighting circuit that a member serves.
+    """
+    return await fetch_one(
+        connection, MulticastMessage, ENQUEUE, group_id, f_port, payload, priority, not_after, by_lighting
+    )
+
+
+async def cancel_behind(connection: Connection, downlink_ids: Sequence[int]) -> None:
+    """Cancel the messages that stand behind these downlinks, where they still wait."""
+    await connection.execute(CANCEL_BEHIND, list(downlink_ids))
 
 
 async def read_message(connection: Connection, message_id: int) -> MulticastMessage | None:

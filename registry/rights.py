@@ -154,7 +154,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "lighting_assignment": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_bounds": {},
     "lighting_campaign": {"lighting": "SELECT, UPDATE"},
-    "lighting_campaign_target": {"lighting": "SELECT, UPDATE"},
+    "lighting_campaign_target": {"lighting": "SELECT *, UPDATE"},
     "lighting_command": {"lighting": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
     "lighting_program": {},
     "lighting_program_in_force": {"lighting": "SELECT", "alerting": "SELECT"},
@@ -173,9 +173,12 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "gateway_bridge": "SELECT (gateway_id, expires_at, proved_at), UPDATE (proved_at)",
         "intake": "SELECT *, UPDATE (applied_at)",
     },
-    "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)"},
-    "multicast_member": {"network": "SELECT"},
-    "multicast_message": {"network": "SELECT, UPDATE", "lighting": "SELECT"},
+    "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)", "lighting": "SELECT"},
+    "multicast_member": {"network": "SELECT", "lighting": "SELECT"},
+    "multicast_message": {
+        "network": "SELECT, UPDATE",
+        "lighting": "SELECT, INSERT, UPDATE (state, updated_at)",
+    },
     "outage": {
         "gateway_bridge": "SELECT, INSERT, UPDATE, DELETE",
         "alerting": "SELECT, INSERT, UPDATE, DELETE",
@@ -293,6 +296,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.settle_erasure": ("maintenance",),
     "public.end_erasure": ("maintenance",),
     "public.lighting_has_circuits": ("lighting",),
+    "public.lighting_acting_for": ("lighting",),
     # Of the bulk importer, in the tenant that it has entered.
     "public.enter_import": ("maintenance",),
     "public.quota_room": ("maintenance",),

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import Caller, Change, LightingOperator, Reader
+from api.campaign_targets import outside_bounds
 from api.fields import BigId, Body, Id, IdQuery, IdRef, Instant, Text, answer_of, example
 from api.impersonation import as_owner
 from api.lighting_octets import octets_of
@@ -18,8 +19,11 @@ from api.routes.trades import PlaceAnswer, ValueAnswer, WantedQuery, best_value,
 from api.trade_store import LIGHTING, last_values
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import store
+from lighting.campaign_store import names_of
 from lighting.commands import UNCONFIRMED_FR, Failure, RejectedLightingCommand, Unconfirmed, failure_text
 from lighting.requests import LightingRequest, Requested, circuits_to_command, request_command
+
+PROPOSE = "le propriétaire le propose par une campagne (POST /v1/lighting-campaigns), que le syndicat approuve"
 
 router = APIRouter(prefix="/v1/lighting", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
@@ -105,7 +109,7 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CreatedA
     """Commander une armoire, un circuit ou un point lumineux, à soi ou partagé avec le rôle `operator`.
 
     Une armoire qui a des circuits les commande tous ; les circuits protégés ne s'éteignent pas. Un ordre plus
-    récent remplace ceux qui sont en cours.
+    récent remplace ceux qui sont en cours. Hors des bornes du syndicat, 403 : cela se propose par une campagne.
     """
     async with caller.changing() as change:
         asset = await ASSETS.get(change.connection, body.asset_id)
@@ -130,6 +134,11 @@ async def _request(caller: Caller, acting: Change, body: NewCommand) -> list[Req
     request = LightingRequest(body.action, acting.actor, body.reason, body.off_until, body.level)
     circuits = await store.find_circuits(acting.connection, body.asset_id)
     chosen = circuits_to_command(circuits, request, now)
+    named = await names_of(acting.connection, [circuit.asset_id for circuit in chosen])
+    for overstep in (
+        await outside_bounds(acting, request, {one.id: one.tags for one in named.values()}, now)
+    ).values():
+        raise Problem(403, f"hors des bornes du syndicat : {overstep.why} ; {PROPOSE}")
     encoded = [await octets_of(acting.connection, caller, circuit, request.asked_at(now)) for circuit in chosen]
     return [
         await request_command(acting.connection, circuit, request, octets, now)

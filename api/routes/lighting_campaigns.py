@@ -1,6 +1,6 @@
 """Lighting campaigns: prepared with a preview, approved by somebody else, followed, halted; and all on at once."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
@@ -9,25 +9,31 @@ from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Caller, LightingApprover, LightingOperator, ProvenLightingOperator, Reader
-from api.campaign_targets import Prepared, Wanted, prepare
+from api.auth import Caller, Change, LightingApprover, LightingOperator, ProvenLightingOperator, Reader
+from api.campaign_targets import Prepared, prepare
 from api.fields import Answer, Body, Id, IdRef, Instant, Name, ShortText, Text, answer_of, example
+from api.impersonation import as_owner
 from api.pages import Page, Paged, page_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
 from lighting import campaign_store as store
 from lighting.campaign_plan import GatewayShare, shares_of
-from lighting.campaign_store import Author, Campaign, NewTarget
+from lighting.campaign_store import Author, Campaign, NewTarget, Wanted
 from lighting.campaigns import HALT_FR, RejectedCampaign, State, canary_of, check_approval, check_move
 from lighting.commands import LONGEST_OFF
+from lighting.compilers import SET_PROGRAM
+from lighting.requests import LightingRequest
 from lorawan.instants import from_us, to_us
 from registry.tenants import first_maker
 
 router = APIRouter(prefix="/v1", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
 StateQuery = Annotated[
-    Literal["draft", "approved", "canary", "running", "paused", "halted", "ended", "cancelled", "expired"] | None,
+    Literal[
+        "draft", "approved", "canary", "running", "paused", "halted", "ended", "cancelled", "expired", "refused"
+    ]
+    | None,
     Query(description="Celles qui en sont là"),
 ]
 HOUR = timedelta(hours=1)
@@ -38,7 +44,10 @@ MOST_TARGETS = 20_000
 
 
 class CampaignTargets(Body):
-    """À qui s'adresse une campagne : une liste, une commune, une étiquette ; l'un des trois."""
+    """À qui s'adresse une campagne : une liste, une commune, une étiquette ou un programme ; l'un des quatre.
+
+    `drifted` ne garde que les horloges en écart ; seul, toutes celles de la collectivité.
+    """
 
     model_config = example({"commune": "Plouzané"})
 
@@ -46,10 +55,16 @@ class CampaignTargets(Body):
     commune: ShortText | None = Field(None, min_length=1, examples=["Plouzané"])
     tag: ShortText | None = Field(None, min_length=1, examples=["centre-bourg"])
 
+    program_id: IdRef | None = Field(None, description="Ce qui suit ce programme, affecté à soi ou au-dessus")
+    drifted: bool = Field(False, description="Les horloges qui tiennent un autre programme que prévu")
+
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if sum(given is not None for given in (self.asset_ids, self.commune, self.tag)) != 1:
-            raise PydanticCustomError("targets", "donnez une liste d'actifs, une commune ou une étiquette")
+        given = sum(one is not None for one in (self.asset_ids, self.commune, self.tag, self.program_id))
+        if given > 1 or not (given or self.drifted):
+            raise PydanticCustomError(
+                "targets", "donnez une liste d'actifs, une commune, une étiquette ou un programme"
+            )
         return self
 
 
@@ -67,7 +82,10 @@ class NewCampaign(Body):
     )
 
     name: Name = Field(examples=["Coupure du 14 juillet"])
-    action: Literal["on", "off", "dim"] = Field(description="`on` allumer, `off` éteindre, `dim` graduer")
+    action: Literal["on", "off", "dim", "set_program"] = Field(
+        description="`on` allumer, `off` éteindre, `dim` graduer, `set_program` donner à chaque horloge le "
+        "programme de son armoire"
+    )
     level: int | None = Field(None, ge=1, le=100, description="Niveau d'une gradation, en pour cent")
     off_until: Instant | None = Field(None, description="Fin de l'extinction, 12 heures au plus")
     reason: Text = Field(min_length=1, description="Motif, gardé dans l'historique de chaque armoire")
@@ -82,6 +100,8 @@ class NewCampaign(Body):
             raise PydanticCustomError("level", "un niveau va avec une gradation, et elle en a un")
         if (self.action == "off") != (self.off_until is not None):
             raise PydanticCustomError("off_until", "une extinction a une fin (off_until) ; un allumage n'en a pas")
+        if self.targets.drifted and self.action != SET_PROGRAM:
+            raise PydanticCustomError("drifted", "des horloges en écart reçoivent leur programme (set_program)")
         return self
 
 
@@ -143,10 +163,14 @@ class CampaignAnswer(answer_of(Campaign, {"tenant_id", "author_id", "approver_id
     state: str = Field(
         examples=["running"],
         description="draft (projet), approved, canary (premières armoires), running, paused, halted "
-        "(d'elle-même), ended, cancelled ou expired",
+        "(d'elle-même), ended, cancelled, expired ou refused",
     )
     halted_for: str | None = Field(examples=["too_many_failures"])
     halted_message: str | None = Field(description="Pourquoi elle s'est arrêtée d'elle-même")
+    decided_by: int | None = Field(description="Une proposition : la collectivité qui l'approuve ou la refuse")
+    proposed_by: str = Field(description="Une proposition : de quelle collectivité", examples=["plouzane"])
+    outside: str | None = Field(description="Une proposition : la borne qu'elle dépasse")
+    refused_for: str | None = Field(description="Pourquoi elle a été refusée")
 
 
 class ProgressAnswer(CampaignAnswer):
@@ -171,9 +195,11 @@ class AllOnAnswer(Answer):
 
 
 class TargetAnswer(answer_of(store.Target, {"airtime_us"})):
-    """Un circuit d'une campagne, et l'état de son ordre."""
+    """Un circuit d'une campagne, et l'état de son ordre ou de son programme."""
 
     state: str | None = Field(examples=["applied"])
+    program_hash: str | None = Field(description="Ce que son horloge dira tenir", examples=["e352aa1e"])
+    attempts: int = Field(description="Combien de fois cela a été envoyé")
 
 
 def _show(campaign: Campaign) -> CampaignAnswer:
@@ -254,7 +280,14 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
     values = body.model_dump(exclude={"targets"}) | {"not_after": _until(body, now), "is_emergency": False}
     async with caller.changing() as change:
         wanted = Wanted(**body.targets.model_dump())
-        prepared = await prepare(change, caller, body.action, wanted, level=body.level, off_until=body.off_until)
+        request = LightingRequest(body.action, "", "", off_until=body.off_until, level=body.level)
+        prepared = await prepare(change, caller, request, wanted)
+        if prepared.outside is not None:
+            values |= {
+                "decided_by": prepared.outside.set_by_id,
+                "outside": prepared.outside.why,
+                "proposed_by": change.tenant_slug,
+            }
         if not prepared.targets:
             reasons = {one.reason for one in prepared.rejected}
             raise Problem(
@@ -268,8 +301,20 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
         await store.add_targets(change.connection, made, _targets(prepared, canary))
         preview = await _preview(change.connection, prepared, canary, now, is_emergency=False)
         shown = CreatedCampaignAnswer.model_validate(_said(made) | {"preview": preview})
-        await change.audit("create", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))
+        await _audit_everywhere(change, "create", made, prepared.owners)
     return shown
+
+
+async def _audit_everywhere(
+    change: Change, action: str, made: Campaign, owners: Mapping[int, tuple[int, int]]
+) -> None:
+    """On the author's side, and on that of everybody whose lamps it commands: of these the number, no more."""
+    total = sum(count for _, count in owners.values())
+    await change.audit(action, "lighting_campaign", made.id, {"targets": total}, after=_show(made))
+    for owner, (asset_id, count) in owners.items():
+        if owner != change.tenant_id:
+            async with as_owner(change, owner, asset_id, f"actif {asset_id}") as acting:
+                await acting.audit(action, "lighting_campaign", made.id, {"targets": count}, after=_show(made))
 
 
 @router.get("/lighting-campaigns", summary="Lister les campagnes d'éclairage")
@@ -305,7 +350,7 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
     async with caller.reading() as connection:
         campaign = await CAMPAIGNS.get(connection, id)
         rows = await store.list_targets(connection, id, after=0, most=MOST_TARGETS)
-        waiting = [row for row in rows if row.command_id is None and row.rejected is None]
+        waiting = [row for row in rows if row.released_at is None and row.rejected is None]
         neighbours = await store.read_neighbours(connection, id)
         targets = [NewTarget(row.asset_id, row.gateway, row.airtime_us, {}, row.is_canary) for row in waiting]
         canary = frozenset(row.asset_id for row in waiting if row.is_canary)
@@ -342,15 +387,63 @@ async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: S
 async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
     """L'approuver : une autre personne que son auteur, ou une clé que l'auteur n'a pas faite.
 
-    Les premières armoires partent aussitôt.
+    Les premières armoires partent aussitôt. Ce qu'un membre propose hors de ses bornes est approuvé par le
+    syndicat qui les a fixées.
     """
+    async with caller.changing() as change:
+        former = await _to_decide(change, id)
+        approver = await _author(change.connection, caller)
+        if former.decided_by is not None:
+            approver = Author(f"{approver.name} ({change.tenant_slug})", approver.id)
+        try:
+            check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
+        except RejectedCampaign as rejected:
+            raise Problem(409, str(rejected)) from None
+        made = await store.approve(change.connection, id, approver)
+        if former.decided_by is None:
+            owners = {
+                owner: (asset, count) for owner, asset, count in await store.owners_of(change.connection, id)
+            }
+            await _audit_everywhere(change, "approve", made, owners)
+        else:
+            await change.audit("approve", "lighting_campaign", id, before=_show(former), after=_show(made))
+    return _show(made)
 
-    async def approved(connection: Connection, former: Campaign) -> Campaign:
-        approver = await _author(connection, caller)
-        check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
-        return await store.approve(connection, id, approver)
 
-    return await _changed(caller, id, "approve", approved)
+async def _to_decide(change: Change, campaign_id: int) -> Campaign:
+    """A campaign on which the caller's tenant decides: its own, or what a member proposes beyond its bounds."""
+    former = await store.lock_campaign(change.connection, campaign_id)
+    if former is None:
+        raise CAMPAIGNS.missing(campaign_id)
+    if former.decided_by is None:
+        await CAMPAIGNS.own(change, campaign_id)
+    elif former.decided_by != change.tenant_id:
+        raise Problem(403, f"hors des bornes du syndicat, qui seul en décide : {former.outside}")
+    return former
+
+
+class ProposalRejection(Body):
+    """Pourquoi une proposition est refusée."""
+
+    model_config = example({"reason": "La rue est celle du collège"})
+
+    reason: Text = Field(
+        min_length=1, description="Gardé avec la proposition", examples=["La rue est celle du collège"]
+    )
+
+
+@router.post("/lighting-campaigns/{id}/refusal", summary="Refuser une proposition d'éclairage")
+async def refuse_campaign(id: Id, body: ProposalRejection, caller: LightingApprover) -> CampaignAnswer:
+    """Refuser ce qu'un membre propose hors de ses bornes ; rien n'en part, et le motif lui est montré."""
+    async with caller.changing() as change:
+        former = await _to_decide(change, id)
+        if former.decided_by is None:
+            raise Problem(409, "une campagne de la collectivité s'annule ; une proposition d'un membre se refuse")
+        if former.state != State.DRAFT:
+            raise Problem(409, "seule une proposition à l'état de projet se refuse")
+        made = await store.refuse(change.connection, id, body.reason)
+        await change.audit("refuse", "lighting_campaign", id, before=_show(former), after=_show(made))
+    return _show(made)
 
 
 @router.post("/lighting-campaigns/{id}/pause", summary="Suspendre une campagne d'éclairage")
@@ -381,7 +474,7 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
     """
     now = datetime.now(UTC)
     async with caller.changing() as change:
-        prepared = await prepare(change, caller, "on", Wanted(commune=body.commune))
+        prepared = await prepare(change, caller, LightingRequest("on", "", ""), Wanted(commune=body.commune))
         if not prepared.targets:
             raise Problem(422, "aucune armoire à allumer ici")
         preview = await _preview(change.connection, prepared, frozenset(), now, is_emergency=True)
@@ -402,7 +495,13 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
             change.connection, change.tenant_id, values, author, prepared.neighbours
         )
         await store.add_targets(change.connection, made, _targets(prepared, frozenset()))
-        for paused in await store.pause_darkening(change.connection, made):
-            await change.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
-        await change.audit("all_on", "lighting_campaign", made.id, {"targets": preview.targets}, after=_show(made))
+        lit = [target.asset_id for target in prepared.targets]
+        for owner, (asset_id, _) in prepared.owners.items():
+            async with as_owner(change, owner, asset_id, f"actif {asset_id}") as acting:
+                for paused in await store.pause_darkening(acting.connection, lit, owner):
+                    await acting.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
+        if change.tenant_id not in prepared.owners:
+            for paused in await store.pause_darkening(change.connection, lit, change.tenant_id):
+                await change.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
+        await _audit_everywhere(change, "all_on", made, prepared.owners)
     return AllOnAnswer(campaign_id=made.id, preview=preview)

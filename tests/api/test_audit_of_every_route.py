@@ -156,7 +156,7 @@ async def test_every_route_that_changes_something_says_who_from_where_before_and
     await sharing_changes(ask, client, other_client, registry, other_tenancy)
     await contested_changes(ask, client, other_client)
     await publication_changes(ask, client, registry, person)
-    await campaign_changes(ask, client, registry, person)
+    await campaign_changes(ask, client, registry, person, pool, other_tenancy.id)
     await people_changes(ask, app, client, person, pool)
 
     changing = {
@@ -334,7 +334,9 @@ async def publication_changes(ask: Journey, client: httpx.AsyncClient, registry:
     await ask(client, "POST", path + "/withdrawal", id=id_)
 
 
-async def campaign_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, person: Any) -> None:
+async def campaign_changes(
+    ask: Journey, client: httpx.AsyncClient, registry: Registry, person: Any, pool: Pool, above: int
+) -> None:
     cabinet = await registry.cabinet()
     wanted = {"name": "c", "action": "on", "reason": "r", "targets": {"asset_ids": [cabinet["id"]]}}
     made = await ask(client, "POST", "/v1/lighting-campaigns", wanted)
@@ -345,6 +347,16 @@ async def campaign_changes(ask: Journey, client: httpx.AsyncClient, registry: Re
         await ask(browser, "POST", path + "/resumption", id=id_)
     await ask(client, "POST", path + "/cancellation", id=id_)
     await ask(client, "POST", "/v1/lighting/all-on", {"reason": "r", "preview": False})
+    proposed = await ask(client, "POST", "/v1/lighting-campaigns", wanted)
+    # As if another tenant, whose syndicat this is, had proposed it.
+    await pool.execute("DELETE FROM lighting_campaign_target WHERE campaign_id = $1", proposed["id"])
+    await pool.execute(
+        "UPDATE lighting_campaign SET tenant_id = $2, decided_by = tenant_id, outside = 'o' WHERE id = $1",
+        proposed["id"],
+        above,
+    )
+    async with person("préfète", "service_manager") as (_, browser):
+        await ask(browser, "POST", path + "/refusal", {"reason": "r"}, id=proposed["id"])
 
 
 async def clock_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry, pool: Pool) -> None:

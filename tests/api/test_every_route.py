@@ -47,6 +47,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/alerts/{id}/comments"): {"text": "vu"},
     ("post", "/v1/alerts/{id}/resolve"): {"cause": "réparé"},
     ("post", "/v1/alerts/{id}/close"): {"reason": "doublon"},
+    ("post", "/v1/lighting-campaigns/{id}/refusal"): {"reason": "non"},
     ("put", "/v1/multicast-groups/{id}/devices"): {"dev_euis": []},
     ("post", "/v1/multicast-groups/{id}/messages"): {"f_port": 1, "payload": "00"},
     ("post", "/v1/gateways/unknown/{gateway_id}/claim"): {"name": "Mairie"},

@@ -70,6 +70,8 @@ def _wanted(visit: PersonsVisit) -> routes.NewCampaign:
     numbers = [number_of(word) for word in form.text("asset_ids").replace(",", " ").split()]
     named = {"commune": form.text("commune"), "tag": form.text("tag")}
     targets: dict[str, Any] = {name: text for name, text in named.items() if text}
+    if form.text("drifted"):
+        targets["drifted"] = True
     if numbers:
         targets["asset_ids"] = [number or 0 for number in numbers]
     given: dict[str, Any] = {
@@ -131,6 +133,19 @@ async def approve(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - Th
     """Approve one that somebody else prepared, by the password again."""
     said = visit.gettext("Approuvée : les premières armoires reçoivent leur ordre.")
     return await _moved(visit, id, lambda: routes.approve_campaign(id, visit.caller), said, proved=True)
+
+
+@router.post(PAGE + "/{id}/refus")
+async def refuse(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
+    """Refuse what a member proposes beyond its bounds, and say why."""
+    said = visit.gettext("Refusée : rien ne part, et le motif est montré à qui l’a proposée.")
+
+    async def act() -> object:
+        return await routes.refuse_campaign(
+            id, checked(routes.ProposalRejection, {"reason": visit.form.text("reason")}), visit.caller
+        )
+
+    return await _moved(visit, id, act, said)
 
 
 @router.post(PAGE + "/{id}/pause")

@@ -1,0 +1,113 @@
+"""One frame for a whole multicast group, where all of its members are to do the same.
+
+A frame reaches every member. So a group is used only where each device in it serves circuits of this very campaign
+and is to be sent the same octets; and, emergencies apart, where its devices report by themselves: a question to
+each of them would take longer than the frames that are saved. What is not proved in time is repeated by unicast.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.runtime.postgres import Connection
+from decoders.codec import EncodedCommand
+from lighting.octets import Octets
+from lighting.pacing import Pacer
+from lorawan.airtime import downlink_airtime_us
+from lorawan.instants import to_us
+from lorawan.regions import EU868
+from registry.rows import fetch_all
+
+# MHDR 1, FHDR 7, FPort 1, MIC 4.
+FRAME_OVERHEAD = 13
+# A frame to a group that waits for longer could undo what somebody has asked for since.
+USEFUL_FOR = timedelta(minutes=2)
+
+# Groups with a member whose turn could come, all of whose members serve circuits of the campaign: those that wait,
+# and those that have done it already and are not changed by doing it again. No other network's server sends to it.
+FIND_GROUPS = """
+WITH served AS (
+    SELECT DISTINCT m.group_id, d.lns_source_id, coalesce(c.id, a.id) AS asset_id
+    FROM multicast_member m
+    JOIN device d ON d.id = m.device_id
+    LEFT JOIN assignment s ON s.device_id = m.device_id AND s.during @> now()
+    LEFT JOIN asset a ON a.id = s.asset_id AND a.archived_at IS NULL
+    LEFT JOIN asset c ON c.parent_id = a.id AND a.kind = 'lighting_cabinet' AND c.kind = 'lighting_circuit'
+                     AND c.archived_at IS NULL
+    WHERE m.group_id IN (
+        SELECT o.group_id FROM assignment g JOIN multicast_member o ON o.device_id = g.device_id
+        WHERE g.during @> now() AND g.asset_id IN (
+            SELECT unnest($2::int[]) UNION SELECT parent_id FROM asset WHERE id = ANY($2)))
+)
+SELECT v.group_id, g.slot, g.repeats, g.data_rate,
+       array_agg(v.asset_id ORDER BY v.asset_id) AS asset_ids,
+       array_agg(v.asset_id ORDER BY v.asset_id) FILTER (WHERE t.released_at IS NULL) AS waiting
+FROM served v
+JOIN multicast_group g ON g.id = v.group_id
+LEFT JOIN lighting_campaign_target t ON t.campaign_id = $1 AND t.asset_id = v.asset_id AND t.rejected IS NULL
+LEFT JOIN lighting_command k ON k.id = t.command_id
+GROUP BY v.group_id, g.slot, g.repeats, g.data_rate
+HAVING bool_and(t.asset_id IS NOT NULL AND v.lns_source_id IS NULL
+                AND (t.released_at IS NULL OR k.state IN ('applied', 'confirmed')))
+   AND count(*) FILTER (WHERE t.released_at IS NULL) > 1
+ORDER BY v.group_id
+"""
+# What a group's frames take is shared by those that it saves a frame each.
+SHARE_AIRTIME = """
+UPDATE lighting_campaign_target t SET airtime_us = greatest(1, $3::int / o.members)
+FROM (SELECT gateway, count(*)::int AS members FROM lighting_campaign_target
+      WHERE campaign_id = $1 AND asset_id = ANY($2::int[]) GROUP BY gateway) o
+WHERE t.campaign_id = $1 AND t.asset_id = ANY($2::int[]) AND t.gateway = o.gateway
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A multicast group, the circuits that its members serve, and those of them that wait."""
+
+    group_id: int
+    slot: int
+    repeats: int
+    data_rate: int
+    asset_ids: tuple[int, ...]
+    waiting: tuple[int, ...]
+
+    def airtime_us(self, frame: EncodedCommand) -> int:
+        """How long a gateway transmits a frame to it, with its repetitions."""
+        once = downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), EU868.data_rates[self.data_rate])
+        return self.repeats * once
+
+
+async def find_groups(connection: Connection, campaign_id: int, asset_ids: Collection[int]) -> list[Group]:
+    """The groups that could carry what a campaign has for these circuits; no two with a circuit in common."""
+    found: list[Group] = []
+    covered: set[int] = set()
+    for group in await fetch_all(connection, Group, FIND_GROUPS, campaign_id, list(asset_ids)):
+        if covered.isdisjoint(group.asset_ids):
+            found.append(group)
+            covered.update(group.asset_ids)
+    return found
+
+
+def common_frame(octets: Iterable[Octets], action: str, *, is_emergency: bool) -> EncodedCommand | None:
+    """The one frame that all circuits of a group are to be sent; None: they differ, or would have to be asked.
+
+    The number by which a clock repeats an override is the same for all that are encoded at one instant.
+    """
+    known = list(octets)
+    frames = {one.frames.get(action) for one in known}
+    if len(frames) != 1 or not all(one.ends_itself or not one.asks or is_emergency for one in known):
+        return None
+    return frames.pop()
+
+
+def has_room(pacer: Pacer, gateways: Collection[str], airtime_us: int, now: datetime) -> bool:
+    """Whether each of these gateways has so much left of its share of the hour."""
+    return all(pacer.budget(gateway, to_us(now)).left_us >= airtime_us for gateway in gateways)
+
+
+async def share_airtime(
+    connection: Connection, campaign_id: int, asset_ids: Sequence[int], airtime_us: int
+) -> None:
+    """Count a group's frames with the targets that they stand for."""
+    await connection.execute(SHARE_AIRTIME, campaign_id, list(asset_ids), airtime_us)
