@@ -45,7 +45,7 @@ class Named:
         known = self._lit_at.get(asset_id)
         return known is None or abs(at - known) > NAMED_BEFORE
 
-    def add(self, asset_id: int, at: datetime) -> None:
+    def record(self, asset_id: int, at: datetime) -> None:
         """It is named."""
         self._lit_at[asset_id] = at
 
@@ -63,7 +63,7 @@ async def name_unlit(pool: Pool, now: datetime, named: Named) -> int:
                 with alone("dusk", asset_id):
                     hour = f"{rows[asset_id].place.region.local(new[asset_id]):%-H h %M}"
                     await request_dusk_alert(connection, asset_id, why, hour, now)
-                    named.add(asset_id, new[asset_id])
+                    named.record(asset_id, new[asset_id])
                     count += 1
     return count
 
@@ -86,7 +86,7 @@ async def _unlit(connection: Connection, soon: Mapping[int, datetime], now: date
     last = await store.last_commands(connection, list(soon))
     found: dict[int, str] = {}
     for circuit in circuits:
-        why = await _refused(connection, circuit, now) or reasons.get(circuit.device_id or 0)
+        why = await _why_rejected(connection, circuit, now) or reasons.get(circuit.device_id or 0)
         if why is None and _waits(last.get(circuit.asset_id), now):
             why = NOT_PLACED_FR
         if why is not None:
@@ -94,7 +94,7 @@ async def _unlit(connection: Connection, soon: Mapping[int, datetime], now: date
     return found
 
 
-async def _refused(connection: Connection, circuit: Circuit, now: datetime) -> str | None:
+async def _why_rejected(connection: Connection, circuit: Circuit, now: datetime) -> str | None:
     """Why its device cannot be asked at all."""
     request = LightingRequest("on", "", "")
     try:

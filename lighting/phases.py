@@ -1,4 +1,4 @@
-"""What a relay should do now by the program of its lamps: the platform switches it early and late. Pure.
+"""What a relay should do now by the program of its lamps: the platform switches it early and late.
 
 Relays go on before the program lights and off after it puts out, each by its own minutes: not all at once, and no
 street dark before its time.
@@ -30,7 +30,7 @@ def spread_of(asset_id: int) -> timedelta:
 
 
 def phase_of(row: LampRow, now: datetime) -> Phase | None:
-    """On, from before the program lights until after it puts out. None: nobody can say."""
+    """On, from before the program lights until after it puts out. None: nobody can say. Pure."""
     spread = spread_of(row.asset_id)
     night = night_of(now, row.place.region)
     first = last = None

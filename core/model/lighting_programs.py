@@ -21,6 +21,8 @@ from core.model.lighting import (
 
 LONGEST_OFFSET = 240
 MOST_POWER_W = 1_000_000
+# Minutes of the day, wherever in France and whatever the season.
+EARLIEST_SUNSET, LATEST_SUNRISE = 16 * 60, 9 * 60 + 30
 
 
 class MalformedProgram(ValueError):
@@ -86,12 +88,34 @@ def read_schedule(document: object, where: str = "l'horaire") -> Schedule | None
         if given["lit"] is not False or len(given) > 1:
             raise MalformedProgram(f'{where} : "lit" n\'est que faux, et seul (la nuit sans éclairage)')
         return UNLIT
+    on = _read_switching(given.get("on", {"event": "sunset"}), f"{where}, allumage")
+    off = _read_switching(given.get("off", {"event": "sunrise"}), f"{where}, extinction")
+    if never_lights(on, off):
+        raise MalformedProgram(
+            f"{where} : l'extinction précède l'allumage (une nuit va de midi à midi), et rien n'éclairerait "
+            "jamais ; pour une nuit sans éclairage, lit: false"
+        )
     return Schedule(
-        _read_switching(given.get("on", {"event": "sunset"}), f"{where}, allumage"),
-        _read_switching(given.get("off", {"event": "sunrise"}), f"{where}, extinction"),
+        on,
+        off,
         _read_cut(given.get("night_cut"), where),
         _read_dimming(_list(given, "dimming", where), where),
     )
+
+
+def never_lights(on: Switching, off: Switching) -> bool:
+    """Whether lamps would go off before they go on on every night, from noon to noon."""
+    if on.event is None and off.event is None:
+        return _since_noon(off) <= _since_noon(on)
+    if on.event == "sunset" and off.event is None:
+        return _since_noon(off) <= EARLIEST_SUNSET - MINUTES // 2 + on.minutes
+    if on.event is None and off.event == "sunrise":
+        return _since_noon(on) >= LATEST_SUNRISE + MINUTES // 2 + off.minutes
+    return (on.event, off.event) == ("sunrise", "sunset") or (on.event == off.event and off.minutes <= on.minutes)
+
+
+def _since_noon(switching: Switching) -> int:
+    return (switching.minutes - MINUTES // 2) % MINUTES
 
 
 def _read_switching(document: object, where: str) -> Switching:

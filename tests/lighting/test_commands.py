@@ -174,6 +174,7 @@ def test_a_late_echo_is_noted_and_upgrades_nothing() -> None:
 
 def test_what_owes_light_goes_on_at_each_uplink_and_once_an_hour() -> None:
     failed = command(
+        attempts=MAX_ATTEMPTS,
         state=State.FAILED,
         action="on",
         proving=Proving(("",), 1, asks=True),
@@ -308,8 +309,8 @@ def test_what_a_device_of_class_a_is_sent_at_an_uplink_is_not_sent_again_for_tha
     hour = timedelta(hours=1)
     proving = replace(RELAY, value=1, receives_every=hour)
     owed = command(
-        state=State.FAILED, action="on", owes_light=True, proving=proving, relight_at=NOW + 2 * hour,
-        sent_at=NOW + 30 * MINUTE,
+        attempts=MAX_ATTEMPTS, state=State.FAILED, action="on", owes_light=True, proving=proving,
+        relight_at=NOW + 2 * hour, sent_at=NOW + 30 * MINUTE,
     )  # fmt: skip
 
     assert advance(owed, [], NOW + 30 * MINUTE, NOW + 40 * MINUTE) == Wait()

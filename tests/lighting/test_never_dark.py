@@ -2,18 +2,21 @@
 
 The decisions are those of the service; around them are a device and a radio of which one frame in four arrives:
 of each kind (switching, question, uplink) the fourth in a row at the latest. A crash loses nothing: all that is
-known is in rows.
+known is in rows. While the service, or every gateway, is away nothing happens, and the ten minutes begin when it
+is back. A device of class A hears nothing but after its uplinks: it has the time of those that must arrive.
+Another circuit of the device says what it likes.
 """
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lighting.commands import (
     OPEN,
+    RELIGHT_AT_UPLINK_AFTER,
     RELIGHT_EVERY,
     Apply,
     Ask,
@@ -27,12 +30,15 @@ from lighting.commands import (
     Transmitted,
     advance,
 )
+from lighting.requests import UPLINKS_AWAITED, USEFUL_FOR
+from lighting.store import REPORTS
 
 START = datetime(2026, 11, 25, 18, tzinfo=UTC)
 TICK = timedelta(seconds=20)
 DARK_AT_MOST = timedelta(minutes=10)
-USEFUL_FOR = timedelta(minutes=10)
 LOST_IN_A_ROW = 3
+UPLINK_EVERY = timedelta(minutes=2)
+SLOWER_IN_CLASS_A = (LOST_IN_A_ROW + 1) * ((LOST_IN_A_ROW + 1) * UPLINK_EVERY + RELIGHT_AT_UPLINK_AFTER)
 
 
 @dataclass
@@ -41,6 +47,7 @@ class World:
 
     lost_frames: list[bool]
     proof: str  # "question", "report" or "none".
+    is_class_a: bool = False
     now: datetime = START
     relay: bool = True
     command: OpenCommand | None = None
@@ -51,6 +58,10 @@ class World:
     lost: dict[str, int] = field(default_factory=dict[str, int])
     ids: count = field(default_factory=lambda: count(1))
     frames: int = 0
+
+    @property
+    def useful_for(self) -> timedelta:
+        return USEFUL_FOR + (UPLINKS_AWAITED * REPORTS * UPLINK_EVERY if self.is_class_a else timedelta(0))
 
     def arrives(self, kind: str) -> bool:
         self.frames += 1
@@ -66,7 +77,11 @@ class World:
         elif self.lit_by is not None:
             self.lit_by = min(self.lit_by, self.now)
         proving = Proving(
-            () if self.proof == "none" else ("",), float(on), self.proof == "question", timedelta(minutes=12)
+            () if self.proof == "none" else ("1",),
+            float(on),
+            self.proof == "question",
+            timedelta(minutes=12),
+            UPLINK_EVERY if self.is_class_a else timedelta(0),
         )
         self.command = OpenCommand(
             *(
@@ -75,25 +90,33 @@ class World:
                 "on" if on else "off",
                 proving,
                 1,
-                self.now + USEFUL_FOR,
+                self.now + self.useful_for,
                 "queued",
                 None,
             ),
             *(self.now, None, None, owes, self.now + RELIGHT_EVERY if owes else None),
         )
 
-    def transmit(self) -> None:
+    def transmit(self, *, is_away: bool) -> None:
         """The gateway sends what is queued; the device may hear it."""
         command = self.command
-        if command is not None and command.downlink_state == "queued":
-            self.command = replace(command, downlink_state="sent", sent_at=self.now)
-            if self.arrives("switch"):
-                self.relay = command.action == "on"
+        if command is None or command.downlink_state != "queued":
+            return
+        if is_away or (self.is_class_a and self.now - (self.received_at or START) > TICK):
+            useful_for = self.useful_for if command.state in OPEN else RELIGHT_EVERY
+            if self.now >= command.tried_at + useful_for:
+                self.command = replace(command, downlink_state="expired")
+            return
+        self.command = replace(command, downlink_state="sent", sent_at=self.now)
+        if self.arrives("switch"):
+            self.relay = command.action == "on"
 
     def report(self) -> None:
-        if self.proof != "none" and self.arrives("uplink"):
+        if (self.proof != "none" or self.is_class_a) and self.arrives("uplink"):
             self.received_at = self.now
-            self.read_backs.append(ReadBack("", float(self.relay), self.now))
+            self.read_backs.append(ReadBack("2", float(self.frames % 2), self.now))
+            if self.proof != "none":
+                self.read_backs.append(ReadBack("1", float(self.relay), self.now))
 
     def sweep(self) -> None:
         if self.off_until is not None and self.now >= self.off_until:
@@ -146,20 +169,37 @@ REQUESTS = st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.integers(1, 
     lost_frames=st.lists(st.booleans(), min_size=1, max_size=12),
     proof=st.sampled_from(["question", "report", "none"]),
     away=st.lists(st.booleans(), min_size=1, max_size=8),
+    is_class_a=st.booleans(),
+    stops=st.lists(st.tuples(st.booleans(), st.integers(0, 60), st.integers(1, 30)), max_size=2),
 )
-def test_no_circuit_stays_dark_after_its_latest_instant(requests, lost_frames, proof, away) -> None:
-    world = World(lost_frames, proof)
+# Every gateway is away when it must be lit, for longer than its frame is of use; nothing proves anything.
+@example(
+    [(0, False, 1), (1, False, 1), (2, True, 1)], [False, True, True], "question", [False], False, [(True, 0, 12)]
+)
+@example([(0, False, 5)], [False], "none", [False], False, [(False, 4, 30)])
+def test_no_circuit_stays_dark_after_its_latest_instant(
+    requests, lost_frames, proof, away, is_class_a, stops
+) -> None:
+    world = World(lost_frames, proof, is_class_a)
+    dark_at_most = DARK_AT_MOST + (SLOWER_IN_CLASS_A if is_class_a else timedelta(0))
     planned = {START + timedelta(minutes=minute): (on, minutes) for minute, on, minutes in requests}
-    for number in range(int(timedelta(minutes=90) / TICK)):
+    for number in range(int(timedelta(minutes=180) / TICK)):
         world.now = START + number * TICK
         if world.now in planned:
             world.request(*planned[world.now])
-        world.transmit()
-        if number % 36 == 0:
+        stopped = {
+            is_service
+            for is_service, begin, minutes in stops
+            if timedelta(minutes=begin) <= world.now - START < timedelta(minutes=begin + minutes)
+        }
+        if number % (6 if is_class_a else 36) == 0 and False not in stopped:
             world.report()
-        # The service is away for a turn, never for two.
-        if not (away[number % len(away)] and number % 2):
+        world.transmit(is_away=False in stopped)
+        # But for its stops the service is away for a turn, never for two.
+        if not (away[number % len(away)] and number % 2) and True not in stopped:
             world.sweep()
-        if world.lit_by is not None and world.now >= world.lit_by + DARK_AT_MOST:
+        if stopped and world.lit_by is not None:
+            world.lit_by = max(world.lit_by, world.now)
+        if world.lit_by is not None and world.now >= world.lit_by + dark_at_most:
             assert world.relay, f"dark at {world.now - START}, {world.command}"
             world.lit_by = None
