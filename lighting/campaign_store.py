@@ -152,7 +152,7 @@ UPDATE lighting_campaign SET state = 'approved', approved_by = $2, approver_id =
 WHERE id = $1
 RETURNING {COLUMNS}
 """
-REFUSE = f"""
+REJECT = f"""
 UPDATE lighting_campaign SET state = 'refused', refused_for = $2, ended_at = now() WHERE id = $1
 RETURNING {COLUMNS}
 """
@@ -450,9 +450,9 @@ async def owners_of(connection: Connection, campaign_id: int) -> list[tuple[int,
     return [tuple(row) for row in await connection.fetch(OWNERS, campaign_id)]
 
 
-async def refuse(connection: Connection, campaign_id: int, why: str) -> Campaign:
+async def reject(connection: Connection, campaign_id: int, why: str) -> Campaign:
     """The proposal is refused, for good."""
-    return await insert(connection, Campaign, REFUSE, campaign_id, why)
+    return await insert(connection, Campaign, REJECT, campaign_id, why)
 
 
 async def read_reached(connection: Connection, asset_ids: Sequence[int]) -> dict[int, Reach]:

@@ -433,7 +433,7 @@ class ProposalRejection(Body):
 
 
 @router.post("/lighting-campaigns/{id}/refusal", summary="Refuser une proposition d'éclairage")
-async def refuse_campaign(id: Id, body: ProposalRejection, caller: LightingApprover) -> CampaignAnswer:
+async def reject_proposal(id: Id, body: ProposalRejection, caller: LightingApprover) -> CampaignAnswer:
     """Refuser ce qu'un membre propose hors de ses bornes ; rien n'en part, et le motif lui est montré."""
     async with caller.changing() as change:
         former = await _to_decide(change, id)
@@ -441,7 +441,7 @@ async def refuse_campaign(id: Id, body: ProposalRejection, caller: LightingAppro
             raise Problem(409, "une campagne de la collectivité s'annule ; une proposition d'un membre se refuse")
         if former.state != State.DRAFT:
             raise Problem(409, "seule une proposition à l'état de projet se refuse")
-        made = await store.refuse(change.connection, id, body.reason)
+        made = await store.reject(change.connection, id, body.reason)
         await change.audit("refuse", "lighting_campaign", id, before=_show(former), after=_show(made))
     return _show(made)
 

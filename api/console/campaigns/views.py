@@ -136,12 +136,12 @@ async def approve(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - Th
 
 
 @router.post(PAGE + "/{id}/refus")
-async def refuse(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
+async def reject(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
     """Refuse what a member proposes beyond its bounds, and say why."""
     said = visit.gettext("Refusée : rien ne part, et le motif est montré à qui l’a proposée.")
 
     async def act() -> object:
-        return await routes.refuse_campaign(
+        return await routes.reject_proposal(
             id, checked(routes.ProposalRejection, {"reason": visit.form.text("reason")}), visit.caller
         )
 

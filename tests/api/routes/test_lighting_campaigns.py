@@ -459,7 +459,9 @@ async def syndicat(client, other_client, tenancy, other_tenancy, client_of_key, 
     """The other tenant is the first one's syndicat, and commands its cabinets: two keys of it, and the grant."""
     await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", other_tenancy.id, tenancy.id)
     wanted = {"tenant": other_tenancy.slug, "asset_kind": "lighting_cabinet", "role": "operator"}
-    grant = (await client.post("/v1/grants", json=wanted)).json()
+    offered = await client.post("/v1/grants", json=wanted)
+    assert offered.status_code == 201, offered.text
+    grant = offered.json()
     assert (await other_client.post(f"/v1/grants/{grant['id']}/accept")).status_code == 200
     keys = [await create_api_key(pool, other_tenancy.id, name, RIGHTS) for name in ("régie", "présidence")]
     async with client_of_key(keys[0]) as writer, client_of_key(keys[1]) as decider:
