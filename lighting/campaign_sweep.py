@@ -100,6 +100,7 @@ async def _command(
         campaign.level,
         owes_light=campaign.is_emergency,
         priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+        not_before=at,
     )
     try:
         circuit = await _circuit_of(connection, campaign, target.asset_id)

@@ -40,6 +40,7 @@ class LightingRequest:
     level: int | None = None
     owes_light: bool = False  # It is repeated until the cabinet says that it is lit.
     priority: int = PRIORITY
+    not_before: datetime | None = None  # Its turn at the gateway.
 
     def asked_at(self, now: datetime) -> Asked:
         """What is to be encoded for it."""
@@ -95,7 +96,13 @@ def native_octets(
 
 
 async def send(
-    connection: Connection, device_id: int, frame: EncodedCommand, not_after: datetime, priority: int = PRIORITY
+    connection: Connection,
+    device_id: int,
+    frame: EncodedCommand,
+    not_after: datetime,
+    priority: int = PRIORITY,
+    *,
+    not_before: datetime | None = None,
 ) -> Enqueued:
     """A frame of lighting's own: what it does is known."""
     return await enqueue(
@@ -106,6 +113,7 @@ async def send(
         not_after=not_after,
         priority=priority,
         by_lighting=True,
+        not_before=not_before,
     )
 
 
@@ -128,7 +136,9 @@ async def request_command(
         raise LookupError(f"asset {circuit.asset_id}")
     await store.supersede_open(connection, circuit.asset_id)
     not_after = now + USEFUL_FOR if request.off_until is None else min(now + USEFUL_FOR, request.off_until)
-    row = await send(connection, circuit.device_id, frame, not_after, request.priority)
+    row = await send(
+        connection, circuit.device_id, frame, not_after, request.priority, not_before=request.not_before
+    )
     new = NewCommand(
         *(circuit.asset_id, circuit.device_id, request.action, request.level, request.off_until),
         *(request.requested_by, request.reason, row.id, not_after, octets),
