@@ -12,6 +12,8 @@ from lighting.octets import Asked, Octets, octets_of_codec
 from registry.downlinks import cancel_superseded
 from registry.rows import entity, fetch_all, fetch_one
 
+# A clock says within ten seconds what it has done (docs/profil-horloge.md), and the way here takes its time.
+ANSWERS_WITHIN = timedelta(seconds=15)
 REPORTS = 1.25  # Of the usual interval: a report that is due may be a little late.
 # What a lighting command may be given to; whatever else switches has its own route and never reverses by itself.
 KINDS = ("lighting_cabinet", "lighting_circuit", "light_point")
@@ -462,6 +464,7 @@ def _locked(row: Record) -> LockedCommand:
         asks=octets is not None and octets.asks,
         report_within=usually,
         receives_every=usually if row["device_class"] == "A" else timedelta(0),
+        answers_within=ANSWERS_WITHIN if octets is not None and octets.ends_itself else timedelta(0),
     )
     command = OpenCommand(
         id=row["id"],
