@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from decoders.codec import EncodedCommand
 from lighting.octets import QUESTION, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer, predict
 from lorawan.airtime import downlink_airtime_us
-from lorawan.regions import EU868
+from lorawan.regions import EU868, DataRate
 
 # MHDR 1, FHDR 7, FPort 1, MIC 4.
 FRAME_OVERHEAD = 13
@@ -55,10 +56,19 @@ class GatewayShare:
 
 def command_airtime_us(octets: Octets, action: str, reach: Reach) -> int:
     """How long a command is on air, with the question that proves it where the device does not answer by itself."""
-    rate = EU868.data_rates[SLOWEST if reach.rx2_data_rate is None else reach.rx2_data_rate]
+    rate = _rate_of(reach)
     uses = (action,) if octets.ends_itself else (action, QUESTION)
     frames = [octets.frames[use] for use in uses if use in octets.frames]
     return sum(downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), rate) for frame in frames)
+
+
+def program_airtime_us(frame: EncodedCommand, reach: Reach) -> int:
+    """How long a program is on air; its clock reports by itself what it holds."""
+    return downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), _rate_of(reach))
+
+
+def _rate_of(reach: Reach) -> DataRate:
+    return EU868.data_rates[SLOWEST if reach.rx2_data_rate is None else reach.rx2_data_rate]
 
 
 def neighbours_of(reached: Sequence[Reach]) -> dict[str, list[str]]:

@@ -40,6 +40,17 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """To whom a campaign goes: what fulfils all that is given; nothing given is all that its author owns."""
+
+    asset_ids: Sequence[int] | None = None
+    commune: str | None = None
+    tag: str | None = None
+    program_id: int | None = None  # Those that follow it.
+    drifted: bool = False  # Whose clock holds another program than it should.
+
+
+@dataclass(frozen=True, slots=True)
 class Author:
     """Who writes or approves: the name, and what tells them apart from another of that name."""
 
@@ -49,7 +60,10 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A circuit of a campaign, and where it stands; `state` of its command, None: it has none yet."""
+    """A circuit of a campaign, and where it stands; `state` of its command or program, None: it has none yet.
+
+    `program_hash` is what its clock reports of the program that it was sent.
+    """
 
     asset_id: int
     name: str
@@ -61,6 +75,8 @@ class Target:
     command_id: int | None
     state: str | None
     failure: str | None
+    program_hash: str | None
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +92,17 @@ class NewTarget:
 
 @dataclass(frozen=True, slots=True)
 class WaitingTarget:
-    """A circuit whose turn has not come."""
+    """A circuit whose turn has not come, and where it stands; `attempts`: how often a program was sent to it."""
 
     asset_id: int
     gateway: str
     airtime_us: int
     octets: Mapping[str, Any]
+    attempts: int
+    latitude: float | None
+    longitude: float | None
+    department: str | None
+    timezone: str
 
 
 COLUMNS = columns_of(Campaign)
@@ -106,7 +127,8 @@ WHERE ($1::int IS NULL OR id < $1) AND ($2::text IS NULL OR state = $2) ORDER BY
 NEIGHBOURS = "SELECT neighbours FROM lighting_campaign WHERE id = $1"
 TARGETS = """
 SELECT t.asset_id, a.name, t.gateway, t.airtime_us, t.is_canary, t.rejected, t.released_at, t.command_id,
-       c.state::text AS state, c.failure
+       coalesce(c.state::text, t.state) AS state, coalesce(c.failure, t.failure) AS failure,
+       encode(t.program_hash, 'hex') AS program_hash, coalesce(c.attempts, t.attempts) AS attempts
 FROM lighting_campaign_target t
 JOIN asset a ON a.id = t.asset_id
 LEFT JOIN lighting_command c ON c.id = t.command_id
@@ -127,13 +149,14 @@ NEXT_GOING_ON = f"""
 SELECT {COLUMNS} FROM lighting_campaign WHERE {GOING_ON} AND id > $1 ORDER BY id LIMIT 1
 FOR NO KEY UPDATE SKIP LOCKED
 """
-# What would put out or dim, later than somebody has asked for light in an emergency.
+# What would put out or dim, later than somebody has asked for light in an emergency; and programs, which take
+# the time of its gateways.
 PAUSE_DARKENING = f"""
 UPDATE lighting_campaign c SET state = 'paused'
 WHERE c.tenant_id = $2 AND {GOING_ON} AND c.action <> 'on' AND EXISTS (
     SELECT FROM lighting_campaign_target t
     JOIN lighting_campaign_target e ON e.asset_id = t.asset_id AND e.campaign_id = $1
-    WHERE t.campaign_id = c.id AND t.command_id IS NULL AND t.rejected IS NULL)
+    WHERE t.campaign_id = c.id AND (t.released_at IS NULL AND t.rejected IS NULL OR t.repeat_due))
 RETURNING {COLUMNS}
 """
 SERVED_SINCE = """
@@ -144,15 +167,16 @@ SELECT EXISTS (
 """
 # What is superseded was decided by somebody since: it is neither a proof nor a failure of the campaign.
 COUNTS = """
-SELECT t.is_canary,
-       count(*) FILTER (WHERE t.command_id IS NULL AND t.rejected IS NULL)::int AS waiting,
-       count(*) FILTER (WHERE c.state IN ('queued', 'sent', 'acknowledged'))::int AS under_way,
-       count(*) FILTER (WHERE c.state IN ('applied', 'confirmed'))::int AS proved,
-       count(*) FILTER (WHERE t.rejected IS NOT NULL
-                        OR c.state IN ('failed', 'expired', 'unproven'))::int AS failed,
-       count(*) FILTER (WHERE c.state = 'superseded')::int AS superseded
-FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
-WHERE t.campaign_id = $1 GROUP BY t.is_canary
+SELECT is_canary,
+       count(*) FILTER (WHERE released_at IS NULL AND rejected IS NULL)::int AS waiting,
+       count(*) FILTER (WHERE state IN ('queued', 'sent', 'acknowledged'))::int AS under_way,
+       count(*) FILTER (WHERE state IN ('applied', 'confirmed'))::int AS proved,
+       count(*) FILTER (WHERE rejected IS NOT NULL OR state IN ('failed', 'expired', 'unproven'))::int AS failed,
+       count(*) FILTER (WHERE state = 'superseded')::int AS superseded
+FROM (SELECT t.is_canary, t.released_at, t.rejected, coalesce(c.state::text, t.state) AS state
+      FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
+      WHERE t.campaign_id = $1) AS one
+GROUP BY is_canary
 """
 # Of targets whose frame went out, those that an alert says have gone dark since.
 DARKENED = """
@@ -163,34 +187,59 @@ JOIN alert a ON a.asset_id IN (s.id, s.parent_id) AND a.opened_at > t.released_a
 JOIN alert_rule r ON r.id = a.rule_id AND r.series = 'power_ratio' AND r.schedule = 'lit'
 WHERE t.campaign_id = $1 AND t.released_at IS NOT NULL
 """
+# Where a circuit is not known to stand, its cabinet does. What comes again goes before what was never sent.
 WAITING = """
-SELECT asset_id, gateway, airtime_us, octets FROM (
-    SELECT t.*, row_number() OVER (PARTITION BY gateway ORDER BY is_canary DESC, asset_id) AS place
+SELECT w.asset_id, w.gateway, w.airtime_us, w.octets, w.attempts, coalesce(s.latitude, b.latitude) AS latitude,
+       coalesce(s.longitude, b.longitude) AS longitude, t.department, (SELECT timezone FROM deployment) AS timezone
+FROM (
+    SELECT t.*, row_number() OVER (PARTITION BY gateway ORDER BY is_canary DESC, repeat_due DESC, asset_id)
+                AS place
     FROM lighting_campaign_target t
-    WHERE campaign_id = $1 AND command_id IS NULL AND rejected IS NULL AND (is_canary OR NOT $2)) w
-WHERE place <= $3 ORDER BY gateway, place
+    WHERE campaign_id = $1 AND (released_at IS NULL AND rejected IS NULL OR repeat_due)
+      AND (is_canary OR NOT $2)) w
+JOIN asset s ON s.id = w.asset_id
+LEFT JOIN asset b ON b.id = s.parent_id AND s.latitude IS NULL
+LEFT JOIN tenant t ON t.id = s.tenant_id
+WHERE place <= $3 ORDER BY w.gateway, place
 """
 # Every repetition takes as long again.
 RELEASED_SINCE = """
-SELECT t.gateway, t.released_at, (t.airtime_us * greatest(1, coalesce(c.attempts, 1)))::int AS airtime_us
+SELECT t.gateway, t.released_at, (t.airtime_us * greatest(1, coalesce(c.attempts, t.attempts)))::int AS airtime_us
 FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
 WHERE t.released_at > $1
 """
 SET_RELEASED = """
 UPDATE lighting_campaign_target SET released_at = $3, command_id = $4 WHERE campaign_id = $1 AND asset_id = $2
 """
-SET_REJECTED = "UPDATE lighting_campaign_target SET rejected = $3 WHERE campaign_id = $1 AND asset_id = $2"
+# Of what was sent before, the last word stands.
+SET_REJECTED = """
+UPDATE lighting_campaign_target SET rejected = $3, state = NULL, repeat_due = false
+WHERE campaign_id = $1 AND asset_id = $2
+"""
+# Nobody approved them in time.
+EXPIRE_DRAFTS = """
+UPDATE lighting_campaign SET state = 'expired', ended_at = $1 WHERE state = 'draft' AND not_after <= $1
+"""
 # Until the frame goes out an asset may be given to another tenant, in whose streets nobody here switches.
 IS_OF_TENANT = """
 SELECT id FROM asset WHERE id = $1 AND tenant_id = $2 AND archived_at IS NULL FOR NO KEY UPDATE
 """
-# Cabinets and circuits of the tenant itself.
+# Cabinets; light points that a device of their own serves; of what is named or drifts, circuits, too.
 FIND_TARGETS = """
-SELECT id, name FROM asset
-WHERE tenant_id = $1 AND kind IN ('lighting_cabinet', 'lighting_circuit', 'light_point') AND archived_at IS NULL
-  AND ($2::int[] IS NULL OR id = ANY($2)) AND ($3::text IS NULL OR commune = $3)
-  AND ($4::text IS NULL OR $4 = ANY(tags)) AND ($2 IS NOT NULL OR kind = 'lighting_cabinet')
-ORDER BY id
+SELECT a.id, a.name FROM asset a
+WHERE a.tenant_id = $1 AND a.archived_at IS NULL
+  AND a.kind IN ('lighting_cabinet', 'lighting_circuit', 'light_point')
+  AND ($2::int[] IS NULL OR a.id = ANY($2)) AND ($3::text IS NULL OR a.commune = $3)
+  AND ($4::text IS NULL OR $4 = ANY(a.tags))
+  AND ($5::int IS NULL OR EXISTS (
+        SELECT FROM lighting_program_in_force f JOIN lighting_program_version v ON v.id = f.version_id
+        WHERE f.asset_id = a.id AND v.program_id = $5))
+  AND (NOT $6::boolean OR EXISTS (SELECT FROM lighting_shadow w WHERE w.asset_id = a.id AND w.drifts))
+  AND CASE WHEN $2 IS NOT NULL OR $6 THEN true
+           WHEN a.kind = 'light_point'
+           THEN EXISTS (SELECT FROM assignment g WHERE g.asset_id = a.id AND g.during @> now())
+           ELSE a.kind = 'lighting_cabinet' OR $4 IS NOT NULL OR $5 IS NOT NULL END
+ORDER BY a.id
 """
 NAMES = "SELECT id, name FROM asset WHERE id = ANY($1::int[])"
 PROFILES = "SELECT id, device_profile_id FROM device WHERE id = ANY($1::int[])"
@@ -206,10 +255,11 @@ ORDER BY s.id
 """
 )
 LOSSES = """
-SELECT t.gateway, (sum(c.attempts - 1)::float8 / sum(c.attempts))::float8 AS loss
-FROM lighting_campaign_target t JOIN lighting_command c ON c.id = t.command_id
-WHERE t.released_at > $1 AND t.gateway = ANY($2::text[]) AND c.attempts > 0
-GROUP BY t.gateway HAVING sum(c.attempts) >= 20
+SELECT gateway, (sum(attempts - 1)::float8 / sum(attempts))::float8 AS loss
+FROM (SELECT t.gateway, coalesce(c.attempts, t.attempts) AS attempts
+      FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
+      WHERE t.released_at > $1 AND t.gateway = ANY($2::text[])) AS one
+WHERE attempts > 0 GROUP BY gateway HAVING sum(attempts) >= 20
 """
 
 
@@ -292,6 +342,11 @@ async def set_state(
     return await insert(connection, Campaign, SET_STATE, campaign_id, state, halted_for)
 
 
+async def expire_drafts(connection: Connection | Pool, now: datetime) -> None:
+    """End the drafts that nobody has approved in time."""
+    await connection.execute(EXPIRE_DRAFTS, now)
+
+
 async def lock_next_going_on(connection: Connection, after: int) -> Campaign | None:
     """The next campaign, by id, that goes on and that no other replica holds."""
     return await fetch_one(connection, Campaign, NEXT_GOING_ON, after)
@@ -360,12 +415,12 @@ async def find_circuits_of(connection: Connection, asset_ids: Sequence[int]) -> 
     return await fetch_all(connection, Circuit, CIRCUITS, list(asset_ids))
 
 
-async def find_targets(
-    connection: Connection, tenant_id: int, asset_ids: Sequence[int] | None, commune: str | None, tag: str | None
-) -> list[tuple[int, str]]:
-    """Id and name of the tenant's own cabinets that are meant, and of circuits that are named one by one."""
-    given = None if asset_ids is None else list(asset_ids)
-    rows = await connection.fetch(FIND_TARGETS, tenant_id, given, commune, tag)
+async def find_targets(connection: Connection, tenant_id: int, wanted: Wanted) -> list[tuple[int, str]]:
+    """Id and name of the tenant's own cabinets and light points that are meant, and of circuits by themselves."""
+    given = None if wanted.asset_ids is None else list(wanted.asset_ids)
+    rows = await connection.fetch(
+        FIND_TARGETS, tenant_id, given, wanted.commune, wanted.tag, wanted.program_id, wanted.drifted
+    )
     return [(row["id"], row["name"]) for row in rows]
 
 

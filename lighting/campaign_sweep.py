@@ -1,19 +1,21 @@
 """Moves campaigns on: what is known of their targets, whether they may go on, and the frames whose turn it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import structlog
 
-from core.model.lighting import dusks_around
+from core.model.lighting import LampPlace, dusks_around
+from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 from lighting import campaign_store as store
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
-from lighting.expected import read_lamps
 from lighting.octets import Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
+from lighting.program_targets import SET_PROGRAM, RejectedProgram, advance_programs, send_to_target
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command
 from lighting.restoring import CHANGED, serving_circuit
 from lighting.store import Circuit
@@ -29,8 +31,12 @@ log = structlog.get_logger()
 
 
 async def advance_campaigns(pool: Pool, now: datetime) -> Swept:
-    """One step for each campaign that goes on; replicas share the work by skipping what another has locked."""
-    swept, after = Swept(), 0
+    """One step for each campaign that goes on; replicas share the work by skipping what another has locked.
+
+    Before that, one for each program that a campaign has sent: commands are moved on by their own sweep.
+    """
+    swept, after = await advance_programs(pool, now), 0
+    await store.expire_drafts(pool, now)
     while True:
         async with pool.acquire() as connection, connection.transaction():
             campaign = await store.lock_next_going_on(connection, after)
@@ -58,8 +64,10 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
     waiting = await store.read_waiting(
         connection, campaign.id, canary_alone=state is State.CANARY, most=MOST_OF_A_TRAIN
     )
+    if not campaign.is_emergency:
+        waiting = {gateway: _away_from_dusk(of_gateway, now) for gateway, of_gateway in waiting.items()}
     targets = {target.asset_id: target for of_gateway in waiting.values() for target in of_gateway}
-    if not targets or not await _may_send(connection, campaign, list(targets), now):
+    if not targets:
         return
     neighbours = await store.read_neighbours(connection, campaign.id)
     pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
@@ -71,22 +79,48 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
     }
     # In the order of their ids, so that two campaigns with the same circuits never wait for each other.
     for frame, at_us in sorted(pacer.release(to_us(now), frames)):
-        await _command(connection, campaign, targets[frame.command], from_us(at_us), now, swept)
+        act = _send_program if campaign.action == SET_PROGRAM else _command
+        await act(connection, campaign, targets[frame.command], from_us(at_us), now, swept)
 
 
-async def _may_send(connection: Connection, campaign: Campaign, asset_ids: Sequence[int], now: datetime) -> bool:
-    """Dusk comes to all circuits of a campaign within minutes: that of the first one decides."""
-    if campaign.is_emergency:
-        return True
-    first = await read_lamps(connection, [min(asset_ids)])
-    dusks = [dusk for lamps in first.values() for dusk in dusks_around(lamps.place, now)]
-    return may_send(now, dusks, is_emergency=False)
+def _away_from_dusk(targets: Iterable[WaitingTarget], now: datetime) -> list[WaitingTarget]:
+    """Those to which a frame may go now: dusk comes to each place at its own time."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    return [one for one in targets if may_send(now, _dusks(_place_of(one), hour), is_emergency=False)]
 
 
-async def _circuit_of(connection: Connection, campaign: Campaign, asset_id: int) -> Circuit:
+_dusks = lru_cache(4096)(dusks_around)
+
+
+def _place_of(target: WaitingTarget) -> LampPlace:
+    """Where a target stands, to some kilometres: less than a minute of dusk."""
+    latitude, longitude = (None if one is None else round(one, 1) for one in (target.latitude, target.longitude))
+    return LampPlace(latitude, longitude, region_of(target.department, target.timezone), None)
+
+
+async def _check_tenant(connection: Connection, campaign: Campaign, asset_id: int) -> None:
+    """What is switched is the author's still.
+
+    Raises:
+        RejectedLightingCommand: it was given away, or archived.
+    """
     if not await store.is_of_tenant(connection, asset_id, campaign.tenant_id):
         raise RejectedLightingCommand("ce circuit n'est plus dans l'inventaire de cette collectivité")
-    return await serving_circuit(connection, asset_id)
+
+
+async def _send_program(
+    connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
+) -> None:
+    """What is in force now, and not what was when the campaign was prepared."""
+    try:
+        await _check_tenant(connection, campaign, target.asset_id)
+        slot = await send_to_target(connection, campaign.id, target.asset_id, at, campaign.not_after, now)
+    except (RejectedProgram, RejectedLightingCommand) as refused:
+        await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
+        swept.outcomes.append("campaign_target_rejected")
+    else:
+        swept.slots.add(slot)
+        swept.outcomes.append("campaign_target_repeated" if target.attempts else "campaign_target_released")
 
 
 async def _command(
@@ -103,7 +137,8 @@ async def _command(
         not_before=at,
     )
     try:
-        circuit = await _circuit_of(connection, campaign, target.asset_id)
+        await _check_tenant(connection, campaign, target.asset_id)
+        circuit = await serving_circuit(connection, target.asset_id)
         octets = await _octets(connection, campaign, target, circuit, request.asked_at(now))
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)

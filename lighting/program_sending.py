@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from core.runtime.postgres import Connection
 from lighting.compilers import CannotCompile, compile_program
 from lighting.expected import read_lamps
+from lighting.program_targets import ON_PLATFORM, RejectedProgram
 from lighting.requests import send
 from registry.downlinks import Enqueued
 from registry.rows import fetch_one
 
 USEFUL_FOR = timedelta(hours=1)
-ON_PLATFORM = "cette armoire ne garde pas de programme : son éclairage dépend de la plateforme"
 NO_DRIFT = "aucun écart : l'horloge tient son programme, ou n'a encore rien dit"
 NOT_SENDABLE = "le programme de cette horloge ne s'envoie pas d'ici"
 
@@ -24,10 +24,6 @@ JOIN device d ON d.id = s.device_id AND d.enabled
 JOIN device_profile p ON p.id = d.device_profile_id
 WHERE s.asset_id = $1
 """
-
-
-class RejectedProgram(ValueError):
-    """Nothing is to be sent to this asset's clock; the message, in French, says why."""
 
 
 @dataclass(frozen=True, slots=True)

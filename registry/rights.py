@@ -154,7 +154,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "lighting_assignment": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_bounds": {},
     "lighting_campaign": {"lighting": "SELECT, UPDATE"},
-    "lighting_campaign_target": {"lighting": "SELECT, UPDATE"},
+    "lighting_campaign_target": {"lighting": "SELECT *, UPDATE"},
     "lighting_command": {"lighting": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
     "lighting_program": {},
     "lighting_program_in_force": {"lighting": "SELECT", "alerting": "SELECT"},

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, LightingApprover, LightingOperator, ProvenLightingOperator, Reader
-from api.campaign_targets import Prepared, Wanted, prepare
+from api.campaign_targets import Prepared, prepare, prepare_programs
 from api.fields import Answer, Body, Id, IdRef, Instant, Name, ShortText, Text, answer_of, example
 from api.pages import Page, Paged, page_of
 from api.resources import Resource
@@ -18,9 +18,11 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
 from lighting import campaign_store as store
 from lighting.campaign_plan import GatewayShare, shares_of
-from lighting.campaign_store import Author, Campaign, NewTarget
+from lighting.campaign_store import Author, Campaign, NewTarget, Wanted
 from lighting.campaigns import HALT_FR, RejectedCampaign, State, canary_of, check_approval, check_move
 from lighting.commands import LONGEST_OFF
+from lighting.compilers import SET_PROGRAM
+from lighting.requests import LightingRequest
 from lorawan.instants import from_us, to_us
 from registry.tenants import first_maker
 
@@ -38,7 +40,10 @@ MOST_TARGETS = 20_000
 
 
 class CampaignTargets(Body):
-    """À qui s'adresse une campagne : une liste, une commune, une étiquette ; l'un des trois."""
+    """À qui s'adresse une campagne : une liste, une commune, une étiquette ou un programme ; l'un des quatre.
+
+    `drifted` ne garde que les horloges en écart ; seul, toutes celles de la collectivité.
+    """
 
     model_config = example({"commune": "Plouzané"})
 
@@ -46,10 +51,16 @@ class CampaignTargets(Body):
     commune: ShortText | None = Field(None, min_length=1, examples=["Plouzané"])
     tag: ShortText | None = Field(None, min_length=1, examples=["centre-bourg"])
 
+    program_id: IdRef | None = Field(None, description="Ce qui suit ce programme, affecté à soi ou au-dessus")
+    drifted: bool = Field(False, description="Les horloges qui tiennent un autre programme que prévu")
+
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if sum(given is not None for given in (self.asset_ids, self.commune, self.tag)) != 1:
-            raise PydanticCustomError("targets", "donnez une liste d'actifs, une commune ou une étiquette")
+        given = sum(one is not None for one in (self.asset_ids, self.commune, self.tag, self.program_id))
+        if given > 1 or not (given or self.drifted):
+            raise PydanticCustomError(
+                "targets", "donnez une liste d'actifs, une commune, une étiquette ou un programme"
+            )
         return self
 
 
@@ -67,7 +78,10 @@ class NewCampaign(Body):
     )
 
     name: Name = Field(examples=["Coupure du 14 juillet"])
-    action: Literal["on", "off", "dim"] = Field(description="`on` allumer, `off` éteindre, `dim` graduer")
+    action: Literal["on", "off", "dim", "set_program"] = Field(
+        description="`on` allumer, `off` éteindre, `dim` graduer, `set_program` donner à chaque horloge le "
+        "programme de son armoire"
+    )
     level: int | None = Field(None, ge=1, le=100, description="Niveau d'une gradation, en pour cent")
     off_until: Instant | None = Field(None, description="Fin de l'extinction, 12 heures au plus")
     reason: Text = Field(min_length=1, description="Motif, gardé dans l'historique de chaque armoire")
@@ -82,6 +96,8 @@ class NewCampaign(Body):
             raise PydanticCustomError("level", "un niveau va avec une gradation, et elle en a un")
         if (self.action == "off") != (self.off_until is not None):
             raise PydanticCustomError("off_until", "une extinction a une fin (off_until) ; un allumage n'en a pas")
+        if self.targets.drifted and self.action != SET_PROGRAM:
+            raise PydanticCustomError("drifted", "des horloges en écart reçoivent leur programme (set_program)")
         return self
 
 
@@ -171,9 +187,11 @@ class AllOnAnswer(Answer):
 
 
 class TargetAnswer(answer_of(store.Target, {"airtime_us"})):
-    """Un circuit d'une campagne, et l'état de son ordre."""
+    """Un circuit d'une campagne, et l'état de son ordre ou de son programme."""
 
     state: str | None = Field(examples=["applied"])
+    program_hash: str | None = Field(description="Ce que son horloge dira tenir", examples=["e352aa1e"])
+    attempts: int = Field(description="Combien de fois cela a été envoyé")
 
 
 def _show(campaign: Campaign) -> CampaignAnswer:
@@ -254,7 +272,11 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
     values = body.model_dump(exclude={"targets"}) | {"not_after": _until(body, now), "is_emergency": False}
     async with caller.changing() as change:
         wanted = Wanted(**body.targets.model_dump())
-        prepared = await prepare(change, caller, body.action, wanted, level=body.level, off_until=body.off_until)
+        if body.action == SET_PROGRAM:
+            prepared = await prepare_programs(change, wanted)
+        else:
+            request = LightingRequest(body.action, "", "", off_until=body.off_until, level=body.level)
+            prepared = await prepare(change, caller, request, wanted)
         if not prepared.targets:
             reasons = {one.reason for one in prepared.rejected}
             raise Problem(
@@ -381,7 +403,7 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
     """
     now = datetime.now(UTC)
     async with caller.changing() as change:
-        prepared = await prepare(change, caller, "on", Wanted(commune=body.commune))
+        prepared = await prepare(change, caller, LightingRequest("on", "", ""), Wanted(commune=body.commune))
         if not prepared.targets:
             raise Problem(422, "aucune armoire à allumer ici")
         preview = await _preview(change.connection, prepared, frozenset(), now, is_emergency=True)

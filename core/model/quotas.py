@@ -26,6 +26,7 @@ NAMES = {
     "invitations": "invitations en attente",
     "photos": "photos d'actifs",
     "imports": "imports en cours",
+    "campaign_drafts": "campagnes à approuver",
 }
 
 

@@ -70,6 +70,8 @@ def _wanted(visit: PersonsVisit) -> routes.NewCampaign:
     numbers = [number_of(word) for word in form.text("asset_ids").replace(",", " ").split()]
     named = {"commune": form.text("commune"), "tag": form.text("tag")}
     targets: dict[str, Any] = {name: text for name, text in named.items() if text}
+    if form.text("drifted"):
+        targets["drifted"] = True
     if numbers:
         targets["asset_ids"] = [number or 0 for number in numbers]
     given: dict[str, Any] = {

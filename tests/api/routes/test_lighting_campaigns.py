@@ -8,8 +8,17 @@ from uuid import uuid4
 import pytest
 
 from core.runtime.postgres import Pool
+from decoders.territoire.clock import CODEC, STATE_PORT
+from decoders.territoire.clock_program import hash_of
+from ingest.pipeline import as_json
+from lab.device.application import Message
+from lab.device.lamp_clock import LampClock
 from lighting.campaign_sweep import advance_campaigns
+from lighting.shadows import read_reports, write_desired
 from lighting.sweep import advance_commands
+from lorawan.airtime import downlink_airtime_us
+from lorawan.instants import to_us
+from lorawan.regions import EU868
 from registry.datastreams import make_datastream
 from registry.tenants import create_api_key
 from tests.api.conftest import person_client
@@ -18,6 +27,7 @@ from tests.entering import transfer
 PATH = "/v1/lighting-campaigns"
 # Noon in winter: no dusk within half an hour.
 REASON = "essai de nuit"
+CUT = {"name": "Coupure", "program": {"default": {"night_cut": ["23:30", "05:00"]}}}
 
 
 def received_by(gateways: list[str]) -> str:
@@ -271,7 +281,7 @@ async def test_nobody_approves_a_campaign_that_they_wrote_by_a_key_of_their_own_
     ("changed", "why"),
     [
         ({"targets": {"commune": "Nulle part"}}, "aucun circuit à commander"),
-        ({"targets": {}}, "une liste d'actifs, une commune ou une étiquette"),
+        ({"targets": {}}, "une commune, une étiquette ou un programme"),
         ({"off_until": None}, "une extinction a une fin"),
         ({"not_after": "2020-01-01T00:00:00Z"}, "la fin de la campagne"),
         ({"action": "dim", "off_until": None, "level": 50}, "variateur"),
@@ -284,3 +294,161 @@ async def test_a_campaign_that_cannot_be_says_why(client, cabinets, changed, why
 
     assert answer.status_code == 422
     assert why in answer.text
+
+
+@pytest.fixture
+async def clocks(registry, cabinets, pool: Pool):
+    """Makes so many cabinets whose clocks hold programs, and the simulated clocks by the device of each."""
+
+    async def make(count: int, gateway: str, **fields) -> tuple[list[int], dict[int, LampClock]]:
+        ids = await cabinets(count, gateway, latitude=48.39, longitude=-4.49, **fields)
+        profile = await registry.profile(codec="territoire.clock", device_class="C", capabilities=["switch"])
+        rows = await pool.fetch("SELECT device_id FROM assignment WHERE asset_id = ANY($1::int[])", ids)
+        devices = [row["device_id"] for row in rows]
+        await pool.execute(
+            "UPDATE device SET device_profile_id = $2 WHERE id = ANY($1::int[])", devices, profile["id"]
+        )
+        return ids, {device: LampClock((100,)) for device in devices}
+
+    return make
+
+
+async def report_state(pool: Pool, device: int, clock: LampClock, at: datetime) -> None:
+    """Its state, as ingest stores it."""
+    message = clock.next_message(to_us(at))
+    decoded = CODEC.decode(message.f_port, message.payload, to_us(at), {})
+    await pool.execute(
+        "INSERT INTO observation.uplink (device_id, time, uplink_id, f_port, payload, received_at, status, codec, "
+        "codec_version, decoded) "
+        "VALUES ($1, $2, $3, $4, $5, $2, 'decoded', 'territoire.clock', 1, $6::text::jsonb)",
+        device, at, uuid4(), STATE_PORT, message.payload, as_json(decoded).decode(),
+    )  # fmt: skip
+
+
+async def play(
+    pool: Pool, held: dict[int, LampClock], now: datetime, *, deaf: frozenset[int] = frozenset()
+) -> None:
+    """What was sent reaches the clocks that hear it, and each of them says its state."""
+    await pool.execute(
+        "UPDATE downlink SET state = 'sent', sent_at = $1, created_at = $1 WHERE state = 'queued'", now
+    )
+    for row in await pool.fetch("SELECT device_id, f_port, payload FROM downlink WHERE sent_at = $1", now):
+        if row["device_id"] in deaf or row["device_id"] not in held:
+            continue
+        clock = held[row["device_id"]]
+        at = now + timedelta(seconds=20)
+        clock.on_downlink(Message(row["f_port"], row["payload"]), to_us(at))
+        await report_state(pool, row["device_id"], clock, at)
+
+
+async def test_a_campaign_gives_clocks_their_program_and_the_hash_that_they_report_proves_it(
+    client, author, approver, clocks, cabinets, pool: Pool, monkeypatch
+) -> None:
+    """Relays hold none; what is not heard comes again at its turn, and drift is repaired by the next campaign."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    ids, held = await clocks(30, "0016c001f0000001")
+    relay = (await cabinets(1, "0016c001f0000001"))[0]
+    program = (await client.post("/v1/lighting-programs", json=CUT)).json()
+    wanted = {"program_id": program["id"], "version": 1, "asset_ids": [*ids, relay]}
+    assigned = await client.post("/v1/lighting-programs/assignments", json=wanted)
+    assert assigned.status_code == 200, assigned.text
+    asked = body(action="set_program", off_until=None)
+
+    created = await author.post(PATH, json=asked)
+    preview = created.json()["preview"]
+    path = f"{PATH}/{created.json()['id']}"
+    await approver.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    devices = list(held)
+    # One hears nothing before the third time.
+    for minute in range(12):
+        at = now + timedelta(minutes=minute)
+        await advance_campaigns(pool, at)
+        await play(pool, held, at, deaf=frozenset(devices[:1] if minute < 3 else []))
+    ended = (await client.get(path)).json()
+    targets = (await client.get(f"{path}/targets", params={"limit": 100})).json()["items"]
+    await write_desired(pool, now)
+    await read_reports(pool, now + timedelta(minutes=20))
+    again = await author.post(PATH, json=asked)
+    drifted = await author.post(PATH, json=asked | {"targets": {"drifted": True}})
+    held[devices[1]].program = b""
+    await report_state(pool, devices[1], held[devices[1]], now + timedelta(minutes=21))
+    await read_reports(pool, now + timedelta(minutes=22))
+    repair = await author.post(PATH, json=asked | {"targets": {"drifted": True}})
+
+    assert created.status_code == 201, created.text
+    assert (preview["targets"], preview["canary"]) == (30, 5)
+    assert [(one["asset_id"], one["reason"]) for one in preview["rejected"]] == [
+        (relay, "cette armoire ne garde pas de programme : son éclairage dépend de la plateforme")
+    ]
+    # The program's octets and 13 of LoRaWAN, without a question: a clock answers by itself.
+    octets = (await pool.fetchrow("SELECT payload FROM downlink LIMIT 1"))["payload"]
+    assert preview["gateways"][0]["airtime_s"] == round(
+        30 * downlink_airtime_us(13 + len(octets), EU868.data_rates[3]) / 1e6, 3
+    )
+    assert (ended["state"], ended["canary"]["proved"], ended["others"]["proved"]) == ("ended", 5, 25)
+    assert {one["state"] for one in targets} == {"applied"}
+    assert sorted(one["attempts"] for one in targets)[-2:] == [1, 3]
+    assert {one["program_hash"] for one in targets} == {hash_of(octets).hex()}
+    assert await pool.fetchval("SELECT count(*) FROM lighting_command") == 0
+    assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
+    assert (again.status_code, "tient déjà ce programme" in again.text) == (422, True)
+    assert (drifted.status_code, drifted.json()["detail"]) == (
+        422,
+        "aucun circuit à commander : aucune armoire ici",
+    )
+    assert (repair.status_code, repair.json()["preview"]["targets"]) == (201, 1)
+
+
+async def test_a_program_campaign_whose_canary_takes_nothing_halts(
+    client, approver, clocks, pool: Pool, monkeypatch
+) -> None:
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    _, held = await clocks(21, "0016c001f0000001")
+    path = f"{PATH}/{(await client.post(PATH, json=body(action='set_program', off_until=None))).json()['id']}"
+    await approver.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    for minute in range(20):
+        at = now + timedelta(minutes=minute)
+        await advance_campaigns(pool, at)
+        await play(pool, held, at, deaf=frozenset(held))
+    halted = (await client.get(path)).json()
+
+    assert (halted["state"], halted["halted_for"], halted["others"]["waiting"]) == ("halted", "canary_failed", 16)
+    # Four times each, as a command.
+    assert await pool.fetchval("SELECT count(*) FROM downlink") == 20
+
+
+async def test_dusk_is_that_of_each_circuit_and_light_points_of_a_commune_are_targets(
+    client, approver, cabinets, registry, pool: Pool
+) -> None:
+    """Of a light point that is its cabinet's the cabinet is one, and drafts that wait are counted."""
+    west = (await cabinets(1, "0016c001f0000001", latitude=48.39, longitude=-4.49))[0]
+    east = (await cabinets(1, "0016c001f0000001", latitude=49.12, longitude=6.18))[0]
+    lamp = await registry.asset(kind="light_point", latitude=49.12, longitude=6.18)
+    await registry.device(await registry.cabinet_profile(), asset_id=lamp["id"])
+    served = await registry.asset(kind="light_point", name="lampe 1")
+    await pool.execute("UPDATE asset SET parent_id = $1 WHERE id = $2", west, served["id"])
+    created = (await client.post(PATH, json=body(action="on", off_until=None, not_after=in_hours(20)))).json()
+    path = f"{PATH}/{created['id']}"
+    tenant = await pool.fetchval("SELECT tenant_id FROM asset WHERE id = $1", west)
+    await pool.execute("INSERT INTO quota VALUES ($1, 'campaign_drafts', 1)", tenant)
+    one_more = await client.post(PATH, json=body())
+    all_on = await client.post("/v1/lighting/all-on", json={"reason": "accident", "preview": False})
+    await client.post(f"{PATH}/{all_on.json()['campaign_id']}/cancellation")
+    await approver.post(f"{path}/approval")
+    # Sunset at Metz; at Brest it is 46 minutes later (ephem).
+    dusk = datetime(2026, 12, 21, 15, 40, tzinfo=UTC)
+    await pool.execute("UPDATE lighting_campaign SET not_after = $1", dusk + timedelta(hours=2))
+    await sweep(pool, dusk)
+    at_dusk = [row[0] for row in await pool.fetch("SELECT asset_id FROM lighting_command")]
+
+    assert created["preview"]["targets"] == 3
+    assert (one_more.status_code, "campagnes à approuver" in one_more.text) == (409, True)
+    assert all_on.status_code == 200, all_on.text
+    assert at_dusk == [west]
+    assert {one["asset_id"] for one in (await client.get(f"{path}/targets")).json()["items"]} == {
+        west,
+        east,
+        lamp["id"],
+    }

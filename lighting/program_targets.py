@@ -1,0 +1,260 @@
+"""Programs that campaigns give to clocks: what each is sent when its turn has come, and whether it has proved it.
+
+A program is no switching command: it replaces what the clock holds, ends no override and owes no light. What
+proves it is the hash that the clock reports (docs/profil-horloge.md), which it does by itself some seconds after.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import structlog
+
+from core.runtime.postgres import Connection, Pool
+from decoders.codec import EncodedCommand
+from decoders.territoire import clock
+from lighting import commands
+from lighting.campaigns import GOING_ON, State
+from lighting.compilers import SET_PROGRAM, CannotCompile, compile_program
+from lighting.expected import LampRow, read_lamps
+from lighting.requests import send
+from lighting.swept import Swept, alone
+from registry.rows import fetch_all
+
+__all__ = [
+    "SET_PROGRAM",
+    "Holder",
+    "ProgramTarget",
+    "RejectedProgram",
+    "advance_programs",
+    "encoded_for",
+    "find_holders",
+    "send_to_target",
+    "step_of",
+]
+
+USEFUL_FOR = timedelta(hours=1)
+# A clock answers within ten seconds. What it says before may have been on its way when the program was sent.
+ANSWERED_AFTER = timedelta(seconds=15)
+PAGE = 500
+ON_PLATFORM = "cette armoire ne garde pas de programme : son éclairage dépend de la plateforme"
+NOT_READ_BACK = "ce que cette horloge tient n'est pas relu : aucune campagne ne peut le prouver"
+HOLDS_IT = "son horloge tient déjà ce programme"
+UNSERVED = "aucun équipement ne commande cette armoire en ce moment"
+OF_CABINET = "ce circuit suit l'horloge de son armoire"
+DISABLED = "l'équipement de cette armoire est désactivé"
+PROGRAM = "program"
+
+log = structlog.get_logger()
+
+# Cabinets, and circuits and light points that are served by a device of their own: its clock, if it has one. A
+# circuit that has none is its cabinet's, and here only where it was named itself.
+FIND_HOLDERS = """
+SELECT DISTINCT ON (s.id) s.id AS asset_id, s.name, s.kind, g.device_id, p.codec, v.enabled,
+       coalesce('program' = ANY(p.capabilities), false) AS is_clock, w.holds_it
+FROM asset s
+LEFT JOIN (assignment g JOIN device v ON v.id = g.device_id JOIN device_profile p ON p.id = v.device_profile_id)
+    ON g.asset_id = s.id AND g.during @> now() AND (p.codec = $2 OR p.capabilities && '{switch,program}')
+LEFT JOIN LATERAL (
+    SELECT h.reported_hash = h.desired_hash AS holds_it FROM lighting_shadow h
+    WHERE h.asset_id = s.id AND h.device_id = g.device_id) w ON true
+WHERE s.archived_at IS NULL AND (s.id = ANY($1::int[])
+    OR s.parent_id = ANY($1) AND s.kind = 'lighting_circuit' AND g.id IS NOT NULL)
+ORDER BY s.id, p.codec = $2 DESC NULLS LAST, 'program' = ANY(p.capabilities) DESC, g.id
+"""
+# Those that wait for an answer, with the last that their clocks have reported since they were sent it.
+LOCK_OPEN = """
+SELECT t.campaign_id, t.asset_id, t.device_id, t.state, t.attempts, t.repeat_due, c.state AS campaign_state,
+       c.not_after, encode(t.program_hash, 'hex') AS program_hash,
+       coalesce(d.state::text, 'expired') AS downlink_state, d.reason AS downlink_reason,
+       coalesce(d.created_at, t.released_at) AS tried_at, d.sent_at, u.hash AS reported_hash, u.received_at
+FROM lighting_campaign_target t
+JOIN lighting_campaign c ON c.id = t.campaign_id
+LEFT JOIN downlink d ON d.id = t.downlink_id
+LEFT JOIN LATERAL (
+    SELECT u.received_at, u.decoded ->> 'program_hash' AS hash FROM observation.uplink u
+    WHERE u.device_id = t.device_id AND u.time > d.created_at - interval '1 minute'
+      AND u.received_at > d.created_at AND u.codec = $4 AND u.f_port = $5 AND u.status = 'decoded'
+    ORDER BY u.time DESC LIMIT 1) u ON true
+WHERE t.state IN ('queued', 'sent', 'acknowledged') AND (t.campaign_id, t.asset_id) > ($1, $2)
+ORDER BY t.campaign_id, t.asset_id LIMIT $3
+FOR UPDATE OF t SKIP LOCKED
+"""
+SET_STATE = """
+UPDATE lighting_campaign_target SET state = $3, failure = $4, repeat_due = false
+WHERE campaign_id = $1 AND asset_id = $2
+"""
+SET_REPEAT_DUE = "UPDATE lighting_campaign_target SET repeat_due = true WHERE campaign_id = $1 AND asset_id = $2"
+SET_SENT = """
+UPDATE lighting_campaign_target SET released_at = $3, state = 'queued', repeat_due = false, device_id = $4,
+       program_hash = decode($5, 'hex'), downlink_id = $6, attempts = attempts + 1
+WHERE campaign_id = $1 AND asset_id = $2
+"""
+
+
+class RejectedProgram(ValueError):
+    """Nothing is to be sent to this asset's clock; the message, in French, says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A cabinet, circuit or light point, and the device that would hold its program.
+
+    `holds_it`: it has reported that it holds what it should; None: nobody knows.
+    """
+
+    asset_id: int
+    name: str
+    kind: str
+    device_id: int | None
+    codec: str | None
+    enabled: bool | None
+    is_clock: bool
+    holds_it: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramTarget:
+    """A clock that was sent its program by a campaign, and what it has reported since."""
+
+    campaign_id: int
+    asset_id: int
+    device_id: int | None
+    state: str
+    attempts: int
+    repeat_due: bool
+    campaign_state: str
+    not_after: datetime
+    program_hash: str
+    downlink_state: str
+    downlink_reason: str | None
+    tried_at: datetime
+    sent_at: datetime | None
+    reported_hash: str | None
+    received_at: datetime | None
+
+
+async def find_holders(connection: Connection, asset_ids: Sequence[int]) -> list[Holder]:
+    """The cabinets and what they have of circuits with a clock of their own; by id."""
+    return await fetch_all(connection, Holder, FIND_HOLDERS, list(asset_ids), clock.CODEC.name)
+
+
+def check_holder(holder: Holder) -> None:
+    """Whether a program can be sent and proved there.
+
+    Raises:
+        RejectedProgram: it cannot.
+    """
+    if holder.device_id is None:
+        raise RejectedProgram(OF_CABINET if holder.kind == "lighting_circuit" else UNSERVED)
+    if not holder.enabled:
+        raise RejectedProgram(DISABLED)
+    if holder.codec != clock.CODEC.name:
+        raise RejectedProgram(NOT_READ_BACK if holder.is_clock else ON_PLATFORM)
+
+
+def encoded_for(holder: Holder, lamps: LampRow, today: date) -> tuple[EncodedCommand, str]:
+    """The frame that gives a clock the program in force, and the hash by which it reports it.
+
+    Raises:
+        RejectedProgram: there is none.
+    """
+    check_holder(holder)
+    try:
+        compiled = compile_program(holder.codec or "", lamps.lamps.program, lamps.place, today)
+    except CannotCompile as unfit:
+        raise RejectedProgram(str(unfit)) from None
+    if compiled.program_hash is None or len(compiled.payloads) != 1:
+        raise RejectedProgram(NOT_READ_BACK)
+    return compiled.payloads[0], compiled.program_hash.hex()
+
+
+async def send_to_target(
+    connection: Connection, campaign_id: int, asset_id: int, at: datetime, not_after: datetime, now: datetime
+) -> int:
+    """Enqueue the program that is in force now for a target whose turn it is; the slot to nudge.
+
+    Raises:
+        RejectedProgram: its clock is gone, or takes it no more.
+    """
+    holder = next((one for one in await find_holders(connection, [asset_id]) if one.asset_id == asset_id), None)
+    lamps = (await read_lamps(connection, [asset_id])).get(asset_id)
+    if holder is None or holder.device_id is None or lamps is None:
+        raise RejectedProgram(UNSERVED)
+    frame, program_hash = encoded_for(holder, lamps, lamps.place.region.local(now).date())
+    row = await send(connection, holder.device_id, frame, min(now + USEFUL_FOR, not_after))
+    await connection.execute(SET_SENT, campaign_id, asset_id, at, holder.device_id, program_hash, row.id)
+    return row.slot
+
+
+def step_of(target: ProgramTarget, now: datetime) -> commands.Step:
+    """The next step of a target; a repetition waits for its turn at the gateway, as the first. Pure."""
+    if target.reported_hash == target.program_hash and target.received_at is not None:
+        return commands.Apply(target.received_at)
+    if target.repeat_due:
+        is_over = target.campaign_state not in {*GOING_ON, State.PAUSED} or now >= target.not_after
+        return commands.End(commands.State.FAILED, _why(target)) if is_over else commands.Wait()
+    open_command = commands.OpenCommand(
+        id=target.asset_id,
+        state=commands.State(target.state),
+        action=SET_PROGRAM,
+        proving=commands.Proving((PROGRAM,), 1.0, asks=False),
+        attempts=target.attempts,
+        not_after=target.not_after,
+        downlink_state=target.downlink_state,
+        downlink_reason=target.downlink_reason,
+        tried_at=target.tried_at,
+        sent_at=target.sent_at,
+        read_back_state=None,
+    )
+    return commands.advance(open_command, _said(target), target.received_at, now)
+
+
+def _said(target: ProgramTarget) -> list[commands.ReadBack]:
+    """That it holds another program, once it has had time to take this one."""
+    since = target.sent_at or target.tried_at
+    if target.received_at is None or target.received_at <= since + ANSWERED_AFTER:
+        return []
+    return [commands.ReadBack(PROGRAM, 0.0, target.received_at)]
+
+
+def _why(target: ProgramTarget) -> commands.Failure:
+    return commands.Failure.STATE_DIFFERS if _said(target) else commands.Failure.NO_READ_BACK
+
+
+async def advance_programs(pool: Pool, now: datetime) -> Swept:
+    """One step for each clock that was sent its program and has not proved it."""
+    swept, after = Swept(), (0, 0)
+    while True:
+        async with pool.acquire() as connection, connection.transaction():
+            page = await fetch_all(
+                connection, ProgramTarget, LOCK_OPEN, *after, PAGE, clock.CODEC.name, clock.STATE_PORT
+            )
+            for target in page:
+                with alone("program_target", target.asset_id):
+                    async with connection.transaction():
+                        await _record(connection, target, step_of(target, now), swept)
+        if len(page) < PAGE:
+            return swept
+        after = page[-1].campaign_id, page[-1].asset_id
+
+
+async def _record(connection: Connection, target: ProgramTarget, step: commands.Step, swept: Swept) -> None:
+    state, failure = None, None
+    match step:
+        case commands.Transmitted(acknowledged=acknowledged):
+            state = commands.State.ACKNOWLEDGED if acknowledged else commands.State.SENT
+        case commands.Apply():
+            state = commands.State.APPLIED
+        case commands.SendAgain():
+            await connection.execute(SET_REPEAT_DUE, target.campaign_id, target.asset_id)
+        case commands.End(state=ended, failure=why):
+            # What its downlink says of itself: nobody superseded a program.
+            state = commands.State.FAILED if ended is commands.State.SUPERSEDED else ended
+            failure = why
+            log.warning("program_not_taken", campaign=target.campaign_id, asset=target.asset_id, failure=why)
+        case _:
+            return
+    if state is not None:
+        await connection.execute(SET_STATE, target.campaign_id, target.asset_id, state, failure)
+        swept.outcomes.append(f"program_{state}")
