@@ -55,7 +55,7 @@ class GatewayShare:
 
 
 def command_airtime_us(octets: Octets, action: str, reach: Reach) -> int:
-    """How long a command is on air, with the question that proves it where the device does not answer by itself."""
+    """How long a command is on air, with the question that proves it where the device does not answer it."""
     rate = _rate_of(reach)
     uses = (action,) if octets.ends_itself else (action, QUESTION)
     frames = [octets.frames[use] for use in uses if use in octets.frames]

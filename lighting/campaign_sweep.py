@@ -10,21 +10,24 @@ from core.model.lighting import LampPlace, dusks_around
 from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 from lighting import campaign_store as store
+from lighting import store as commands
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
 from lighting.octets import Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.program_targets import SET_PROGRAM, RejectedProgram, advance_programs, send_to_target
-from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command
+from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command, send
 from lighting.restoring import CHANGED, serving_circuit
 from lighting.store import Circuit
 from lighting.swept import Swept, alone
 from lorawan.instants import from_us, to_us
 
-# Of each gateway: more than ten seconds of the shortest frames.
-MOST_OF_A_TRAIN = 100
+# Of each gateway: more than a train of the shortest frames.
+MOST_OF_A_TRAIN = 40
 HOUR = timedelta(hours=1)
+# A repetition waits for its turn at the gateway, for an hour where the gateway has used up its share.
+USEFUL_FOR = timedelta(minutes=70)
 SENDING = frozenset({State.CANARY, State.RUNNING})
 
 log = structlog.get_logger()
@@ -62,7 +65,11 @@ async def _advance_one(connection: Connection, campaign: Campaign, now: datetime
 
 async def _release(connection: Connection, campaign: Campaign, state: State, now: datetime, swept: Swept) -> None:
     waiting = await store.read_waiting(
-        connection, campaign.id, canary_alone=state is State.CANARY, most=MOST_OF_A_TRAIN
+        connection,
+        campaign.id,
+        canary_alone=state is State.CANARY,
+        is_emergency=campaign.is_emergency,
+        most=MOST_OF_A_TRAIN,
     )
     if not campaign.is_emergency:
         waiting = {gateway: _away_from_dusk(of_gateway, now) for gateway, of_gateway in waiting.items()}
@@ -78,9 +85,12 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
         for gateway, of_gateway in waiting.items()
     }
     # In the order of their ids, so that two campaigns with the same circuits never wait for each other.
-    for frame, at_us in sorted(pacer.release(to_us(now), frames)):
-        act = _send_program if campaign.action == SET_PROGRAM else _command
-        await act(connection, campaign, targets[frame.command], from_us(at_us), now, swept)
+    left_us = {gateway: of_gateway[0].gateway_us for gateway, of_gateway in waiting.items() if of_gateway}
+    for frame, at_us in sorted(pacer.release(to_us(now), frames, left_us)):
+        target = targets[frame.command]
+        act = _command if target.command_id is None else _repeat
+        act = _send_program if campaign.action == SET_PROGRAM else act
+        await act(connection, campaign, target, from_us(at_us), now, swept)
 
 
 def _away_from_dusk(targets: Iterable[WaitingTarget], now: datetime) -> list[WaitingTarget]:
@@ -123,6 +133,28 @@ async def _send_program(
         swept.outcomes.append("campaign_target_repeated" if target.attempts else "campaign_target_released")
 
 
+async def _repeat(
+    connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, _now: datetime, swept: Swept
+) -> None:
+    """The same command once more, unless it has come to its end since its repetition was due."""
+    command_id = target.command_id or 0
+    command = await commands.lock_to_repeat(connection, command_id)
+    octets = None if command is None else Octets.from_json(command.octets)
+    if command is None or octets is None:
+        await store.set_repeated(connection, campaign.id, target.asset_id, None)
+        return
+    frame = octets.frames[command.action]
+    row = await send(connection, command.device_id, frame, command.not_after, _priority(campaign), not_before=at)
+    await commands.set_sent_again(connection, command_id, row.id, None)
+    await store.set_repeated(connection, campaign.id, target.asset_id, at)
+    swept.slots.add(row.slot)
+    swept.outcomes.append("campaign_target_repeated")
+
+
+def _priority(campaign: Campaign) -> int:
+    return EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY
+
+
 async def _command(
     connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
 ) -> None:
@@ -133,8 +165,9 @@ async def _command(
         campaign.off_until,
         campaign.level,
         owes_light=campaign.is_emergency,
-        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+        priority=_priority(campaign),
         not_before=at,
+        useful_for=min(USEFUL_FOR, campaign.not_after - now),
     )
     try:
         await _check_tenant(connection, campaign, target.asset_id)

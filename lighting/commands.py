@@ -115,8 +115,8 @@ class Proving:
     """What proves a command: this value on all of these channels; no channels: nothing does.
 
     `asks`: there is a question; otherwise the next report of the device comes within `report_within` of its own. A
-    device of class A, which hears nothing but after its uplinks, hears something `receives_every` so long. One that
-    says by itself what became of a command, `answers_within`, is asked only when nothing came.
+    device of class A, which hears nothing but after its uplinks, hears something `receives_every` so long. One
+    that says by itself what became of a command, `answers_within`, is asked only when nothing came.
     """
 
     channels: tuple[str, ...]
@@ -332,13 +332,13 @@ def _may_ask(command: OpenCommand, received_at: datetime | None, sent_at: dateti
 
 
 def _is_silent(command: OpenCommand, sent_at: datetime, now: datetime) -> bool:
-    """Whether a device that answers by itself has not, and was not asked yet."""
+    """Whether a device that answers by itself has not, and is to be asked; what owes light is repeated first."""
     proving = command.proving
     return (
         proving.asks
         and bool(proving.answers_within)
         and command.read_back_state is None
-        and command.attempts <= QUESTIONS_IN_VAIN
+        and 1 + command.owes_light <= command.attempts <= QUESTIONS_IN_VAIN
         and now >= sent_at + proving.answers_within
     )
 

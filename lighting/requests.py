@@ -41,6 +41,7 @@ class LightingRequest:
     owes_light: bool = False  # It is repeated until the cabinet says that it is lit.
     priority: int = PRIORITY
     not_before: datetime | None = None  # Its turn at the gateway.
+    useful_for: timedelta = USEFUL_FOR
 
     def asked_at(self, now: datetime) -> Asked:
         """What is to be encoded for it."""
@@ -135,7 +136,9 @@ async def request_command(
     if not await store.lock_asset(connection, circuit.asset_id):
         raise LookupError(f"asset {circuit.asset_id}")
     await store.supersede_open(connection, circuit.asset_id)
-    not_after = now + USEFUL_FOR if request.off_until is None else min(now + USEFUL_FOR, request.off_until)
+    not_after = now + request.useful_for
+    if request.off_until is not None:
+        not_after = min(not_after, request.off_until)
     row = await send(
         connection, circuit.device_id, frame, not_after, request.priority, not_before=request.not_before
     )
