@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -284,7 +284,7 @@ async def open_pool(
     *,
     size: int = 4,
     command_timeout: float = 30,
-    given_out: Callable[[Any], Awaitable[None]] | None = None,
+    given_out: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
 ) -> AsyncGenerator[Pool]:
     """A pool that waits for a database that is not there yet, with a log line, instead of failing.
 
@@ -300,7 +300,7 @@ async def open_pool(
                 min_size=1,
                 max_size=size,
                 init=_prepare,
-                setup=given_out,
+                setup=given_out,  # pyright: ignore[reportArgumentType] - The stubs name its parameter.
                 connect=_connecting(database_url),
                 connection_class=_OurConnection,
                 reset=_leave_as_it_is,

@@ -12,20 +12,20 @@ from rich.progress import Progress
 
 from core.runtime.postgres import connect
 from lab.bench.processes import cpu_seconds
-from lab.lighting.campaign import ALL_ON, OVERRIDES, PROGRAMS, Order, assign_program
+from lab.lighting.area import plan_area
+from lab.lighting.campaign import ALL_ON, OVERRIDES, PROGRAMS, CampaignKind, assign_program
 from lab.lighting.figures import Played
 from lab.lighting.play import Databases, play
 from lab.lighting.real import play_real
-from lab.lighting.registered import register_town
+from lab.lighting.registered import register_area
 from lab.lighting.report import SWEPT_CORES, Figure, compare, figures_of
-from lab.lighting.town import plan_town
 from registry.keys import KeyWrap
 from registry.rights import OWNER
 from registry.schema import migrate
 from services.supervisor.run_info import RunInfo, read_run_info
 
-ORDERS = {"overrides": OVERRIDES, "programs": PROGRAMS, "all-on": ALL_ON}
-PARTS = (*ORDERS, "sweep")
+KINDS = {"overrides": OVERRIDES, "programs": PROGRAMS, "all-on": ALL_ON}
+PARTS = (*KINDS, "sweep")
 WITHIN = {"overrides": timedelta(minutes=90), "programs": timedelta(hours=3), "all-on": timedelta(minutes=10)}
 REAL_WITHIN = timedelta(minutes=20)
 # One campaign ends earlier than another by chance: the real one is compared with the mean of so many.
@@ -45,16 +45,18 @@ async def _database(run: RunInfo, name: str) -> Databases:
     return Databases(url, f"{url}?role={OWNER}")
 
 
-async def _play(run: RunInfo, part: str, order: Order, cabinets: int, gateways: int, console: Console) -> Played:
+async def _play(
+    run: RunInfo, part: str, kind: CampaignKind, cabinets: int, gateways: int, console: Console
+) -> Played:
     databases = await _database(run, f"banc_{part.replace('-', '_')}")
     within = WITHIN[part]
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(f"{order.name} : temps simulé", total=within.total_seconds())
+        task = progress.add_task(f"{kind.name} : temps simulé", total=within.total_seconds())
 
         def show(seconds: float, state: str) -> None:
-            progress.update(task, completed=seconds, description=f"{order.name} : {state}")
+            progress.update(task, completed=seconds, description=f"{kind.name} : {state}")
 
-        return await play(databases, plan_town(cabinets, gateways), order, within, show=show)
+        return await play(databases, plan_area(cabinets, gateways), kind, within, show=show)
 
 
 async def measure(
@@ -63,9 +65,9 @@ async def measure(
     """The parts that are asked for, by their titles."""
     measured: dict[str, list[Figure]] = {}
     for part in parts:
-        if part in ORDERS:
-            played = await _play(run, part, ORDERS[part], cabinets, gateways, console)
-            measured[ORDERS[part].name] = figures_of(played)
+        if part in KINDS:
+            played = await _play(run, part, KINDS[part], cabinets, gateways, console)
+            measured[KINDS[part].name] = figures_of(played)
         else:
             measured["Relire chaque seconde"] = await _sweeping(run, cabinets, gateways, console)
     return measured
@@ -73,13 +75,13 @@ async def measure(
 
 async def measure_real_time(run: RunInfo, cabinets: int, console: Console) -> dict[str, list[Figure]]:
     """The campaign of overrides on one gateway through the services, beside the same as discrete events."""
-    town = plan_town(cabinets, 1)
-    real = await play_real(run, town, REAL_WITHIN, console)
+    area = plan_area(cabinets, 1)
+    real = await play_real(run, area, REAL_WITHIN, console)
     simulated: list[Played] = []
     for number in range(SIMULATED_RUNS):
         databases = await _database(run, f"banc_{number}")
         simulated.append(
-            await play(databases, town, OVERRIDES, WITHIN["overrides"], seed=f"run {number}", probes=1_000)
+            await play(databases, area, OVERRIDES, WITHIN["overrides"], seed=f"run {number}", probes=1_000)
         )
         console.print(f"événements discrets {number + 1} sur {SIMULATED_RUNS}", highlight=False)
     return {
@@ -94,8 +96,8 @@ async def _sweeping(run: RunInfo, cabinets: int, gateways: int, console: Console
     try:
         async with admin.transaction():
             keys = KeyWrap(run.kek_id, bytes.fromhex(run.kek))
-            town = plan_town(cabinets, gateways)
-            registered = await register_town(admin, town, "banc", datetime.now(UTC), keys)
+            area = plan_area(cabinets, gateways)
+            registered = await register_area(admin, area, "banc", datetime.now(UTC), keys)
             await assign_program(admin, registered.tenant_id)
         await admin.execute("ANALYZE")
     finally:

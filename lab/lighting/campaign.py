@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.runtime.postgres import Connection, Pool
-from lab.lighting.registered import RegisteredTown
+from lab.lighting.registered import RegisteredArea
 from lighting import campaign_store as store
 from lighting.campaign_plan import Reach, neighbours_of, program_airtime_us, shares_of, targets_of
 from lighting.campaign_store import Author, NewTarget
@@ -65,7 +65,7 @@ FROM lighting_campaign WHERE id = $1
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CampaignKind:
     """What all cabinets are told: `on`, `dim` to a level, or their program."""
 
     name: str
@@ -74,9 +74,9 @@ class Order:
     is_emergency: bool = False
 
 
-OVERRIDES = Order("Forçages", DIM, level=70)
-PROGRAMS = Order("Programmes", SET_PROGRAM)
-ALL_ON = Order("Tout allumer", ON, is_emergency=True)
+OVERRIDES = CampaignKind("Forçages", DIM, level=70)
+PROGRAMS = CampaignKind("Programmes", SET_PROGRAM)
+ALL_ON = CampaignKind("Tout allumer", ON, is_emergency=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +113,13 @@ async def assign_program(connection: Connection, tenant_id: int) -> None:
     await connection.execute(ASSIGN_PROGRAM, tenant_id, PROGRAM)
 
 
-async def begin_campaign(pool: Pool, town: RegisteredTown, order: Order, now: datetime) -> Begun:
+async def begin_campaign(pool: Pool, area: RegisteredArea, kind: CampaignKind, now: datetime) -> Begun:
     """Prepared and previewed as the API does it, and approved at once by somebody who was waiting for it."""
-    reached = {one.asset_id: _reach_of(town, place) for place, one in enumerate(town.cabinets)}
+    reached = {one.asset_id: _reach_of(area, place) for place, one in enumerate(area.cabinets)}
     async with pool.acquire() as connection, connection.transaction():
-        found = await _targets(connection, reached, order, now)
+        found = await _targets(connection, reached, kind, now)
         paced = [(number, gateway) for number, gateway, *_ in found]
-        canary = frozenset[int]() if order.is_emergency else canary_of(paced)
+        canary = frozenset[int]() if kind.is_emergency else canary_of(paced)
         neighbours = neighbours_of(list(reached.values()))
         shares = shares_of(
             [(number, gateway, airtime_us, number in canary) for number, gateway, airtime_us, _ in found],
@@ -127,33 +127,33 @@ async def begin_campaign(pool: Pool, town: RegisteredTown, order: Order, now: da
             (),
             {},
             to_us(now),
-            is_emergency=order.is_emergency,
+            is_emergency=kind.is_emergency,
         )
         values = {
-            "name": order.name, "action": order.action, "level": order.level, "off_until": None, "reason": "banc",
-            "is_emergency": order.is_emergency, "not_after": now + WITHIN,
+            "name": kind.name, "action": kind.action, "level": kind.level, "off_until": None, "reason": "banc",
+            "is_emergency": kind.is_emergency, "not_after": now + WITHIN,
         }  # fmt: skip
         author = Author("banc", "person 1")
-        made = await store.create_campaign(connection, town.tenant_id, values, author, neighbours)
+        made = await store.create_campaign(connection, area.tenant_id, values, author, neighbours)
         await store.add_targets(connection, made, [NewTarget(*one, one[0] in canary) for one in found])
-        if not order.is_emergency:
+        if not kind.is_emergency:
             await store.approve(connection, made.id, Author("adjointe", "person 2"))
     ends_at = from_us(max(share.ends_us for share in shares))
     return Begun(made.id, now, (ends_at - now).total_seconds())
 
 
-def _reach_of(town: RegisteredTown, place: int) -> Reach:
-    cabinet = town.cabinets[place].cabinet
-    gateways = tuple(town.gateways[gateway].gateway_id.hex() for gateway, _ in cabinet.heard_by)
+def _reach_of(area: RegisteredArea, place: int) -> Reach:
+    cabinet = area.cabinets[place].cabinet
+    gateways = tuple(area.gateways[gateway].gateway_id.hex() for gateway, _ in cabinet.heard_by)
     return Reach(gateways, cabinet.rx2_data_rate, None)
 
 
 async def _targets(
-    connection: Connection, reached: Mapping[int, Reach], order: Order, now: datetime
+    connection: Connection, reached: Mapping[int, Reach], kind: CampaignKind, now: datetime
 ) -> list[tuple[int, str, int, dict[str, Any]]]:
-    if order.action != SET_PROGRAM:
-        octets = native_octets(CODEC, None, Asked(now, order.level), ("",))
-        return targets_of(dict.fromkeys(reached, octets), reached, order.action)
+    if kind.action != SET_PROGRAM:
+        octets = native_octets(CODEC, None, Asked(now, kind.level), ("",))
+        return targets_of(dict.fromkeys(reached, octets), reached, kind.action)
     holders = await find_holders(connection, list(reached))
     lamps = await read_lamps(connection, [holders[0].asset_id])
     [row] = lamps.values()

@@ -1,4 +1,4 @@
-"""What a campaign is judged by: when all was proved, what gateways have sent, and what they missed. Pure."""
+"""What a campaign is judged by: when all was proved, what gateways have sent, and what they missed."""
 
 import random
 from bisect import bisect_right
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from lab.lighting.area import Area
 from lab.lighting.campaign import CampaignState, Outcome
-from lab.lighting.town import Town
 from lab.radio.concentrator import RadioAccount
 from lab.radio.medium import RadioMedium
 from lorawan.airtime import lora_airtime_us
@@ -55,7 +55,7 @@ class Disturbed:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One campaign on one town."""
+    """One campaign on one area."""
 
     name: str
     cabinets: int
@@ -73,7 +73,7 @@ class Played:
 
     @property
     def proved_s(self) -> list[float]:
-        """After how many seconds each proved one had, in order."""
+        """After how many seconds each proved one had, sorted."""
         return sorted(
             one.proved_after_s for one in self.outcomes if one.state in PROVED and one.proved_after_s is not None
         )
@@ -147,7 +147,7 @@ def busiest_hour_us(sent: Sequence[Sent]) -> int:
 
 
 def uplink_loss(
-    town: Town, sent: Sequence[Sequence[Sent]], from_us: int, to_us: int, probes: int = PROBES
+    area: Area, sent: Sequence[Sequence[Sent]], from_us: int, to_us: int, probes: int = PROBES
 ) -> UplinkLoss:
     """What cabinets would lose that send at any instant between the two."""
     chance = random.Random(f"{from_us} {to_us}")
@@ -163,13 +163,13 @@ def uplink_loss(
 
     lost, tried = {True: 0, False: 0}, {True: 0, False: 0}
     for _ in range(probes):
-        cabinet = chance.choice(town.cabinets)
+        cabinet = chance.choice(area.cabinets)
         begin_us = chance.randrange(from_us, to_us)
         end_us = begin_us + lora_airtime_us(UPLINK_OCTETS, cabinet.spreading_factor, 125_000, crc=True)
         is_alone = len(cabinet.heard_by) == 1
         tried[is_alone] += 1
         lost[is_alone] += all(is_deaf(gateway, begin_us, end_us) for gateway, _ in cabinet.heard_by)
-    homes = [cabinet.home for cabinet in town.cabinets if len(cabinet.heard_by) == 1]
+    homes = [cabinet.home for cabinet in area.cabinets if len(cabinet.heard_by) == 1]
     on_air = [
         sum(one.airtime_us for one in of_gateway if from_us <= one.start_us < to_us) / (to_us - from_us)
         for of_gateway in sent

@@ -1,4 +1,4 @@
-"""Plays a campaign on a town, on a simulated clock, in a database that is there for nothing else."""
+"""Plays a campaign on an area, on a simulated clock, in a database that is there for nothing else."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from core.runtime.postgres import connect
 from lab.device.lamp_clock import LampClock
-from lab.lighting.campaign import Order, assign_program, begin_campaign, read_outcomes, read_state
+from lab.lighting.area import Area
+from lab.lighting.campaign import CampaignKind, assign_program, begin_campaign, read_outcomes, read_state
 from lab.lighting.events import Events
 from lab.lighting.figures import PROBES, Disturbed, Played, Sent, uplink_loss
-from lab.lighting.platform import LOSS, Platform, Running, running_platform
-from lab.lighting.registered import RegisteredTown, register_town
+from lab.lighting.registered import RegisteredArea, register_area
 from lab.lighting.simulated_time import make_clock
-from lab.lighting.town import Town
+from lab.lighting.simulation import LOSS, Running, Simulation, running_simulation
 from lighting.program_targets import SET_PROGRAM
 from lorawan.instants import to_us
 from registry.keys import KeyWrap
@@ -38,8 +38,8 @@ class Databases:
 
 async def play(
     databases: Databases,
-    town: Town,
-    order: Order,
+    area: Area,
+    kind: CampaignKind,
     within: timedelta,
     *,
     seed: str = "lighting",
@@ -54,32 +54,32 @@ async def play(
     try:
         await make_clock(admin, events.now)
         async with admin.transaction():
-            registered = await register_town(admin, town, "bench", events.now, KeyWrap(KEK_ID, KEK))
-            if order.action == SET_PROGRAM:
+            registered = await register_area(admin, area, "bench", events.now, KeyWrap(KEK_ID, KEK))
+            if kind.action == SET_PROGRAM:
                 await assign_program(admin, registered.tenant_id)
         await admin.execute("ANALYZE")
     finally:
         await admin.close()
-    platform = Platform(events, registered, seed, loss)
-    async with running_platform(databases.service_url, platform, KEK) as running:
-        return await _play(running, registered, order, within, probes, show)
+    simulation = Simulation(events, registered, seed, loss)
+    async with running_simulation(databases.service_url, simulation, KEK) as running:
+        return await _play(running, registered, kind, within, probes, show)
 
 
 async def _play(
     running: Running,
-    town: RegisteredTown,
-    order: Order,
+    area: RegisteredArea,
+    kind: CampaignKind,
     within: timedelta,
     probes: int,
     show: Callable[[float, str], None],
 ) -> Played:
-    platform, events = running.platform, running.platform.events
+    simulation, events = running.simulation, running.simulation.events
     wall, cpu = time.monotonic(), time.process_time()
     running.begin()
     begin_at = events.now + FIRST_REPORTS
     while events.now < begin_at:
         await running.step()
-    began = await begin_campaign(running.pool, town, order, events.now)
+    began = await begin_campaign(running.pool, area, kind, events.now)
     looks = shows = began.began_at
     lit_s: list[tuple[float, int]] = []
     state = await read_state(running.pool, began.id)
@@ -88,33 +88,33 @@ async def _play(
         if events.now >= looks:
             looks = events.now + LOOKED_AT_EVERY
             state = await read_state(running.pool, began.id)
-            if order.is_emergency and (not lit_s or lit_s[-1][1] < len(platform.cabinets)):
-                lit_s.append(((events.now - began.began_at).total_seconds(), _lit(platform)))
+            if kind.is_emergency and (not lit_s or lit_s[-1][1] < len(simulation.cabinets)):
+                lit_s.append(((events.now - began.began_at).total_seconds(), _lit(simulation)))
         if events.now >= shows:
             shows = events.now + SHOWN_EVERY
             show((events.now - began.began_at).total_seconds(), state.state)
     began_us = to_us(began.began_at)
-    sent = [[Sent(one.start_us, one.airtime_us) for one in gateway.sent] for gateway in platform.gateways]
+    sent = [[Sent(one.start_us, one.airtime_us) for one in gateway.sent] for gateway in simulation.gateways]
     last_us = max((one.start_us for of_gateway in sent for one in of_gateway), default=began_us) + 1
     return Played(
-        order.name,
-        len(town.cabinets),
-        len(town.gateways),
+        kind.name,
+        len(area.cabinets),
+        len(area.gateways),
         state,
         began.predicted_s,
         await read_outcomes(running.pool, began.id),
         sent,
         began_us,
-        uplink_loss(town.town, sent, began_us, last_us, probes),
-        Disturbed.of(platform.medium, [gateway.account for gateway in platform.gateways]),
+        uplink_loss(area.area, sent, began_us, last_us, probes),
+        Disturbed.of(simulation.medium, [gateway.account for gateway in simulation.gateways]),
         lit_s,
         time.monotonic() - wall,
         time.process_time() - cpu,
     )
 
 
-def _lit(platform: Platform) -> int:
+def _lit(simulation: Simulation) -> int:
     """How many relays are on."""
-    now_us = platform.events.now_us
-    applications = [cabinet.application for cabinet in platform.cabinets]
+    now_us = simulation.events.now_us
+    applications = [cabinet.application for cabinet in simulation.cabinets]
     return sum(isinstance(one, LampClock) and one.levels(now_us)[0] > 0 for one in applications)

@@ -1,4 +1,4 @@
-"""A town in the registry, its cabinets with sessions as if they had joined long ago."""
+"""An area in the registry, its cabinets with sessions as if they had joined long ago."""
 
 import hashlib
 import random
@@ -16,7 +16,7 @@ from lab.device.lamp_clock import LampClock
 from lab.fleet.bulk import register_devices
 from lab.fleet.pilot import BREST, CLOCK
 from lab.fleet.plan import DevicePlan, GatewayPlan, Kind, Profile, plan_device, plan_gateways
-from lab.lighting.town import FAST_RX2, SLOW_RX2, Town, TownCabinet
+from lab.lighting.area import FAST_RX2, SLOW_RX2, Area, AreaCabinet
 from lab.radio.transmission import SLOWEST_SPREADING_FACTOR
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr, DevEui, slot_of_dev_addr, slot_of_dev_eui
@@ -56,7 +56,7 @@ INSERT INTO gateway (tenant_id, gateway_id, name) SELECT $1, * FROM unnest($2::b
 class RegisteredCabinet:
     """A cabinet with its numbers in the registry and the keys of its session."""
 
-    cabinet: TownCabinet
+    cabinet: AreaCabinet
     plan: DevicePlan
     asset_id: int
     device_id: int
@@ -66,23 +66,23 @@ class RegisteredCabinet:
 
 
 @dataclass(frozen=True, slots=True)
-class RegisteredTown:
+class RegisteredArea:
     """All of them; `gateways` by number."""
 
-    town: Town
+    area: Area
     tenant_id: int
     gateways: Sequence[GatewayPlan]
     cabinets: Sequence[RegisteredCabinet]
 
 
-def cabinet_plans(town: Town, name: str) -> list[DevicePlan]:
+def cabinet_plans(area: Area, name: str) -> list[DevicePlan]:
     """Clocks that a technician has set, with a profile for each data rate of RX2."""
 
     def clock(source: random.Random, _number: int) -> LampClock:
         return LampClock((source.randint(800, 6_000),), own_position=BREST, error_s=source.uniform(-5, 5))
 
     kinds = {rate: Kind(profile_of(rate), "lighting_cabinet", "Armoire", clock) for rate in RX2}
-    return [plan_device(kinds[cabinet.rx2_data_rate], cabinet.number, name) for cabinet in town.cabinets]
+    return [plan_device(kinds[cabinet.rx2_data_rate], cabinet.number, name) for cabinet in area.cabinets]
 
 
 def profile_of(rx2_data_rate: int) -> Profile:
@@ -98,14 +98,14 @@ def profile_of(rx2_data_rate: int) -> Profile:
     )
 
 
-async def register_town(
-    connection: Connection, town: Town, name: str, now: datetime, keys: KeyWrap, tenant_id: int | None = None
-) -> RegisteredTown:
+async def register_area(
+    connection: Connection, area: Area, name: str, now: datetime, keys: KeyWrap, tenant_id: int | None = None
+) -> RegisteredArea:
     """Everything at once, straight in the tables, in the caller's transaction; without a tenant, a new one's."""
     if tenant_id is None:
         tenant_id = await connection.fetchval(ADD_TENANT, name)
     assert tenant_id is not None
-    gateways = plan_gateways(town.gateways, name)
+    gateways = plan_gateways(area.gateways, name)
     await connection.execute(
         ADD_GATEWAYS, tenant_id, [one.gateway_id for one in gateways], [one.name for one in gateways]
     )
@@ -115,7 +115,7 @@ async def register_town(
         )
         for rate in RX2
     }
-    plans = cabinet_plans(town, name)
+    plans = cabinet_plans(area, name)
     assets, devices = await register_devices(connection, tenant_id, plans, profiles, now - SINCE, keys)
     wanted = [
         WantedDatastream(tenant_id, assets[one.asset_name], devices[one.asset_name], "", "", quantity, unit)
@@ -136,14 +136,14 @@ async def register_town(
             SessionKeys(*(_octets(f"{name} {cabinet.number} {kind}", 16) for kind in ("nwk", "app"))),
             by_device[devices[plan.asset_name]],
         )
-        for cabinet, plan in zip(town.cabinets, plans, strict=True)
+        for cabinet, plan in zip(area.cabinets, plans, strict=True)
     ]
-    registered = RegisteredTown(town, tenant_id, gateways, made)
+    registered = RegisteredArea(area, tenant_id, gateways, made)
     await _open_sessions(connection, registered, now - HEARD_AGO, keys)
     return registered
 
 
-async def _open_sessions(connection: Connection, town: RegisteredTown, at: datetime, keys: KeyWrap) -> None:
+async def _open_sessions(connection: Connection, area: RegisteredArea, at: datetime, keys: KeyWrap) -> None:
     def sealed(one: RegisteredCabinet, key: bytes, kind: str) -> bytes:
         return keys.wrap(key, session_owner(one.plan.dev_eui, one.dev_addr, kind))
 
@@ -151,13 +151,13 @@ async def _open_sessions(connection: Connection, town: RegisteredTown, at: datet
         ADD_SESSIONS,
         keys.kek_id,
         at,
-        [one.device_id for one in town.cabinets],
-        [one.dev_addr for one in town.cabinets],
-        [sealed(one, one.keys.nwk_s_key, "nwk_s_key") for one in town.cabinets],
-        [sealed(one, one.keys.app_s_key, "app_s_key") for one in town.cabinets],
-        [one.cabinet.rx2_data_rate for one in town.cabinets],
-        [UUID(bytes=_octets(f"{one.device_id} uplink", 16)) for one in town.cabinets],
-        [msgspec.json.encode(receptions_of(town, one, to_us(at))).decode() for one in town.cabinets],
+        [one.device_id for one in area.cabinets],
+        [one.dev_addr for one in area.cabinets],
+        [sealed(one, one.keys.nwk_s_key, "nwk_s_key") for one in area.cabinets],
+        [sealed(one, one.keys.app_s_key, "app_s_key") for one in area.cabinets],
+        [one.cabinet.rx2_data_rate for one in area.cabinets],
+        [UUID(bytes=_octets(f"{one.device_id} uplink", 16)) for one in area.cabinets],
+        [msgspec.json.encode(receptions_of(area, one, to_us(at))).decode() for one in area.cabinets],
     )
 
 
@@ -171,11 +171,11 @@ def session_of(one: RegisteredCabinet) -> DeviceSession:
     )
 
 
-def receptions_of(town: RegisteredTown, one: RegisteredCabinet, at_us: int) -> tuple[SessionReception, ...]:
+def receptions_of(area: RegisteredArea, one: RegisteredCabinet, at_us: int) -> tuple[SessionReception, ...]:
     """How its gateways have received it."""
     return tuple(
         SessionReception(
-            town.gateways[gateway].gateway_id,
+            area.gateways[gateway].gateway_id,
             b"",
             at_us,
             FREQUENCY,

@@ -135,7 +135,7 @@ def _lit(played: Played) -> list[Figure]:
 
 
 def compare(real: Played, simulated: Sequence[Played]) -> list[Figure]:
-    """The real-time run beside the mean of simulated ones of the same town."""
+    """The real-time run beside the mean of simulated ones of the same area."""
 
     def mean(of: Callable[[Played], float | None]) -> float:
         values = [of(one) for one in simulated]

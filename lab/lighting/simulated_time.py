@@ -1,6 +1,6 @@
 """A database on a simulated clock: every `now()` of the platform's statements and defaults is the bench's."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
@@ -36,15 +36,15 @@ async def make_clock(admin: Connection, now: datetime) -> None:
     await admin.execute(SET_CLOCK, now.isoformat())
 
 
-def told_the_time(clock: Callable[[], datetime]) -> Callable[[Any], Awaitable[None]]:
+def clock_setter(clock: Callable[[], datetime]) -> Callable[[Any], Coroutine[Any, Any, None]]:
     """What a pool does with each connection that it gives out."""
     told: dict[int, datetime] = {}
 
-    async def tell(connection: Any) -> None:
+    async def set_clock(connection: Any) -> None:
         now = clock()
         server_pid = connection.get_server_pid()
         if told.get(server_pid) != now:
             await connection.execute(SET_CLOCK, now.isoformat())
             told[server_pid] = now
 
-    return tell
+    return set_clock

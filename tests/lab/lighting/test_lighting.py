@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from lab.lighting.campaign import ALL_ON, OVERRIDES, PROGRAMS, Order
+from lab.lighting.area import Area, AreaCabinet, plan_area
+from lab.lighting.campaign import OVERRIDES, PROGRAMS, CampaignKind
 from lab.lighting.figures import HOUR_US, SECOND_US, Sent, busiest_hour_us, uplink_loss
 from lab.lighting.play import Databases, play
 from lab.lighting.report import figures_of
-from lab.lighting.town import Town, TownCabinet, plan_town
 
 
 def naive_busiest_hour_us(sent: list[Sent], step_us: int) -> int:
@@ -36,36 +36,39 @@ def test_the_busiest_hour_is_that_of_all_hours_looked_at_one_by_one(seed: int) -
 
 
 def test_a_town_has_its_cabinets_where_it_is_said() -> None:
-    town = plan_town(3_900, 24)
-    slow = sum(cabinet.rx2_data_rate == 0 for cabinet in town.cabinets)
+    area = plan_area(3_900, 24)
+    slow = sum(cabinet.rx2_data_rate == 0 for cabinet in area.cabinets)
 
-    assert len(town.cabinets) == 3_900
-    assert town.most_loaded == pytest.approx(1.5, abs=0.01)
+    assert len(area.cabinets) == 3_900
+    assert area.most_loaded == pytest.approx(1.5, abs=0.01)
     assert slow / 3_900 == pytest.approx(0.2, abs=0.01)
-    assert {len(cabinet.heard_by) for cabinet in town.cabinets} == {1, 2, 3}
-    assert all(snr < best for cabinet in town.cabinets for (_, best), (_, snr) in pairwise(cabinet.heard_by))
+    assert {len(cabinet.heard_by) for cabinet in area.cabinets} == {1, 2, 3}
+    assert all(snr <= best for cabinet in area.cabinets for (_, best), (_, snr) in pairwise(cabinet.heard_by))
 
 
 def test_an_uplink_is_lost_when_each_gateway_that_could_hear_it_sends() -> None:
-    alone, both = TownCabinet(0, ((0, 0.0),), 3), TownCabinet(1, ((0, 0.0), (1, -1.0)), 3)
+    alone, both = AreaCabinet(0, ((0, 0.0),), 3), AreaCabinet(1, ((0, 0.0), (1, -1.0)), 3)
     half = [[Sent(0, 50 * SECOND_US)], [Sent(50 * SECOND_US, 50 * SECOND_US)]]
 
-    loss = uplink_loss(Town(2, [alone, both]), half, 0, 100 * SECOND_US, 20_000)
+    loss = uplink_loss(Area(2, [alone, both]), half, 0, 100 * SECOND_US, 20_000)
 
     assert loss.alone == pytest.approx(0.5, abs=0.02)
     assert loss.busy == pytest.approx(0.5)
     assert 0 < loss.heard_by_more < 0.01
 
 
-@pytest.mark.parametrize("order", [OVERRIDES, PROGRAMS, ALL_ON], ids=lambda order: order.action)
-async def test_a_campaign_of_a_small_town_ends_within_its_air_time(database, order: Order) -> None:
+@pytest.mark.parametrize("kind", [OVERRIDES, PROGRAMS], ids=lambda kind: kind.action)
+async def test_a_campaign_of_a_small_town_ends_within_its_air_time(database, kind: CampaignKind) -> None:
     databases = Databases(database.admin_url, database.service_url)
 
-    played = await play(databases, plan_town(30, 2), order, timedelta(minutes=15), probes=1_000)
+    played = await play(databases, plan_area(24, 2), kind, timedelta(minutes=15), probes=1_000)
 
-    assert Counter(one.state for one in played.outcomes) == {"applied": 30}
+    assert Counter(one.state for one in played.outcomes) == {"applied": 24}
     assert played.attempts < 1.4
-    assert not any(one.is_reached is False for one in figures_of(played))
+    assert played.worst_hour < 0.1
+    assert played.loss.heard_by_more < 0.02
+    assert 0.3 < played.predicted_s / (played.took_s or 0) < 3
+    assert figures_of(played)
     for sent in played.sent:
         assert busiest_hour_us(sent) == sum(one.airtime_us for one in sent) > 0
         assert all(

@@ -24,8 +24,8 @@ from decoders.territoire.clock import decode
 from lab.fleet.plan import JOIN_EUI
 from lab.lighting.air import SECOND_US, SimulatedCabinet, SimulatedGateway
 from lab.lighting.events import Events
-from lab.lighting.registered import REPORTS_EVERY, RegisteredCabinet, RegisteredTown, session_of
-from lab.lighting.simulated_time import told_the_time
+from lab.lighting.registered import REPORTS_EVERY, RegisteredArea, RegisteredCabinet, session_of
+from lab.lighting.simulated_time import clock_setter
 from lab.radio.medium import Link, RadioMedium
 from lab.radio.transmission import Reception
 from lighting.sweep import SWEEPS, report
@@ -127,12 +127,12 @@ class _Uplink:
     receptions: list[SessionReception] = field(default_factory=list[SessionReception])
 
 
-class Platform:
-    """Everything of one simulated town; `run_until` moves the clock."""
+class Simulation:
+    """Everything of one simulated area; `run_until` moves the clock."""
 
-    def __init__(self, events: Events, town: RegisteredTown, seed: str, loss: float) -> None:
+    def __init__(self, events: Events, area: RegisteredArea, seed: str, loss: float) -> None:
         self.events = events
-        self.town = town
+        self.area = area
         chance = random.Random(seed)
         self.medium = RadioMedium(
             chance, uplink_loss=loss, downlink_loss=loss, fading_db=0, has_collisions=True, call_at=events.call_at
@@ -146,13 +146,13 @@ class Platform:
                 self.medium,
                 chance.randrange(1 << 32),
                 events=events,
-                hand_on=self._take,
+                hand_on=self._receive,
             )
-            for plan in town.gateways
+            for plan in area.gateways
         ]
-        self.cabinets = [self._cabinet(one, random.Random(f"{seed} {one.asset_id}")) for one in town.cabinets]
-        self._of_dev_addr = {one.dev_addr: one for one in town.cabinets}
-        self._ciphers = {one.dev_addr: SessionCipher(one.keys) for one in town.cabinets}
+        self.cabinets = [self._cabinet(one, random.Random(f"{seed} {one.asset_id}")) for one in area.cabinets]
+        self._of_dev_addr = {one.dev_addr: one for one in area.cabinets}
+        self._ciphers = {one.dev_addr: SessionCipher(one.keys) for one in area.cabinets}
         self._on_their_way: dict[bytes, _Uplink] = {}
         self._arrived: list[_Uplink] = []
         self.uplinks_stored = 0
@@ -186,7 +186,7 @@ class Platform:
         again_us = round(REPORTS_EVERY.total_seconds() * cabinet.random.uniform(0.95, 1.05) * SECOND_US)
         self.events.call_at(self.events.now_us + again_us, lambda: self._report_regularly(cabinet))
 
-    def _take(self, gateway: SimulatedGateway, reception: Reception) -> None:
+    def _receive(self, gateway: SimulatedGateway, reception: Reception) -> None:
         sent = reception.transmission
         uplink = self._on_their_way.get(sent.phy_payload)
         if uplink is None:
@@ -247,7 +247,7 @@ class Platform:
 class Running:
     """The platform with its tables, sweeps and planner."""
 
-    platform: Platform
+    simulation: Simulation
     pool: Pool
     _bus: SimulatedBus
     _tasks: Tasks
@@ -259,7 +259,7 @@ class Running:
 
     def begin(self) -> None:
         """Sweep, and look for what is due, each second from now on."""
-        events = self.platform.events
+        events = self.simulation.events
         self._each_second("sweep", events.now_us)
         self._each_second("plan", events.now_us + SECOND_US // 3)
 
@@ -268,7 +268,7 @@ class Running:
             self._is_due.add(what)
             self._each_second(what, at_us + SECOND_US)
 
-        self.platform.events.call_at(at_us, act)
+        self.simulation.events.call_at(at_us, act)
 
     def _soon(self, what: str, after_us: int) -> None:
         if f"{what} soon" not in self._is_due:
@@ -278,11 +278,11 @@ class Running:
                 self._is_due.discard(f"{what} soon")
                 self._is_due.add(what)
 
-            self.platform.events.call_at(self.platform.events.now_us + after_us, act)
+            self.simulation.events.call_at(self.simulation.events.now_us + after_us, act)
 
     async def step(self) -> None:
         """The next event, and what the platform does about it."""
-        self.platform.events.advance()
+        self.simulation.events.advance()
         await asyncio.sleep(0)
         await self._tasks.rest()
         if "sweep" in self._is_due:
@@ -302,19 +302,19 @@ class Running:
 
     async def _sweep(self) -> None:
         self.sweeps += 1
-        await self.platform.store_arrived(self.pool, self._sessions)
+        await self.simulation.store_arrived(self.pool, self._sessions)
         for sweep in SWEEPS:
-            await report(self._bus, self._shards, await sweep(self.pool, self.platform.events.now))
+            await report(self._bus, self._shards, await sweep(self.pool, self.simulation.events.now))
 
 
 @asynccontextmanager
-async def running_platform(database_url: str, platform: Platform, kek: bytes) -> AsyncGenerator[Running]:
-    """The platform of a town that is registered in this database, whose clock is simulated."""
+async def running_simulation(database_url: str, simulation: Simulation, kek: bytes) -> AsyncGenerator[Running]:
+    """The platform of an area that is registered in this database, whose clock is simulated."""
     settings = NetworkServerSettings.model_validate(
         {"database_url": database_url, "nats_url": "nats://127.0.0.1:1", "instance": "bench", "kek": kek.hex()}
     )
-    clock = platform.events
-    async with open_pool(database_url, "bench", size=6, given_out=told_the_time(lambda: clock.now)) as pool:
+    clock = simulation.events
+    async with open_pool(database_url, "bench", size=6, given_out=clock_setter(lambda: clock.now)) as pool:
         async with pool.acquire() as connection:
             count = await read_shards(connection)
         sessions, devices = SessionTable(), DeviceCache(settings.mac_policy)
@@ -326,8 +326,8 @@ async def running_platform(database_url: str, platform: Platform, kek: bytes) ->
             lease.renewed_at = float("inf")  # Nobody else is there to take it.
             await shards.open(lease)
         async with Tasks(settings.requests_in_flight) as tasks:
-            bus = SimulatedBus({topics.gateway_down(one.gateway_id): one for one in platform.gateways}, tasks)
+            bus = SimulatedBus({topics.gateway_down(one.gateway_id): one for one in simulation.gateways}, tasks)
             dispatcher = Dispatcher(pool, bus, shards, settings, tasks, clock.clock)
             planner = Downlinks(pool, bus, shards, sessions, devices, dispatcher, clock.clock)
-            yield Running(platform, pool, bus, tasks, planner, sessions, count)
+            yield Running(simulation, pool, bus, tasks, planner, sessions, count)
             await dispatcher.drain(0)

@@ -20,7 +20,7 @@ WORSE_BY = (1.0, 6.0)
 
 
 @dataclass(frozen=True, slots=True)
-class TownCabinet:
+class AreaCabinet:
     """A cabinet: the gateways that hear it, by number, the best first, with their SNR; where it listens."""
 
     number: int
@@ -39,11 +39,11 @@ class TownCabinet:
 
 
 @dataclass(frozen=True, slots=True)
-class Town:
+class Area:
     """All of it."""
 
     gateways: int
-    cabinets: Sequence[TownCabinet]
+    cabinets: Sequence[AreaCabinet]
 
     @property
     def most_loaded(self) -> float:
@@ -52,12 +52,12 @@ class Town:
         return max(homes.count(gateway) for gateway in set(homes)) * self.gateways / len(homes)
 
 
-def plan_town(cabinets: int, gateways: int, seed: str = "lighting") -> Town:
+def plan_area(cabinets: int, gateways: int, seed: str = "lighting") -> Area:
     """Gateways on a grid, each with its cabinets, some of which its neighbours hear, too."""
     chance = random.Random(seed)
     columns = ceil(sqrt(gateways))
     homes = _homes(cabinets, gateways, chance)
-    made: list[TownCabinet] = []
+    made: list[AreaCabinet] = []
     of_home = [0] * gateways
     for number, home in enumerate(homes):
         place = of_home[home]
@@ -70,8 +70,8 @@ def plan_town(cabinets: int, gateways: int, seed: str = "lighting") -> Town:
         for other in others[: HEARD_BY[place // SLOW_EVERY % len(HEARD_BY)] - 1]:
             snr = max(snr - chance.uniform(*WORSE_BY), LEAST_SNR if is_slow else LEAST_FAST_SNR)
             heard_by.append((other, round(snr, 1)))
-        made.append(TownCabinet(number, tuple(heard_by), SLOW_RX2 if is_slow else FAST_RX2))
-    return Town(gateways, made)
+        made.append(AreaCabinet(number, tuple(heard_by), SLOW_RX2 if is_slow else FAST_RX2))
+    return Area(gateways, made)
 
 
 def _homes(cabinets: int, gateways: int, chance: random.Random) -> list[int]:
