@@ -55,9 +55,10 @@ class GatewayShare:
 
 
 def command_airtime_us(octets: Octets, action: str, reach: Reach) -> int:
-    """How long a command and the question that proves it are on air."""
+    """How long a command is on air, with the question that proves it where the device does not answer it."""
     rate = _rate_of(reach)
-    frames = [octets.frames[use] for use in (action, QUESTION) if use in octets.frames]
+    uses = (action,) if octets.ends_itself else (action, QUESTION)
+    frames = [octets.frames[use] for use in uses if use in octets.frames]
     return sum(downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), rate) for frame in frames)
 
 

@@ -105,13 +105,18 @@ class NewTarget:
 
 @dataclass(frozen=True, slots=True)
 class WaitingTarget:
-    """A circuit whose turn has not come, and where it stands; `attempts`: how often a program was sent to it."""
+    """A circuit whose turn has not come, and where it stands; `attempts`: how often a program was sent to it.
+
+    `command_id`: of the command that is to be repeated. `gateway_us`: of all that waits for its gateway.
+    """
 
     asset_id: int
     gateway: str
     airtime_us: int
+    gateway_us: int
     octets: Mapping[str, Any]
     attempts: int
+    command_id: int | None
     latitude: float | None
     longitude: float | None
     department: str | None
@@ -204,20 +209,23 @@ JOIN alert a ON a.asset_id IN (s.id, s.parent_id) AND a.opened_at > t.released_a
 JOIN alert_rule r ON r.id = a.rule_id AND r.series = 'power_ratio' AND r.schedule = 'lit'
 WHERE t.campaign_id = $1 AND t.released_at IS NOT NULL
 """
-# Where a circuit is not known to stand, its cabinet does. What comes again goes before what was never sent.
+# Where a circuit is not known to stand, its cabinet does. What comes again goes before what was never sent, but in
+# an emergency: then most of it burns already, and was not heard.
 WAITING = """
-SELECT w.asset_id, w.gateway, w.airtime_us, w.octets, w.attempts, coalesce(s.latitude, b.latitude) AS latitude,
+SELECT o.asset_id, o.gateway, o.airtime_us, w.gateway_us, o.octets, o.attempts, o.command_id,
+       coalesce(s.latitude, b.latitude) AS latitude,
        coalesce(s.longitude, b.longitude) AS longitude, t.department, (SELECT timezone FROM deployment) AS timezone
 FROM (
-    SELECT t.*, row_number() OVER (PARTITION BY gateway ORDER BY is_canary DESC, repeat_due DESC, asset_id)
-                AS place
+    SELECT asset_id, sum(airtime_us) OVER (PARTITION BY gateway) AS gateway_us, row_number() OVER (
+               PARTITION BY gateway ORDER BY is_canary DESC, repeat_due <> $4 DESC, asset_id) AS place
     FROM lighting_campaign_target t
     WHERE campaign_id = $1 AND (released_at IS NULL AND rejected IS NULL OR repeat_due)
-      AND (is_canary OR NOT $2) AND ($4::int[] IS NULL OR asset_id = ANY($4))) w
+      AND (is_canary OR NOT $2) AND ($5::int[] IS NULL OR asset_id = ANY($5))) w
+JOIN lighting_campaign_target o ON o.campaign_id = $1 AND o.asset_id = w.asset_id
 JOIN asset s ON s.id = w.asset_id
 LEFT JOIN asset b ON b.id = s.parent_id AND s.latitude IS NULL
 LEFT JOIN tenant t ON t.id = s.tenant_id
-WHERE place <= $3 ORDER BY w.gateway, place
+WHERE place <= $3 ORDER BY o.gateway, place
 """
 # Every repetition takes as long again.
 RELEASED_SINCE = """
@@ -227,6 +235,17 @@ WHERE t.released_at > $1
 """
 SET_RELEASED = """
 UPDATE lighting_campaign_target SET released_at = $3, command_id = $4 WHERE campaign_id = $1 AND asset_id = $2
+"""
+# A command that has to be repeated waits for its turn, too, so long as its campaign goes on.
+SET_REPEAT_DUE = f"""
+UPDATE lighting_campaign_target t SET repeat_due = true
+FROM lighting_campaign c
+WHERE t.command_id = $1 AND c.id = t.campaign_id AND c.{GOING_ON} AND c.not_after > $2
+RETURNING true
+"""
+SET_REPEATED = """
+UPDATE lighting_campaign_target SET released_at = coalesce($3, released_at), repeat_due = false
+WHERE campaign_id = $1 AND asset_id = $2
 """
 # Of what was sent before, the last word stands.
 SET_REJECTED = """
@@ -403,12 +422,20 @@ async def read_neighbours(connection: Connection, campaign_id: int) -> dict[str,
 
 
 async def read_waiting(
-    connection: Connection, campaign_id: int, *, canary_alone: bool, most: int, of: Sequence[int] | None = None
+    connection: Connection,
+    campaign_id: int,
+    *,
+    canary_alone: bool,
+    is_emergency: bool,
+    most: int,
+    of: Sequence[int] | None = None,
 ) -> dict[str, list[WaitingTarget]]:
     """By gateway, the circuits whose turn is next; `most` of each, and of these alone."""
     waiting: dict[str, list[WaitingTarget]] = defaultdict(list)
     given = None if of is None else list(of)
-    for target in await fetch_all(connection, WaitingTarget, WAITING, campaign_id, canary_alone, most, given):
+    for target in await fetch_all(
+        connection, WaitingTarget, WAITING, campaign_id, canary_alone, most, is_emergency, given
+    ):
         waiting[target.gateway].append(target)
     return waiting
 
@@ -424,6 +451,16 @@ async def set_released(
 ) -> None:
     """A circuit's command was given."""
     await connection.execute(SET_RELEASED, campaign_id, asset_id, at, command_id)
+
+
+async def set_repeat_due(connection: Connection, command_id: int, now: datetime) -> bool:
+    """Have a campaign repeat its command when its turn comes; False: none does, it is repeated at once."""
+    return await connection.fetchval(SET_REPEAT_DUE, command_id, now) is True
+
+
+async def set_repeated(connection: Connection, campaign_id: int, asset_id: int, at: datetime | None) -> None:
+    """A circuit's command was repeated; None: it had come to its end meanwhile."""
+    await connection.execute(SET_REPEATED, campaign_id, asset_id, at)
 
 
 async def set_rejected(connection: Connection, campaign_id: int, asset_id: int, why: str) -> None:

@@ -1,6 +1,7 @@
 """Moves campaigns on: what is known of their targets, whether they may go on, and the frames whose turn it is."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -10,6 +11,7 @@ from core.model.lighting import LampPlace, dusks_around
 from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 from lighting import campaign_store as store
+from lighting import store as commands
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
@@ -18,16 +20,18 @@ from lighting.group_sending import Group, common_frame, find_groups, has_room, s
 from lighting.octets import ON, Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.program_targets import SET_PROGRAM, RejectedProgram, advance_programs, send_to_target
-from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command
+from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command, send
 from lighting.restoring import CHANGED, serving_circuit
 from lighting.store import Circuit
 from lighting.swept import Swept, alone
 from lorawan.instants import from_us, to_us
 from registry.multicast import enqueue_multicast
 
-# Of each gateway: more than ten seconds of the shortest frames.
-MOST_OF_A_TRAIN = 100
+# Of each gateway: more than a train of the shortest frames.
+MOST_OF_A_TRAIN = 40
 HOUR = timedelta(hours=1)
+# A repetition waits for its turn at the gateway, for an hour where the gateway has used up its share.
+USEFUL_FOR = timedelta(minutes=70)
 SENDING = frozenset({State.CANARY, State.RUNNING})
 
 log = structlog.get_logger()
@@ -65,7 +69,11 @@ async def _advance_one(connection: Connection, campaign: Campaign, now: datetime
 
 async def _release(connection: Connection, campaign: Campaign, state: State, now: datetime, swept: Swept) -> None:
     waiting = await store.read_waiting(
-        connection, campaign.id, canary_alone=state is State.CANARY, most=MOST_OF_A_TRAIN
+        connection,
+        campaign.id,
+        canary_alone=state is State.CANARY,
+        is_emergency=campaign.is_emergency,
+        most=MOST_OF_A_TRAIN,
     )
     if not campaign.is_emergency:
         waiting = {gateway: _away_from_dusk(of_gateway, now) for gateway, of_gateway in waiting.items()}
@@ -88,9 +96,12 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
         for gateway, of_gateway in waiting.items()
     }
     # In the order of their ids, so that two campaigns with the same circuits never wait for each other.
-    for frame, at_us in sorted(pacer.release(to_us(now), frames)):
-        act = _send_program if campaign.action == SET_PROGRAM else _command
-        await act(connection, campaign, targets[frame.command], from_us(at_us), now, swept)
+    left_us = {gateway: of_gateway[0].gateway_us for gateway, of_gateway in waiting.items() if of_gateway}
+    for frame, at_us in sorted(pacer.release(to_us(now), frames, left_us)):
+        target = targets[frame.command]
+        act = _command if target.command_id is None else _repeat
+        act = _send_program if campaign.action == SET_PROGRAM else act
+        await act(connection, campaign, target, from_us(at_us), now, swept)
 
 
 async def _send_to_groups(
@@ -118,7 +129,12 @@ async def _send_to_group(
         RejectedLightingCommand: they are not alike, one may not be commanded so, or there is no time on air.
     """
     waiting = await store.read_waiting(
-        connection, campaign.id, canary_alone=False, most=len(group.waiting), of=group.waiting
+        connection,
+        campaign.id,
+        canary_alone=False,
+        is_emergency=campaign.is_emergency,
+        most=len(group.waiting),
+        of=group.waiting,
     )
     targets = [target for of_gateway in waiting.values() for target in of_gateway]
     if not campaign.is_emergency and len(_away_from_dusk(targets, now)) < len(targets):
@@ -142,7 +158,7 @@ async def _send_to_group(
         group.group_id,
         f_port=frame.f_port,
         payload=frame.payload,
-        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+        priority=_priority(campaign),
         not_after=min(now + GROUP_USEFUL_FOR, campaign.not_after),
         by_lighting=True,
     )
@@ -203,12 +219,38 @@ async def _send_program(
         swept.outcomes.append("campaign_target_repeated" if target.attempts else "campaign_target_released")
 
 
+async def _repeat(
+    connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, _now: datetime, swept: Swept
+) -> None:
+    """The same command once more, unless it has come to its end since its repetition was due."""
+    command_id = target.command_id or 0
+    command = await commands.lock_to_repeat(connection, command_id)
+    octets = None if command is None else Octets.from_json(command.octets)
+    if command is None or octets is None:
+        await store.set_repeated(connection, campaign.id, target.asset_id, None)
+        return
+    frame = octets.frames[command.action]
+    row = await send(connection, command.device_id, frame, command.not_after, _priority(campaign), not_before=at)
+    await commands.set_sent_again(connection, command_id, row.id, None)
+    await store.set_repeated(connection, campaign.id, target.asset_id, at)
+    swept.slots.add(row.slot)
+    swept.outcomes.append("campaign_target_repeated")
+
+
+def _priority(campaign: Campaign) -> int:
+    return EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY
+
+
 async def _command(
     connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
 ) -> None:
     try:
         acting = await _acting_for(connection, campaign, target.asset_id)
-        request = _request_of(campaign, acting)
+        request = replace(
+            _request_of(campaign, acting),
+            not_before=at,
+            useful_for=min(USEFUL_FOR, campaign.not_after - now),
+        )
         circuit = await serving_circuit(connection, target.asset_id)
         octets = await _octets(connection, campaign, target, circuit, request.asked_at(now))
         async with connection.transaction():
@@ -232,7 +274,7 @@ def _request_of(campaign: Campaign, acting: str) -> LightingRequest:
         campaign.off_until,
         campaign.level,
         owes_light=campaign.is_emergency,
-        priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+        priority=_priority(campaign),
     )
 
 

@@ -117,7 +117,8 @@ class Proving:
     """What proves a command: this value on all of these channels; no channels: nothing does.
 
     `asks`: there is a question; otherwise the next report of the device comes within `report_within` of its own. A
-    device of class A, which hears nothing but after its uplinks, hears something `receives_every` so long.
+    device of class A, which hears nothing but after its uplinks, hears something `receives_every` so long. One
+    that says by itself what became of a command, `answers_within`, is asked only when nothing came.
     `in_group`: it was sent to a multicast group whose members report by themselves, each at a time of its own.
     """
 
@@ -126,6 +127,7 @@ class Proving:
     asks: bool
     report_within: timedelta = timedelta(0)
     receives_every: timedelta = timedelta(0)
+    answers_within: timedelta = timedelta(0)
     in_group: bool = False
 
 
@@ -270,7 +272,9 @@ def _advance_queued(command: OpenCommand, received_at: datetime | None, now: dat
         case "sent" | "acknowledged":
             sent_at = command.sent_at or now
             is_received = received_at is not None and received_at > sent_at
-            ask = command.proving.asks and (command.attempts <= QUESTIONS_IN_VAIN or is_received)
+            proving = command.proving
+            ask = proving.asks and (command.attempts <= QUESTIONS_IN_VAIN or is_received)
+            ask = ask and not proving.answers_within
             return Transmitted(sent_at, command.downlink_state == "acknowledged", ask)
         case "failed":
             reason = f"{Failure.NOT_TRANSMITTED}: {command.downlink_reason or ''}".rstrip(": ")
@@ -300,7 +304,7 @@ def _advance_sent(
     says, at = judge(command.proving, read_backs, sent_at)
     if says:
         return Apply(at)
-    if _may_ask(command, received_at, sent_at):
+    if _may_ask(command, received_at, sent_at) or _is_silent(command, sent_at, now):
         return Ask()
     if says is False:
         return _again_or(End(State.FAILED, Failure.STATE_DIFFERS), command, sent_at, now)
@@ -328,6 +332,18 @@ def _may_ask(command: OpenCommand, received_at: datetime | None, sent_at: dateti
         and command.read_back_state is None
         and received_at is not None
         and received_at > sent_at
+    )
+
+
+def _is_silent(command: OpenCommand, sent_at: datetime, now: datetime) -> bool:
+    """Whether a device that answers by itself has not, and is to be asked; what owes light is repeated first."""
+    proving = command.proving
+    return (
+        proving.asks
+        and bool(proving.answers_within)
+        and command.read_back_state is None
+        and 1 + command.owes_light <= command.attempts <= QUESTIONS_IN_VAIN
+        and now >= sent_at + proving.answers_within
     )
 
 

@@ -11,8 +11,10 @@ No clock in here: `now_us` is an argument. All times and durations are integer m
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
+from lighting.commands import AGAIN_AFTER
 from lorawan.airtime import HourLedger
 from lorawan.regions.region import HOUR_US
 
@@ -20,13 +22,17 @@ SECOND_US = 1_000_000
 # Percent of any hour that campaigns may take of a gateway, and what an emergency may: the band's own limit.
 SHARE = 5
 EMERGENCY_SHARE = 10
-TRAIN_US = 10 * SECOND_US
-LISTEN_US = 10 * SECOND_US
+# Clocks answer within ten seconds (docs/profil-horloge.md). Most of the answers to a train of three seconds come
+# when it is over; of one of ten seconds, half of those that no other gateway hears would be lost.
+TRAIN_US = 3 * SECOND_US
+LISTEN_US = 11 * SECOND_US
+EMERGENCY_TRAIN_US = 10 * SECOND_US
+# A frame goes out some time after its turn: due ones are looked for each second, and go the way to the gateway.
+LATE_US = 2 * SECOND_US
 # A class C downlink has the radio to itself some milliseconds longer than its frame (lorawan.airtime).
 BETWEEN_FRAMES_US = 85_000
-# A lost command or echo is noticed after so long, and its command sent again.
-NOTICED_AFTER_US = 2 * 60 * SECOND_US
-ATTEMPTS = 3
+# After each attempt that nothing proves, the command waits so long for its turn to be sent again.
+AGAIN_AFTER_US = tuple(again_after // timedelta(microseconds=1) for again_after in AGAIN_AFTER)
 
 
 class PacedFrame(NamedTuple):
@@ -60,12 +66,14 @@ class Pacer:
 
         Args:
             neighbours: of each gateway, those that hear the same devices.
-            share: percent of any hour that may be used; of an emergency `EMERGENCY_SHARE`, which does not wait
-                for neighbours either, and listens only as long as it must.
+            share: percent of any hour that may be used; of an emergency `EMERGENCY_SHARE`, which sends longer
+                trains, and listens only while its neighbours send: what two of them sent at once, a device that
+                hears both would not receive.
         """
         self._neighbours = neighbours
         self._limit_us = HOUR_US * share // 100
         self._is_patient = share <= SHARE
+        self._train_us = TRAIN_US if self._is_patient else EMERGENCY_TRAIN_US
         self._radios: dict[str, _Radio] = defaultdict(lambda: _Radio(HourLedger()))
 
     def restore(self, sent: Iterable[tuple[str, int, int]]) -> None:
@@ -73,13 +81,20 @@ class Pacer:
         for gateway, start_us, airtime_us in sent:
             self._count(gateway, start_us, airtime_us)
 
-    def release(self, now_us: int, waiting: Mapping[str, Sequence[PacedFrame]]) -> list[tuple[PacedFrame, int]]:
+    def release(
+        self,
+        now_us: int,
+        waiting: Mapping[str, Sequence[PacedFrame]],
+        left_us: Mapping[str, int] | None = None,
+    ) -> list[tuple[PacedFrame, int]]:
         """The frames whose turn it is and when each starts, first come first served at each gateway.
 
         They are counted from now on. The gateway with the most to send begins: it decides when all is over.
+        `left_us` is what each has to send, where `waiting` is but a part of it.
         """
         released: list[tuple[PacedFrame, int]] = []
-        for gateway in sorted(waiting, key=lambda one: (-_airtime_of(waiting[one]), one)):
+        left_us = left_us or {gateway: _airtime_of(frames) for gateway, frames in waiting.items()}
+        for gateway in sorted(waiting, key=lambda one: (-left_us.get(one, 0), one)):
             if waiting[gateway] and self._is_free(gateway, now_us):
                 released += self._train(gateway, now_us, waiting[gateway])
         return released
@@ -108,7 +123,7 @@ class Pacer:
         radio.ledger.forget(now_us)
         at_us, train = now_us, list[tuple[PacedFrame, int]]()
         for frame in frames:
-            if train and at_us + frame.airtime_us > now_us + TRAIN_US:
+            if train and at_us + frame.airtime_us > now_us + self._train_us:
                 break
             if radio.ledger.lawful_at(at_us, frame.airtime_us, self._limit_us) != at_us:
                 break
@@ -127,15 +142,12 @@ class Pacer:
     def _is_free(self, gateway: str, now_us: int) -> bool:
         if self._radios[gateway].listens_until_us > now_us:
             return False
-        return not self._is_patient or all(
-            self._radios[one].train_until_us <= now_us for one in self._others(gateway)
-        )
+        return all(self._radios[one].train_until_us + LATE_US <= now_us for one in self._others(gateway))
 
     def _may_send_at(self, gateway: str, now_us: int, airtime_us: int) -> int | None:
         radio = self._radios[gateway]
         at = max(now_us, radio.listens_until_us)
-        if self._is_patient:
-            at = max([at, *(self._radios[one].train_until_us for one in self._others(gateway))])
+        at = max([at, *(self._radios[one].train_until_us + LATE_US for one in self._others(gateway))])
         return radio.ledger.lawful_at(at, airtime_us, self._limit_us)
 
     def _others(self, gateway: str) -> Iterable[str]:
@@ -173,8 +185,9 @@ def predict(
             loss_sums[frame.gateway] += measured.get(frame.gateway, loss)
             if loss_sums[frame.gateway] >= 1:
                 loss_sums[frame.gateway] -= 1
-                if attempts[frame.command] < ATTEMPTS:
-                    again.append((ends[frame.gateway] + NOTICED_AFTER_US, frame))
+                if attempts[frame.command] <= len(AGAIN_AFTER_US):
+                    again_us = ends[frame.gateway] + AGAIN_AFTER_US[attempts[frame.command] - 1]
+                    again.append((again_us, frame))
         then = [at for at, _ in again]
         soonest = pacer.next_us(now_us, waiting)
         if soonest is not None:

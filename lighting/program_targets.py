@@ -182,7 +182,7 @@ async def send_to_target(
     if holder is None or holder.device_id is None or lamps is None:
         raise RejectedProgram(UNSERVED)
     frame, program_hash = encoded_for(holder, lamps, lamps.place.region.local(now).date())
-    row = await send(connection, holder.device_id, frame, min(now + USEFUL_FOR, not_after))
+    row = await send(connection, holder.device_id, frame, min(now + USEFUL_FOR, not_after), not_before=at)
     await connection.execute(SET_SENT, campaign_id, asset_id, at, holder.device_id, program_hash, row.id)
     return row.slot
 

@@ -43,6 +43,8 @@ class LightingRequest:
     owes_light: bool = False  # It is repeated until the cabinet says that it is lit.
     is_automatic: bool = False  # Nobody asks for it.
     priority: int = PRIORITY
+    not_before: datetime | None = None  # Its turn at the gateway.
+    useful_for: timedelta = USEFUL_FOR
 
     def asked_at(self, now: datetime) -> Asked:
         """What is to be encoded for it."""
@@ -98,7 +100,13 @@ def native_octets(
 
 
 async def send(
-    connection: Connection, device_id: int, frame: EncodedCommand, not_after: datetime, priority: int = PRIORITY
+    connection: Connection,
+    device_id: int,
+    frame: EncodedCommand,
+    not_after: datetime,
+    priority: int = PRIORITY,
+    *,
+    not_before: datetime | None = None,
 ) -> Enqueued:
     """A frame of lighting's own: what it does is known."""
     return await enqueue(
@@ -109,6 +117,7 @@ async def send(
         not_after=not_after,
         priority=priority,
         by_lighting=True,
+        not_before=not_before,
     )
 
 
@@ -137,10 +146,13 @@ async def request_command(
         raise LookupError(f"asset {circuit.asset_id}")
     await store.supersede_open(connection, circuit.asset_id)
     # Its own frame, should it not report with its group.
-    useful_for = _useful_for(circuit) + (timedelta(0) if message_id is None else GROUP_REPORTS_WITHIN)
+    useful_for = max(request.useful_for, _useful_for(circuit))
+    useful_for += timedelta(0) if message_id is None else GROUP_REPORTS_WITHIN
     not_after = now + useful_for if request.off_until is None else min(now + useful_for, request.off_until)
     if message_id is None:
-        row = await send(connection, circuit.device_id, frame, not_after, request.priority)
+        row = await send(
+            connection, circuit.device_id, frame, not_after, request.priority, not_before=request.not_before
+        )
     else:
         row = await enqueue_in_group(connection, circuit.device_id, message_id)
     new = NewCommand(

@@ -13,6 +13,8 @@ from registry.downlinks import cancel_superseded
 from registry.multicast import cancel_behind
 from registry.rows import entity, fetch_all, fetch_one
 
+# A clock says within ten seconds what it has done (docs/profil-horloge.md), and the way here takes its time.
+ANSWERS_WITHIN = timedelta(seconds=15)
 REPORTS = 1.25  # Of the usual interval: a report that is due may be a little late.
 # What a lighting command may be given to; whatever else switches has its own route and never reverses by itself.
 KINDS = ("lighting_cabinet", "lighting_circuit", "light_point")
@@ -91,6 +93,10 @@ STILL_SERVED = """EXISTS (
     SELECT FROM assignment g JOIN asset s ON s.id = c.asset_id
     WHERE g.device_id = c.device_id AND g.during @> now()
       AND (g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id))"""
+# Its campaign repeats it when its turn comes.
+WAITS_FOR_TURN = """EXISTS (
+    SELECT FROM lighting_campaign_target t JOIN lighting_campaign k ON k.id = t.campaign_id
+    WHERE t.command_id = c.id AND t.repeat_due AND k.state IN ('approved', 'canary', 'running'))"""
 # Open ones, those that still owe light, and those that ended a short while ago: their echo may come late.
 LOCK_OPEN = f"""
 WITH due AS MATERIALIZED (
@@ -109,6 +115,7 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
        r.state::text AS read_back_state,
        p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served,
        m.state IN ('queued', 'sending', 'sent') IS TRUE AS in_group,
+       {WAITS_FOR_TURN} AS waits_for_turn,
        CASE WHEN c.state IN ('failed', 'expired', 'superseded') THEN (
            SELECT count(*)::int FROM downlink o
            WHERE o.device_id = c.device_id AND o.by_lighting AND o.f_port = d.f_port
@@ -167,6 +174,12 @@ UPDATE lighting_command SET attempts = least(attempts, 32766) + 1, downlink_id =
        relight_at = coalesce($3, relight_at),
        updated_at = now()
 WHERE id = $1
+"""
+# By a campaign, in its turn; one that has ended meanwhile, or that another replica holds, is not.
+LOCK_TO_REPEAT = f"""
+SELECT c.device_id, c.action, c.octets, c.not_after FROM lighting_command c
+WHERE c.id = $1 AND c.state IN ('queued', 'sent', 'acknowledged') AND {STILL_SERVED}
+FOR UPDATE OF c SKIP LOCKED
 """
 SET_ENDED = """
 UPDATE lighting_command SET state = $2::lighting_command_state, failure = $3, updated_at = now(),
@@ -327,6 +340,7 @@ class LockedCommand:
     codec: str
     work_order_at: datetime | None
     is_served: bool  # By this device, still.
+    waits_for_turn: bool  # To be repeated by its campaign.
 
     @property
     def is_out(self) -> bool:
@@ -337,6 +351,16 @@ class LockedCommand:
     def since(self) -> datetime:
         """From when on what the device says counts."""
         return self.command.sent_at or self.command.tried_at
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedCommand:
+    """A command that a campaign sends again."""
+
+    device_id: int
+    action: str
+    octets: Mapping[str, Any]
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,6 +509,7 @@ def _locked(row: Record) -> LockedCommand:
         asks=octets is not None and octets.asks and not in_group,
         report_within=GROUP_REPORTS_WITHIN if in_group else usually,
         receives_every=usually if row["device_class"] == "A" else timedelta(0),
+        answers_within=ANSWERS_WITHIN if octets is not None and octets.ends_itself else timedelta(0),
         in_group=in_group,
     )
     command = OpenCommand(
@@ -506,7 +531,7 @@ def _locked(row: Record) -> LockedCommand:
     return LockedCommand(
         command,
         *(row["tenant_id"], row["asset_id"], row["device_id"], quantity),
-        *(octets, row["level"], row["codec"], row["work_order_at"], row["is_served"]),
+        *(octets, row["level"], row["codec"], row["work_order_at"], row["is_served"], row["waits_for_turn"]),
     )
 
 
@@ -578,6 +603,11 @@ async def set_sent_again(
 ) -> None:
     """A new downlink carries the same command; `relight_at` is the next of one that has ended and owes light."""
     await connection.execute(SET_SENT_AGAIN, command_id, downlink_id, relight_at)
+
+
+async def lock_to_repeat(connection: Connection, command_id: int) -> RepeatedCommand | None:
+    """A command that is still open, locked in this transaction."""
+    return await fetch_one(connection, RepeatedCommand, LOCK_TO_REPEAT, command_id)
 
 
 async def set_ended(

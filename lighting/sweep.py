@@ -13,6 +13,7 @@ from core.model.lighting import level_at
 from core.runtime.bus import Bus
 from core.runtime.postgres import Connection, Pool
 from lighting import store
+from lighting.campaign_store import set_repeat_due
 from lighting.campaign_sweep import advance_campaigns
 from lighting.commands import (
     OPEN,
@@ -88,16 +89,24 @@ async def _step(
             await store.set_relight_at(connection, command.id, None)
             swept.outcomes.append("settled")
         case SendAgain():
-            is_open = command.state in OPEN
-            not_after = command.not_after if is_open else now + RELIGHT_EVERY
-            row = await send(connection, locked.device_id, _octets(locked).frames[command.action], not_after)
-            await store.set_sent_again(connection, command.id, row.id, None if is_open else now + RELIGHT_EVERY)
-            swept.slots.add(row.slot)
-            swept.outcomes.append("sent_again")
+            await _send_again(connection, locked, now, swept)
         case End(state=state, failure=failure):
             await _end(connection, locked, state, failure, now, swept)
         case Wait():
             return
+
+
+async def _send_again(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
+    """At once, or where a campaign has commanded it when its turn comes: the others would not be heard."""
+    command = locked.command
+    is_open = command.state in OPEN
+    if locked.waits_for_turn or (is_open and await set_repeat_due(connection, command.id, now)):
+        return
+    not_after = command.not_after if is_open else now + RELIGHT_EVERY
+    row = await send(connection, locked.device_id, _octets(locked).frames[command.action], not_after)
+    await store.set_sent_again(connection, command.id, row.id, None if is_open else now + RELIGHT_EVERY)
+    swept.slots.add(row.slot)
+    swept.outcomes.append("sent_again")
 
 
 async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:

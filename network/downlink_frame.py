@@ -164,7 +164,9 @@ def attempts(
         windows = windows_of(planned, reception)
         return next((place for place, window in enumerate(windows) if is_open(window, reception, now_us)), None)
 
-    asked = [(copy, windows_of(planned, copy)) for copy in rank(planned.routes, load, first_window)[:most]]
+    # What lighting sends is paced by gateway, and may wait for its radio: the best one is meant, busy or not.
+    ranked = rank(planned.routes, None if planned.is_class_c else load, first_window)
+    asked = [(copy, windows_of(planned, copy)) for copy in ranked[:most]]
     if planned.accept:
         first = [Attempt(copy, windows[:1]) for copy, windows in asked]
         second = [

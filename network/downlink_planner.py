@@ -108,9 +108,10 @@ class Downlinks:
             if poll:
                 self._nudged = False
                 next_poll = loop.time() + POLL_EVERY_S
-            await self._plan_safely(poll)
+            await self.plan_due(poll)
 
-    async def _plan_safely(self, poll: bool) -> None:
+    async def plan_due(self, poll: bool) -> None:
+        """One planning: of what was received since the last, and with `poll` of all that is due."""
         offers = self._pop_answerable()
         if not offers and not poll:
             return

@@ -59,9 +59,9 @@ CHANGED = "id, slot, state::text AS state"
 
 ENQUEUE = f"""
 INSERT INTO downlink (tenant_id, device_id, slot, lns_source_id, f_port, payload, confirmed, priority, not_after,
-                      by_lighting)
+                      by_lighting, not_before)
 SELECT d.tenant_id, d.id, CASE WHEN d.lns_source_id IS NULL THEN d.slot ELSE {SLOT_OF_OTHER_LNS} END,
-       d.lns_source_id, $2, $3, $4, $5, $6, $7
+       d.lns_source_id, $2, $3, $4, $5, $6, $7, $8
 FROM device d WHERE d.id = $1
 RETURNING id, slot
 """
@@ -339,17 +339,19 @@ async def enqueue(
     confirmed: bool = False,
     priority: int = 1,
     by_lighting: bool = False,
+    not_before: datetime | None = None,
 ) -> Enqueued:
     """Insert a downlink in the caller's transaction; after the commit nudge `topics.downlink_due(shard)`.
 
     Unless it is `by_lighting`, the database records it as an unknown act where the device serves a lighting
     circuit, which is brought back to its program within twelve hours (docs/architecture.md, "Lighting commands").
+    No gateway is asked for it `not_before` its time.
 
     Raises:
         UnknownDevice: no such device is visible.
     """
     row = await connection.fetchrow(
-        ENQUEUE, device_id, f_port, payload, confirmed, priority, not_after, by_lighting
+        ENQUEUE, device_id, f_port, payload, confirmed, priority, not_after, by_lighting, not_before
     )
     if row is None:
         raise UnknownDevice(f"device {device_id}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -279,11 +279,17 @@ REGISTRY.register(_POOLS)
 
 @asynccontextmanager
 async def open_pool(
-    database_url: str, application_name: str, *, size: int = 4, command_timeout: float = 30
+    database_url: str,
+    application_name: str,
+    *,
+    size: int = 4,
+    command_timeout: float = 30,
+    given_out: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
 ) -> AsyncGenerator[Pool]:
     """A pool that waits for a database that is not there yet, with a log line, instead of failing.
 
-    Its metrics have the name up to a stroke; what follows it only the database is told.
+    Its metrics have the name up to a stroke; what follows it only the database is told. `given_out` is awaited
+    with each connection before it is given to who asks for one.
     """
     waiting = Waiting("database_waited_for", "base de données", database_address(database_url), holds_start=True)
     delay = 0.2
@@ -294,6 +300,7 @@ async def open_pool(
                 min_size=1,
                 max_size=size,
                 init=_prepare,
+                setup=given_out,  # pyright: ignore[reportArgumentType] - The stubs name its parameter.
                 connect=_connecting(database_url),
                 connection_class=_OurConnection,
                 reset=_leave_as_it_is,

@@ -420,7 +420,7 @@ async def test_nothing_is_planned_for_a_shard_that_is_lost_while_its_rows_are_lo
         downlinks = Downlinks(network.pool, network.bus, shards, sessions, devices, dispatcher)
         async with network.pool.acquire() as connection, connection.transaction():
             await connection.execute("LOCK TABLE downlink IN ACCESS EXCLUSIVE MODE")
-            planning = tasks.create_task(downlinks._plan_safely(poll=True))
+            planning = tasks.create_task(downlinks.plan_due(poll=True))
             downlinks.queue_answers([offer])
             while not await connection.fetchval(waits):
                 pass

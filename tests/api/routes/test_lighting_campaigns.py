@@ -130,7 +130,7 @@ async def test_a_campaign_goes_from_preview_by_approval_and_canary_to_its_end(
     await sweep(pool, now)
     await sweep(pool, now)
     canary = (await client.get(path)).json()
-    for minute in range(1, 8):
+    for minute in range(1, 12):
         await obey(pool, now + timedelta(minutes=minute))
         await sweep(pool, now + timedelta(minutes=minute, seconds=2))
     ended = (await client.get(path)).json()
