@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from api.extent import Box
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
@@ -18,20 +20,19 @@ _WANTED = """
   AND CASE WHEN $8::int[] IS NULL THEN a.archived_at IS NULL ELSE a.id = ANY($8) END
 """
 _OF_THESE = "($8::int[] IS NULL OR asset_id = ANY($8))"
-# A sign of life is a reading that the device has sent (no manual reading, flag 4); an asset without a device, or
-# of whose device nothing was ever received, is unknown. Several devices: the one that speaks most rarely decides.
-# `<> 4` and not `= 0`: the planner takes that for nearly every row, and hashes where it would loop.
-STATES = f"""
+
+
+def _states(heard: str) -> str:
+    """Every wanted asset, and how it is, in the order of the fields of `AssetState`.
+
+    A sign of life is a reading that the device has sent (no manual reading); an asset without a device, or of
+    whose device nothing was ever received, is unknown. Several devices: the one that speaks most rarely decides.
+    `heard` is the view's column: of all at once, or of a few one by one. Of what is seen in part it says nothing.
+    """
+    return f"""
 WITH alarmed AS (
     SELECT asset_id, max(severity) AS severity, count(*)::int AS alerts FROM alert
     WHERE {OPEN} AND asset_id IS NOT NULL AND {_OF_THESE} GROUP BY asset_id
-), seen AS (
-    SELECT asset_id, max(time) AS last_seen_at FROM latest
-    WHERE flags & 4 <> 4 AND asset_id IS NOT NULL AND {_OF_THESE} GROUP BY asset_id
-), serving AS (
-    SELECT g.asset_id, max(p.expected_interval) AS expected_interval
-    FROM assignment g JOIN device v ON v.id = g.device_id JOIN device_profile p ON p.id = v.device_profile_id
-    WHERE upper_inf(g.during) AND v.enabled AND {_OF_THESE} GROUP BY g.asset_id
 ), commanded AS (
     SELECT DISTINCT asset_id FROM lighting_command
     WHERE state IN ('queued', 'sent', 'acknowledged') AND {_OF_THESE}
@@ -39,27 +40,38 @@ WITH alarmed AS (
 SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.longitude,
        CASE WHEN alarmed.severity IS NOT NULL THEN alarmed.severity::text
             WHEN commanded.asset_id IS NOT NULL THEN 'command'
-            WHEN serving.asset_id IS NULL OR seen.last_seen_at IS NULL THEN 'unknown'
-            WHEN seen.last_seen_at < now() - {UNKNOWN_AFTER_INTERVALS} * serving.expected_interval THEN 'silent'
+            WHEN a.expected_interval IS NULL OR a.last_seen_at IS NULL THEN 'unknown'
+            WHEN a.last_seen_at < now() - {UNKNOWN_AFTER_INTERVALS} * a.expected_interval THEN 'silent'
             ELSE 'ok' END AS state,
-       seen.last_seen_at, coalesce(alarmed.alerts, 0) AS alerts
-FROM asset a
+       a.last_seen_at, coalesce(alarmed.alerts, 0) AS alerts
+FROM (
+    SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.longitude,
+           coalesce(p.last_seen_at, a.{heard}) AS last_seen_at,
+           coalesce(p.expected_interval, a.expected_interval) AS expected_interval
+    FROM asset_life a LEFT JOIN asset_life_in_part($8) p ON p.asset_id = a.id
+    WHERE {_WANTED}
+    OFFSET 0  -- Or each of them is found out anew wherever it is named.
+) AS a
 LEFT JOIN alarmed ON alarmed.asset_id = a.id
-LEFT JOIN seen ON seen.asset_id = a.id
-LEFT JOIN serving ON serving.asset_id = a.id
 LEFT JOIN commanded ON commanded.asset_id = a.id
-WHERE {_WANTED}
 """
-LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $9 ORDER BY a.id LIMIT $10"
-LIST_STATES = f"""
-SELECT * FROM ({STATES}) s
+
+
+def _page(states: str) -> str:
+    return f"""
+SELECT * FROM ({states}) s
 WHERE id > $9 AND ($10::text[] IS NULL OR state = ANY($10)) ORDER BY id LIMIT $11
 """
+
+
+ALL_AT_ONCE, ONE_BY_ONE = _states("last_seen_at"), _states("heard_at")
+LIST_STATES, LIST_FEW_STATES = _page(ALL_AT_ONCE), _page(ONE_BY_ONE)
+LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $9 ORDER BY a.id LIMIT $10"
 # The digest differs when one of them is another, elsewhere, named otherwise, or in another state.
 COUNT_STATES = f"""
 SELECT kind, state, count(*)::int AS count,
        bit_xor(hashtextextended(concat_ws('|', id, kind, state, latitude, longitude, name), 0)) AS digest
-FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state
+FROM ({ALL_AT_ONCE}) s GROUP BY kind, state ORDER BY kind, state
 """
 LIST_COMMUNES = (
     "SELECT DISTINCT commune FROM asset WHERE commune <> '' AND archived_at IS NULL ORDER BY commune LIMIT 1000"
@@ -102,9 +114,12 @@ PLAN_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
 FEW = 1_001
 
 
-@dataclass(frozen=True, slots=True)
-class AssetState:
-    """An asset and how it is: the severity of its worst open alert, or `command`, `unknown`, `silent`, `ok`."""
+class AssetState(msgspec.Struct, frozen=True, gc=False):
+    """An asset and how it is: the severity of its worst open alert, or `command`, `unknown`, `silent`, `ok`.
+
+    No dataclass: ten thousand of them are made in 2 ms and not in 27, and written as JSON in 7. The fields are in
+    the order of the statement's columns.
+    """
 
     id: int
     tenant_id: int
@@ -172,7 +187,8 @@ async def list_states(
         # What is not shown need not be asked how it is.
         rows = await connection.fetch(LIST_IDS, *wanted.values(), after, most)
         wanted = Wanted(ids=[row["id"] for row in rows])
-    return await fetch_all(connection, AssetState, LIST_STATES, *wanted.values(), after, states, most)
+    statement = LIST_STATES if wanted.ids is None else LIST_FEW_STATES
+    return [AssetState(*row) for row in await connection.fetch(statement, *wanted.values(), after, states, most)]
 
 
 async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> list[StateCount]:

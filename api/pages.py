@@ -99,6 +99,9 @@ def page_of(
     rows: Sequence[Row], limit: int, show: Callable[[Row], Item], cursor: Callable[[Row], str] = _id_of
 ) -> Page[Item]:
     """A page from up to `limit + 1` rows: the one too many says that there is more."""
-    shown = rows[:limit]
-    following = cursor(shown[-1]) if len(rows) > limit else None
-    return Page(items=[show(row) for row in shown], next=following)
+    return Page(items=[show(row) for row in rows[:limit]], next=next_of(rows, limit, cursor))
+
+
+def next_of(rows: Sequence[Row], limit: int, cursor: Callable[[Row], str] = _id_of) -> str | None:
+    """The `next` of a page of `limit` items from up to one row more."""
+    return cursor(rows[limit - 1]) if len(rows) > limit else None

@@ -118,6 +118,10 @@ STORES: tuple[Store, ...] = (
         _of("datastream_id, time, value, flags", "latest", "datastream_id", "datastream_ids"),
         ERASED, MEASUREMENTS,
     ),
+    Store(
+        "observation.expectation", "how often a device is expected to speak, by its profile",
+        "goes with its asset", WITH_ITS_OWNER,
+    ),
     Store("observation.dirty", "ids of hours that are to be rolled up", ERASED, "until the next pass of rollups"),
     Store("observation.forgotten", "until when a term has deleted", ERASED, WITH_ITS_OWNER),
     Store(

@@ -249,6 +249,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "observation.dirty": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE"},
     "observation.dwelling_day": {"maintenance": "SELECT, INSERT, DELETE"},
     "observation.dwelling_days_made": {"maintenance": "SELECT, INSERT, UPDATE"},
+    # Written by triggers, read by a view.
+    "observation.expectation": {},
     "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE"},
     "observation.latest": {
         "ingest": "SELECT, INSERT, UPDATE",

@@ -35,10 +35,14 @@ STATEMENTS = (
     WHERE g.tenant_id = $1 AND $2::int > 0 ORDER BY g.asset_id, q.quantity
     """,
     """
-    INSERT INTO observation.latest (datastream_id, time, value, flags)
-    SELECT id, now() - CASE WHEN asset_id % 30 = 0 THEN interval '5 days' ELSE random() * interval '1 hour' END,
+    INSERT INTO observation.latest (datastream_id, asset_id, time, value, flags)
+    SELECT id, asset_id,
+           now() - CASE WHEN asset_id % 30 = 0 THEN interval '5 days' ELSE random() * interval '1 hour' END,
            random() * 100, 0
     FROM datastream WHERE tenant_id = $1 AND asset_id % 50 <> 0 AND $2::int > 0 ORDER BY id
+    """,
+    """
+    SELECT refresh_expectations(array_agg(id)) FROM asset WHERE tenant_id = $1 AND $2::int > 0
     """,
     """
     INSERT INTO alert (tenant_id, rule_id, asset_id, severity, message, condition, opened_at)
@@ -49,7 +53,7 @@ STATEMENTS = (
     """,
 )
 # As autovacuum does a minute later: without statistics the next statement loops where it should hash.
-FILLED = "ANALYZE asset, device, assignment, datastream, alert, observation.latest"
+FILLED = "ANALYZE asset, device, assignment, datastream, alert, observation.latest, observation.expectation"
 PATIENCE_S = 300.0
 
 

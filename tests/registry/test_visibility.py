@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 
 from core.runtime.postgres import Connection, connect
+from tests.api.plain_states import same_states
 from tests.entering import enter_tenant
 from tests.registry.worlds import BASE, CELL, DAYS, HOURS, TENANTS, Period, World, expected, worlds
 
@@ -90,6 +91,7 @@ UNION ALL SELECT 'alert_notice_recipient ' || alert_id - 1 FROM alert_notice_rec
 UNION ALL SELECT 'lighting_command ' || id - 1 FROM lighting_command
 UNION ALL SELECT 'lighting_program ' || id - 1 FROM lighting_program
 UNION ALL SELECT 'lighting_program_version ' || id - 1 FROM lighting_program_version
+UNION ALL SELECT 'asset_life ' || id - 1 FROM asset_life
 UNION ALL SELECT 'lighting_assignment ' || asset_id - 1 FROM lighting_assignment
 UNION ALL SELECT 'lighting_program_in_force ' || asset_id - 1 FROM lighting_program_in_force
 UNION ALL SELECT 'lighting_campaign ' || id - 1 FROM lighting_campaign
@@ -119,8 +121,8 @@ SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND rel
 AND has_any_column_privilege('territoire_api', oid, 'SELECT')
 """
 PER_TENANT = """
-INSERT INTO device_profile (id, tenant_id, name, vendor, model, codec) OVERRIDING SYSTEM VALUE
-SELECT id, id, 'p', 'v', 'm', 'c' FROM tenant;
+INSERT INTO device_profile (id, tenant_id, name, vendor, model, codec, expected_interval) OVERRIDING SYSTEM VALUE
+SELECT id, id, 'p', 'v', 'm', 'c', (CASE id % 2 WHEN 1 THEN '1 hour' ELSE '90 years' END)::interval FROM tenant;
 INSERT INTO codec (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, 'c' FROM tenant;
 INSERT INTO codec_version (id, codec_id, version, language, source, sha256, author) OVERRIDING SYSTEM VALUE
 SELECT id, id, 1, 'javascript', 'x', sha256('x'), 'a' FROM tenant;
@@ -313,7 +315,7 @@ INSERT INTO observation.measurement SELECT d.id, t, 1, 0 FROM datastream d, unne
 INSERT INTO observation.correction SELECT d.id, t, 2, 0 FROM datastream d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.meter_change (datastream_id, at, cause)
 SELECT d.id, t, 'manual' FROM datastream d, unnest($1::timestamptz[]) t;
-INSERT INTO observation.latest SELECT d.id, max(t), 1, 0
+INSERT INTO observation.latest SELECT d.id, max(t), 1, CASE d.id % 5 WHEN 4 THEN 4 ELSE 0 END
 FROM datastream d, unnest($1::timestamptz[]) t GROUP BY d.id;
 INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status)
 SELECT d.id, t, gen_random_uuid(), '', t, 'empty' FROM device d, unnest($1::timestamptz[]) t;
@@ -410,6 +412,7 @@ async def read_all(connection: Connection, me: int | None) -> set[str]:
     await connection.execute("SET LOCAL ROLE territoire_api")
     await enter_tenant(connection, None if me is None else me + 1)
     rows = await connection.fetch(EVERYTHING)
+    await same_states(connection)
     await connection.execute("RESET ROLE")
     assert len(rows) == len({row[0] for row in rows})  # Nothing is shown twice.
     return {row[0] for row in rows}
