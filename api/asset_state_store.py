@@ -15,7 +15,7 @@ from registry.rows import fetch_all, fetch_one
 OPEN = "workflow IN ('open', 'acknowledged', 'in_progress')"
 _WANTED = """
 ($1::text IS NULL OR a.kind = $1) AND ($2::text IS NULL OR a.commune = $2)
-  AND ($3::text IS NULL OR strpos(lower(a.name), lower($3)) > 0 OR strpos(lower(a.street), lower($3)) > 0)
+  AND ($3::text IS NULL OR strpos(folded(a.name), folded($3)) > 0 OR strpos(folded(a.street), folded($3)) > 0)
   AND ($4::float8 IS NULL OR (a.longitude BETWEEN $4 AND $6 AND a.latitude BETWEEN $5 AND $7))
   AND CASE WHEN $8::int[] IS NULL THEN a.archived_at IS NULL ELSE a.id = ANY($8) END
 """
