@@ -81,7 +81,7 @@ ON CONFLICT DO NOTHING
 SET_TERM = "UPDATE datastream SET fine_until = now() + (random() - 0.5) * interval '1 day' WHERE id = $1"
 
 
-class Town:
+class Scenario:
     """Something happens in it, at random and as it happens in the platform."""
 
     def __init__(self, pool: Pool, connection: Connection, seed: int) -> None:
@@ -171,8 +171,8 @@ async def test_states_after_the_upgrade_and_whatever_happens_are_those_of_the_pl
 
         await connection.execute(LET_EVERYBODY_SEAL)
         await look(pool)
-        town = Town(pool, connection, seed=16)
+        scenario = Scenario(pool, connection, seed=16)
         for step in range(1, STEPS + 1):
-            await town.choice.choice(town.happenings)()
+            await scenario.choice.choice(scenario.happenings)()
             if step % LOOK_EVERY == 0:
                 await look(pool)
