@@ -15,19 +15,19 @@ from registry.rows import fetch_all, fetch_one
 OPEN = "workflow IN ('open', 'acknowledged', 'in_progress')"
 _WANTED = """
 ($1::text IS NULL OR a.kind = $1) AND ($2::text IS NULL OR a.commune = $2)
-  AND ($3::text IS NULL OR strpos(lower(a.name), lower($3)) > 0 OR strpos(lower(a.street), lower($3)) > 0)
+  AND ($3::text IS NULL OR strpos(folded(a.name), folded($3)) > 0 OR strpos(folded(a.street), folded($3)) > 0)
   AND ($4::float8 IS NULL OR (a.longitude BETWEEN $4 AND $6 AND a.latitude BETWEEN $5 AND $7))
   AND CASE WHEN $8::int[] IS NULL THEN a.archived_at IS NULL ELSE a.id = ANY($8) END
 """
 _OF_THESE = "($8::int[] IS NULL OR asset_id = ANY($8))"
 
 
-def _states(heard: str) -> str:
+def _states(seen_at: str) -> str:
     """Every wanted asset, and how it is, in the order of the fields of `AssetState`.
 
     A sign of life is a reading that the device has sent (no manual reading); an asset without a device, or of
     whose device nothing was ever received, is unknown. Several devices: the one that speaks most rarely decides.
-    `heard` is the view's column: of all at once, or of a few one by one. Of what is seen in part it says nothing.
+    `seen_at`: the view's column, of all at once or of a few one by one. It says nothing of what is seen in part.
     """
     return f"""
 WITH alarmed AS (
@@ -46,7 +46,7 @@ SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.lon
        a.last_seen_at, coalesce(alarmed.alerts, 0) AS alerts
 FROM (
     SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.longitude,
-           coalesce(p.last_seen_at, a.{heard}) AS last_seen_at,
+           coalesce(p.last_seen_at, a.{seen_at}) AS last_seen_at,
            coalesce(p.expected_interval, a.expected_interval) AS expected_interval
     FROM asset_life a LEFT JOIN asset_life_in_part($8) p ON p.asset_id = a.id
     WHERE {_WANTED}

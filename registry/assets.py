@@ -19,8 +19,8 @@ READ = f"SELECT {COLUMNS} FROM asset WHERE id = $1"
 LIST = f"""
 SELECT {COLUMNS} FROM asset
 WHERE id > $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR commune = $3)
-  AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(street), lower($4)) > 0
-       OR strpos(lower(external_reference), lower($4)) > 0)
+  AND ($4::text IS NULL OR strpos(folded(name), folded($4)) > 0 OR strpos(folded(street), folded($4)) > 0
+       OR strpos(folded(external_reference), folded($4)) > 0)
   AND ($5::text IS NULL OR $5 = ANY(tags)) AND ($6::int IS NULL OR tenant_id = $6)
   AND (archived_at IS NOT NULL) = $8::boolean
   AND ($9::text IS NULL OR external_reference = $9) AND ($10::int IS NULL OR parent_id = $10)

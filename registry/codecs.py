@@ -26,7 +26,7 @@ FROM codec c LEFT JOIN LATERAL (
 READ = f"{ENTRIES} WHERE c.id = $1"
 LIST = f"""
 {ENTRIES}
-WHERE c.id > $1 AND ($2::text IS NULL OR strpos(lower(concat_ws(' ', c.name, c.vendor, c.model)), lower($2)) > 0)
+WHERE c.id > $1 AND ($2::text IS NULL OR strpos(folded(concat_ws(' ', c.name, c.vendor, c.model)), folded($2)) > 0)
 ORDER BY c.id LIMIT $3
 """
 # Versions of one codec are numbered one after another.

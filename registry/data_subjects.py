@@ -26,7 +26,7 @@ SELECT kind, id, label, detail FROM (
     UNION ALL
     SELECT 'contact', c.id, c.name, t.name FROM contact c JOIN team t ON t.id = c.team_id
     WHERE c.tenant_id = current_tenant()) s
-WHERE ($1 IS NULL OR strpos(lower(s.label || ' ' || s.detail), lower($1)) > 0) AND ($2 IS NULL OR s.kind = $2)
+WHERE ($1 IS NULL OR strpos(folded(s.label || ' ' || s.detail), folded($1)) > 0) AND ($2 IS NULL OR s.kind = $2)
   AND (s.kind, s.id) > ($4::text, $5::int)
 ORDER BY s.kind, s.id LIMIT $6
 """

@@ -27,7 +27,8 @@ READ = f"SELECT {COLUMNS} FROM device d {SERVED} WHERE d.dev_eui = $1"
 LIST = f"""
 SELECT {COLUMNS} FROM device d {SERVED}
 WHERE d.id > $1 AND ($2::int IS NULL OR d.device_profile_id = $2) AND ($3::boolean IS NULL OR d.enabled = $3)
-  AND ($4::text IS NULL OR strpos(lower(d.name), lower($4)) > 0 OR strpos(encode(d.dev_eui, 'hex'), lower($4)) > 0)
+  AND ($4::text IS NULL OR strpos(folded(d.name), folded($4)) > 0
+       OR strpos(encode(d.dev_eui, 'hex'), lower($4)) > 0)
   AND (d.archived_at IS NOT NULL) = $6::boolean
   AND ($7::bytea IS NULL OR d.id IN (SELECT devices_with_dev_addr($7)))
 ORDER BY d.id LIMIT $5

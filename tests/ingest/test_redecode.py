@@ -215,7 +215,9 @@ async def test_rollups_and_last_values_are_right_afterwards(world: World) -> Non
     await roll_up(world.pool)
 
     assert await recount(world.pool) == []
-    latest = await world.pool.fetch("SELECT * FROM observation.latest ORDER BY datastream_id")
+    latest = await world.pool.fetch(
+        "SELECT datastream_id, time, value, flags FROM observation.latest ORDER BY datastream_id"
+    )
     expected = await world.pool.fetch(
         "SELECT DISTINCT ON (datastream_id) datastream_id, time, value, flags FROM observation.measurement "
         "ORDER BY datastream_id, time DESC"

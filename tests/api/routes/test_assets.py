@@ -22,6 +22,22 @@ async def test_an_asset_is_created_read_changed_and_listed(client, registry) -> 
     assert elsewhere.json()["items"] == []
 
 
+async def test_a_search_without_accents_or_capitals_finds_what_has_them_and_the_reverse(client, registry) -> None:
+    school = await registry.asset(name="École du Cœur", street="3 rue de l’Église")
+    lock = await registry.asset(name="Ecluse", street="quai")
+    device = await registry.device(name="Capteur d’étage")
+
+    async def found(path: str, words: str) -> list[str]:
+        return [item["name"] for item in (await client.get(path, params={"q": words})).json()["items"]]
+
+    for words in ("ecole", "ÉCOLE", "e\u0301cole", "coeur", "CŒUR", "l'eglise"):
+        assert await found("/v1/assets", words) == await found("/v1/asset-states", words) == [school["name"]], (
+            words
+        )
+    assert await found("/v1/assets", "écluse") == [lock["name"]]
+    assert await found("/v1/devices", "D'ETAGE") == [device["name"]]
+
+
 @pytest.mark.parametrize(
     ("attributes", "code"),
     [
