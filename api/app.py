@@ -9,6 +9,7 @@ from starlette.datastructures import State
 from api import reference, webhook_messages
 from api.auth import Authenticator, principal_of
 from api.console.app import serve_console
+from api.console.files import FilesMiddleware
 from api.console.live.broadcast import Broadcast
 from api.dependencies import Access, Dependencies
 from api.entity_tags import EntityTagMiddleware, tagged_paths
@@ -220,12 +221,13 @@ def _without_state() -> FastAPI:
     )
     handle_errors(app)
     audit_rejections(app)
+    serve_console(app)
     for router in ROUTERS:
         app.include_router(router)
     reference.serve_reference(app)
-    serve_console(app)
     app.add_middleware(EntityTagMiddleware, paths=TAGGED, record_stale=record_stale)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
+    app.add_middleware(FilesMiddleware)
     app.add_middleware(AddressLimitMiddleware)
     app.add_middleware(OuterMiddleware, larger=LARGER)
     return app

@@ -73,22 +73,25 @@ SELECT kind, state, count(*)::int AS count,
        bit_xor(hashtextextended(concat_ws('|', id, kind, state, latitude, longitude, name), 0)) AS digest
 FROM ({ALL_AT_ONCE}) s GROUP BY kind, state ORDER BY kind, state
 """
-LIST_COMMUNES = (
-    "SELECT DISTINCT commune FROM asset WHERE commune <> '' AND archived_at IS NULL ORDER BY commune LIMIT 1000"
-)
-# From kind to kind by the index, of one tenant after the other; policies say of which rows it may be.
-LIST_KINDS = """
+
+
+def _values_of(column: str) -> str:
+    """From one to the next by an index, of one tenant after the other; policies say of which rows it may be."""
+    return f"""
 WITH RECURSIVE found AS (
-    SELECT of_tenant, (SELECT kind FROM asset WHERE tenant_id = of_tenant AND archived_at IS NULL
-                       ORDER BY kind LIMIT 1) AS kind
+    SELECT of_tenant, (SELECT {column} FROM asset WHERE tenant_id = of_tenant AND archived_at IS NULL
+                       ORDER BY {column} LIMIT 1) AS {column}
     FROM unnest(reachable_tenants()) AS of_tenant
     UNION ALL
-    SELECT of_tenant, (SELECT a.kind FROM asset a WHERE a.tenant_id = of_tenant AND a.kind > found.kind
-                       AND a.archived_at IS NULL ORDER BY a.kind LIMIT 1)
-    FROM found WHERE kind IS NOT NULL
+    SELECT of_tenant, (SELECT a.{column} FROM asset a WHERE a.tenant_id = of_tenant AND a.{column} > found.{column}
+                       AND a.archived_at IS NULL ORDER BY a.{column} LIMIT 1)
+    FROM found WHERE {column} IS NOT NULL
 )
-SELECT DISTINCT kind FROM found WHERE kind IS NOT NULL ORDER BY kind
+SELECT DISTINCT {column} FROM found WHERE {column} <> '' ORDER BY {column} LIMIT 1000
 """
+
+
+LIST_KINDS, LIST_COMMUNES = _values_of("kind"), _values_of("commune")
 # Each table once: its policies cost more than its rows.
 OVERVIEW = f"""
 SELECT alerts.*, stations.*,
@@ -110,6 +113,8 @@ FROM (SELECT (count(*) FILTER (WHERE severity = 'critical'))::int AS critical,
 # A plan that is kept for any parameters expects a row or two of each part, and loops where it should hash: with
 # 1,288 assets 3.5 s instead of 0.15, from the sixth time on that a connection runs the statement.
 PLAN_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
+# What else a page reads in the same transaction has plans that are kept.
+PLAN_AS_USUAL = "SET LOCAL plan_cache_mode = auto"
 # So few are found by their ids sooner than among what there is of all.
 FEW = 1_001
 
@@ -188,13 +193,17 @@ async def list_states(
         rows = await connection.fetch(LIST_IDS, *wanted.values(), after, most)
         wanted = Wanted(ids=[row["id"] for row in rows])
     statement = LIST_STATES if wanted.ids is None else LIST_FEW_STATES
-    return [AssetState(*row) for row in await connection.fetch(statement, *wanted.values(), after, states, most)]
+    rows = await connection.fetch(statement, *wanted.values(), after, states, most)
+    await connection.execute(PLAN_AS_USUAL)
+    return [AssetState(*row) for row in rows]
 
 
 async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> list[StateCount]:
     """How many visible assets there are, by kind and state."""
     await connection.execute(PLAN_ANEW)
-    return await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values())
+    counts = await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values())
+    await connection.execute(PLAN_AS_USUAL)
+    return counts
 
 
 async def list_communes(connection: Connection) -> list[str]:

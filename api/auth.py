@@ -20,6 +20,7 @@ from api.dependencies import Dependencies
 from api.idempotency import commit_once
 from api.oidc import InvalidToken, Provider, ProviderAway, provider_away
 from api.origin import origin_of
+from api.shared_reading import SharedReading
 from core.model.rights import RIGHTS, Right, rights_of
 from core.runtime.http.errors import FieldError, Problem
 from core.runtime.postgres import Connection, Pool
@@ -28,7 +29,7 @@ from registry.audit import audit_personal_reads, write_audit
 from registry.entering import ByIdentity, BySession, NotAdmitted, tenant_transaction
 from registry.identities import find_identity
 from registry.people import token_digest
-from registry.sessions import SEEN_EVERY, Session, find_session, list_memberships, record_use
+from registry.sessions import SEEN_EVERY, Session, enter_session, find_session, list_memberships, record_use
 from registry.tenants import MalformedKey, Principal, authenticate, record_key_use
 
 # A revoked key is rejected on every replica within this time.
@@ -188,16 +189,36 @@ class Caller:
     platform: Dependencies
     address: str = ""
     session: OpenSession | None = None
+    shared: SharedReading | None = None
+    """In which everything is read while a page is made."""
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Connection]:
-        """A transaction in which only the caller's tenant is visible."""
+        """A transaction in which only the caller's tenant is visible; a page has one for all its readings."""
+        connection = None if self.shared is None else self.shared.connection
+        if self.shared is None or connection is None:
+            opened = caller_transaction(self.platform.pool, self.principal)
+        else:
+            opened = self.shared.reading(connection)
+        async with opened as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading_alone(self) -> AsyncGenerator[Connection]:
+        """The same in a transaction that nobody else reads in: an operator looks at all tenants."""
+        await self.end_sharing()
         async with caller_transaction(self.platform.pool, self.principal) as connection:
             yield connection
+
+    async def end_sharing(self) -> None:
+        """From now on each reading has its transaction: what follows waits, or writes what a page has written."""
+        if self.shared is not None:
+            await self.shared.end()
 
     @asynccontextmanager
     async def changing(self) -> AsyncGenerator[Change]:
         """The same for a change; after the commit every process is nudged to read the registry again."""
+        await self.end_sharing()
         async with caller_transaction(self.platform.pool, self.principal) as connection:
             await commit_once(connection)
             yield self.change_in(connection)
@@ -374,10 +395,15 @@ async def _by_key(request: Request, key: str) -> Caller:
     return found
 
 
-def _known(request: Request, principal: Principal, session: OpenSession | None = None) -> Caller:
+def _known(
+    request: Request,
+    principal: Principal,
+    session: OpenSession | None = None,
+    shared: SharedReading | None = None,
+) -> Caller:
     """The caller, whom `api.forbidden` finds when what they ask for is rejected."""
     platform: Dependencies = request.app.state.platform
-    found = Caller(principal, platform, origin_of(request, platform.access.proxies), session)
+    found = Caller(principal, platform, origin_of(request, platform.access.proxies), session, shared)
     request.state.caller = found
     return found
 
@@ -389,8 +415,15 @@ def _is_within(address: str, networks: Sequence[str]) -> bool:
         return False
 
 
-async def by_session(request: Request, is_ours: Callable[[Request, str], bool] = has_csrf_token) -> Caller:
-    """The person of an open session, if the request comes from a page of ours; raises 401 or 403."""
+async def by_session(
+    request: Request,
+    is_ours: Callable[[Request, str], bool] = has_csrf_token,
+    shared: SharedReading | None = None,
+) -> Caller:
+    """The person of an open session, if the request comes from a page of ours; raises 401 or 403.
+
+    A transaction that a page shares enters the tenant with the same statement.
+    """
     platform: Dependencies = request.app.state.platform
     token = session_token(request)
     if not token:
@@ -399,7 +432,10 @@ async def by_session(request: Request, is_ours: Callable[[Request, str], bool] =
     platform.limits.require_unlocked(address)
     digest = token_digest(token)
     # Read with each request: a session that was closed is closed at once.
-    row = await find_session(platform.pool, digest)
+    if shared is None or shared.connection is None:
+        row = await find_session(platform.pool, digest)
+    else:
+        row = await enter_session(shared.connection, digest)
     if row is None:
         platform.limits.count_wrong(address)
         await platform.rejections.record(address, "session", {})
@@ -413,7 +449,7 @@ async def by_session(request: Request, is_ours: Callable[[Request, str], bool] =
         BySession(digest, row.tenant_id),
         row.person_id,
     )
-    found = _known(request, principal, OpenSession(digest, token, row))
+    found = _known(request, principal, OpenSession(digest, token, row), shared)
     if not is_ours(request, token):
         raise Problem(403, f"l'en-tête « {CSRF_HEADER} » de la session manque ou ne correspond pas")
     if datetime.now(UTC) - row.last_seen_at > SEEN_EVERY:

@@ -6,16 +6,21 @@ from datetime import date, datetime
 from core.runtime.postgres import Connection
 from registry.rows import fetch_all
 
-# By device: receptions are found by their device and instant.
+# By device: receptions are found by their device and instant. What each serves is asked of those that are shown.
 LIST_RECEIVED = """
-SELECT d.id, d.dev_eui, d.name, s.asset_id, h.receptions, h.rssi, h.snr, h.last_at
-FROM device d
-CROSS JOIN LATERAL (
-    SELECT count(*)::int AS receptions, max(r.rssi) AS rssi, max(r.snr) AS snr, max(r.time) AS last_at
-    FROM reception r WHERE r.device_id = d.id AND r.time > $2 AND r.gateway_id = $1
+SELECT h.id, h.dev_eui, h.name,
+       (SELECT s.asset_id FROM assignment s WHERE s.device_id = h.id AND upper_inf(s.during)) AS asset_id,
+       h.receptions, h.rssi, h.snr, h.last_at
+FROM (
+    SELECT d.id, d.dev_eui, d.name, r.receptions, r.rssi, r.snr, r.last_at
+    FROM device d
+    CROSS JOIN LATERAL (
+        SELECT count(*)::int AS receptions, max(r.rssi) AS rssi, max(r.snr) AS snr, max(r.time) AS last_at
+        FROM reception r WHERE r.device_id = d.id AND r.time > $2 AND r.gateway_id = $1
+    ) r
+    WHERE r.receptions > 0 ORDER BY r.rssi, d.id LIMIT $3
 ) h
-LEFT JOIN assignment s ON s.device_id = d.id AND upper_inf(s.during)
-WHERE h.receptions > 0 ORDER BY h.rssi, d.id LIMIT $3
+ORDER BY h.rssi, h.id
 """
 LIST_DAYS = """
 SELECT (h.hour AT TIME ZONE $3)::date AS day, sum(h.uplinks)::bigint AS uplinks,

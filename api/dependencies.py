@@ -9,6 +9,7 @@ from api.change_turns import ChangeTurns
 from api.limits import Limits, Rates
 from api.oidc import Provider
 from api.rejections import RejectedLogins
+from api.shared_reading import SharedReadings
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
@@ -57,10 +58,12 @@ class Dependencies:
     rejections: RejectedLogins = field(init=False)
     limits: Limits = field(init=False)
     turns: ChangeTurns = field(default_factory=ChangeTurns)
+    shared_readings: SharedReadings = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rejections", RejectedLogins(self.pool))
         object.__setattr__(self, "limits", Limits(self.access.rates))
+        object.__setattr__(self, "shared_readings", SharedReadings(self.pool))
 
     async def nudge_registry(self) -> None:
         """Every process re-reads what changed; without this nudge it would in 5 s."""

@@ -34,7 +34,7 @@ _SERVING = """(
     FROM assignment g JOIN device v ON v.id = g.device_id JOIN device_profile p ON p.id = v.device_profile_id
     WHERE upper_inf(g.during) AND v.enabled AND g.asset_id = ANY({}) GROUP BY g.asset_id
 )"""
-_IS_KNOWN = f"(l.{SOUND} AND l.time >= now() - {UNKNOWN_AFTER_INTERVALS} * s.expected_interval) IS TRUE"
+_IS_KNOWN = f"(l.{SOUND} AND l.time >= now() - {UNKNOWN_AFTER_INTERVALS} * {{}}.expected_interval) IS TRUE"
 # $1: pattern of kinds; $2, $3: kind and commune, null for any; $4: the quantity that ranks; $5, $6: which page.
 _CHOSEN = """
 chosen AS MATERIALIZED (
@@ -49,12 +49,17 @@ FROM (SELECT id, tenant_id, kind, name, commune, street, NULL::float8 AS value F
 GROUP BY id
 """
 _IDS = "ARRAY(SELECT id FROM chosen)"
+# By a window, for the same reason: last values and devices that serve, side by side.
 _RANKED = f"""
 WITH {_CHOSEN}, ranked AS (
-    SELECT d.asset_id AS id, max(l.value) AS value
-    FROM datastream d JOIN latest l ON l.datastream_id = d.id
-    JOIN {_SERVING.format(_IDS)} s ON s.asset_id = d.asset_id
-    WHERE d.quantity = $4::text AND d.asset_id = ANY({_IDS}) AND {_IS_KNOWN} GROUP BY d.asset_id
+    SELECT id, max(l.value) AS value FROM (
+        SELECT id, value, time, flags, max(expected_interval) OVER (PARTITION BY id) AS expected_interval FROM (
+            SELECT d.asset_id AS id, l.value, l.time, l.flags, NULL::interval AS expected_interval
+            FROM datastream d JOIN latest l ON l.datastream_id = d.id
+            WHERE d.quantity = $4::text AND d.asset_id = ANY({_IDS})
+            UNION ALL SELECT asset_id, NULL, NULL, NULL, expected_interval FROM {_SERVING.format(_IDS)} AS s
+        ) AS side_by_side
+    ) AS l WHERE {_IS_KNOWN.format("l")} GROUP BY id
 )
 SELECT id, max(tenant_id), max(kind), max(name), max(commune), max(street) {_BOTH}
 """
@@ -80,7 +85,7 @@ ORDER BY max(kind), max(value) DESC NULLS LAST, id OFFSET $5 LIMIT $6
 # One value of each quantity and channel: the last one, whichever device has measured it.
 VALUES = f"""
 SELECT DISTINCT ON (d.asset_id, d.quantity, d.channel) d.asset_id, d.id AS datastream_id, d.quantity, d.channel,
-       d.unit, l.value, l.time, {_IS_KNOWN} AS known
+       d.unit, l.value, l.time, {_IS_KNOWN.format("s")} AS known
 FROM datastream d JOIN latest l ON l.datastream_id = d.id
 LEFT JOIN {_SERVING.format("$1::int[]")} s ON s.asset_id = d.asset_id
 WHERE d.asset_id = ANY($1::int[]) AND d.quantity = ANY($2::text[])

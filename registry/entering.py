@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from core.runtime.postgres import Connection, Pool
 from registry.vouching import vouched_value
 
+# By identity: in these several read, each of which expects to be where the session is.
+_SHARED: set[int] = set()
+
 ENTER_BY_KEY = "SELECT enter_by_key($1, $2)"
 ENTER_BY_EVENT_SOURCE = "SELECT enter_by_event_source($1, $2)"
 ENTER_BY_SESSION = "SELECT enter_by_session($1, $2)"
@@ -94,12 +97,32 @@ async def tenant_transaction(pool: Pool, proof: Proof) -> AsyncGenerator[Connect
         yield connection
 
 
+@asynccontextmanager
+async def shared_transaction(pool: Pool) -> AsyncGenerator[Connection]:
+    """A transaction for several readings that know nothing of each other; it enters by `sessions.enter_session`.
+
+    None of them leaves the tenant for the others: who would act as somebody else has a transaction of their own.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        _SHARED.add(id(connection))
+        try:
+            yield connection
+        finally:
+            _SHARED.discard(id(connection))
+
+
+def _demand_own(connection: Connection) -> None:
+    if id(connection) in _SHARED:
+        raise RuntimeError("others read in this transaction, too: it stays in its tenant")
+
+
 async def act_as_operator(connection: Connection) -> None:
     """For the rest of this transaction: see every tenant, and make new ones, by a proof that may `operate`.
 
     Raises:
         NotAdmitted: it may not.
     """
+    _demand_own(connection)
     if not await connection.fetchval(ACT_AS_OPERATOR):
         raise NotAdmitted
 
@@ -116,6 +139,7 @@ async def enter_as_operator(connection: Connection, tenant_id: int) -> None:
 
 async def enter_owner_of(connection: Connection, asset_id: int) -> int | None:
     """Enter the tenant of an asset on which a grant lets one act in its owner's name; None: there is none."""
+    _demand_own(connection)
     return await connection.fetchval(ENTER_OWNER_OF, asset_id)
 
 

@@ -80,6 +80,9 @@ USE_RECOVERY_CODE = "SELECT use_recovery_code($1, $2)"
 MEMBERSHIPS = f"SELECT {columns_of(Membership)} FROM memberships_of($1)"
 OPEN = "SELECT open_session($1, $2, $3, $4, $5, $6, $7)"
 FIND = f"SELECT {columns_of(Session)} FROM find_session($1)"
+ENTER = (
+    f"SELECT {columns_of(Session)}, enter_by_session($1, tenant_id) IS NOT NULL AS entered FROM find_session($1)"
+)
 FIND_SEVERAL = (
     f"SELECT t.digest, {columns_of(Session)} FROM unnest($1::bytea[]) AS t (digest), find_session(t.digest)"
 )
@@ -152,6 +155,12 @@ async def open_session(
 async def find_session(connection: Connection | Pool, digest: bytes) -> Session | None:
     """The session whose token has this digest; None: closed, over, or its person or role is withdrawn."""
     return await fetch_one(connection, Session, FIND, digest)
+
+
+async def enter_session(connection: Connection, digest: bytes) -> Session | None:
+    """The session as `find_session` has it, whose tenant the transaction has entered for the rest of it."""
+    row = await connection.fetchrow(ENTER, digest)
+    return None if row is None or not row["entered"] else entity(Session, row)
 
 
 async def find_sessions(connection: Connection | Pool, digests: Sequence[bytes]) -> dict[bytes, Session]:

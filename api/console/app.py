@@ -1,8 +1,10 @@
 """The console in the application: every page's routes, its files, and addresses that do not exist."""
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 from api.console import files
 from api.console.account import views as account
@@ -88,6 +90,8 @@ PAGES = (
     public_page.router,
 )
 
+API = "/v1/"
+
 front = page_router()
 
 
@@ -104,10 +108,18 @@ async def _unknown(request: Request, error: Exception) -> Response:
     return guarded(request, error_page(request, error.status_code))
 
 
+class _Pages(APIRouter):
+    """Every page, among which no route of the API is looked for: nor a page among those, when it stands first."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether there is a page at this address."""
+        return (Match.NONE, {}) if scope["path"].startswith(API) else super().matches(scope)
+
+
 def serve_console(app: FastAPI) -> None:
-    """Add every page to the application."""
-    app.include_router(front)
-    for page in PAGES:
-        app.include_router(page)
-    app.include_router(files.router)
+    """Add every page to the application, before the routes of the API."""
+    pages = _Pages()
+    for page in (front, *PAGES, files.router):
+        pages.include_router(page)
+    app.include_router(pages)
     app.add_exception_handler(HTTPException, _unknown)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.runtime.http.errors import not_found
 
@@ -75,10 +76,17 @@ def icon(name: str) -> str:
 @router.get(f"{PREFIX}/{{digest}}/{{name}}")
 async def read_file(digest: str, name: str, request: Request) -> Response:
     """A file, to be kept for a year: after an upgrade pages ask for another address."""
+    answer = _answer(digest, name, request)
+    if answer is None:
+        raise not_found("fichier")
+    return answer
+
+
+def _answer(digest: str, name: str, request: Request) -> Response | None:
     current, found = _all()
     file = found.get(name)
     if file is None:
-        raise not_found("fichier")
+        return None
     headers = {"ETag": f'"{current}"', "Vary": "Accept-Encoding"}
     # A page of before the upgrade gets the file of now, and keeps it for no longer.
     headers["Cache-Control"] = KEPT if digest == current else "no-cache"
@@ -89,3 +97,25 @@ async def read_file(digest: str, name: str, request: Request) -> Response:
             file.compressed, headers=headers | {"Content-Encoding": "gzip"}, media_type=file.media_type
         )
     return Response(file.content, headers=headers, media_type=file.media_type)
+
+
+class FilesMiddleware:
+    """Answers for files before a route is looked for among two hundred: a first visit asks for ten of them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a file that there is; what else may be asked of its address is the route's."""
+        path: str = scope.get("path", "")
+        if scope["type"] == "http" and scope["method"] == "GET" and path.startswith(f"{PREFIX}/"):
+            digest, _, name = path.removeprefix(f"{PREFIX}/").partition("/")
+            answer = _answer(digest, name, Request(scope))
+            if answer is not None:
+                scope["route"] = ROUTE  # For the measures.
+                await answer(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+ROUTE = router.routes[-1]

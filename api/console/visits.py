@@ -1,6 +1,6 @@
 """Who looks at a page: a person with an open session, and with the right that the page demands."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from api.console.rendering import render
 from api.console.wording import ROLE_NAMES
 from api.cookies import SAFE_METHODS, is_plain_loopback
 from api.dependencies import Dependencies
+from api.shared_reading import SharedReading
 from core.model.entities import Tenant
 from core.model.region import PARIS, region_of
 from core.model.rights import Right
@@ -171,15 +172,23 @@ class Demand:
     def __init__(self, right: Right) -> None:
         self.right: Right = right
 
-    async def __call__(self, request: Request) -> PersonsVisit:
-        """Who looks, and has the right."""
+    async def __call__(self, request: Request) -> AsyncGenerator[PersonsVisit]:
+        """Who looks, and has the right; what a page shows is read in one transaction, until its view is done."""
+        if request.method not in SAFE_METHODS:
+            yield await self._visit(request, None)
+            return
+        platform: Dependencies = request.app.state.platform
+        async with platform.shared_readings.open() as shared:
+            yield await self._visit(request, shared)
+
+    async def _visit(self, request: Request, shared: SharedReading | None) -> PersonsVisit:
         form = await read_form(request)
 
         def is_ours(request: Request, token: str) -> bool:
             return request.method in SAFE_METHODS or forms.is_ours(form.token, token)
 
         try:
-            caller = await by_session(request, is_ours)
+            caller = await by_session(request, is_ours, shared)
         except Problem as problem:
             if problem.status == UNAUTHENTICATED:
                 raise SessionNeeded(form) from None
@@ -194,15 +203,15 @@ class Demand:
 
 
 Anybody = Annotated[Visit, Depends(anybody)]
-ReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"))]
-FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"))]
-ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"))]
-PublishersVisit = Annotated[PersonsVisit, Depends(Demand("open_data"))]
-LightingVisit = Annotated[PersonsVisit, Depends(Demand("lighting"))]
-ApproversVisit = Annotated[PersonsVisit, Depends(Demand("lighting_approve"))]
-OperatorsVisit = Annotated[PersonsVisit, Depends(Demand("operate"))]
-PeopleManagersVisit = Annotated[PersonsVisit, Depends(Demand("people"))]
-AuditorsVisit = Annotated[PersonsVisit, Depends(Demand("audit"))]
+ReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"), scope="function")]
+FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"), scope="function")]
+ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"), scope="function")]
+PublishersVisit = Annotated[PersonsVisit, Depends(Demand("open_data"), scope="function")]
+LightingVisit = Annotated[PersonsVisit, Depends(Demand("lighting"), scope="function")]
+ApproversVisit = Annotated[PersonsVisit, Depends(Demand("lighting_approve"), scope="function")]
+OperatorsVisit = Annotated[PersonsVisit, Depends(Demand("operate"), scope="function")]
+PeopleManagersVisit = Annotated[PersonsVisit, Depends(Demand("people"), scope="function")]
+AuditorsVisit = Annotated[PersonsVisit, Depends(Demand("audit"), scope="function")]
 
 
 def values_of(form: Form) -> Mapping[str, str]:

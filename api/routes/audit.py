@@ -68,7 +68,7 @@ async def read_audit(
     ] = "json",
 ) -> Page[AuditAnswer] | Response:
     """Les lignes, la dernière d'abord ; l'exploitant du réseau voit aussi les connexions refusées."""
-    async with caller.reading() as connection:
+    async with caller.reading_alone() as connection:
         if caller.has("operate"):
             await act_as_operator(connection)
         found = await list_audit(

@@ -148,6 +148,7 @@ class _Subject:
 
     async def tried(self, codec: AnyCodec, caller: Caller, options: dict[str, Any]) -> list[Tried]:
         """What this codec makes of the frames."""
+        await caller.end_sharing()
         workers = caller.platform.codec_workers
         return await try_codec(codec, self.frames, workers, options=options, dev_eui=self.dev_eui, name=self.name)
 

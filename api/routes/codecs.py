@@ -208,6 +208,7 @@ async def diff(
     async with caller.reading() as connection:
         new = await VERSIONS.get(connection, id)
         old = await VERSIONS.get(connection, against)
+    await caller.end_sharing()
     lines = await asyncio.to_thread(_diff, old, new)
     return DiffAnswer(
         from_id=old.id,

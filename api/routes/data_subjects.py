@@ -301,7 +301,7 @@ async def erase_subject(
 @router.get("/erasures", summary="Lister les effacements")
 async def list_erasures(caller: Manager, paging: Paged, tenant: TenantQuery = None) -> Page[ErasureAnswer]:
     """Les effacements de la collectivité et leurs reçus, le dernier d'abord."""
-    async with caller.reading() as connection:
+    async with caller.reading_alone() as connection:
         await _enter(caller, connection, tenant)
         found = await erasures.list_erasures(connection, before=paging.before, most=paging.most)
     return page_of(found, paging.limit, ErasureAnswer.of)
@@ -310,6 +310,6 @@ async def list_erasures(caller: Manager, paging: Paged, tenant: TenantQuery = No
 @router.get("/erasures/{id}", summary="Lire un effacement")
 async def read_erasure(id: Id, caller: Manager, tenant: TenantQuery = None) -> ErasureAnswer:
     """Où en est un effacement ; à sa fin, son reçu : des comptes, des dates, une empreinte, aucun nom."""
-    async with caller.reading() as connection:
+    async with caller.reading_alone() as connection:
         await _enter(caller, connection, tenant)
         return ErasureAnswer.of(await ERASURES.get(connection, id))

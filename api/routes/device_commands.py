@@ -83,6 +83,7 @@ async def order(
         target, profile = await target_of(connection, device)
         lights = await serves_lighting(connection, device.id)
     now_us = to_us(now)
+    await caller.end_sharing()
     encoded = await encode(target, name, body.parameters, caller.platform.codec_workers, now_us)
     if encoded.switches or can_switch(profile.codec, profile.capabilities):
         demand_right_to_switch(caller)

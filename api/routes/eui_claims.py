@@ -133,7 +133,7 @@ async def list_claims(caller: Reader, paging: Paged) -> Page[ClaimAnswer]:
 @router.get("/pending", summary="Lister les contestations à décider")
 async def list_pending(caller: NetworkOperator, paging: Paged) -> Page[PendingClaimAnswer]:
     """Pour l'opérateur : ce qui attend sa décision, avec les deux côtés."""
-    async with caller.reading() as connection:
+    async with caller.reading_alone() as connection:
         await entering.act_as_operator(connection)
         found = await eui_claims.list_pending_claims(connection, after=paging.after, most=paging.most)
     return page_of(found, paging.limit, PendingClaimAnswer.model_validate)

@@ -220,6 +220,7 @@ async def report_legal_hours(
         found = await store.list_lit(connection, commune=commune, after=paging.after, most=paging.most)
         lamps = await read_lamps(connection, [one.id for one in found])
     judged = [(one.attributes, lamps[one.id].lamps.program, lamps[one.id].place) for one in found[: paging.limit]]
+    await caller.end_sharing()
     findings = await asyncio.to_thread(_judge_all, judged)
     lines = [
         LegalHoursLine(

@@ -126,6 +126,7 @@ async def simulate_new(body: SimulationBody, caller: Reader) -> SimulationAnswer
     async with caller.reading() as connection:
         place, watts = await _place_of(connection, caller.principal.tenant_id, body)
         against = await _against(connection, body)
+    await caller.end_sharing()
     return await _simulated(body, _Named("", read_program(body.program)), against, place, watts)
 
 
@@ -142,6 +143,7 @@ async def simulate_program(id: Id, body: SimulationBody, caller: Reader) -> Simu
             document = version.program
         place, watts = await _place_of(connection, stored.tenant_id, body)
         against = await _against(connection, body)
+    await caller.end_sharing()
     return await _simulated(body, _Named(stored.name, stored_program(document)), against, place, watts)
 
 

@@ -126,6 +126,7 @@ async def watch_frames(
     collectivité entendent est montré sans rien qui les nomme ; l'exploitant du réseau en voit l'en-tête.
     """
     look = await look_of(caller, seconds + MORE_THAN_A_REQUEST_S, dev_eui, gateway_id)
+    await caller.end_sharing()
     try:
         async with _shown(caller.platform.bus, look) as frames:
             await asyncio.sleep(seconds)

@@ -145,6 +145,7 @@ async def list_revisions(caller: Reader, page: Paged) -> Page[RevisionAnswer]:
         decoding = decodings[profile.id]
         return _revision(profile.id, profile.name, decoding, _version(versions, decoding))
 
+    await caller.end_sharing()
     # Milliseconds for each profile: the others' requests do not wait for all of them.
     shown = await asyncio.to_thread(page_of, profiles, page.limit, revision)
     kept = [one for one in shown.items if one.to_confirm or one.differences]
@@ -166,6 +167,7 @@ async def read_revision(id: Id, caller: Reader) -> RevisionAnswer:
         profile = await PROFILES.get(connection, id)
         _, decoding = await decoding_of_tenant(connection, caller.principal.tenant_id, profile)
         version = await _version_of(connection, decoding)
+    await caller.end_sharing()
     return await asyncio.to_thread(_revision, id, profile.name, decoding, version)
 
 

@@ -103,7 +103,7 @@ async def list_strangers_refusals(
     if dev_eui is not None and dev_addr is not None:
         raise Problem(422, "donnez dev_eui ou dev_addr, pas les deux")
     subject = dev_eui or dev_addr
-    async with caller.reading() as connection:
+    async with caller.reading_alone() as connection:
         await act_as_operator(connection)
         found = await rejections.list_unknown_device_rejections(
             connection, None if subject is None else bytes.fromhex(subject), limit

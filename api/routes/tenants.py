@@ -227,7 +227,7 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
 
 
 async def _visible(caller: Caller, tenant_id: int | None = None) -> dict[int, Tenant]:
-    async with caller.reading() as connection:
+    async with caller.reading_alone() as connection:
         if caller.has("operate"):
             await entering.act_as_operator(connection)
         return await tenants.read_tenants(connection, tenant_id)
@@ -280,7 +280,7 @@ async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperato
 @router.get("/tenants/{id}/quotas", summary="Lire les quotas d'une collectivité")
 async def read_quotas(id: Id, caller: Reader) -> Page[QuotaAnswer]:
     """Ce qu'une collectivité a d'objets de chaque sorte, et ce qu'elle peut avoir ; pour l'exploitant, toutes."""
-    async with caller.reading() as connection:
+    async with caller.reading_alone() as connection:
         if caller.has("operate"):
             await entering.act_as_operator(connection)
         found = await quotas.read_quotas(connection, id) if await tenants.read_tenants(connection, id) else []

@@ -56,7 +56,8 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog',
 
 # Functions that act with their owner's rights, and where they look for what they name.
 EVERY_DOOR = """
-SELECT p.oid::regprocedure::text AS name, coalesce(array_to_string(p.proconfig, ';'), '') AS settings
+SELECT p.oid::regprocedure::text AS name,
+       coalesce((SELECT set FROM unnest(p.proconfig) AS set WHERE set LIKE 'search_path=%'), '') AS settings
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
