@@ -233,6 +233,15 @@ class Visitor:
         assert results.violations_count == 0, results.generate_report()
 
 
+async def tab_to(page: Page, selector: str) -> None:
+    """By keyboard alone."""
+    for _ in range(200):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"the keyboard does not come to {selector}")
+
+
 Visit = Callable[..., Awaitable[Visitor]]
 
 

@@ -5,13 +5,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
-import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from lab.browser.pages import PagePath
 from lab.device.sensors import Cabinet, RoomAir
 from lab.radio.clock import now_us
-from tests.browser.conftest import NEIGHBOUR, PASSWORD, PATIENCE_S, Scene, Visit, until
+from tests.browser.conftest import NEIGHBOUR, PASSWORD, PATIENCE_S, Scene, Visit, tab_to, until
 
 LIVE_WITHIN_S = 2.0
 PATIENCE_MS = PATIENCE_S * 1_000
@@ -133,22 +132,14 @@ async def test_the_keyboard_alone_acknowledges_an_alert(visit: Visit, scene: Sce
     alert_id = await open_alert(scene)
     page = await (await visit("field_agent")).open("/alertes?etat=open")
 
-    await _tab_to(page, f'a[href="/alertes/{alert_id}"]')
+    await tab_to(page, f'a[href="/alertes/{alert_id}"]')
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"**/alertes/{alert_id}")
-    await _tab_to(page, "main button")
+    await tab_to(page, "main button")
     await page.keyboard.press("Enter")
 
     await expect(page.locator("main [role=status]")).to_be_visible()
     assert (await state_of(scene, alert_id))[0] == "acknowledged"
-
-
-async def _tab_to(page: Page, selector: str) -> None:
-    for _ in range(80):
-        await page.keyboard.press("Tab")
-        if await page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
-            return
-    pytest.fail(f"the keyboard does not come to {selector}")
 
 
 async def test_a_gateway_that_speaks_without_being_registered_is_claimed(visit: Visit, scene: Scene) -> None:
@@ -201,12 +192,12 @@ async def test_a_cabinet_is_commanded_by_keyboard_and_seen_applied(visit: Visit,
     device = next(one for one in scene.fleet.devices if isinstance(one.application, Cabinet) and one.is_class_c)
     page = await (await visit("service_manager")).open(f"/eclairage/{scene.assets[device.dev_eui]}")
     await page.locator("#reason").fill("essai du navigateur")
-    await _tab_to(page, "form:has(#reason) button")
+    await tab_to(page, "form:has(#reason) button")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Éteindre")
     assert isinstance(device.application, Cabinet)
     assert device.application.on
-    await _tab_to(page, "button[name=confirm]")
+    await tab_to(page, "button[name=confirm]")
     await page.keyboard.press("Enter")
 
     await expect(page.locator("#etat")).to_contain_text("l’armoire l’a dit", timeout=PATIENCE_MS)
