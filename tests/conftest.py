@@ -58,8 +58,8 @@ settings.register_profile(
 settings.load_profile("territoire")
 
 TEMPLATE = "territoire_template"
-# No table lives for long enough to be vacuumed.
-CLUSTER_SETTINGS = {"shared_buffers": "64MB", "max_wal_size": "128MB", "autovacuum": "off"}
+# No table lives for long enough to be vacuumed, no statement runs for as long as compiling it takes.
+CLUSTER_SETTINGS = {"shared_buffers": "64MB", "max_wal_size": "128MB", "autovacuum": "off", "jit": "off"}
 # Ten thousand connections are made, with random passwords: nobody guesses them however cheap a guess is.
 ONE_SCRAM_ITERATION = {"scram_iterations": "1"}
 HAS_SCRAM_ITERATIONS = 16
