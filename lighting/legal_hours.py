@@ -38,7 +38,7 @@ CATEGORIES: dict[str, Category] = {
     "b": Category(
         "patrimoine, cadre bâti, parcs et jardins",
         "Allumé au coucher du soleil au plus tôt, éteint à 1 h au plus tard ; parcs et jardins : une heure après "
-        "la fermeture au plus tard.",
+        "leur fermeture au plus tard (fin des heures d'activité).",
     ),
     "c": Category("équipements sportifs de plein air", "L'arrêté ne fixe pas d'heure pour cette catégorie."),
     "d": Category(
@@ -103,8 +103,11 @@ def _off_span(category: str, activity: Span | None) -> Span:
     if activity is None:
         return _since_noon(ONE_O_CLOCK), MINUTES
     begin, end = activity
-    if category in ("b", "d"):
-        # Of shop windows and parks, what ends later than one o'clock may go on for an hour.
+    if category == "b":
+        # A park that closes has its own hour, earlier than one o'clock or later; no light before the next sunset.
+        return _since_noon(end + HOUR), MINUTES
+    if category == "d":
+        # Of shop windows, what ends later than one o'clock may go on for an hour.
         since = max(_since_noon(ONE_O_CLOCK), _since_noon(end + HOUR))
     else:
         since = _since_noon(end + (2 * HOUR if category == "e" else HOUR))
