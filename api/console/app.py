@@ -21,6 +21,8 @@ from api.console.help import views as help_pages
 from api.console.imports import views as imports
 from api.console.keys import views as keys
 from api.console.lighting import clocks as lighting_clocks
+from api.console.lighting import history as lighting_history
+from api.console.lighting import legal_hours as lighting_legal_hours
 from api.console.lighting import views as lighting
 from api.console.live import views as live
 from api.console.login import views as login
@@ -69,7 +71,9 @@ PAGES = (
     endpoints.router,
     calendars.router,
     trades.router,
+    lighting_legal_hours.router,
     lighting_clocks.router,  # Before pages of one cabinet, of which `horloges` is none.
+    lighting_history.router,
     lighting.router,
     campaigns.router,
     programs.router,

@@ -22,6 +22,7 @@ PARTS = frozenset(
         "/campagnes/{id}/avancement",
         "/carte/points",
         "/direct",
+        "/eclairage/horaires/export",
         "/eclairage/{id}/ordre",
         "/imports/{id}/avancement",
         "/imports/{id}/refus",

@@ -95,6 +95,7 @@ UNION ALL SELECT 'lighting_program_in_force ' || asset_id - 1 FROM lighting_prog
 UNION ALL SELECT 'lighting_campaign ' || id - 1 FROM lighting_campaign
 UNION ALL SELECT 'lighting_campaign_target ' || asset_id - 1 FROM lighting_campaign_target
 UNION ALL SELECT 'lighting_shadow ' || asset_id - 1 FROM lighting_shadow
+UNION ALL SELECT 'lighting_unknown_act ' || asset_id - 1 FROM lighting_unknown_act
 UNION ALL SELECT 'lighting_bounds ' || member_id - 1 FROM lighting_bounds
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
@@ -234,6 +235,8 @@ OVERRIDING SYSTEM VALUE VALUES ($1::int, $2::int, int8send($1::int), int8send(1)
         coalesce($3::timestamptz, '-infinity'))
 """
 ADD_STATUSES = """
+INSERT INTO lighting_unknown_act (tenant_id, asset_id, device_id, due_at)
+SELECT tenant_id, id, 1, now() FROM asset;
 INSERT INTO device_status SELECT id, 255, 0, now() FROM device;
 INSERT INTO device_decoding_key (device_id, key_wrapped, kek_id)
 SELECT id, decode(repeat('00', 24), 'hex'), 'k' FROM device;

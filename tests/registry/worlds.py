@@ -183,7 +183,13 @@ def expected(world: World, me: int | None) -> set[str]:
     for table in ("application_device", "frame_refusal", "codec_difference", "device_decoding_key"):
         rows |= {f"{table} {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     visible = {i for i, asset in enumerate(world.assets) if _sees(me, seen, asset.tenant, asset.privacy_class)}
-    of_assets = ("asset", "lighting_assignment", "lighting_program_in_force", "lighting_shadow")
+    of_assets = (
+        "asset",
+        "lighting_assignment",
+        "lighting_program_in_force",
+        "lighting_shadow",
+        "lighting_unknown_act",
+    )
     rows |= {f"{table} {i}" for i in visible | shown.keys() for table in of_assets}
     rows |= {
         f"{table} {tenant}"

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Response
 
 from api.console.forms import instant_of
+from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.sorting import Keys
 from api.console.trades.views import PLACE, Filtered, time_of, trade_page, value_of
@@ -13,7 +14,7 @@ from api.console.visits import LightingVisit, PersonsVisit, ReadersVisit, values
 from api.fields import Id
 from api.pages import Paging
 from api.routes import lighting as routes
-from api.routes import lighting_bounds
+from api.routes import lighting_bounds, lighting_energy, lighting_history
 from api.routes.lighting import CabinetAnswer, NewCommand
 from api.trade_store import LIGHTING
 from core.runtime.http.errors import Problem, invalid
@@ -23,7 +24,22 @@ router = page_router()
 
 PAGE = "/eclairage"
 SHOWN = 20
+LAST_DONE = 5
 INVALID = 422
+# What was done, in the table's words.
+KINDS = {
+    "bounds": marked("Bornes du syndicat"),
+    "program_version": marked("Nouvelle version du programme"),
+    "assignment": marked("Programme affecté"),
+    "assignment_ended": marked("Programme retiré"),
+    "campaign": marked("Campagne"),
+    "unknown_act": marked("Acte inconnu"),
+    "command": marked("Ordre"),
+    "relight": marked("Retour au programme"),
+    "program_switch": marked("Commutation du programme"),
+    "work_order": marked("Intervention demandée"),
+    "local_override": marked("Forçage sur place"),
+}
 # A browser's field of date and time has no zone: it is the visitor's.
 LOCAL = "%Y-%m-%dT%H:%M"
 USUAL_OFF = timedelta(hours=2)
@@ -64,7 +80,10 @@ async def _page(visit: PersonsVisit, cabinet: CabinetAnswer, problem: Problem | 
         problem,
         cabinet=cabinet,
         commands=commands,
+        entries=(await lighting_history.read_lighting_history(cabinet.id, visit.caller, Paging(LAST_DONE))).items,
+        names=KINDS,
         program=await lighting_bounds.read_cabinet_program(cabinet.id, visit.caller),
+        energy=await lighting_energy.read_energy(cabinet.id, visit.caller),
         values=values,
         earliest=now.astimezone(zone).strftime(LOCAL),
         latest=(now + LONGEST_OFF).astimezone(zone).strftime(LOCAL),
