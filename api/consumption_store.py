@@ -67,6 +67,8 @@ class Consumed:
     week: float | None
     last_week: float | None
     gaps: tuple[Amount, ...] = ()
+    yesterday_is_whole: bool = True
+    """No gap has taken a part of yesterday; `gaps` are those that reach over a week's edge or fill a week."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +150,5 @@ def _consumed(
     _, yesterday, _ = of_days.by_bucket
     _, last_week, week = of_weeks.by_bucket
     gaps = [gap for gap in of_weeks.gaps if gap.until > calendar.last_week]
-    return Consumed(yesterday, week, last_week, tuple(gaps))
+    is_whole = not any(gap.since < calendar.today and gap.until > calendar.yesterday for gap in of_days.gaps)
+    return Consumed(yesterday, week, last_week, tuple(gaps), is_whole)

@@ -144,12 +144,11 @@ def _energy(
     )
     gaps = [gap for one in counted for gap in one.gaps]
 
-    def compared(span: tuple[datetime, datetime], measured: Sequence[float | None]) -> Compared:
+    def compared(span: tuple[datetime, datetime], measured: Sequence[float | None], *, is_whole: bool) -> Compared:
         known = [value for value in measured if value is not None]
         kwh = sum(known) / 1000 if known and len(known) == len(measured) else None
         is_same = program_since is None or program_since <= span[0]
         should = expected_kwh([(one.lamps, one.place) for one in lamps], *span) if is_same else None
-        is_whole = not any(gap.since < span[1] and gap.until > span[0] for gap in gaps)
         percent = 100 * kwh / should if kwh is not None and should and is_whole else None
         return Compared(since=span[0], until=span[1], measured_kwh=kwh, expected_kwh=should, percent=percent)
 
@@ -157,7 +156,15 @@ def _energy(
         asset_id=asset.id,
         name=asset.name,
         commune=asset.commune,
-        yesterday=compared(spans.yesterday, [one.yesterday for one in counted]),
-        last_week=compared(spans.last_week, [one.last_week for one in counted]),
+        yesterday=compared(
+            spans.yesterday,
+            [one.yesterday for one in counted],
+            is_whole=all(one.yesterday_is_whole for one in counted),
+        ),
+        last_week=compared(
+            spans.last_week,
+            [one.last_week for one in counted],
+            is_whole=not any(gap.since < spans.last_week[1] for gap in gaps),
+        ),
         gaps=[GapSpan(since=gap.since, until=gap.until, amount=gap.amount / 1000) for gap in gaps],
     )

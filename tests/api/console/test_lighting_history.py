@@ -23,7 +23,7 @@ SELECT id, $1, $2, 'g', 1, '{}' FROM made
 
 
 async def test_the_history_of_a_cabinets_lamps_says_who_why_before_and_after_page_by_page(
-    client, registry, pool, tenancy, other_client, enter
+    client, registry, observations, pool, tenancy, other_tenancy, other_client, enter
 ) -> None:
     cabinet = await registry.cabinet(name="Armoire 12")
     address = f"/v1/assets/{cabinet['id']}/lighting-history"
@@ -39,6 +39,16 @@ async def test_the_history_of_a_cabinets_lamps_says_who_why_before_and_after_pag
         "'fin de l''extinction', 'applied', downlink_id, not_after FROM lighting_command"
     )
     await pool.execute(ACT)
+    await pool.execute(
+        "INSERT INTO lighting_bounds (tenant_id, member_id, set_by, earliest_cut) "
+        "VALUES ($1, $2, 'M. Bras', 1320)",
+        other_tenancy.id, tenancy.id,
+    )  # fmt: skip
+    await pool.execute("UPDATE lighting_bounds SET earliest_cut = 1380, set_at = now()")
+    device = (await client.get(f"/v1/assets/{cabinet['id']}")).json()["devices"][0]["dev_eui"]
+    stream = await observations.datastream(device, cabinet["id"], "local_override", "1")
+    forced = (0, 0, 1, 1, 0, 0)
+    await observations.readings(stream, {datetime.now(UTC) - (9 - n) * HOUR: one for n, one in enumerate(forced)})
     await pool.execute(CAMPAIGN, tenancy.id, cabinet["id"])
     programs = []
     for name, cut in (("Toute la nuit", {}), ("Coupure", {"default": {"night_cut": ["23:30", "05:00"]}})):
@@ -95,6 +105,9 @@ async def test_the_history_of_a_cabinets_lamps_says_who_why_before_and_after_pag
         (
             "assignment", me, "délibération 12", "« Toute la nuit », version 1", "« Coupure », version 1", None,
         ),
+        ("bounds", "M. Bras", "", "pas d'extinction avant 22:00", "pas d'extinction avant 23:00", None),
+        ("local_override", None, "", "libre", "forcée sur place", None),
+        ("local_override", None, "", "forcée sur place", "libre", None),
         ("program_version", me, "essai", "« Coupure », version 1", "« Coupure », version 2", None),
     }  # fmt: skip
     assert {one["kind"] for one in found} == {one[0] for one in said} | {"unknown_act"}
@@ -123,15 +136,15 @@ async def test_the_kwh_of_a_cabinet_stand_beside_those_of_its_program_over_a_swa
         hours = [first + number * HOUR for number in range(int((today - first) / HOUR) + 1)]
         index = {at: 50_000 + 400 * number for number, at in enumerate(hours)}
         if is_gappy:
-            index = {at: value for at, value in index.items() if not today - 20 * HOUR < at < today - 4 * HOUR}
+            index = {at: value for at, value in index.items() if not today - 60 * HOUR < at < today - 10 * HOUR}
         else:
             # Another meter at noon: the former had counted 200 Wh more, the new one begins at 10.
             before = index[change]
             index = {at: value if at <= change else 10 + value - before - 200 for at, value in index.items()}
             await pool.execute(
-                "INSERT INTO meter_change (tenant_id, datastream_id, at, final_index, initial_index, actor) "
-                "VALUES ($1, $2, $3, $4, 10, 'a')",
-                tenancy.id, stream, change + HOUR / 2, before + 200.0,
+                "INSERT INTO observation.meter_change (datastream_id, at, final_index, initial_index, cause) "
+                "VALUES ($1, $2, $3, 10, 'replacement')",
+                stream, change + HOUR / 2, before + 200.0,
             )  # fmt: skip
         await observations.readings(stream, index)
 
@@ -147,13 +160,13 @@ async def test_the_kwh_of_a_cabinet_stand_beside_those_of_its_program_over_a_swa
 
     whole, gap, none = report
     assert whole == alone
-    assert whole["yesterday"]["measured_kwh"] == 0.4 * 24
+    assert whole["yesterday"]["measured_kwh"] == pytest.approx(0.4 * 24)
     assert whole["last_week"]["measured_kwh"] == pytest.approx(0.4 * 24 * 7, abs=0.5)
     # A night in Brest between the solstices.
     assert 7 < whole["yesterday"]["expected_kwh"] < 16.5
     assert whole["yesterday"]["percent"] == pytest.approx(960 / whole["yesterday"]["expected_kwh"])
     assert gap["yesterday"]["percent"] is None
-    assert [one["amount"] for one in gap["gaps"]] == [0.4 * 16]
+    assert gap["yesterday"]["measured_kwh"] == pytest.approx(0.4 * 10)
     assert (none["yesterday"]["measured_kwh"], none["yesterday"]["percent"]) == (None, None)
     assert changed["yesterday"]["expected_kwh"] is None
     assert of_others.status_code == 404
