@@ -39,14 +39,14 @@ Cabinet = tuple[Watch, Callable[..., Awaitable[list[tuple[str, str]]]]]
 async def cabinet(pool: Pool) -> Cabinet:
     """One of twenty lamps, on the evening of the 16th, and what its device says every quarter of an hour."""
 
-    async def inhabit(town: AlertScenario) -> None:
-        made = await town.add_asset(
+    async def inhabit(scenario: AlertScenario) -> None:
+        made = await scenario.add_asset(
             "lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0, interval_h=0.25, attributes=CONTRACT
         )
         await pool.execute(
             "INSERT INTO asset (tenant_id, kind, name, parent_id, attributes) "
             "SELECT $1, 'light_point', n::text, $2, '{\"power_w\": 100}' FROM generate_series(1, 20) n",
-            town.tenant_id,
+            scenario.tenant_id,
             made.asset_id,
         )
 
