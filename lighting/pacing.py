@@ -26,7 +26,6 @@ EMERGENCY_SHARE = 10
 # when it is over; of one of ten seconds, half of those that no other gateway hears would be lost.
 TRAIN_US = 3 * SECOND_US
 LISTEN_US = 11 * SECOND_US
-EMERGENCY_TRAIN_US = 10 * SECOND_US
 # A frame goes out some time after its turn: due ones are looked for each second, and go the way to the gateway.
 LATE_US = 2 * SECOND_US
 # A class C downlink has the radio to itself some milliseconds longer than its frame (lorawan.airtime).
@@ -66,14 +65,12 @@ class Pacer:
 
         Args:
             neighbours: of each gateway, those that hear the same devices.
-            share: percent of any hour that may be used; of an emergency `EMERGENCY_SHARE`, which sends longer
-                trains, and listens only while its neighbours send: what two of them sent at once, a device that
-                hears both would not receive.
+            share: percent of any hour that may be used; of an emergency `EMERGENCY_SHARE`, which does not wait
+                for neighbours either, and listens only as long as it must.
         """
         self._neighbours = neighbours
         self._limit_us = HOUR_US * share // 100
         self._is_patient = share <= SHARE
-        self._train_us = TRAIN_US if self._is_patient else EMERGENCY_TRAIN_US
         self._radios: dict[str, _Radio] = defaultdict(lambda: _Radio(HourLedger()))
 
     def restore(self, sent: Iterable[tuple[str, int, int]]) -> None:
@@ -123,7 +120,7 @@ class Pacer:
         radio.ledger.forget(now_us)
         at_us, train = now_us, list[tuple[PacedFrame, int]]()
         for frame in frames:
-            if train and at_us + frame.airtime_us > now_us + self._train_us:
+            if train and at_us + frame.airtime_us > now_us + TRAIN_US:
                 break
             if radio.ledger.lawful_at(at_us, frame.airtime_us, self._limit_us) != at_us:
                 break
@@ -147,7 +144,8 @@ class Pacer:
     def _may_send_at(self, gateway: str, now_us: int, airtime_us: int) -> int | None:
         radio = self._radios[gateway]
         at = max(now_us, radio.listens_until_us)
-        at = max([at, *(self._radios[one].train_until_us + LATE_US for one in self._others(gateway))])
+        if self._is_patient:
+            at = max([at, *(self._radios[one].train_until_us + LATE_US for one in self._others(gateway))])
         return radio.ledger.lawful_at(at, airtime_us, self._limit_us)
 
     def _others(self, gateway: str) -> Iterable[str]:
