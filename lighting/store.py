@@ -116,7 +116,7 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
        p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served,
        m.state IN ('queued', 'sending', 'sent') IS TRUE AS in_group,
        {WAITS_FOR_TURN} AS waits_for_turn,
-       CASE WHEN c.state IN ('failed', 'expired', 'superseded') THEN (
+       CASE WHEN c.state IN ('failed', 'expired', 'superseded', 'unproven') THEN (
            SELECT count(*)::int FROM downlink o
            WHERE o.device_id = c.device_id AND o.by_lighting AND o.f_port = d.f_port
              AND o.payload = d.payload AND o.created_at >= c.created_at AND o.state IN ('sent', 'acknowledged'))

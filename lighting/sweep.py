@@ -16,6 +16,7 @@ from lighting import store
 from lighting.campaign_store import set_repeat_due
 from lighting.campaign_sweep import advance_campaigns
 from lighting.commands import (
+    MAX_ATTEMPTS,
     OPEN,
     RELIGHT_EVERY,
     WARM_UP,
@@ -134,10 +135,11 @@ async def _end(
 ) -> None:
     """Without proof; people are asked to look at what owes light, and it is tried further.
 
-    What can never be proved owes nothing once it has been repeated.
+    What can never be proved owes nothing once it has been repeated so often as it may.
     """
     command = locked.command
-    relight_at = None if state is State.UNPROVEN else now + RELIGHT_EVERY
+    is_settled = state is State.UNPROVEN and command.attempts >= MAX_ATTEMPTS
+    relight_at = None if is_settled else now + RELIGHT_EVERY
     await store.set_ended(connection, command.id, state, failure, relight_at)
     swept.outcomes.append(state)
     log.warning("lighting_command_ended", command=command.id, state=state, failure=failure)

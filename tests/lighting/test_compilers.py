@@ -215,7 +215,11 @@ def test_a_vendor_s_declared_clock_gets_what_its_command_asks_for() -> None:
     )
     with pytest.raises(CannotCompile, match="sunrise"):
         compile_program(
-            "vendor", read_program({"default": {"on": {"event": "sunrise"}}}), PLACES["Brest"], TODAY, command
+            "vendor",
+            read_program({"default": {"on": {"event": "sunrise", "offset": -60}}}),
+            PLACES["Brest"],
+            TODAY,
+            command,
         )
 
 
