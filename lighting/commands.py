@@ -292,7 +292,7 @@ def _again_or(end: End, command: OpenCommand, since: datetime, now: datetime) ->
     """The same once more when its time has come, the end when there is no more time or all attempts are used."""
     if command.attempts >= MAX_ATTEMPTS or now >= command.not_after:
         return end
-    return SendAgain() if _is_next_attempt_due(command, since, now) else Wait()
+    return SendAgain() if _is_next_attempt_due(command, command.attempts, since, now) else Wait()
 
 
 def _advance_sent(
@@ -371,7 +371,8 @@ def _light_further(command: OpenCommand, received_at: datetime | None, now: date
     since = command.sent_at if is_out and command.sent_at is not None else command.tried_at
     if is_out and not differs and _may_ask(command, received_at, since):
         return Ask()
-    if _is_next_attempt_due(command, since, now):
+    # A frame that waited for a gateway until it expired was no attempt.
+    if _is_next_attempt_due(command, command.transmitted if is_out else command.attempts, since, now):
         return SendAgain()  # Its time went by while this service was away.
     is_received = received_at is not None and received_at > since
     if is_received and now >= command.tried_at + RELIGHT_AT_UPLINK_AFTER:
@@ -379,10 +380,10 @@ def _light_further(command: OpenCommand, received_at: datetime | None, now: date
     return SendAgain() if command.relight_at is None or now >= command.relight_at else Wait()
 
 
-def _is_next_attempt_due(command: OpenCommand, since: datetime, now: datetime) -> bool:
-    if command.attempts >= MAX_ATTEMPTS:
+def _is_next_attempt_due(command: OpenCommand, attempts: int, since: datetime, now: datetime) -> bool:
+    if attempts >= MAX_ATTEMPTS:
         return False
-    return now >= since + max(AGAIN_AFTER[command.attempts - 1], command.proving.receives_every)
+    return now >= since + max(AGAIN_AFTER[max(0, attempts - 1)], command.proving.receives_every)
 
 
 def compare_power(

@@ -27,6 +27,7 @@ from lighting.commands import (
     ReadBack,
     Reconcile,
     SendAgain,
+    Settle,
     State,
     Transmitted,
     advance,
@@ -108,7 +109,9 @@ class World:
             if self.now >= command.tried_at + useful_for:
                 self.command = replace(command, downlink_state="expired")
             return
-        self.command = replace(command, downlink_state="sent", sent_at=self.now)
+        self.command = replace(
+            command, downlink_state="sent", sent_at=self.now, transmitted=command.transmitted + 1
+        )
         if self.arrives("switch"):
             self.relay = command.action == "on"
 
@@ -150,6 +153,8 @@ class World:
             case End(state=state):
                 is_settled = state is State.UNPROVEN and command.attempts >= MAX_ATTEMPTS
                 self.command = replace(command, state=state, owes_light=command.owes_light and not is_settled)
+            case Settle():
+                self.command = replace(command, owes_light=False)
             case _:
                 pass
 
@@ -179,6 +184,11 @@ REQUESTS = st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.integers(1, 
 @example([(0, False, 5)], [False], "none", [False], False, [(False, 4, 30)])
 # Of class A and never proved: its time is over before it was repeated so often as it may be.
 @example([(0, False, 1)], [False, True], "none", [False], True, [])
+# What expired before a gateway was back was no attempt.
+@example(
+    *([(21, False, 4)], [True, False, True, True, False, False, False, False], "question", [False], False),
+    [(False, 0, 1), (False, 25, 21)],
+)
 def test_no_circuit_stays_dark_after_its_latest_instant(
     requests, lost_frames, proof, away, is_class_a, stops
 ) -> None:
