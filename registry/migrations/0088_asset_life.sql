@@ -152,7 +152,10 @@ CREATE VIEW asset_life AS
         ON seen.asset_id = a.id;
 GRANT SELECT (id, tenant_id, kind, name, commune, street, latitude, longitude, archived_at) ON asset
     TO territoire_views;
+-- The view's new owner must be able to create where it stands.
+GRANT CREATE ON SCHEMA public TO territoire_views;
 ALTER VIEW asset_life OWNER TO territoire_views;
+REVOKE CREATE ON SCHEMA public FROM territoire_views;
 
 -- With the rights of who asks, each row by its policies.
 CREATE FUNCTION asset_life_in_part(wanted int[])
