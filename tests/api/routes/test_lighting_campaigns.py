@@ -619,6 +619,38 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
     assert {row[0] for row in airtimes} == {2 * once // 3}
 
 
+async def test_a_group_with_a_member_that_somebody_has_lit_since_is_not_commanded_by_one_frame(
+    client, approver, clocks, pool: Pool, monkeypatch
+) -> None:
+    """The frame would put it out again, and nothing would know that it did."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    ids, _ = await clocks(8, "0016c001f0000001")
+    found = (
+        "SELECT d.dev_eui FROM assignment a JOIN device d ON d.id = a.device_id WHERE a.asset_id = ANY($1::int[])"
+    )
+    given = {"name": "g", "dev_addr": "00000001", "nwk_s_key": "00" * 16, "app_s_key": "01" * 16}
+    group = (await client.post("/v1/multicast-groups", json=given)).json()
+    members = [row[0].hex() for row in await pool.fetch(found, ids)]
+    await client.put(f"/v1/multicast-groups/{group['id']}/devices", json={"dev_euis": members})
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    now, lit = datetime.now(UTC), frozenset[int]()
+    for minute in range(4):
+        at = now + timedelta(minutes=minute)
+        await sweep(pool, at)
+        done = await pool.fetch("SELECT asset_id FROM lighting_command WHERE state = 'applied' AND action = 'off'")
+        if len(done) == 5 and not lit:
+            lit = frozenset([done[0][0]])
+            order = {"asset_id": done[0][0], "action": "on", "reason": "bal"}
+            assert (await client.post("/v1/lighting/commands", json=order)).status_code == 201
+        await obey(pool, at, but=lit)
+    commands = await pool.fetch("SELECT DISTINCT asset_id FROM lighting_command WHERE action = 'off'")
+
+    assert len(lit) == 1
+    assert await pool.fetchval("SELECT count(*) FROM multicast_message") == 0
+    assert {row[0] for row in commands} == set(ids)  # Each by a frame of its own.
+
+
 async def test_what_a_member_lights_in_an_emergency_its_syndicat_does_not_put_out(
     client, syndicat, cabinets, pool: Pool, monkeypatch
 ) -> None:
