@@ -203,6 +203,44 @@ async def test_nothing_goes_out_while_a_campaign_is_paused_or_at_dusk_and_anothe
     assert (await client.get(f"{path}/preview")).json()["targets"] == 6
 
 
+async def test_of_a_campaign_that_was_stopped_nothing_is_repeated_and_what_waits_for_a_gateway_is_withdrawn(
+    client, approver, cabinets, pool: Pool, monkeypatch
+) -> None:
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    await cabinets(5, "0016c001f0000001")
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    await advance_campaigns(pool, now)
+    waiting = await pool.fetchval("SELECT max(id) FROM downlink")
+
+    async def attempts(minutes: range) -> list[int]:
+        for minute in minutes:
+            at = now + timedelta(minutes=minute)
+            await advance_campaigns(pool, at)
+            await pool.execute(
+                "UPDATE downlink SET state = 'sent', sent_at = $1 WHERE state = 'queued' AND id <> $2", at, waiting
+            )
+            await advance_commands(pool, at)
+        return [row[0] for row in await pool.fetch("SELECT attempts FROM lighting_command ORDER BY downlink_id")]
+
+    await attempts(range(1))
+    await client.post(f"{path}/pause")
+    while_paused = await attempts(range(1, 5))
+    still_waits = await pool.fetchval("SELECT state::text FROM downlink WHERE id = $1", waiting)
+    await approver.post(f"{path}/resumption")
+    resumed = await attempts(range(5, 7))
+    await client.post(f"{path}/cancellation")
+    cancelled = await attempts(range(7, 80))
+    states = await pool.fetch("SELECT state::text, downlink_id = $1 FROM lighting_command", waiting)
+
+    assert (while_paused, still_waits) == ([1] * 5, "queued")
+    assert sorted(resumed) == [1, 2, 2, 2, 2]
+    assert cancelled == resumed
+    assert sorted(map(tuple, states)) == [("failed", False)] * 4 + [("superseded", True)]
+    assert await pool.fetchval("SELECT state::text FROM downlink WHERE id = $1", waiting) == "cancelled"
+
+
 def in_hours(hours: int) -> str:
     return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
 
@@ -224,7 +262,9 @@ async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person
     await pool.execute(
         "UPDATE lighting_campaign_target SET octets = jsonb_set(octets, '{frames,on}', '[9, \"00\"]')"
     )
-    await advance_campaigns(pool, datetime.now(UTC))
+    now = datetime.now(UTC)
+    for train in range(2):
+        await advance_campaigns(pool, now + timedelta(seconds=4 * train))
 
     assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 1)
     assert (await client.get(putting_out)).json()["state"] == "paused"
