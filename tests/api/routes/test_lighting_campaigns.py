@@ -241,6 +241,33 @@ async def test_of_a_campaign_that_was_stopped_nothing_is_repeated_and_what_waits
     assert await pool.fetchval("SELECT state::text FROM downlink WHERE id = $1", waiting) == "cancelled"
 
 
+async def test_a_campaign_does_not_put_out_what_somebody_has_lit_since_its_approval(
+    client, approver, cabinets, pool: Pool, monkeypatch
+) -> None:
+    """Neither a failure nor a proof of it; what was asked for before the approval was known to who approved."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    before, since, *_ = await cabinets(3, "0016c001f0000001")
+    order = {"action": "on", "reason": "bal"}
+    await client.post("/v1/lighting/commands", json=order | {"asset_id": before})
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    await client.post("/v1/lighting/commands", json=order | {"asset_id": since})
+    now = datetime.now(UTC)
+    for minute in range(2):
+        await sweep(pool, now + timedelta(minutes=minute))
+        await obey(pool, now + timedelta(minutes=minute), but=frozenset([since]))
+    await sweep(pool, now + timedelta(minutes=2))
+    put_out = await pool.fetch("SELECT asset_id FROM lighting_command WHERE action = 'off'")
+    ended = (await client.get(path)).json()
+    rejected = [one["rejected"] for one in (await client.get(f"{path}/targets")).json()["items"]]
+
+    assert before in {row[0] for row in put_out}
+    assert since not in {row[0] for row in put_out}
+    assert ended["state"] == "ended"
+    assert (ended["canary"]["proved"], ended["canary"]["superseded"], ended["canary"]["failed"]) == (2, 1, 0)
+    assert rejected.count("quelqu'un a demandé la lumière là depuis l'approbation de cette campagne") == 1
+
+
 def in_hours(hours: int) -> str:
     return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
 
