@@ -589,7 +589,10 @@ async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_
     """Where nobody knows the place nobody can say that a bound is kept."""
     writer, decider, _ = syndicat
     (cabinet,) = await cabinets(1, "0016c001f0000001")
+    unbound = (await client.post(PATH, json=body(targets={"asset_ids": [cabinet]}))).json()
     await other_client.put(f"/v1/lighting/bounds/{tenancy.id}", json={"earliest_cut": "23:00"})
+    outdated = await approver.post(f"{PATH}/{unbound['id']}/approval")
+    await client.post(f"{PATH}/{unbound['id']}/cancellation")
     order = {"asset_id": cabinet, "action": "off", "off_until": in_hours(1), "reason": "fête"}
 
     alone = await client.post("/v1/lighting/commands", json=order)
@@ -608,6 +611,9 @@ async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_
     shown = (await client.get(f"{PATH}/{second['id']}")).json()
     await sweep(pool, datetime.now(UTC))
 
+    # Prepared before there was a bound, it is no proposal, and no more the member's to decide.
+    assert (unbound["decided_by"], outdated.status_code) == (None, 409)
+    assert "hors des bornes du syndicat" in outdated.text
     assert (alone.status_code, "hors des bornes" in alone.text, "le propose" in alone.text) == (403, True, True)
     assert lit.status_code == 201
     assert (by_grant.status_code, "hors des bornes" in by_grant.text) == (422, True)
