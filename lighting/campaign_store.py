@@ -12,6 +12,8 @@ from lighting.campaigns import Progress, State, TargetCounts
 from lighting.store import FIND_CIRCUITS, Circuit
 from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
+# Somebody's later command takes the place of a campaign's, as it does once that is sent.
+LIT_SINCE = "quelqu'un a demandé la lumière là depuis l'approbation de cette campagne"
 GOING_ON = "state IN ('approved', 'canary', 'running')"
 
 
@@ -193,8 +195,8 @@ SELECT is_canary,
        count(*) FILTER (WHERE released_at IS NULL AND rejected IS NULL)::int AS waiting,
        count(*) FILTER (WHERE state IN ('queued', 'sent', 'acknowledged'))::int AS under_way,
        count(*) FILTER (WHERE state IN ('applied', 'confirmed'))::int AS proved,
-       count(*) FILTER (WHERE rejected IS NOT NULL OR state IN ('failed', 'expired', 'unproven'))::int AS failed,
-       count(*) FILTER (WHERE state = 'superseded')::int AS superseded
+       count(*) FILTER (WHERE rejected <> $2 OR state IN ('failed', 'expired', 'unproven'))::int AS failed,
+       count(*) FILTER (WHERE rejected = $2 OR state = 'superseded')::int AS superseded
 FROM (SELECT t.is_canary, t.released_at, t.rejected, coalesce(c.state::text, t.state) AS state
       FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
       WHERE t.campaign_id = $1) AS one
@@ -265,6 +267,14 @@ SELECT EXISTS (
     SELECT FROM lighting_campaign_target t JOIN lighting_campaign c ON c.id = t.campaign_id
     WHERE t.asset_id = $1 AND c.is_emergency AND c.created_at > $2 AND c.tenant_id <> $3
       AND c.state <> 'cancelled')
+"""
+# What people have asked of a circuit since a campaign was approved, one by one, was "on" last.
+LIT_BY_HAND = """
+SELECT coalesce((
+    SELECT c.action = 'on' FROM lighting_command c
+    WHERE c.asset_id = $1 AND c.created_at > $2 AND NOT c.is_automatic
+      AND NOT EXISTS (SELECT FROM lighting_campaign_target t WHERE t.command_id = c.id)
+    ORDER BY c.id DESC LIMIT 1), false)
 """
 OWNERS = """
 SELECT a.tenant_id, min(a.id) AS asset_id, count(*)::int AS targets
@@ -410,7 +420,7 @@ async def lock_next_going_on(connection: Connection, after: int) -> Campaign | N
 async def read_progress(connection: Connection | Pool, campaign_id: int) -> Progress:
     """How many of its circuits are where, the canary apart."""
     of = {True: TargetCounts(), False: TargetCounts()}
-    for row in await connection.fetch(COUNTS, campaign_id):
+    for row in await connection.fetch(COUNTS, campaign_id, LIT_SINCE):
         of[row["is_canary"]] = entity(TargetCounts, row)
     darkened: int = await connection.fetchval(DARKENED, campaign_id)
     return Progress(of[True], of[False], darkened)
@@ -480,6 +490,11 @@ async def acting_for(connection: Connection, asset_id: int, tenant_id: int) -> s
 async def is_lit_by_others(connection: Connection, asset_id: int, campaign: Campaign) -> bool:
     """Whether another tenant has lit everything there since a campaign was prepared."""
     return await connection.fetchval(LIT_IN_EMERGENCY, asset_id, campaign.created_at, campaign.tenant_id)
+
+
+async def is_lit_by_hand(connection: Connection, asset_id: int, campaign: Campaign) -> bool:
+    """Whether somebody has asked for light at this circuit since a campaign was approved."""
+    return await connection.fetchval(LIT_BY_HAND, asset_id, campaign.approved_at)
 
 
 async def owners_of(connection: Connection, campaign_id: int) -> list[tuple[int, int, int]]:

@@ -17,7 +17,7 @@ from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
 from lighting.group_sending import USEFUL_FOR as GROUP_USEFUL_FOR
 from lighting.group_sending import Group, common_frame, find_groups, has_room, share_airtime
-from lighting.octets import ON, Asked, Octets
+from lighting.octets import DIM, OFF, ON, Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.program_targets import SET_PROGRAM, RejectedProgram, advance_programs, send_to_target
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command, send
@@ -32,6 +32,7 @@ MOST_OF_A_TRAIN = 40
 HOUR = timedelta(hours=1)
 # A repetition waits for its turn at the gateway, for an hour where the gateway has used up its share.
 USEFUL_FOR = timedelta(minutes=70)
+DARKENING = frozenset({OFF, DIM})
 SENDING = frozenset({State.CANARY, State.RUNNING})
 
 log = structlog.get_logger()
@@ -194,13 +195,15 @@ async def _acting_for(connection: Connection, campaign: Campaign, asset_id: int)
     """What is commanded is the author's still, or a grant covers it: empty, or in whose name.
 
     Raises:
-        RejectedLightingCommand: neither, or somebody has lit everything there since.
+        RejectedLightingCommand: neither, or somebody has asked for light there since.
     """
     acting = await store.acting_for(connection, asset_id, campaign.tenant_id)
     if acting is None:
         raise RejectedLightingCommand("ce circuit n'est plus dans l'inventaire de cette collectivité")
     if campaign.action != ON and await store.is_lit_by_others(connection, asset_id, campaign):
         raise RejectedLightingCommand("tout a été allumé là depuis la préparation de cette campagne")
+    if campaign.action in DARKENING and await store.is_lit_by_hand(connection, asset_id, campaign):
+        raise RejectedLightingCommand(store.LIT_SINCE)
     return acting
 
 

@@ -24,7 +24,8 @@ FRAME_OVERHEAD = 13
 USEFUL_FOR = timedelta(minutes=2)
 
 # Groups with a member whose turn could come, all of whose members serve circuits of the campaign: those that wait,
-# and those that have done it already and are not changed by doing it again. No other network's server sends to it.
+# and those that have done it already, are not changed by doing it again, and were commanded by nobody since. No
+# other network's server sends to it.
 FIND_GROUPS = """
 WITH served AS (
     SELECT DISTINCT m.group_id, d.lns_source_id, coalesce(c.id, a.id) AS asset_id
@@ -48,7 +49,9 @@ LEFT JOIN lighting_campaign_target t ON t.campaign_id = $1 AND t.asset_id = v.as
 LEFT JOIN lighting_command k ON k.id = t.command_id
 GROUP BY v.group_id, g.slot, g.repeats, g.data_rate
 HAVING bool_and(t.asset_id IS NOT NULL AND v.lns_source_id IS NULL
-                AND (t.released_at IS NULL OR k.state IN ('applied', 'confirmed')))
+                AND (t.released_at IS NULL OR k.state IN ('applied', 'confirmed')
+                     AND NOT EXISTS (
+                         SELECT FROM lighting_command n WHERE n.asset_id = k.asset_id AND n.id > k.id)))
    AND count(*) FILTER (WHERE t.released_at IS NULL) > 1
 ORDER BY v.group_id
 """

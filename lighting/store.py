@@ -7,7 +7,15 @@ from typing import Any
 
 from core.runtime.postgres import Connection, Pool, Record
 from decoders.catalogue import CODECS
-from lighting.commands import GROUP_REPORTS_WITHIN, OpenCommand, Proving, ReadBack, RejectedLightingCommand, State
+from lighting.commands import (
+    GROUP_REPORTS_WITHIN,
+    OPEN,
+    OpenCommand,
+    Proving,
+    ReadBack,
+    RejectedLightingCommand,
+    State,
+)
 from lighting.octets import Asked, Octets, octets_of_codec
 from registry.downlinks import cancel_superseded
 from registry.multicast import cancel_behind
@@ -97,6 +105,10 @@ STILL_SERVED = """EXISTS (
 WAITS_FOR_TURN = """EXISTS (
     SELECT FROM lighting_campaign_target t JOIN lighting_campaign k ON k.id = t.campaign_id
     WHERE t.command_id = c.id AND t.repeat_due AND k.state IN ('approved', 'canary', 'running'))"""
+# Somebody, or the campaign itself, has stopped it; for good, or until it is resumed.
+OF_STOPPED = """(
+    SELECT k.state FROM lighting_campaign_target t JOIN lighting_campaign k ON k.id = t.campaign_id
+    WHERE t.command_id = c.id AND k.state IN ('paused', 'halted', 'cancelled') LIMIT 1)"""
 # Open ones, those that still owe light, and those that ended a short while ago: their echo may come late.
 LOCK_OPEN = f"""
 WITH due AS MATERIALIZED (
@@ -115,7 +127,7 @@ SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.act
        r.state::text AS read_back_state,
        p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served,
        m.state IN ('queued', 'sending', 'sent') IS TRUE AS in_group,
-       {WAITS_FOR_TURN} AS waits_for_turn,
+       {WAITS_FOR_TURN} AS waits_for_turn, {OF_STOPPED} AS stopped,
        CASE WHEN c.state IN ('failed', 'expired', 'superseded', 'unproven') THEN (
            SELECT count(*)::int FROM downlink o
            WHERE o.device_id = c.device_id AND o.by_lighting AND o.f_port = d.f_port
@@ -156,6 +168,7 @@ UPDATE lighting_command SET state = CASE WHEN $3 THEN 'acknowledged' ELSE 'sent'
        sent_at = $2, updated_at = now()
 WHERE id = $1
 """
+FRAME_OF = "SELECT downlink_id FROM lighting_command WHERE id = $1"
 SET_ASKED = "UPDATE lighting_command SET read_back_downlink_id = $2 WHERE id = $1"
 SET_APPLIED = """
 UPDATE lighting_command SET state = 'applied', applied_at = $2, failure = NULL, updated_at = now(),
@@ -341,11 +354,23 @@ class LockedCommand:
     work_order_at: datetime | None
     is_served: bool  # By this device, still.
     waits_for_turn: bool  # To be repeated by its campaign.
+    stopped: str | None  # The state of its campaign, where that does not go on before its end.
 
     @property
     def is_out(self) -> bool:
         """Whether what its device says may be about it."""
         return self.command.state is not State.QUEUED or self.command.sent_at is not None
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether nothing more may go out for it: its campaign was stopped, and it lights nothing that is owed."""
+        return self.stopped is not None and self.command.state in OPEN and not self.command.owes_light
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether its campaign was stopped for good before any gateway was asked."""
+        is_waiting = self.command.state is State.QUEUED and self.command.downlink_state == "queued"
+        return self.is_held_back and is_waiting and self.stopped != "paused"
 
     @property
     def since(self) -> datetime:
@@ -486,6 +511,11 @@ async def supersede_open(connection: Connection, asset_id: int) -> None:
         await cancel_behind(connection, ids)
 
 
+async def withdraw_frame(connection: Connection, command_id: int) -> None:
+    """Cancel the frame of a command for which no gateway was asked yet."""
+    await cancel_superseded(connection, [await connection.fetchval(FRAME_OF, command_id)])
+
+
 def _octets_of_before(codec: str, asked: Asked) -> Octets | None:
     """Of a row that keeps none: what its device's codec encodes now; None: nothing."""
     known = CODECS.get(codec)
@@ -531,7 +561,8 @@ def _locked(row: Record) -> LockedCommand:
     return LockedCommand(
         command,
         *(row["tenant_id"], row["asset_id"], row["device_id"], quantity),
-        *(octets, row["level"], row["codec"], row["work_order_at"], row["is_served"], row["waits_for_turn"]),
+        *(octets, row["level"], row["codec"], row["work_order_at"], row["is_served"]),
+        *(row["waits_for_turn"], row["stopped"]),
     )
 
 

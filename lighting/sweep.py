@@ -101,7 +101,9 @@ async def _send_again(connection: Connection, locked: LockedCommand, now: dateti
     """At once, or where a campaign has commanded it when its turn comes: the others would not be heard."""
     command = locked.command
     is_open = command.state in OPEN
-    if locked.waits_for_turn or (is_open and await set_repeat_due(connection, command.id, now)):
+    if locked.waits_for_turn or locked.is_held_back:
+        return
+    if is_open and await set_repeat_due(connection, command.id, now):
         return
     not_after = command.not_after if is_open else now + RELIGHT_EVERY
     row = await send(connection, locked.device_id, _octets(locked).frames[command.action], not_after)
@@ -176,6 +178,9 @@ async def advance_commands(pool: Pool, now: datetime) -> Swept:
             heard = await store.last_received(connection, [one for one in page if one.is_out])
             for locked in page:
                 number = locked.command.id
+                if locked.is_withdrawn:  # It ends with the next sweep.
+                    await store.withdraw_frame(connection, number)
+                    continue
                 step = advance(locked.command, said.get(number, ()), heard.get(number), now)
                 if isinstance(step, Wait):
                     continue

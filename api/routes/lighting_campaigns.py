@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, LightingApprover, LightingOperator, ProvenLightingOperator, Reader
-from api.campaign_targets import Prepared, prepare
+from api.campaign_targets import Prepared, outside_bounds, prepare
 from api.fields import Answer, Body, Id, IdRef, Instant, Name, ShortText, Text, answer_of, example
 from api.impersonation import as_owner
 from api.pages import Page, Paged, page_of
@@ -399,6 +399,8 @@ async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
             check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
         except RejectedCampaign as rejected:
             raise Problem(409, str(rejected)) from None
+        if former.decided_by is None:
+            await _demand_inside_bounds(change, former)
         made = await store.approve(change.connection, id, approver)
         if former.decided_by is None:
             owners = {
@@ -408,6 +410,21 @@ async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
         else:
             await change.audit("approve", "lighting_campaign", id, before=_show(former), after=_show(made))
     return _show(made)
+
+
+async def _demand_inside_bounds(change: Change, campaign: Campaign) -> None:
+    """Raises 409 when it oversteps bounds that were set since it was prepared: it would have to be proposed."""
+    request = LightingRequest(campaign.action, "", "", off_until=campaign.off_until, level=campaign.level)
+    rows = await store.list_targets(change.connection, campaign.id, after=0, most=MOST_TARGETS)
+    wanted = Wanted(asset_ids=[row.asset_id for row in rows])
+    found = await store.find_targets(change.connection, change.tenant_id, wanted)
+    for owner in sorted({owner for _, owner in found}):
+        ids = [asset_id for asset_id, one in found if one == owner]
+        async with as_owner(change, owner, ids[0], f"actif {ids[0]}") as acting:
+            named = await store.names_of(acting.connection, ids)
+            tags = {one.id: one.tags for one in named.values()}
+            for overstep in (await outside_bounds(acting, request, tags, datetime.now(UTC))).values():
+                raise Problem(409, f"hors des bornes du syndicat : {overstep.why} ; préparez-la à nouveau")
 
 
 async def _to_decide(change: Change, campaign_id: int) -> Campaign:

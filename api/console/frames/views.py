@@ -76,7 +76,7 @@ async def follow(visit: ReadersVisit, collectivite: TenantId, capteur: EUI = "",
         with suppress(Problem, *BUS_AWAY, *DATABASE_AWAY):
             await live_frames.follow_frames(visit.caller, again, give, dev_eui, gateway_id)
 
-    stream = broadcast.open_fed(feed)
+    stream = broadcast.open_fed(visit.caller.person().digest, feed)
     if stream is None:
         raise Problem(503, "trop de pages sont suivies en direct sur ce serveur")
     return stream

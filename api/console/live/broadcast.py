@@ -100,8 +100,8 @@ class Broadcast:
         self._dependencies = dependencies
         self._render = render
         self._groups: dict[Audience, _Group] = {}
-        self._fed: set[EventStream] = set()
-        """Streams that are fed by somebody else, and end with these."""
+        self._fed: dict[EventStream, bytes] = {}
+        """Streams that are fed by somebody else, the oldest first, and of which session each is."""
         self._tasks: list[asyncio.Task[None]] = []
         self._woken = asyncio.Event()
         self._away: dict[str, str] = {}
@@ -140,13 +140,20 @@ class Broadcast:
         self._woken.set()
         return stream
 
-    def open_fed(self, feed: Callable[[EventStream], Awaitable[None]]) -> EventStream | None:
+    def open_fed(self, digest: bytes, feed: Callable[[EventStream], Awaitable[None]]) -> EventStream | None:
         """A stream whose events `feed` makes, and sees whether its reader may have them; None as of `open`."""
         if self._is_full:
             return None
-        stream = EventStream(self._fed.discard, feed)
-        self._fed.add(stream)
+        of_session = [stream for stream, other in self._fed.items() if other == digest]
+        for former in of_session[: len(of_session) - MOST_OF_A_SESSION + 1]:
+            self._end_fed(former)
+        stream = EventStream(self._end_fed, feed)
+        self._fed[stream] = digest
         return stream
+
+    def _end_fed(self, stream: EventStream) -> None:
+        stream.end()
+        self._fed.pop(stream, None)
 
     @property
     def _is_full(self) -> bool:

@@ -248,6 +248,20 @@ async def test_stream_says_something_every_few_seconds_and_a_browser_has_few(
     assert app.state.broadcast._tasks == []
 
 
+def test_of_frames_as_they_come_too_a_browser_has_few(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that opens ever more takes the seats of nobody else."""
+    monkeypatch.setattr(broadcast, "MOST_OF_A_SESSION", 2)
+    live = broadcast.Broadcast(app.state.platform)
+
+    async def feed(_stream: EventStream) -> None:
+        """Nothing comes."""
+
+    streams = [live.open_fed(digest, feed) for digest in (b"a", b"b", b"a", b"a", b"a")]
+
+    assert [stream is not None and stream.is_over for stream in streams] == [True, False, True, False, False]
+    assert len(live._fed) == 3
+
+
 async def test_frames_follow_each_other_on_one_stream_until_the_session_is_over(
     enter, reading, tenancy, other_tenancy, bus: Bus, pool: Pool
 ) -> None:

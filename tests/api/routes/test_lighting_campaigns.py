@@ -203,6 +203,71 @@ async def test_nothing_goes_out_while_a_campaign_is_paused_or_at_dusk_and_anothe
     assert (await client.get(f"{path}/preview")).json()["targets"] == 6
 
 
+async def test_of_a_campaign_that_was_stopped_nothing_is_repeated_and_what_waits_for_a_gateway_is_withdrawn(
+    client, approver, cabinets, pool: Pool, monkeypatch
+) -> None:
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    await cabinets(5, "0016c001f0000001")
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    await advance_campaigns(pool, now)
+    waiting = await pool.fetchval("SELECT max(id) FROM downlink")
+
+    async def attempts(minutes: range) -> list[int]:
+        for minute in minutes:
+            at = now + timedelta(minutes=minute)
+            await advance_campaigns(pool, at)
+            await pool.execute(
+                "UPDATE downlink SET state = 'sent', sent_at = $1 WHERE state = 'queued' AND id <> $2", at, waiting
+            )
+            await advance_commands(pool, at)
+        return [row[0] for row in await pool.fetch("SELECT attempts FROM lighting_command ORDER BY downlink_id")]
+
+    await attempts(range(1))
+    await client.post(f"{path}/pause")
+    while_paused = await attempts(range(1, 5))
+    still_waits = await pool.fetchval("SELECT state::text FROM downlink WHERE id = $1", waiting)
+    await approver.post(f"{path}/resumption")
+    resumed = await attempts(range(5, 7))
+    await client.post(f"{path}/cancellation")
+    cancelled = await attempts(range(7, 80))
+    states = await pool.fetch("SELECT state::text, downlink_id = $1 FROM lighting_command", waiting)
+
+    assert (while_paused, still_waits) == ([1] * 5, "queued")
+    assert sorted(resumed) == [1, 2, 2, 2, 2]
+    assert cancelled == resumed
+    assert sorted(map(tuple, states)) == [("failed", False)] * 4 + [("superseded", True)]
+    assert await pool.fetchval("SELECT state::text FROM downlink WHERE id = $1", waiting) == "cancelled"
+
+
+async def test_a_campaign_does_not_put_out_what_somebody_has_lit_since_its_approval(
+    client, approver, cabinets, pool: Pool, monkeypatch
+) -> None:
+    """Neither a failure nor a proof of it; what was asked for before the approval was known to who approved."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    before, since, *_ = await cabinets(3, "0016c001f0000001")
+    order = {"action": "on", "reason": "bal"}
+    await client.post("/v1/lighting/commands", json=order | {"asset_id": before})
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    await client.post("/v1/lighting/commands", json=order | {"asset_id": since})
+    now = datetime.now(UTC)
+    for minute in range(2):
+        await sweep(pool, now + timedelta(minutes=minute))
+        await obey(pool, now + timedelta(minutes=minute), but=frozenset([since]))
+    await sweep(pool, now + timedelta(minutes=2))
+    put_out = await pool.fetch("SELECT asset_id FROM lighting_command WHERE action = 'off'")
+    ended = (await client.get(path)).json()
+    rejected = [one["rejected"] for one in (await client.get(f"{path}/targets")).json()["items"]]
+
+    assert before in {row[0] for row in put_out}
+    assert since not in {row[0] for row in put_out}
+    assert ended["state"] == "ended"
+    assert (ended["canary"]["proved"], ended["canary"]["superseded"], ended["canary"]["failed"]) == (2, 1, 0)
+    assert rejected.count("quelqu'un a demandé la lumière là depuis l'approbation de cette campagne") == 1
+
+
 def in_hours(hours: int) -> str:
     return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
 
@@ -224,7 +289,9 @@ async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person
     await pool.execute(
         "UPDATE lighting_campaign_target SET octets = jsonb_set(octets, '{frames,on}', '[9, \"00\"]')"
     )
-    await advance_campaigns(pool, datetime.now(UTC))
+    now = datetime.now(UTC)
+    for train in range(2):
+        await advance_campaigns(pool, now + timedelta(seconds=4 * train))
 
     assert (shown["campaign_id"], shown["preview"]["targets"], nothing) == (None, 12, 1)
     assert (await client.get(putting_out)).json()["state"] == "paused"
@@ -522,7 +589,10 @@ async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_
     """Where nobody knows the place nobody can say that a bound is kept."""
     writer, decider, _ = syndicat
     (cabinet,) = await cabinets(1, "0016c001f0000001")
+    unbound = (await client.post(PATH, json=body(targets={"asset_ids": [cabinet]}))).json()
     await other_client.put(f"/v1/lighting/bounds/{tenancy.id}", json={"earliest_cut": "23:00"})
+    outdated = await approver.post(f"{PATH}/{unbound['id']}/approval")
+    await client.post(f"{PATH}/{unbound['id']}/cancellation")
     order = {"asset_id": cabinet, "action": "off", "off_until": in_hours(1), "reason": "fête"}
 
     alone = await client.post("/v1/lighting/commands", json=order)
@@ -541,6 +611,9 @@ async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_
     shown = (await client.get(f"{PATH}/{second['id']}")).json()
     await sweep(pool, datetime.now(UTC))
 
+    # Prepared before there was a bound, it is no proposal, and no more the member's to decide.
+    assert (unbound["decided_by"], outdated.status_code) == (None, 409)
+    assert "hors des bornes du syndicat" in outdated.text
     assert (alone.status_code, "hors des bornes" in alone.text, "le propose" in alone.text) == (403, True, True)
     assert lit.status_code == 201
     assert (by_grant.status_code, "hors des bornes" in by_grant.text) == (422, True)
@@ -617,6 +690,38 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
     )
     once = downlink_airtime_us(13 + 8, EU868.data_rates[3])
     assert {row[0] for row in airtimes} == {2 * once // 3}
+
+
+async def test_a_group_with_a_member_that_somebody_has_lit_since_is_not_commanded_by_one_frame(
+    client, approver, clocks, pool: Pool, monkeypatch
+) -> None:
+    """The frame would put it out again, and nothing would know that it did."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    ids, _ = await clocks(8, "0016c001f0000001")
+    found = (
+        "SELECT d.dev_eui FROM assignment a JOIN device d ON d.id = a.device_id WHERE a.asset_id = ANY($1::int[])"
+    )
+    given = {"name": "g", "dev_addr": "00000001", "nwk_s_key": "00" * 16, "app_s_key": "01" * 16}
+    group = (await client.post("/v1/multicast-groups", json=given)).json()
+    members = [row[0].hex() for row in await pool.fetch(found, ids)]
+    await client.put(f"/v1/multicast-groups/{group['id']}/devices", json={"dev_euis": members})
+    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
+    await approver.post(f"{path}/approval")
+    now, lit = datetime.now(UTC), frozenset[int]()
+    for minute in range(4):
+        at = now + timedelta(minutes=minute)
+        await sweep(pool, at)
+        done = await pool.fetch("SELECT asset_id FROM lighting_command WHERE state = 'applied' AND action = 'off'")
+        if len(done) == 5 and not lit:
+            lit = frozenset([done[0][0]])
+            order = {"asset_id": done[0][0], "action": "on", "reason": "bal"}
+            assert (await client.post("/v1/lighting/commands", json=order)).status_code == 201
+        await obey(pool, at, but=lit)
+    commands = await pool.fetch("SELECT DISTINCT asset_id FROM lighting_command WHERE action = 'off'")
+
+    assert len(lit) == 1
+    assert await pool.fetchval("SELECT count(*) FROM multicast_message") == 0
+    assert {row[0] for row in commands} == set(ids)  # Each by a frame of its own.
 
 
 async def test_what_a_member_lights_in_an_emergency_its_syndicat_does_not_put_out(
