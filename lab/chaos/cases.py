@@ -1,8 +1,10 @@
 """The cases, as data: what each does to a stack that carries a load."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.messages import topics
+from lab.chaos.campaign import kill_in_mid_campaign
+from lab.chaos.dusk import dusk_without_network
 from lab.chaos.faults import (
     Act,
     Around,
@@ -45,6 +47,13 @@ class Case:
     on_small_disks: bool = False
     quick_s: float | None = None
     """How long in the tests; None: not there."""
+    quick_during: Act | None = None
+    """In the tests instead of `during`."""
+
+    @property
+    def quick(self) -> "Case":
+        """As the tests play it."""
+        return self if self.quick_during is None else replace(self, during=self.quick_during)
 
 
 def _name(service: str) -> str:
@@ -117,6 +126,20 @@ CASES: tuple[Case, ...] = (
         20,
         during=kill_with_unacknowledged("ingest", topics.UPLINKS, FEWEST_BATCHES),
         quick_s=9,
+    ),
+    Case(
+        "lighting-campaign",
+        "Campagne d'éclairage : éclairage, réseau, pont, bus et PostgreSQL tués l'un après l'autre",
+        20,
+        during=kill_in_mid_campaign(40, "lighting", "network", "gateway_bridge", "nats", "postgres"),
+        quick_s=8,
+        quick_during=kill_in_mid_campaign(6, "lighting"),
+    ),
+    Case(
+        "dusk-without-network",
+        "Serveur de réseau absent au coucher du soleil",
+        20,
+        during=dusk_without_network(8),
     ),
     *_clocks(),
     Case("bus-down", "Bus arrêté 60 s", 69, during=keep_down("nats")),

@@ -71,8 +71,8 @@ def lighting_load(
 
     from rich.console import Console
 
+    from lab.bench.lighting import PARTS, measure, measure_real_time
     from lab.fleet.provision import ProvisioningFailed
-    from lab.lighting.bench import PARTS, measure, measure_real_time
     from lab.lighting.report import print_figures
 
     run = read_run(home)

@@ -1,6 +1,6 @@
 """A lighting cabinet with a clock of the open profile: it holds its program, and needs nobody at dusk; pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from math import acos, asin, cos, degrees, radians, sin, tan
@@ -15,6 +15,7 @@ SECOND_US = 1_000_000
 NOON = 720
 HORIZON_DEG = 90.833  # The sun's upper edge, refracted.
 FULL = 100
+DEGREES_AN_HOUR = 15
 EUROPE, NORTH_AMERICA = 1, 2
 CLOCK_VALID, PROGRAM_VALID, LOCAL, DOOR, BREAKER, OVERRIDDEN, REJECTED, FALLBACK = (1 << bit for bit in range(8))
 APPLIED, ENDED, TOO_LATE, NO_CLOCK, LOCALLY_FORCED, UNKNOWN_CIRCUIT, MALFORMED = range(1, 8)
@@ -38,6 +39,18 @@ def _sun(day: date, latitude: float, longitude: float, standard_minutes: int, *,
         angle = degrees(acos(ratio))
         at = transit - 4 * angle if rising else transit + 4 * angle
     return midnight + timedelta(minutes=at)
+
+
+def sunset(day: date, latitude: float, longitude: float) -> datetime:
+    """When the sun sets on this day of UTC.
+
+    Raises:
+        ValueError: it does not.
+    """
+    at = _sun(day, latitude, longitude, 0, rising=False)
+    if at is None:
+        raise ValueError("the sun does not set there on that day")
+    return at
 
 
 def _sun_position(century: float) -> tuple[float, float]:
@@ -189,6 +202,13 @@ class Almanac:
 FROM_DUSK_TO_DAWN = Held(0, 0, False, None, None, 1.0, (Night(),), ())
 
 
+def _from_dusk_to_dawn(position: tuple[float, float] | None, at: datetime) -> int | None:
+    """What the sun says there. Its noon divides the days: nobody has said what the clocks on the wall show."""
+    longitude = 0.0 if position is None else position[1]
+    held = replace(FROM_DUSK_TO_DAWN, standard_minutes=round(longitude / DEGREES_AN_HOUR) * 60)
+    return Almanac(held, position).level(at)
+
+
 @dataclass(slots=True)
 class LampClock:
     """The cabinet. `photocell` is where it stands, if it has one. Without power it keeps all but the time.
@@ -254,15 +274,17 @@ class LampClock:
     def _level_by_program(self, now_us: int) -> int | None:
         if not self.is_set:
             return None
-        held = wire.read_program(self.program) if self.program else FROM_DUSK_TO_DAWN
-        return Almanac(held, self.own_position).level(self._clock(now_us))
+        at = self._clock(now_us)
+        if not self.program:
+            return _from_dusk_to_dawn(self.own_position, at)
+        return Almanac(wire.read_program(self.program), self.own_position).level(at)
 
     def _fallback(self, now_us: int) -> int:
         """By its photocell, which sees the true sun; without one its lamps burn, and nobody is in the dark."""
         if self.photocell is None:
             return FULL
         true_time = datetime.fromtimestamp(now_us / SECOND_US, UTC)
-        return Almanac(FROM_DUSK_TO_DAWN, self.photocell).level(true_time) or 0
+        return _from_dusk_to_dawn(self.photocell, true_time) or 0
 
     def _end_overrides(self, now_us: int) -> None:
         for circuit, (asked, since_us) in list(self._overrides.items()):

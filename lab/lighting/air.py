@@ -6,6 +6,7 @@ A gateway's radio is asked as the bridge asks it: the scheduler first, the gatew
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from core.messages.downlinks import TransmitReply, TransmitRequest
@@ -103,8 +104,22 @@ class SimulatedCabinet(Device):
         """Send the state in some seconds."""
         if not self.is_to_answer:
             self.is_to_answer = True
-            delay_us = round(self.random.uniform(*ANSWERS_AFTER_S) * SECOND_US)
-            self.events.call_at(self.events.now_us + delay_us, self.report)
+            self.events.call_at(self._answers_at_us(), self.report)
+
+    def answer_so(self, _device: Device, message: Message) -> None:
+        """Send this answer in some seconds: a relay's next state may be something else than what it was asked."""
+        self.events.call_at(self._answers_at_us(), partial(self._send, message))
+
+    def _answers_at_us(self) -> int:
+        return self.events.now_us + round(self.random.uniform(*ANSWERS_AFTER_S) * SECOND_US)
+
+    def _send(self, message: Message) -> None:
+        now_us = self.events.now_us
+        if now_us < self.sent_until_us:
+            self.events.call_at(self.sent_until_us, partial(self._send, message))
+            return
+        self.sent_from_us = now_us
+        self.send(message, now_us)
 
     def report(self) -> None:
         """Send the state."""

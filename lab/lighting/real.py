@@ -18,10 +18,10 @@ from lab.fleet.tenancy import prepare_tenant
 from lab.gateway.udp import UdpGateway
 from lab.lighting.air import SimulatedCabinet
 from lab.lighting.area import Area
-from lab.lighting.campaign import OVERRIDES, read_outcomes, read_state
+from lab.lighting.campaign import CODEC, OVERRIDES, read_outcomes, read_state
 from lab.lighting.figures import Disturbed, Played, Sent, uplink_loss
 from lab.lighting.play import OVER
-from lab.lighting.registered import REPORTS_EVERY, register_area, session_of
+from lab.lighting.registered import REPORTS_EVERY, PlanCabinets, cabinet_plans, register_area, session_of
 from lab.lighting.simulation import LOSS
 from lab.radio.clock import call_at, now_us
 from lab.radio.medium import Link, RadioMedium
@@ -90,13 +90,15 @@ async def _report_regularly(cabinet: SimulatedCabinet) -> None:
 
 
 @asynccontextmanager
-async def open_area(run: RunInfo, area: Area, seed: str) -> AsyncGenerator[RealArea]:
+async def open_area(
+    run: RunInfo, area: Area, seed: str, plan: PlanCabinets = cabinet_plans, loss: float = LOSS
+) -> AsyncGenerator[RealArea]:
     """A tenant of its own whose cabinets are registered, and its gateways on the air.
 
     Raises:
         ProvisioningFailed: the API rejected something.
     """
-    name = f"banc-{int(time.time())}"
+    name = f"banc-{now_us()}"
     async with open_pool(run.database_url, "bench") as pool:
         tenant, key = await prepare_tenant(pool, name, name)
         approver = await create_api_key(pool, tenant.id, "adjointe", ("read", "lighting_approve"))
@@ -106,11 +108,11 @@ async def open_area(run: RunInfo, area: Area, seed: str) -> AsyncGenerator[RealA
             admin = await connect(run.database_admin_url, "bench")
             try:
                 async with admin.transaction():
-                    registered = await register_area(admin, area, name, datetime.now(UTC), keys, tenant.id)
+                    registered = await register_area(admin, area, name, datetime.now(UTC), keys, tenant.id, plan)
             finally:
                 await admin.close()
             source = random.Random(seed)
-            medium = RadioMedium(source, LOSS, LOSS, fading_db=0, has_collisions=True)
+            medium = RadioMedium(source, loss, loss, fading_db=0, has_collisions=True)
             gateways = [
                 build_udp_gateway(plan, medium, source, (run.udp_host, run.udp_port))
                 for plan in registered.gateways
@@ -123,7 +125,9 @@ async def open_area(run: RunInfo, area: Area, seed: str) -> AsyncGenerator[RealA
                     medium, random.Random(f"{seed} {one.cabinet.number}"), is_class_c=True, events=RealTime(),
                 )  # fmt: skip
                 made.spreading_factor = one.cabinet.spreading_factor
-                made.answer_soon, made.session = made.answer, session_of(one)
+                says_its_state = one.plan.profile.codec == CODEC
+                made.answer_soon = made.answer if says_its_state else made.answer_so
+                made.session = session_of(one)
                 medium.place(made, links)
                 cabinets.append(made)
             numbers = [one.asset_id for one in registered.cabinets]

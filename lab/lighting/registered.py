@@ -2,8 +2,8 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import count
 from uuid import UUID
@@ -37,7 +37,7 @@ ADD_TENANT = "INSERT INTO tenant (slug, name, department) VALUES ($1, 'Banc', '2
 ADD_PROFILE = """
 INSERT INTO device_profile (tenant_id, name, vendor, model, codec, device_class, capabilities, expected_interval,
                             rx2_data_rate)
-VALUES ($1, $2, 'Territoire', 'Profil ouvert', 'territoire.clock', 'C', '{switch,dim,program}', $3, $4)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 RETURNING id
 """
 ADD_SESSIONS = """
@@ -85,21 +85,23 @@ def cabinet_plans(area: Area, name: str) -> list[DevicePlan]:
     return [plan_device(kinds[cabinet.rx2_data_rate], cabinet.number, name) for cabinet in area.cabinets]
 
 
-def profile_of(rx2_data_rate: int) -> Profile:
-    """The clock's, of those that listen at this data rate."""
-    return Profile(
-        f"Horloge {RX2[rx2_data_rate]}",
-        CLOCK.vendor,
-        CLOCK.model,
-        CLOCK.codec,
-        CLOCK.device_class,
-        CLOCK.codec_options,
-        CLOCK.capabilities,
-    )
+def profile_of(rx2_data_rate: int, profile: Profile = CLOCK) -> Profile:
+    """The profile of those that listen at this data rate."""
+    return replace(profile, name=f"{profile.name} {RX2[rx2_data_rate]}")
+
+
+# What stands in an area, one plan for each of its cabinets, for a tenant of this name.
+PlanCabinets = Callable[[Area, str], list[DevicePlan]]
 
 
 async def register_area(
-    connection: Connection, area: Area, name: str, now: datetime, keys: KeyWrap, tenant_id: int | None = None
+    connection: Connection,
+    area: Area,
+    name: str,
+    now: datetime,
+    keys: KeyWrap,
+    tenant_id: int | None = None,
+    plan: PlanCabinets = cabinet_plans,
 ) -> RegisteredArea:
     """Everything at once, straight in the tables, in the caller's transaction; without a tenant, a new one's."""
     if tenant_id is None:
@@ -109,13 +111,9 @@ async def register_area(
     await connection.execute(
         ADD_GATEWAYS, tenant_id, [one.gateway_id for one in gateways], [one.name for one in gateways]
     )
-    profiles = {
-        profile_of(rate).name: await connection.fetchval(
-            ADD_PROFILE, tenant_id, profile_of(rate).name, REPORTS_EVERY, rate
-        )
-        for rate in RX2
-    }
-    plans = cabinet_plans(area, name)
+    plans = plan(area, name)
+    rates = {one.profile: cabinet.rx2_data_rate for one, cabinet in zip(plans, area.cabinets, strict=True)}
+    profiles = {one.name: await _add_profile(connection, tenant_id, one, rate) for one, rate in rates.items()}
     assets, devices = await register_devices(connection, tenant_id, plans, profiles, now - SINCE, keys)
     wanted = [
         WantedDatastream(tenant_id, assets[one.asset_name], devices[one.asset_name], "", "", quantity, unit)
@@ -141,6 +139,15 @@ async def register_area(
     registered = RegisteredArea(area, tenant_id, gateways, made)
     await _open_sessions(connection, registered, now - HEARD_AGO, keys)
     return registered
+
+
+async def _add_profile(connection: Connection, tenant_id: int, profile: Profile, rx2_data_rate: int) -> int:
+    number = await connection.fetchval(
+        ADD_PROFILE, tenant_id, profile.name, profile.vendor, profile.model, profile.codec, profile.device_class,
+        profile.capabilities, REPORTS_EVERY, rx2_data_rate,
+    )  # fmt: skip
+    assert number is not None
+    return number
 
 
 async def _open_sessions(connection: Connection, area: RegisteredArea, at: datetime, keys: KeyWrap) -> None:

@@ -18,7 +18,7 @@ pytestmark = [
 async def test_after_each_fault_no_uplink_is_lost_or_stored_twice(stage: Stage, case: Case) -> None:
     assert case.quick_s is not None
 
-    outcome = await stage.play(case, case.quick_s)
+    outcome = await stage.play(case.quick, case.quick_s)
 
     assert outcome.holds, outcome.as_dict()
 

@@ -125,3 +125,11 @@ def test_keeps_the_group_that_it_was_given() -> None:
     clock.on_downlink(Message(wire.GROUP_PORT, message[:-1]), EVENING)
 
     assert clock.group == wire.Group(b"\x01\x02\x03\x04", *keys, 9, 869_525_000, 3)
+
+
+def test_without_a_program_it_lights_from_dusk_to_dawn_wherever_it_stands() -> None:
+    noumea = LampClock((1,), own_position=(-22.27, 166.44))
+
+    # By ephem the sun sets there at 07:24 UTC, and rises at 18:00.
+    instants = ("2026-11-28T07:00", "2026-11-28T08:00", "2026-11-28T17:30", "2026-11-28T18:30")
+    assert [noumea.levels(at(text)) for text in instants] == [[0], [100], [100], [0]]
