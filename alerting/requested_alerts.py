@@ -40,8 +40,8 @@ WRONG_CLOCK = (
     "dernières valeurs ni dans les moyennes."
 )
 NOT_RELIT = (
-    "{who} devait être rallumé et rien ne le prouve : {why}. Envoyer quelqu'un ; la plateforme rallume encore à "
-    "chaque message de son équipement, et toutes les heures."
+    "{who} : l'éclairage devait revenir et rien ne le prouve : {why}. Envoyer quelqu'un ; la plateforme "
+    "rallume encore à chaque message de son équipement, et toutes les heures."
 )
 WILL_NOT_LIGHT = (
     "{who} doit s'allumer à {lit_at} et, en l'état, ne s'allumera pas : {why}. La plateforme essaie encore ; si "

@@ -18,10 +18,8 @@ LOG_END, LINE_MOST = 4_000, 300
 CHECKS = {"database": "base de données", "bus": "bus", "mqtt": "courtier MQTT", "udp": "port UDP"}
 
 
-def access_table(run: RunInfo, visitors: Mapping[str, str], pages: Mapping[str, str]) -> Table:
+def access_table(run: RunInfo, visitors: Mapping[str, str]) -> Table:
     """Where everything is, first the console and its login, and those of `visitors` with the same password.
-
-    `pages` are the console's, by what they show.
 
     Other secrets are in run.json, whose path is shown.
     """
@@ -35,8 +33,6 @@ def access_table(run: RunInfo, visitors: Mapping[str, str], pages: Mapping[str, 
         table.add_row("Connexion", f"{run.login_email}  {password}")
         for email, what in visitors.items():
             table.add_row("  même mot de passe", f"{email}  ({what})")
-    for what, path in pages.items():
-        table.add_row(what, f"{run.api_url}{path}")
     table.add_row("API", run.api_url)
     table.add_row("Référence de l'API", f"{run.api_url}/docs")
     table.add_row("Autres LNS (HTTP)", f"{run.intake_url}/lns/<source>")
@@ -62,8 +58,10 @@ def print_ready(
     visitors: Mapping[str, str] | None = None,
     pages: Mapping[str, str] | None = None,
 ) -> None:
-    """The one table, a key on a line of its own (to be copied whole), and the line that says it is ready."""
-    console.print(access_table(run, visitors or {}, pages or {}))
+    """The one table, then what is opened or copied whole, each on one line: `pages` of the console, and a key."""
+    console.print(access_table(run, visitors or {}))
+    for what, path in (pages or {}).items():
+        console.print(f"{what} : {run.api_url}{path}", soft_wrap=True, highlight=False)
     shown = (api_key or run.api_key) if "NOTIFY_SOCKET" not in os.environ else f"dans {Path(run.home) / FILE_NAME}"
     console.print(f"Clé d'API : {shown}", soft_wrap=True, highlight=False)
     console.print(f"[bold green]Prêt[/] : {len(run.services)} processus, API sur {run.api_url}")

@@ -67,6 +67,7 @@ LIGHTS = (
     SubEntry("/eclairage", marked("Armoires")),
     SubEntry("/programmes", marked("Programmes")),
     SubEntry("/campagnes", marked("Campagnes")),
+    SubEntry("/tout-allumer", marked("Tout allumer"), "lighting"),
 )
 GROUPS = (
     Group(

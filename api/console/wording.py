@@ -10,6 +10,7 @@ KINDS = {
     "packaging_container": marked("Borne à emballages"),
     "textile_container": marked("Borne à textile"),
     "lighting_cabinet": marked("Armoire d’éclairage"),
+    "lighting_circuit": marked("Circuit d’éclairage"),
     "light_point": marked("Point lumineux"),
     "room": marked("Salle"),
     "building": marked("Bâtiment"),

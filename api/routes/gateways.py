@@ -2,10 +2,11 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
 
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
 from api.fields import Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, answer_of, example
@@ -78,10 +79,17 @@ class GatewayPatch(Body):
     name: Name | None = None
     latitude: Latitude | None = None
     longitude: Longitude | None = None
+    unplaced: bool = Field(False, description="true efface sa position ; sans latitude ni longitude alors")
     antenna_gain: float | None = Field(None, ge=-10, le=20, description=GAIN)
     boards: int | None = Field(None, ge=1, le=2, description=BOARDS)
     gain_subtracted_by: GainSubtractedBy | None = Field(None, description=SUBTRACTED_BY)
     max_eirp: int | None = Field(None, ge=0, le=36, description=MAX_EIRP)
+
+    @model_validator(mode="after")
+    def _placed_or_not(self) -> Self:
+        if self.unplaced and not (self.latitude is None and self.longitude is None):
+            raise PydanticCustomError("choice", "« unplaced » ne va pas avec une position")
+        return self
 
 
 class StationState(Answer):
@@ -215,7 +223,8 @@ async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manage
     """Modifier une passerelle."""
 
     async def update(connection: Connection, key: str) -> bool:
-        return await gateways.update_gateway(connection, bytes.fromhex(key), body.model_dump())
+        change = body.model_dump(exclude={"unplaced"})
+        return await gateways.update_gateway(connection, bytes.fromhex(key), change, unplaced=body.unplaced)
 
     return await GATEWAYS.change(caller, gateway_id, update)
 

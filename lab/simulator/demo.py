@@ -56,10 +56,10 @@ REPORT = "demo-report.json"
 OF_CAMPAIGN, OF_UNLIT = slice(-40, -10), slice(-10, None)
 # What is staged, for those who look.
 PAGES = {
-    "  programmes, une coupure de nuit": "/programmes",
-    "  une campagne": "/campagnes",
-    "  une armoire qui ne se rallume pas": "/alertes?gravite=major",
-    "  ce que tiennent les horloges": "/eclairage/horloges?etat=ecart",
+    "Programmes, une coupure de nuit": "/programmes",
+    "Une campagne": "/campagnes",
+    "Une armoire qui ne se rallume pas": "/alertes?gravite=major",
+    "Ce que tiennent les horloges": "/eclairage/horloges?etat=ecart",
 }
 APPROVER = ("astreinte", ("read", "lighting_approve"))
 

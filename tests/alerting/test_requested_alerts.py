@@ -245,6 +245,6 @@ async def test_a_circuit_that_does_not_light_is_one_alert_with_place_and_last_re
     [alert] = await pool.fetch("SELECT a.*, r.kind FROM alert a JOIN alert_rule r ON r.id = a.rule_id")
 
     assert (alert["kind"], alert["asset_id"], alert["occurrences"]) == ("relight_failed", asset, 2)
-    assert "A12, rue du Port, Brest devait être rallumé" in alert["message"]
+    assert "A12, rue du Port, Brest : l'éclairage devait revenir" in alert["message"]
     assert "l'armoire n'a pas relu son état" in alert["message"]
     assert (alert["severity"], alert["due_at"]) == ("major", NOW)

@@ -12,6 +12,7 @@ from api.console.proof import check_proof_of, done, is_proof_due
 from api.console.visits import ApproversVisit, LightingVisit, PersonsVisit, ReadersVisit, values_of
 from api.fields import Id
 from api.pages import Paging
+from api.routes import gateways
 from api.routes import lighting_campaigns as routes
 from core.runtime.http.errors import Problem
 from lighting.commands import LONGEST_OFF
@@ -20,6 +21,7 @@ router = page_router()
 
 PAGE, ALL_ON = "/campagnes", "/tout-allumer"
 SHOWN = 100
+NAMED = 1_000
 REFUSED = {401, 403, 409, 422}
 # A browser's field of date and time has no zone: it is the visitor's.
 LOCAL = "%Y-%m-%dT%H:%M"
@@ -110,6 +112,7 @@ async def _page(visit: PersonsVisit, campaign_id: int, problem: Problem | None =
         targets=targets.items,
         has_more=targets.next is not None,
         preview=preview,
+        gateways=await _gateway_names(visit),
         proof_due=is_proof_due(visit.caller),
     )
 
@@ -173,11 +176,22 @@ async def cancel(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The 
 @router.get(ALL_ON)
 async def show_all_on(visit: LightingVisit) -> Response:
     """Which commune, and why."""
-    return _all_on_page(visit)
+    return await _all_on_page(visit)
 
 
-def _all_on_page(visit: PersonsVisit, problem: Problem | None = None, preview: Any = None) -> Response:
-    return visit.form_page("campaigns/all_on.html", problem, preview=preview, proof_due=is_proof_due(visit.caller))
+async def _gateway_names(visit: PersonsVisit) -> dict[str, str]:
+    found: list[Any] = [*(await gateways.list_gateways(visit.caller, Paging(NAMED))).items]
+    return {one.gateway_id: one.name for one in found}
+
+
+async def _all_on_page(visit: PersonsVisit, problem: Problem | None = None, preview: Any = None) -> Response:
+    return visit.form_page(
+        "campaigns/all_on.html",
+        problem,
+        preview=preview,
+        gateways=await _gateway_names(visit) if preview else {},
+        proof_due=is_proof_due(visit.caller),
+    )
 
 
 @router.post(ALL_ON)
@@ -192,7 +206,7 @@ async def all_on(visit: LightingVisit) -> Response:
     except Problem as problem:
         if problem.status not in REFUSED:
             raise
-        return _all_on_page(visit, problem)
+        return await _all_on_page(visit, problem)
     if not is_sure:
-        return _all_on_page(visit, preview=made.preview)
+        return await _all_on_page(visit, preview=made.preview)
     return visit.go(f"{PAGE}/{made.campaign_id}", visit.gettext("Tout s’allume : voici où en sont les armoires."))

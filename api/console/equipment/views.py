@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -14,10 +15,11 @@ from api import asset_state_store as store
 from api.auth import Caller
 from api.console.equipment.codes import read_code
 from api.console.equipment.curves import CHOSEN, RANGES, Asked, read_curve
-from api.console.forms import number_of
+from api.console.forms import checked, number_of
 from api.console.pages import page_router
 from api.console.territory.views import Filter, Filtered, read_choices
-from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit
+from api.console.versions import CHANGED, change_as_read, version_of
+from api.console.visits import FieldAgentsVisit, ManagersVisit, PersonsVisit, ReadersVisit
 from api.fields import Id
 from api.pages import Paging
 from api.routes import alerts, asset_photos, assets, device_traffic, devices, measurements, sharing
@@ -123,6 +125,7 @@ async def _asset_page(
         visibility=await sharing.read_visibility(asset_id, caller) if is_own else None,
         photos=(await asset_photos.list_photos(asset_id, caller)).items,
         is_own=is_own,
+        version=version_of(asset),
     )
 
 
@@ -159,6 +162,24 @@ async def place_device(id: Id, visit: FieldAgentsVisit) -> Response:  # noqa: A0
             raise
         return await _asset_page(visit, id, problem=problem)
     return visit.go(f"{PAGE}/{id}", visit.gettext("Le capteur est posé ici à partir de maintenant."))
+
+
+@router.post(PAGE + "/{id}/nom")
+async def rename(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The path's word.
+    """Correct the name, unless somebody else has changed the asset meanwhile."""
+    try:
+        patch = checked(assets.AssetPatch, {"name": visit.form.text("name")})
+        await change_as_read(
+            visit,
+            f"/v1/assets/{id}",
+            partial(assets.read_asset, id, visit.caller),
+            partial(assets.update_asset, id, patch, visit.caller),
+        )
+    except Problem as problem:
+        if problem.status not in {*TO_SHOW, CHANGED}:
+            raise
+        return await _asset_page(visit, id, problem=problem)
+    return visit.go(f"{PAGE}/{id}", visit.gettext("Le nom est corrigé."))
 
 
 @router.post(PAGE + "/{id}/photos")

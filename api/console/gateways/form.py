@@ -110,11 +110,9 @@ async def change(gateway_id: EuiPath, visit: ManagersVisit) -> Response:
 
 
 def _patch(visit: PersonsVisit, gateway: Any) -> routes.GatewayPatch:
-    """The change; raises 422 for what is wrong, and for a position that would be erased."""
+    """The change; raises 422 for what is wrong. Where both fields are empty, its position is erased."""
     whole = checked(routes.ClaimedGateway, _content(visit))
-    if whole.latitude is None and gateway.latitude is not None:
-        raise invalid("latitude", "missing", visit.gettext("Une position donnée se corrige, et ne s’efface pas."))
-    patch = whole.model_dump()
+    patch = whole.model_dump() | {"unplaced": whole.latitude is None}
     if whole.max_eirp is None and gateway.max_eirp is not None:
         patch["max_eirp"] = LEGAL_EIRP
     return routes.GatewayPatch.model_validate(patch)

@@ -20,7 +20,6 @@ async def test_a_gateways_form_registers_corrects_and_removes_it_and_overwrites_
     read = await browser.get(path)
     typed = token | {"version": hidden(read, "version"), "name": "Mairie", "boards": "1"}
     typed |= {"latitude": "48,45", "longitude": "-4,25", "antenna_gain": "2,5", "max_eirp": "20"}
-    unplaced = await browser.post(path, data=typed | {"latitude": "", "longitude": ""})
     too_loud = await browser.post(path, data=typed | {"max_eirp": "99"})
     assert (await client.patch(f"/v1/gateways/{eui}", json={"name": "Autre main"})).status_code == 200
     stale = await browser.post(path, data=typed)
@@ -35,7 +34,6 @@ async def test_a_gateways_form_registers_corrects_and_removes_it_and_overwrites_
     assert (again.status_code, "déjà enregistrée" in again.text) == (409, True)
     assert "Château d’eau &lt;1&gt; 🗼" in page.text
     assert f'href="{path}"' in page.text
-    assert (unplaced.status_code, "ne s’efface pas" in unplaced.text) == (422, True)
     assert (too_loud.status_code, 'value="99"' in too_loud.text) == (422, True)
     assert (stale.status_code, "Autre main" in stale.text, 'value="2,5"' in stale.text) == (412, True, True)
     assert (kept["name"], kept["antenna_gain"]) == ("Autre main", 0)
@@ -45,6 +43,12 @@ async def test_a_gateways_form_registers_corrects_and_removes_it_and_overwrites_
     ]
     assert (await browser.post(path, data=typed | unlimited)).status_code == 303
     assert (await client.get(f"/v1/gateways/{eui}")).json()["max_eirp"] == 36
+    unplaced = {"version": hidden(await browser.get(path), "version"), "latitude": "", "longitude": ""}
+    assert (await browser.post(path, data=typed | unplaced)).status_code == 303
+    erased = (await client.get(f"/v1/gateways/{eui}")).json()
+    assert (erased["latitude"], erased["longitude"], erased["name"]) == (None, None, "Mairie")
+    both = await client.patch(f"/v1/gateways/{eui}", json={"unplaced": True, "latitude": 48.4})
+    assert (both.status_code, "ne va pas avec une position" in both.text) == (422, True)
 
     agent, stranger = await enter(tenancy.id, "field_agent"), await enter(other_tenancy.id, "service_manager")
     for other, status in ((agent, 403), (stranger, 404)):

@@ -19,6 +19,7 @@ CONSOLE = Path(api.console.__file__).parent
 PARIS = ZoneInfo("Europe/Paris")
 # What says errors to people.
 SAY = (
+    "alerting/requested_alerts.py",
     "api/*.py",
     "api/routes/*.py",
     "api/console/**/*.py",

@@ -185,6 +185,36 @@ async def test_an_alert_is_acknowledged_assigned_and_several_at_once(
     assert [item["assignee"] for item in items] == ["Garage du port", None, "Voirie"]
 
 
+async def test_a_name_is_corrected_and_not_over_another_persons_correction(
+    enter, registry, client, tenancy, other_tenancy
+) -> None:
+    asset = await registry.asset(name="Armore 7")
+    manager, agent = await enter(tenancy.id, "service_manager"), await enter(tenancy.id, "field_agent")
+    stranger = await enter(other_tenancy.id, "service_manager")
+    page = f"/equipements/{asset['id']}"
+    shown = await manager.get(page)
+    given = {"csrf": hidden(shown, "csrf"), "version": hidden(shown, "version"), "name": "Armoire 7 <b>"}
+
+    empty = await manager.post(f"{page}/nom", data=given | {"name": ""})
+    saved = await manager.post(f"{page}/nom", data=given)
+    stale = await manager.post(f"{page}/nom", data=given | {"name": "Armoire 8"})
+    again = await manager.post(
+        f"{page}/nom", data=given | {"name": "Armoire 8", "version": hidden(stale, "version")}
+    )
+
+    assert (empty.status_code, saved.status_code, again.status_code) == (422, 303, 303)
+    assert (stale.status_code, "Armoire 7 &lt;b&gt;" in stale.text, 'value="Armoire 8"' in stale.text) == (
+        412,
+        True,
+        True,
+    )
+    assert (await client.get(f"/v1/assets/{asset['id']}")).json()["name"] == "Armoire 8"
+    assert f"{page}/nom" not in (await agent.get(page)).text
+    for other, status in ((agent, 403), (stranger, 404)):
+        theirs = {"csrf": hidden(await other.get("/compte"), "csrf")}
+        assert (await other.post(f"{page}/nom", data=given | theirs)).status_code == status
+
+
 async def test_files_are_kept_for_a_year_under_an_address_of_their_content(browser) -> None:
     page = await browser.get("/connexion")
     address = page.text.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
