@@ -99,11 +99,12 @@ class SimulatedCabinet(Device):
             return None
         return Device.lock_on(self, transmission)
 
-    def answer(self, _device: Device, _message: Message) -> None:
-        """Send the state in some seconds."""
+    def answer(self, _device: Device, _message: Message, delay_s: float | None = None) -> None:
+        """Send the state in some seconds, or after so many."""
         if not self.is_to_answer:
             self.is_to_answer = True
-            delay_us = round(self.random.uniform(*ANSWERS_AFTER_S) * SECOND_US)
+            after_s = self.random.uniform(*ANSWERS_AFTER_S) if delay_s is None else delay_s
+            delay_us = round(after_s * SECOND_US)
             self.events.call_at(self.events.now_us + delay_us, self.report)
 
     def report(self) -> None:

@@ -123,7 +123,8 @@ async def open_area(run: RunInfo, area: Area, seed: str) -> AsyncGenerator[RealA
                     medium, random.Random(f"{seed} {one.cabinet.number}"), is_class_c=True, events=RealTime(),
                 )  # fmt: skip
                 made.spreading_factor = one.cabinet.spreading_factor
-                made.answer_soon, made.session = made.answer, session_of(one)
+                made.answer_soon = made.answer_later = made.answer
+                made.session = session_of(one)
                 medium.place(made, links)
                 cabinets.append(made)
             numbers = [one.asset_id for one in registered.cabinets]
