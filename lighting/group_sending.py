@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from core.runtime.postgres import Connection
 from decoders.codec import EncodedCommand
+from decoders.territoire.clock import CODEC
 from lighting.octets import Octets
 from lighting.pacing import Pacer
 from lorawan.airtime import downlink_airtime_us
@@ -18,19 +19,23 @@ from lorawan.instants import to_us
 from lorawan.regions import EU868
 from registry.rows import fetch_all
 
+CLOCK = CODEC.name
 # MHDR 1, FHDR 7, FPort 1, MIC 4.
 FRAME_OVERHEAD = 13
 # A frame to a group that waits for longer could undo what somebody has asked for since.
 USEFUL_FOR = timedelta(minutes=2)
 
 # Groups with a member whose turn could come, all of whose members serve circuits of the campaign: those that wait,
-# and those that have done it already, are not changed by doing it again, and were commanded by nobody since. No
-# other network's server sends to it.
+# and those that have done it already, are not changed by doing it again, and were commanded by nobody since. A clock
+# of the open profile is counted on once it has acknowledged the group's keys; until then it is sent its own. No other
+# network's server sends to it.
 FIND_GROUPS = """
 WITH served AS (
-    SELECT DISTINCT m.group_id, d.lns_source_id, coalesce(c.id, a.id) AS asset_id
+    SELECT DISTINCT m.group_id, d.lns_source_id, coalesce(c.id, a.id) AS asset_id,
+           p.codec <> $3 OR m.keys_acknowledged_at IS NOT NULL AS has_keys
     FROM multicast_member m
     JOIN device d ON d.id = m.device_id
+    JOIN device_profile p ON p.id = d.device_profile_id
     LEFT JOIN assignment s ON s.device_id = m.device_id AND s.during @> now()
     LEFT JOIN asset a ON a.id = s.asset_id AND a.archived_at IS NULL
     LEFT JOIN asset c ON c.parent_id = a.id AND a.kind = 'lighting_cabinet' AND c.kind = 'lighting_circuit'
@@ -42,7 +47,7 @@ WITH served AS (
 )
 SELECT v.group_id, g.slot, g.repeats, g.data_rate,
        array_agg(v.asset_id ORDER BY v.asset_id) AS asset_ids,
-       array_agg(v.asset_id ORDER BY v.asset_id) FILTER (WHERE t.released_at IS NULL) AS waiting
+       array_agg(v.asset_id ORDER BY v.asset_id) FILTER (WHERE t.released_at IS NULL AND v.has_keys) AS waiting
 FROM served v
 JOIN multicast_group g ON g.id = v.group_id
 LEFT JOIN lighting_campaign_target t ON t.campaign_id = $1 AND t.asset_id = v.asset_id AND t.rejected IS NULL
@@ -52,7 +57,7 @@ HAVING bool_and(t.asset_id IS NOT NULL AND v.lns_source_id IS NULL
                 AND (t.released_at IS NULL OR k.state IN ('applied', 'confirmed')
                      AND NOT EXISTS (
                          SELECT FROM lighting_command n WHERE n.asset_id = k.asset_id AND n.id > k.id)))
-   AND count(*) FILTER (WHERE t.released_at IS NULL) > 1
+   AND count(*) FILTER (WHERE t.released_at IS NULL AND v.has_keys) > 1
 ORDER BY v.group_id
 """
 # What a group's frames take is shared by those that it saves a frame each.
@@ -85,7 +90,7 @@ async def find_groups(connection: Connection, campaign_id: int, asset_ids: Colle
     """The groups that could carry what a campaign has for these circuits; no two with a circuit in common."""
     found: list[Group] = []
     covered: set[int] = set()
-    for group in await fetch_all(connection, Group, FIND_GROUPS, campaign_id, list(asset_ids)):
+    for group in await fetch_all(connection, Group, FIND_GROUPS, campaign_id, list(asset_ids), CLOCK):
         if covered.isdisjoint(group.asset_ids):
             found.append(group)
             covered.update(group.asset_ids)

@@ -16,6 +16,7 @@ from lighting.compilers import CannotCompile, Compiled, compile_program
 from lighting.dusk import Named, name_unlit
 from lighting.expected import LampRow, read_lamps
 from lighting.following import follow_programs
+from lighting.group_keys import give_group_keys
 from lighting.sweep import report
 from lighting.swept import put_off
 from registry.alert_requests import ProgramAlertRequest, request_program_alerts
@@ -189,6 +190,8 @@ async def keep_shadows(pool: Pool, bus: Bus, shards: int, stopping: asyncio.Even
             await write_desired(pool, now)
         with put_off("program"):
             await report(bus, shards, await follow_programs(pool, now))
+        with put_off("group_keys"):
+            await report(bus, shards, await give_group_keys(pool, now))
         with put_off("dusk"):
             await name_unlit(pool, now, named)
         with put_off("reports"):

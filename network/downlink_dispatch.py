@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import structlog
@@ -18,6 +18,8 @@ from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.crypto import WrongKek
+from lorawan.frame_lines import header_of
 from lorawan.instants import from_us, to_us
 from lorawan.windows import Window
 from network import downlink_frame, store
@@ -30,11 +32,18 @@ from network.shards import Shard, Shards, nudge_done
 from network.telemetry import DOWNLINK_DELAY, DOWNLINKS
 from registry import downlinks
 from registry.downlinks import MAX_ATTEMPTS, Changed, Settlement
+from registry.group_keys import group_message
+from registry.keys import key_wrap_of
 
 OK = "OK"
 # Nothing was received of the gateway, or no bridge has a path to it: it is not asked for another window.
 SILENT = ("NO_ACK", DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.GATEWAY_NO_ANSWER)
-HOPELESS = (DownlinkReason.PAYLOAD_TOO_LARGE, DownlinkReason.INTERNAL_ERROR)
+HOPELESS = (
+    DownlinkReason.PAYLOAD_TOO_LARGE,
+    DownlinkReason.INTERNAL_ERROR,
+    DownlinkReason.WRONG_KEK,
+    DownlinkReason.SUPERSEDED,
+)
 # Results without an attempt: the row waits until its `not_after`.
 WAITING = (DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.DUTY_CYCLE_OVERFLOW)
 # Beyond the window: the gateway's TX_ACK, or the bridge's knowledge that none will come.
@@ -118,6 +127,7 @@ class Dispatcher:
         self._bus = bus
         self._shards = shards
         self._settings = settings
+        self._keys = key_wrap_of(settings)
         self._live = live
         self._clock = clock
         self._group = tasks
@@ -221,13 +231,29 @@ class Dispatcher:
 
     async def _transmit_safely(self, shard: Shard, planned: PlannedDownlink, f_cnt: int) -> TransmitOutcome:
         try:
-            return await self._transmit(shard, planned, f_cnt)
+            framed = await self._with_group_keys(planned)
+            if isinstance(framed, DownlinkReason):
+                return TransmitOutcome(framed)
+            return await self._transmit(shard, framed, f_cnt)
         except DATABASE_AWAY as away:
             log.warning("downlink_interrupted", error=describe(away))
             return TransmitOutcome(DownlinkReason.DATABASE_AWAY)
         except (ValueError, OverflowError) as wrong:  # This frame cannot be built; the next one may.
             log.error("downlink_not_built", device_id=planned.device_id, error=str(wrong))
             return TransmitOutcome(DownlinkReason.INTERNAL_ERROR)
+
+    async def _with_group_keys(self, planned: PlannedDownlink) -> PlannedDownlink | DownlinkReason:
+        """With the octets of a row that gives a group's keys, which only its frame has; or why it cannot."""
+        row = planned.row
+        if row is None or row.keys_of_group is None:
+            return planned
+        try:
+            octets = await group_message(self._pool, self._keys, row.keys_of_group)
+        except WrongKek:
+            return DownlinkReason.WRONG_KEK
+        if octets is None:  # The group was removed a moment ago.
+            return DownlinkReason.SUPERSEDED
+        return replace(planned, row=replace(row, payload=octets))
 
     async def _transmit(self, shard: Shard, planned: PlannedDownlink, f_cnt: int) -> TransmitOutcome:
         """Ask one gateway after the other until one has the frame, or no window is left."""
@@ -314,6 +340,7 @@ class Dispatcher:
 def _live_frame(planned: PlannedDownlink, outcome: TransmitOutcome, now_us: int) -> LiveFrame:
     """What viewers are shown of a downlink."""
     sent = outcome.transmission
+    has_keys = planned.row is not None and planned.row.keys_of_group is not None
     return LiveFrame(
         kind="join_accept" if planned.accept else "downlink",
         at_us=outcome.starts_at_us or now_us,
@@ -328,7 +355,7 @@ def _live_frame(planned: PlannedDownlink, outcome: TransmitOutcome, now_us: int)
         ],
         dev_addr=bytes(planned.session.dev_addr),
         f_port=None if planned.row is None else planned.row.f_port,
-        phy_payload=b"" if sent is None else sent.phy_payload,
+        phy_payload=b"" if sent is None else header_of(sent.phy_payload) if has_keys else sent.phy_payload,
     )
 
 

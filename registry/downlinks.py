@@ -19,6 +19,8 @@ from core.model.downlinks import (
     reason_of,
 )
 from core.runtime.postgres import Connection, Pool, Record
+from lorawan.airtime import Priority
+from registry.group_keys import GROUP_PORT
 from registry.rows import entity
 
 QUEUED, SENDING, SENT = DownlinkState.QUEUED, DownlinkState.SENDING, DownlinkState.SENT
@@ -74,8 +76,17 @@ SELECT d.tenant_id, d.id, d.slot, m.f_port, m.payload, false, m.priority, m.not_
 FROM device d, multicast_message m WHERE d.id = $1 AND m.id = $2
 RETURNING id, slot
 """
+# Confirmed: the clock's acknowledgement is how it is known that it holds the group.
+ENQUEUE_GROUP_KEYS = f"""
+INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, confirmed, priority, not_after, by_lighting,
+                      keys_of_group)
+SELECT d.tenant_id, d.id, d.slot, {GROUP_PORT}, '', true, {Priority.ROUTINE}, $3, true, $2
+FROM device d WHERE d.id = $1
+RETURNING id, slot
+"""
 COLUMNS = """id, tenant_id, device_id, slot, f_port, payload, confirmed, priority, not_after, state::text AS state,
-reason, detail, attempts, f_cnt_down, gateway_id, lns_source_id, created_at, updated_at, sent_at"""
+reason, detail, attempts, f_cnt_down, gateway_id, lns_source_id, created_at, updated_at, sent_at,
+keys_of_group"""
 READ = f"SELECT {COLUMNS} FROM downlink WHERE id = $1"
 LIST = f"""
 SELECT {COLUMNS} FROM downlink
@@ -97,6 +108,12 @@ WHERE id = ANY($1::bigint[]) AND state IN ('queued', 'sending')
 WITHDRAW = f"""
 UPDATE downlink SET state = 'cancelled', {_because(DownlinkReason.WITHDRAWN)}, updated_at = now()
 WHERE id = $1 AND {_leaving(QUEUED, to=[CANCELLED])} RETURNING true
+"""
+# The keys of a group for devices that are no members of it, or not any more.
+CANCEL_GROUP_KEYS = f"""
+UPDATE downlink l SET state = 'cancelled', {_because(DownlinkReason.SUPERSEDED)}, updated_at = now()
+WHERE l.keys_of_group = $1 AND {_leaving(QUEUED, to=[CANCELLED], alias="l.")}
+  AND NOT EXISTS (SELECT FROM multicast_member m WHERE m.group_id = $1 AND m.device_id = l.device_id)
 """
 
 # Of our own network, written by the owner of the shard.
@@ -368,6 +385,25 @@ async def enqueue_in_group(connection: Connection, device_id: int, message_id: i
     if row is None:
         raise UnknownDevice(f"device {device_id}")
     return Enqueued(row["id"], row["slot"])
+
+
+async def enqueue_group_keys(
+    connection: Connection, device_id: int, group_id: int, *, not_after: datetime
+) -> Enqueued:
+    """The message that gives a clock its multicast group; its octets are made when it is framed.
+
+    Raises:
+        UnknownDevice: no such device is visible.
+    """
+    row = await connection.fetchrow(ENQUEUE_GROUP_KEYS, device_id, group_id, not_after)
+    if row is None:
+        raise UnknownDevice(f"device {device_id}")
+    return Enqueued(row["id"], row["slot"])
+
+
+async def cancel_group_keys(connection: Connection, group_id: int) -> None:
+    """Cancel what waits to give a group's keys to devices that are no members of it."""
+    await connection.execute(CANCEL_GROUP_KEYS, group_id)
 
 
 async def read_downlink(connection: Connection | Pool, downlink_id: int) -> Downlink | None:

@@ -6,11 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from core.runtime.postgres import Connection
+from registry.downlinks import cancel_group_keys
 from registry.rows import Written, fetch_all, fetch_one, insert
 
 GROUP_COLUMNS = """g.id, g.tenant_id, g.name, g.slot, g.dev_addr, g.data_rate, g.frequency, g.repeats, g.f_cnt,
 g.created_at, ARRAY(SELECT d.dev_eui FROM multicast_member m JOIN device d ON d.id = m.device_id
-                    WHERE m.group_id = g.id ORDER BY d.dev_eui) AS dev_euis"""
+                    WHERE m.group_id = g.id ORDER BY d.dev_eui) AS dev_euis,
+ARRAY(SELECT d.dev_eui FROM multicast_member m JOIN device d ON d.id = m.device_id
+      WHERE m.group_id = g.id AND m.keys_given_at IS NOT NULL AND m.keys_acknowledged_at IS NULL
+      ORDER BY d.dev_eui) AS keys_given_to,
+ARRAY(SELECT d.dev_eui FROM multicast_member m JOIN device d ON d.id = m.device_id
+      WHERE m.group_id = g.id AND m.keys_acknowledged_at IS NOT NULL
+      ORDER BY d.dev_eui) AS keys_acknowledged_by"""
 WRITTEN = Written(
     "name, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, sealed_for, data_rate, frequency, "
     "repeats, f_cnt"
@@ -22,11 +29,15 @@ RETURNING {GROUP_COLUMNS}
 READ = f"SELECT {GROUP_COLUMNS} FROM multicast_group g WHERE g.id = $1"
 LIST = f"SELECT {GROUP_COLUMNS} FROM multicast_group g WHERE g.id > $1 ORDER BY g.id LIMIT $2"
 DELETE = "DELETE FROM multicast_group WHERE id = $1"
-CLEAR_MEMBERS = "DELETE FROM multicast_member WHERE group_id = $1"
+CLEAR_OTHERS = """
+DELETE FROM multicast_member m USING device d
+WHERE m.group_id = $1 AND d.id = m.device_id AND NOT d.dev_eui = ANY($2::bytea[])
+"""
 ADD_MEMBERS = """
 INSERT INTO multicast_member (group_id, device_id, tenant_id)
 SELECT g.id, d.id, g.tenant_id FROM multicast_group g JOIN device d ON d.tenant_id = g.tenant_id
 WHERE g.id = $1 AND d.dev_eui = ANY($2::bytea[])
+ON CONFLICT DO NOTHING
 """
 READ_CANDIDATES = """
 SELECT d.id, d.dev_eui, p.codec, p.capabilities, p.device_class
@@ -67,6 +78,8 @@ class MulticastGroup:
     f_cnt: int
     created_at: datetime
     dev_euis: tuple[bytes, ...]
+    keys_given_to: tuple[bytes, ...]  # Clocks of the open profile that have not acknowledged them yet.
+    keys_acknowledged_by: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,7 @@ async def list_groups(connection: Connection, *, after: int = 0, most: int = 100
 async def delete_group(connection: Connection, group_id: int) -> None:
     """Remove a group, its members and its messages."""
     await connection.execute(DELETE, group_id)
+    await cancel_group_keys(connection, group_id)
 
 
 async def read_candidates(connection: Connection, tenant_id: int, dev_euis: Sequence[bytes]) -> list[Candidate]:
@@ -129,8 +143,9 @@ async def read_candidates(connection: Connection, tenant_id: int, dev_euis: Sequ
 
 async def set_members(connection: Connection, group_id: int, dev_euis: Sequence[bytes]) -> None:
     """Make these devices of the group's tenant its members, and no others."""
-    await connection.execute(CLEAR_MEMBERS, group_id)
+    await connection.execute(CLEAR_OTHERS, group_id, dev_euis)
     await connection.execute(ADD_MEMBERS, group_id, dev_euis)
+    await cancel_group_keys(connection, group_id)
 
 
 async def enqueue_multicast(

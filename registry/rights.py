@@ -174,7 +174,10 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "intake": "SELECT *, UPDATE (applied_at)",
     },
     "multicast_group": {"network": "SELECT *, UPDATE (f_cnt)", "lighting": "SELECT"},
-    "multicast_member": {"network": "SELECT", "lighting": "SELECT"},
+    "multicast_member": {
+        "network": "SELECT",
+        "lighting": "SELECT, UPDATE (keys_given_at, keys_acknowledged_at)",
+    },
     "multicast_message": {
         "network": "SELECT, UPDATE",
         "lighting": "SELECT, INSERT, UPDATE (state, updated_at)",
@@ -218,7 +221,12 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "alerting": REPLICAS,
         "maintenance": "SELECT, DELETE",
     },
-    "session": {"network": "SELECT *, INSERT, UPDATE", "intake": "SELECT", "maintenance": "SELECT, DELETE"},
+    "session": {
+        "network": "SELECT *, INSERT, UPDATE",
+        "intake": "SELECT",
+        "lighting": "SELECT",
+        "maintenance": "SELECT, DELETE",
+    },
     "shard_lease": {"network": LEASES, "intake": LEASES, "ingest": LEASES, "alerting": LEASES},
     "silence": {"alerting": "SELECT"},
     "station_order": {"gateway_bridge": "SELECT"},

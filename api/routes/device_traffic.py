@@ -72,6 +72,9 @@ class DownlinkAnswer(answer_of(Downlink, {"tenant_id", "device_id", "slot", "pri
     """Un message pour le capteur et où il en est."""
 
     payload: HexOctets
+    keys_of_group: int | None = Field(
+        None, description="Il donne les clés de ce groupe multicast (clés de groupe) : `payload` est alors vide"
+    )
     state: str = Field(
         examples=["queued"],
         description="`queued` en attente, `sending` demandé à une passerelle ou dans la file d'un autre LNS, "

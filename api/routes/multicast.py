@@ -111,6 +111,12 @@ class GroupAnswer(answer_of(MulticastGroup, {"slot"})):
     dev_addr: HexOctets
     f_cnt: int = Field(description="Compteur du prochain message")
     dev_euis: list[HexOctets]
+    keys_given_to: list[HexOctets] = Field(
+        description="Horloges (`territoire.clock`) à qui les clés du groupe ont été envoyées, sans réponse encore"
+    )
+    keys_acknowledged_by: list[HexOctets] = Field(
+        description="Horloges qui ont acquitté les clés : elles seules sont commandées par le groupe"
+    )
 
 
 class MessageAnswer(answer_of(MulticastMessage, {"group_id", "priority"})):

@@ -139,7 +139,8 @@ class Downlink:
     """One application downlink and where it stands.
 
     `reason` is the code of a DownlinkReason; `detail` is what somebody else said about it. With `lns_source_id`
-    another LNS carries it: `sending` is in its queue, `sent` is what it reports.
+    another LNS carries it: `sending` is in its queue, `sent` is what it reports. With `keys_of_group` it gives a
+    multicast group's keys, which no row holds: `payload` is empty.
     """
 
     id: int
@@ -161,6 +162,7 @@ class Downlink:
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None
+    keys_of_group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,8 @@ class DueDownlink:
     not_after: datetime
     created_at: datetime
     waiting: int
+    keys_of_group: int | None = None
+    """The payload is made of this multicast group's sealed keys when it is framed."""
 
 
 @dataclass(frozen=True, slots=True)

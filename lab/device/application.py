@@ -1,7 +1,7 @@
 """What is behind a device's radio: it makes payloads and acts on downlinks."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 # Different payloads of one device, prepared once: making them while playing would cost more than the radio.
 PREPARED = 16
@@ -24,6 +24,29 @@ class Application(Protocol):
 
     def on_downlink(self, message: Message, now_us: int, /) -> Message | None:
         """Act on a downlink; what to answer at once, if anything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The permanent class C multicast group that an application was given."""
+
+    address: bytes
+    nwk_s_key: bytes
+    app_s_key: bytes
+    first_f_cnt: int
+    frequency_hz: int
+    data_rate: int
+
+
+@runtime_checkable
+class GroupMember(Protocol):
+    """An application that may be given a multicast group."""
+
+    group: Group | None
+
+    def on_group_message(self, message: Message, now_us: int, /) -> Message | None:
+        """Act on a message to its group; what to answer within a quarter of an hour, if anything."""
         ...
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from lab.device.answers import Answers
-from lab.device.application import Application, Message
+from lab.device.application import Application, Group, GroupMember, Message
 from lab.device.frames import data_frame
 from lab.device.mac_layer import MacLayer
 from lab.radio.medium import BEST_SNR_DB, Link, RadioMedium
@@ -23,7 +23,7 @@ from lab.radio.transmission import (
     Window,
 )
 from lorawan.airtime import lora_airtime_us
-from lorawan.crypto import Direction, SessionCipher
+from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame, MalformedFrame, MType, mtype_of
 from lorawan.identifiers import DevAddr, DevEui, JoinEui
 from lorawan.join import JoinAccept, JoinRequest, derive_session_keys
@@ -33,6 +33,8 @@ JOIN_RX2_SPREADING_FACTOR = 12  # Always DR0 for a join, whatever the session ha
 LINK_MARGIN_DB = 5.0
 NONCES = 1 << 16
 FULL_BATTERY = 254
+# Of a group's hundred members not all may answer at once.
+GROUP_ANSWER_WITHIN_S = 900.0
 
 
 @dataclass(slots=True)
@@ -57,6 +59,29 @@ class DeviceSession:
     rx2_spreading_factor: int = SLOWEST_SPREADING_FACTOR
     f_cnt_up: int = 0
     f_cnt_down: int = 0  # The next one acceptable.
+
+
+@dataclass(slots=True)
+class GroupSession:
+    """The multicast session of a group, on a member's side."""
+
+    group: Group
+    dev_addr: DevAddr
+    cipher: SessionCipher
+    f_cnt_down: int  # The next one acceptable.
+
+    @classmethod
+    def of(cls, group: Group) -> "GroupSession":
+        """The session as it begins."""
+        keys = SessionKeys(group.nwk_s_key, group.app_s_key)
+        return cls(group, DevAddr(group.address), SessionCipher(keys), group.first_f_cnt)
+
+    def listens_to(self, transmission: Transmission) -> bool:
+        """Whether the frame comes where the group is listened to."""
+        return (transmission.frequency, transmission.spreading_factor) == (
+            self.group.frequency_hz,
+            SLOWEST_SPREADING_FACTOR - self.group.data_rate,
+        )
 
 
 def _ignore(*_: object) -> None:
@@ -85,7 +110,10 @@ class Device:
     """Many devices may share one."""
     record: Callable[[SentUplink], None] = _ignore
     answer_soon: Callable[["Device", Message], None] = _ignore
+    answer_later: Callable[["Device", Message, float], None] = _ignore
+    """After so many seconds."""
     session: DeviceSession | None = None
+    group_session: GroupSession | None = None
     dev_nonce: int | None = None
     """Of the join-request that is not answered yet."""
     awaits_ack: bool = False
@@ -186,8 +214,14 @@ class Device:
             if nonce is None or not any(window.catches(transmission) for window in self.windows):
                 return None
             return partial(self.accept, octets, nonce, transmission.end_us)
+        group = self.group_session
+        if group is not None and octets[1:5] == group.dev_addr[::-1]:
+            return self._lock_on_group(transmission, group)
         if session is None or octets[1:5] != session.dev_addr[::-1]:
             return None
+        return self._lock_on_own(transmission, session)
+
+    def _lock_on_own(self, transmission: Transmission, session: DeviceSession) -> Callable[[], object] | None:
         for place, window in enumerate(self.windows):
             if window.catches(transmission):
                 return partial(self._receive, transmission, in_rx1=place == 0)
@@ -201,6 +235,31 @@ class Device:
             self.disturbed += 1
         self.answers.outside += 1
         return None
+
+    def _lock_on_group(self, transmission: Transmission, group: GroupSession) -> Callable[[], object] | None:
+        if not self.is_class_c or not group.listens_to(transmission):
+            return None
+        if self._is_in_class_a_windows(transmission):
+            self.disturbed += 1
+            return None
+        return partial(self._receive_of_group, transmission, group)
+
+    def _receive_of_group(self, transmission: Transmission, group: GroupSession) -> None:
+        """A frame to the group: never confirmed, without commands, and a repetition of it is ignored."""
+        octets = transmission.phy_payload
+        try:
+            frame = DownlinkFrame.from_bytes(octets)
+        except MalformedFrame:
+            return
+        f_cnt = group.f_cnt_down + ((frame.f_cnt - group.f_cnt_down) & 0xFFFF)
+        if frame.confirmed or not group.cipher.verify_downlink(octets, frame.dev_addr, f_cnt):
+            return
+        group.f_cnt_down = f_cnt + 1
+        if frame.f_port and isinstance(self.application, GroupMember):
+            payload = group.cipher.crypt(Direction.DOWN, frame.dev_addr, f_cnt, frame.f_port, frame.frm_payload)
+            answer = self.application.on_group_message(Message(frame.f_port, payload), transmission.end_us)
+            if answer is not None:
+                self.answer_later(self, answer, self.random.uniform(0, GROUP_ANSWER_WITHIN_S))
 
     def _is_in_class_a_windows(self, transmission: Transmission) -> bool:
         """From the end of the uplink to the end of RX2 the radio belongs to class A."""
@@ -248,8 +307,16 @@ class Device:
             session.rx1_delay_us = delay_s * SECOND_US  # From the next uplink on; this one's windows are over.
         if frame.f_port:
             answer = self.application.on_downlink(Message(frame.f_port, payload), transmission.end_us)
+            self._follow_group()
             if answer is not None:
                 self.answer_soon(self, answer)
+
+    def _follow_group(self) -> None:
+        """Open the session of the group that the application was given; one that it holds already goes on."""
+        application, held = self.application, self.group_session
+        group = application.group if isinstance(application, GroupMember) else None
+        if group is not None and (held is None or held.group != group):
+            self.group_session = GroupSession.of(group)
 
 
 def fastest_spreading_factor(links: Sequence[Link]) -> int:

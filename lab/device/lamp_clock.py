@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from math import acos, asin, cos, degrees, radians, sin, tan
 
-from lab.device.application import Message
+from lab.device.application import Group, Message
 from lab.device.payloads import clock as wire
-from lab.device.payloads.clock import AskedOverride, Group, Held, InvalidProgram, Night, NightRule
+from lab.device.payloads.clock import AskedOverride, Held, InvalidProgram, Night, NightRule
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -313,6 +313,12 @@ class LampClock:
             case _:
                 return None
         return self.next_message(now_us)
+
+    def on_group_message(self, message: Message, now_us: int) -> Message | None:
+        """By its group it takes programs, overrides and questions: neither the time nor another group."""
+        if message.f_port in (wire.PROGRAM_PORT, wire.STATE_PORT, wire.QUESTION_PORT):
+            return self.on_downlink(message, now_us)
+        return None
 
     def _take_program(self, octets: bytes) -> None:
         try:

@@ -100,18 +100,19 @@ class SimulatedCabinet(Device):
             return None
         return Device.lock_on(self, transmission)
 
-    def answer(self, _device: Device, _message: Message) -> None:
-        """Send the state in some seconds."""
+    def answer(self, _device: Device, _message: Message, delay_s: float | None = None) -> None:
+        """Send the state in some seconds, or after so many."""
         if not self.is_to_answer:
             self.is_to_answer = True
-            self.events.call_at(self._answers_at_us(), self.report)
+            self.events.call_at(self._answers_at_us(delay_s), self.report)
 
     def answer_so(self, _device: Device, message: Message) -> None:
         """Send this answer in some seconds: a relay's next state may be something else than what it was asked."""
         self.events.call_at(self._answers_at_us(), partial(self._send, message))
 
-    def _answers_at_us(self) -> int:
-        return self.events.now_us + round(self.random.uniform(*ANSWERS_AFTER_S) * SECOND_US)
+    def _answers_at_us(self, delay_s: float | None = None) -> int:
+        after_s = self.random.uniform(*ANSWERS_AFTER_S) if delay_s is None else delay_s
+        return self.events.now_us + round(after_s * SECOND_US)
 
     def _send(self, message: Message) -> None:
         now_us = self.events.now_us

@@ -127,6 +127,7 @@ async def open_area(
                 made.spreading_factor = one.cabinet.spreading_factor
                 says_its_state = one.plan.profile.codec == CODEC
                 made.answer_soon = made.answer if says_its_state else made.answer_so
+                made.answer_later = made.answer
                 made.session = session_of(one)
                 medium.place(made, links)
                 cabinets.append(made)

@@ -172,7 +172,7 @@ class Simulation:
             events=self.events,
         )
         cabinet.spreading_factor = one.cabinet.spreading_factor
-        cabinet.answer_soon = cabinet.answer
+        cabinet.answer_soon = cabinet.answer_later = cabinet.answer
         cabinet.session = session_of(one)
         self.medium.place(cabinet, links)
         self.events.call_at(

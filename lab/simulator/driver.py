@@ -53,12 +53,17 @@ class Fleet:
 
     def answer_soon(self, device: Device, message: Message) -> None:
         """Let a device answer a downlink, even when the fleet has fallen silent."""
-        task = asyncio.create_task(self._answer(device, message), name=f"answer {device.dev_eui.hex()}")
+        delay_s = device.random.uniform(*ANSWER_S) + (0 if device.is_class_c else WINDOWS_S)
+        self.answer_later(device, message, delay_s)
+
+    def answer_later(self, device: Device, message: Message, delay_s: float) -> None:
+        """Let a device answer after so many seconds."""
+        task = asyncio.create_task(self._answer(device, message, delay_s), name=f"answer {device.dev_eui.hex()}")
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 
-    async def _answer(self, device: Device, message: Message) -> None:
-        await asyncio.sleep(device.random.uniform(*ANSWER_S) + (0 if device.is_class_c else WINDOWS_S))
+    async def _answer(self, device: Device, message: Message, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
         device.send(message, now_us())
 
 
@@ -70,9 +75,9 @@ def build_fleet(plan: FleetPlan, *, servers: GatewayServers, interval_s: float, 
     fleet = Fleet(gateways, [], interval_s, join_spread_s)
     for one in plan.devices:
         links = nearest_links(one, gateways, random.Random(one.dev_eui.hex()))
-        fleet.devices.append(
-            build_device(
-                one, links, medium, random.Random(), record=fleet.sent.append, answer_soon=fleet.answer_soon
-            )
+        device = build_device(
+            one, links, medium, random.Random(), record=fleet.sent.append, answer_soon=fleet.answer_soon
         )
+        device.answer_later = fleet.answer_later
+        fleet.devices.append(device)
     return fleet

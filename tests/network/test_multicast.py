@@ -42,12 +42,14 @@ async def group_of(network: Network, *devices, repeats: int = 1) -> int:
     return group.id
 
 
-async def enqueue(network: Network, group_id: int, payload: bytes = b"dim", *, not_after_s: float = 60) -> int:
+async def enqueue(
+    network: Network, group_id: int, payload: bytes = b"dim", *, f_port: int = 10, not_after_s: float = 60
+) -> int:
     async with network.pool.acquire() as connection, connection.transaction():
         message = await enqueue_multicast(
             connection,
             group_id,
-            f_port=10,
+            f_port=f_port,
             payload=payload,
             priority=1,
             not_after=datetime.now(UTC) + timedelta(seconds=not_after_s),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 
+from lab.device.application import Group
+
 PROGRAM_PORT, STATE_PORT, TIME_PORT, QUESTION_PORT, GROUP_PORT = 61, 62, 63, 64, 65
 RELEASED = 255
 LARGEST_PROGRAM = 48
@@ -169,18 +171,6 @@ def read_override(payload: bytes) -> AskedOverride | None:
     if asked.level == RELEASED:
         return asked
     return asked if asked.level <= 100 and 0 < asked.minutes <= 720 else None  # noqa: PLR2004 - Percent, 12 h.
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The permanent class C group that a clock was given."""
-
-    address: bytes
-    nwk_s_key: bytes
-    app_s_key: bytes
-    first_f_cnt: int
-    frequency_hz: int
-    data_rate: int
 
 
 def read_group(payload: bytes) -> Group | None:

@@ -637,7 +637,10 @@ async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_
 async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_sent_its_own(
     client, approver, clocks, pool: Pool, monkeypatch
 ) -> None:
-    """A group with a member that is no target is not used: the frame would reach it, too."""
+    """A group with a member that is no target is not used: the frame would reach it, too.
+
+    A member that has not acknowledged the group's keys is sent its own at once.
+    """
     monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
     ids, _ = await clocks(8, "0016c001f0000001")
     (alone,), _ = await clocks(1, "0016c001f0000001", commune="Brest")
@@ -656,6 +659,11 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
         group = (await client.post("/v1/multicast-groups", json=given)).json()
         members_of = f"/v1/multicast-groups/{group['id']}/devices"
         assert (await client.put(members_of, json={"dev_euis": of})).status_code == 200
+    await pool.execute(
+        "UPDATE multicast_member m SET keys_given_at = now(), keys_acknowledged_at = now() FROM assignment a "
+        "WHERE a.device_id = m.device_id AND a.asset_id = ANY($1::int[])",
+        [*ids[:5], *ids[6:]],
+    )
     path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
     await approver.post(f"{path}/approval")
     now = datetime.now(UTC)
@@ -680,16 +688,17 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
     ended = (await client.get(path)).json()
 
     assert [(row["name"], row["by_lighting"]) for row in messages] == [("g1", True)]
-    assert [tuple(row) for row in carried] == [(one, messages[0]["payload"]) for one in ids[5:]]
+    assert [tuple(row) for row in carried] == [(one, messages[0]["payload"]) for one in ids[6:]]
     assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
-    # Five went first by themselves; two of the three that followed were heard, and asked for nothing more.
+    # Five went first by themselves; two of the three that followed did it: one by the group, one without its keys.
+    assert await pool.fetchval(own, ids[5]) > 0
     assert ended["others"]["proved"] == 2
     assert (frames[:16], frames[-1] > 0) == ([0] * 16, True)
     airtimes = await pool.fetch(
-        "SELECT airtime_us FROM lighting_campaign_target WHERE asset_id = ANY($1::int[])", ids[5:]
+        "SELECT airtime_us FROM lighting_campaign_target WHERE asset_id = ANY($1::int[])", ids[6:]
     )
     once = downlink_airtime_us(13 + 8, EU868.data_rates[3])
-    assert {row[0] for row in airtimes} == {2 * once // 3}
+    assert {row[0] for row in airtimes} == {2 * once // 2}
 
 
 async def test_a_group_with_a_member_that_somebody_has_lit_since_is_not_commanded_by_one_frame(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from decoders.territoire.clock import CODEC, NO_PROGRAM
-from lab.device.application import Message
+from lab.device.application import Group, Message
 from lab.device.lamp_clock import LampClock
 from lab.device.payloads import clock as wire
 
@@ -124,7 +124,7 @@ def test_keeps_the_group_that_it_was_given() -> None:
     assert clock.on_downlink(Message(wire.GROUP_PORT, message), EVENING) is not None
     clock.on_downlink(Message(wire.GROUP_PORT, message[:-1]), EVENING)
 
-    assert clock.group == wire.Group(b"\x01\x02\x03\x04", *keys, 9, 869_525_000, 3)
+    assert clock.group == Group(b"\x01\x02\x03\x04", *keys, 9, 869_525_000, 3)
 
 
 def test_without_a_program_it_lights_from_dusk_to_dawn_wherever_it_stands() -> None:
