@@ -139,6 +139,8 @@ class Pacer:
     def _is_free(self, gateway: str, now_us: int) -> bool:
         if self._radios[gateway].listens_until_us > now_us:
             return False
+        if not self._is_patient:
+            return True
         return all(self._radios[one].train_until_us + LATE_US <= now_us for one in self._others(gateway))
 
     def _may_send_at(self, gateway: str, now_us: int, airtime_us: int) -> int | None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lighting.pacing import (
     AGAIN_AFTER_US,
+    BETWEEN_FRAMES_US,
     EMERGENCY_SHARE,
     LATE_US,
     LISTEN_US,
@@ -110,3 +111,15 @@ def test_what_is_lost_is_counted_into_the_end() -> None:
 
     again_us = lossy["g0"] - without["g0"]
     assert 60 * SECOND_US < again_us < sum(AGAIN_AFTER_US)
+
+
+def test_in_an_emergency_neighbours_send_at_once_and_the_end_said_beforehand_counts_on_it() -> None:
+    neighbours = {"a": ["b"], "b": ["a"]}
+    frames = [PacedFrame(number, "ab"[number % 2], 200_000) for number in range(60)]
+    waiting = {name: [one for one in frames if one.gateway == name] for name in "ab"}
+
+    released = Pacer(neighbours, EMERGENCY_SHARE).release(0, waiting)
+    assert {frame.gateway for frame, _ in released} == {"a", "b"}
+
+    ends = predict(Pacer(neighbours, EMERGENCY_SHARE), 0, frames, {})
+    assert ends["a"] == ends["b"] < 30 * (200_000 + 2 * BETWEEN_FRAMES_US)
