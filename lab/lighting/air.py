@@ -6,6 +6,7 @@ A gateway's radio is asked as the bridge asks it: the scheduler first, the gatew
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from core.messages.downlinks import TransmitReply, TransmitRequest
@@ -14,12 +15,16 @@ from lab.device.application import Message
 from lab.device.device import Device
 from lab.gateway.gateway import Gateway
 from lab.lighting.events import Events
-from lab.radio.transmission import Reception, Transmission
+from lab.radio.transmission import RX2_FREQUENCY, Reception, Transmission
 from lorawan.airtime import Granted, Priority, Scheduler, lora_airtime_us
+from lorawan.crypto import Direction, SessionCipher
+from lorawan.frame import DownlinkFrame
+from lorawan.identifiers import DevAddr
 from lorawan.regions import EU868
 
-# When a clock sends its state after a message of its own, in seconds (docs/profil-horloge.md).
+# When a clock sends its state after a message of its own, and of its group, in seconds (docs/profil-horloge.md).
 ANSWERS_AFTER_S = (1.0, 10.0)
+ANSWERS_GROUP_AFTER_S = (0.0, 900.0)
 SECOND_US = 1_000_000
 
 
@@ -86,10 +91,21 @@ async def until(events: Events, at_us: int) -> None:
 
 
 @dataclass(slots=True)
+class GroupSession:
+    """A multicast group on the side of one of its members."""
+
+    dev_addr: DevAddr
+    cipher: SessionCipher
+    spreading_factor: int
+    f_cnt: int = 0  # The next one acceptable.
+
+
+@dataclass(slots=True)
 class SimulatedCabinet(Device):
     """A device whose radio does one thing at a time, and that has one state to send at most."""
 
     events: Clock = field(kw_only=True)
+    group: GroupSession | None = None
     sent_from_us: int = 0
     is_to_answer: bool = False
 
@@ -97,13 +113,34 @@ class SimulatedCabinet(Device):
         """None while it sends."""
         if self.sent_from_us <= transmission.start_us < self.sent_until_us:
             return None
+        group = self.group
+        if group is not None and transmission.phy_payload[1:5] == group.dev_addr[::-1]:
+            listens = transmission.spreading_factor == group.spreading_factor and not self._is_in_class_a_windows(
+                transmission
+            )
+            is_heard = listens and transmission.frequency == RX2_FREQUENCY
+            return partial(self._receive_in_group, group, transmission) if is_heard else None
         return Device.lock_on(self, transmission)
+
+    def _receive_in_group(self, group: GroupSession, transmission: Transmission) -> None:
+        frame = DownlinkFrame.from_bytes(transmission.phy_payload)
+        f_cnt = group.f_cnt + ((frame.f_cnt - group.f_cnt) & 0xFFFF)
+        if not group.cipher.verify_downlink(transmission.phy_payload, group.dev_addr, f_cnt):
+            return  # A repetition of what it has.
+        group.f_cnt = f_cnt + 1
+        port = frame.f_port or 0
+        payload = group.cipher.crypt(Direction.DOWN, group.dev_addr, f_cnt, port, frame.frm_payload)
+        if self.application.on_downlink(Message(port, payload), transmission.end_us) is not None:
+            self._answer_within(ANSWERS_GROUP_AFTER_S)
 
     def answer(self, _device: Device, _message: Message) -> None:
         """Send the state in some seconds."""
+        self._answer_within(ANSWERS_AFTER_S)
+
+    def _answer_within(self, seconds: tuple[float, float]) -> None:
         if not self.is_to_answer:
             self.is_to_answer = True
-            delay_us = round(self.random.uniform(*ANSWERS_AFTER_S) * SECOND_US)
+            delay_us = round(self.random.uniform(*seconds) * SECOND_US)
             self.events.call_at(self.events.now_us + delay_us, self.report)
 
     def report(self) -> None:
