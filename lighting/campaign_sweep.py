@@ -150,7 +150,7 @@ async def _send_to_group(
     frame = common_frame(octets.values(), campaign.action, is_emergency=campaign.is_emergency)
     if frame is None or octets.keys() != set(group.asset_ids):
         raise RejectedLightingCommand("ses membres ne reçoivent pas la même chose")
-    airtime_us = group.airtime_us(frame)
+    airtime_us = group.airtime_us(frame, _priority(campaign))
     if not has_room(pacer, waiting, airtime_us, now):
         raise RejectedLightingCommand("plus assez de temps d'antenne")
     acting = {target.asset_id: await _acting_for(connection, campaign, target.asset_id) for target in targets}

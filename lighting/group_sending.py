@@ -16,6 +16,7 @@ from lighting.octets import Octets
 from lighting.pacing import Pacer
 from lorawan.airtime import downlink_airtime_us
 from lorawan.instants import to_us
+from lorawan.multicast import repeats_of
 from lorawan.regions import EU868
 from registry.rows import fetch_all
 
@@ -80,10 +81,10 @@ class Group:
     asset_ids: tuple[int, ...]
     waiting: tuple[int, ...]
 
-    def airtime_us(self, frame: EncodedCommand) -> int:
-        """How long a gateway transmits a frame to it, with its repetitions."""
+    def airtime_us(self, frame: EncodedCommand, priority: int) -> int:
+        """How long a gateway transmits a frame of this priority to it, with its repetitions."""
         once = downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), EU868.data_rates[self.data_rate])
-        return self.repeats * once
+        return repeats_of(self.repeats, priority) * once
 
 
 async def find_groups(connection: Connection, campaign_id: int, asset_ids: Collection[int]) -> list[Group]:

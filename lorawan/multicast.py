@@ -8,10 +8,15 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from lorawan.airtime import Priority
 from lorawan.crypto import SessionCipher
 from lorawan.identifiers import DevAddr
 from lorawan.session import Session, build_downlink
 from lorawan.windows import COMFORTABLE_MARGIN_DB
+
+# What lights streets in an emergency goes out so often at least: of 3,900 members that lose one frame in ten, by
+# noise and their own uplinks, two repetitions leave 39 without it, five none.
+EMERGENCY_REPEATS = 5
 
 
 class MemberReception(Struct, frozen=True, gc=False):
@@ -41,6 +46,11 @@ def gateways_for(members: Mapping[int, Iterable[MemberReception]]) -> tuple[byte
         left -= reached[gateway_id]
         chosen.append(gateway_id)
     return tuple(chosen)
+
+
+def repeats_of(repeats: int, priority: int) -> int:
+    """How often each gateway transmits a message of this priority to a group with so many repetitions."""
+    return max(repeats, EMERGENCY_REPEATS) if priority == Priority.JOIN_OR_ACK else repeats
 
 
 def build_multicast(dev_addr: DevAddr, cipher: SessionCipher, f_cnt: int, *, f_port: int, payload: bytes) -> bytes:

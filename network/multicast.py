@@ -7,7 +7,9 @@ it. Gateways that reach the same members would collide, so they transmit in turn
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+import random
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -21,10 +23,11 @@ from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.airtime import Priority
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek
 from lorawan.identifiers import DevAddr
 from lorawan.instants import to_us
-from lorawan.multicast import MemberReception, build_multicast, gateways_for
+from lorawan.multicast import MemberReception, build_multicast, gateways_for, repeats_of
 from lorawan.regions import EU868, REQUIRED_SNR, Lora
 from network import multicast_store
 from network.downlink_dispatch import GUARD_US, OK, ask_gateway
@@ -39,6 +42,10 @@ from registry.keys import key_wrap_of, row_owner
 POLL_EVERY_S = 1.0
 TRY_AGAIN_US = 2_000_000
 ATTEMPTS = 3  # Per gateway and repetition.
+# Between two looks at whether a gateway beside one transmits still, at random: nobody is always the last.
+LOOK_AGAIN_S = (0.05, 0.25)
+# Before a message of an emergency is repeated: a member that was sending, or listened to its own windows, is back.
+EMERGENCY_PAUSES_S = (2.0, 5.0)
 
 log = structlog.get_logger()
 
@@ -51,6 +58,14 @@ class _Call:
     shard: Shard
     transmission: Transmission
     gateways: tuple[bytes, ...]
+    in_range: frozenset[bytes]
+    """Gateways that a member may hear, be it badly."""
+
+    def disturbs(self, gateway_id: bytes, other: "_Call", beside: bytes) -> bool:
+        """Whether members of either would receive neither, were both transmitted at once."""
+        mine, its = self.transmission, other.transmission
+        is_alike = mine.frequency == its.frequency and mine.spreading_factor == its.spreading_factor
+        return is_alike and (gateway_id in other.in_range or beside in self.in_range)
 
 
 class Multicasts:
@@ -64,14 +79,17 @@ class Multicasts:
         settings: NetworkServerSettings,
         tasks: asyncio.TaskGroup,
         clock: WallClock = wall_clock_us,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._pool = pool
         self._bus = bus
         self._shards = shards
         self._keys = key_wrap_of(settings)
         self._clock = clock
+        self._pause = pause
         self._group = tasks
         self._calls: dict[int, asyncio.Task[None]] = {}  # By group.
+        self._on_air: dict[bytes, list[_Call]] = defaultdict(list)  # By gateway; asked for, or transmitted now.
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -84,7 +102,7 @@ class Multicasts:
         try:
             while True:
                 try:
-                    await self._plan()
+                    await self.plan_due()
                 except ShardsLost as lost:
                     self._shards.drop_all(lost.shards)
                 except DATABASE_AWAY as away:
@@ -97,7 +115,8 @@ class Multicasts:
             for call in self._calls.values():
                 call.cancel()
 
-    async def _plan(self) -> None:
+    async def plan_due(self) -> None:
+        """Begin what is due of the owned slots, unless a message of the same group is on its way."""
         slots, leases = self._shards.slots(), [shard.lease for shard in self._shards.owned()]
         if not slots or not await multicast_store.is_anything_open(self._pool, slots):
             return
@@ -140,7 +159,7 @@ class Multicasts:
         except DATABASE_AWAY as away:
             # The row says `sending`: the next look at it goes on from what is written.
             log.warning("multicast_interrupted", error=describe(away))
-            await asyncio.sleep(POLL_EVERY_S)
+            await self._pause(POLL_EVERY_S)
         finally:
             self._calls.pop(message.group_id, None)
             self._wake.set()
@@ -175,12 +194,15 @@ class Multicasts:
         transmission = Transmission(
             phy_payload, message.frequency, rate.spreading_factor, rate.bandwidth, 0, immediate=True
         )
-        return _Call(message, shard, transmission, gateways)
+        in_range = frozenset(copy.gateway_id for copies in receptions.values() for copy in copies)
+        return _Call(message, shard, transmission, gateways, in_range)
 
     async def _say(self, call: _Call) -> None:
         message, emissions = call.message, call.message.emitted()
         done = {(emission.repeat, emission.gateway_id) for emission in emissions}
-        for repeat in range(message.repeats):
+        for repeat in range(repeats_of(message.repeats, message.priority)):
+            if repeat and message.priority == Priority.JOIN_OR_ACK:
+                await self._pause(random.uniform(*EMERGENCY_PAUSES_S))  # noqa: S311 - No secret.
             for gateway_id in call.gateways:
                 if (repeat, gateway_id.hex()) in done:
                     continue
@@ -197,7 +219,9 @@ class Multicasts:
         status: str = DownlinkReason.NOT_AFTER
         again_us = 0
         for _ in range(ATTEMPTS):
-            await asyncio.sleep(max(0, again_us - self._clock()) / 1_000_000)
+            await self._pause(max(0, again_us - self._clock()) / 1_000_000)
+            while self._is_disturbed(call, gateway_id) and self._clock() < not_after_us:
+                await self._pause(random.uniform(*LOOK_AGAIN_S))  # noqa: S311 - No secret.
             now_us = self._clock()
             if now_us >= not_after_us:
                 break
@@ -211,19 +235,31 @@ class Multicasts:
                 priority=call.message.priority,
                 transmissions=[call.transmission],
             )
-            reply = await ask_gateway(self._bus, request)
-            if reply.status == OK:
-                await self._until_off_air(call, reply)
-                return OK
+            self._on_air[gateway_id].append(call)
+            try:
+                reply = await ask_gateway(self._bus, request)
+                if reply.status == OK:
+                    await self._until_off_air(call, reply)
+                    return OK
+            finally:
+                self._on_air[gateway_id].remove(call)
             status = reply.status
             again_us = min(max(reply.fits_at_us, now_us + TRY_AGAIN_US), not_after_us)
         return status
+
+    def _is_disturbed(self, call: _Call, gateway_id: bytes) -> bool:
+        return any(
+            call.disturbs(gateway_id, other, beside)
+            for beside, others in self._on_air.items()
+            for other in others
+            if beside != gateway_id
+        )
 
     async def _until_off_air(self, call: _Call, reply: TransmitReply) -> None:
         """Wait for the end of this gateway's frame: the next one may reach the same members."""
         now_us = self._clock()
         ends_us = (reply.starts_at_us or now_us) + airtime_us(call.transmission) + GUARD_US
-        await asyncio.sleep(min(max(0, ends_us - now_us), CLASS_C_PATIENCE_US) / 1_000_000)
+        await self._pause(min(max(0, ends_us - now_us), CLASS_C_PATIENCE_US) / 1_000_000)
 
     async def _finish(
         self,

@@ -19,7 +19,7 @@ from lab.radio.transmission import Reception, Transmission
 from lorawan.airtime import Granted, Priority, Scheduler, lora_airtime_us
 from lorawan.regions import EU868
 
-# When a clock sends its state after a message of its own, in seconds (docs/profil-horloge.md).
+# When a clock sends its state after a message of its own, and of its group, in seconds (docs/profil-horloge.md).
 ANSWERS_AFTER_S = (1.0, 10.0)
 SECOND_US = 1_000_000
 

@@ -11,6 +11,7 @@ from lab.lighting.area import Area
 from lab.lighting.campaign import CampaignKind, assign_program, begin_campaign, read_outcomes, read_state
 from lab.lighting.events import Events
 from lab.lighting.figures import PROBES, Disturbed, Played, Sent, uplink_loss
+from lab.lighting.groups import RegisteredGroup, register_groups
 from lab.lighting.registered import RegisteredArea, register_area
 from lab.lighting.simulated_time import make_clock
 from lab.lighting.simulation import LOSS, Running, Simulation, running_simulation
@@ -55,12 +56,15 @@ async def play(
         await make_clock(admin, events.now)
         async with admin.transaction():
             registered = await register_area(admin, area, "bench", events.now, KeyWrap(KEK_ID, KEK))
+            groups: list[RegisteredGroup] = []
+            if kind.is_emergency:
+                groups = await register_groups(admin, registered, KeyWrap(KEK_ID, KEK))
             if kind.action == SET_PROGRAM:
                 await assign_program(admin, registered.tenant_id)
         await admin.execute("ANALYZE")
     finally:
         await admin.close()
-    simulation = Simulation(events, registered, seed, loss)
+    simulation = Simulation(events, registered, seed, loss, groups)
     async with running_simulation(databases.service_url, simulation, KEK) as running:
         return await _play(running, registered, kind, within, probes, show)
 

@@ -7,9 +7,11 @@ write them, after the time that these take.
 import asyncio
 import contextvars
 import random
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -21,9 +23,11 @@ from core.runtime.bus import Bus
 from core.runtime.lease import read_shards, take_lease
 from core.runtime.postgres import Pool, open_pool
 from decoders.territoire.clock import decode
+from lab.device.device import GroupSession
 from lab.fleet.plan import JOIN_EUI
-from lab.lighting.air import SECOND_US, SimulatedCabinet, SimulatedGateway
+from lab.lighting.air import SECOND_US, SimulatedCabinet, SimulatedGateway, until
 from lab.lighting.events import Events
+from lab.lighting.groups import RegisteredGroup
 from lab.lighting.registered import REPORTS_EVERY, RegisteredArea, RegisteredCabinet, session_of
 from lab.lighting.simulated_time import clock_setter
 from lab.radio.medium import Link, RadioMedium
@@ -36,6 +40,7 @@ from lorawan.session import LastUplink
 from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import Downlinks
 from network.held_state import DeviceCache, SessionTable
+from network.multicast import Multicasts
 from network.sessions import SessionReception
 from network.settings import NetworkServerSettings
 from network.shards import SERVICE, Shards
@@ -61,7 +66,7 @@ SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[]) ON CONFLICT DO 
 class Tasks(asyncio.TaskGroup):
     """Knows whether a task has anything left to do at this instant of the simulated clock."""
 
-    def __init__(self, most_at_once: int) -> None:
+    def __init__(self, most_at_once: float) -> None:
         super().__init__()
         self._most_at_once = most_at_once
         self._running = 0
@@ -89,6 +94,14 @@ class Tasks(asyncio.TaskGroup):
         """A task begins (1) or ends (-1) to wait for the simulated clock."""
         self._waiting += step
         self._changed.set()
+
+    async def pause(self, events: Events, seconds: float) -> None:
+        """Of one of them: wait for the simulated clock."""
+        self.waits(1)
+        try:
+            await until(events, events.now_us + round(seconds * SECOND_US))
+        finally:
+            self.waits(-1)
 
     async def rest(self) -> None:
         """Return when all of them wait for the clock, or for one that does."""
@@ -130,7 +143,9 @@ class _Uplink:
 class Simulation:
     """Everything of one simulated area; `run_until` moves the clock."""
 
-    def __init__(self, events: Events, area: RegisteredArea, seed: str, loss: float) -> None:
+    def __init__(
+        self, events: Events, area: RegisteredArea, seed: str, loss: float, groups: Sequence[RegisteredGroup] = ()
+    ) -> None:
         self.events = events
         self.area = area
         chance = random.Random(seed)
@@ -150,6 +165,7 @@ class Simulation:
             )
             for plan in area.gateways
         ]
+        self._group_of = {one.device_id: group for group in groups for one in group.cabinets}
         self.cabinets = [self._cabinet(one, random.Random(f"{seed} {one.asset_id}")) for one in area.cabinets]
         self._of_dev_addr = {one.dev_addr: one for one in area.cabinets}
         self._ciphers = {one.dev_addr: SessionCipher(one.keys) for one in area.cabinets}
@@ -174,6 +190,9 @@ class Simulation:
         cabinet.spreading_factor = one.cabinet.spreading_factor
         cabinet.answer_soon = cabinet.answer_later = cabinet.answer
         cabinet.session = session_of(one)
+        group = self._group_of.get(one.device_id)
+        if group is not None:
+            cabinet.group_session = GroupSession.of(group.given)
         self.medium.place(cabinet, links)
         self.events.call_at(
             self.events.now_us + round(chance.random() * REPORTS_EVERY.total_seconds() * SECOND_US),
@@ -252,6 +271,8 @@ class Running:
     _bus: SimulatedBus
     _tasks: Tasks
     _planner: Downlinks
+    _calls: Tasks
+    _multicasts: Multicasts
     _sessions: SessionTable
     _shards: int
     sweeps: int = 0
@@ -283,22 +304,26 @@ class Running:
     async def step(self) -> None:
         """The next event, and what the platform does about it."""
         self.simulation.events.advance()
-        await asyncio.sleep(0)
-        await self._tasks.rest()
+        await self._rest()
         if "sweep" in self._is_due:
             self._is_due.discard("sweep")
             await self._sweep()
         if "plan" in self._is_due:
             self._is_due.discard("plan")
             await self._planner.plan_due(poll=True)
-            await asyncio.sleep(0)
-            await self._tasks.rest()
+            await self._multicasts.plan_due()
+            await self._rest()
         for subject in self._bus.nudged:
             if subject.endswith(".done"):
                 self._soon("sweep", SWEPT_AFTER_US)
             else:
                 self._soon("plan", PLANNED_AFTER_US)
         self._bus.nudged.clear()
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(0)
+        await self._tasks.rest()
+        await self._calls.rest()
 
     async def _sweep(self) -> None:
         self.sweeps += 1
@@ -325,9 +350,14 @@ async def running_simulation(database_url: str, simulation: Simulation, kek: byt
                 raise RuntimeError(f"shard {number} is somebody else's")
             lease.renewed_at = float("inf")  # Nobody else is there to take it.
             await shards.open(lease)
-        async with Tasks(settings.requests_in_flight) as tasks:
-            bus = SimulatedBus({topics.gateway_down(one.gateway_id): one for one in simulation.gateways}, tasks)
+        async with Tasks(settings.requests_in_flight) as tasks, Tasks(inf) as calls:
+            gateways = {topics.gateway_down(one.gateway_id): one for one in simulation.gateways}
+            bus = SimulatedBus(gateways, tasks)
             dispatcher = Dispatcher(pool, bus, shards, settings, tasks, clock.clock)
             planner = Downlinks(pool, bus, shards, sessions, devices, dispatcher, clock.clock)
-            yield Running(simulation, pool, bus, tasks, planner, sessions, count)
+            multicasts = Multicasts(
+                *(pool, SimulatedBus(gateways, calls), shards, settings, calls, clock.clock),
+                pause=partial(calls.pause, clock),
+            )
+            yield Running(simulation, pool, bus, tasks, planner, calls, multicasts, sessions, count)
             await dispatcher.drain(0)

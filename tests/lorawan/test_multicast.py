@@ -1,10 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lorawan.airtime import Priority
 from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import DevAddr
-from lorawan.multicast import MemberReception, build_multicast, gateways_for
+from lorawan.multicast import MemberReception, build_multicast, gateways_for, repeats_of
 from lorawan.windows import COMFORTABLE_MARGIN_DB
 
 CIPHER = SessionCipher(SessionKeys(bytes([1]) * 16, bytes([2]) * 16))
@@ -77,3 +78,8 @@ def test_a_member_reads_the_frame_with_the_groups_keys(f_cnt: int, payload: byte
     assert CIPHER.crypt(Direction.DOWN, ADDRESS, f_cnt, 10, frame.frm_payload) == payload
     assert (frame.confirmed, frame.f_opts, frame.f_ctrl.to_byte()) == (False, b"", 0)
     assert phy_payload == build_multicast(ADDRESS, CIPHER, f_cnt, f_port=10, payload=payload)
+
+
+def test_what_lights_in_an_emergency_is_repeated_more_often_and_never_less() -> None:
+    assert [repeats_of(repeats, Priority.JOIN_OR_ACK) for repeats in (1, 2, 7)] == [5, 5, 7]
+    assert [repeats_of(repeats, Priority.COMMAND) for repeats in (1, 2, 7)] == [1, 2, 7]

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from lab.lighting.area import Area, AreaCabinet, plan_area
-from lab.lighting.campaign import OVERRIDES, PROGRAMS, CampaignKind
+from lab.lighting.campaign import ALL_ON, OVERRIDES, PROGRAMS, CampaignKind
 from lab.lighting.figures import HOUR_US, SECOND_US, Sent, busiest_hour_us, uplink_loss
 from lab.lighting.play import Databases, play
 from lab.lighting.report import figures_of
@@ -83,3 +83,17 @@ async def test_a_campaign_in_a_small_area_takes_little_more_air_than_its_frames(
             one.start_us + one.airtime_us <= other.start_us
             for one, other in pairwise(sorted(sent, key=lambda one: one.start_us))
         )
+
+
+async def test_all_on_lights_neighbouring_groups_by_few_frames_that_do_not_spoil_each_other(database) -> None:
+    databases = Databases(database.admin_url, database.service_url)
+
+    played = await play(databases, plan_area(48, 4), ALL_ON, timedelta(minutes=1, seconds=30), probes=1_000)
+    frames = sum(map(len, played.sent))
+
+    assert played.lit == 48
+    # Seven groups, five repetitions each; one slow cabinet is alone at its gateway, and is sent its own.
+    assert frames in {7 * 5 + 1, 7 * 5 + 2}
+    # A gateway that lost a member's last uplink is not known to be beside another.
+    assert played.disturbed.spoilt <= 4
+    assert figures_of(played)
