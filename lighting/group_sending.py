@@ -27,9 +27,9 @@ FRAME_OVERHEAD = 13
 USEFUL_FOR = timedelta(minutes=2)
 
 # Groups with a member whose turn could come, all of whose members serve circuits of the campaign: those that wait,
-# and those that have done it already, are not changed by doing it again, and were commanded by nobody since. A clock
-# of the open profile is counted on once it has acknowledged the group's keys; until then it is sent its own. No other
-# network's server sends to it.
+# and those that have done it already, are not changed by doing it again, and were commanded by nobody since. A
+# clock of the open profile is counted on once it has acknowledged the group's keys; until then it is sent its own.
+# No other network's server sends to it.
 FIND_GROUPS = """
 WITH served AS (
     SELECT DISTINCT m.group_id, d.lns_source_id, coalesce(c.id, a.id) AS asset_id,
