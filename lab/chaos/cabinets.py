@@ -135,7 +135,7 @@ async def open_street(scene: Scene, count: int, place: Place) -> AsyncGenerator[
             for one in area.cabinets
         ]
 
-    area = Area(2, [AreaCabinet(number, _heard_by(number), FAST_RX2) for number in range(count)])
+    area = Area(2, [AreaCabinet(number, _receptions_of(number), FAST_RX2) for number in range(count)])
     run = scene.processes.run
     async with open_area(run, area, "chaos", plan, loss=0.0) as real:
         admin = await connect(run.database_admin_url, "chaos")
@@ -152,7 +152,7 @@ async def open_street(scene: Scene, count: int, place: Place) -> AsyncGenerator[
         yield Street(real, place, remembered)
 
 
-def _heard_by(number: int) -> tuple[tuple[int, float], ...]:
+def _receptions_of(number: int) -> tuple[tuple[int, float], ...]:
     best = number % 2
     return (best, SNR[0]), (1 - best, SNR[1])
 

@@ -175,6 +175,7 @@ def test_a_late_echo_is_noted_and_upgrades_nothing() -> None:
 def test_what_owes_light_goes_on_at_each_uplink_and_once_an_hour() -> None:
     failed = command(
         attempts=MAX_ATTEMPTS,
+        transmitted=MAX_ATTEMPTS,
         state=State.FAILED,
         action="on",
         proving=Proving(("",), 1, asks=True),

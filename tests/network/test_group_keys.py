@@ -20,7 +20,7 @@ from tests.network.test_multicast import ADDRESS, KEYS, ended, enqueue, group_of
 PASSED_US = 60_000_000
 
 
-def hear(clock: Device, phy_payload: bytes, frequency: int, spreading_factor: int) -> bool:
+def receive_uplink(clock: Device, phy_payload: bytes, frequency: int, spreading_factor: int) -> bool:
     """Whether the device listens there; what it receives, it acts on."""
     at_us = clock.sent_until_us + PASSED_US
     receive = clock.lock_on(Transmission(phy_payload, frequency, spreading_factor, at_us, 1_000))
@@ -68,7 +68,7 @@ async def test_a_clock_is_given_its_group_by_its_own_message_and_obeys_the_group
     assert ((await state()).keys_given_to, (await state()).keys_acknowledged_by) == ((radio.dev_eui,), ())
 
     (sent,) = given.transmissions
-    assert hear(clock, sent.phy_payload, RX2_FREQUENCY, 12)
+    assert receive_uplink(clock, sent.phy_payload, RX2_FREQUENCY, 12)
     assert cabinet.group is not None
     assert (cabinet.group.address, cabinet.group.first_f_cnt) == (ADDRESS, 70_000)
     await network.receive(clock.next_frame(cabinet.next_message(network.clock())))
@@ -80,9 +80,9 @@ async def test_a_clock_is_given_its_group_by_its_own_message_and_obeys_the_group
     await ended(network, await enqueue(network, group_id, override, f_port=62))
     (multicast,) = (await network.bridge.next()).transmissions
     assert DownlinkFrame.from_bytes(multicast.phy_payload).f_cnt == 70_000 & 0xFFFF
-    assert not hear(clock, multicast.phy_payload, multicast.frequency, 12)
+    assert not receive_uplink(clock, multicast.phy_payload, multicast.frequency, 12)
     for _ in range(2):
-        assert hear(clock, multicast.phy_payload, multicast.frequency, multicast.spreading_factor)
+        assert receive_uplink(clock, multicast.phy_payload, multicast.frequency, multicast.spreading_factor)
     assert (cabinet.sequence, cabinet.outcome) == (7, 1)
     assert len(answers) == 1
     assert 0 <= answers[0] <= 900
