@@ -29,6 +29,8 @@ from registry.multicast import enqueue_multicast
 
 # Of each gateway: more than a train of the shortest frames.
 MOST_OF_A_TRAIN = 40
+# By groups, before it is committed: nothing goes out until then.
+MOST_AT_ONCE = 100
 HOUR = timedelta(hours=1)
 # A repetition waits for its turn at the gateway, for an hour where the gateway has used up its share.
 USEFUL_FOR = timedelta(minutes=70)
@@ -50,13 +52,15 @@ async def advance_campaigns(pool: Pool, now: datetime) -> Swept:
             campaign = await store.lock_next_going_on(connection, after)
             if campaign is None:
                 return swept
-            after = campaign.id
+            before, after = after, campaign.id
             with alone("campaign", campaign.id):
                 async with connection.transaction():
-                    await _advance_one(connection, campaign, now, swept)
+                    if await _advance_one(connection, campaign, now, swept):
+                        after = before
 
 
-async def _advance_one(connection: Connection, campaign: Campaign, now: datetime, swept: Swept) -> None:
+async def _advance_one(connection: Connection, campaign: Campaign, now: datetime, swept: Swept) -> bool:
+    """Whether more of its groups can be commanded at once."""
     progress = await store.read_progress(connection, campaign.id)
     is_emergency = campaign.is_emergency
     state, halt = advance(State(campaign.state), progress, campaign.not_after, now, is_emergency=is_emergency)
@@ -65,10 +69,11 @@ async def _advance_one(connection: Connection, campaign: Campaign, now: datetime
         swept.outcomes.append(f"campaign_{state}")
         log.info("lighting_campaign", campaign=campaign.id, state=state, halted_for=halt)
     if state in SENDING and now < campaign.not_after:
-        await _release(connection, campaign, state, now, swept)
+        return await _release(connection, campaign, state, now, swept)
+    return False
 
 
-async def _release(connection: Connection, campaign: Campaign, state: State, now: datetime, swept: Swept) -> None:
+async def _release(connection: Connection, campaign: Campaign, state: State, now: datetime, swept: Swept) -> bool:
     waiting = await store.read_waiting(
         connection,
         campaign.id,
@@ -80,14 +85,16 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
         waiting = {gateway: _away_from_dusk(of_gateway, now) for gateway, of_gateway in waiting.items()}
     targets = {target.asset_id: target for of_gateway in waiting.values() for target in of_gateway}
     if not targets:
-        return
+        return False
     neighbours = await store.read_neighbours(connection, campaign.id)
     pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
     sent = await store.released_since(connection, now - HOUR)
     pacer.restore((gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent)
     in_groups: set[int] = set()
     if state is State.RUNNING and campaign.action != SET_PROGRAM:
-        in_groups = await _send_to_groups(connection, campaign, list(targets), pacer, now, swept)
+        in_groups, is_more = await _send_to_groups(connection, campaign, list(targets), pacer, now, swept)
+        if is_more:
+            return True
     frames = {
         gateway: [
             PacedFrame(target.asset_id, gateway, target.airtime_us)
@@ -103,12 +110,16 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
         act = _command if target.command_id is None else _repeat
         act = _send_program if campaign.action == SET_PROGRAM else act
         await act(connection, campaign, target, from_us(at_us), now, swept)
+    return False
 
 
 async def _send_to_groups(
     connection: Connection, campaign: Campaign, asset_ids: Sequence[int], pacer: Pacer, now: datetime, swept: Swept
-) -> set[int]:
-    """Those that were commanded by one frame to their multicast group; for the others their turn comes."""
+) -> tuple[set[int], bool]:
+    """Those that were commanded by one frame to their multicast group, and whether other groups may follow.
+
+    For the others their turn comes.
+    """
     done: set[int] = set()
     for group in await find_groups(connection, campaign.id, asset_ids):
         try:
@@ -118,7 +129,9 @@ async def _send_to_groups(
             log.info("group_not_used", campaign=campaign.id, group=group.group_id, reason=str(refused))
         else:
             done.update(group.waiting)
-    return done
+        if len(done) >= MOST_AT_ONCE:
+            return done, True
+    return done, False
 
 
 async def _send_to_group(

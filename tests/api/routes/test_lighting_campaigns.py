@@ -733,6 +733,34 @@ async def test_a_group_with_a_member_that_somebody_has_lit_since_is_not_commande
     assert {row[0] for row in commands} == set(ids)  # Each by a frame of its own.
 
 
+async def test_all_on_by_many_groups_is_committed_group_by_group_within_one_sweep(
+    client, clocks, pool: Pool, monkeypatch
+) -> None:
+    """Nothing goes out before its transaction ends: one for thousands of lamps would take minutes."""
+    monkeypatch.setattr("lighting.campaign_sweep.MOST_AT_ONCE", 2)
+    ids, _ = await clocks(6, "0016c001f0000001")
+    rows = await pool.fetch(
+        "SELECT d.dev_eui FROM assignment a JOIN device d ON d.id = a.device_id WHERE a.asset_id = ANY($1::int[])",
+        ids,
+    )
+    for number in range(3):
+        keys = {"nwk_s_key": "00" * 16, "app_s_key": "01" * 16}
+        given = {"name": f"g{number}", "dev_addr": f"0000000{number}"} | keys
+        group = (await client.post("/v1/multicast-groups", json=given)).json()
+        members = [row[0].hex() for row in rows[2 * number : 2 * number + 2]]
+        await client.put(f"/v1/multicast-groups/{group['id']}/devices", json={"dev_euis": members})
+    await pool.execute("UPDATE multicast_member SET keys_given_at = now(), keys_acknowledged_at = now()")
+    lit = await client.post("/v1/lighting/all-on", json={"reason": "accident", "preview": False})
+
+    await advance_campaigns(pool, datetime.now(UTC))
+
+    assert lit.status_code == 200, lit.text
+    in_groups = "SELECT count(DISTINCT multicast_message_id), count(*) FILTER (WHERE multicast_message_id IS NULL)"
+    assert tuple(await pool.fetchrow(f"{in_groups} FROM downlink")) == (3, 0)
+    # The time at which its transaction began.
+    assert await pool.fetchval("SELECT count(DISTINCT created_at) FROM multicast_message") == 3
+
+
 async def test_what_a_member_lights_in_an_emergency_its_syndicat_does_not_put_out(
     client, syndicat, cabinets, pool: Pool, monkeypatch
 ) -> None:
