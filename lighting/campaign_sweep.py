@@ -238,11 +238,12 @@ async def _send_program(
 async def _repeat(
     connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, _now: datetime, swept: Swept
 ) -> None:
-    """The same command once more, unless it has come to its end since its repetition was due."""
+    """The same command once more, unless it or what allowed it has ended since its repetition was due."""
     command_id = target.command_id or 0
     command = await commands.lock_to_repeat(connection, command_id)
     octets = None if command is None else Octets.from_json(command.octets)
-    if command is None or octets is None:
+    is_allowed = await store.acting_for(connection, target.asset_id, campaign.tenant_id) is not None
+    if command is None or octets is None or not is_allowed:
         await store.set_repeated(connection, campaign.id, target.asset_id, None)
         return
     frame = octets.frames[command.action]

@@ -761,6 +761,27 @@ async def test_all_on_by_many_groups_is_committed_group_by_group_within_one_swee
     assert await pool.fetchval("SELECT count(DISTINCT created_at) FROM multicast_message") == 3
 
 
+async def test_nothing_is_repeated_once_the_grant_has_ended(
+    client, syndicat, cabinets, pool: Pool, monkeypatch
+) -> None:
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    writer, decider, grant = syndicat
+    (cabinet,) = await cabinets(1, "0016c001f0000001")
+    path = f"{PATH}/{(await writer.post(PATH, json=body(targets={'asset_ids': [cabinet]}))).json()['id']}"
+    await decider.post(f"{path}/approval")
+    now, deaf = datetime.now(UTC), frozenset([cabinet])
+    await sweep(pool, now)
+    await obey(pool, now, but=deaf)
+    assert (await client.delete(f"/v1/grants/{grant}")).status_code == 204
+
+    for minute in range(1, 12):
+        await sweep(pool, now + timedelta(minutes=minute))
+        await obey(pool, now + timedelta(minutes=minute), but=deaf)
+
+    off = await pool.fetchval("SELECT payload FROM downlink ORDER BY id LIMIT 1")
+    assert await pool.fetchval("SELECT count(*) FROM downlink WHERE payload = $1", off) == 1
+
+
 async def test_what_a_member_lights_in_an_emergency_its_syndicat_does_not_put_out(
     client, syndicat, cabinets, pool: Pool, monkeypatch
 ) -> None:
