@@ -26,6 +26,7 @@ PARTS = frozenset(
         "/eclairage/{id}/ordre",
         "/imports/{id}/avancement",
         "/imports/{id}/refus",
+        "/trames/direct",
         "/imports/exports/{kind}",
         "/imports/modeles/{kind}",
         "/journal/export",
