@@ -164,8 +164,9 @@ def attempts(
         windows = windows_of(planned, reception)
         return next((place for place, window in enumerate(windows) if is_open(window, reception, now_us)), None)
 
-    # What lighting sends is paced by gateway, and may wait for its radio: the best one is meant, busy or not.
-    ranked = rank(planned.routes, None if planned.is_class_c else load, first_window)
+    # A campaign's frame has its turn at the best gateway: its neighbour listens meanwhile.
+    is_paced = planned.is_class_c and planned.row is not None and planned.row.is_paced
+    ranked = rank(planned.routes, None if is_paced else load, first_window)
     asked = [(copy, windows_of(planned, copy)) for copy in ranked[:most]]
     if planned.accept:
         first = [Attempt(copy, windows[:1]) for copy, windows in asked]

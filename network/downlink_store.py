@@ -19,7 +19,8 @@ READ_CONCERNED = f"""
 SELECT DISTINCT device_id FROM downlink WHERE slot = ANY($1::smallint[]) AND {_OPEN} LIMIT {MAX_CONCERNED + 1}
 """
 _DUE_COLUMNS = """l.id, l.device_id, l.slot, l.f_port, l.payload, l.confirmed, l.priority, l.attempts, l.not_after,
-       l.created_at, count(*) OVER (PARTITION BY l.device_id) AS waiting, l.keys_of_group"""
+       l.created_at, count(*) OVER (PARTITION BY l.device_id) AS waiting, l.keys_of_group,
+       l.by_lighting AND l.not_before IS NOT NULL AS is_paced"""
 
 READ_DUE_OF_DEVICES = f"""
 SELECT DISTINCT ON (l.device_id) {_DUE_COLUMNS}

@@ -182,6 +182,8 @@ class DueDownlink:
     waiting: int
     keys_of_group: int | None = None
     """The payload is made of this multicast group's sealed keys when it is framed."""
+    is_paced: bool = False
+    """A campaign of lighting has given it its turn at a gateway."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from lab.simulator.receiver import Received
 from lab.simulator.street_lights import LightingAccount
 
 MOST_MEMORY_MB = 650
+# A frame that is on its way to the gateway when an uplink ends cannot be called back: at dusk and dawn hundreds of
+# relays are switched while everybody joins. Without regard for the windows it would be one in ten.
+DISTURBED_OF_EMITTED = 0.01
 FULL = 76.0  # %. The rule's threshold is 75, and a sensor rounds.
 # By then every device has asked to join, has been answered and may have asked again; the time of silence is over.
 JOINED_WITHIN_S = 60.0
@@ -236,7 +239,7 @@ class DemoReport:
             ),
             Check(
                 "Les fenêtres de classe A des équipements de classe C sont respectées",
-                _holds(yes=self.class_c_disturbed == 0),
+                _holds(yes=self.class_c_disturbed <= DISTURBED_OF_EMITTED * emitted),
                 (
                     f"descendantes émises {emitted}, refusées par les passerelles {self._rejected}, "
                     f"dans une fenêtre {self.class_c_disturbed}"
