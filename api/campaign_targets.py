@@ -11,7 +11,7 @@ from api.impersonation import as_owner
 from api.lighting_octets import octets_of
 from decoders.codec import EncodedCommand
 from lighting import campaign_store
-from lighting.campaign_plan import Reach, neighbours_of, program_airtime_us, targets_of
+from lighting.campaign_plan import Reach, frame_airtime_us, neighbours_of, targets_of
 from lighting.campaign_store import NewTarget, Wanted
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand
 from lighting.compilers import SET_PROGRAM
@@ -175,13 +175,13 @@ async def _prepare_programs(acting: Change, known: Sequence[int]) -> _Part:
     part.reached += reached.values()
     for number, frame in sorted(frames.items()):
         reach = reached.get(number, Reach((), None, None))
-        part.targets.append(NewTarget(number, reach.gateway, program_airtime_us(frame, reach), {}))
+        part.targets.append(NewTarget(number, reach.gateway, frame_airtime_us(frame, reach.rx2_data_rate), {}))
     return part
 
 
 def _compiled(holder: Holder, row: LampRow, now: datetime) -> EncodedCommand | str:
     try:
-        return encoded_for(holder, row, row.place.region.local(now).date())[0]
+        return encoded_for(holder, row, now)[0]
     except RejectedProgram as refused:
         return str(refused)
 

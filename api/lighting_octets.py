@@ -10,6 +10,7 @@ from decoders.codec import Codec, EncodedCommand
 from lighting import store
 from lighting.commands import RejectedLightingCommand
 from lighting.octets import Asked, Octets, octets_of_codec, usual_proof, wanted_for
+from lighting.requests import NOT_SERVED
 from lighting.store import Circuit
 from lorawan.instants import to_us
 from registry.enrolment import read_enrolled
@@ -23,7 +24,7 @@ async def octets_of(connection: Connection, caller: Caller, circuit: Circuit, as
     """
     device = None if circuit.dev_eui is None else await read_enrolled(connection, circuit.dev_eui)
     if device is None:
-        raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
+        raise RejectedLightingCommand(NOT_SERVED)
     target, _ = await target_of(connection, device)
     specs = {
         spec.name: {parameter.name: parameter.default for parameter in spec.parameters}

@@ -12,7 +12,7 @@ from decoders.codec import EncodedCommand
 from lighting.octets import QUESTION, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer, predict
 from lorawan.airtime import downlink_airtime_us
-from lorawan.regions import EU868, DataRate
+from lorawan.regions import EU868
 
 # MHDR 1, FHDR 7, FPort 1, MIC 4.
 FRAME_OVERHEAD = 13
@@ -56,19 +56,14 @@ class GatewayShare:
 
 def command_airtime_us(octets: Octets, action: str, reach: Reach) -> int:
     """How long a command is on air, with the question that proves it where the device does not answer it."""
-    rate = _rate_of(reach)
     uses = (action,) if octets.ends_itself else (action, QUESTION)
-    frames = [octets.frames[use] for use in uses if use in octets.frames]
-    return sum(downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), rate) for frame in frames)
+    return sum(frame_airtime_us(octets.frames[use], reach.rx2_data_rate) for use in uses if use in octets.frames)
 
 
-def program_airtime_us(frame: EncodedCommand, reach: Reach) -> int:
-    """How long a program is on air; its clock reports by itself what it holds."""
-    return downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), _rate_of(reach))
-
-
-def _rate_of(reach: Reach) -> DataRate:
-    return EU868.data_rates[SLOWEST if reach.rx2_data_rate is None else reach.rx2_data_rate]
+def frame_airtime_us(frame: EncodedCommand, data_rate: int | None) -> int:
+    """How long a message of lighting is on air; None: nobody knows at which data rate."""
+    rate = EU868.data_rates[SLOWEST if data_rate is None else data_rate]
+    return downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), rate)
 
 
 def neighbours_of(reached: Sequence[Reach]) -> dict[str, list[str]]:

@@ -15,11 +15,12 @@ from lighting import store as commands
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
 from lighting.commands import RejectedLightingCommand
+from lighting.compilers import SET_PROGRAM
 from lighting.group_sending import USEFUL_FOR as GROUP_USEFUL_FOR
 from lighting.group_sending import Group, common_frame, find_groups, has_room, share_airtime
 from lighting.octets import DIM, OFF, ON, Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
-from lighting.program_targets import SET_PROGRAM, RejectedProgram, advance_programs, send_to_target
+from lighting.program_targets import RejectedProgram, advance_programs, send_to_target
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command, send
 from lighting.restoring import CHANGED, serving_circuit
 from lighting.store import Circuit

@@ -273,8 +273,8 @@ def _advance_queued(command: OpenCommand, received_at: datetime | None, now: dat
             sent_at = command.sent_at or now
             is_received = received_at is not None and received_at > sent_at
             proving = command.proving
-            ask = proving.asks and (command.attempts <= QUESTIONS_IN_VAIN or is_received)
-            ask = ask and not proving.answers_within
+            is_heard_of = command.attempts <= QUESTIONS_IN_VAIN or is_received
+            ask = proving.asks and is_heard_of and not proving.answers_within
             return Transmitted(sent_at, command.downlink_state == "acknowledged", ask)
         case "failed":
             reason = f"{Failure.NOT_TRANSMITTED}: {command.downlink_reason or ''}".rstrip(": ")
@@ -283,7 +283,7 @@ def _advance_queued(command: OpenCommand, received_at: datetime | None, now: dat
             return End(State.EXPIRED, command.downlink_reason)
         case "cancelled":
             return End(State.SUPERSEDED, command.downlink_reason)
-        case _:  # Whoever would let it expire may be away.
+        case _:  # The network server, which lets it expire, may be away.
             is_over = now >= command.not_after + LAST_WORD_WITHIN
             return End(State.EXPIRED, None) if is_over else Wait()
 
@@ -367,12 +367,12 @@ def _light_further(command: OpenCommand, received_at: datetime | None, now: date
         return Wait()
     if command.downlink_state == "expired":
         return SendAgain()  # Nothing went out, and to wait for a gateway takes no time on the air.
-    is_out = command.downlink_state in {"sent", "acknowledged"} and command.sent_at is not None
-    since = command.sent_at if is_out and command.sent_at is not None else command.tried_at
-    if is_out and not differs and _may_ask(command, received_at, since):
+    out_at = command.sent_at if command.downlink_state in {"sent", "acknowledged"} else None
+    since = out_at or command.tried_at
+    if out_at is not None and not differs and _may_ask(command, received_at, since):
         return Ask()
     # A frame that waited for a gateway until it expired was no attempt.
-    if _is_next_attempt_due(command, command.transmitted if is_out else command.attempts, since, now):
+    if _is_next_attempt_due(command, command.attempts if out_at is None else command.transmitted, since, now):
         return SendAgain()  # Its time went by while this service was away.
     is_received = received_at is not None and received_at > since
     if is_received and now >= command.tried_at + RELIGHT_AT_UPLINK_AFTER:

@@ -12,17 +12,14 @@ from datetime import datetime, timedelta
 from core.runtime.postgres import Connection
 from decoders.codec import EncodedCommand
 from decoders.territoire.clock import CODEC
+from lighting.campaign_plan import frame_airtime_us
 from lighting.octets import Octets
 from lighting.pacing import Pacer
-from lorawan.airtime import downlink_airtime_us
 from lorawan.instants import to_us
 from lorawan.multicast import repeats_of
-from lorawan.regions import EU868
 from registry.rows import fetch_all
 
 CLOCK = CODEC.name
-# MHDR 1, FHDR 7, FPort 1, MIC 4.
-FRAME_OVERHEAD = 13
 # A frame to a group that waits for longer could undo what somebody has asked for since.
 USEFUL_FOR = timedelta(minutes=2)
 
@@ -83,8 +80,7 @@ class Group:
 
     def airtime_us(self, frame: EncodedCommand, priority: int) -> int:
         """How long a gateway transmits a frame of this priority to it, with its repetitions."""
-        once = downlink_airtime_us(FRAME_OVERHEAD + len(frame.payload), EU868.data_rates[self.data_rate])
-        return repeats_of(self.repeats, priority) * once
+        return repeats_of(self.repeats, priority) * frame_airtime_us(frame, self.data_rate)
 
 
 async def find_groups(connection: Connection, campaign_id: int, asset_ids: Collection[int]) -> list[Group]:

@@ -1,17 +1,15 @@
 """Sends a clock the program that it should hold; its shadow says afterwards whether it does."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from core.runtime.postgres import Connection
-from lighting.compilers import CannotCompile, compile_program
 from lighting.expected import read_lamps
-from lighting.program_targets import ON_PLATFORM, RejectedProgram
+from lighting.program_targets import ON_PLATFORM, USEFUL_FOR, RejectedProgram, compiled_for
 from lighting.requests import send
 from registry.downlinks import Enqueued
 from registry.rows import fetch_one
 
-USEFUL_FOR = timedelta(hours=1)
 NO_DRIFT = "aucun écart : l'horloge tient son programme, ou n'a encore rien dit"
 NOT_SENDABLE = "le programme de cette horloge ne s'envoie pas d'ici"
 
@@ -57,14 +55,8 @@ async def send_program(connection: Connection, asset_id: int, now: datetime) -> 
         raise RejectedProgram(ON_PLATFORM)
     if not clock.drifts:
         raise RejectedProgram(NO_DRIFT)
-    lamps = (await read_lamps(connection, [asset_id]))[asset_id]
-    try:
-        today = lamps.place.region.local(now).date()
-        compiled = compile_program(clock.codec, lamps.lamps.program, lamps.place, today)
-    except CannotCompile as unfit:
-        raise RejectedProgram(str(unfit)) from None
-    if compiled.program_hash is None or len(compiled.payloads) != 1:
-        raise RejectedProgram(NOT_SENDABLE)
+    row = (await read_lamps(connection, [asset_id]))[asset_id]
+    frame, program_hash = compiled_for(clock.codec, row, now, NOT_SENDABLE)
     not_after = now + USEFUL_FOR
-    downlink = await send(connection, clock.device_id, compiled.payloads[0], not_after)
-    return SentProgram(downlink, clock.device_id, compiled.program_hash.hex(), not_after)
+    downlink = await send(connection, clock.device_id, frame, not_after)
+    return SentProgram(downlink, clock.device_id, program_hash, not_after)

@@ -6,7 +6,7 @@ proves it is the hash that the clock reports (docs/profil-horloge.md), which it 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -17,21 +17,9 @@ from lighting import commands
 from lighting.campaigns import GOING_ON, State
 from lighting.compilers import SET_PROGRAM, CannotCompile, compile_program
 from lighting.expected import LampRow, read_lamps
-from lighting.requests import send
+from lighting.requests import DISABLED, NOT_SERVED, send
 from lighting.swept import Swept, alone
 from registry.rows import fetch_all
-
-__all__ = [
-    "SET_PROGRAM",
-    "Holder",
-    "ProgramTarget",
-    "RejectedProgram",
-    "advance_programs",
-    "encoded_for",
-    "find_holders",
-    "send_to_target",
-    "step_of",
-]
 
 USEFUL_FOR = timedelta(hours=1)
 # A clock answers within ten seconds. What it says before may have been on its way when the program was sent.
@@ -40,9 +28,7 @@ PAGE = 500
 ON_PLATFORM = "cette armoire ne garde pas de programme : son éclairage dépend de la plateforme"
 NOT_READ_BACK = "ce que cette horloge tient n'est pas relu : aucune campagne ne peut le prouver"
 HOLDS_IT = "son horloge tient déjà ce programme"
-UNSERVED = "aucun équipement ne commande cette armoire en ce moment"
 OF_CABINET = "ce circuit suit l'horloge de son armoire"
-DISABLED = "l'équipement de cette armoire est désactivé"
 PROGRAM = "program"
 
 log = structlog.get_logger()
@@ -146,26 +132,35 @@ def check_holder(holder: Holder) -> None:
         RejectedProgram: it cannot.
     """
     if holder.device_id is None:
-        raise RejectedProgram(OF_CABINET if holder.kind == "lighting_circuit" else UNSERVED)
+        raise RejectedProgram(OF_CABINET if holder.kind == "lighting_circuit" else NOT_SERVED)
     if not holder.enabled:
         raise RejectedProgram(DISABLED)
     if holder.codec != clock.CODEC.name:
         raise RejectedProgram(NOT_READ_BACK if holder.is_clock else ON_PLATFORM)
 
 
-def encoded_for(holder: Holder, lamps: LampRow, today: date) -> tuple[EncodedCommand, str]:
+def encoded_for(holder: Holder, row: LampRow, now: datetime) -> tuple[EncodedCommand, str]:
     """The frame that gives a clock the program in force, and the hash by which it reports it.
 
     Raises:
         RejectedProgram: there is none.
     """
     check_holder(holder)
+    return compiled_for(holder.codec or "", row, now, NOT_READ_BACK)
+
+
+def compiled_for(codec: str, row: LampRow, now: datetime, unfit: str) -> tuple[EncodedCommand, str]:
+    """The one frame with the program in force for a clock of this codec, and the hash by which it reports it.
+
+    Raises:
+        RejectedProgram: it cannot be compiled; or takes several frames, or has no hash: `unfit`.
+    """
     try:
-        compiled = compile_program(holder.codec or "", lamps.lamps.program, lamps.place, today)
-    except CannotCompile as unfit:
-        raise RejectedProgram(str(unfit)) from None
+        compiled = compile_program(codec, row.lamps.program, row.place, row.place.region.local(now).date())
+    except CannotCompile as reason:
+        raise RejectedProgram(str(reason)) from None
     if compiled.program_hash is None or len(compiled.payloads) != 1:
-        raise RejectedProgram(NOT_READ_BACK)
+        raise RejectedProgram(unfit)
     return compiled.payloads[0], compiled.program_hash.hex()
 
 
@@ -180,8 +175,8 @@ async def send_to_target(
     holder = next((one for one in await find_holders(connection, [asset_id]) if one.asset_id == asset_id), None)
     lamps = (await read_lamps(connection, [asset_id])).get(asset_id)
     if holder is None or holder.device_id is None or lamps is None:
-        raise RejectedProgram(UNSERVED)
-    frame, program_hash = encoded_for(holder, lamps, lamps.place.region.local(now).date())
+        raise RejectedProgram(NOT_SERVED)
+    frame, program_hash = encoded_for(holder, lamps, now)
     row = await send(connection, holder.device_id, frame, min(now + USEFUL_FOR, not_after), not_before=at)
     await connection.execute(SET_SENT, campaign_id, asset_id, at, holder.device_id, program_hash, row.id)
     return row.slot

@@ -21,6 +21,8 @@ EMERGENCY_PRIORITY = 0
 USEFUL_FOR = timedelta(minutes=10)
 # Of a device of class A: one in which the command goes out, one after which its proof comes.
 UPLINKS_AWAITED = 2
+NOT_SERVED = "aucun équipement ne commande cette armoire en ce moment"
+DISABLED = "l'équipement de cette armoire est désactivé"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,9 @@ def check_circuit(circuit: Circuit, request: LightingRequest, now: datetime) -> 
         RejectedLightingCommand: it may not; the message says why, in French.
     """
     if circuit.device_id is None:
-        raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
+        raise RejectedLightingCommand(NOT_SERVED)
     if not circuit.enabled:
-        raise RejectedLightingCommand("l'équipement de cette armoire est désactivé")
+        raise RejectedLightingCommand(DISABLED)
     check_request(request.action, request.off_until, request.level, circuit.capabilities or (), now)
     if circuit.is_protected and request.action == "off":
         raise RejectedLightingCommand("ce circuit est protégé : il ne s'éteint jamais")

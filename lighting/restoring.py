@@ -19,7 +19,7 @@ from lighting.commands import (
 from lighting.expected import LampRow, read_lamps
 from lighting.octets import OFF, Asked, Octets
 from lighting.phases import phase_of
-from lighting.requests import LightingRequest, native_octets, request_command
+from lighting.requests import NOT_SERVED, LightingRequest, native_octets, request_command
 from lighting.store import Circuit, DueAct
 from lighting.swept import Swept, alone
 from registry.alert_requests import request_relight_alert
@@ -27,8 +27,6 @@ from registry.alert_requests import request_relight_alert
 RELIT_BY = "territoire"
 BROUGHT_BACK = "message envoyé hors de l'éclairage : retour au programme"
 CHANGED = "un autre équipement commande cette armoire, et son décodeur ne se commande pas d'ici : redonnez l'ordre"
-
-NOT_SERVED = "aucun équipement ne commande cette armoire en ce moment"
 
 log = structlog.get_logger()
 

@@ -6,18 +6,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.runtime.postgres import Connection, Pool
+from decoders.territoire.clock import CODEC
 from lab.lighting.registered import RegisteredArea
 from lighting import campaign_store as store
-from lighting.campaign_plan import Reach, neighbours_of, program_airtime_us, shares_of, targets_of
+from lighting.campaign_plan import Reach, frame_airtime_us, neighbours_of, shares_of, targets_of
 from lighting.campaign_store import Author, NewTarget
 from lighting.campaigns import canary_of
+from lighting.compilers import SET_PROGRAM
 from lighting.expected import read_lamps
 from lighting.octets import DIM, ON, Asked
-from lighting.program_targets import SET_PROGRAM, encoded_for, find_holders
+from lighting.program_targets import encoded_for, find_holders
 from lighting.requests import native_octets
 from lorawan.instants import from_us, to_us
 
-CODEC = "territoire.clock"
 WITHIN = timedelta(hours=24)
 # A night cut that differs by weekday and season; 47 octets, which are on air as long as the most, 48.
 PROGRAM: dict[str, Any] = {
@@ -66,7 +67,7 @@ FROM lighting_campaign WHERE id = $1
 
 @dataclass(frozen=True, slots=True)
 class CampaignKind:
-    """What all cabinets are told: `on`, `dim` to a level, or their program."""
+    """What all cabinets are sent: `on`, `dim` to a level, or their program."""
 
     name: str
     action: str
@@ -144,7 +145,7 @@ async def begin_campaign(pool: Pool, area: RegisteredArea, kind: CampaignKind, n
 
 def _reach_of(area: RegisteredArea, place: int) -> Reach:
     cabinet = area.cabinets[place].cabinet
-    gateways = tuple(area.gateways[gateway].gateway_id.hex() for gateway, _ in cabinet.heard_by)
+    gateways = tuple(area.gateways[gateway].gateway_id.hex() for gateway, _ in cabinet.receptions)
     return Reach(gateways, cabinet.rx2_data_rate, None)
 
 
@@ -152,16 +153,14 @@ async def _targets(
     connection: Connection, reached: Mapping[int, Reach], kind: CampaignKind, now: datetime
 ) -> list[tuple[int, str, int, dict[str, Any]]]:
     if kind.action != SET_PROGRAM:
-        octets = native_octets(CODEC, None, Asked(now, kind.level), ("",))
+        octets = native_octets(CODEC.name, None, Asked(now, kind.level), ("",))
         return targets_of(dict.fromkeys(reached, octets), reached, kind.action)
     holders = await find_holders(connection, list(reached))
     lamps = await read_lamps(connection, [holders[0].asset_id])
     [row] = lamps.values()
-    frame, _ = encoded_for(holders[0], row, row.place.region.local(now).date())
-    return [
-        (one.asset_id, reached[one.asset_id].gateway, program_airtime_us(frame, reached[one.asset_id]), {})
-        for one in holders
-    ]
+    frame, _ = encoded_for(holders[0], row, now)
+    found = ((one.asset_id, reached[one.asset_id]) for one in holders)
+    return [(number, reach.gateway, frame_airtime_us(frame, reach.rx2_data_rate), {}) for number, reach in found]
 
 
 async def read_state(pool: Pool, campaign_id: int) -> CampaignState:

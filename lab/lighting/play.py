@@ -15,7 +15,7 @@ from lab.lighting.groups import RegisteredGroup, register_groups
 from lab.lighting.registered import RegisteredArea, register_area
 from lab.lighting.simulated_time import make_clock
 from lab.lighting.simulation import LOSS, Running, Simulation, running_simulation
-from lighting.program_targets import SET_PROGRAM
+from lighting.compilers import SET_PROGRAM
 from lorawan.instants import to_us
 from registry.keys import KeyWrap
 
