@@ -1,5 +1,7 @@
 """How each asset is, at a glance, and the figures of a whole territory: one statement each."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -187,23 +189,27 @@ async def list_states(
     connection: Connection, wanted: Wanted, states: list[str] | None = None, after: int = 0, most: int = 100
 ) -> list[AssetState]:
     """Visible assets by id, beyond `after`, with how they are."""
-    await connection.execute(PLAN_ANEW)
-    if states is None and wanted.ids is None and most <= FEW:
-        # What is not shown need not be asked how it is.
-        rows = await connection.fetch(LIST_IDS, *wanted.values(), after, most)
-        wanted = Wanted(ids=[row["id"] for row in rows])
-    statement = LIST_STATES if wanted.ids is None else LIST_FEW_STATES
-    rows = await connection.fetch(statement, *wanted.values(), after, states, most)
-    await connection.execute(PLAN_AS_USUAL)
+    async with _planned_anew(connection):
+        if states is None and wanted.ids is None and most <= FEW:
+            # What is not shown need not be asked how it is.
+            rows = await connection.fetch(LIST_IDS, *wanted.values(), after, most)
+            wanted = Wanted(ids=[row["id"] for row in rows])
+        statement = LIST_STATES if wanted.ids is None else LIST_FEW_STATES
+        rows = await connection.fetch(statement, *wanted.values(), after, states, most)
     return [AssetState(*row) for row in rows]
 
 
 async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> list[StateCount]:
     """How many visible assets there are, by kind and state."""
+    async with _planned_anew(connection):
+        return await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values())
+
+
+@asynccontextmanager
+async def _planned_anew(connection: Connection) -> AsyncGenerator[None]:
     await connection.execute(PLAN_ANEW)
-    counts = await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values())
+    yield
     await connection.execute(PLAN_AS_USUAL)
-    return counts
 
 
 async def list_communes(connection: Connection) -> list[str]:

@@ -513,12 +513,11 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
         )
         await store.add_targets(change.connection, made, _targets(prepared, frozenset()))
         lit = [target.asset_id for target in prepared.targets]
-        for owner, (asset_id, _) in prepared.owners.items():
+        # What one's own campaigns would put out of others, too.
+        for owner in sorted({change.tenant_id, *prepared.owners}):
+            asset_id, _ = prepared.owners.get(owner, (None, 0))
             async with as_owner(change, owner, asset_id, f"actif {asset_id}") as acting:
                 for paused in await store.pause_darkening(acting.connection, lit, owner):
                     await acting.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
-        if change.tenant_id not in prepared.owners:
-            for paused in await store.pause_darkening(change.connection, lit, change.tenant_id):
-                await change.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
         await _audit_everywhere(change, "all_on", made, prepared.owners)
     return AllOnAnswer(campaign_id=made.id, preview=preview)
