@@ -295,7 +295,7 @@ def test_owed_light_that_never_went_out_is_queued_again_at_once_and_one_frame_at
     assert advance(expired, [], None, NOW + MINUTE) == SendAgain()
     for state in ("queued", "sending"):
         assert advance(replace(waits, downlink_state=state), [], heard, NOW + 30 * MINUTE) == Wait()
-    # Unless whoever would let it expire is away.
+    # Unless the network server, which lets it expire, is away.
     assert advance(waits, [], heard, NOW + RELIGHT_EVERY + 2 * MINUTE) == SendAgain()
 
 

@@ -93,6 +93,26 @@ def body(**fields) -> dict:
 
 
 RIGHTS = ("read", "lighting", "lighting_approve")
+DEV_EUIS = (
+    "SELECT d.dev_eui FROM assignment a JOIN device d ON d.id = a.device_id WHERE a.asset_id = ANY($1::int[])"
+)
+
+
+async def approved(author, approver, **fields) -> str:
+    """The address of a campaign that one has prepared and the other approved."""
+    path = f"{PATH}/{(await author.post(PATH, json=body(**fields))).json()['id']}"
+    await approver.post(f"{path}/approval")
+    return path
+
+
+async def make_group(client, pool: Pool, number: int, asset_ids: list[int]) -> None:
+    """A multicast group of the devices that serve these."""
+    keys = {"nwk_s_key": "00" * 16, "app_s_key": "01" * 16}
+    given = {"name": f"g{number}", "dev_addr": f"0000000{number}"} | keys
+    group = (await client.post("/v1/multicast-groups", json=given)).json()
+    members = [row[0].hex() for row in await pool.fetch(DEV_EUIS, asset_ids)]
+    answer = await client.put(f"/v1/multicast-groups/{group['id']}/devices", json={"dev_euis": members})
+    assert answer.status_code == 200, answer.text
 
 
 @pytest.fixture
@@ -161,8 +181,7 @@ async def test_a_campaign_whose_canary_does_not_follow_halts_and_sends_nothing_m
 ) -> None:
     monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
     ids = await cabinets(30, "0016c001f0000001")
-    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
-    await approver.post(f"{path}/approval")
+    path = await approved(client, approver)
     now = datetime.now(UTC)
     for minute in range(60):
         await obey(pool, now + timedelta(minutes=minute), but=frozenset(ids[:1]))
@@ -208,8 +227,7 @@ async def test_of_a_campaign_that_was_stopped_nothing_is_repeated_and_what_waits
 ) -> None:
     monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
     await cabinets(5, "0016c001f0000001")
-    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
-    await approver.post(f"{path}/approval")
+    path = await approved(client, approver)
     now = datetime.now(UTC)
     await advance_campaigns(pool, now)
     waiting = await pool.fetchval("SELECT max(id) FROM downlink")
@@ -249,8 +267,7 @@ async def test_a_campaign_does_not_put_out_what_somebody_has_lit_since_its_appro
     before, since, *_ = await cabinets(3, "0016c001f0000001")
     order = {"action": "on", "reason": "bal"}
     await client.post("/v1/lighting/commands", json=order | {"asset_id": before})
-    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
-    await approver.post(f"{path}/approval")
+    path = await approved(client, approver)
     await client.post("/v1/lighting/commands", json=order | {"asset_id": since})
     now = datetime.now(UTC)
     for minute in range(2):
@@ -310,8 +327,7 @@ async def test_a_cabinet_that_was_given_away_meanwhile_is_not_switched_by_a_camp
 ) -> None:
     monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
     kept, given = await cabinets(2, "0016c001f0000001")
-    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
-    await approver.post(f"{path}/approval")
+    await approved(client, approver)
     await transfer(pool, tenancy.id, given, other_tenancy.id)
 
     now = datetime.now(UTC)
@@ -644,28 +660,14 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
     monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
     ids, _ = await clocks(8, "0016c001f0000001")
     (alone,), _ = await clocks(1, "0016c001f0000001", commune="Brest")
-    found = (
-        "SELECT d.dev_eui FROM assignment a JOIN device d ON d.id = a.device_id WHERE a.asset_id = ANY($1::int[])"
-    )
-    members = [row[0].hex() for row in await pool.fetch(found, ids)]
-    stranger = [row[0].hex() for row in await pool.fetch(found, [ids[5], alone])]
-    for number, of in enumerate((stranger, members)):
-        given = {
-            "name": f"g{number}",
-            "dev_addr": f"0000000{number}",
-            "nwk_s_key": "00" * 16,
-            "app_s_key": "01" * 16,
-        }
-        group = (await client.post("/v1/multicast-groups", json=given)).json()
-        members_of = f"/v1/multicast-groups/{group['id']}/devices"
-        assert (await client.put(members_of, json={"dev_euis": of})).status_code == 200
+    for number, of in enumerate(([ids[5], alone], ids)):
+        await make_group(client, pool, number, of)
     await pool.execute(
         "UPDATE multicast_member m SET keys_given_at = now(), keys_acknowledged_at = now() FROM assignment a "
         "WHERE a.device_id = m.device_id AND a.asset_id = ANY($1::int[])",
         [*ids[:5], *ids[6:]],
     )
-    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
-    await approver.post(f"{path}/approval")
+    path = await approved(client, approver)
     now = datetime.now(UTC)
     own = "SELECT count(*) FROM downlink d JOIN assignment a ON a.device_id = d.device_id AND a.asset_id = $1"
     own += " WHERE multicast_message_id IS NULL"
@@ -707,15 +709,8 @@ async def test_a_group_with_a_member_that_somebody_has_lit_since_is_not_commande
     """The frame would put it out again, and nothing would know that it did."""
     monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
     ids, _ = await clocks(8, "0016c001f0000001")
-    found = (
-        "SELECT d.dev_eui FROM assignment a JOIN device d ON d.id = a.device_id WHERE a.asset_id = ANY($1::int[])"
-    )
-    given = {"name": "g", "dev_addr": "00000001", "nwk_s_key": "00" * 16, "app_s_key": "01" * 16}
-    group = (await client.post("/v1/multicast-groups", json=given)).json()
-    members = [row[0].hex() for row in await pool.fetch(found, ids)]
-    await client.put(f"/v1/multicast-groups/{group['id']}/devices", json={"dev_euis": members})
-    path = f"{PATH}/{(await client.post(PATH, json=body())).json()['id']}"
-    await approver.post(f"{path}/approval")
+    await make_group(client, pool, 1, ids)
+    await approved(client, approver)
     now, lit = datetime.now(UTC), frozenset[int]()
     for minute in range(4):
         at = now + timedelta(minutes=minute)
@@ -739,16 +734,8 @@ async def test_all_on_by_many_groups_is_committed_group_by_group_within_one_swee
     """Nothing goes out before its transaction ends: one for thousands of lamps would take minutes."""
     monkeypatch.setattr("lighting.campaign_sweep.MOST_AT_ONCE", 2)
     ids, _ = await clocks(6, "0016c001f0000001")
-    rows = await pool.fetch(
-        "SELECT d.dev_eui FROM assignment a JOIN device d ON d.id = a.device_id WHERE a.asset_id = ANY($1::int[])",
-        ids,
-    )
     for number in range(3):
-        keys = {"nwk_s_key": "00" * 16, "app_s_key": "01" * 16}
-        given = {"name": f"g{number}", "dev_addr": f"0000000{number}"} | keys
-        group = (await client.post("/v1/multicast-groups", json=given)).json()
-        members = [row[0].hex() for row in rows[2 * number : 2 * number + 2]]
-        await client.put(f"/v1/multicast-groups/{group['id']}/devices", json={"dev_euis": members})
+        await make_group(client, pool, number, ids[2 * number : 2 * number + 2])
     await pool.execute("UPDATE multicast_member SET keys_given_at = now(), keys_acknowledged_at = now()")
     lit = await client.post("/v1/lighting/all-on", json={"reason": "accident", "preview": False})
 
@@ -767,8 +754,7 @@ async def test_nothing_is_repeated_once_the_grant_has_ended(
     monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
     writer, decider, grant = syndicat
     (cabinet,) = await cabinets(1, "0016c001f0000001")
-    path = f"{PATH}/{(await writer.post(PATH, json=body(targets={'asset_ids': [cabinet]}))).json()['id']}"
-    await decider.post(f"{path}/approval")
+    await approved(writer, decider, targets={"asset_ids": [cabinet]})
     now, deaf = datetime.now(UTC), frozenset([cabinet])
     await sweep(pool, now)
     await obey(pool, now, but=deaf)
@@ -788,8 +774,7 @@ async def test_what_a_member_lights_in_an_emergency_its_syndicat_does_not_put_ou
     monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
     writer, decider, _ = syndicat
     (cabinet,) = await cabinets(1, "0016c001f0000001")
-    path = f"{PATH}/{(await writer.post(PATH, json=body(targets={'asset_ids': [cabinet]}))).json()['id']}"
-    await decider.post(f"{path}/approval")
+    path = await approved(writer, decider, targets={"asset_ids": [cabinet]})
     lit = await client.post("/v1/lighting/all-on", json={"reason": "accident", "preview": False})
     await sweep(pool, datetime.now(UTC))
     (target,) = (await writer.get(f"{path}/targets")).json()["items"]

@@ -43,8 +43,8 @@ def test_an_area_has_its_cabinets_where_it_is_said() -> None:
     assert len(area.cabinets) == 3_900
     assert area.most_loaded == pytest.approx(1.5, abs=0.01)
     assert slow / 3_900 == pytest.approx(0.2, abs=0.01)
-    assert {len(cabinet.heard_by) for cabinet in area.cabinets} == {1, 2, 3}
-    assert all(snr <= best for cabinet in area.cabinets for (_, best), (_, snr) in pairwise(cabinet.heard_by))
+    assert {len(cabinet.receptions) for cabinet in area.cabinets} == {1, 2, 3}
+    assert all(snr <= best for cabinet in area.cabinets for (_, best), (_, snr) in pairwise(cabinet.receptions))
 
 
 def test_an_uplink_is_lost_when_each_gateway_that_could_hear_it_sends() -> None:
@@ -55,7 +55,7 @@ def test_an_uplink_is_lost_when_each_gateway_that_could_hear_it_sends() -> None:
 
     assert loss.alone == pytest.approx(0.5, abs=0.02)
     assert loss.busy == pytest.approx(0.5)
-    assert 0 < loss.heard_by_more < 0.01
+    assert 0 < loss.redundant < 0.01
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ async def test_a_campaign_in_a_small_area_takes_little_more_air_than_its_frames(
     assert Counter(one.state for one in played.outcomes) == {"applied": 24}
     assert once_us < played.airtime_s * SECOND_US < 1.25 * once_us
     assert played.worst_hour < 0.1
-    assert played.loss.heard_by_more < 0.02
+    assert played.loss.redundant < 0.02
     assert 0.3 < played.predicted_s / (played.took_s or 0) < 3
     assert figures_of(played)
     for sent in played.sent:
