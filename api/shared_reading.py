@@ -37,7 +37,7 @@ class SharedReading:
 
 
 class SharedReadings:
-    """Gives half of the pool's connections to pages: whoever needs a second one beside it finds one."""
+    """Gives half of the pool's connections to pages: a second one that is needed beside it is there."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -156,7 +156,7 @@ def _missing(place: Place, at: datetime, value: float) -> float | None:
 
 
 def _lamp_w(place: Place, lit: Burning) -> float:
-    """What one lamp takes at this light: the least that can be told from what the mains does."""
+    """What one lamp takes at this light: the least that differs from what the mains does."""
     lamp = None if place.cabinet is None else place.cabinet.lamp_w
     if not lamp:
         return lit.watts * UNKNOWN_LAMP_SHARE

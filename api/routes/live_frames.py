@@ -32,7 +32,7 @@ MOST_GATEWAYS = 2_000
 LONGEST_S = 20.0
 # Said again by the next request; frames that come between the two are not shown.
 MORE_THAN_A_REQUEST_S = 1.0
-# Who follows is asked so often whether they still may; network is then told to go on.
+# Who follows is asked so often whether they still may; network then goes on.
 RENEW_EVERY_S, LATE_RENEWAL_S = 10.0, 10.0
 # A frame rarely comes alone.
 SETTLE_S = 0.15

@@ -288,7 +288,7 @@ async def open_pool(
 ) -> AsyncGenerator[Pool]:
     """A pool that waits for a database that is not there yet, with a log line, instead of failing.
 
-    Its metrics have the name up to a stroke; what follows it only the database is told. `given_out` is awaited
+    Its metrics have the name up to a stroke; what follows it only the database sees. `given_out` is awaited
     with each connection before it is given to who asks for one.
     """
     waiting = Waiting("database_waited_for", "base de données", database_address(database_url), holds_start=True)

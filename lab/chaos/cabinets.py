@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from core.model.region import ZONES
 from core.runtime.postgres import connect
@@ -41,7 +41,7 @@ class Place:
 
 
 def place_with_dusk_at(at: datetime) -> Place:
-    """Somewhere on the equator where the sun sets then: a night, or a day, for whoever cannot wait for one."""
+    """Somewhere on the equator where the sun sets then: a night, or a day, without waiting for one."""
     there = sunset(at.date(), EQUATOR, 0.0)
     longitude = -((at - there) / timedelta(minutes=1)) * DEGREES_PER_MINUTE
     longitude = round((longitude + 180) % 360 - 180, 2)
@@ -168,8 +168,3 @@ def _kind(cabinet: AreaCabinet, place: Place) -> Kind:
     if cabinet.number % RELAYS_EVERY:
         return Kind(profile_of(FAST_RX2, CABINET), "lighting_cabinet", "Armoire", relay)
     return Kind(profile_of(FAST_RX2, CLOCK), "lighting_cabinet", "Armoire à horloge", clock)
-
-
-def now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)

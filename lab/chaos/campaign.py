@@ -6,11 +6,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
-from lab.chaos.cabinets import Place, Street, now, open_street, place_with_dusk_at
+from lab.chaos.cabinets import Place, Street, open_street, place_with_dusk_at
 from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
 from lab.device.lamp_clock import APPLIED
@@ -73,7 +73,7 @@ def kill_in_mid_campaign(cabinets: int, *services: str) -> Act:
     """SIGKILL to each of these services in turn while a campaign puts out so many cabinets and programs clocks."""
 
     async def act(scene: Scene) -> None:
-        async with open_street(scene, cabinets, place_with_dusk_at(now() - DUSK_AGO)) as street:
+        async with open_street(scene, cabinets, place_with_dusk_at(datetime.now(UTC) - DUSK_AGO)) as street:
             await street.report()
             await street.assign(PROGRAM)
             await _begin(street)
@@ -101,7 +101,7 @@ def kill_in_mid_campaign(cabinets: int, *services: str) -> Act:
 async def _begin(street: Street) -> None:
     off = {
         "action": "off",
-        "off_until": (now() + OFF_FOR).isoformat(),
+        "off_until": (datetime.now(UTC) + OFF_FOR).isoformat(),
         "targets": {"asset_ids": street.real.assets},
     }
     program: dict[str, Any] = {"action": "set_program", "targets": {"asset_ids": sorted(street.clocks)}}

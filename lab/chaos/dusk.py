@@ -4,10 +4,10 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lab.chaos.cabinets import Street, now, open_street, place_with_dusk_at
+from lab.chaos.cabinets import Street, open_street, place_with_dusk_at
 from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
 from lab.lighting.real import RealTime
@@ -27,7 +27,7 @@ def dusk_without_network(cabinets: int) -> Act:
     """The network server dies before dusk and stays away; half of so many cabinets have a clock."""
 
     async def act(scene: Scene) -> None:
-        dusk = now() + DUSK_IN
+        dusk = datetime.now(UTC) + DUSK_IN
         async with open_street(scene, cabinets, place_with_dusk_at(dusk)) as street:
             await street.report()
             await scene.lead()
@@ -38,7 +38,7 @@ def dusk_without_network(cabinets: int) -> Act:
                     relay.on = False  # As by day: nobody can light it any more.
                 await street.assign({})
                 named = await _until_named(street)
-                before_dusk = now() < dusk
+                before_dusk = datetime.now(UTC) < dusk
             finally:
                 scene.processes.let_go("network")
                 scene.recover_from_now()

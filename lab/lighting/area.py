@@ -10,7 +10,7 @@ SLOW_EVERY = 5
 FAST_RX2, SLOW_RX2 = 3, 0
 FAST_SPREADING_FACTOR, SLOW_SPREADING_FACTOR = 9, 12
 # A third of them is heard by one gateway only, a third by two, and a third by two or three.
-HEARD_BY = (1, 2, 2, 1, 2, 3)
+GATEWAYS_IN_RANGE = (1, 2, 2, 1, 2, 3)
 # The most loaded gateway has so many times the mean, the least as much less.
 MOST_LOADED = 1.5
 LEAST_FAST_SNR = -12.0
@@ -24,7 +24,7 @@ class AreaCabinet:
     """A cabinet: the gateways that hear it, by number, the best first, with their SNR; where it listens."""
 
     number: int
-    heard_by: tuple[tuple[int, float], ...]
+    receptions: tuple[tuple[int, float], ...]
     rx2_data_rate: int
 
     @property
@@ -35,7 +35,7 @@ class AreaCabinet:
     @property
     def home(self) -> int:
         """The gateway that hears it best."""
-        return self.heard_by[0][0]
+        return self.receptions[0][0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ def plan_area(cabinets: int, gateways: int, seed: str = "lighting") -> Area:
         others = _beside(home, columns, gateways)
         chance.shuffle(others)
         snr = chance.uniform(*(SLOW_SNR if is_slow else FAST_SNR))
-        heard_by = [(home, round(snr, 1))]
-        for other in others[: HEARD_BY[place // SLOW_EVERY % len(HEARD_BY)] - 1]:
+        receptions = [(home, round(snr, 1))]
+        for other in others[: GATEWAYS_IN_RANGE[place // SLOW_EVERY % len(GATEWAYS_IN_RANGE)] - 1]:
             snr = max(snr - chance.uniform(*WORSE_BY), LEAST_SNR if is_slow else LEAST_FAST_SNR)
-            heard_by.append((other, round(snr, 1)))
-        made.append(AreaCabinet(number, tuple(heard_by), SLOW_RX2 if is_slow else FAST_RX2))
+            receptions.append((other, round(snr, 1)))
+        made.append(AreaCabinet(number, tuple(receptions), SLOW_RX2 if is_slow else FAST_RX2))
     return Area(gateways, made)
 
 

@@ -33,7 +33,7 @@ class UplinkLoss:
     """Shares of uplinks that no gateway heard because each that could was transmitting; of its home's time."""
 
     alone: float
-    heard_by_more: float
+    redundant: float
     busy: float  # Of the time, the gateways that alone hear a device, by their devices: the least that these lose.
 
 
@@ -166,10 +166,10 @@ def uplink_loss(
         cabinet = chance.choice(area.cabinets)
         begin_us = chance.randrange(from_us, to_us)
         end_us = begin_us + lora_airtime_us(UPLINK_OCTETS, cabinet.spreading_factor, 125_000, crc=True)
-        is_alone = len(cabinet.heard_by) == 1
+        is_alone = len(cabinet.receptions) == 1
         tried[is_alone] += 1
-        lost[is_alone] += all(is_deaf(gateway, begin_us, end_us) for gateway, _ in cabinet.heard_by)
-    homes = [cabinet.home for cabinet in area.cabinets if len(cabinet.heard_by) == 1]
+        lost[is_alone] += all(is_deaf(gateway, begin_us, end_us) for gateway, _ in cabinet.receptions)
+    homes = [cabinet.home for cabinet in area.cabinets if len(cabinet.receptions) == 1]
     on_air = [
         sum(one.airtime_us for one in of_gateway if from_us <= one.start_us < to_us) / (to_us - from_us)
         for of_gateway in sent

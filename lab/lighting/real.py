@@ -119,7 +119,7 @@ async def open_area(
             ]
             cabinets: list[SimulatedCabinet] = []
             for one in registered.cabinets:
-                links = [Link(gateways[gateway], snr) for gateway, snr in one.cabinet.heard_by]
+                links = [Link(gateways[gateway], snr) for gateway, snr in one.cabinet.receptions]
                 made = SimulatedCabinet(
                     one.cabinet.number, one.plan.dev_eui, JOIN_EUI, one.plan.app_key, one.plan.application, links,
                     medium, random.Random(f"{seed} {one.cabinet.number}"), is_class_c=True, events=RealTime(),

@@ -191,7 +191,7 @@ def receptions_of(area: RegisteredArea, one: RegisteredCabinet, at_us: int) -> t
             -100.0,
             snr,
         )
-        for gateway, snr in one.cabinet.heard_by
+        for gateway, snr in one.cabinet.receptions
     )
 
 

@@ -52,9 +52,9 @@ def figures_of(played: Played) -> list[Figure]:
         ),
         Figure(
             "montantes perdues en plus, équipements de deux passerelles",
-            f"{100 * played.loss.heard_by_more:.2f} points",
+            f"{100 * played.loss.redundant:.2f} points",
             f"moins de {100 * LOSS_ADDED:.0f}" if played.name != ALL_ON.name else "",
-            played.loss.heard_by_more < LOSS_ADDED if played.name != ALL_ON.name else None,
+            played.loss.redundant < LOSS_ADDED if played.name != ALL_ON.name else None,
         ),
         Figure(
             "montantes perdues en plus, une seule passerelle",

@@ -38,13 +38,13 @@ async def make_clock(admin: Connection, now: datetime) -> None:
 
 def clock_setter(clock: Callable[[], datetime]) -> Callable[[Any], Coroutine[Any, Any, None]]:
     """What a pool does with each connection that it gives out."""
-    told: dict[int, datetime] = {}
+    given: dict[int, datetime] = {}
 
     async def set_clock(connection: Any) -> None:
         now = clock()
         server_pid = connection.get_server_pid()
-        if told.get(server_pid) != now:
+        if given.get(server_pid) != now:
             await connection.execute(SET_CLOCK, now.isoformat())
-            told[server_pid] = now
+            given[server_pid] = now
 
     return set_clock

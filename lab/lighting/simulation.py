@@ -174,7 +174,7 @@ class Simulation:
         self.uplinks_stored = 0
 
     def _cabinet(self, one: RegisteredCabinet, chance: random.Random) -> SimulatedCabinet:
-        links = [Link(self.gateways[gateway], snr) for gateway, snr in one.cabinet.heard_by]
+        links = [Link(self.gateways[gateway], snr) for gateway, snr in one.cabinet.receptions]
         cabinet = SimulatedCabinet(
             one.cabinet.number,
             one.plan.dev_eui,
