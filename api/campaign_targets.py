@@ -13,6 +13,7 @@ from decoders.codec import EncodedCommand
 from lighting import campaign_store
 from lighting.campaign_plan import Reach, frame_airtime_us, neighbours_of, targets_of
 from lighting.campaign_store import NewTarget, Wanted
+from lighting.circuit_store import Circuit
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand
 from lighting.compilers import SET_PROGRAM
 from lighting.expected import LampRow, read_lamps
@@ -22,7 +23,6 @@ from lighting.program_store import bounds_of
 from lighting.program_targets import HOLDS_IT, Holder, RejectedProgram, encoded_for, find_holders
 from lighting.programs import Overstep, override_outside
 from lighting.requests import LightingRequest, check_circuit, native_octets
-from lighting.store import Circuit
 
 
 @dataclass(frozen=True, slots=True)

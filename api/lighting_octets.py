@@ -7,11 +7,11 @@ from api.command_encoding import Target, encode, known_commands, target_of
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import Connection
 from decoders.codec import Codec, EncodedCommand
-from lighting import store
+from lighting import act_store, circuit_store
+from lighting.circuit_store import Circuit
 from lighting.commands import RejectedLightingCommand
 from lighting.octets import Asked, Octets, octets_of_codec, usual_proof, wanted_for
 from lighting.requests import NOT_SERVED
-from lighting.store import Circuit
 from lorawan.instants import to_us
 from registry.enrolment import read_enrolled
 
@@ -63,12 +63,12 @@ async def keep_for_unknown_act(change: Change, caller: Caller, device_id: int) -
 
     Of codecs of this program the service encodes that by itself.
     """
-    for asset_id in await store.served_by(change.connection, device_id):
-        for circuit in await store.find_circuits(change.connection, asset_id):
+    for asset_id in await circuit_store.served_by(change.connection, device_id):
+        for circuit in await circuit_store.find_circuits(change.connection, asset_id):
             if circuit.device_id != device_id or circuit.codec_version_id is None:
                 continue
             try:
                 octets = await octets_of(change.connection, caller, circuit, Asked(datetime.now(UTC)))
             except RejectedLightingCommand:
                 continue  # People are asked to look at it when it is time.
-            await store.keep_act_octets(change.connection, circuit.asset_id, device_id, octets)
+            await act_store.keep_act_octets(change.connection, circuit.asset_id, device_id, octets)

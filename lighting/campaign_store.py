@@ -9,7 +9,7 @@ from typing import Any
 from core.runtime.postgres import Connection, Pool
 from lighting.campaign_plan import Reach
 from lighting.campaigns import Progress, State, TargetCounts
-from lighting.store import FIND_CIRCUITS, Circuit
+from lighting.circuit_store import FIND_CIRCUITS, Circuit
 from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
 # Somebody's later command takes the place of a campaign's, as it does once that is sent.

@@ -11,9 +11,10 @@ from core.model.lighting import LampPlace, dusks_around
 from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 from lighting import campaign_store as store
-from lighting import store as commands
+from lighting import command_store
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import State, advance, may_send
+from lighting.circuit_store import Circuit
 from lighting.commands import RejectedLightingCommand
 from lighting.compilers import SET_PROGRAM
 from lighting.group_sending import USEFUL_FOR as GROUP_USEFUL_FOR
@@ -23,7 +24,6 @@ from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.program_targets import RejectedProgram, advance_programs, send_to_target
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command, send
 from lighting.restoring import CHANGED, serving_circuit
-from lighting.store import Circuit
 from lighting.swept import Swept, alone
 from lorawan.instants import from_us, to_us
 from registry.multicast import enqueue_multicast
@@ -241,7 +241,7 @@ async def _repeat(
 ) -> None:
     """The same command once more, unless it or what allowed it has ended since its repetition was due."""
     command_id = target.command_id or 0
-    command = await commands.lock_to_repeat(connection, command_id)
+    command = await command_store.lock_to_repeat(connection, command_id)
     octets = None if command is None else Octets.from_json(command.octets)
     is_allowed = await store.acting_for(connection, target.asset_id, campaign.tenant_id) is not None
     if command is None or octets is None or not is_allowed:
@@ -249,7 +249,7 @@ async def _repeat(
         return
     frame = octets.frames[command.action]
     row = await send(connection, command.device_id, frame, command.not_after, _priority(campaign), not_before=at)
-    await commands.set_sent_again(connection, command_id, row.id, None)
+    await command_store.set_sent_again(connection, command_id, row.id, None)
     await store.set_repeated(connection, campaign.id, target.asset_id, at)
     swept.slots.add(row.slot)
     swept.outcomes.append("campaign_target_repeated")

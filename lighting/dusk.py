@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from core.runtime.postgres import Connection, Pool
-from lighting import store
+from lighting import circuit_store, command_store
+from lighting.circuit_store import Circuit
+from lighting.command_store import Command
 from lighting.commands import RejectedLightingCommand, State
 from lighting.expected import LampRow, read_lamps
 from lighting.following import PAGE, read_following
 from lighting.phases import lit_at, phase_of
 from lighting.requests import LightingRequest, check_circuit
 from lighting.restoring import octets_for
-from lighting.store import Circuit, Command
 from lighting.swept import alone
 from registry.alert_requests import request_dusk_alert
 
@@ -79,11 +80,11 @@ async def _unlit(connection: Connection, soon: Mapping[int, datetime], now: date
     """Of these circuits those that will not be lit, and why, in French."""
     if not soon:
         return {}
-    circuits = await store.find_served(connection, list(soon))
+    circuits = await circuit_store.find_served(connection, list(soon))
     devices = [one.device_id for one in circuits if one.device_id is not None]
     unreached = await connection.fetch(UNREACHED, devices, now - NETWORK_SILENT_FOR, now - GATEWAY_SILENT_FOR)
     reasons = {row["device_id"]: UNREACHED_FR[row["why"]] for row in unreached}
-    last = await store.last_commands(connection, list(soon))
+    last = await command_store.last_commands(connection, list(soon))
     found: dict[int, str] = {}
     for circuit in circuits:
         why = await _why_rejected(connection, circuit, now) or reasons.get(circuit.device_id or 0)

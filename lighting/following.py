@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from core.runtime.postgres import Connection, Pool
-from lighting import store
+from lighting import circuit_store, command_store
+from lighting.circuit_store import Circuit
+from lighting.command_store import Command
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand
 from lighting.expected import read_lamps
 from lighting.phases import EARLY, SPREAD, Phase, phase_of
 from lighting.requests import LightingRequest, request_command
 from lighting.restoring import octets_for
-from lighting.store import Circuit, Command
 from lighting.swept import Swept, alone
 
 PROGRAM = "programme"  # As lists name who asked; `is_automatic` tells it from a key of that name.
@@ -93,7 +94,7 @@ async def follow_programs(pool: Pool, now: datetime) -> Swept:
         for asset_id in due:
             with alone("program", asset_id):
                 async with pool.acquire() as connection, connection.transaction():
-                    await store.lock_asset(connection, asset_id)
+                    await circuit_store.lock_asset(connection, asset_id)
                     # Another replica may have asked meanwhile, or somebody.
                     request = (await _due(connection, [asset_id], now)).get(asset_id)
                     if request is not None:
@@ -103,7 +104,7 @@ async def follow_programs(pool: Pool, now: datetime) -> Swept:
 
 async def _due(connection: Connection, asset_ids: list[int], now: datetime) -> dict[int, LightingRequest]:
     rows = await read_lamps(connection, asset_ids)
-    commands = await store.last_commands(connection, asset_ids)
+    commands = await command_store.last_commands(connection, asset_ids)
     found: dict[int, LightingRequest] = {}
     for asset_id, row in rows.items():
         phase = phase_of(row, now)
@@ -116,7 +117,7 @@ async def _due(connection: Connection, asset_ids: list[int], now: datetime) -> d
 async def _ask(
     connection: Connection, asset_id: int, request: LightingRequest, now: datetime, swept: Swept
 ) -> None:
-    circuit = await store.find_circuit(connection, asset_id)
+    circuit = await circuit_store.find_circuit(connection, asset_id)
     if circuit is None or circuit.device_id is None or not _can_be_asked(circuit, request):
         return
     try:

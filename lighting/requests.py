@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from decoders.codec import EncodedCommand
-from lighting import store
+from lighting import circuit_store, command_store
+from lighting.circuit_store import KINDS, Circuit
+from lighting.command_store import NewCommand
 from lighting.commands import GROUP_REPORTS_WITHIN, RejectedLightingCommand, check_request, expected_power
 from lighting.expected import read_lamps
 from lighting.octets import NO_SWITCH, Asked, Octets, octets_of_codec
-from lighting.store import KINDS, Circuit, NewCommand
 from registry.downlinks import Enqueued, enqueue, enqueue_in_group
 
 # lorawan.airtime.Priority.COMMAND: before routine traffic, after joins and acknowledgements.
@@ -29,7 +30,7 @@ DISABLED = "l'équipement de cette armoire est désactivé"
 class Requested:
     """The new command, and the slot to nudge once the transaction is committed."""
 
-    command: store.Command
+    command: command_store.Command
     slot: int
 
 
@@ -144,9 +145,9 @@ async def request_command(
     frame = octets.frames.get(request.action)
     if frame is None or circuit.device_id is None:
         raise RejectedLightingCommand(f"le décodeur de cet équipement ne sait pas faire cela ({request.action})")
-    if not await store.lock_asset(connection, circuit.asset_id):
+    if not await circuit_store.lock_asset(connection, circuit.asset_id):
         raise LookupError(f"asset {circuit.asset_id}")
-    await store.supersede_open(connection, circuit.asset_id)
+    await command_store.supersede_open(connection, circuit.asset_id)
     # Its own frame, should it not report with its group.
     useful_for = max(request.useful_for, _useful_for(circuit))
     useful_for += timedelta(0) if message_id is None else GROUP_REPORTS_WITHIN
@@ -164,20 +165,20 @@ async def request_command(
         owes_light=request.owes_light,
         is_automatic=request.is_automatic,
     )
-    return Requested(await store.insert_command(connection, new), row.slot)
+    return Requested(await command_store.insert_command(connection, new), row.slot)
 
 
 def _useful_for(circuit: Circuit) -> timedelta:
     """A device of class A hears nothing before its next uplink, of which one may be lost."""
     if circuit.device_class != "A" or circuit.expected_interval is None:
         return USEFUL_FOR
-    return USEFUL_FOR + UPLINKS_AWAITED * store.REPORTS * circuit.expected_interval
+    return USEFUL_FOR + UPLINKS_AWAITED * command_store.REPORTS * circuit.expected_interval
 
 
 async def _expected_power(
     connection: Connection, asset_id: int, request: LightingRequest
 ) -> tuple[float, float] | None:
-    if not await store.has_meter(connection, asset_id):
+    if not await command_store.has_meter(connection, asset_id):
         return None
     lamps = (await read_lamps(connection, [asset_id]))[asset_id].lamps
     rated_w = None if lamps.rated_power_w is None else lamps.rated_power_w * lamps.program.coefficient

@@ -7,7 +7,9 @@ from typing import Any
 import structlog
 
 from core.runtime.postgres import Connection, Pool
-from lighting import store
+from lighting import act_store, circuit_store
+from lighting.act_store import DueAct
+from lighting.circuit_store import Circuit
 from lighting.commands import (
     ACT_LOOKED_AT_EVERY,
     LONGEST_OFF,
@@ -20,7 +22,6 @@ from lighting.expected import LampRow, read_lamps
 from lighting.octets import OFF, Asked, Octets
 from lighting.phases import phase_of
 from lighting.requests import NOT_SERVED, LightingRequest, native_octets, request_command
-from lighting.store import Circuit, DueAct
 from lighting.swept import Swept, alone
 from registry.alert_requests import request_relight_alert
 
@@ -37,7 +38,7 @@ async def serving_circuit(connection: Connection, asset_id: int) -> Circuit:
     Raises:
         RejectedLightingCommand: it is gone.
     """
-    found = await store.find_circuit(connection, asset_id)
+    found = await circuit_store.find_circuit(connection, asset_id)
     if found is None:
         raise RejectedLightingCommand(NOT_SERVED)
     return found
@@ -58,7 +59,7 @@ async def octets_for(
         try:
             return native_octets(circuit.codec, circuit.output, asked, circuit.reported)
         except RejectedLightingCommand:
-            octets = await store.last_octets(connection, circuit.asset_id, circuit.device_id)
+            octets = await act_store.last_octets(connection, circuit.asset_id, circuit.device_id)
     if octets is None:
         raise RejectedLightingCommand(CHANGED)
     return octets
@@ -84,11 +85,11 @@ def request_now(
 async def restore(pool: Pool, now: datetime) -> Swept:
     """Bring back every circuit about whose unknown act it is time."""
     swept = Swept()
-    for due in await store.due_acts(pool, now):
+    for due in await act_store.due_acts(pool, now):
         with alone("act", due.id):
             async with pool.acquire() as connection, connection.transaction():
-                await store.lock_asset(connection, due.asset_id)
-                if await store.is_act_due(connection, due.id, now):
+                await circuit_store.lock_asset(connection, due.asset_id)
+                if await act_store.is_act_due(connection, due.id, now):
                     await _about(connection, due, now, swept)
     return swept
 
@@ -96,24 +97,24 @@ async def restore(pool: Pool, now: datetime) -> Swept:
 async def _about(connection: Connection, due: DueAct, now: datetime, swept: Swept) -> None:
     step, at = about_act(due.state, due.reached_at, due.by_other_lns, now)
     if step is ActStep.LATER:
-        await store.postpone_act(connection, due.id, at)
+        await act_store.postpone_act(connection, due.id, at)
         return
     again = None
     if step in {ActStep.RESTORE, ActStep.RESTORE_AGAIN}:
         again = await _restore_one(connection, due, now, swept)
     if again is not None:
-        await store.postpone_act(connection, due.id, now + again)
+        await act_store.postpone_act(connection, due.id, now + again)
     elif step is ActStep.RESTORE_AGAIN:
-        await store.postpone_act(connection, due.id, at)
+        await act_store.postpone_act(connection, due.id, at)
     else:
-        await store.settle_act(connection, due.id, now)
+        await act_store.settle_act(connection, due.id, now)
 
 
 async def _restore_one(connection: Connection, due: DueAct, now: datetime, swept: Swept) -> timedelta | None:
     """Bring a circuit back; after how long once more, where it could not be yet."""
-    if await store.is_known_since(connection, due.asset_id, due.device_id, due.reached_at or now):
+    if await act_store.is_known_since(connection, due.asset_id, due.device_id, due.reached_at or now):
         return None
-    circuit = await store.find_circuit(connection, due.asset_id)
+    circuit = await circuit_store.find_circuit(connection, due.asset_id)
     if circuit is None or circuit.device_id != due.device_id or not circuit.capabilities:
         return None  # It serves no circuit any more, or switches nothing.
     try:

@@ -17,7 +17,7 @@ from api.routes.device_traffic import DownlinkAnswer, device_of, queue_downlink,
 from api.switching import REASON_TEXT, demand_reason, demand_right_to_switch
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, read_only
 from decoders.catalogue import can_switch
-from lighting.store import serves_lighting
+from lighting.circuit_store import serves_lighting
 from lorawan.instants import to_us
 
 # lorawan.airtime.Priority.COMMAND

@@ -8,7 +8,7 @@ from api.auth import Manager
 from api.fields import INT8_MOST, EuiPath
 from api.routes.device_traffic import DownlinkAnswer, own_device, show_downlink
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
-from lighting.store import is_commanded
+from lighting.command_store import is_commanded
 from registry.downlinks import read_downlink, withdraw
 
 router = APIRouter(prefix="/v1/devices/{dev_eui}/downlinks", tags=["Capteurs"], responses=PROBLEM_RESPONSES)

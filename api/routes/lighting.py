@@ -18,7 +18,7 @@ from api.routes.assets import ASSETS
 from api.routes.trades import PlaceAnswer, ValueAnswer, WantedQuery, best_value, next_page, read_places
 from api.trade_store import LIGHTING, last_values
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
-from lighting import store
+from lighting import circuit_store, command_store
 from lighting.campaign_store import names_of
 from lighting.commands import UNCONFIRMED_FR, Failure, RejectedLightingCommand, Unconfirmed, failure_text
 from lighting.requests import LightingRequest, Requested, circuits_to_command, request_command
@@ -51,7 +51,9 @@ class NewCommand(Body):
     reason: Text = Field("", description="Motif, gardé dans l'historique", examples=["Intervention sur le réseau"])
 
 
-class CommandAnswer(answer_of(store.Command, {"tenant_id", "device_id", "downlink_id", "read_back_downlink_id"})):
+class CommandAnswer(
+    answer_of(command_store.Command, {"tenant_id", "device_id", "downlink_id", "read_back_downlink_id"})
+):
     """Un ordre et où il en est.
 
     `queued` en attente, `sent` émis, `acknowledged` reçu par l'équipement, `applied` exécuté par la parole du
@@ -76,11 +78,11 @@ class CreatedAnswer(CommandAnswer):
     command_ids: list[int] = Field(description="Tous, dans l'ordre des circuits", examples=[[17, 18]])
 
 
-def _show(command: store.Command) -> CommandAnswer:
+def _show(command: command_store.Command) -> CommandAnswer:
     return CommandAnswer.model_validate(_said(command))
 
 
-def _said(command: store.Command) -> dict[str, Any]:
+def _said(command: command_store.Command) -> dict[str, Any]:
     return asdict(command) | {
         "failure_message": failure_text(command.failure),
         "unconfirmed_message": None if command.unconfirmed is None else UNCONFIRMED_FR[command.unconfirmed],
@@ -101,7 +103,7 @@ class CabinetDetail(CabinetAnswer):
     dims: bool = Field(description="Un de ses circuits se gradue (`dim`), d'après le profil de son équipement")
 
 
-COMMANDS = Resource("lighting_command", "ordre", store.read_command, _show)
+COMMANDS = Resource("lighting_command", "ordre", command_store.read_command, _show)
 
 
 @router.post("/commands", status_code=201, summary="Commander l'éclairage d'une armoire ou d'un circuit")
@@ -132,7 +134,7 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CreatedA
 async def _request(caller: Caller, acting: Change, body: NewCommand) -> list[Requested]:
     now = datetime.now(UTC)
     request = LightingRequest(body.action, acting.actor, body.reason, body.off_until, body.level)
-    circuits = await store.find_circuits(acting.connection, body.asset_id)
+    circuits = await circuit_store.find_circuits(acting.connection, body.asset_id)
     chosen = circuits_to_command(circuits, request, now)
     named = await names_of(acting.connection, [circuit.asset_id for circuit in chosen])
     for overstep in (
@@ -151,7 +153,7 @@ async def list_cabinets(caller: Reader, wanted: WantedQuery) -> Page[CabinetAnsw
     """Les armoires : d'abord celles dont on ne sait rien, puis celles qui sont éteintes."""
     async with caller.reading() as connection:
         places, values = await read_places(caller, connection, LIGHTING, wanted)
-        commands = await store.last_commands(connection, [place.id for place in places])
+        commands = await command_store.last_commands(connection, [place.id for place in places])
     items = [
         CabinetAnswer(
             **place._asdict(),
@@ -171,8 +173,8 @@ async def read_cabinet(id: Id, caller: Reader) -> CabinetDetail:
         asset = await ASSETS.get(connection, id)
         values = (await last_values(connection, LIGHTING, [id])).get(id, [])
         await caller.audit_personal(connection, streams=[one.datastream_id for one in values])
-        commands = await store.last_commands(connection, [id])
-        circuits = await store.find_circuits(connection, id)
+        commands = await command_store.last_commands(connection, [id])
+        circuits = await circuit_store.find_circuits(connection, id)
     return CabinetDetail(
         **PlaceAnswer.model_validate(asset).model_dump(),
         switch_state=best_value(values, "switch_state"),
@@ -186,7 +188,7 @@ async def read_cabinet(id: Id, caller: Reader) -> CabinetDetail:
 async def list_commands(caller: Reader, paging: Paged, asset_id: IdQuery = None) -> Page[CommandAnswer]:
     """Les ordres, le dernier d'abord."""
     return await COMMANDS.page(
-        caller, paging, store.list_commands, before=paging.before, most=paging.most, asset_id=asset_id
+        caller, paging, command_store.list_commands, before=paging.before, most=paging.most, asset_id=asset_id
     )
 
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 from core.model.lighting import level_at
 from core.model.lighting_programs import read_program
+from lighting.command_store import Command
 from lighting.expected import LampRow
 from lighting.following import PROGRAM, request_of
 from lighting.phases import EARLY, SPREAD, phase_of
-from lighting.store import Command
 
 MINUTE = timedelta(minutes=1)
 NOW = datetime(2027, 6, 20, 12, tzinfo=UTC)

@@ -14,6 +14,7 @@ from itertools import count
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lighting.command_store import REPORTS
 from lighting.commands import (
     MAX_ATTEMPTS,
     OPEN,
@@ -33,7 +34,6 @@ from lighting.commands import (
     advance,
 )
 from lighting.requests import UPLINKS_AWAITED, USEFUL_FOR
-from lighting.store import REPORTS
 
 START = datetime(2026, 11, 25, 18, tzinfo=UTC)
 TICK = timedelta(seconds=20)

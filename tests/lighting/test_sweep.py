@@ -9,13 +9,14 @@ from uuid import uuid4
 import pytest
 
 from core.runtime.postgres import Pool
+from lighting.circuit_store import find_circuits
+from lighting.command_store import Command, read_command
 from lighting.commands import MAX_ATTEMPTS, RejectedLightingCommand
 from lighting.expected import read_lamps
 from lighting.octets import Asked
 from lighting.phases import EARLY, spread_of
 from lighting.requests import LightingRequest, circuits_to_command, native_octets, request_command
 from lighting.restoring import request_now, restore
-from lighting.store import Command, find_circuits, read_command
 from lighting.sweep import advance_commands, confirm_applied, relight, sweep_once
 from lighting.swept import Swept
 from registry.datastreams import make_datastream

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from core.runtime.postgres import connect, open_pool
-from lighting.store import list_commands
+from lighting.command_store import list_commands
 from lighting.sweep import advance_commands, confirm_applied, relight
 from registry.schema import migrate
 from tests.core.runtime.versions import migrate_up_to

@@ -24,50 +24,12 @@ from registry.rows import entity, fetch_all, fetch_one
 # A clock says within ten seconds what it has done (docs/profil-horloge.md), and the way here takes its time.
 ANSWERS_WITHIN = timedelta(seconds=15)
 REPORTS = 1.25  # Of the usual interval: a report that is due may be a little late.
-# What a lighting command may be given to; whatever else switches has its own route and never reverses by itself.
-KINDS = ("lighting_cabinet", "lighting_circuit", "light_point")
 COLUMNS = """id, tenant_id, asset_id, device_id, action, level, off_until, requested_by, reason,
 state::text AS state, failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at,
 sent_at, applied_at, confirmed_at, unconfirmed, reconciled_at, work_order_at, is_automatic"""
-
 IS_COMMANDED = """
 SELECT EXISTS (SELECT FROM lighting_command WHERE downlink_id = $1 OR read_back_downlink_id = $1)
 """
-# A cabinet's circuits, or the asset itself; of the devices that serve it one that switches before one that does
-# not, as a meter of its own, and its own before its cabinet's.
-FIND_CIRCUITS = """
-SELECT s.id AS asset_id, s.kind, s.attributes ->> 'output' AS output,
-       coalesce(s.attributes -> 'protected' = 'true', false) AS is_protected,
-       v.device_id, v.dev_eui, v.codec, v.codec_version_id, v.capabilities, v.enabled, v.expected_interval,
-       v.device_class, v.reported
-FROM asset s
-LEFT JOIN LATERAL (
-    SELECT d.id AS device_id, d.dev_eui, p.codec, p.codec_version_id, p.capabilities, d.enabled,
-           p.expected_interval, p.device_class::text AS device_class,
-           ARRAY(SELECT DISTINCT r.channel FROM datastream r
-                 WHERE r.device_id = d.id AND r.quantity = 'switch_state') AS reported
-    FROM assignment a JOIN device d ON d.id = a.device_id JOIN device_profile p ON p.id = d.device_profile_id
-    WHERE a.during @> now() AND (a.asset_id = s.id OR (s.kind = 'lighting_circuit' AND a.asset_id = s.parent_id))
-    ORDER BY 'switch' = ANY(p.capabilities) DESC, a.asset_id = s.id DESC, a.id LIMIT 1
-) v ON true
-WHERE CASE WHEN lighting_has_circuits($1)
-           THEN s.parent_id = $1 AND s.kind = 'lighting_circuit' AND s.archived_at IS NULL
-           ELSE s.id = $1 END
-ORDER BY s.id
-"""
-FIND_CIRCUIT = FIND_CIRCUITS.partition("WHERE CASE")[0] + "WHERE s.id = $1"
-FIND_SERVED = FIND_CIRCUITS.partition("WHERE CASE")[0] + "WHERE s.id = ANY($1::int[]) ORDER BY s.id"
-SERVES = f"""
-SELECT EXISTS (SELECT FROM assignment g JOIN asset a ON a.id = g.asset_id
-               WHERE g.device_id = $1 AND g.during @> now() AND a.kind IN {KINDS})
-"""
-SERVED_BY = f"""
-SELECT DISTINCT a.id FROM assignment g JOIN asset a ON a.id = g.asset_id
-WHERE g.device_id = $1 AND g.during @> now() AND a.kind IN {KINDS} ORDER BY a.id
-"""
-KEEP_ACT_OCTETS = "SELECT keep_act_octets($1, $2, $3)"
-# Every command of a circuit waits for this lock: of two at once, the later one supersedes the earlier.
-LOCK_ASSET = "SELECT id FROM asset WHERE id = $1 FOR NO KEY UPDATE"
 # An "off" is lit again at its end. An "on" or a dimming takes over what an older command still had to light again,
 # and owes it until the cabinet says that it is lit.
 INSERT = f"""
@@ -246,30 +208,6 @@ SELECT EXISTS (SELECT FROM lighting_command
                WHERE id = $1 AND (relight_at <= $2 OR relight_at IS NOT NULL AND action <> 'off'))
 """
 SET_RELIGHT_AT = "UPDATE lighting_command SET relight_at = $2, updated_at = now() WHERE id = $1"
-DUE_ACTS = """
-SELECT u.id, u.asset_id, u.device_id, u.octets, coalesce(d.state::text, m.state::text) AS state,
-       coalesce(d.sent_at, CASE WHEN m.state IN ('sent', 'failed') THEN m.updated_at END) AS reached_at,
-       d.lns_source_id IS NOT NULL AS by_other_lns
-FROM lighting_unknown_act u
-LEFT JOIN downlink d ON d.id = u.downlink_id
-LEFT JOIN multicast_message m ON m.id = u.multicast_message_id
-WHERE u.settled_at IS NULL AND u.due_at <= $1 ORDER BY u.due_at, u.id LIMIT 100
-"""
-IS_ACT_DUE = (
-    "SELECT EXISTS (SELECT FROM lighting_unknown_act WHERE id = $1 AND settled_at IS NULL AND due_at <= $2)"
-)
-POSTPONE_ACT = "UPDATE lighting_unknown_act SET due_at = $2 WHERE id = $1"
-SETTLE_ACT = "UPDATE lighting_unknown_act SET settled_at = $2 WHERE id = $1"
-# A command given since says what it does, or will.
-IS_KNOWN_SINCE = """
-SELECT EXISTS (SELECT FROM lighting_command WHERE asset_id = $1 AND (
-    relight_at IS NOT NULL
-    OR (state IN ('applied', 'confirmed') AND created_at > $2 AND device_id = $3)))
-"""
-LAST_OCTETS = """
-SELECT octets FROM lighting_command WHERE asset_id = $1 AND device_id = $2 AND octets <> '{}'
-ORDER BY id DESC LIMIT 1
-"""
 READ = f"SELECT {COLUMNS} FROM lighting_command WHERE id = $1"
 # Those of a cabinet are those of its circuits, too.
 LIST = f"""
@@ -279,7 +217,6 @@ WHERE ($1::int IS NULL OR asset_id = $1 OR asset_id IN (
   AND ($2::bigint IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3
 """
-
 LAST_OF_EACH = f"""
 SELECT DISTINCT ON (p.place) p.place, c.*
 FROM (SELECT {COLUMNS} FROM lighting_command) c JOIN (
@@ -318,25 +255,6 @@ class Command:
     reconciled_at: datetime | None
     work_order_at: datetime | None
     is_automatic: bool  # Nobody asked for it: its program did, or what had to be brought back.
-
-
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """A circuit, and what switches it now; without `device_id` nothing does."""
-
-    asset_id: int
-    kind: str
-    output: str | None
-    is_protected: bool
-    device_id: int | None
-    dev_eui: bytes | None
-    codec: str | None
-    codec_version_id: int | None
-    capabilities: tuple[str, ...] | None
-    enabled: bool | None
-    expected_interval: timedelta | None
-    device_class: str | None
-    reported: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,19 +331,6 @@ class DueRelight:
 
 
 @dataclass(frozen=True, slots=True)
-class DueAct:
-    """An unknown act whose time has come, and what became of the message that it was."""
-
-    id: int
-    asset_id: int
-    device_id: int
-    octets: Mapping[str, Any]
-    state: str | None
-    reached_at: datetime | None
-    by_other_lns: bool
-
-
-@dataclass(frozen=True, slots=True)
 class NewCommand:
     """What a new row has beyond what the database knows of its asset."""
 
@@ -442,41 +347,6 @@ class NewCommand:
     expected_power: tuple[float, float] | None
     owes_light: bool
     is_automatic: bool
-
-
-async def lock_asset(connection: Connection, asset_id: int) -> bool:
-    """No other command for this asset until the transaction ends; False when no such asset is visible."""
-    return await connection.fetchval(LOCK_ASSET, asset_id) is not None
-
-
-async def find_circuits(connection: Connection, asset_id: int) -> list[Circuit]:
-    """The circuits of a cabinet that are visible, or the asset itself where it has none."""
-    return await fetch_all(connection, Circuit, FIND_CIRCUITS, asset_id)
-
-
-async def find_circuit(connection: Connection, asset_id: int) -> Circuit | None:
-    """The asset as it stands, whether or not it has circuits."""
-    return await fetch_one(connection, Circuit, FIND_CIRCUIT, asset_id)
-
-
-async def find_served(connection: Connection, asset_ids: Sequence[int]) -> list[Circuit]:
-    """These assets as they stand, whether or not they have circuits."""
-    return await fetch_all(connection, Circuit, FIND_SERVED, asset_ids)
-
-
-async def serves_lighting(connection: Connection, device_id: int) -> bool:
-    """Whether a device serves a lighting circuit now."""
-    return await connection.fetchval(SERVES, device_id)
-
-
-async def served_by(connection: Connection, device_id: int) -> list[int]:
-    """The lighting assets that a device serves now."""
-    return [row["id"] for row in await connection.fetch(SERVED_BY, device_id)]
-
-
-async def keep_act_octets(connection: Connection, asset_id: int, device_id: int, octets: Octets) -> None:
-    """By what an unknown act of this transaction is brought back."""
-    await connection.execute(KEEP_ACT_OCTETS, asset_id, device_id, octets.as_json())
 
 
 async def insert_command(connection: Connection, new: NewCommand) -> Command:
@@ -683,37 +553,6 @@ async def is_to_relight(connection: Connection, command_id: int, now: datetime) 
 async def set_relight_at(connection: Connection, command_id: int, at: datetime | None) -> None:
     """The circuit must be lit again at `at`; None: nothing is owed."""
     await connection.execute(SET_RELIGHT_AT, command_id, at)
-
-
-async def due_acts(connection: Connection | Pool, now: datetime) -> list[DueAct]:
-    """Unknown acts whose time has come, the longest due first."""
-    return await fetch_all(connection, DueAct, DUE_ACTS, now)
-
-
-async def is_act_due(connection: Connection, act_id: int, now: datetime) -> bool:
-    """Whether nobody has settled it meanwhile."""
-    return await connection.fetchval(IS_ACT_DUE, act_id, now)
-
-
-async def postpone_act(connection: Connection, act_id: int, at: datetime) -> None:
-    """Look at it again at `at`."""
-    await connection.execute(POSTPONE_ACT, act_id, at)
-
-
-async def settle_act(connection: Connection, act_id: int, at: datetime) -> None:
-    """Nothing is to be done about it any more."""
-    await connection.execute(SETTLE_ACT, act_id, at)
-
-
-async def is_known_since(connection: Connection, asset_id: int, device_id: int, since: datetime) -> bool:
-    """Whether the device has carried out a lighting command since, or one says when the circuit is lit again."""
-    return await connection.fetchval(IS_KNOWN_SINCE, asset_id, since, device_id)
-
-
-async def last_octets(connection: Connection, asset_id: int, device_id: int) -> Octets | None:
-    """Those of the last command of this circuit by this device."""
-    kept = await connection.fetchval(LAST_OCTETS, asset_id, device_id)
-    return None if kept is None else Octets.from_json(kept)
 
 
 async def read_command(connection: Connection | Pool, command_id: int) -> Command | None:
