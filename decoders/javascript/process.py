@@ -18,7 +18,9 @@ READY_WITHIN_S = 30.0
 SILENT_S = 1.0  # A call; its CPU is bounded far below.
 # Over the wall time that a script's load may take anyway.
 SILENT_LOADING_S = SILENT_S
-# A process that would run if it were let: a busy machine is nobody's fault, up to here.
+# A process that would run if it were let has so many seconds of CPU instead: a busy machine is nobody's fault, up to
+# here. D: it waits for a page.
+RUNNABLE = "RD"
 STARVED_S = 10.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -136,8 +138,7 @@ class WorkerProcess:
             return
         allowed = self._limits.load_s + SILENT_LOADING_S if seen[1] else SILENT_S
         silent = now - self._since
-        budget = self._limits.load_s if seen[1] else self._limits.call_s
-        is_starved = state == "R" and cpu_s - self._cpu_s < budget and silent < STARVED_S
+        is_starved = state in RUNNABLE and cpu_s - self._cpu_s < allowed and silent < STARVED_S
         if silent > allowed and not is_starved:
             self._silent = True
             self.kill()
