@@ -1,19 +1,21 @@
 """How a page answers: errors are pages too, in words, with a number that is in the log."""
 
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from api.console.forms import CARRIED, DESTINATION
 from api.console.language import Language
-from api.console.visits import LOGIN_PAGE, SEE_OTHER, SessionNeeded, Visit, code_of, is_part
+from api.console.rendering import render_beginning
+from api.console.visits import LOGIN_PAGE, SEE_OTHER, PersonsVisit, SessionNeeded, Visit, code_of, is_part
 from api.dependencies import Dependencies
 from api.forbidden import record_forbidden
 from core.model.region import PARIS
@@ -27,6 +29,8 @@ POLICY = (
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HTML = "text/html"
+# Where a page's own content begins, in base.html.
+CONTENT = '<main id="contenu"'
 
 log = structlog.get_logger()
 
@@ -39,25 +43,56 @@ class PageRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def page(request: Request) -> Response:
-            try:
-                response = await answer(request)
-            except SessionNeeded as needed:
-                response = _login_first(request, needed)
-            except Problem as problem:
-                await record_forbidden(request, problem)
-                response = error_page(request, problem.status, problem.detail)
-            except RequestValidationError:
-                response = error_page(request, 404)
-            except HTTPException as error:
-                response = error_page(request, error.status_code)
-            except DATABASE_AWAY as away:
-                log.warning("page_refused_database_away", error=describe(away))
-                response = error_page(request, 503)
-            except Exception as error:  # noqa: BLE001 - A page, and a line in the log.
-                response = await _failed(request, error)
-            return guarded(request, response)
+            return guarded(request, await _answered(request, answer(request)))
 
         return page
+
+
+async def _answered(request: Request, answering: Awaitable[Response]) -> Response:
+    """What is awaited, or a page that says why not."""
+    try:
+        response = await answering
+    except SessionNeeded as needed:
+        response = _login_first(request, needed)
+    except Problem as problem:
+        await record_forbidden(request, problem)
+        response = error_page(request, problem.status, problem.detail)
+    except RequestValidationError:
+        response = error_page(request, 404)
+    except HTTPException as error:
+        response = error_page(request, error.status_code)
+    except DATABASE_AWAY as away:
+        log.warning("page_refused_database_away", error=describe(away))
+        response = error_page(request, 503)
+    except Exception as error:  # noqa: BLE001 - A page, and a line in the log.
+        response = await _failed(request, error)
+    return response
+
+
+def begun_page(
+    visit: PersonsVisit, template: str, reading: Callable[[], Awaitable[Mapping[str, Any]]]
+) -> Response:
+    """A page of which the menu goes out before what it shows is read.
+
+    A browser fetches style sheets and draws the menu meanwhile. What goes wrong then is said where the content
+    would be, under the status 200 that is gone. The visit is one that lasts until the page was sent.
+    """
+    beginning = render_beginning(template, visit.language, visit.context(), CONTENT)
+
+    async def pieces() -> AsyncGenerator[str]:
+        yield beginning
+
+        async def rest() -> Response:
+            content = await reading()
+            await visit.caller.end_sharing()  # Whoever reads the page slowly keeps nobody waiting.
+            return visit.page(template, **content)
+
+        whole = bytes((await _answered(visit.request, rest())).body).decode()
+        yield whole[whole.index(CONTENT) :]
+
+    response = StreamingResponse(pieces(), media_type=HTML)
+    visit.forget_message(response)
+    return response
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -66,3 +66,14 @@ def _ago(context: Context, instant: datetime | None) -> Markup | str:
 def render(template: str, language: Language, content: Mapping[str, Any]) -> str:
     """The page `template`, a path below this package or below `templates`."""
     return _environment(language.code).get_template(template).render(content)
+
+
+def render_beginning(template: str, language: Language, content: Mapping[str, Any], until: str) -> str:
+    """The same page up to a text of it; what it shows after that need not be known yet."""
+    pieces: list[str] = []
+    for piece in _environment(language.code).get_template(template).generate(content):
+        pieces.append(piece)
+        if until in piece:
+            break
+    # Joined, which escapes nothing: some of them are Markup, which does when it is added to a text.
+    return "".join(pieces).partition(until)[0]

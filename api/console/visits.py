@@ -81,9 +81,13 @@ class Visit:
         """A page, or a part of one."""
         rendered = render(template, self.language, self.context() | content)
         response = HTMLResponse(rendered, status_code)
+        self.forget_message(response)
+        return response
+
+    def forget_message(self, response: Response) -> None:
+        """It is told once."""
         if MESSAGE_COOKIE in self.request.cookies:
             response.delete_cookie(MESSAGE_COOKIE, path="/")
-        return response
 
     def form_page(self, template: str, problem: Problem | None, **content: Any) -> HTMLResponse:
         """A page with a form: what is wrong with what was typed, if anything is, and what was typed (`values`)."""
@@ -204,6 +208,8 @@ class Demand:
 
 Anybody = Annotated[Visit, Depends(anybody)]
 ReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"), scope="function")]
+# Of a page that begins before it is read (pages.begun_page): its transaction lasts until all of it was sent.
+EarlyReadersVisit = Annotated[PersonsVisit, Depends(Demand("read"), scope="request")]
 FieldAgentsVisit = Annotated[PersonsVisit, Depends(Demand("field"), scope="function")]
 ManagersVisit = Annotated[PersonsVisit, Depends(Demand("manage"), scope="function")]
 PublishersVisit = Annotated[PersonsVisit, Depends(Demand("open_data"), scope="function")]

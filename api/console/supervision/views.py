@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import Response
 
 from api.auth import Caller
-from api.console.pages import page_router
-from api.console.visits import FIRST_PAGE, ReadersVisit
+from api.console.pages import begun_page, page_router
+from api.console.visits import FIRST_PAGE, EarlyReadersVisit, ReadersVisit
 from api.console.wording import STATES
 from api.pages import Paging
 from api.routes import alerts, asset_states, gateways
@@ -50,10 +50,13 @@ async def read_supervised(caller: Caller) -> Supervised:
 
 
 @router.get(FIRST_PAGE)
-async def show(visit: ReadersVisit) -> Response:
+async def show(visit: EarlyReadersVisit) -> Response:
     """The page."""
-    supervised = await read_supervised(visit.caller)
-    return visit.page("supervision/page.html", **supervised.content())
+
+    async def content() -> dict[str, Any]:
+        return (await read_supervised(visit.caller)).content()
+
+    return begun_page(visit, "supervision/page.html", content)
 
 
 @router.get(f"{FIRST_PAGE}/chiffres")
