@@ -1,5 +1,7 @@
 """How the statement of all states is run."""
 
+import pytest
+
 from api import asset_state_store as store
 from core.runtime.postgres import Pool
 from tests.entering import enter_tenant
@@ -42,7 +44,9 @@ SELECT syndicat.id AS syndicat, commune.id AS commune FROM syndicat, commune WHE
 DISTINCT = "SELECT array_agg(DISTINCT kind ORDER BY kind) FROM asset WHERE archived_at IS NULL"
 
 
-async def test_kinds_and_states_of_a_few_are_those_of_all_that_is_visible(pool: Pool, api_pool: Pool) -> None:
+async def test_kinds_and_states_of_a_few_are_those_of_all_that_is_visible(
+    pool: Pool, api_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = await pool.fetchrow(MEMBERS)
     assert made is not None
     for tenant, expected in ((made["syndicat"], ["bin", "room"]), (made["commune"], ["bin", "dwelling", "room"])):
@@ -53,3 +57,11 @@ async def test_kinds_and_states_of_a_few_are_those_of_all_that_is_visible(pool: 
             assert len(of_all) == 3 * (len(expected) + (tenant == made["syndicat"]))
             few = await store.list_states(connection, store.EVERYTHING, after=of_all[0].id, most=4)
             assert few == of_all[1:5]
+            # There are more than so many: they are sorted where they are.
+            ok_or_not = ["ok", "unknown"]
+            sorted_here = await store.list_states(connection, store.EVERYTHING, ok_or_not, of_all[0].id, 4)
+            with monkeypatch.context() as patched:
+                patched.setattr(store, "SORTED_HERE", -1)
+                there = await store.list_states(connection, store.EVERYTHING, ok_or_not, of_all[0].id, 4)
+                assert await store.list_states(connection, store.EVERYTHING, most=store.FEW + 1) == of_all
+            assert there == sorted_here == of_all[1:5]
