@@ -62,7 +62,7 @@ class CrossOriginMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             await self._app(scope, receive, send)
             return
-        origin = foreign_origin(HTTPConnection(scope))
+        origin = origin_of_others(HTTPConnection(scope))
         allowed: AllowedOrigins = scope["app"].state.allowed_origins
         is_allowed = origin is not None and await allowed.include(origin)
         headers: list[tuple[bytes, bytes]] = [VARY]
@@ -76,7 +76,7 @@ class CrossOriginMiddleware:
         await self._app(scope, receive, _adding(send, headers))
 
 
-def foreign_origin(request: HTTPConnection) -> str | None:
+def origin_of_others(request: HTTPConnection) -> str | None:
     """The origin of the page that asks; None: it is one of ours, or no page."""
     origin = request.headers.get("origin")
     if origin is None or not origin.isascii() or urlsplit(origin).netloc == request.headers.get("host"):

@@ -102,7 +102,7 @@ async def test_head_is_answered_like_get_without_a_body(client: httpx.AsyncClien
         assert (head.status_code, head.content) == (got.status_code, b"")
         for name in ("content-type", "content-length", "etag"):
             assert head.headers.get(name) == got.headers.get(name)
-    assert (await client.head("/v1/codecs/try")).status_code == 405
+    assert (await client.head("/v1/device-imports")).status_code == 405
 
 
 async def test_answers_to_reading_are_compressed_and_no_others(client: httpx.AsyncClient, app: FastAPI) -> None:
