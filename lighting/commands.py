@@ -279,8 +279,8 @@ def _advance_queued(command: OpenCommand, received_at: datetime | None, now: dat
         case "failed":
             reason = f"{Failure.NOT_TRANSMITTED}: {command.downlink_reason or ''}".rstrip(": ")
             return _again_or(End(State.FAILED, reason), command, command.tried_at, now)
-        case "expired":
-            return End(State.EXPIRED, command.downlink_reason)
+        case "expired":  # Before the command's own end where dusk was near.
+            return _again_or(End(State.EXPIRED, command.downlink_reason), command, command.tried_at, now)
         case "cancelled":
             return End(State.SUPERSEDED, command.downlink_reason)
         case _:  # The network server, which lets it expire, may be away.
