@@ -83,21 +83,21 @@ async def _advance_one(connection: Connection, campaign: Campaign, now: datetime
 
 
 async def _release(connection: Connection, campaign: Campaign, state: State, now: datetime, swept: Swept) -> bool:
+    neighbours = await store.read_neighbours(connection, campaign.id)
+    pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
+    pacer.restore(await store.used_since(connection, now - HOUR))
     waiting = await store.read_waiting(
         connection,
         campaign.id,
         canary_alone=state is State.CANARY,
         is_emergency=campaign.is_emergency,
         most=MOST_OF_A_TRAIN,
+        busy=() if campaign.is_emergency else pacer.busy(to_us(now)),
     )
     waiting = {gateway: _away_from_dusk(campaign, of_gateway, now) for gateway, of_gateway in waiting.items()}
     targets = {target.asset_id: target for of_gateway in waiting.values() for target in of_gateway}
     if not targets:
         return False
-    neighbours = await store.read_neighbours(connection, campaign.id)
-    pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
-    sent = await store.released_since(connection, now - HOUR)
-    pacer.restore((gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent)
     in_groups: set[int] = set()
     if state is State.RUNNING and campaign.action != SET_PROGRAM:
         in_groups, is_more = await _send_to_groups(connection, campaign, list(targets), pacer, now, swept)
