@@ -42,7 +42,7 @@ TOO_MANY_LOOK = (
 )
 TRY_AGAIN_S = 5
 
-router = APIRouter(prefix="/v1", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["gateways"], responses=PROBLEM_RESPONSES)
 
 
 class TooManyLook(Problem):
@@ -123,7 +123,7 @@ class LiveFramesAnswer(Answer):
     left_out: int = Field(description="Trames non montrées : il en vient plus qu'une personne n'en lit")
 
 
-@router.get("/live-frames", summary="Regarder les trames en direct")
+@router.get("/live-frames", operation_id="watchLiveFrames", summary="Regarder les trames en direct")
 async def watch_frames(
     caller: Reader,
     seconds: Annotated[
