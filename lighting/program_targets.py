@@ -195,21 +195,16 @@ def step_of(target: ProgramTarget, now: datetime) -> commands.Step:
         action=SET_PROGRAM,
         proving=commands.Proving((PROGRAM,), 1.0, asks=False),
         attempts=target.attempts,
-        not_after=_not_after(target),
+        not_after=target.not_after,
         downlink_state=target.downlink_state,
         downlink_reason=target.downlink_reason,
         tried_at=target.tried_at,
         sent_at=target.sent_at,
         read_back_state=None,
+        # What has waited for its gateway for as long as it is of use has no other turn.
+        is_kept_back=now < target.tried_at + USEFUL_FOR,
     )
     return commands.advance(open_command, _said(target), target.received_at, now)
-
-
-def _not_after(target: ProgramTarget) -> datetime:
-    """Until when it may be sent again: what dusk kept back may, what waited for a gateway for an hour not."""
-    if target.downlink_state != "expired":
-        return target.not_after
-    return min(target.not_after, target.tried_at + USEFUL_FOR)
 
 
 def _said(target: ProgramTarget) -> list[commands.ReadBack]:
