@@ -10,6 +10,7 @@ from core.runtime.postgres import Connection, Pool
 from lighting.campaign_plan import Reach
 from lighting.campaigns import Progress, State, TargetCounts
 from lighting.circuit_store import FIND_CIRCUITS, Circuit
+from lorawan.instants import to_us
 from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
 # Somebody's later command takes the place of a campaign's, as it does once that is sent.
@@ -222,7 +223,7 @@ FROM (
                PARTITION BY gateway ORDER BY is_canary DESC, repeat_due <> $4 DESC, asset_id) AS place
     FROM lighting_campaign_target t
     WHERE campaign_id = $1 AND (released_at IS NULL AND rejected IS NULL OR repeat_due)
-      AND (is_canary OR NOT $2) AND ($5::int[] IS NULL OR asset_id = ANY($5))) w
+      AND (is_canary OR NOT $2) AND ($5::int[] IS NULL OR asset_id = ANY($5)) AND NOT gateway = ANY($6::text[])) w
 JOIN lighting_campaign_target o ON o.campaign_id = $1 AND o.asset_id = w.asset_id
 JOIN asset s ON s.id = w.asset_id
 LEFT JOIN asset b ON b.id = s.parent_id AND s.latitude IS NULL
@@ -234,6 +235,12 @@ RELEASED_SINCE = """
 SELECT t.gateway, t.released_at, (t.airtime_us * greatest(1, coalesce(c.attempts, t.attempts)))::int AS airtime_us
 FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
 WHERE t.released_at > $1
+"""
+# The same added up: what each gateway has left, and when it falls silent, is all that frames of now depend on.
+USED_SINCE = f"""
+SELECT gateway, sum(airtime_us)::bigint AS used_us,
+       max(released_at + airtime_us * interval '1 microsecond') AS until
+FROM ({RELEASED_SINCE}) AS one GROUP BY gateway
 """
 SET_RELEASED = """
 UPDATE lighting_campaign_target SET released_at = $3, command_id = $4 WHERE campaign_id = $1 AND asset_id = $2
@@ -439,12 +446,13 @@ async def read_waiting(
     is_emergency: bool,
     most: int,
     of: Sequence[int] | None = None,
+    busy: Sequence[str] = (),
 ) -> dict[str, list[WaitingTarget]]:
-    """By gateway, the circuits whose turn is next; `most` of each, and of these alone."""
+    """By gateway, the circuits whose turn is next: `most` of each, of these alone, and none of busy gateways."""
     waiting: dict[str, list[WaitingTarget]] = defaultdict(list)
     given = None if of is None else list(of)
     for target in await fetch_all(
-        connection, WaitingTarget, WAITING, campaign_id, canary_alone, most, is_emergency, given
+        connection, WaitingTarget, WAITING, campaign_id, canary_alone, most, is_emergency, given, list(busy)
     ):
         waiting[target.gateway].append(target)
     return waiting
@@ -454,6 +462,12 @@ async def released_since(connection: Connection | Pool, since: datetime) -> list
     """What campaigns of all tenants sent: gateway, start, microseconds on air."""
     rows = await connection.fetch(RELEASED_SINCE, since)
     return [(row["gateway"], row["released_at"], row["airtime_us"]) for row in rows]
+
+
+async def used_since(connection: Connection, since: datetime) -> list[tuple[str, int, int]]:
+    """The same as one frame of each gateway that ends with its last: gateway, start, microseconds on air."""
+    rows = await connection.fetch(USED_SINCE, since)
+    return [(row["gateway"], to_us(row["until"]) - row["used_us"], row["used_us"]) for row in rows]
 
 
 async def set_released(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 import structlog
 
@@ -13,7 +14,7 @@ from core.runtime.postgres import Connection, Pool
 from lighting import campaign_store as store
 from lighting import command_store
 from lighting.campaign_store import Campaign, WaitingTarget
-from lighting.campaigns import State, advance, may_send
+from lighting.campaigns import AROUND_DUSK, State, advance, out_before
 from lighting.circuit_store import Circuit
 from lighting.commands import RejectedLightingCommand
 from lighting.compilers import SET_PROGRAM
@@ -39,6 +40,13 @@ DARKENING = frozenset({OFF, DIM})
 SENDING = frozenset({State.CANARY, State.RUNNING})
 
 log = structlog.get_logger()
+
+
+class Turn(NamedTuple):
+    """When a frame is to go out, and until when it may."""
+
+    at: datetime
+    out_before: datetime
 
 
 async def advance_campaigns(pool: Pool, now: datetime) -> Swept:
@@ -75,22 +83,21 @@ async def _advance_one(connection: Connection, campaign: Campaign, now: datetime
 
 
 async def _release(connection: Connection, campaign: Campaign, state: State, now: datetime, swept: Swept) -> bool:
+    neighbours = await store.read_neighbours(connection, campaign.id)
+    pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
+    pacer.restore(await store.used_since(connection, now - HOUR))
     waiting = await store.read_waiting(
         connection,
         campaign.id,
         canary_alone=state is State.CANARY,
         is_emergency=campaign.is_emergency,
         most=MOST_OF_A_TRAIN,
+        busy=() if campaign.is_emergency else pacer.busy(to_us(now)),
     )
-    if not campaign.is_emergency:
-        waiting = {gateway: _away_from_dusk(of_gateway, now) for gateway, of_gateway in waiting.items()}
+    waiting = {gateway: _away_from_dusk(campaign, of_gateway, now) for gateway, of_gateway in waiting.items()}
     targets = {target.asset_id: target for of_gateway in waiting.values() for target in of_gateway}
     if not targets:
         return False
-    neighbours = await store.read_neighbours(connection, campaign.id)
-    pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
-    sent = await store.released_since(connection, now - HOUR)
-    pacer.restore((gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent)
     in_groups: set[int] = set()
     if state is State.RUNNING and campaign.action != SET_PROGRAM:
         in_groups, is_more = await _send_to_groups(connection, campaign, list(targets), pacer, now, swept)
@@ -110,7 +117,8 @@ async def _release(connection: Connection, campaign: Campaign, state: State, now
         target = targets[frame.command]
         act = _command if target.command_id is None else _repeat
         act = _send_program if campaign.action == SET_PROGRAM else act
-        await act(connection, campaign, target, from_us(at_us), now, swept)
+        turn = Turn(from_us(at_us), _out_before(campaign, target, now) or now)
+        await act(connection, campaign, target, turn, now, swept)
     return False
 
 
@@ -152,7 +160,7 @@ async def _send_to_group(
         of=group.waiting,
     )
     targets = [target for of_gateway in waiting.values() for target in of_gateway]
-    if not campaign.is_emergency and len(_away_from_dusk(targets, now)) < len(targets):
+    if len(_away_from_dusk(campaign, targets, now)) < len(targets):
         raise RejectedLightingCommand("le soleil se couche")
     asked = _request_of(campaign, "").asked_at(now)
     circuits = {one.asset_id: one for one in await store.find_circuits_of(connection, group.asset_ids)}
@@ -190,10 +198,17 @@ async def _send_to_group(
     swept.slots.add(group.slot)
 
 
-def _away_from_dusk(targets: Iterable[WaitingTarget], now: datetime) -> list[WaitingTarget]:
+def _away_from_dusk(campaign: Campaign, targets: Iterable[WaitingTarget], now: datetime) -> list[WaitingTarget]:
     """Those to which a frame may go now: dusk comes to each place at its own time."""
+    return [one for one in targets if _out_before(campaign, one, now) is not None]
+
+
+def _out_before(campaign: Campaign, target: WaitingTarget, now: datetime) -> datetime | None:
+    """Until when a frame that is released now may go out there; None: none may."""
+    if campaign.is_emergency:
+        return campaign.not_after
     hour = now.replace(minute=0, second=0, microsecond=0)
-    return [one for one in targets if may_send(now, _dusks(_place_of(one), hour), is_emergency=False)]
+    return out_before(now, _dusks(_place_of(target), hour))
 
 
 _dusks = lru_cache(4096)(dusks_around)
@@ -222,12 +237,13 @@ async def _acting_for(connection: Connection, campaign: Campaign, asset_id: int)
 
 
 async def _send_program(
-    connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
+    connection: Connection, campaign: Campaign, target: WaitingTarget, turn: Turn, now: datetime, swept: Swept
 ) -> None:
     """What is in force now, and not what was when the campaign was prepared."""
     try:
         await _acting_for(connection, campaign, target.asset_id)
-        slot = await send_to_target(connection, campaign.id, target.asset_id, at, campaign.not_after, now)
+        out_before = min(turn.out_before, campaign.not_after)
+        slot = await send_to_target(connection, campaign.id, target.asset_id, turn.at, out_before, now)
     except (RejectedProgram, RejectedLightingCommand) as refused:
         await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
         swept.outcomes.append("campaign_target_rejected")
@@ -237,7 +253,7 @@ async def _send_program(
 
 
 async def _repeat(
-    connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, _now: datetime, swept: Swept
+    connection: Connection, campaign: Campaign, target: WaitingTarget, turn: Turn, _now: datetime, swept: Swept
 ) -> None:
     """The same command once more, unless it or what allowed it has ended since its repetition was due."""
     command_id = target.command_id or 0
@@ -248,9 +264,10 @@ async def _repeat(
         await store.set_repeated(connection, campaign.id, target.asset_id, None)
         return
     frame = octets.frames[command.action]
-    row = await send(connection, command.device_id, frame, command.not_after, _priority(campaign), not_before=at)
+    not_after = min(command.not_after, turn.out_before)
+    row = await send(connection, command.device_id, frame, not_after, _priority(campaign), not_before=turn.at)
     await command_store.set_sent_again(connection, command_id, row.id, None)
-    await store.set_repeated(connection, campaign.id, target.asset_id, at)
+    await store.set_repeated(connection, campaign.id, target.asset_id, turn.at)
     swept.slots.add(row.slot)
     swept.outcomes.append("campaign_target_repeated")
 
@@ -260,14 +277,15 @@ def _priority(campaign: Campaign) -> int:
 
 
 async def _command(
-    connection: Connection, campaign: Campaign, target: WaitingTarget, at: datetime, now: datetime, swept: Swept
+    connection: Connection, campaign: Campaign, target: WaitingTarget, turn: Turn, now: datetime, swept: Swept
 ) -> None:
     try:
         acting = await _acting_for(connection, campaign, target.asset_id)
         request = replace(
             _request_of(campaign, acting),
-            not_before=at,
-            useful_for=min(USEFUL_FOR, campaign.not_after - now),
+            not_before=turn.at,
+            out_before=turn.out_before,
+            useful_for=min(_useful_for(turn, now), campaign.not_after - now),
         )
         circuit = await serving_circuit(connection, target.asset_id)
         octets = await _octets(connection, campaign, target, circuit, request.asked_at(now))
@@ -277,9 +295,14 @@ async def _command(
         await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
         swept.outcomes.append("campaign_target_rejected")
     else:
-        await store.set_released(connection, campaign.id, target.asset_id, at, requested.command.id)
+        await store.set_released(connection, campaign.id, target.asset_id, turn.at, requested.command.id)
         swept.slots.add(requested.slot)
         swept.outcomes.append("campaign_target_released")
+
+
+def _useful_for(turn: Turn, now: datetime) -> timedelta:
+    """Of a command: what dusk keeps back has its turn again when that is over."""
+    return USEFUL_FOR if now + USEFUL_FOR < turn.out_before else USEFUL_FOR + 2 * AROUND_DUSK
 
 
 def _request_of(campaign: Campaign, acting: str) -> LightingRequest:

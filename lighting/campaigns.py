@@ -20,6 +20,9 @@ SMALLEST_CANARY = 5
 TOLERATED_FAILURES = 0.05
 # Around dusk every gateway is left to what lights the streets.
 AROUND_DUSK = timedelta(minutes=30)
+# A frame waits for its gateway, a group's for two minutes; a question that proves it goes out within as long.
+RELEASED_BEFORE = ASKED_WITHIN = timedelta(minutes=2)
+FAR = timedelta(days=1)  # Where the sun does not set.
 
 
 class State(StrEnum):
@@ -155,9 +158,14 @@ def _halt(progress: Progress) -> Halt | None:
     return None
 
 
-def may_send(now: datetime, dusks: Iterable[datetime], *, is_emergency: bool) -> bool:
-    """Whether frames may go out at this instant: none around dusk, an emergency's apart."""
-    return is_emergency or all(abs(now - dusk) > AROUND_DUSK for dusk in dusks)
+def out_before(now: datetime, dusks: Iterable[datetime]) -> datetime | None:
+    """Until when a frame that is released now may go out: before the half hour around the next dusk.
+
+    It may wait for its gateway, and be followed by a question. None: there is no time for either, dusk is near.
+    """
+    begins = [dusk - AROUND_DUSK for dusk in dusks if now <= dusk + AROUND_DUSK]
+    latest = min(begins, default=now + FAR) - ASKED_WITHIN
+    return latest if now + RELEASED_BEFORE <= latest else None
 
 
 def check_approval(state: State, author: str, approver: str, not_after: datetime, now: datetime) -> None:

@@ -86,7 +86,7 @@ WITH due AS MATERIALIZED (
 SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.level, c.attempts,
        c.not_after, c.octets, c.relight_at, c.work_order_at,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
-       r.state::text AS read_back_state,
+       d.not_after < c.not_after AS is_kept_back, r.state::text AS read_back_state,
        p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served,
        m.state IN ('queued', 'sending', 'sent') IS TRUE AS in_group,
        {WAITS_FOR_TURN} AS waits_for_turn, {OF_STOPPED} AS stopped,
@@ -427,6 +427,7 @@ def _locked(row: Record) -> LockedCommand:
         owes_light=action != "off" and row["relight_at"] is not None,
         relight_at=row["relight_at"],
         transmitted=row["transmitted"],
+        is_kept_back=row["is_kept_back"],
     )
     return LockedCommand(
         command,

@@ -149,6 +149,7 @@ class OpenCommand:
     owes_light: bool = False
     relight_at: datetime | None = None
     transmitted: int = 0  # How often, since it was given; counted once it has ended.
+    is_kept_back: bool = False  # Its frame expires before the command does: dusk is near.
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,8 @@ def _advance_queued(command: OpenCommand, received_at: datetime | None, now: dat
             reason = f"{Failure.NOT_TRANSMITTED}: {command.downlink_reason or ''}".rstrip(": ")
             return _again_or(End(State.FAILED, reason), command, command.tried_at, now)
         case "expired":
-            return End(State.EXPIRED, command.downlink_reason)
+            end = End(State.EXPIRED, command.downlink_reason)
+            return _again_or(end, command, command.tried_at, now) if command.is_kept_back else end
         case "cancelled":
             return End(State.SUPERSEDED, command.downlink_reason)
         case _:  # The network server, which lets it expire, may be away.

@@ -12,9 +12,8 @@ from lighting import circuit_store, command_store
 from lighting.circuit_store import Circuit
 from lighting.command_store import Command
 from lighting.commands import RejectedLightingCommand, State
-from lighting.expected import LampRow, read_lamps
-from lighting.following import PAGE, read_following
-from lighting.phases import lit_at, phase_of
+from lighting.following import Following
+from lighting.phases import lit_at
 from lighting.requests import LightingRequest, check_circuit
 from lighting.restoring import octets_for
 from lighting.swept import alone
@@ -51,35 +50,31 @@ class Named:
         self._lit_at[asset_id] = at
 
 
-async def name_unlit(pool: Pool, now: datetime, named: Named) -> int:
+async def name_unlit(pool: Pool, following: Mapping[int, Following], now: datetime, named: Named) -> int:
     """Ask for an alert of each relay that is to be lit soon and, as things stand, will not be; of how many."""
+    soon = {number: at for number, one in following.items() if (at := _lit_soon(one, now)) is not None}
+    new = {number: at for number, at in soon.items() if named.is_new(number, at)}
+    if not new:
+        return 0
     count = 0
     async with pool.acquire() as connection:
-        ids = await read_following(connection)
-        for first in range(0, len(ids), PAGE):
-            rows = await read_lamps(connection, ids[first : first + PAGE])
-            soon = {number: at for number, row in rows.items() if (at := _lit_soon(row, now)) is not None}
-            new = {number: at for number, at in soon.items() if named.is_new(number, at)}
-            for asset_id, why in (await _unlit(connection, new, now)).items():
-                with alone("dusk", asset_id):
-                    hour = f"{rows[asset_id].place.region.local(new[asset_id]):%-H h %M}"
-                    await request_dusk_alert(connection, asset_id, why, hour, now)
-                    named.record(asset_id, new[asset_id])
-                    count += 1
+        for asset_id, why in (await _unlit(connection, new, now)).items():
+            with alone("dusk", asset_id):
+                hour = f"{following[asset_id].lamps.place.region.local(new[asset_id]):%-H h %M}"
+                await request_dusk_alert(connection, asset_id, why, hour, now)
+                named.record(asset_id, new[asset_id])
+                count += 1
     return count
 
 
-def _lit_soon(row: LampRow, now: datetime) -> datetime | None:
+def _lit_soon(one: Following, now: datetime) -> datetime | None:
     """When the program lights it, within the hour; None: not so soon."""
-    phase = phase_of(row, now)
-    at = None if phase is None else lit_at(row, phase)
-    return at if at is not None and now < at <= now + NAMED_BEFORE else None
+    at = lit_at(one.lamps, one.phase)
+    return at if now < at <= now + NAMED_BEFORE else None
 
 
 async def _unlit(connection: Connection, soon: Mapping[int, datetime], now: datetime) -> dict[int, str]:
     """Of these circuits those that will not be lit, and why, in French."""
-    if not soon:
-        return {}
     circuits = await circuit_store.find_served(connection, list(soon))
     devices = [one.device_id for one in circuits if one.device_id is not None]
     unreached = await connection.fetch(UNREACHED, devices, now - NETWORK_SILENT_FOR, now - GATEWAY_SILENT_FOR)

@@ -4,6 +4,8 @@ What people have asked for since the program's last change holds until its next.
 before (`lighting.dusk`).
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -13,7 +15,7 @@ from lighting import circuit_store, command_store
 from lighting.circuit_store import Circuit
 from lighting.command_store import Command
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand
-from lighting.expected import read_lamps
+from lighting.expected import LampRow, read_lamps
 from lighting.phases import EARLY, SPREAD, Phase, phase_of
 from lighting.requests import LightingRequest, request_command
 from lighting.restoring import octets_for
@@ -41,6 +43,14 @@ WHERE lighting_switches(id) ORDER BY id
 """
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """The lamps of a relay that follows a program, and what this says now."""
+
+    lamps: LampRow
+    phase: Phase
 
 
 def request_of(phase: Phase, last: Command | None, now: datetime) -> LightingRequest | None:
@@ -78,37 +88,49 @@ def _is_put_out_by_people(last: Command | None, now: datetime) -> bool:
     )
 
 
-async def read_following(connection: Connection) -> list[int]:
-    """The circuits that the platform switches by their programs."""
-    return [row["id"] for row in await connection.fetch(READ_FOLLOWING)]
+async def read_following(pool: Pool, now: datetime) -> dict[int, Following]:
+    """The circuits that the platform switches by their programs, so far as anybody can say what these say now."""
+    found: dict[int, Following] = {}
+    async with pool.acquire() as connection:
+        ids = [row["id"] for row in await connection.fetch(READ_FOLLOWING)]
+        for first in range(0, len(ids), PAGE):
+            found |= await _read_phases(connection, ids[first : first + PAGE], now)
+    return found
 
 
-async def follow_programs(pool: Pool, now: datetime) -> Swept:
+async def follow_programs(pool: Pool, following: Mapping[int, Following], now: datetime) -> Swept:
     """Ask every relay that follows a program for what it says now."""
     swept = Swept()
     async with pool.acquire() as connection:
-        ids = await read_following(connection)
-    for first in range(0, len(ids), PAGE):
-        async with pool.acquire() as connection:
-            due = await _due(connection, ids[first : first + PAGE], now)
-        for asset_id in due:
-            with alone("program", asset_id):
-                async with pool.acquire() as connection, connection.transaction():
-                    await circuit_store.lock_asset(connection, asset_id)
-                    # Another replica may have asked meanwhile, or somebody.
-                    request = (await _due(connection, [asset_id], now)).get(asset_id)
-                    if request is not None:
-                        await _ask(connection, asset_id, request, now, swept)
+        due = await _due(connection, following, now)
+    for asset_id in due:
+        with alone("program", asset_id):
+            async with pool.acquire() as connection, connection.transaction():
+                await circuit_store.lock_asset(connection, asset_id)
+                # Another replica may have asked meanwhile, or somebody.
+                by_now = await _read_phases(connection, [asset_id], now)
+                request = (await _due(connection, by_now, now)).get(asset_id)
+                if request is not None:
+                    await _ask(connection, asset_id, request, now, swept)
     return swept
 
 
-async def _due(connection: Connection, asset_ids: list[int], now: datetime) -> dict[int, LightingRequest]:
+async def _read_phases(connection: Connection, asset_ids: Sequence[int], now: datetime) -> dict[int, Following]:
     rows = await read_lamps(connection, asset_ids)
-    commands = await command_store.last_commands(connection, asset_ids)
+    return {
+        asset_id: Following(row, phase)
+        for asset_id, row in rows.items()
+        if (phase := phase_of(row, now)) is not None
+    }
+
+
+async def _due(
+    connection: Connection, following: Mapping[int, Following], now: datetime
+) -> dict[int, LightingRequest]:
+    commands = await command_store.last_commands(connection, list(following))
     found: dict[int, LightingRequest] = {}
-    for asset_id, row in rows.items():
-        phase = phase_of(row, now)
-        request = None if phase is None else request_of(phase, commands.get(asset_id), now)
+    for asset_id, one in following.items():
+        request = request_of(one.phase, commands.get(asset_id), now)
         if request is not None:
             found[asset_id] = request
     return found

@@ -111,6 +111,11 @@ class Pacer:
         ]
         return min((max(at, now_us + 1) for at in instants if at is not None), default=None)
 
+    def busy(self, now_us: int) -> list[str]:
+        """Gateways that send nothing now, whatever waits: they transmit or listen, or a neighbour transmits."""
+        known = {*self._neighbours, *self._radios}
+        return sorted(gateway for gateway in known if not self._is_free(gateway, now_us))
+
     def busy_until_us(self, gateway: str) -> int:
         """When the last frame that was released at a gateway has been sent."""
         return self._radios[gateway].train_until_us

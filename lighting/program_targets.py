@@ -165,9 +165,9 @@ def compiled_for(codec: str, row: LampRow, now: datetime, unfit: str) -> tuple[E
 
 
 async def send_to_target(
-    connection: Connection, campaign_id: int, asset_id: int, at: datetime, not_after: datetime, now: datetime
+    connection: Connection, campaign_id: int, asset_id: int, at: datetime, out_before: datetime, now: datetime
 ) -> int:
-    """Enqueue the program that is in force now for a target whose turn it is; the slot to nudge.
+    """Enqueue the program that is in force now for a target whose turn it is, to go out before; the slot to nudge.
 
     Raises:
         RejectedProgram: its clock is gone, or takes it no more.
@@ -177,7 +177,7 @@ async def send_to_target(
     if holder is None or holder.device_id is None or lamps is None:
         raise RejectedProgram(NOT_SERVED)
     frame, program_hash = encoded_for(holder, lamps, now)
-    row = await send(connection, holder.device_id, frame, min(now + USEFUL_FOR, not_after), not_before=at)
+    row = await send(connection, holder.device_id, frame, min(now + USEFUL_FOR, out_before), not_before=at)
     await connection.execute(SET_SENT, campaign_id, asset_id, at, holder.device_id, program_hash, row.id)
     return row.slot
 
@@ -201,6 +201,8 @@ def step_of(target: ProgramTarget, now: datetime) -> commands.Step:
         tried_at=target.tried_at,
         sent_at=target.sent_at,
         read_back_state=None,
+        # What has waited for its gateway for as long as it is of use has no other turn.
+        is_kept_back=now < target.tried_at + USEFUL_FOR,
     )
     return commands.advance(open_command, _said(target), target.received_at, now)
 

@@ -47,6 +47,7 @@ class LightingRequest:
     is_automatic: bool = False  # Nobody asks for it.
     priority: int = PRIORITY
     not_before: datetime | None = None  # Its turn at the gateway.
+    out_before: datetime | None = None  # Of its frame: one that is still waiting then is sent again later.
     useful_for: timedelta = USEFUL_FOR
 
     def asked_at(self, now: datetime) -> Asked:
@@ -153,8 +154,9 @@ async def request_command(
     useful_for += timedelta(0) if message_id is None else GROUP_REPORTS_WITHIN
     not_after = now + useful_for if request.off_until is None else min(now + useful_for, request.off_until)
     if message_id is None:
+        out_before = min(not_after, request.out_before or not_after)
         row = await send(
-            connection, circuit.device_id, frame, not_after, request.priority, not_before=request.not_before
+            connection, circuit.device_id, frame, out_before, request.priority, not_before=request.not_before
         )
     else:
         row = await enqueue_in_group(connection, circuit.device_id, message_id)

@@ -15,7 +15,7 @@ from decoders.territoire import clock
 from lighting.compilers import CannotCompile, Compiled, compile_program
 from lighting.dusk import Named, name_unlit
 from lighting.expected import LampRow, read_lamps
-from lighting.following import follow_programs
+from lighting.following import Following, follow_programs, read_following
 from lighting.group_keys import give_group_keys
 from lighting.sweep import report
 from lighting.swept import put_off
@@ -188,12 +188,14 @@ async def keep_shadows(pool: Pool, bus: Bus, shards: int, stopping: asyncio.Even
         now = datetime.now(UTC)
         with put_off("desired"):
             await write_desired(pool, now)
+        following: dict[int, Following] = {}
         with put_off("program"):
-            await report(bus, shards, await follow_programs(pool, now))
+            following = await read_following(pool, now)
+            await report(bus, shards, await follow_programs(pool, following, now))
         with put_off("group_keys"):
             await report(bus, shards, await give_group_keys(pool, now))
         with put_off("dusk"):
-            await name_unlit(pool, now, named)
+            await name_unlit(pool, following, now, named)
         with put_off("reports"):
             await read_reports(pool, now)
             await alert_drifts(pool, now)

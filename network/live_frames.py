@@ -17,6 +17,7 @@ from core.messages import topics
 from core.messages.frames import GatewayFrame
 from core.messages.live_frames import (
     MOST_SECONDS,
+    NO_MORE_LOOKS,
     LiveFrame,
     LiveReception,
     Look,
@@ -37,7 +38,7 @@ from network.shards import FrameUnit
 FRAMES_PER_SECOND = 20
 FRAMES_AT_ONCE = 40
 MOST_LOOKS = 32
-MOST_LOOKS_OF_ONE = 8
+MOST_LOOKS_OF_ONE = 8  # As the API and its page say.
 MOST_WAITING = 1_000
 JOIN_REQUEST = MType.JOIN_REQUEST
 DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
@@ -78,18 +79,26 @@ class LiveFrames:
                 await self._bus.nudge(subject, octets)
 
     def open_look(self, look: Look) -> None:
-        """Show frames to this viewer from now on, or for longer than was said before."""
+        """Show frames to this viewer from now on, or for longer than was said before.
+
+        Of one too many its viewer is answered that it is shown nothing.
+        """
         now = self._monotonic()
         until = now + min(max(look.seconds, 0.0), MOST_SECONDS)
         known = self.looks.get(look.id)
         if known is not None:
             known.look, known.until = look, until
             return
+        if now >= until:
+            return
         self._forget_ended(now)
         of_one = sum(is_open.look.tenant_ids[:1] == look.tenant_ids[:1] for is_open in self.looks.values())
         if len(self.looks) < MOST_LOOKS and of_one < MOST_LOOKS_OF_ONE:
             bucket = TokenBucket.full(FRAMES_PER_SECOND, FRAMES_AT_ONCE, now)
             self.looks[look.id] = _Open(look, until, bucket)
+            return
+        with suppress(asyncio.QueueFull):
+            self._waiting.put_nowait((topics.live_frames(look.id), NO_MORE_LOOKS))
 
     def record_uplinks(
         self,

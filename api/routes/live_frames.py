@@ -16,7 +16,7 @@ from pydantic import Field
 from api.auth import Caller, Reader
 from api.fields import Answer, Eui
 from core.messages import topics
-from core.messages.live_frames import LiveFrame, Look, decode_live_frame, encode_live
+from core.messages.live_frames import NO_MORE_LOOKS, LiveFrame, Look, decode_live_frame, encode_live
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lorawan.frame_lines import frame_lines
@@ -34,10 +34,22 @@ LONGEST_S = 20.0
 MORE_THAN_A_REQUEST_S = 1.0
 # Who follows is asked so often whether they still may; network then goes on.
 RENEW_EVERY_S, LATE_RENEWAL_S = 10.0, 10.0
-# A frame rarely comes alone.
+# A frame rarely comes alone; nor is it known at once that as many look as may.
 SETTLE_S = 0.15
+TOO_MANY_LOOK = (
+    "les trames de cette collectivité sont déjà suivies à huit endroits, ou trop de personnes suivent celles de "
+    "ce serveur : réessayez quand l'une a fini"
+)
+TRY_AGAIN_S = 5
 
 router = APIRouter(prefix="/v1", tags=["gateways"], responses=PROBLEM_RESPONSES)
+
+
+class TooManyLook(Problem):
+    """429: as many look at the radio already as may."""
+
+    def __init__(self) -> None:
+        super().__init__(429, TOO_MANY_LOOK, headers={"Retry-After": str(TRY_AGAIN_S)})
 
 
 class LiveReceptionAnswer(Answer):
@@ -122,8 +134,9 @@ async def watch_frames(
 ) -> LiveFramesAnswer:
     """Ce que les passerelles entendent en ce moment, et ce que le réseau en décide.
 
-    Un échantillon : une vingtaine de trames par seconde. Des capteurs des autres, ce que les passerelles de la
-    collectivité entendent est montré sans rien qui les nomme ; l'exploitant du réseau en voit l'en-tête.
+    Un échantillon : une vingtaine de trames par seconde, à huit endroits d'une collectivité au plus (429). Des
+    capteurs des autres, ce que les passerelles de la collectivité entendent est montré sans rien qui les nomme ;
+    l'exploitant du réseau en voit l'en-tête.
     """
     look = await look_of(caller, seconds + MORE_THAN_A_REQUEST_S, dev_eui, gateway_id)
     await caller.end_sharing()
@@ -142,23 +155,25 @@ async def follow_frames(
     dev_eui: str | None,
     gateway_id: str | None,
 ) -> None:
-    """Give frames as they come, until cancelled; first none, once network is asked for them.
+    """Give frames as they come, until cancelled; first those of a moment, mostly none.
 
-    `again` is the caller of now. Raises a Problem when they may not look any more, and BUS_AWAY.
+    `again` is the caller of now. Raises a Problem when they may not look any more, TooManyLook among them, and
+    BUS_AWAY.
     """
     lasts_s = RENEW_EVERY_S + LATE_RENEWAL_S
     look = await look_of(caller, lasts_s, dev_eui, gateway_id)
     async with _shown(caller.platform.bus, look) as frames:
-        give(LiveFramesAnswer(items=[], left_out=0))
+        await asyncio.sleep(SETTLE_S)
+        give(await _answer(caller, _taken(frames)))
         renew_at = time.monotonic() + RENEW_EVERY_S
         while True:
-            first = None
+            first: list[LiveFrame | None] = []
             with suppress(TimeoutError):
                 async with asyncio.timeout(renew_at - time.monotonic()):
-                    first = await frames.get()
-            if first is not None:
+                    first.append(await frames.get())
+            if first:
                 await asyncio.sleep(SETTLE_S)
-                give(await _answer(caller, [first, *_taken(frames)]))
+                give(await _answer(caller, _taken(frames, first)))
             if time.monotonic() >= renew_at:
                 caller = await again()
                 renewed = await look_of(caller, lasts_s, dev_eui, gateway_id)
@@ -198,13 +213,13 @@ async def look_of(caller: Caller, seconds: float, dev_eui: str | None, gateway_i
 
 
 @asynccontextmanager
-async def _shown(bus: Bus, look: Look) -> AsyncGenerator[asyncio.Queue[LiveFrame]]:
-    """The frames that network shows for this look while the block runs."""
-    frames = asyncio.Queue[LiveFrame](MOST_FRAMES)
+async def _shown(bus: Bus, look: Look) -> AsyncGenerator[asyncio.Queue[LiveFrame | None]]:
+    """The frames that network shows for this look while the block runs; None: it shows none."""
+    frames = asyncio.Queue[LiveFrame | None](MOST_FRAMES)
 
     async def collect(_subject: str, data: bytes) -> None:
         with suppress(msgspec.MsgspecError, asyncio.QueueFull):
-            frames.put_nowait(decode_live_frame(data))
+            frames.put_nowait(None if data == NO_MORE_LOOKS else decode_live_frame(data))
 
     subscription = await bus.subscribe(topics.live_frames(look.id), collect)
     try:
@@ -216,6 +231,10 @@ async def _shown(bus: Bus, look: Look) -> AsyncGenerator[asyncio.Queue[LiveFrame
             await bus.nudge(topics.LIVE_LOOKS, encode_live(replace(look, seconds=0.0)))
 
 
-def _taken(frames: asyncio.Queue[LiveFrame]) -> list[LiveFrame]:
-    """All that are there."""
-    return [frames.get_nowait() for _ in range(frames.qsize())]
+def _taken(frames: asyncio.Queue[LiveFrame | None], first: Sequence[LiveFrame | None] = ()) -> list[LiveFrame]:
+    """All that are there; raises TooManyLook."""
+    taken = [*first, *(frames.get_nowait() for _ in range(frames.qsize()))]
+    shown = [one for one in taken if one is not None]
+    if len(shown) < len(taken):
+        raise TooManyLook
+    return shown

@@ -9,6 +9,8 @@ from typing import Literal
 import msgspec
 
 MOST_SECONDS = 60.0
+# In place of a frame, to a viewer who is shown none: as many look already as may.
+NO_MORE_LOOKS = b"full"
 
 
 class Look(msgspec.Struct, frozen=True, array_like=True):

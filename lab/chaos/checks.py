@@ -34,14 +34,6 @@ WITH measured AS (
 SELECT count(*) FROM measured LEFT JOIN marked ON marked.id = datastream_id AND marked.hour = measured.hour
 WHERE marked.id IS NULL
 """
-# A schema that is looked into before PostgreSQL's own: there this hour is over.
-HOUR_IS_OVER = """
-CREATE SCHEMA IF NOT EXISTS chaos_clock;
-CREATE OR REPLACE FUNCTION chaos_clock.now() RETURNS timestamptz LANGUAGE sql STABLE
-AS $$ SELECT pg_catalog.now() + interval '65 minutes' $$;
-GRANT USAGE ON SCHEMA chaos_clock TO territoire_service;
-"""
-SHIFTED_PATH = "chaos_clock, public, pg_catalog"
 READ_COUNTERS = """
 SELECT s.id, s.f_cnt_up, s.f_cnt_down FROM session s JOIN device d ON d.id = s.device_id WHERE d.tenant_id = $1
 """

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -14,8 +15,6 @@ from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
 from lab.chaos.cases import SHARDED, Case
 from lab.chaos.checks import (
-    HOUR_IS_OVER,
-    SHIFTED_PATH,
     CounterWatch,
     LogWatch,
     differences,
@@ -26,6 +25,7 @@ from lab.chaos.processes import CaseFailed, NotRun, Processes
 from lab.chaos.scene import Scene
 from lab.chaos.watch import Watch, counted_drops
 from lab.device.device import SentUplink
+from lab.lighting.simulated_time import PATH, clock_setter, make_schema
 from lab.load.load import Load, open_load
 from lab.simulator.account import balance
 from services.supervisor.run_info import RunInfo
@@ -39,6 +39,7 @@ DEVICES_PER_GATEWAY = 62
 FEWEST_GATEWAYS = 20
 RATE_PER_DEVICE = 1.0
 FEWEST_DEVICES = 100
+SHIFTED_BY = timedelta(minutes=65)  # Then this hour is over.
 DRAIN_WITHIN_S = 120.0
 READY_WITHIN_S = 60.0
 # Small enough to be filled in a moment, large enough for what a case writes before and after.
@@ -143,10 +144,12 @@ class Stage:
         outcome.drained = True
         connection = await connect(run.database_admin_url, "chaos")
         try:
-            await connection.execute(HOUR_IS_OVER)
+            await make_schema(connection)
         finally:
             await connection.close()
-        async with open_pool(f"{run.database_url}&search_path={SHIFTED_PATH}", "chaos", size=2) as shifted:
+        hour_is_over = clock_setter(lambda: datetime.now(UTC) + SHIFTED_BY)
+        url = f"{run.database_url}&search_path={PATH}"
+        async with open_pool(url, "chaos", size=2, given_out=hour_is_over) as shifted:
             outcome.differences = await differences(shifted)
         outcome.took_s = time.monotonic() - began
         return outcome

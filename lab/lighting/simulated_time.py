@@ -6,12 +6,17 @@ from typing import Any
 
 from core.runtime.postgres import Connection
 
+# For connections that look for names on this path, and were given out by a pool with `clock_setter`.
+PATH = "simulated, pg_catalog, public"
 # Found before the server's own, which is looked for last; functions that set their own path keep the true time.
-MAKE_CLOCK = """
-CREATE SCHEMA simulated;
+MAKE_SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS simulated;
 GRANT USAGE ON SCHEMA simulated TO PUBLIC;
-CREATE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE sql STABLE
+CREATE OR REPLACE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE sql STABLE
     AS $$ SELECT current_setting('simulated.now')::timestamptz $$;
+"""
+MAKE_CLOCK = f"""
+{MAKE_SCHEMA}
 DO $$
 DECLARE one record;
 BEGIN
@@ -23,11 +28,16 @@ BEGIN
     LOOP
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT simulated.now()', one.place, one.attname);
     END LOOP;
-    EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public', current_database());
+    EXECUTE format('ALTER DATABASE %I SET search_path = {PATH}', current_database());
     EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
 END $$;
 """
 SET_CLOCK = "SELECT set_config('simulated.now', $1, false)"
+
+
+async def make_schema(admin: Connection) -> None:
+    """The clock for those who look for it; everything else keeps the true time."""
+    await admin.execute(MAKE_SCHEMA)
 
 
 async def make_clock(admin: Connection, now: datetime) -> None:

@@ -12,7 +12,7 @@ from lab.device.sensors import Cabinet
 from lab.fleet.plan import CENTRE
 from lab.fleet.provision import Provisioner
 from lab.simulator.street_lights import PROVED, ready
-from lighting.campaigns import may_send
+from lighting.campaigns import out_before
 
 PATH = "/v1/lighting-campaigns"
 CABINETS = 10
@@ -79,7 +79,7 @@ class Campaign:
             first=sum(found["canary"].values()),
             first_proved=found["canary"]["proved"],
             others_proved=found["others"]["proved"],
-            waits_for_dusk=not may_send(now, dusks_around(LampPlace(*CENTRE), now), is_emergency=False),
+            waits_for_dusk=out_before(now, dusks_around(LampPlace(*CENTRE), now)) is None,
             untrue=sum(self._is_untrue(one["asset_id"], one["state"]) for one in targets["items"]),
             approved_s_ago=time.monotonic() - self._approved_at,
         )

@@ -16,7 +16,7 @@ from lighting.campaigns import (
     advance,
     canary_of,
     check_approval,
-    may_send,
+    out_before,
 )
 
 NOW = datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
@@ -90,12 +90,13 @@ def test_a_campaign_never_goes_on_above_a_twentieth_of_failures(
         assert failed * 20 <= ended
 
 
-def test_nothing_goes_out_around_dusk_but_an_emergency() -> None:
-    dusk = NOW + timedelta(minutes=29)
+def test_what_is_released_goes_out_before_dusk_or_when_it_is_over() -> None:
+    dusk = NOW + timedelta(minutes=60)
 
-    assert not may_send(NOW, [dusk], is_emergency=False)
-    assert may_send(NOW, [dusk], is_emergency=True)
-    assert may_send(NOW, [NOW - timedelta(minutes=31)], is_emergency=False)
+    assert out_before(NOW, [dusk, dusk - timedelta(days=1)]) == NOW + timedelta(minutes=28)
+    assert out_before(NOW, []) == NOW + timedelta(days=1) - timedelta(minutes=2)
+    for minutes, may in ((25, True), (27, False), (30, False), (60, False), (90, False), (91, True)):
+        assert (out_before(NOW + timedelta(minutes=minutes), [dusk]) is not None) is may
 
 
 @pytest.mark.parametrize(

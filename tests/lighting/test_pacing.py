@@ -123,3 +123,32 @@ def test_in_an_emergency_neighbours_send_at_once_and_the_end_said_beforehand_cou
 
     ends = predict(Pacer(neighbours, EMERGENCY_SHARE), 0, frames, {})
     assert ends["a"] == ends["b"] < 30 * (200_000 + 2 * BETWEEN_FRAMES_US)
+
+
+@given(
+    sent=st.lists(
+        st.tuples(st.sampled_from(["g0", "g1", "g2"]), st.integers(1, 59 * 60), st.integers(1, 100)), max_size=12
+    ),
+    share=st.sampled_from([SHARE, EMERGENCY_SHARE]),
+)
+def test_what_was_sent_decides_added_up_as_it_does_frame_by_frame_and_busy_gateways_send_nothing(
+    sent: list[tuple[str, int, int]], share: int
+) -> None:
+    """What goes out now depends on how much a gateway has sent within the hour, and on its last frame."""
+    now = HOUR_US
+    spans = [(gateway, now - ago_s * SECOND_US, seconds * SECOND_US) for gateway, ago_s, seconds in sent]
+    by_frame, added_up = (Pacer({"g0": ["g1"], "g1": ["g0"]}, share) for _ in range(2))
+    by_frame.restore(spans)
+    for gateway in {gateway for gateway, _, _ in spans}:
+        own = [span for span in spans if span[0] == gateway]
+        until, used = max(start + airtime for _, start, airtime in own), sum(airtime for _, _, airtime in own)
+        added_up.restore([(gateway, until - used, used)])
+    waiting = {
+        gateway: [PacedFrame(number, gateway, SF9_US) for number in range(9)] for gateway in ("g0", "g1", "g2")
+    }
+
+    busy = added_up.busy(now)
+    released = added_up.release(now, waiting)
+
+    assert released == by_frame.release(now, waiting)
+    assert not {frame.gateway for frame, _ in released} & set(busy)

@@ -37,3 +37,10 @@ def test_a_silent_clock_waits_for_its_turn_again_and_fails_after_the_fourth_time
     for halted in (replace(again, campaign_state="halted"), replace(again, not_after=after(60))):
         assert step_of(halted, after(61)) == End(State.FAILED, "no_read_back")
     assert step_of(replace(SENT, attempts=4), after(121)) == End(State.FAILED, "no_read_back")
+
+
+def test_what_dusk_kept_back_has_its_turn_again_and_what_waited_for_its_gateway_for_an_hour_has_not() -> None:
+    waiting = replace(SENT, state="queued", downlink_state="expired", downlink_reason="not_after", sent_at=None)
+
+    assert step_of(waiting, after(600)) == SendAgain()
+    assert step_of(waiting, after(3_600)) == End(State.EXPIRED, "not_after")

@@ -12,7 +12,7 @@ from decoders.territoire.clock import CODEC, STATE_PORT
 from ingest.pipeline import as_json
 from lab.device.lamp_clock import LampClock
 from lighting.dusk import Named, name_unlit
-from lighting.following import follow_programs
+from lighting.following import follow_programs, read_following
 from lighting.phases import spread_of
 from lighting.program_store import assign
 from lighting.shadows import alert_drifts, read_reports, write_desired
@@ -55,6 +55,16 @@ async def make_cabinet(pool: Pool, tenant: int, number: int, codec: str) -> tupl
         "INSERT INTO assignment (tenant_id, asset_id, device_id) VALUES ($1, $2, $3)", tenant, asset, device
     )
     return asset, device
+
+
+async def outcomes(pool: Pool, now: datetime) -> list[str]:
+    """What came of asking relays for what their programs say."""
+    return (await follow_programs(pool, await read_following(pool, now), now)).outcomes
+
+
+async def unlit(pool: Pool, now: datetime, named: Named) -> int:
+    """How many are named."""
+    return await name_unlit(pool, await read_following(pool, now), now, named)
 
 
 async def follow(pool: Pool, tenant: int, asset: int, program: dict[str, Any]) -> int:
@@ -166,15 +176,15 @@ async def test_a_clock_that_drifts_is_an_alert_until_it_reports_what_it_should_h
     assert [alert[:2] for alert in await alerts(pool)] == [("program_mismatch", "ok")]
 
     # The relay holds none: once somebody has assigned it a program, the platform switches it, once.
-    assert (await follow_programs(pool, later)).outcomes == []
+    assert await outcomes(pool, later) == []
     await follow(pool, tenant, relay, {"default": {"on": "18:00", "off": "23:00"}})
     await write_desired(pool, later)
     night = datetime(2027, 6, 20, 22, 30, tzinfo=UTC)  # Half past midnight: nothing has changed for long.
-    assert (await follow_programs(pool, night)).outcomes == []
+    assert await outcomes(pool, night) == []
     put_out = datetime(2027, 6, 20, 21, tzinfo=UTC) + spread_of(relay)
-    assert (await follow_programs(pool, put_out)).outcomes == ["followed"]
+    assert await outcomes(pool, put_out) == ["followed"]
     await pool.execute("UPDATE lighting_command SET created_at = $1", put_out)
-    assert (await follow_programs(pool, put_out)).outcomes == []
+    assert await outcomes(pool, put_out) == []
     sent = await pool.fetch("SELECT asset_id, action, requested_by FROM lighting_command")
     assert [tuple(row) for row in sent] == [(relay, "off", "programme")]
     # A circuit follows its own, though its cabinet follows none.
@@ -186,7 +196,7 @@ async def test_a_clock_that_drifts_is_an_alert_until_it_reports_what_it_should_h
     await pool.execute("DELETE FROM lighting_assignment WHERE asset_id = $1", relay)
     await follow(pool, tenant, circuit, {"default": {"on": "18:00", "off": "23:00"}})
     await write_desired(pool, later)
-    assert (await follow_programs(pool, put_out - spread_of(relay) + spread_of(circuit))).outcomes == ["followed"]
+    assert await outcomes(pool, put_out - spread_of(relay) + spread_of(circuit)) == ["followed"]
 
     # An older report that arrives late says nothing of now; what no device switches has no shadow.
     await report(pool, device, LampClock((1_000,)), NOW + timedelta(seconds=30))
@@ -233,9 +243,9 @@ async def test_relays_that_nothing_can_light_are_named_before_dusk_and_clocks_li
     await write_desired(pool, now)
     named = Named()
 
-    assert await name_unlit(pool, now - timedelta(minutes=20), named) == 0  # Too early.
-    assert await name_unlit(pool, now, named) == 2
-    assert await name_unlit(pool, now + timedelta(minutes=1), named) == 0
+    assert await unlit(pool, now - timedelta(minutes=20), named) == 0  # Too early.
+    assert await unlit(pool, now, named) == 2
+    assert await unlit(pool, now + timedelta(minutes=1), named) == 0
     assert sorted(message for _, _, message in await alerts(pool)) == [
         f"A{number}, rue de Siam doit s'allumer à 18 h 00 et, en l'état, ne s'allumera pas : {why}. La plateforme "
         "essaie encore ; si rien ne change, l'allumer sur place."
@@ -245,7 +255,7 @@ async def test_relays_that_nothing_can_light_are_named_before_dusk_and_clocks_li
         )
     ]
     # The network server is away for longer than a restart takes.
-    assert await name_unlit(pool, now + timedelta(minutes=3), named) == 1
+    assert await unlit(pool, now + timedelta(minutes=3), named) == 1
     await alerts(pool)
     rows = await pool.fetch("SELECT asset_id FROM alert ORDER BY id")
     assert [asset for (asset,) in rows] == [silent, disabled, fine]
@@ -260,10 +270,10 @@ async def test_an_on_that_nothing_sends_is_named_before_dusk(pool: Pool, tenant:
     await write_desired(pool, now)
     named = Named()
 
-    assert (await follow_programs(pool, now)).outcomes == ["followed"]
+    assert await outcomes(pool, now) == ["followed"]
     await pool.execute("UPDATE lighting_command SET created_at = $1", now)
-    assert await name_unlit(pool, now + timedelta(minutes=2), named) == 0
-    assert await name_unlit(pool, now + timedelta(minutes=4), named) == 1
+    assert await unlit(pool, now + timedelta(minutes=2), named) == 0
+    assert await unlit(pool, now + timedelta(minutes=4), named) == 1
     [alert] = await alerts(pool)
     assert "aucune passerelle n'a pu émettre l'ordre d'allumage" in alert[2]
 
@@ -275,26 +285,26 @@ async def test_names_of_people_and_keys_make_nobody_the_platform(pool: Pool, ten
     await pool.execute("UPDATE lighting_program_version SET author = 'mise à jour'")
     await write_desired(pool, NOW)
     put_out = datetime(2027, 6, 20, 21, tzinfo=UTC) + spread_of(relay)
-    assert (await follow_programs(pool, put_out)).outcomes == ["followed"]
+    assert await outcomes(pool, put_out) == ["followed"]
     await pool.execute(
         "UPDATE lighting_command SET requested_by = 'programme', is_automatic = false, created_at = $1, "
         "off_until = $2",
         *(put_out, put_out + timedelta(days=1)),
     )
     evening = datetime(2027, 6, 21, 17, tzinfo=UTC)
-    assert (await follow_programs(pool, evening)).outcomes == []
+    assert await outcomes(pool, evening) == []
 
     # What the upgrade assigned is followed by no relay until somebody assigns it, though it is the same; nor is it
     # after the cabinet was given away.
     await pool.execute("DELETE FROM lighting_command")
     await pool.execute("UPDATE lighting_assignment SET switches = false")
-    assert (await follow_programs(pool, put_out)).outcomes == []
+    assert await outcomes(pool, put_out) == []
     other = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('brest', 'Brest') RETURNING id")
     await pool.execute("DELETE FROM lighting_shadow")
     await pool.execute("UPDATE asset SET tenant_id = $2 WHERE id = $1", relay, other)
-    assert (await follow_programs(pool, put_out)).outcomes == []
+    assert await outcomes(pool, put_out) == []
     given = await pool.fetchval("SELECT version_id FROM lighting_assignment WHERE ended_at IS NULL")
     async with pool.acquire() as connection, connection.transaction():
         await assign(connection, other, [relay], given, "a")
     assert given != version
-    assert (await follow_programs(pool, put_out)).outcomes == ["followed"]
+    assert await outcomes(pool, put_out) == ["followed"]

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.messages import topics
-from core.messages.live_frames import LiveFrame, LiveReception, Look, decode_live_frame, encode_live
+from core.messages.live_frames import (
+    NO_MORE_LOOKS,
+    LiveFrame,
+    LiveReception,
+    Look,
+    decode_live_frame,
+    encode_live,
+)
 from lorawan.frame import UplinkFCtrl
 from network.held_state import DeviceCache
 from network.live_frames import FRAMES_AT_ONCE, MOST_LOOKS_OF_ONE, LiveFrames, visible_part
@@ -124,13 +131,26 @@ async def test_more_than_people_read_is_left_out_and_counted(network) -> None:
     assert [one.left_out for one in shown] == [0] * FRAMES_AT_ONCE + [5]
 
 
-async def test_looks_end_and_one_tenant_opens_a_few(network) -> None:
+async def test_looks_end_and_one_beyond_those_of_a_tenant_is_answered_that_there_are_no_more(network) -> None:
     now = 0.0
     live = LiveFrames(network.bus, DeviceCache(), lambda: now)
-    for number in range(MOST_LOOKS_OF_ONE + 1):
+    for number in range(MOST_LOOKS_OF_ONE):
         live.open_look(Look(str(number), 5.0, [OURS], [], False))
+    refused = asyncio.Event()
+
+    async def collect(_subject: str, data: bytes) -> None:
+        assert data == NO_MORE_LOOKS
+        refused.set()
+
+    await network.bus.subscribe(topics.live_frames("ninth"), collect)
+    running = asyncio.create_task(live.run())
+    live.open_look(Look("ninth", 5.0, [OURS], [], False))
+    live.open_look(Look("ended", 0.0, [THEIRS], [], False))
     live.open_look(Look("theirs", 5.0, [THEIRS], [], False))
     opened = set(live.looks)
+    async with asyncio.timeout(PATIENCE_S):
+        await refused.wait()
+    running.cancel()
     now = 5.0
     live.record_downlink(frame(), 0)
 

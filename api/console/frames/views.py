@@ -1,5 +1,6 @@
 """The radio at this moment, and why frames were not taken."""
 
+import asyncio
 from contextlib import suppress
 from functools import partial
 from typing import Annotated
@@ -26,6 +27,8 @@ router = page_router()
 PAGE = "/trames"
 # A reader without JavaScript waits that long for a sample.
 SAMPLE_S = 1.5
+# A page that finds as many looking as may.
+LOOK_AGAIN_S = 5.0
 EUI = Annotated[str, Query(max_length=30, pattern=PRINTABLE)]
 DEV_ADDR_LENGTH = 4
 MISSING = 404
@@ -74,7 +77,12 @@ async def follow(visit: ReadersVisit, collectivite: TenantId, capteur: EUI = "",
 
         # Then it ends, and the page asks again.
         with suppress(Problem, *BUS_AWAY, *DATABASE_AWAY):
-            await live_frames.follow_frames(visit.caller, again, give, dev_eui, gateway_id)
+            while True:
+                try:
+                    await live_frames.follow_frames(await again(), again, give, dev_eui, gateway_id)
+                except live_frames.TooManyLook:
+                    stream.put(encode_event("full", ""))
+                    await asyncio.sleep(LOOK_AGAIN_S)
 
     stream = broadcast.open_fed(visit.caller.person().digest, feed)
     if stream is None:

@@ -91,21 +91,30 @@ function row(frame) {
 let source = null;
 let heardAt = 0;
 let isLost = false;
+/** As many follow frames already as may: the server looks again by itself. */
+let isFull = false;
 
 /** @param {MessageEvent<string>} event */
 function take({ data }) {
   const { items } = JSON.parse(data);
   heardAt = Date.now();
-  isLost = false;
+  isLost = isFull = false;
   say();
   if (items.length) document.getElementById("frames-empty")?.remove();
   for (const frame of items) body.prepend(row(frame));
   while (body.rows.length > KEPT) body.deleteRow(-1);
 }
 
+function wait() {
+  heardAt = Date.now();
+  isLost = false;
+  isFull = true;
+  say();
+}
+
 function say() {
-  const { paused: pausing, watching, lost } = state.dataset;
-  state.textContent = (paused ? pausing : isLost ? lost : watching) ?? "";
+  const { paused: pausing, watching, lost, full } = state.dataset;
+  state.textContent = (paused ? pausing : isLost ? lost : isFull ? full : watching) ?? "";
 }
 
 function leave() {
@@ -131,6 +140,7 @@ function follow() {
   heardAt = Date.now();
   source = new EventSource(table.dataset.stream ?? "");
   source.addEventListener("frames", take);
+  source.addEventListener("full", wait);
   source.addEventListener("beat", () => (heardAt = Date.now()));
   source.addEventListener("error", fail);
 }

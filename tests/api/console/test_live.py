@@ -18,7 +18,7 @@ from api.console.live.fragments import Rendering
 from api.cookies import LOOPBACK_COOKIE
 from api.event_stream import MOST_WAITING, EventStream
 from core.messages import topics
-from core.messages.live_frames import LiveFrame, Look, decode_look, encode_live
+from core.messages.live_frames import NO_MORE_LOOKS, LiveFrame, Look, decode_look, encode_live
 from core.runtime.bus import Bus
 from core.runtime.health import serve_http
 from core.runtime.http.head_deadline import ABORT
@@ -263,13 +263,23 @@ def test_of_frames_as_they_come_too_a_browser_has_few(app: FastAPI, monkeypatch:
 
 
 async def test_frames_follow_each_other_on_one_stream_until_the_session_is_over(
-    enter, reading, tenancy, other_tenancy, bus: Bus, pool: Pool
+    enter, reading, tenancy, other_tenancy, bus: Bus, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A stream that finds as many as may be waits for its turn, and says so."""
+    monkeypatch.setattr("api.console.frames.views.LOOK_AGAIN_S", 0.1)
     looks, closed = asyncio.Queue[Look](), asyncio.Event()
+    refused = 0
 
     async def follow_look(_subject: str, data: bytes) -> None:
+        nonlocal refused
         look = decode_look(data)
-        closed.set() if look.seconds == 0 else looks.put_nowait(look)
+        if look.seconds == 0:
+            closed.set()
+        elif refused < 2:
+            refused += 1
+            await bus.nudge(topics.live_frames(look.id), NO_MORE_LOOKS)
+        else:
+            looks.put_nowait(look)
 
     async def show(f_cnt: int) -> None:
         frame = LiveFrame("data_up", 1_795_597_200_123_456, "accepted", 23, 868_100_000, 7, [], f_cnt=f_cnt)
@@ -292,4 +302,5 @@ async def test_frames_follow_each_other_on_one_stream_until_the_session_is_over(
         await closed.wait()
 
     assert (gone.status_code, look.tenant_ids, counts(reader)) == (204, [tenancy.id], [7, 8])
+    assert reader.of("full") == ["", ""]
     await subscription.unsubscribe()

@@ -130,7 +130,7 @@ async def approver(pool: Pool, tenancy, client_of_key):
 async def test_a_campaign_goes_from_preview_by_approval_and_canary_to_its_end(
     client, author, approver, client_with, cabinets, registry, pool: Pool, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     near = await cabinets(20, "0016c001f0000001", "0016c001f0000002")
     far = await cabinets(4, "0016c001f0000002")
     no_device = await registry.asset(kind="lighting_cabinet")
@@ -179,7 +179,7 @@ async def test_a_campaign_goes_from_preview_by_approval_and_canary_to_its_end(
 async def test_a_campaign_whose_canary_does_not_follow_halts_and_sends_nothing_more(
     client, approver, cabinets, pool: Pool, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     ids = await cabinets(30, "0016c001f0000001")
     path = await approved(client, approver)
     now = datetime.now(UTC)
@@ -200,7 +200,8 @@ async def test_nothing_goes_out_while_a_campaign_is_paused_or_at_dusk_and_anothe
     client, approver, cabinets, other_client, pool: Pool
 ) -> None:
     await cabinets(6, "0016c001f0000001", latitude=48.39, longitude=-4.49)
-    path = f"{PATH}/{(await client.post(PATH, json=body(not_after=in_hours(20)))).json()['id']}"
+    given = body(action="on", off_until=None, not_after=in_hours(20))
+    path = f"{PATH}/{(await client.post(PATH, json=given)).json()['id']}"
     await approver.post(f"{path}/approval")
     paused = await client.post(f"{path}/pause")
     await sweep(pool, datetime.now(UTC))
@@ -209,23 +210,36 @@ async def test_nothing_goes_out_while_a_campaign_is_paused_or_at_dusk_and_anothe
     # Sunset at Brest, by ephem.
     dusk = datetime(2026, 12, 21, 16, 26, tzinfo=UTC)
     await pool.execute("UPDATE lighting_campaign SET not_after = $1", dusk + timedelta(hours=2))
-    for minutes in (-29, 0, 29):
+    for minutes in (-33, -29, 0, 29):
         await sweep(pool, dusk + timedelta(minutes=minutes))
     at_dusk = await pool.fetchval("SELECT count(*) FROM downlink")
+    # What was released before waits for its gateway until dusk is near, and has its turn again when it is over.
+    await advance_campaigns(pool, dusk - timedelta(minutes=36))
+    latest = await pool.fetchval("SELECT max(not_after) FROM downlink")
+    released = await pool.fetchval("SELECT count(*) FROM downlink")
+    await pool.execute("UPDATE downlink SET state = 'expired'")
+    for minutes in (-32, -30, 0, 29):
+        await sweep(pool, dusk + timedelta(minutes=minutes))
+    kept_back = await pool.fetchval("SELECT count(*) FROM downlink")
+    await sweep(pool, dusk + timedelta(minutes=31))
+    after = await pool.fetch("SELECT state::text, attempts FROM lighting_command")
     cancelled = await client.post(f"{path}/cancellation")
 
     assert paused.json()["state"] == "paused"
     assert (while_paused, at_dusk) == (0, 0)
+    assert latest < dusk - timedelta(minutes=31)
+    assert (released, kept_back) == (5, 5)
+    assert [tuple(row) for row in after] == [("sent", 2)] * 5
     assert cancelled.json()["state"] == "cancelled"
     assert (await other_client.get(path)).status_code == 404
     assert (await other_client.post(f"{path}/pause")).status_code == 404
-    assert (await client.get(f"{path}/preview")).json()["targets"] == 6
+    assert (await client.get(f"{path}/preview")).json()["targets"] == 1  # The others have been commanded.
 
 
 async def test_of_a_campaign_that_was_stopped_nothing_is_repeated_and_what_waits_for_a_gateway_is_withdrawn(
     client, approver, cabinets, pool: Pool, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     await cabinets(5, "0016c001f0000001")
     path = await approved(client, approver)
     now = datetime.now(UTC)
@@ -263,7 +277,7 @@ async def test_a_campaign_does_not_put_out_what_somebody_has_lit_since_its_appro
     client, approver, cabinets, pool: Pool, monkeypatch
 ) -> None:
     """Neither a failure nor a proof of it; what was asked for before the approval was known to who approved."""
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     before, since, *_ = await cabinets(3, "0016c001f0000001")
     order = {"action": "on", "reason": "bal"}
     await client.post("/v1/lighting/commands", json=order | {"asset_id": before})
@@ -325,7 +339,7 @@ async def test_all_on_shows_its_end_and_lights_a_commune_without_a_second_person
 async def test_a_cabinet_that_was_given_away_meanwhile_is_not_switched_by_a_campaign_of_its_former_owner(
     client, approver, cabinets, tenancy, other_tenancy, api_pool: Pool, pool: Pool, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     kept, given = await cabinets(2, "0016c001f0000001")
     await approved(client, approver)
     await transfer(pool, tenancy.id, given, other_tenancy.id)
@@ -428,7 +442,7 @@ async def test_a_campaign_gives_clocks_their_program_and_the_hash_that_they_repo
     client, author, approver, clocks, cabinets, pool: Pool, monkeypatch
 ) -> None:
     """Relays hold none; what is not heard comes again at its turn, and drift is repaired by the next campaign."""
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     ids, held = await clocks(30, "0016c001f0000001")
     relay = (await cabinets(1, "0016c001f0000001"))[0]
     program = (await client.post("/v1/lighting-programs", json=CUT)).json()
@@ -486,7 +500,7 @@ async def test_a_campaign_gives_clocks_their_program_and_the_hash_that_they_repo
 async def test_a_program_campaign_whose_canary_takes_nothing_halts(
     client, approver, clocks, pool: Pool, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     _, held = await clocks(21, "0016c001f0000001")
     path = f"{PATH}/{(await client.post(PATH, json=body(action='set_program', off_until=None))).json()['id']}"
     await approver.post(f"{path}/approval")
@@ -555,7 +569,7 @@ async def test_a_syndicat_commands_the_cabinets_of_a_member_by_its_grant_and_not
     client, syndicat, cabinets, registry, tenancy, other_tenancy, pool: Pool, monkeypatch
 ) -> None:
     """Both read what was done. Without the grant nothing more goes out; what a bound forbids never does."""
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     writer, decider, grant = syndicat
     first, second = await cabinets(2, "0016c001f0000001")
     lamp = await registry.asset(kind="light_point")
@@ -657,7 +671,7 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
 
     A member that has not acknowledged the group's keys is sent its own at once.
     """
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     ids, _ = await clocks(8, "0016c001f0000001")
     (alone,), _ = await clocks(1, "0016c001f0000001", commune="Brest")
     for number, of in enumerate(([ids[5], alone], ids)):
@@ -707,7 +721,7 @@ async def test_a_group_with_a_member_that_somebody_has_lit_since_is_not_commande
     client, approver, clocks, pool: Pool, monkeypatch
 ) -> None:
     """The frame would put it out again, and nothing would know that it did."""
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     ids, _ = await clocks(8, "0016c001f0000001")
     await make_group(client, pool, 1, ids)
     await approved(client, approver)
@@ -751,7 +765,7 @@ async def test_all_on_by_many_groups_is_committed_group_by_group_within_one_swee
 async def test_nothing_is_repeated_once_the_grant_has_ended(
     client, syndicat, cabinets, pool: Pool, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     writer, decider, grant = syndicat
     (cabinet,) = await cabinets(1, "0016c001f0000001")
     await approved(writer, decider, targets={"asset_ids": [cabinet]})
@@ -771,7 +785,7 @@ async def test_nothing_is_repeated_once_the_grant_has_ended(
 async def test_what_a_member_lights_in_an_emergency_its_syndicat_does_not_put_out(
     client, syndicat, cabinets, pool: Pool, monkeypatch
 ) -> None:
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     writer, decider, _ = syndicat
     (cabinet,) = await cabinets(1, "0016c001f0000001")
     path = await approved(writer, decider, targets={"asset_ids": [cabinet]})

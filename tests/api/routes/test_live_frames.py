@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from core.messages import topics
-from core.messages.live_frames import LiveFrame, LiveReception, Look, decode_look, encode_live
+from core.messages.live_frames import NO_MORE_LOOKS, LiveFrame, LiveReception, Look, decode_look, encode_live
 from core.runtime.bus import Bus
 
 GATEWAY = "0016c001ff10a235"
@@ -114,3 +114,18 @@ async def test_anothers_device_and_gateway_do_not_exist(
 
     assert (device.status_code, of_gateway.status_code) == (404, 404)
     assert looks == []
+
+
+async def test_a_look_beyond_those_of_a_tenant_is_rejected_and_says_so(client, bus: Bus) -> None:
+    async def reject(_subject: str, data: bytes) -> None:
+        await bus.nudge(topics.live_frames(decode_look(data).id), NO_MORE_LOOKS)
+
+    subscription = await bus.subscribe(topics.LIVE_LOOKS, reject)
+    answer = await client.get("/v1/live-frames")
+    async with asyncio.timeout(60):
+        while answer.status_code == 200:  # The bus has not carried it in time.
+            answer = await client.get("/v1/live-frames")
+    await subscription.unsubscribe()
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+    assert "sont déjà suivies à huit endroits" in answer.json()["detail"]
