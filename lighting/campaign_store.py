@@ -68,7 +68,7 @@ class Author:
 class Target:
     """A circuit of a campaign, and where it stands; `state` of its command or program, None: it has none yet.
 
-    `program_hash` is what its clock reports of the program that it was sent.
+    `program_hash` is what its clock reports of the program that it was sent; `is_unprovable`: it reports nothing.
     """
 
     asset_id: int
@@ -83,6 +83,7 @@ class Target:
     failure: str | None
     program_hash: str | None
     attempts: int
+    is_unprovable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,8 @@ NEIGHBOURS = "SELECT neighbours FROM lighting_campaign WHERE id = $1"
 TARGETS = """
 SELECT t.asset_id, a.name, t.gateway, t.airtime_us, t.is_canary, t.rejected, t.released_at, t.command_id,
        coalesce(c.state::text, t.state) AS state, coalesce(c.failure, t.failure) AS failure,
-       encode(t.program_hash, 'hex') AS program_hash, coalesce(c.attempts, t.attempts) AS attempts
+       encode(t.program_hash, 'hex') AS program_hash, coalesce(c.attempts, t.attempts) AS attempts,
+       coalesce(t.octets -> 'names' = '[]', false) AS is_unprovable
 FROM lighting_campaign_target t
 JOIN asset a ON a.id = t.asset_id
 LEFT JOIN lighting_command c ON c.id = t.command_id
@@ -189,15 +191,19 @@ SELECT EXISTS (
     WHERE g.device_id = $2 AND g.during @> now() AND lower(g.during) <= $3
       AND (g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id))
 """
-# What is superseded was decided by somebody since: it is neither a proof nor a failure of the campaign.
+# What is superseded was decided by somebody since: it is neither a proof nor a failure of the campaign. A lamp of
+# which nothing proves that it obeyed is a failure; a clock that nobody can ask for its program is not.
 COUNTS = """
 SELECT is_canary,
        count(*) FILTER (WHERE released_at IS NULL AND rejected IS NULL)::int AS waiting,
        count(*) FILTER (WHERE state IN ('queued', 'sent', 'acknowledged'))::int AS under_way,
        count(*) FILTER (WHERE state IN ('applied', 'confirmed'))::int AS proved,
-       count(*) FILTER (WHERE rejected <> $2 OR state IN ('failed', 'expired', 'unproven'))::int AS failed,
-       count(*) FILTER (WHERE rejected = $2 OR state = 'superseded')::int AS superseded
-FROM (SELECT t.is_canary, t.released_at, t.rejected, coalesce(c.state::text, t.state) AS state
+       count(*) FILTER (WHERE rejected <> $2 OR state IN ('failed', 'expired')
+                        OR state = 'unproven' AND NOT is_program)::int AS failed,
+       count(*) FILTER (WHERE rejected = $2 OR state = 'superseded')::int AS superseded,
+       count(*) FILTER (WHERE state = 'unproven' AND is_program)::int AS unproven
+FROM (SELECT t.is_canary, t.released_at, t.rejected, coalesce(c.state::text, t.state) AS state,
+             t.state IS NOT NULL AS is_program
       FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
       WHERE t.campaign_id = $1) AS one
 GROUP BY is_canary

@@ -227,7 +227,9 @@ async def _send_program(
     """What is in force now, and not what was when the campaign was prepared."""
     try:
         await _acting_for(connection, campaign, target.asset_id)
-        slot = await send_to_target(connection, campaign.id, target.asset_id, at, campaign.not_after, now)
+        slot = await send_to_target(
+            connection, campaign.id, target.asset_id, target.octets, at, campaign.not_after, now
+        )
     except (RejectedProgram, RejectedLightingCommand) as refused:
         await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
         swept.outcomes.append("campaign_target_rejected")

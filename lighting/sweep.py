@@ -42,13 +42,12 @@ from lighting.commands import (
 )
 from lighting.expected import read_lamps
 from lighting.octets import ON, QUESTION, Asked, Octets
-from lighting.requests import LightingRequest, native_octets, request_command, send
+from lighting.requests import READ_BACK_USEFUL_FOR, LightingRequest, native_octets, request_command, send
 from lighting.restoring import RELIT_BY, octets_for, request_now, restore, serving_circuit
 from lighting.swept import Swept, alone, order_work, put_off
 
 PAGE = 200
 NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"
-READ_BACK_USEFUL_FOR = timedelta(minutes=2)
 # Of a clock that is asked whether it burns again; ten minutes are left for what does not.
 ANSWERED_WITHIN = timedelta(minutes=2)
 # What ended without proof is still looked at for so long: its echo may come late.

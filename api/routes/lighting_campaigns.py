@@ -142,6 +142,9 @@ class PreviewAnswer(Answer):
 
     targets: int
     canary: int = Field(description="Ceux qui partent d'abord ; les autres suivent quand ils l'ont prouvé")
+    unproven: int = Field(
+        description="Horloges d'un autre fabricant que rien ne relit : leur programme part sans preuve"
+    )
     rejected: list[RejectedTargetAnswer]
     gateways: list[GatewayShareAnswer]
     ends_at: datetime | None = Field(description="Fin prévue si elle part maintenant")
@@ -155,6 +158,7 @@ class CountsAnswer(Answer):
     proved: int = Field(description="L'équipement l'a dit lui-même")
     failed: int
     superseded: int = Field(description="Un ordre plus récent les a remplacés")
+    unproven: int = Field(description="Leur programme est parti ; rien ne relit ce que tient leur horloge")
 
 
 class CampaignAnswer(answer_of(Campaign, {"tenant_id", "author_id", "approver_id"})):
@@ -194,7 +198,7 @@ class AllOnAnswer(Answer):
     preview: PreviewAnswer
 
 
-class TargetAnswer(answer_of(store.Target, {"airtime_us"})):
+class TargetAnswer(answer_of(store.Target, {"airtime_us", "is_unprovable"})):
     """Un circuit d'une campagne, et l'état de son ordre ou de son programme."""
 
     state: str | None = Field(examples=["applied"])
@@ -248,6 +252,7 @@ async def _preview(
     return PreviewAnswer(
         targets=len(prepared.targets),
         canary=len(canary),
+        unproven=len(prepared.unproven),
         rejected=[RejectedTargetAnswer.model_validate(asdict(one)) for one in prepared.rejected],
         gateways=[_gateway(share) for share in shares],
         ends_at=from_us(max(share.ends_us for share in shares)) if shares else None,
@@ -293,7 +298,7 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
             raise Problem(
                 422, f"aucun circuit à commander : {' ; '.join(sorted(reasons)) or 'aucune armoire ici'}"
             )
-        canary = canary_of([(one.asset_id, one.gateway) for one in prepared.targets])
+        canary = canary_of([(one.asset_id, one.gateway) for one in prepared.targets], prepared.unproven)
         author = await _author(change.connection, caller)
         made = await store.create_campaign(
             change.connection, change.tenant_id, values, author, prepared.neighbours
@@ -354,7 +359,8 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
         neighbours = await store.read_neighbours(connection, id)
         targets = [NewTarget(row.asset_id, row.gateway, row.airtime_us, {}, row.is_canary) for row in waiting]
         canary = frozenset(row.asset_id for row in waiting if row.is_canary)
-        prepared = Prepared(targets, (), neighbours)
+        unproven = [row.asset_id for row in waiting if row.is_unprovable]
+        prepared = Prepared(targets, (), neighbours, unproven=unproven)
         return await _preview(connection, prepared, canary, now, is_emergency=campaign.is_emergency)
 
 

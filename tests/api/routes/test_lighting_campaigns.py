@@ -22,6 +22,7 @@ from lorawan.regions import EU868
 from registry.datastreams import make_datastream
 from registry.tenants import create_api_key
 from tests.api.conftest import person_client
+from tests.api.routes.test_codecs import codec, version
 from tests.entering import transfer
 
 PATH = "/v1/lighting-campaigns"
@@ -500,6 +501,94 @@ async def test_a_program_campaign_whose_canary_takes_nothing_halts(
     assert (halted["state"], halted["halted_for"], halted["others"]["waiting"]) == ("halted", "canary_failed", 16)
     # Four times each, as a command.
     assert await pool.fetchval("SELECT count(*) FROM downlink") == 20
+
+
+VENDOR_CLOCK = """
+codec: horloge
+frames:
+  - fields:
+      - {type: u16, name: cut_start}
+      - {type: u16, name: cut_end}
+commands:
+  set_program:
+    f_port: 9
+    switches: false
+    fields:
+      - {type: u16, name: cut_start, default: 65535}
+      - {type: u16, name: cut_end, default: 65535}
+"""
+ASKED = "  read_program:\n    f_port: 10\n    switches: false\n    fields:\n      - {type: u8, equals: 1}\n"
+
+
+async def test_programs_of_other_makes_clocks_are_proved_by_the_answer_to_read_program_or_by_nothing(
+    client, approver, registry, cabinets, pool: Pool, monkeypatch
+) -> None:
+    """What answers with another cut is sent its program again; what was given another program since is not."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    ids = await cabinets(8, "0016c001f0000001", latitude=48.39, longitude=-4.49)
+    rows = await pool.fetch("SELECT asset_id, device_id FROM assignment WHERE asset_id = ANY($1::int[])", ids)
+    device_of = {row["asset_id"]: row["device_id"] for row in rows}
+    for name, source, of in (("relue", VENDOR_CLOCK + ASKED, ids[:7]), ("muette", VENDOR_CLOCK, ids[7:])):
+        made = await version(client, (await codec(client, name))["id"], source, language="declarative")
+        profile = await registry.profile(
+            codec=None, codec_version_id=made["id"], capabilities=["switch", "program"], device_class="C"
+        )
+        devices = [device_of[one] for one in of]
+        await pool.execute(
+            "UPDATE device SET device_profile_id = $2 WHERE id = ANY($1::int[])", devices, profile["id"]
+        )
+    assign = "/v1/lighting-programs/assignments"
+    program = (await client.post("/v1/lighting-programs", json=CUT)).json()
+    wanted = {"program_id": program["id"], "version": 1, "asset_ids": ids}
+    assert (await client.post(assign, json=wanted)).status_code == 200
+
+    created = await client.post(PATH, json=body(action="set_program", off_until=None))
+    path = f"{PATH}/{created.json()['id']}"
+    later = (await client.get(f"{path}/preview")).json()
+    other = (await client.post("/v1/lighting-programs", json=CUT | {"name": "Autre"})).json()
+    changed = wanted | {"program_id": other["id"], "asset_ids": ids[5:6]}
+    assert (await client.post(assign, json=changed)).status_code == 200
+    await approver.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    asked = dict.fromkeys(device_of.values(), 0)
+    for minute in range(10):
+        at = now + timedelta(minutes=minute)
+        await advance_campaigns(pool, at)
+        for row in await pool.fetch("SELECT id, device_id, f_port, payload FROM downlink WHERE state = 'queued'"):
+            await pool.execute(
+                "UPDATE downlink SET state = 'sent', sent_at = $2, created_at = $2 WHERE id = $1", row["id"], at
+            )
+            if row["f_port"] == 9:
+                continue
+            asked[row["device_id"]] += 1
+            # The first holds another cut until it was sent its program twice.
+            is_other = row["device_id"] == device_of[ids[0]] and asked[row["device_id"]] == 1
+            held = {"cut_start": 1 if is_other else 1410, "cut_end": 300}
+            await pool.execute(
+                "INSERT INTO observation.uplink (device_id, time, uplink_id, f_port, payload, received_at, "
+                "status, codec, codec_version, decoded) "
+                "VALUES ($1, $2, $3, 9, '', $2, 'decoded', 'relue', 1, $4)",
+                row["device_id"], at + timedelta(seconds=20), uuid4(), held,
+            )  # fmt: skip
+    ended = (await client.get(path)).json()
+    targets = {one["asset_id"]: one for one in (await client.get(f"{path}/targets")).json()["items"]}
+
+    assert created.status_code == 201, created.text
+    preview = created.json()["preview"]
+    assert (preview["targets"], preview["canary"], preview["unproven"], later["unproven"]) == (8, 5, 1, 1)
+    frames = [downlink_airtime_us(13 + size, EU868.data_rates[3]) for size in (4, 1)]
+    assert preview["gateways"][0]["airtime_s"] == round((8 * frames[0] + 7 * frames[1]) / 1e6, 3)
+    assert not targets[ids[7]]["is_canary"]
+    assert {one["payload"].hex() for one in await pool.fetch("SELECT payload FROM downlink WHERE f_port = 9")} == {
+        "0582012c"
+    }
+    assert [targets[one]["state"] for one in ids] == ["applied"] * 5 + [None, "applied", "unproven"]
+    assert (targets[ids[0]]["attempts"], asked[device_of[ids[7]]]) == (2, 0)
+    assert "a changé depuis la préparation" in targets[ids[5]]["rejected"]
+    counts = ended["others"]
+    assert (ended["state"], ended["canary"]["proved"]) == ("halted", 5)
+    assert (counts["proved"], counts["failed"], counts["unproven"]) == (1, 1, 1)
+    assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
 
 
 async def test_dusk_is_that_of_each_circuit_and_light_points_of_a_commune_are_targets(
