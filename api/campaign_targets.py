@@ -46,14 +46,14 @@ class RejectedTarget:
 class Prepared:
     """The circuits of a campaign, those that it leaves out, and which gateways hear the same devices.
 
-    `outside` is the first bound that it oversteps, of its author's own; `owners`: of whom how many are commanded,
+    `outside` is the first bound that it oversteps of each who has set one for its author; `owners`: of whom how many are commanded,
     and one of the assets of each; `unproven`: those of which nothing can prove it.
     """
 
     targets: Sequence[NewTarget]
     rejected: Sequence[RejectedTarget]
     neighbours: Mapping[str, Sequence[str]]
-    outside: Overstep | None = None
+    outside: Sequence[Overstep] = ()
     owners: Mapping[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
     unproven: Collection[int] = ()
 
@@ -66,7 +66,7 @@ class _Part:
     rejected: list[RejectedTarget] = field(default_factory=list[RejectedTarget])
     reached: list[Reach] = field(default_factory=list[Reach])
     unproven: set[int] = field(default_factory=set[int])
-    outside: Overstep | None = None
+    outside: dict[int, Overstep] = field(default_factory=dict[int, Overstep])
 
 
 async def prepare(change: Change, caller: Caller, request: LightingRequest, wanted: Wanted) -> Prepared:
@@ -91,12 +91,14 @@ async def prepare(change: Change, caller: Caller, request: LightingRequest, want
         whole.rejected += part.rejected
         whole.reached += part.reached
         whole.unproven |= part.unproven
-        whole.outside = whole.outside or part.outside
+        whole.outside |= part.outside
         if part.targets:
             owners[owner] = ids[0], len(part.targets)
     whole.targets.sort(key=lambda target: target.asset_id)
     neighbours = neighbours_of(whole.reached)
-    return Prepared(whole.targets, whole.rejected, neighbours, whole.outside, owners, whole.unproven)
+    return Prepared(
+        whole.targets, whole.rejected, neighbours, tuple(whole.outside.values()), owners, whole.unproven
+    )
 
 
 async def _prepare_commands(
@@ -113,14 +115,15 @@ async def _prepare_commands(
     part = _Part()
     for circuit in circuits:
         given = await _octets(acting, caller, circuit, request, now, profiles, encoded)
-        overstep = oversteps.get(circuit.asset_id)
-        if overstep is not None and not is_own and not isinstance(given, str):
-            given = f"hors des bornes du syndicat : {overstep.why}"
+        outside = oversteps.get(circuit.asset_id, ())
+        if outside and not is_own and not isinstance(given, str):
+            given = f"hors des bornes du syndicat : {outside[0].why}"
         if isinstance(given, str):
             part.rejected.append(RejectedTarget(circuit.asset_id, named[circuit.asset_id].name, given))
         else:
             octets[circuit.asset_id] = given
-            part.outside = part.outside or overstep
+            for overstep in outside:
+                part.outside.setdefault(overstep.set_by_id, overstep)
     reached = await campaign_store.read_reached(connection, list(octets))
     part.reached += reached.values()
     part.targets += [NewTarget(*target) for target in targets_of(octets, reached, request.action)]
@@ -129,8 +132,8 @@ async def _prepare_commands(
 
 async def outside_bounds(
     acting: Change, request: LightingRequest, tags: Mapping[int, Collection[str]], now: datetime
-) -> dict[int, Overstep]:
-    """Those of these circuits at which a command oversteps a bound that a syndicat has set for their owner."""
+) -> dict[int, tuple[Overstep, ...]]:
+    """Those of these circuits at which a command oversteps bounds that have been set for their owner."""
     if request.action not in {OFF, DIM}:
         return {}
     bounds = await bounds_of(acting.connection, acting.tenant_id)
@@ -139,8 +142,8 @@ async def outside_bounds(
     end = request.off_until or now + LONGEST_OFF
     level = request.level or 0
     rows = await read_lamps(acting.connection, list(tags))
-    judged: dict[tuple[Any, ...], Overstep | None] = {}
-    found: dict[int, Overstep] = {}
+    judged: dict[tuple[Any, ...], tuple[Overstep, ...]] = {}
+    found: dict[int, tuple[Overstep, ...]] = {}
     for asset_id, row in rows.items():
         place = row.place
         # Dusk is the same within some kilometres.
@@ -148,9 +151,8 @@ async def outside_bounds(
         key = (*alike, row.department, frozenset(tags[asset_id]))
         if key not in judged:
             judged[key] = override_outside(level, now, end, place, bounds, tags[asset_id])
-        overstep = judged[key]
-        if overstep is not None:
-            found[asset_id] = overstep
+        if judged[key]:
+            found[asset_id] = judged[key]
     return found
 
 

@@ -42,6 +42,9 @@ class Campaign:
     decided_by: int | None
     proposed_by: str
     outside: str | None
+    then_decided_by: tuple[int, ...]
+    then_outside: tuple[str, ...]
+    decided_before: tuple[int, ...]
     refused_for: str | None
 
 
@@ -130,9 +133,11 @@ COLUMNS = columns_of(Campaign)
 CREATE = f"""
 INSERT INTO lighting_campaign
     (tenant_id, name, action, level, off_until, reason, is_emergency, state, author, author_id, approved_by,
-     approver_id, approved_at, not_after, neighbours, decided_by, proposed_by, outside)
+     approver_id, approved_at, not_after, neighbours, decided_by, proposed_by, outside,
+     then_decided_by, then_outside)
 VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $7 THEN 'approved' ELSE 'draft' END, $8, $9,
-        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11, $12, $13, $14)
+        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11, $12, $13, $14,
+        $15, $16)
 RETURNING {COLUMNS}
 """
 ADD_TARGETS = """
@@ -158,6 +163,14 @@ WHERE t.campaign_id = $1 AND t.asset_id > $2 ORDER BY t.asset_id LIMIT $3
 """
 APPROVE = f"""
 UPDATE lighting_campaign SET state = 'approved', approved_by = $2, approver_id = $3, approved_at = now()
+WHERE id = $1
+RETURNING {COLUMNS}
+"""
+# Who has agreed to it is in the audit.
+HAND_ON = f"""
+UPDATE lighting_campaign
+SET decided_before = decided_before || decided_by, decided_by = then_decided_by[1], outside = then_outside[1],
+    then_decided_by = then_decided_by[2:], then_outside = then_outside[2:]
 WHERE id = $1
 RETURNING {COLUMNS}
 """
@@ -352,6 +365,8 @@ async def create_campaign(
         values.get("decided_by"),
         values.get("proposed_by", ""),
         values.get("outside"),
+        values.get("then_decided_by", []),
+        values.get("then_outside", []),
     )
 
 
@@ -404,6 +419,11 @@ async def list_targets(connection: Connection, campaign_id: int, *, after: int, 
 async def approve(connection: Connection, campaign_id: int, approver: Author) -> Campaign:
     """The campaign, which goes on from now."""
     return await insert(connection, Campaign, APPROVE, campaign_id, approver.name, approver.id)
+
+
+async def hand_on(connection: Connection, campaign_id: int, _: Author) -> Campaign:
+    """The proposal, which another has to decide now, too."""
+    return await insert(connection, Campaign, HAND_ON, campaign_id)
 
 
 async def set_state(

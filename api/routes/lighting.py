@@ -137,7 +137,7 @@ async def _request(caller: Caller, acting: Change, body: NewCommand) -> list[Req
     circuits = await circuit_store.find_circuits(acting.connection, body.asset_id)
     chosen = circuits_to_command(circuits, request, now)
     named = await names_of(acting.connection, [circuit.asset_id for circuit in chosen])
-    for overstep in (
+    for overstep, *_ in (
         await outside_bounds(acting, request, {one.id: one.tags for one in named.values()}, now)
     ).values():
         raise Problem(403, f"hors des bornes du syndicat : {overstep.why} ; {PROPOSE}")

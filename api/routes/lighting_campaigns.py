@@ -174,6 +174,11 @@ class CampaignAnswer(answer_of(Campaign, {"tenant_id", "author_id", "approver_id
     decided_by: int | None = Field(description="Une proposition : la collectivité qui l'approuve ou la refuse")
     proposed_by: str = Field(description="Une proposition : de quelle collectivité", examples=["plouzane"])
     outside: str | None = Field(description="Une proposition : la borne qu'elle dépasse")
+    then_decided_by: list[int] = Field(
+        description="Qui en décide ensuite, dans cet ordre : elle dépasse aussi une borne de chacun"
+    )
+    then_outside: list[str] = Field(description="La borne de chacun d'eux")
+    decided_before: list[int] = Field(description="Qui l'a déjà acceptée pour sa borne")
     refused_for: str | None = Field(description="Pourquoi elle a été refusée")
 
 
@@ -287,10 +292,13 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
         wanted = Wanted(**body.targets.model_dump())
         request = LightingRequest(body.action, "", "", off_until=body.off_until, level=body.level)
         prepared = await prepare(change, caller, request, wanted)
-        if prepared.outside is not None:
+        if prepared.outside:
+            first, *others = prepared.outside
             values |= {
-                "decided_by": prepared.outside.set_by_id,
-                "outside": prepared.outside.why,
+                "decided_by": first.set_by_id,
+                "outside": first.why,
+                "then_decided_by": [one.set_by_id for one in others],
+                "then_outside": [one.why for one in others],
                 "proposed_by": change.tenant_slug,
             }
         if not prepared.targets:
@@ -393,8 +401,8 @@ async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: S
 async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
     """L'approuver : une autre personne que son auteur, ou une clé que l'auteur n'a pas faite.
 
-    Les premières armoires partent aussitôt. Ce qu'un membre propose hors de ses bornes est approuvé par le
-    syndicat qui les a fixées.
+    Les premières armoires partent aussitôt. Ce qu'un membre propose hors de ses bornes est approuvé par chaque
+    collectivité dont il dépasse une borne, et ne part qu'après la dernière.
     """
     async with caller.changing() as change:
         former = await _to_decide(change, id)
@@ -407,7 +415,8 @@ async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
             raise Problem(409, str(rejected)) from None
         if former.decided_by is None:
             await _demand_inside_bounds(change, former)
-        made = await store.approve(change.connection, id, approver)
+        hand_on = store.hand_on if former.then_decided_by else store.approve
+        made = await hand_on(change.connection, id, approver)
         if former.decided_by is None:
             owners = {
                 owner: (asset, count) for owner, asset, count in await store.owners_of(change.connection, id)
@@ -429,7 +438,7 @@ async def _demand_inside_bounds(change: Change, campaign: Campaign) -> None:
         async with as_owner(change, owner, ids[0], f"actif {ids[0]}") as acting:
             named = await store.names_of(acting.connection, ids)
             tags = {one.id: one.tags for one in named.values()}
-            for overstep in (await outside_bounds(acting, request, tags, datetime.now(UTC))).values():
+            for overstep, *_ in (await outside_bounds(acting, request, tags, datetime.now(UTC))).values():
                 raise Problem(409, f"hors des bornes du syndicat : {overstep.why} ; préparez-la à nouveau")
 
 

@@ -118,16 +118,25 @@ async def _page(visit: PersonsVisit, campaign_id: int, problem: Problem | None =
 
 
 async def _moved(
-    visit: PersonsVisit, campaign_id: int, act: Callable[[], Awaitable[object]], said: str, *, proved: bool = False
+    visit: PersonsVisit,
+    campaign_id: int,
+    act: Callable[[], Awaitable[object]],
+    said: str,
+    *,
+    proved: bool = False,
+    handed_on: str | None = None,
 ) -> Response:
+    """`handed_on` is said in the place of `said` where another tenant has to decide now."""
     try:
         if proved:
             await check_proof_of(visit.form, visit.caller)
-        await done(act())
+        made: Any = await done(act())
     except Problem as problem:
         if problem.status not in REFUSED:
             raise
         return await _page(visit, campaign_id, problem)
+    if handed_on is not None and made.state == "draft":
+        return visit.go(f"{PAGE}/{campaign_id}", handed_on)
     return visit.go(f"{PAGE}/{campaign_id}", said)
 
 
@@ -135,7 +144,10 @@ async def _moved(
 async def approve(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
     """Approve one that somebody else prepared, by the password again."""
     said = visit.gettext("Approuvée : les premières armoires reçoivent leur ordre.")
-    return await _moved(visit, id, lambda: routes.approve_campaign(id, visit.caller), said, proved=True)
+    handed_on = visit.gettext("Approuvée ici ; elle dépasse aussi une borne d’un autre, qui en décide maintenant.")
+    return await _moved(
+        visit, id, lambda: routes.approve_campaign(id, visit.caller), said, proved=True, handed_on=handed_on
+    )
 
 
 @router.post(PAGE + "/{id}/refus")

@@ -21,7 +21,7 @@ from lorawan.instants import to_us
 from lorawan.regions import EU868
 from registry.datastreams import make_datastream
 from registry.tenants import create_api_key
-from tests.api.conftest import person_client
+from tests.api.conftest import make_tenancy, person_client
 from tests.api.routes.test_codecs import codec, version
 from tests.entering import transfer
 
@@ -737,6 +737,50 @@ async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_
         await pool.fetchval("SELECT requested_by FROM lighting_command WHERE action = 'off'")
         == "présidence (autre)"
     )
+
+
+async def test_a_proposal_beyond_the_bounds_of_two_levels_is_decided_by_both_the_nearest_first(
+    client, syndicat, cabinets, other_client, client_of_key, tenancy, other_tenancy, pool: Pool
+) -> None:
+    """Each reads it while it decides and afterwards; nobody decides in another's place."""
+    _, nearest, _ = syndicat
+    (cabinet,) = await cabinets(1, "0016c001f0000001")  # Nobody knows where: no bound is known to be kept.
+    above = await make_tenancy(pool, "departement")
+    await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", above.id, other_tenancy.id)
+    async with client_of_key(above.key) as farthest:
+        for by in (farthest, other_client):
+            answer = await by.put(f"/v1/lighting/bounds/{tenancy.id}", json={"earliest_cut": "23:00"})
+            assert answer.status_code == 200, answer.text
+        made, other = [
+            (await client.post(PATH, json=body(targets={"asset_ids": [cabinet]}))).json() for _ in range(2)
+        ]
+        approval, refusal = f"{PATH}/{made['id']}/approval", f"{PATH}/{other['id']}/refusal"
+
+        too_early = await farthest.post(approval)
+        handed_on = await nearest.post(approval)
+        twice = await nearest.post(approval)
+        seen = await nearest.get(f"{PATH}/{made['id']}/targets")
+        listed = (await farthest.get(PATH, params={"state": "draft"})).json()["items"]
+        approved = await farthest.post(approval)
+        await nearest.post(f"{PATH}/{other['id']}/approval")
+        refused = await farthest.post(refusal, json={"reason": "non"})
+
+    assert (made["decided_by"], made["then_decided_by"]) == (other_tenancy.id, [above.id])
+    assert ["borne fixée par" in one for one in (made["outside"], *made["then_outside"])] == [True, True]
+    assert (too_early.status_code, twice.status_code) == (404, 404)
+    after = handed_on.json()
+    assert (after["state"], after["decided_by"], after["decided_before"]) == (
+        "draft",
+        above.id,
+        [other_tenancy.id],
+    )
+    assert (after["approved_by"], len(seen.json()["items"])) == (None, 1)
+    assert [one["id"] for one in listed] == [made["id"]]
+    assert (approved.json()["state"], approved.json()["approved_by"]) == (
+        "approved",
+        "clé de departement (departement)",
+    )
+    assert (refused.json()["state"], refused.json()["refused_for"]) == ("refused", "non")
 
 
 async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_sent_its_own(
