@@ -46,8 +46,8 @@ class RejectedTarget:
 class Prepared:
     """The circuits of a campaign, those that it leaves out, and which gateways hear the same devices.
 
-    `outside` is the first bound that it oversteps of each who has set one for its author; `owners`: of whom how many are commanded,
-    and one of the assets of each; `unproven`: those of which nothing can prove it.
+    `outside` is the first bound that it oversteps of each who has set one for its author; `owners`: of whom how
+    many are commanded, and one of the assets of each; `unproven`: those of which nothing can prove it.
     """
 
     targets: Sequence[NewTarget]

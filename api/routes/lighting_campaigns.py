@@ -18,12 +18,13 @@ from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
 from lighting import campaign_store as store
-from lighting.campaign_plan import GatewayShare, shares_of
+from lighting.campaign_plan import GatewayShare, PlannedGroup, shares_of
 from lighting.campaign_store import Author, Campaign, NewTarget, Wanted
 from lighting.campaigns import HALT_FR, RejectedCampaign, State, canary_of, check_approval, check_move
 from lighting.commands import LONGEST_OFF
 from lighting.compilers import SET_PROGRAM
-from lighting.requests import LightingRequest
+from lighting.group_sending import plan_groups
+from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest
 from lorawan.instants import from_us, to_us
 from registry.tenants import first_maker
 
@@ -122,7 +123,9 @@ class GatewayShareAnswer(Answer):
         description="Sa passerelle, ou le serveur d'un autre réseau", examples=["0016c001f0000001"]
     )
     targets: int
-    airtime_s: float = Field(description="Temps d'antenne des ordres et de leurs questions, sans répétition")
+    airtime_s: float = Field(
+        description="Temps d'antenne des ordres (d'un groupe, une trame) et de leurs questions, sans répétition"
+    )
     used_s: float = Field(description="Ce que des campagnes ont pris de l'heure passée")
     left_s: float = Field(description="Ce qui en reste à prendre")
     loss: float = Field(description="Part des ordres à répéter, mesurée ; 0,1 où rien n'a été mesuré")
@@ -241,18 +244,38 @@ def _gateway(share: GatewayShare) -> GatewayShareAnswer:
 
 
 async def _preview(
-    connection: Connection, prepared: Prepared, canary: frozenset[int], now: datetime, *, is_emergency: bool
+    connection: Connection,
+    prepared: Prepared,
+    canary: frozenset[int],
+    now: datetime,
+    request: LightingRequest,
+    campaign_id: int | None = None,
+    planned: Sequence[int] | None = None,
 ) -> PreviewAnswer:
+    """`planned`: all circuits of the campaign, where `prepared` has but those that wait."""
     gateways = sorted({target.gateway for target in prepared.targets})
     sent = await store.released_since(connection, now - HOUR)
     measured_loss = await store.read_measured_loss(connection, gateways, now - LOSS_OVER)
+    waiting = [one.asset_id for one in prepared.targets]
+    groups: list[PlannedGroup] = []
+    if request.action != SET_PROGRAM:
+        groups = await plan_groups(
+            connection,
+            campaign_id,
+            waiting,
+            waiting if planned is None else planned,
+            request.action,
+            request.asked_at(now),
+            priority=request.priority,
+        )
     shares = shares_of(
         [(one.asset_id, one.gateway, one.airtime_us, one.asset_id in canary) for one in prepared.targets],
         prepared.neighbours,
         [(gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent],
         measured_loss,
         to_us(now),
-        is_emergency=is_emergency,
+        is_emergency=request.priority == EMERGENCY_PRIORITY,
+        groups=groups,
     )
     return PreviewAnswer(
         targets=len(prepared.targets),
@@ -312,7 +335,7 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
             change.connection, change.tenant_id, values, author, prepared.neighbours
         )
         await store.add_targets(change.connection, made, _targets(prepared, canary))
-        preview = await _preview(change.connection, prepared, canary, now, is_emergency=False)
+        preview = await _preview(change.connection, prepared, canary, now, request, made.id)
         shown = CreatedCampaignAnswer.model_validate(_said(made) | {"preview": preview})
         await _audit_everywhere(change, "create", made, prepared.owners)
     return shown
@@ -369,7 +392,16 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
         canary = frozenset(row.asset_id for row in waiting if row.is_canary)
         unproven = [row.asset_id for row in waiting if row.is_unprovable]
         prepared = Prepared(targets, (), neighbours, unproven=unproven)
-        return await _preview(connection, prepared, canary, now, is_emergency=campaign.is_emergency)
+        request = LightingRequest(
+            campaign.action,
+            "",
+            "",
+            campaign.off_until,
+            campaign.level,
+            priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+        )
+        planned = [row.asset_id for row in rows if row.rejected is None]
+        return await _preview(connection, prepared, canary, now, request, id, planned)
 
 
 async def _changed(
@@ -506,10 +538,11 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
     """
     now = datetime.now(UTC)
     async with caller.changing() as change:
-        prepared = await prepare(change, caller, LightingRequest("on", "", ""), Wanted(commune=body.commune))
+        request = LightingRequest("on", "", "", priority=EMERGENCY_PRIORITY)
+        prepared = await prepare(change, caller, request, Wanted(commune=body.commune))
         if not prepared.targets:
             raise Problem(422, "aucune armoire à allumer ici")
-        preview = await _preview(change.connection, prepared, frozenset(), now, is_emergency=True)
+        preview = await _preview(change.connection, prepared, frozenset(), now, request)
         if body.preview:
             return AllOnAnswer(campaign_id=None, preview=preview)
         where = body.commune or "toutes les communes"

@@ -1,8 +1,10 @@
 """Campaigns as their author, an approver and the sweep meet them; downlinks are moved by hand, as by network."""
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from ingest.pipeline import as_json
 from lab.device.application import Message
 from lab.device.lamp_clock import LampClock
 from lighting.campaign_sweep import advance_campaigns
+from lighting.group_sending import encode_for_group
 from lighting.shadows import read_reports, write_desired
 from lighting.sweep import advance_commands
 from lorawan.airtime import downlink_airtime_us
@@ -800,8 +803,12 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
         "WHERE a.device_id = m.device_id AND a.asset_id = ANY($1::int[])",
         [*ids[:5], *ids[6:]],
     )
-    path = await approved(client, approver)
+    draft = (await client.post(PATH, json=body())).json()
+    later = (await client.get(f"{PATH}/{draft['id']}/preview")).json()
+    path = f"{PATH}/{draft['id']}"
+    await approver.post(f"{path}/approval")
     now = datetime.now(UTC)
+    group = await pool.fetchrow("SELECT repeats, data_rate FROM multicast_group WHERE name = 'g1'")
     own = "SELECT count(*) FROM downlink d JOIN assignment a ON a.device_id = d.device_id AND a.asset_id = $1"
     own += " WHERE multicast_message_id IS NULL"
     deaf = ids[7]
@@ -822,6 +829,12 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
     )
     ended = (await client.get(path)).json()
 
+    # Five by themselves, one without its keys, and one frame for the two others.
+    own_us = downlink_airtime_us(13 + 8, EU868.data_rates[3])
+    group_us = group["repeats"] * downlink_airtime_us(13 + 8, EU868.data_rates[group["data_rate"]])
+    for shown in (draft["preview"], later):
+        assert shown["gateways"][0]["targets"] == 8
+        assert shown["gateways"][0]["airtime_s"] == round((6 * own_us + group_us) / 1e6, 3)
     assert [(row["name"], row["by_lighting"]) for row in messages] == [("g1", True)]
     assert [tuple(row) for row in carried] == [(one, messages[0]["payload"]) for one in ids[6:]]
     assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
@@ -864,16 +877,45 @@ async def test_a_group_with_a_member_that_somebody_has_lit_since_is_not_commande
 async def test_all_on_by_many_groups_is_committed_group_by_group_within_one_sweep(
     client, clocks, pool: Pool, monkeypatch
 ) -> None:
-    """Nothing goes out before its transaction ends: one for thousands of lamps would take minutes."""
+    """Nothing goes out before its transaction ends: one for thousands of lamps would take minutes.
+
+    A clock that joins a group between its reading and that end is brought back, as after any act of others.
+    """
     monkeypatch.setattr("lighting.campaign_sweep.MOST_AT_ONCE", 2)
     ids, _ = await clocks(6, "0016c001f0000001")
+    (joiner,), _ = await clocks(1, "0016c001f0000001", commune="Brest")
     for number in range(3):
         await make_group(client, pool, number, ids[2 * number : 2 * number + 2])
     await pool.execute("UPDATE multicast_member SET keys_given_at = now(), keys_acknowledged_at = now()")
-    lit = await client.post("/v1/lighting/all-on", json={"reason": "accident", "preview": False})
+    asked = {"commune": "Landerneau", "reason": "accident"}
+    preview = await client.post("/v1/lighting/all-on", json=asked)
+    lit = await client.post("/v1/lighting/all-on", json=asked | {"preview": False})
+    group_id = await pool.fetchval("SELECT id FROM multicast_group WHERE name = 'g0'")
+    joining: list[asyncio.Task[str]] = []
 
+    async def encode(*args: Any, **given: Any) -> Any:
+        encoded = await encode_for_group(*args, **given)
+        if not joining:
+            join = "INSERT INTO multicast_member (group_id, device_id, tenant_id) "
+            join += "SELECT $1, device_id, tenant_id FROM assignment WHERE asset_id = $2"
+            joining.append(asyncio.create_task(pool.execute(join, group_id, joiner)))
+            waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+            while not joining[0].done():
+                if await pool.fetchval(waits):
+                    break
+                await asyncio.sleep(0.01)
+        return encoded
+
+    monkeypatch.setattr("lighting.campaign_sweep.encode_for_group", encode)
     await advance_campaigns(pool, datetime.now(UTC))
+    await joining[0]
 
+    acts = [row["asset_id"] for row in await pool.fetch("SELECT asset_id FROM lighting_unknown_act")]
+    assert acts == [joiner]
+    # Three frames to groups, five times each, and nothing more than what is not heard.
+    data_rate = await pool.fetchval("SELECT max(data_rate) FROM multicast_group")
+    frame_us = downlink_airtime_us(13 + 8, EU868.data_rates[data_rate])
+    assert preview.json()["preview"]["gateways"][0]["airtime_s"] == round(15 * frame_us / 1e6, 3)
     assert lit.status_code == 200, lit.text
     in_groups = "SELECT count(DISTINCT multicast_message_id), count(*) FILTER (WHERE multicast_message_id IS NULL)"
     assert tuple(await pool.fetchrow(f"{in_groups} FROM downlink")) == (3, 0)
