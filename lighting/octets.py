@@ -142,7 +142,7 @@ def wanted_for(
 def _wanted_for_clock(
     commands: Parameters, proof: Proof | None, number: int | None, asked: Asked, reported: Collection[str]
 ) -> Wanted:
-    """Overrides, which the clock ends by itself: an "off" at its end, all others after the longest time.
+    """Overrides, which the clock ends by itself: those without an end after the longest time.
 
     The "on" that goes with an "off" is sent at the end of that one, should the lamps not burn by themselves.
     """
@@ -164,10 +164,10 @@ def _wanted_for_clock(
 
     begin = asked.off_until or asked.at
     found = {ON: override(100, begin, begin + LONGEST_OFF, 1 if asked.off_until else 0)}
-    if asked.off_until is not None:
+    if asked.off_until is not None and asked.level is None:
         found[OFF] = override(0, asked.at, asked.off_until)
     if asked.level is not None:
-        found[DIM] = override(asked.level, asked.at, asked.at + LONGEST_OFF)
+        found[DIM] = override(asked.level, asked.at, asked.off_until or asked.at + LONGEST_OFF)
     if proof is None:
         return Wanted(found, "", "", (), ends_itself=True)
     if proof.question in commands:

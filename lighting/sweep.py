@@ -249,7 +249,8 @@ async def _request_at_end(
     connection: Connection, due: DueRelight, circuit: Circuit, octets: Octets, now: datetime
 ) -> LightingRequest:
     """What the program says now: in a planned cut an "off", which ends with the cut."""
-    reason = f"fin de l'extinction demandée (commande {due.id})"
+    what = "fin de la gradation demandée" if due.action == "dim" else "fin de l'extinction demandée"
+    reason = f"{what} (commande {due.id})"
     lamps = (await read_lamps(connection, [due.asset_id])).get(due.asset_id)
     planned = None
     if lamps is not None and not octets.ends_itself:

@@ -88,7 +88,9 @@ class NewCampaign(Body):
         "programme de son armoire"
     )
     level: int | None = Field(None, ge=1, le=100, description="Niveau d'une gradation, en pour cent")
-    off_until: Instant | None = Field(None, description="Fin de l'extinction, 12 heures au plus")
+    off_until: Instant | None = Field(
+        None, description="Fin de l'extinction, ou d'une gradation qui en a une, 12 heures au plus"
+    )
     reason: Text = Field(min_length=1, description="Motif, gardé dans l'historique de chaque armoire")
     targets: CampaignTargets
     not_after: Instant | None = Field(
@@ -99,7 +101,7 @@ class NewCampaign(Body):
     def _is_whole(self) -> Self:
         if (self.action == "dim") != (self.level is not None):
             raise PydanticCustomError("level", "un niveau va avec une gradation, et elle en a un")
-        if (self.action == "off") != (self.off_until is not None):
+        if self.off_until is None if self.action == "off" else self.off_until is not None and self.action != "dim":
             raise PydanticCustomError("off_until", "une extinction a une fin (off_until) ; un allumage n'en a pas")
         if self.targets.drifted and self.action != SET_PROGRAM:
             raise PydanticCustomError("drifted", "des horloges en écart reçoivent leur programme (set_program)")

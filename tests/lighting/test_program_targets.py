@@ -94,6 +94,12 @@ def test_an_override_of_another_make_is_given_the_parameters_that_it_has() -> No
 
     assert wanted.ends_itself
     assert wanted.commands["off"] == ("override", {"level": 0, "minutes": 90})
+    # A dimming with an end, too.
+    dimmed = wanted_for({"override": {"level": None, "minutes": None}}, None, None, replace(asked, level=30))
+    assert (dimmed.commands["dim"], "off" in dimmed.commands) == (
+        ("override", {"level": 30, "minutes": 90}),
+        False,
+    )
     with pytest.raises(RejectedLightingCommand, match="sortie 2"):
         wanted_for({"override": {"level": None, "minutes": None}}, None, "2", asked)
     with pytest.raises(RejectedLightingCommand, match="switch_on"):  # It has no end of its own.

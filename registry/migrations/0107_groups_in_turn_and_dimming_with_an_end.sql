@@ -9,3 +9,13 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+-- A dimming may have an end, as an "off" does: the circuit is brought back to its program then.
+ALTER TABLE lighting_command
+    DROP CONSTRAINT lighting_command_check,
+    ADD CONSTRAINT lighting_command_off_until_check
+        CHECK (CASE action WHEN 'off' THEN off_until IS NOT NULL WHEN 'dim' THEN true ELSE off_until IS NULL END);
+ALTER TABLE lighting_campaign
+    DROP CONSTRAINT lighting_campaign_check1,
+    ADD CONSTRAINT lighting_campaign_off_until_check
+        CHECK (CASE action WHEN 'off' THEN off_until IS NOT NULL WHEN 'dim' THEN true ELSE off_until IS NULL END);
