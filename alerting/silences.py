@@ -67,11 +67,12 @@ SELECT by, until, rank >= 3 AS is_cause FROM (
       AND c.action = 'off' AND c.state IN ('sent', 'acknowledged', 'applied', 'confirmed', 'unproven')
       AND c.off_until > $4
     UNION ALL
-    SELECT 3, format('gradation n° %s demandée par %s', c.id, c.requested_by), $4 + $6::interval
+    SELECT 3, format('gradation n° %s demandée par %s', c.id, c.requested_by),
+           coalesce(c.off_until, $4 + $6::interval)
     FROM lighting_command c
     WHERE $14::float8 > 0 AND (c.asset_id IN (SELECT id FROM above)
                        OR c.asset_id IN (SELECT id FROM asset WHERE parent_id = $3 AND kind = 'lighting_circuit'))
-      AND c.action = 'dim' AND c.level <= $14 AND c.created_at > $15
+      AND c.action = 'dim' AND c.level <= $14 AND c.created_at > $15 AND (c.off_until IS NULL OR c.off_until > $4)
       AND c.state IN ('sent', 'acknowledged', 'applied', 'confirmed', 'unproven')
       AND NOT EXISTS (SELECT FROM lighting_command n WHERE n.asset_id = c.asset_id AND n.id > c.id
                       AND n.state IN ('sent', 'acknowledged', 'applied', 'confirmed', 'unproven'))

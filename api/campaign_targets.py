@@ -8,7 +8,7 @@ from typing import Any
 
 from api.auth import Caller, Change
 from api.impersonation import as_owner
-from api.lighting_octets import octets_of
+from api.lighting_octets import ProgramEncoder, octets_of
 from decoders.codec import EncodedCommand
 from lighting import campaign_store
 from lighting.campaign_plan import Reach, frame_airtime_us, neighbours_of, targets_of
@@ -20,9 +20,17 @@ from lighting.expected import LampRow, read_lamps
 from lighting.octets import DIM, OFF, Octets
 from lighting.program_sending import NO_DRIFT
 from lighting.program_store import bounds_of
-from lighting.program_targets import HOLDS_IT, Holder, RejectedProgram, encoded_for, find_holders
+from lighting.program_targets import (
+    HOLDS_IT,
+    Holder,
+    RejectedProgram,
+    check_holder,
+    encoded_for,
+    find_holders,
+)
 from lighting.programs import Overstep, override_outside
 from lighting.requests import LightingRequest, check_circuit, native_octets
+from lighting.vendor_programs import VendorProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +46,16 @@ class RejectedTarget:
 class Prepared:
     """The circuits of a campaign, those that it leaves out, and which gateways hear the same devices.
 
-    `outside` is the first bound that it oversteps, of its author's own; `owners`: of whom how many are commanded,
-    and one of the assets of each.
+    `outside` is the first bound that it oversteps of each who has set one for its author; `owners`: of whom how
+    many are commanded, and one of the assets of each; `unproven`: those of which nothing can prove it.
     """
 
     targets: Sequence[NewTarget]
     rejected: Sequence[RejectedTarget]
     neighbours: Mapping[str, Sequence[str]]
-    outside: Overstep | None = None
+    outside: Sequence[Overstep] = ()
     owners: Mapping[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    unproven: Collection[int] = ()
 
 
 @dataclass(slots=True)
@@ -56,7 +65,8 @@ class _Part:
     targets: list[NewTarget] = field(default_factory=list[NewTarget])
     rejected: list[RejectedTarget] = field(default_factory=list[RejectedTarget])
     reached: list[Reach] = field(default_factory=list[Reach])
-    outside: Overstep | None = None
+    unproven: set[int] = field(default_factory=set[int])
+    outside: dict[int, Overstep] = field(default_factory=dict[int, Overstep])
 
 
 async def prepare(change: Change, caller: Caller, request: LightingRequest, wanted: Wanted) -> Prepared:
@@ -74,17 +84,21 @@ async def prepare(change: Change, caller: Caller, request: LightingRequest, want
         ids = [asset_id for asset_id, one in found if one == owner]
         async with as_owner(change, owner, ids[0], f"actif {ids[0]}") as acting:
             if request.action == SET_PROGRAM:
-                part = await _prepare_programs(acting, ids)
+                part = await _prepare_programs(acting, caller, ids)
             else:
                 part = await _prepare_commands(acting, caller, request, ids, is_own=acting is change)
         whole.targets += part.targets
         whole.rejected += part.rejected
         whole.reached += part.reached
-        whole.outside = whole.outside or part.outside
+        whole.unproven |= part.unproven
+        whole.outside |= part.outside
         if part.targets:
             owners[owner] = ids[0], len(part.targets)
     whole.targets.sort(key=lambda target: target.asset_id)
-    return Prepared(whole.targets, whole.rejected, neighbours_of(whole.reached), whole.outside, owners)
+    neighbours = neighbours_of(whole.reached)
+    return Prepared(
+        whole.targets, whole.rejected, neighbours, tuple(whole.outside.values()), owners, whole.unproven
+    )
 
 
 async def _prepare_commands(
@@ -101,14 +115,15 @@ async def _prepare_commands(
     part = _Part()
     for circuit in circuits:
         given = await _octets(acting, caller, circuit, request, now, profiles, encoded)
-        overstep = oversteps.get(circuit.asset_id)
-        if overstep is not None and not is_own and not isinstance(given, str):
-            given = f"hors des bornes du syndicat : {overstep.why}"
+        outside = oversteps.get(circuit.asset_id, ())
+        if outside and not is_own and not isinstance(given, str):
+            given = f"hors des bornes du syndicat : {outside[0].why}"
         if isinstance(given, str):
             part.rejected.append(RejectedTarget(circuit.asset_id, named[circuit.asset_id].name, given))
         else:
             octets[circuit.asset_id] = given
-            part.outside = part.outside or overstep
+            for overstep in outside:
+                part.outside.setdefault(overstep.set_by_id, overstep)
     reached = await campaign_store.read_reached(connection, list(octets))
     part.reached += reached.values()
     part.targets += [NewTarget(*target) for target in targets_of(octets, reached, request.action)]
@@ -117,8 +132,8 @@ async def _prepare_commands(
 
 async def outside_bounds(
     acting: Change, request: LightingRequest, tags: Mapping[int, Collection[str]], now: datetime
-) -> dict[int, Overstep]:
-    """Those of these circuits at which a command oversteps a bound that a syndicat has set for their owner."""
+) -> dict[int, tuple[Overstep, ...]]:
+    """Those of these circuits at which a command oversteps bounds that have been set for their owner."""
     if request.action not in {OFF, DIM}:
         return {}
     bounds = await bounds_of(acting.connection, acting.tenant_id)
@@ -127,8 +142,8 @@ async def outside_bounds(
     end = request.off_until or now + LONGEST_OFF
     level = request.level or 0
     rows = await read_lamps(acting.connection, list(tags))
-    judged: dict[tuple[Any, ...], Overstep | None] = {}
-    found: dict[int, Overstep] = {}
+    judged: dict[tuple[Any, ...], tuple[Overstep, ...]] = {}
+    found: dict[int, tuple[Overstep, ...]] = {}
     for asset_id, row in rows.items():
         place = row.place
         # Dusk is the same within some kilometres.
@@ -136,47 +151,65 @@ async def outside_bounds(
         key = (*alike, row.department, frozenset(tags[asset_id]))
         if key not in judged:
             judged[key] = override_outside(level, now, end, place, bounds, tags[asset_id])
-        overstep = judged[key]
-        if overstep is not None:
-            found[asset_id] = overstep
+        if judged[key]:
+            found[asset_id] = judged[key]
     return found
 
 
-async def _prepare_programs(acting: Change, known: Sequence[int]) -> _Part:
+async def _prepare_programs(acting: Change, caller: Caller, known: Sequence[int]) -> _Part:
     """The clocks that are to be sent the program in force of their cabinet; those that hold it already are not."""
     now = datetime.now(UTC)
     connection = acting.connection
     holders = await find_holders(connection, known)
     lamps = await read_lamps(connection, [holder.asset_id for holder in holders])
     compiled: dict[tuple[Any, ...], EncodedCommand | str] = {}
-    frames: dict[int, EncodedCommand] = {}
+    encoder = ProgramEncoder(connection, caller)
+    programs: dict[int, EncodedCommand | VendorProgram] = {}
     part = _Part()
     for holder in holders:
         row = lamps[holder.asset_id]
-        # How long a frame is does not depend on where exactly the cabinet stands.
-        is_placed = row.latitude is not None and row.longitude is not None
-        alike = (
-            holder.codec,
-            holder.is_clock,
-            holder.enabled,
-            holder.kind,
-            row.version_id,
-            row.department,
-            is_placed,
-        )
-        if alike not in compiled:
-            compiled[alike] = await asyncio.to_thread(_compiled, holder, row, now)
-        given = HOLDS_IT if holder.holds_it else compiled[alike]
+        given = HOLDS_IT if holder.holds_it else await _program(encoder, holder, row)
+        if given is None:
+            # How long a frame is does not depend on where exactly the cabinet stands.
+            is_placed = row.latitude is not None and row.longitude is not None
+            alike = (
+                holder.codec,
+                holder.is_clock,
+                holder.enabled,
+                holder.kind,
+                row.version_id,
+                row.department,
+                is_placed,
+            )
+            if alike not in compiled:
+                compiled[alike] = await asyncio.to_thread(_compiled, holder, row, now)
+            given = compiled[alike]
         if isinstance(given, str):
             part.rejected.append(RejectedTarget(holder.asset_id, holder.name, given))
         else:
-            frames[holder.asset_id] = given
-    reached = await campaign_store.read_reached(connection, list(frames))
+            programs[holder.asset_id] = given
+    reached = await campaign_store.read_reached(connection, list(programs))
     part.reached += reached.values()
-    for number, frame in sorted(frames.items()):
+    for number, program in sorted(programs.items()):
         reach = reached.get(number, Reach((), None, None))
-        part.targets.append(NewTarget(number, reach.gateway, frame_airtime_us(frame, reach.rx2_data_rate), {}))
+        is_of_vendor = isinstance(program, VendorProgram)
+        frames = program.frames if is_of_vendor else [program]
+        airtime_us = sum(frame_airtime_us(frame, reach.rx2_data_rate) for frame in frames)
+        part.targets.append(
+            NewTarget(number, reach.gateway, airtime_us, program.as_json() if is_of_vendor else {})
+        )
+        if is_of_vendor and not program.is_provable:
+            part.unproven.add(number)
     return part
+
+
+async def _program(encoder: ProgramEncoder, holder: Holder, row: LampRow) -> VendorProgram | str | None:
+    """Of a clock of another make, or why there is none; None: it is of the open profile, or no clock."""
+    try:
+        check_holder(holder)
+        return await encoder.encode(holder, row) if holder.is_of_vendor else None
+    except RejectedProgram as refused:
+        return str(refused)
 
 
 def _compiled(holder: Holder, row: LampRow, now: datetime) -> EncodedCommand | str:

@@ -3,12 +3,15 @@
 Pure: what is known of circuits, gateways and the last hour are arguments.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
 from typing import Any, NamedTuple
 
 from decoders.codec import EncodedCommand
+from lighting.commands import GROUP_REPORTS_WITHIN
 from lighting.octets import QUESTION, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer, predict
 from lorawan.airtime import downlink_airtime_us
@@ -20,6 +23,8 @@ FRAME_OVERHEAD = 13
 SLOWEST = 0
 # A command or its echo is lost as often where nothing was measured: 5 % each way.
 USUAL_LOSS = 0.1
+# Who has not reported with its group by then is sent its own frame.
+UNHEARD_AFTER_US = GROUP_REPORTS_WITHIN // timedelta(microseconds=1)
 UNKNOWN_GATEWAY = "inconnue"
 
 
@@ -39,6 +44,14 @@ class Reach(NamedTuple):
         if self.gateways:
             return self.gateways[0]
         return UNKNOWN_GATEWAY if self.source_id is None else f"serveur {self.source_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGroup:
+    """Circuits that one frame to a multicast group commands at each gateway that reaches any of them."""
+
+    members: frozenset[int]
+    airtime_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +96,11 @@ def shares_of(
     now_us: int,
     *,
     is_emergency: bool,
+    groups: Sequence[PlannedGroup] = (),
 ) -> list[GatewayShare]:
     """What each gateway has to send, has left, and when it will have ended; the last to end first.
+
+    What a group saves is counted: one frame at each gateway, and later those of who will not have heard it.
 
     Args:
         targets: number, gateway, time on air and whether it is of the canary, of each.
@@ -93,33 +109,52 @@ def shares_of(
         measured_loss: of each gateway the measured share of lost commands.
         now_us: when the first frame may go out.
         is_emergency: with all of the band, and without a canary.
+        groups: those of the circuits that follow the canary.
     """
     pacer = Pacer(neighbours, EMERGENCY_SHARE if is_emergency else SHARE)
     pacer.restore(sent)
     budgets = {gateway: pacer.budget(gateway, now_us) for _, gateway, _, _ in targets}
-    parts = [[target for target in targets if target[3]], [target for target in targets if not target[3]]]
-    ends: dict[str, int] = {}
-    begin_us = now_us
-    for part in parts:
-        frames = [PacedFrame(number, gateway, airtime_us) for number, gateway, airtime_us, _ in part]
-        ends |= predict(pacer, begin_us, frames, measured_loss, loss=USUAL_LOSS)
-        begin_us = max([begin_us, *ends.values()])
-    of_gateway: dict[str, list[int]] = defaultdict(list)
-    for _, gateway, airtime_us, _ in targets:
-        of_gateway[gateway].append(airtime_us)
+    canary = [target for target in targets if target[3]]
+    ends = predict(pacer, now_us, _frames(canary), measured_loss, loss=USUAL_LOSS)
+    begin_us = max([now_us, *ends.values()])
+    in_group: set[int] = set()
+    late: list[tuple[int, str, int, bool]] = []  # Of groups, those that are to be sent their own.
+    airtimes: dict[str, int] = defaultdict(int)
+    for group in groups:
+        members = [target for target in targets if not target[3] and target[0] in group.members]
+        at = {gateway for _, gateway, _, _ in members}
+        if len(members) > 1 and all(pacer.budget(one, begin_us).left_us >= group.airtime_us for one in at):
+            in_group.update(number for number, _, _, _ in members)
+            pacer.restore((gateway, begin_us, group.airtime_us) for gateway in at)
+            for gateway in at:
+                ends[gateway] = pacer.busy_until_us(gateway)
+                airtimes[gateway] += group.airtime_us
+                of_gateway = [target for target in members if target[1] == gateway]
+                unheard = ceil(len(of_gateway) * measured_loss.get(gateway, USUAL_LOSS))
+                late += of_gateway[:unheard]
+    others = [target for target in targets if not target[3] and target[0] not in in_group]
+    ends |= predict(pacer, begin_us, _frames(others), measured_loss, loss=USUAL_LOSS)
+    if late:
+        ends |= predict(pacer, begin_us + UNHEARD_AFTER_US, _frames(late), measured_loss, loss=USUAL_LOSS)
+    for number, gateway, airtime_us, _ in targets:
+        airtimes[gateway] += 0 if number in in_group else airtime_us
     shares = [
         GatewayShare(
             gateway,
-            len(airtimes),
-            sum(airtimes),
+            count,
+            airtimes[gateway],
             budgets[gateway].used_us,
             budgets[gateway].left_us,
             measured_loss.get(gateway, USUAL_LOSS),
             ends[gateway],
         )
-        for gateway, airtimes in of_gateway.items()
+        for gateway, count in Counter(gateway for _, gateway, _, _ in targets).items()
     ]
     return sorted(shares, key=lambda share: (-share.ends_us, share.gateway))
+
+
+def _frames(targets: Iterable[tuple[int, str, int, bool]]) -> list[PacedFrame]:
+    return [PacedFrame(number, gateway, airtime_us) for number, gateway, airtime_us, _ in targets]
 
 
 def targets_of(

@@ -43,6 +43,9 @@ class Campaign:
     decided_by: int | None
     proposed_by: str
     outside: str | None
+    then_decided_by: tuple[int, ...]
+    then_outside: tuple[str, ...]
+    decided_before: tuple[int, ...]
     refused_for: str | None
 
 
@@ -69,7 +72,7 @@ class Author:
 class Target:
     """A circuit of a campaign, and where it stands; `state` of its command or program, None: it has none yet.
 
-    `program_hash` is what its clock reports of the program that it was sent.
+    `program_hash` is what its clock reports of the program that it was sent; `is_unprovable`: it reports nothing.
     """
 
     asset_id: int
@@ -84,6 +87,7 @@ class Target:
     failure: str | None
     program_hash: str | None
     attempts: int
+    is_unprovable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +134,11 @@ COLUMNS = columns_of(Campaign)
 CREATE = f"""
 INSERT INTO lighting_campaign
     (tenant_id, name, action, level, off_until, reason, is_emergency, state, author, author_id, approved_by,
-     approver_id, approved_at, not_after, neighbours, decided_by, proposed_by, outside)
+     approver_id, approved_at, not_after, neighbours, decided_by, proposed_by, outside,
+     then_decided_by, then_outside)
 VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $7 THEN 'approved' ELSE 'draft' END, $8, $9,
-        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11, $12, $13, $14)
+        CASE WHEN $7 THEN $8 END, CASE WHEN $7 THEN $9 END, CASE WHEN $7 THEN now() END, $10, $11, $12, $13, $14,
+        $15, $16)
 RETURNING {COLUMNS}
 """
 ADD_TARGETS = """
@@ -149,7 +155,8 @@ NEIGHBOURS = "SELECT neighbours FROM lighting_campaign WHERE id = $1"
 TARGETS = """
 SELECT t.asset_id, a.name, t.gateway, t.airtime_us, t.is_canary, t.rejected, t.released_at, t.command_id,
        coalesce(c.state::text, t.state) AS state, coalesce(c.failure, t.failure) AS failure,
-       encode(t.program_hash, 'hex') AS program_hash, coalesce(c.attempts, t.attempts) AS attempts
+       encode(t.program_hash, 'hex') AS program_hash, coalesce(c.attempts, t.attempts) AS attempts,
+       coalesce(t.octets -> 'names' = '[]', false) AS is_unprovable
 FROM lighting_campaign_target t
 JOIN asset a ON a.id = t.asset_id
 LEFT JOIN lighting_command c ON c.id = t.command_id
@@ -157,6 +164,14 @@ WHERE t.campaign_id = $1 AND t.asset_id > $2 ORDER BY t.asset_id LIMIT $3
 """
 APPROVE = f"""
 UPDATE lighting_campaign SET state = 'approved', approved_by = $2, approver_id = $3, approved_at = now()
+WHERE id = $1
+RETURNING {COLUMNS}
+"""
+# Who has agreed to it is in the audit.
+HAND_ON = f"""
+UPDATE lighting_campaign
+SET decided_before = decided_before || decided_by, decided_by = then_decided_by[1], outside = then_outside[1],
+    then_decided_by = then_decided_by[2:], then_outside = then_outside[2:]
 WHERE id = $1
 RETURNING {COLUMNS}
 """
@@ -190,15 +205,19 @@ SELECT EXISTS (
     WHERE g.device_id = $2 AND g.during @> now() AND lower(g.during) <= $3
       AND (g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id))
 """
-# What is superseded was decided by somebody since: it is neither a proof nor a failure of the campaign.
+# What is superseded was decided by somebody since: it is neither a proof nor a failure of the campaign. A lamp of
+# which nothing proves that it obeyed is a failure; a clock that nobody can ask for its program is not.
 COUNTS = """
 SELECT is_canary,
        count(*) FILTER (WHERE released_at IS NULL AND rejected IS NULL)::int AS waiting,
        count(*) FILTER (WHERE state IN ('queued', 'sent', 'acknowledged'))::int AS under_way,
        count(*) FILTER (WHERE state IN ('applied', 'confirmed'))::int AS proved,
-       count(*) FILTER (WHERE rejected <> $2 OR state IN ('failed', 'expired', 'unproven'))::int AS failed,
-       count(*) FILTER (WHERE rejected = $2 OR state = 'superseded')::int AS superseded
-FROM (SELECT t.is_canary, t.released_at, t.rejected, coalesce(c.state::text, t.state) AS state
+       count(*) FILTER (WHERE rejected <> $2 OR state IN ('failed', 'expired')
+                        OR state = 'unproven' AND NOT is_program)::int AS failed,
+       count(*) FILTER (WHERE rejected = $2 OR state = 'superseded')::int AS superseded,
+       count(*) FILTER (WHERE state = 'unproven' AND is_program)::int AS unproven
+FROM (SELECT t.is_canary, t.released_at, t.rejected, coalesce(c.state::text, t.state) AS state,
+             t.state IS NOT NULL AS is_program
       FROM lighting_campaign_target t LEFT JOIN lighting_command c ON c.id = t.command_id
       WHERE t.campaign_id = $1) AS one
 GROUP BY is_canary
@@ -353,6 +372,8 @@ async def create_campaign(
         values.get("decided_by"),
         values.get("proposed_by", ""),
         values.get("outside"),
+        values.get("then_decided_by", []),
+        values.get("then_outside", []),
     )
 
 
@@ -405,6 +426,11 @@ async def list_targets(connection: Connection, campaign_id: int, *, after: int, 
 async def approve(connection: Connection, campaign_id: int, approver: Author) -> Campaign:
     """The campaign, which goes on from now."""
     return await insert(connection, Campaign, APPROVE, campaign_id, approver.name, approver.id)
+
+
+async def hand_on(connection: Connection, campaign_id: int, _: Author) -> Campaign:
+    """The proposal, which another has to decide now, too."""
+    return await insert(connection, Campaign, HAND_ON, campaign_id)
 
 
 async def set_state(

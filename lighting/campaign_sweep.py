@@ -19,7 +19,7 @@ from lighting.circuit_store import Circuit
 from lighting.commands import RejectedLightingCommand
 from lighting.compilers import SET_PROGRAM
 from lighting.group_sending import USEFUL_FOR as GROUP_USEFUL_FOR
-from lighting.group_sending import Group, common_frame, find_groups, has_room, share_airtime
+from lighting.group_sending import Group, encode_for_group, find_groups, has_room, lock_groups, share_airtime
 from lighting.octets import DIM, OFF, ON, Asked, Octets
 from lighting.pacing import EMERGENCY_SHARE, SHARE, PacedFrame, Pacer
 from lighting.program_targets import RejectedProgram, advance_programs, send_to_target
@@ -130,6 +130,7 @@ async def _send_to_groups(
     For the others their turn comes.
     """
     done: set[int] = set()
+    await lock_groups(connection, asset_ids)
     for group in await find_groups(connection, campaign.id, asset_ids):
         try:
             async with connection.transaction():
@@ -163,15 +164,9 @@ async def _send_to_group(
     if len(_away_from_dusk(campaign, targets, now)) < len(targets):
         raise RejectedLightingCommand("le soleil se couche")
     asked = _request_of(campaign, "").asked_at(now)
-    circuits = {one.asset_id: one for one in await store.find_circuits_of(connection, group.asset_ids)}
-    octets = {
-        asset_id: native_octets(one.codec, one.output, asked, one.reported)
-        for asset_id, one in circuits.items()
-        if one.codec_version_id is None
-    }
-    frame = common_frame(octets.values(), campaign.action, is_emergency=campaign.is_emergency)
-    if frame is None or octets.keys() != set(group.asset_ids):
-        raise RejectedLightingCommand("ses membres ne reçoivent pas la même chose")
+    frame, circuits, octets = await encode_for_group(
+        connection, group, campaign.action, asked, is_emergency=campaign.is_emergency
+    )
     airtime_us = group.airtime_us(frame, _priority(campaign))
     if not has_room(pacer, waiting, airtime_us, now):
         raise RejectedLightingCommand("plus assez de temps d'antenne")
@@ -243,7 +238,9 @@ async def _send_program(
     try:
         await _acting_for(connection, campaign, target.asset_id)
         out_before = min(turn.out_before, campaign.not_after)
-        slot = await send_to_target(connection, campaign.id, target.asset_id, turn.at, out_before, now)
+        slot = await send_to_target(
+            connection, campaign.id, target.asset_id, target.octets, turn.at, out_before, now
+        )
     except (RejectedProgram, RejectedLightingCommand) as refused:
         await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
         swept.outcomes.append("campaign_target_rejected")

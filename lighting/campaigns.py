@@ -79,18 +79,22 @@ class RejectedCampaign(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TargetCounts:
-    """How many circuits of a part of a campaign are where. `proved`: the device itself has said so."""
+    """How many circuits of a part of a campaign are where. `proved`: the device itself has said so.
+
+    `unproven`: a program was sent to a clock that nobody can ask for it.
+    """
 
     waiting: int = 0
     under_way: int = 0
     proved: int = 0
     failed: int = 0
     superseded: int = 0  # By somebody's later command: neither.
+    unproven: int = 0
 
     @property
     def ended(self) -> int:
         """Those of which the outcome is known."""
-        return self.proved + self.failed + self.superseded
+        return self.proved + self.failed + self.superseded + self.unproven
 
     @property
     def total(self) -> int:
@@ -107,13 +111,15 @@ class Progress:
     darkened: int = 0
 
 
-def canary_of(targets: Sequence[tuple[int, str]]) -> frozenset[int]:
+def canary_of(targets: Sequence[tuple[int, str]], unproven: Collection[int] = ()) -> frozenset[int]:
     """Those that go first, 2 % and at least five: of each gateway in turn, so that none is left out.
 
     Args:
         targets: number and gateway of each.
+        unproven: those of which nothing can prove it; they show nothing, and go first where there are no others.
     """
     size = min(len(targets), max(SMALLEST_CANARY, math.ceil(CANARY_SHARE * len(targets))))
+    targets = [target for target in targets if target[0] not in unproven] or targets
     of_gateway: dict[str, list[int]] = defaultdict(list)
     for number, gateway in sorted(targets):
         of_gateway[gateway].append(number)

@@ -30,14 +30,18 @@ sent_at, applied_at, confirmed_at, unconfirmed, reconciled_at, work_order_at, is
 IS_COMMANDED = """
 SELECT EXISTS (SELECT FROM lighting_command WHERE downlink_id = $1 OR read_back_downlink_id = $1)
 """
-# An "off" is lit again at its end. An "on" or a dimming takes over what an older command still had to light again,
-# and owes it until the cabinet says that it is lit.
+# What has an end, an "off" or a dimming, is brought back to its program then. What has none takes over what an
+# older command still had to light again, and owes it until the cabinet says that it is lit; a dimming with an end
+# does not put that off before it is applied.
 INSERT = f"""
 INSERT INTO lighting_command
     (tenant_id, asset_id, device_id, action, level, off_until, requested_by, reason, downlink_id, not_after,
      octets, expected_power_w, power_margin_w, is_automatic, relight_at)
 SELECT tenant_id, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14,
        CASE WHEN $3 = 'off' THEN $5
+            WHEN $5::timestamptz IS NOT NULL THEN least($5, (
+                SELECT greatest(min(o.relight_at), $9) FROM lighting_command o
+                WHERE o.asset_id = $1 AND o.relight_at IS NOT NULL))
             WHEN $13 OR EXISTS (
                 SELECT FROM lighting_command o WHERE o.asset_id = $1 AND o.relight_at IS NOT NULL)
             THEN $9::timestamptz END
@@ -77,14 +81,14 @@ WITH due AS MATERIALIZED (
     SELECT id FROM (
         SELECT id FROM lighting_command WHERE state IN ('queued', 'sent', 'acknowledged')
         UNION
-        SELECT id FROM lighting_command WHERE relight_at IS NOT NULL AND action <> 'off'
+        SELECT id FROM lighting_command WHERE relight_at IS NOT NULL AND off_until IS NULL
         UNION
         SELECT l.id FROM lighting_command l
         WHERE l.state IN ('failed', 'expired') AND l.reconciled_at IS NULL AND l.updated_at > $3
           AND NOT EXISTS (SELECT FROM lighting_command n WHERE n.asset_id = l.asset_id AND n.id > l.id)) AS every
     WHERE id > $1 ORDER BY id LIMIT $2)
-SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.level, c.attempts,
-       c.not_after, c.octets, c.relight_at, c.work_order_at,
+SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.level, c.off_until,
+       c.attempts, c.not_after, c.octets, c.relight_at, c.work_order_at,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.created_at AS tried_at, d.sent_at,
        d.not_after < c.not_after AS is_kept_back, r.state::text AS read_back_state,
        p.codec, p.expected_interval, p.device_class, {STILL_SERVED} AS is_served,
@@ -103,7 +107,7 @@ LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
 JOIN device v ON v.id = c.device_id
 JOIN device_profile p ON p.id = v.device_profile_id
 WHERE c.state IN ('queued', 'sent', 'acknowledged', 'failed', 'expired')
-   OR c.relight_at IS NOT NULL AND c.action <> 'off'
+   OR c.relight_at IS NOT NULL AND c.off_until IS NULL
 ORDER BY c.id
 FOR UPDATE OF c SKIP LOCKED
 """
@@ -134,12 +138,12 @@ FRAME_OF = "SELECT downlink_id FROM lighting_command WHERE id = $1"
 SET_ASKED = "UPDATE lighting_command SET read_back_downlink_id = $2 WHERE id = $1"
 SET_APPLIED = """
 UPDATE lighting_command SET state = 'applied', applied_at = $2, failure = NULL, updated_at = now(),
-       relight_at = CASE WHEN action <> 'off' THEN NULL ELSE relight_at END
+       relight_at = CASE WHEN action = 'off' OR relight_at IS NULL THEN relight_at ELSE off_until END
 WHERE id = $1 RETURNING extract(epoch FROM $2 - created_at)::float8
 """
 SET_RECONCILED = """
 UPDATE lighting_command SET reconciled_at = $2,
-       relight_at = CASE WHEN action <> 'off' THEN NULL ELSE relight_at END
+       relight_at = CASE WHEN off_until IS NULL THEN NULL ELSE relight_at END
 WHERE id = $1
 """
 # Of a command that has ended the state stays.
@@ -158,7 +162,7 @@ FOR UPDATE OF c SKIP LOCKED
 """
 SET_ENDED = """
 UPDATE lighting_command SET state = $2::lighting_command_state, failure = $3, updated_at = now(),
-       relight_at = CASE WHEN action <> 'off' AND relight_at IS NOT NULL THEN $4 ELSE relight_at END
+       relight_at = CASE WHEN off_until IS NULL AND relight_at IS NOT NULL THEN $4 ELSE relight_at END
 WHERE id = $1
 """
 SET_WORK_ORDER = "UPDATE lighting_command SET work_order_at = $2 WHERE id = $1"
@@ -187,13 +191,14 @@ WHERE id = $1
 HAS_METER = """
 SELECT EXISTS (SELECT FROM datastream WHERE asset_id = $1 AND quantity = 'active_power' AND channel = '')
 """
-# An "off" that ends; or light that is owed by a device that another has replaced since, tried as often.
+# An "off" or a dimming that ends; or light that is owed by a device that another has replaced since, tried as
+# often.
 TO_RELIGHT = f"""
-SELECT id, asset_id, device_id, octets, off_until, work_order_at FROM (
-    SELECT * FROM lighting_command WHERE action = 'off' AND relight_at <= $1
+SELECT id, asset_id, device_id, action, octets, off_until, work_order_at FROM (
+    SELECT * FROM lighting_command WHERE off_until IS NOT NULL AND relight_at <= $1
     UNION ALL
     SELECT c.* FROM lighting_command c
-    WHERE relight_at IS NOT NULL AND action <> 'off' AND EXISTS (
+    WHERE relight_at IS NOT NULL AND off_until IS NULL AND EXISTS (
         SELECT FROM asset s
         JOIN assignment g ON g.asset_id = s.id OR s.kind = 'lighting_circuit' AND g.asset_id = s.parent_id
         JOIN device d ON d.id = g.device_id AND d.enabled
@@ -205,7 +210,7 @@ WHERE id > $2 ORDER BY id LIMIT $3
 # Asked once its asset is locked: a newer command may have settled it.
 IS_TO_RELIGHT = """
 SELECT EXISTS (SELECT FROM lighting_command
-               WHERE id = $1 AND (relight_at <= $2 OR relight_at IS NOT NULL AND action <> 'off'))
+               WHERE id = $1 AND (relight_at <= $2 OR relight_at IS NOT NULL AND off_until IS NULL))
 """
 SET_RELIGHT_AT = "UPDATE lighting_command SET relight_at = $2, updated_at = now() WHERE id = $1"
 READ = f"SELECT {COLUMNS} FROM lighting_command WHERE id = $1"
@@ -325,6 +330,7 @@ class DueRelight:
     id: int
     asset_id: int
     device_id: int
+    action: str
     octets: Mapping[str, Any]
     off_until: datetime
     work_order_at: datetime | None
@@ -424,7 +430,7 @@ def _locked(row: Record) -> LockedCommand:
         tried_at=row["tried_at"],
         sent_at=row["sent_at"],
         read_back_state=row["read_back_state"],
-        owes_light=action != "off" and row["relight_at"] is not None,
+        owes_light=row["off_until"] is None and row["relight_at"] is not None,
         relight_at=row["relight_at"],
         transmitted=row["transmitted"],
         is_kept_back=row["is_kept_back"],

@@ -230,15 +230,14 @@ def check_request(
         raise RejectedLightingCommand("un niveau ne s'applique qu'à une gradation")
     if action == "dim" and (level is None or not 1 <= level <= 100):  # noqa: PLR2004 - Percent.
         raise RejectedLightingCommand("une gradation a un niveau (level), de 1 à 100 % ; pour éteindre, off")
-    if action != "off" and off_until is not None:
+    if action == "on" and off_until is not None:
         raise RejectedLightingCommand("une fin d'extinction ne s'applique pas à un allumage")
-    if action == "off":
-        if off_until is None:
-            raise RejectedLightingCommand(
-                "une extinction doit avoir une fin (off_until) : la rue ne reste pas éteinte"
-            )
-        if not now < off_until <= now + LONGEST_OFF:
-            raise RejectedLightingCommand("la fin d'extinction doit être à venir, et dans 12 heures au plus")
+    if action == "off" and off_until is None:
+        raise RejectedLightingCommand(
+            "une extinction doit avoir une fin (off_until) : la rue ne reste pas éteinte"
+        )
+    if off_until is not None and not now < off_until <= now + LONGEST_OFF:
+        raise RejectedLightingCommand("la fin d'extinction doit être à venir, et dans 12 heures au plus")
 
 
 def judge(proving: Proving, read_backs: Sequence[ReadBack], since: datetime) -> tuple[bool | None, datetime]:

@@ -12,9 +12,13 @@ from datetime import datetime, timedelta
 from core.runtime.postgres import Connection
 from decoders.codec import EncodedCommand
 from decoders.territoire.clock import CODEC
-from lighting.campaign_plan import frame_airtime_us
-from lighting.octets import Octets
+from lighting.campaign_plan import PlannedGroup, frame_airtime_us
+from lighting.campaign_store import find_circuits_of
+from lighting.circuit_store import Circuit
+from lighting.commands import RejectedLightingCommand
+from lighting.octets import Asked, Octets
 from lighting.pacing import Pacer
+from lighting.requests import EMERGENCY_PRIORITY, native_octets
 from lorawan.instants import to_us
 from lorawan.multicast import repeats_of
 from registry.rows import fetch_all
@@ -26,7 +30,7 @@ USEFUL_FOR = timedelta(minutes=2)
 # Groups with a member whose turn could come, all of whose members serve circuits of the campaign: those that wait,
 # and those that have done it already, are not changed by doing it again, and were commanded by nobody since. A
 # clock of the open profile is counted on once it has acknowledged the group's keys; until then it is sent its own.
-# No other network's server sends to it.
+# No other network's server sends to it. Before a campaign goes on, those of $4 count as if all went well.
 FIND_GROUPS = """
 WITH served AS (
     SELECT DISTINCT m.group_id, d.lns_source_id, coalesce(c.id, a.id) AS asset_id,
@@ -51,12 +55,21 @@ JOIN multicast_group g ON g.id = v.group_id
 LEFT JOIN lighting_campaign_target t ON t.campaign_id = $1 AND t.asset_id = v.asset_id AND t.rejected IS NULL
 LEFT JOIN lighting_command k ON k.id = t.command_id
 GROUP BY v.group_id, g.slot, g.repeats, g.data_rate
-HAVING bool_and(t.asset_id IS NOT NULL AND v.lns_source_id IS NULL
-                AND (t.released_at IS NULL OR k.state IN ('applied', 'confirmed')
+HAVING bool_and((t.asset_id IS NOT NULL OR v.asset_id = ANY($4::int[])) AND v.lns_source_id IS NULL
+                AND (t.released_at IS NULL OR v.asset_id = ANY($4) OR k.state IN ('applied', 'confirmed')
                      AND NOT EXISTS (
                          SELECT FROM lighting_command n WHERE n.asset_id = k.asset_id AND n.id > k.id)))
    AND count(*) FILTER (WHERE t.released_at IS NULL AND v.has_keys) > 1
 ORDER BY v.group_id
+"""
+# Who joins one of these groups waits until the transaction ends (migration 0107). Who leaves one is a target all
+# the same, and hears the frame still.
+LOCK_GROUPS = """
+SELECT pg_advisory_xact_lock(hashtext('multicast_group'), group_id)
+FROM (SELECT DISTINCT o.group_id FROM assignment g JOIN multicast_member o ON o.device_id = g.device_id
+      WHERE g.during @> now() AND g.asset_id IN (
+          SELECT unnest($1::int[]) UNION SELECT parent_id FROM asset WHERE id = ANY($1))
+      ORDER BY o.group_id) AS every
 """
 # What a group's frames take is shared by those that it saves a frame each.
 SHARE_AIRTIME = """
@@ -83,14 +96,67 @@ class Group:
         return repeats_of(self.repeats, priority) * frame_airtime_us(frame, self.data_rate)
 
 
-async def find_groups(connection: Connection, campaign_id: int, asset_ids: Collection[int]) -> list[Group]:
-    """The groups that could carry what a campaign has for these circuits; no two with a circuit in common."""
+async def lock_groups(connection: Connection, asset_ids: Collection[int]) -> None:
+    """Nobody joins the groups of these circuits until the transaction ends."""
+    await connection.execute(LOCK_GROUPS, list(asset_ids))
+
+
+async def find_groups(
+    connection: Connection, campaign_id: int, asset_ids: Collection[int], planned: Collection[int] = ()
+) -> list[Group]:
+    """The groups that could carry what a campaign has for these circuits; no two with a circuit in common.
+
+    `planned`: before it goes on, its circuits.
+    """
     found: list[Group] = []
     covered: set[int] = set()
-    for group in await fetch_all(connection, Group, FIND_GROUPS, campaign_id, list(asset_ids), CLOCK):
+    rows = await fetch_all(connection, Group, FIND_GROUPS, campaign_id, list(asset_ids), CLOCK, list(planned))
+    for group in rows:
         if covered.isdisjoint(group.asset_ids):
             found.append(group)
             covered.update(group.asset_ids)
+    return found
+
+
+async def encode_for_group(
+    connection: Connection, group: Group, action: str, asked: Asked, *, is_emergency: bool
+) -> tuple[EncodedCommand, dict[int, Circuit], dict[int, Octets]]:
+    """The frame for a group, and of each of its circuits what it would be sent by itself.
+
+    Raises:
+        RejectedLightingCommand: they are not alike.
+    """
+    circuits = {one.asset_id: one for one in await find_circuits_of(connection, group.asset_ids)}
+    octets = {
+        asset_id: native_octets(one.codec, one.output, asked, one.reported)
+        for asset_id, one in circuits.items()
+        if one.codec_version_id is None
+    }
+    frame = common_frame(octets.values(), action, is_emergency=is_emergency)
+    if frame is None or octets.keys() != set(group.asset_ids):
+        raise RejectedLightingCommand("ses membres ne reçoivent pas la même chose")
+    return frame, circuits, octets
+
+
+async def plan_groups(
+    connection: Connection,
+    campaign_id: int | None,
+    waiting: Collection[int],
+    planned: Collection[int],
+    action: str,
+    asked: Asked,
+    *,
+    priority: int,
+) -> list[PlannedGroup]:
+    """The groups that are to carry a campaign, should nobody change them before."""
+    is_emergency = priority == EMERGENCY_PRIORITY
+    found: list[PlannedGroup] = []
+    for group in await find_groups(connection, campaign_id or 0, waiting, planned):
+        try:
+            frame, _, _ = await encode_for_group(connection, group, action, asked, is_emergency=is_emergency)
+        except RejectedLightingCommand:
+            continue
+        found.append(PlannedGroup(frozenset(group.waiting), group.airtime_us(frame, priority)))
     return found
 
 

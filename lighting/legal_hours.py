@@ -22,7 +22,7 @@ HOUR = 60
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """One of the text's seven, and what article 2 says of its hours, in French."""
+    """One of the seven of article 1, and what article 2 says of its hours, in French."""
 
     name: str
     hours: str

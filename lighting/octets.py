@@ -17,7 +17,7 @@ ON, OFF, DIM, QUESTION = "on", "off", "dim", "question"
 COMMANDS = {ON: "switch_on", OFF: "switch_off", DIM: "dim"}
 # Of clocks that hold a program, as docs/profil-horloge.md has it: how long a level goes before the program.
 OVERRIDE = "override"
-OVERRIDE_PARAMETERS = frozenset({"sequence", "circuit", "level", "minutes", "until"})
+ENDS = frozenset({"minutes", "until"})  # One of them says when the clock is to end it by itself.
 SEQUENCES = 255
 MINUTE = timedelta(minutes=1)
 
@@ -116,14 +116,11 @@ def wanted_for(
         RejectedLightingCommand: the device cannot be commanded so.
     """
     number = _number(output)
-    if OVERRIDE in commands and commands[OVERRIDE].keys() >= OVERRIDE_PARAMETERS:
+    if "level" in commands.get(OVERRIDE, {}) and commands[OVERRIDE].keys() & ENDS:
         return _wanted_for_clock(commands, proof, number, asked, reported)
     if COMMANDS[ON] not in commands:
         raise RejectedLightingCommand(NO_SWITCH)
-    if "output" not in commands[COMMANDS[ON]] and number not in {None, 1}:
-        raise RejectedLightingCommand(
-            f"cet équipement n'a qu'une sortie, et ce circuit est sur la sortie {output}"
-        )
+    _check_output(number, has_outputs="output" in commands[COMMANDS[ON]])
     if number is None:
         number = commands[COMMANDS[ON]].get("output")
 
@@ -145,30 +142,32 @@ def wanted_for(
 def _wanted_for_clock(
     commands: Parameters, proof: Proof | None, number: int | None, asked: Asked, reported: Collection[str]
 ) -> Wanted:
-    """Overrides, which the clock ends by itself: an "off" at its end, all others after the longest time.
+    """Overrides, which the clock ends by itself: those without an end after the longest time.
 
     The "on" that goes with an "off" is sent at the end of that one, should the lamps not burn by themselves.
     """
+    _check_output(number, has_outputs="circuit" in commands[OVERRIDE])
     sequence = int(asked.at.timestamp())
 
     def override(
         level: int, since: datetime, until: datetime, number_in_row: int = 0
     ) -> tuple[str, dict[str, Any]]:
-        minutes = max(1, -(-(until - since) // MINUTE))
-        return OVERRIDE, {
+        given = {
             "sequence": (sequence + number_in_row) % SEQUENCES + 1,  # 0 is that of a clock which was sent none.
             "circuit": number or 0,
             "level": level,
-            "minutes": minutes,
+            "minutes": max(1, -(-(until - since) // MINUTE)),
             "until": int(until.timestamp()),
         }
+        # A clock of another make need not know them all.
+        return OVERRIDE, {name: value for name, value in given.items() if name in commands[OVERRIDE]}
 
     begin = asked.off_until or asked.at
     found = {ON: override(100, begin, begin + LONGEST_OFF, 1 if asked.off_until else 0)}
-    if asked.off_until is not None:
+    if asked.off_until is not None and asked.level is None:
         found[OFF] = override(0, asked.at, asked.off_until)
     if asked.level is not None:
-        found[DIM] = override(asked.level, asked.at, asked.at + LONGEST_OFF)
+        found[DIM] = override(asked.level, asked.at, asked.off_until or asked.at + LONGEST_OFF)
     if proof is None:
         return Wanted(found, "", "", (), ends_itself=True)
     if proof.question in commands:
@@ -183,6 +182,13 @@ def _channels_of_clock(number: int | None, reported: Collection[str]) -> tuple[s
     if number is None:
         return numbered or ("",)
     return (str(number),) if number > 1 or str(number) in numbered else ("",)
+
+
+def _check_output(number: int | None, *, has_outputs: bool) -> None:
+    if not has_outputs and number not in {None, 1}:
+        raise RejectedLightingCommand(
+            f"cet équipement n'a qu'une sortie, et ce circuit est sur la sortie {number}"
+        )
 
 
 def _number(output: str | None) -> int | None:

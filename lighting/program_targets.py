@@ -2,11 +2,13 @@
 
 A program is no switching command: it replaces what the clock holds, ends no override and owes no light. What
 proves it is the hash that the clock reports (docs/profil-horloge.md), which it does by itself some seconds after.
+A clock of another make is asked by its command `read_program`; where it has none, nothing proves it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -15,10 +17,12 @@ from decoders.codec import EncodedCommand
 from decoders.territoire import clock
 from lighting import commands
 from lighting.campaigns import GOING_ON, State
+from lighting.command_store import REPORTS
 from lighting.compilers import SET_PROGRAM, CannotCompile, compile_program
 from lighting.expected import LampRow, read_lamps
-from lighting.requests import DISABLED, NOT_SERVED, send
+from lighting.requests import DISABLED, NOT_SERVED, READ_BACK_USEFUL_FOR, send
 from lighting.swept import Swept, alone
+from lighting.vendor_programs import VendorProgram
 from registry.rows import fetch_all
 
 USEFUL_FOR = timedelta(hours=1)
@@ -26,7 +30,10 @@ USEFUL_FOR = timedelta(hours=1)
 ANSWERED_AFTER = timedelta(seconds=15)
 PAGE = 500
 ON_PLATFORM = "cette armoire ne garde pas de programme : son éclairage dépend de la plateforme"
-NOT_READ_BACK = "ce que cette horloge tient n'est pas relu : aucune campagne ne peut le prouver"
+OF_VENDOR = "le décodeur de cette horloge n'est pas celui du profil ouvert"
+UNFIT = "ce programme ne tient pas dans un message"
+NO_PROGRAM = "le décodeur de cette horloge ne sait pas écrire de programme (commande set_program)"
+CHANGED = "le programme ou l'horloge de cette armoire a changé depuis la préparation : préparez une autre campagne"
 HOLDS_IT = "son horloge tient déjà ce programme"
 OF_CABINET = "ce circuit suit l'horloge de son armoire"
 PROGRAM = "program"
@@ -36,7 +43,8 @@ log = structlog.get_logger()
 # Cabinets, and circuits and light points that are served by a device of their own: its clock, if it has one. A
 # circuit that has none is its cabinet's, and here only where it was named itself.
 FIND_HOLDERS = """
-SELECT DISTINCT ON (s.id) s.id AS asset_id, s.name, s.kind, g.device_id, p.codec, v.enabled,
+SELECT DISTINCT ON (s.id) s.id AS asset_id, s.name, s.kind, g.device_id, v.dev_eui, v.device_profile_id, p.codec,
+       v.enabled,
        coalesce('program' = ANY(p.capabilities), false) AS is_clock, w.holds_it
 FROM asset s
 LEFT JOIN (assignment g JOIN device v ON v.id = g.device_id JOIN device_profile p ON p.id = v.device_profile_id)
@@ -48,20 +56,34 @@ WHERE s.archived_at IS NULL AND (s.id = ANY($1::int[])
     OR s.parent_id = ANY($1) AND s.kind = 'lighting_circuit' AND g.id IS NOT NULL)
 ORDER BY s.id, p.codec = $2 DESC NULLS LAST, 'program' = ANY(p.capabilities) DESC, g.id
 """
-# Those that wait for an answer, with the last that their clocks have reported since they were sent it.
+# Those that wait for an answer, with the last that their clocks have reported since they were sent it: of one of
+# another make a message that names all that it was sent, be it in an object of its own.
 LOCK_OPEN = """
 SELECT t.campaign_id, t.asset_id, t.device_id, t.state, t.attempts, t.repeat_due, c.state AS campaign_state,
-       c.not_after, encode(t.program_hash, 'hex') AS program_hash,
+       c.not_after, t.octets, encode(t.program_hash, 'hex') AS program_hash,
        coalesce(d.state::text, 'expired') AS downlink_state, d.reason AS downlink_reason,
-       coalesce(d.created_at, t.released_at) AS tried_at, d.sent_at, u.hash AS reported_hash, u.received_at
+       coalesce(d.created_at, t.released_at) AS tried_at, d.sent_at, q.state::text AS question_state,
+       u.decoded AS reported, u.received_at, h.heard_at,
+       CASE WHEN p.device_class = 'A' THEN p.expected_interval END AS hears_every
 FROM lighting_campaign_target t
 JOIN lighting_campaign c ON c.id = t.campaign_id
 LEFT JOIN downlink d ON d.id = t.downlink_id
+LEFT JOIN downlink q ON q.id = t.question_downlink_id
+LEFT JOIN device v ON v.id = t.device_id
+LEFT JOIN device_profile p ON p.id = v.device_profile_id
 LEFT JOIN LATERAL (
-    SELECT u.received_at, u.decoded ->> 'program_hash' AS hash FROM observation.uplink u
+    SELECT u.received_at, u.decoded FROM observation.uplink u
     WHERE u.device_id = t.device_id AND u.time > d.created_at - interval '1 minute'
-      AND u.received_at > d.created_at AND u.codec = $4 AND u.f_port = $5 AND u.status = 'decoded'
+      AND u.received_at > d.created_at AND u.status = 'decoded'
+      AND CASE WHEN t.octets ? 'of'
+               THEN t.octets -> 'names' <> '[]' AND coalesce(u.decoded -> 'program', u.decoded)
+                    ?& ARRAY(SELECT jsonb_array_elements_text(t.octets -> 'names'))
+               ELSE u.codec = $4 AND u.f_port = $5 END
     ORDER BY u.time DESC LIMIT 1) u ON true
+LEFT JOIN LATERAL (
+    SELECT max(u.received_at) AS heard_at FROM observation.uplink u
+    WHERE u.device_id = t.device_id AND u.time > d.created_at - interval '1 minute'
+      AND u.received_at > d.created_at) h ON t.octets ? 'of'
 WHERE t.state IN ('queued', 'sent', 'acknowledged') AND (t.campaign_id, t.asset_id) > ($1, $2)
 ORDER BY t.campaign_id, t.asset_id LIMIT $3
 FOR UPDATE OF t SKIP LOCKED
@@ -73,9 +95,12 @@ WHERE campaign_id = $1 AND asset_id = $2
 SET_REPEAT_DUE = "UPDATE lighting_campaign_target SET repeat_due = true WHERE campaign_id = $1 AND asset_id = $2"
 SET_SENT = """
 UPDATE lighting_campaign_target SET released_at = $3, state = 'queued', repeat_due = false, device_id = $4,
-       program_hash = decode($5, 'hex'), downlink_id = $6, attempts = attempts + 1
+       program_hash = decode($5, 'hex'), downlink_id = $6, question_downlink_id = NULL, attempts = attempts + 1
 WHERE campaign_id = $1 AND asset_id = $2
 """
+SET_ASKED = (
+    "UPDATE lighting_campaign_target SET question_downlink_id = $3 WHERE campaign_id = $1 AND asset_id = $2"
+)
 
 
 class RejectedProgram(ValueError):
@@ -93,10 +118,17 @@ class Holder:
     name: str
     kind: str
     device_id: int | None
+    dev_eui: bytes | None
+    device_profile_id: int | None
     codec: str | None
     enabled: bool | None
     is_clock: bool
     holds_it: bool | None
+
+    @property
+    def is_of_vendor(self) -> bool:
+        """Whether only its vendor's codec knows how a program is written."""
+        return self.is_clock and self.codec != clock.CODEC.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +143,27 @@ class ProgramTarget:
     repeat_due: bool
     campaign_state: str
     not_after: datetime
-    program_hash: str
+    octets: Mapping[str, Any]
+    program_hash: str | None
     downlink_state: str
     downlink_reason: str | None
     tried_at: datetime
     sent_at: datetime | None
-    reported_hash: str | None
+    question_state: str | None
+    reported: Mapping[str, Any] | None
     received_at: datetime | None
+    heard_at: datetime | None  # Of a clock of another make: whatever it said.
+    hears_every: timedelta | None  # Of class A.
+
+    @property
+    def holds_it(self) -> bool:
+        """Whether its clock has reported what it was sent."""
+        if self.reported is None:
+            return False
+        vendor = VendorProgram.from_json(self.octets)
+        if vendor is None:
+            return self.reported.get("program_hash") == self.program_hash
+        return vendor.is_held(self.reported)
 
 
 async def find_holders(connection: Connection, asset_ids: Sequence[int]) -> list[Holder]:
@@ -126,7 +172,7 @@ async def find_holders(connection: Connection, asset_ids: Sequence[int]) -> list
 
 
 def check_holder(holder: Holder) -> None:
-    """Whether a program can be sent and proved there.
+    """Whether a program can be sent there.
 
     Raises:
         RejectedProgram: it cannot.
@@ -135,18 +181,32 @@ def check_holder(holder: Holder) -> None:
         raise RejectedProgram(OF_CABINET if holder.kind == "lighting_circuit" else NOT_SERVED)
     if not holder.enabled:
         raise RejectedProgram(DISABLED)
-    if holder.codec != clock.CODEC.name:
-        raise RejectedProgram(NOT_READ_BACK if holder.is_clock else ON_PLATFORM)
+    if not holder.is_clock and holder.codec != clock.CODEC.name:
+        raise RejectedProgram(ON_PLATFORM)
 
 
 def encoded_for(holder: Holder, row: LampRow, now: datetime) -> tuple[EncodedCommand, str]:
-    """The frame that gives a clock the program in force, and the hash by which it reports it.
+    """The frame that gives a clock of the open profile the program in force, and the hash by which it reports it.
 
     Raises:
         RejectedProgram: there is none.
     """
     check_holder(holder)
-    return compiled_for(holder.codec or "", row, now, NOT_READ_BACK)
+    if holder.is_of_vendor:
+        raise RejectedProgram(OF_VENDOR)
+    return compiled_for(holder.codec or "", row, now, UNFIT)
+
+
+def encoded_of(holder: Holder, row: LampRow) -> dict[str, Any]:
+    """What a vendor's frames are encoded for; of the place so much as its clock needs of the sun."""
+    latitude, longitude = (None if one is None else round(one, 2) for one in (row.latitude, row.longitude))
+    return {
+        "device_id": holder.device_id,
+        "profile_id": holder.device_profile_id,
+        "version_id": row.version_id,
+        "latitude": latitude,
+        "longitude": longitude,
+    }
 
 
 def compiled_for(codec: str, row: LampRow, now: datetime, unfit: str) -> tuple[EncodedCommand, str]:
@@ -165,18 +225,31 @@ def compiled_for(codec: str, row: LampRow, now: datetime, unfit: str) -> tuple[E
 
 
 async def send_to_target(
-    connection: Connection, campaign_id: int, asset_id: int, at: datetime, out_before: datetime, now: datetime
+    connection: Connection,
+    campaign_id: int,
+    asset_id: int,
+    octets: Mapping[str, Any],
+    at: datetime,
+    out_before: datetime,
+    now: datetime,
 ) -> int:
     """Enqueue the program that is in force now for a target whose turn it is, to go out before; the slot to nudge.
 
     Raises:
-        RejectedProgram: its clock is gone, or takes it no more.
+        RejectedProgram: its clock is gone, or takes it no more, or was to be sent what is not in force any more.
     """
     holder = next((one for one in await find_holders(connection, [asset_id]) if one.asset_id == asset_id), None)
     lamps = (await read_lamps(connection, [asset_id])).get(asset_id)
     if holder is None or holder.device_id is None or lamps is None:
         raise RejectedProgram(NOT_SERVED)
-    frame, program_hash = encoded_for(holder, lamps, now)
+    check_holder(holder)
+    vendor = VendorProgram.from_json(octets) if holder.is_of_vendor else None
+    if vendor is not None:
+        if vendor.of != encoded_of(holder, lamps):
+            raise RejectedProgram(CHANGED)
+        frame, program_hash = vendor.frame, None
+    else:
+        frame, program_hash = encoded_for(holder, lamps, now)
     row = await send(connection, holder.device_id, frame, min(now + USEFUL_FOR, out_before), not_before=at)
     await connection.execute(SET_SENT, campaign_id, asset_id, at, holder.device_id, program_hash, row.id)
     return row.slot
@@ -184,33 +257,40 @@ async def send_to_target(
 
 def step_of(target: ProgramTarget, now: datetime) -> commands.Step:
     """The next step of a target; a repetition waits for its turn at the gateway, as the first. Pure."""
-    if target.reported_hash == target.program_hash and target.received_at is not None:
+    if target.holds_it and target.received_at is not None:
         return commands.Apply(target.received_at)
     if target.repeat_due:
         is_over = target.campaign_state not in {*GOING_ON, State.PAUSED} or now >= target.not_after
         return commands.End(commands.State.FAILED, _why(target)) if is_over else commands.Wait()
+    vendor = VendorProgram.from_json(target.octets)
     open_command = commands.OpenCommand(
         id=target.asset_id,
         state=commands.State(target.state),
         action=SET_PROGRAM,
-        proving=commands.Proving((PROGRAM,), 1.0, asks=False),
+        proving=commands.Proving(
+            (PROGRAM,) if vendor is None or vendor.is_provable else (),
+            1.0,
+            asks=vendor is not None and vendor.is_provable,
+            receives_every=REPORTS * (target.hears_every or timedelta(0)),
+        ),
         attempts=target.attempts,
         not_after=target.not_after,
         downlink_state=target.downlink_state,
         downlink_reason=target.downlink_reason,
         tried_at=target.tried_at,
         sent_at=target.sent_at,
-        read_back_state=None,
+        read_back_state=target.question_state,
         # What has waited for its gateway for as long as it is of use has no other turn.
         is_kept_back=now < target.tried_at + USEFUL_FOR,
     )
-    return commands.advance(open_command, _said(target), target.received_at, now)
+    heard_at = target.received_at if vendor is None else target.heard_at
+    return commands.advance(open_command, _said(target), heard_at, now)
 
 
 def _said(target: ProgramTarget) -> list[commands.ReadBack]:
     """That it holds another program, once it has had time to take this one."""
     since = target.sent_at or target.tried_at
-    if target.received_at is None or target.received_at <= since + ANSWERED_AFTER:
+    if target.reported is None or target.received_at is None or target.received_at <= since + ANSWERED_AFTER:
         return []
     return [commands.ReadBack(PROGRAM, 0.0, target.received_at)]
 
@@ -230,17 +310,23 @@ async def advance_programs(pool: Pool, now: datetime) -> Swept:
             for target in page:
                 with alone("program_target", target.asset_id):
                     async with connection.transaction():
-                        await _record_step(connection, target, step_of(target, now), swept)
+                        await _record_step(connection, target, step_of(target, now), now, swept)
         if len(page) < PAGE:
             return swept
         after = page[-1].campaign_id, page[-1].asset_id
 
 
-async def _record_step(connection: Connection, target: ProgramTarget, step: commands.Step, swept: Swept) -> None:
+async def _record_step(
+    connection: Connection, target: ProgramTarget, step: commands.Step, now: datetime, swept: Swept
+) -> None:
     state, failure = None, None
     match step:
-        case commands.Transmitted(acknowledged=acknowledged):
+        case commands.Transmitted(acknowledged=acknowledged, ask=ask):
             state = commands.State.ACKNOWLEDGED if acknowledged else commands.State.SENT
+            if ask:
+                await _ask(connection, target, now, swept)
+        case commands.Ask():
+            await _ask(connection, target, now, swept)
         case commands.Apply():
             state = commands.State.APPLIED
         case commands.SendAgain():
@@ -255,3 +341,13 @@ async def _record_step(connection: Connection, target: ProgramTarget, step: comm
     if state is not None:
         await connection.execute(SET_STATE, target.campaign_id, target.asset_id, state, failure)
         swept.outcomes.append(f"program_{state}")
+
+
+async def _ask(connection: Connection, target: ProgramTarget, now: datetime, swept: Swept) -> None:
+    vendor = VendorProgram.from_json(target.octets)
+    if vendor is None or vendor.question is None or target.device_id is None:
+        return
+    useful_for = max(READ_BACK_USEFUL_FOR, REPORTS * (target.hears_every or timedelta(0)))
+    row = await send(connection, target.device_id, vendor.question, now + useful_for)
+    await connection.execute(SET_ASKED, target.campaign_id, target.asset_id, row.id)
+    swept.slots.add(row.slot)

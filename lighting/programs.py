@@ -113,19 +113,19 @@ def outside(
 
 def override_outside(
     level: float, begin: datetime, end: datetime, place: LampPlace, bounds: Sequence[Bounds], tags: Collection[str]
-) -> Overstep | None:
-    """The first bound that lamps overstep which give this much light from `begin` to `end`; None: none.
+) -> tuple[Overstep, ...]:
+    """Of each tenant whose bounds lamps overstep that give this much light from `begin` to `end`, the first bound.
 
-    Where nobody knows the place, nobody can say.
+    In the order of `bounds`. Where nobody knows the place, nobody can say that any is kept.
     """
     if not bounds:
-        return None
+        return ()
     night_of_begin = night_of(begin, place.region)
     found = [night(FROM_DUSK_TO_DAWN, place, night_of_begin + number * DAY) for number in range(2)]
     if place.latitude is None or place.longitude is None:
-        return Overstep(
-            f"personne ne sait où est cette armoire (borne fixée par {bounds[0].set_by_name})", bounds[0].set_by_id
-        )
+        nowhere = "personne ne sait où est cette armoire (borne fixée par"
+        return tuple(Overstep(f"{nowhere} {one.set_by_name})", one.set_by_id) for one in bounds)
+    oversteps: list[Overstep] = []
     for one in bounds:
         is_protected = not set(one.protected_tags).isdisjoint(tags)
         for each in found:
@@ -133,8 +133,9 @@ def override_outside(
             wrong = None if asked is None else _outside(asked, place, one, protected=is_protected)
             if asked is not None and wrong:
                 why = f"le {asked.day:%d/%m/%Y}, {wrong} (borne fixée par {one.set_by_name})"
-                return Overstep(why, one.set_by_id)
-    return None
+                oversteps.append(Overstep(why, one.set_by_id))
+                break
+    return tuple(oversteps)
 
 
 def _outside(found: Night, place: LampPlace, bounds: Bounds, *, protected: bool) -> str | None:

@@ -20,6 +20,8 @@ PRIORITY = 1
 # lorawan.airtime.Priority.JOIN_OR_ACK: up to the band's own limit.
 EMERGENCY_PRIORITY = 0
 USEFUL_FOR = timedelta(minutes=10)
+# A question after its command was sent.
+READ_BACK_USEFUL_FOR = timedelta(minutes=2)
 # Of a device of class A: one in which the command goes out, one after which its proof comes.
 UPLINKS_AWAITED = 2
 NOT_SERVED = "aucun équipement ne commande cette armoire en ce moment"

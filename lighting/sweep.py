@@ -42,13 +42,12 @@ from lighting.commands import (
 )
 from lighting.expected import read_lamps
 from lighting.octets import ON, QUESTION, Asked, Octets
-from lighting.requests import LightingRequest, native_octets, request_command, send
+from lighting.requests import READ_BACK_USEFUL_FOR, LightingRequest, native_octets, request_command, send
 from lighting.restoring import RELIT_BY, octets_for, request_now, restore, serving_circuit
 from lighting.swept import Swept, alone, order_work, put_off
 
 PAGE = 200
 NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"
-READ_BACK_USEFUL_FOR = timedelta(minutes=2)
 # Of a clock that is asked whether it burns again; ten minutes are left for what does not.
 ANSWERED_WITHIN = timedelta(minutes=2)
 # What ended without proof is still looked at for so long: its echo may come late.
@@ -250,7 +249,8 @@ async def _request_at_end(
     connection: Connection, due: DueRelight, circuit: Circuit, octets: Octets, now: datetime
 ) -> LightingRequest:
     """What the program says now: in a planned cut an "off", which ends with the cut."""
-    reason = f"fin de l'extinction demandée (commande {due.id})"
+    what = "fin de la gradation demandée" if due.action == "dim" else "fin de l'extinction demandée"
+    reason = f"{what} (commande {due.id})"
     lamps = (await read_lamps(connection, [due.asset_id])).get(due.asset_id)
     planned = None
     if lamps is not None and not octets.ends_itself:

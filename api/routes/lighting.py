@@ -43,7 +43,9 @@ class NewCommand(Body):
     asset_id: IdRef = Field(description="L'armoire, le circuit ou le point lumineux, un actif")
     action: Literal["on", "off", "dim"] = Field(description="`on` allumer, `off` éteindre, `dim` graduer")
     off_until: Instant | None = Field(
-        None, description="Fin de l'extinction, 12 heures au plus", examples=["2026-11-25T23:30:00Z"]
+        None,
+        description="Fin de l'extinction, ou d'une gradation qui en a une, 12 heures au plus",
+        examples=["2026-11-25T23:30:00Z"],
     )
     level: int | None = Field(
         None, ge=1, le=100, description="Niveau d'une gradation, en pour cent", examples=[50]
@@ -142,7 +144,7 @@ async def _request(caller: Caller, acting: Change, body: NewCommand) -> list[Req
     circuits = await circuit_store.find_circuits(acting.connection, body.asset_id)
     chosen = circuits_to_command(circuits, request, now)
     named = await names_of(acting.connection, [circuit.asset_id for circuit in chosen])
-    for overstep in (
+    for overstep, *_ in (
         await outside_bounds(acting, request, {one.id: one.tags for one in named.values()}, now)
     ).values():
         raise Problem(403, f"hors des bornes du syndicat : {overstep.why} ; {PROPOSE}")

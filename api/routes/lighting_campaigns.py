@@ -18,12 +18,13 @@ from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
 from lighting import campaign_store as store
-from lighting.campaign_plan import GatewayShare, shares_of
+from lighting.campaign_plan import GatewayShare, PlannedGroup, shares_of
 from lighting.campaign_store import Author, Campaign, NewTarget, Wanted
 from lighting.campaigns import HALT_FR, RejectedCampaign, State, canary_of, check_approval, check_move
 from lighting.commands import LONGEST_OFF
 from lighting.compilers import SET_PROGRAM
-from lighting.requests import LightingRequest
+from lighting.group_sending import plan_groups
+from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest
 from lorawan.instants import from_us, to_us
 from registry.tenants import first_maker
 
@@ -87,7 +88,9 @@ class NewCampaign(Body):
         "programme de son armoire"
     )
     level: int | None = Field(None, ge=1, le=100, description="Niveau d'une gradation, en pour cent")
-    off_until: Instant | None = Field(None, description="Fin de l'extinction, 12 heures au plus")
+    off_until: Instant | None = Field(
+        None, description="Fin de l'extinction, ou d'une gradation qui en a une, 12 heures au plus"
+    )
     reason: Text = Field(min_length=1, description="Motif, gardé dans l'historique de chaque armoire")
     targets: CampaignTargets
     not_after: Instant | None = Field(
@@ -98,7 +101,7 @@ class NewCampaign(Body):
     def _is_whole(self) -> Self:
         if (self.action == "dim") != (self.level is not None):
             raise PydanticCustomError("level", "un niveau va avec une gradation, et elle en a un")
-        if (self.action == "off") != (self.off_until is not None):
+        if self.off_until is None if self.action == "off" else self.off_until is not None and self.action != "dim":
             raise PydanticCustomError("off_until", "une extinction a une fin (off_until) ; un allumage n'en a pas")
         if self.targets.drifted and self.action != SET_PROGRAM:
             raise PydanticCustomError("drifted", "des horloges en écart reçoivent leur programme (set_program)")
@@ -122,7 +125,9 @@ class GatewayShareAnswer(Answer):
         description="Sa passerelle, ou le serveur d'un autre réseau", examples=["0016c001f0000001"]
     )
     targets: int
-    airtime_s: float = Field(description="Temps d'antenne des ordres et de leurs questions, sans répétition")
+    airtime_s: float = Field(
+        description="Temps d'antenne des ordres (d'un groupe, une trame) et de leurs questions, sans répétition"
+    )
     used_s: float = Field(description="Ce que des campagnes ont pris de l'heure passée")
     left_s: float = Field(description="Ce qui en reste à prendre")
     loss: float = Field(description="Part des ordres à répéter, mesurée ; 0,1 où rien n'a été mesuré")
@@ -142,6 +147,9 @@ class PreviewAnswer(Answer):
 
     targets: int
     canary: int = Field(description="Ceux qui partent d'abord ; les autres suivent quand ils l'ont prouvé")
+    unproven: int = Field(
+        description="Horloges d'un autre fabricant que rien ne relit : leur programme part sans preuve"
+    )
     rejected: list[RejectedTargetAnswer]
     gateways: list[GatewayShareAnswer]
     ends_at: datetime | None = Field(description="Fin prévue si elle part maintenant")
@@ -155,6 +163,7 @@ class CountsAnswer(Answer):
     proved: int = Field(description="L'équipement l'a dit lui-même")
     failed: int
     superseded: int = Field(description="Un ordre plus récent les a remplacés")
+    unproven: int = Field(description="Leur programme est parti ; rien ne relit ce que tient leur horloge")
 
 
 class CampaignAnswer(answer_of(Campaign, {"tenant_id", "author_id", "approver_id"})):
@@ -170,6 +179,11 @@ class CampaignAnswer(answer_of(Campaign, {"tenant_id", "author_id", "approver_id
     decided_by: int | None = Field(description="Une proposition : la collectivité qui l'approuve ou la refuse")
     proposed_by: str = Field(description="Une proposition : de quelle collectivité", examples=["plouzane"])
     outside: str | None = Field(description="Une proposition : la borne qu'elle dépasse")
+    then_decided_by: list[int] = Field(
+        description="Qui en décide ensuite, dans cet ordre : elle dépasse aussi une borne de chacun"
+    )
+    then_outside: list[str] = Field(description="La borne de chacun d'eux")
+    decided_before: list[int] = Field(description="Qui l'a déjà acceptée pour sa borne")
     refused_for: str | None = Field(description="Pourquoi elle a été refusée")
 
 
@@ -194,7 +208,7 @@ class AllOnAnswer(Answer):
     preview: PreviewAnswer
 
 
-class TargetAnswer(answer_of(store.Target, {"airtime_us"})):
+class TargetAnswer(answer_of(store.Target, {"airtime_us", "is_unprovable"})):
     """Un circuit d'une campagne, et l'état de son ordre ou de son programme."""
 
     state: str | None = Field(examples=["applied"])
@@ -232,22 +246,43 @@ def _gateway(share: GatewayShare) -> GatewayShareAnswer:
 
 
 async def _preview(
-    connection: Connection, prepared: Prepared, canary: frozenset[int], now: datetime, *, is_emergency: bool
+    connection: Connection,
+    prepared: Prepared,
+    canary: frozenset[int],
+    now: datetime,
+    request: LightingRequest,
+    campaign_id: int | None = None,
+    planned: Sequence[int] | None = None,
 ) -> PreviewAnswer:
+    """`planned`: all circuits of the campaign, where `prepared` has but those that wait."""
     gateways = sorted({target.gateway for target in prepared.targets})
     sent = await store.released_since(connection, now - HOUR)
     measured_loss = await store.read_measured_loss(connection, gateways, now - LOSS_OVER)
+    waiting = [one.asset_id for one in prepared.targets]
+    groups: list[PlannedGroup] = []
+    if request.action != SET_PROGRAM:
+        groups = await plan_groups(
+            connection,
+            campaign_id,
+            waiting,
+            waiting if planned is None else planned,
+            request.action,
+            request.asked_at(now),
+            priority=request.priority,
+        )
     shares = shares_of(
         [(one.asset_id, one.gateway, one.airtime_us, one.asset_id in canary) for one in prepared.targets],
         prepared.neighbours,
         [(gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent],
         measured_loss,
         to_us(now),
-        is_emergency=is_emergency,
+        is_emergency=request.priority == EMERGENCY_PRIORITY,
+        groups=groups,
     )
     return PreviewAnswer(
         targets=len(prepared.targets),
         canary=len(canary),
+        unproven=len(prepared.unproven),
         rejected=[RejectedTargetAnswer.model_validate(asdict(one)) for one in prepared.rejected],
         gateways=[_gateway(share) for share in shares],
         ends_at=from_us(max(share.ends_us for share in shares)) if shares else None,
@@ -287,10 +322,13 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
         wanted = Wanted(**body.targets.model_dump())
         request = LightingRequest(body.action, "", "", off_until=body.off_until, level=body.level)
         prepared = await prepare(change, caller, request, wanted)
-        if prepared.outside is not None:
+        if prepared.outside:
+            first, *others = prepared.outside
             values |= {
-                "decided_by": prepared.outside.set_by_id,
-                "outside": prepared.outside.why,
+                "decided_by": first.set_by_id,
+                "outside": first.why,
+                "then_decided_by": [one.set_by_id for one in others],
+                "then_outside": [one.why for one in others],
                 "proposed_by": change.tenant_slug,
             }
         if not prepared.targets:
@@ -298,13 +336,13 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
             raise Problem(
                 422, f"aucun circuit à commander : {' ; '.join(sorted(reasons)) or 'aucune armoire ici'}"
             )
-        canary = canary_of([(one.asset_id, one.gateway) for one in prepared.targets])
+        canary = canary_of([(one.asset_id, one.gateway) for one in prepared.targets], prepared.unproven)
         author = await _author(change.connection, caller)
         made = await store.create_campaign(
             change.connection, change.tenant_id, values, author, prepared.neighbours
         )
         await store.add_targets(change.connection, made, _targets(prepared, canary))
-        preview = await _preview(change.connection, prepared, canary, now, is_emergency=False)
+        preview = await _preview(change.connection, prepared, canary, now, request, made.id)
         shown = CreatedCampaignAnswer.model_validate(_said(made) | {"preview": preview})
         await _audit_everywhere(change, "create", made, prepared.owners)
     return shown
@@ -371,8 +409,18 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
         neighbours = await store.read_neighbours(connection, id)
         targets = [NewTarget(row.asset_id, row.gateway, row.airtime_us, {}, row.is_canary) for row in waiting]
         canary = frozenset(row.asset_id for row in waiting if row.is_canary)
-        prepared = Prepared(targets, (), neighbours)
-        return await _preview(connection, prepared, canary, now, is_emergency=campaign.is_emergency)
+        unproven = [row.asset_id for row in waiting if row.is_unprovable]
+        prepared = Prepared(targets, (), neighbours, unproven=unproven)
+        request = LightingRequest(
+            campaign.action,
+            "",
+            "",
+            campaign.off_until,
+            campaign.level,
+            priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
+        )
+        planned = [row.asset_id for row in rows if row.rejected is None]
+        return await _preview(connection, prepared, canary, now, request, id, planned)
 
 
 async def _changed(
@@ -408,8 +456,8 @@ async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: S
 async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
     """L'approuver : une autre personne que son auteur, ou une clé que l'auteur n'a pas faite.
 
-    Les premières armoires partent aussitôt. Ce qu'un membre propose hors de ses bornes est approuvé par le
-    syndicat qui les a fixées.
+    Les premières armoires partent aussitôt. Ce qu'un membre propose hors de ses bornes est approuvé par chaque
+    collectivité dont il dépasse une borne, et ne part qu'après la dernière.
     """
     async with caller.changing() as change:
         former = await _to_decide(change, id)
@@ -422,7 +470,8 @@ async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
             raise Problem(409, str(rejected)) from None
         if former.decided_by is None:
             await _demand_inside_bounds(change, former)
-        made = await store.approve(change.connection, id, approver)
+        hand_on = store.hand_on if former.then_decided_by else store.approve
+        made = await hand_on(change.connection, id, approver)
         if former.decided_by is None:
             owners = {
                 owner: (asset, count) for owner, asset, count in await store.owners_of(change.connection, id)
@@ -444,7 +493,7 @@ async def _demand_inside_bounds(change: Change, campaign: Campaign) -> None:
         async with as_owner(change, owner, ids[0], f"actif {ids[0]}") as acting:
             named = await store.names_of(acting.connection, ids)
             tags = {one.id: one.tags for one in named.values()}
-            for overstep in (await outside_bounds(acting, request, tags, datetime.now(UTC))).values():
+            for overstep, *_ in (await outside_bounds(acting, request, tags, datetime.now(UTC))).values():
                 raise Problem(409, f"hors des bornes du syndicat : {overstep.why} ; préparez-la à nouveau")
 
 
@@ -528,10 +577,11 @@ async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
     """
     now = datetime.now(UTC)
     async with caller.changing() as change:
-        prepared = await prepare(change, caller, LightingRequest("on", "", ""), Wanted(commune=body.commune))
+        request = LightingRequest("on", "", "", priority=EMERGENCY_PRIORITY)
+        prepared = await prepare(change, caller, request, Wanted(commune=body.commune))
         if not prepared.targets:
             raise Problem(422, "aucune armoire à allumer ici")
-        preview = await _preview(change.connection, prepared, frozenset(), now, is_emergency=True)
+        preview = await _preview(change.connection, prepared, frozenset(), now, request)
         if body.preview:
             return AllOnAnswer(campaign_id=None, preview=preview)
         where = body.commune or "toutes les communes"

@@ -149,11 +149,8 @@ def _after(entry: Entry, said: Any, region: Region) -> str | None:
 
 def _order(said: Any, region: Region) -> str:
     action, level, until = order_of(said)
-    if action == "off":
-        return (
-            "Éteindre" if until is None else f"Éteindre jusqu'au {instant_text(until, region).removeprefix('le ')}"
-        )
-    return "Allumer" if action == "on" else f"Graduer à {level} %"
+    what = {"on": "Allumer", "off": "Éteindre"}.get(action, f"Graduer à {level} %")
+    return what if until is None else f"{what} jusqu'au {instant_text(until, region).removeprefix('le ')}"
 
 
 def _bounds(said: Any) -> str:

@@ -20,6 +20,7 @@ PARTS = frozenset(
         "/atelier/relectures/{id}/avancement",
         "/capteurs/{dev_eui}/messages",
         "/campagnes/{id}/avancement",
+        "/campagnes/{id}/detail",
         "/carte/points",
         "/direct",
         "/eclairage/horaires/export",

@@ -1,11 +1,13 @@
 """When a campaign goes on, ends or halts by itself; hand-made figures."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lighting.campaign_plan import PlannedGroup, shares_of
 from lighting.campaigns import (
     HALT_FR,
     Halt,
@@ -119,3 +121,21 @@ def test_nothing_halts_an_emergency() -> None:
     progress = Progress(TargetCounts(), TargetCounts(waiting=10, proved=50, failed=40), darkened=3)
 
     assert advance(State.RUNNING, progress, LATER, NOW, is_emergency=True) == (State.RUNNING, None)
+
+
+def test_a_preview_counts_one_frame_of_a_group_and_those_that_will_not_have_heard_it() -> None:
+    second = 1_000_000
+    targets = [(number, "a", second, number < 5) for number in range(105)]
+    group = PlannedGroup(frozenset(range(105)), 3 * second)
+
+    [alone] = shares_of(targets, {}, [], {"a": 0.1}, 0, is_emergency=False)
+    [by_group] = shares_of(targets, {}, [], {"a": 0.1}, 0, is_emergency=False, groups=[group])
+    # With the canary's it is more than a gateway's share of the hour.
+    long = [replace(group, airtime_us=176 * second)]
+    [full] = shares_of(targets, {}, [], {"a": 0.1}, 0, is_emergency=False, groups=long)
+
+    assert (alone.airtime_us, by_group.airtime_us) == (105 * second, 8 * second)
+    assert (by_group.targets, by_group.left_us) == (105, alone.left_us)
+    # The canary's seconds, the quarter of an hour in which its members report, and ten of them by themselves.
+    assert 17 * 60 * second < by_group.ends_us < 20 * 60 * second
+    assert full.airtime_us == 105 * second

@@ -73,6 +73,8 @@ def said(value: float, after: timedelta = SECOND, channel: str = "") -> ReadBack
         ("on", None, 50, ["switch"], "qu'à une gradation"),
         ("dim", None, None, ["switch"], "a un niveau"),
         ("dim", None, 0, ["switch"], "pour éteindre, off"),
+        ("dim", NOW + LONGEST_OFF + SECOND, 50, ["switch"], "12 heures"),
+        ("dim", NOW, 50, ["switch"], "12 heures"),
         ("toggle", None, None, ["switch"], "action inconnue"),
     ],
 )

@@ -1,5 +1,6 @@
 """Whether an order keeps the bounds that a syndicat has set; instants by hand, the sun of Brest by ephem."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -39,15 +40,31 @@ def test_an_order_keeps_the_bounds_or_says_which_it_oversteps(
     found = override_outside(level, begin, end, BREST, BOUNDS, tags)
 
     if why is None:
-        assert found is None
+        assert found == ()
     else:
-        assert found is not None
-        assert why in found.why
-        assert (found.set_by_id, "Le syndicat" in found.why) == (7, True)
+        [overstep] = found
+        assert why in overstep.why
+        assert (overstep.set_by_id, "Le syndicat" in overstep.why) == (7, True)
+
+
+def test_of_two_levels_each_is_named_whose_bound_is_overstepped() -> None:
+    bounds = [
+        Bounds("Le syndicat", earliest_cut=23 * 60, set_by_id=7),
+        Bounds("Le SDEF", least_level=50, set_by_id=9),
+    ]
+    both = [replace(one, earliest_cut=22 * 60, least_level=50) for one in bounds]
+
+    def set_by(level: float, given: list[Bounds]) -> list[int]:
+        return [one.set_by_id for one in override_outside(level, at(20, 20), at(21, 4), BREST, given, ())]
+
+    assert set_by(0, bounds) == [7]
+    assert set_by(30, bounds) == [9]
+    assert set_by(0, both) == [7, 9]
+    assert set_by(60, both) == []
 
 
 def test_where_nobody_knows_the_place_nobody_says_that_an_order_keeps_the_bounds() -> None:
     nowhere = LampPlace(None, None, BREST.region)
 
-    assert override_outside(0, at(20, 22, 30), at(21, 4), nowhere, [], ()) is None
-    assert override_outside(0, at(20, 22, 30), at(21, 4), nowhere, BOUNDS, ()) is not None
+    assert not override_outside(0, at(20, 22, 30), at(21, 4), nowhere, [], ())
+    assert override_outside(0, at(20, 22, 30), at(21, 4), nowhere, BOUNDS, ())

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Query, Response
 
 from api.console.forms import checked, instant_of, number_of
 from api.console.pages import page_router
@@ -22,6 +22,7 @@ router = page_router()
 PAGE, ALL_ON = "/campagnes", "/tout-allumer"
 SHOWN = 100
 NAMED = 1_000
+State = Annotated[str, Query(max_length=20)]
 REFUSED = {401, 403, 409, 422}
 # A browser's field of date and time has no zone: it is the visitor's.
 LOCAL = "%Y-%m-%dT%H:%M"
@@ -94,40 +95,64 @@ async def show_one(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 - The
 
 
 @router.get(PAGE + "/{id}/avancement")
-async def show_progress(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 - The path's word.
-    """Its figures alone, to be put in place of those of a while ago."""
-    return visit.page("campaigns/progress.html", campaign=await routes.read_campaign(id, visit.caller))
+async def show_progress(id: Id, visit: ReadersVisit, etat: State = "") -> Response:  # noqa: A002 - The path's word.
+    """Its figures alone, to be put in place of those of a while ago; `etat`: the state that the page shows.
+
+    In another state other things can be done with it: the whole page is asked for again.
+    """
+    campaign: Any = await routes.read_campaign(id, visit.caller)
+    response = visit.page("campaigns/progress.html", campaign=campaign)
+    if etat not in {"", campaign.state}:
+        response.headers["HX-Refresh"] = "true"
+    return response
 
 
-async def _page(visit: PersonsVisit, campaign_id: int, problem: Problem | None = None) -> Response:
+@router.get(PAGE + "/{id}/detail")
+async def show_detail(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 - The path's word.
+    """What it still has to send, and its circuits, to be put in place of those of a while ago."""
+    return visit.page("campaigns/detail.html", **await _detail(visit, id))
+
+
+async def _detail(visit: PersonsVisit, campaign_id: int) -> dict[str, Any]:
     campaign: Any = await routes.read_campaign(campaign_id, visit.caller)
     targets: Any = await routes.list_targets(campaign_id, visit.caller, Paging(SHOWN))
     preview = None
     if campaign.state in {"draft", *GOING_ON, "paused"}:
         preview = await routes.preview_campaign(campaign_id, visit.caller)
-    return visit.form_page(
-        "campaigns/campaign.html",
-        problem,
-        campaign=campaign,
-        targets=targets.items,
-        has_more=targets.next is not None,
-        preview=preview,
-        gateways=await _gateway_names(visit),
-        proof_due=is_proof_due(visit.caller),
-    )
+    return {
+        "campaign": campaign,
+        "targets": targets.items,
+        "has_more": targets.next is not None,
+        "preview": preview,
+        "gateways": await _gateway_names(visit),
+    }
+
+
+async def _page(visit: PersonsVisit, campaign_id: int, problem: Problem | None = None) -> Response:
+    shown = await _detail(visit, campaign_id)
+    return visit.form_page("campaigns/campaign.html", problem, **shown, proof_due=is_proof_due(visit.caller))
 
 
 async def _moved(
-    visit: PersonsVisit, campaign_id: int, act: Callable[[], Awaitable[object]], said: str, *, proved: bool = False
+    visit: PersonsVisit,
+    campaign_id: int,
+    act: Callable[[], Awaitable[object]],
+    said: str,
+    *,
+    proved: bool = False,
+    handed_on: str | None = None,
 ) -> Response:
+    """`handed_on` is said in the place of `said` where another tenant has to decide now."""
     try:
         if proved:
             await check_proof_of(visit.form, visit.caller)
-        await done(act())
+        made: Any = await done(act())
     except Problem as problem:
         if problem.status not in REFUSED:
             raise
         return await _page(visit, campaign_id, problem)
+    if handed_on is not None and made.state == "draft":
+        return visit.go(f"{PAGE}/{campaign_id}", handed_on)
     return visit.go(f"{PAGE}/{campaign_id}", said)
 
 
@@ -135,7 +160,10 @@ async def _moved(
 async def approve(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
     """Approve one that somebody else prepared, by the password again."""
     said = visit.gettext("Approuvée : les premières armoires reçoivent leur ordre.")
-    return await _moved(visit, id, lambda: routes.approve_campaign(id, visit.caller), said, proved=True)
+    handed_on = visit.gettext("Approuvée ici ; elle dépasse aussi une borne d’un autre, qui en décide maintenant.")
+    return await _moved(
+        visit, id, lambda: routes.approve_campaign(id, visit.caller), said, proved=True, handed_on=handed_on
+    )
 
 
 @router.post(PAGE + "/{id}/refus")

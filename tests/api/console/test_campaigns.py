@@ -25,6 +25,9 @@ async def test_one_person_prepares_a_campaign_and_another_approves_it(
     approved = await other.post(
         f"{made.headers['location']}/approbation", data={"csrf": hidden(seen_by_other, "csrf")}
     )
+    figures = await reader.get(f"{made.headers['location']}/avancement", params={"etat": "draft"})
+    same = await reader.get(f"{made.headers['location']}/avancement", params={"etat": "approved"})
+    detail = await reader.get(f"{made.headers['location']}/detail")
     listed = await reader.get("/campagnes")
     refused = await reader.get("/campagnes/nouvelle")
 
@@ -39,6 +42,12 @@ async def test_one_person_prepares_a_campaign_and_another_approves_it(
     assert approved.status_code == 303
     assert ("approuvée, part" in listed.text, "Préparer une campagne" in listed.text) == (True, False)
     assert refused.status_code == 403
+    # Who looks at the draft is shown the whole page once it is approved; then budget and circuits by themselves.
+    assert f"{made.headers['location']}/avancement?etat=draft" in page.text
+    assert (figures.headers.get("HX-Refresh"), same.headers.get("HX-Refresh")) == ("true", None)
+    assert ("Armoire &lt;b&gt;du port" in detail.text, "Ce qui reste à envoyer" in detail.text) == (True, True)
+    assert f'hx-get="{made.headers["location"]}/detail"' in detail.text
+    assert "<html" not in detail.text
     assert await pool.fetchval("SELECT approver_id <> author_id FROM lighting_campaign")
     assert await pool.fetchval("SELECT asset_id FROM lighting_campaign_target") == cabinet["id"]
 

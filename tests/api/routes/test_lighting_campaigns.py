@@ -1,8 +1,10 @@
 """Campaigns as their author, an approver and the sweep meet them; downlinks are moved by hand, as by network."""
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from ingest.pipeline import as_json
 from lab.device.application import Message
 from lab.device.lamp_clock import LampClock
 from lighting.campaign_sweep import advance_campaigns
+from lighting.group_sending import encode_for_group
 from lighting.shadows import read_reports, write_desired
 from lighting.sweep import advance_commands
 from lorawan.airtime import downlink_airtime_us
@@ -21,7 +24,8 @@ from lorawan.instants import to_us
 from lorawan.regions import EU868
 from registry.datastreams import make_datastream
 from registry.tenants import create_api_key
-from tests.api.conftest import person_client
+from tests.api.conftest import make_tenancy, person_client
+from tests.api.routes.test_codecs import codec, version
 from tests.entering import transfer
 
 PATH = "/v1/lighting-campaigns"
@@ -516,6 +520,94 @@ async def test_a_program_campaign_whose_canary_takes_nothing_halts(
     assert await pool.fetchval("SELECT count(*) FROM downlink") == 20
 
 
+VENDOR_CLOCK = """
+codec: horloge
+frames:
+  - fields:
+      - {type: u16, name: cut_start}
+      - {type: u16, name: cut_end}
+commands:
+  set_program:
+    f_port: 9
+    switches: false
+    fields:
+      - {type: u16, name: cut_start, default: 65535}
+      - {type: u16, name: cut_end, default: 65535}
+"""
+ASKED = "  read_program:\n    f_port: 10\n    switches: false\n    fields:\n      - {type: u8, equals: 1}\n"
+
+
+async def test_programs_of_other_makes_clocks_are_proved_by_the_answer_to_read_program_or_by_nothing(
+    client, approver, registry, cabinets, pool: Pool, monkeypatch
+) -> None:
+    """What answers with another cut is sent its program again; what was given another program since is not."""
+    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    ids = await cabinets(8, "0016c001f0000001", latitude=48.39, longitude=-4.49)
+    rows = await pool.fetch("SELECT asset_id, device_id FROM assignment WHERE asset_id = ANY($1::int[])", ids)
+    device_of = {row["asset_id"]: row["device_id"] for row in rows}
+    for name, source, of in (("relue", VENDOR_CLOCK + ASKED, ids[:7]), ("muette", VENDOR_CLOCK, ids[7:])):
+        made = await version(client, (await codec(client, name))["id"], source, language="declarative")
+        profile = await registry.profile(
+            codec=None, codec_version_id=made["id"], capabilities=["switch", "program"], device_class="C"
+        )
+        devices = [device_of[one] for one in of]
+        await pool.execute(
+            "UPDATE device SET device_profile_id = $2 WHERE id = ANY($1::int[])", devices, profile["id"]
+        )
+    assign = "/v1/lighting-programs/assignments"
+    program = (await client.post("/v1/lighting-programs", json=CUT)).json()
+    wanted = {"program_id": program["id"], "version": 1, "asset_ids": ids}
+    assert (await client.post(assign, json=wanted)).status_code == 200
+
+    created = await client.post(PATH, json=body(action="set_program", off_until=None))
+    path = f"{PATH}/{created.json()['id']}"
+    later = (await client.get(f"{path}/preview")).json()
+    other = (await client.post("/v1/lighting-programs", json=CUT | {"name": "Autre"})).json()
+    changed = wanted | {"program_id": other["id"], "asset_ids": ids[5:6]}
+    assert (await client.post(assign, json=changed)).status_code == 200
+    await approver.post(f"{path}/approval")
+    now = datetime.now(UTC)
+    asked = dict.fromkeys(device_of.values(), 0)
+    for minute in range(10):
+        at = now + timedelta(minutes=minute)
+        await advance_campaigns(pool, at)
+        for row in await pool.fetch("SELECT id, device_id, f_port, payload FROM downlink WHERE state = 'queued'"):
+            await pool.execute(
+                "UPDATE downlink SET state = 'sent', sent_at = $2, created_at = $2 WHERE id = $1", row["id"], at
+            )
+            if row["f_port"] == 9:
+                continue
+            asked[row["device_id"]] += 1
+            # The first holds another cut until it was sent its program twice.
+            is_other = row["device_id"] == device_of[ids[0]] and asked[row["device_id"]] == 1
+            held = {"cut_start": 1 if is_other else 1410, "cut_end": 300}
+            await pool.execute(
+                "INSERT INTO observation.uplink (device_id, time, uplink_id, f_port, payload, received_at, "
+                "status, codec, codec_version, decoded) "
+                "VALUES ($1, $2, $3, 9, '', $2, 'decoded', 'relue', 1, $4)",
+                row["device_id"], at + timedelta(seconds=20), uuid4(), held,
+            )  # fmt: skip
+    ended = (await client.get(path)).json()
+    targets = {one["asset_id"]: one for one in (await client.get(f"{path}/targets")).json()["items"]}
+
+    assert created.status_code == 201, created.text
+    preview = created.json()["preview"]
+    assert (preview["targets"], preview["canary"], preview["unproven"], later["unproven"]) == (8, 5, 1, 1)
+    frames = [downlink_airtime_us(13 + size, EU868.data_rates[3]) for size in (4, 1)]
+    assert preview["gateways"][0]["airtime_s"] == round((8 * frames[0] + 7 * frames[1]) / 1e6, 3)
+    assert not targets[ids[7]]["is_canary"]
+    assert {one["payload"].hex() for one in await pool.fetch("SELECT payload FROM downlink WHERE f_port = 9")} == {
+        "0582012c"
+    }
+    assert [targets[one]["state"] for one in ids] == ["applied"] * 5 + [None, "applied", "unproven"]
+    assert (targets[ids[0]]["attempts"], asked[device_of[ids[7]]]) == (2, 0)
+    assert "a changé depuis la préparation" in targets[ids[5]]["rejected"]
+    counts = ended["others"]
+    assert (ended["state"], ended["canary"]["proved"]) == ("halted", 5)
+    assert (counts["proved"], counts["failed"], counts["unproven"]) == (1, 1, 1)
+    assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
+
+
 async def test_dusk_is_that_of_each_circuit_and_light_points_of_a_commune_are_targets(
     client, approver, cabinets, registry, pool: Pool
 ) -> None:
@@ -664,6 +756,50 @@ async def test_a_member_proposes_beyond_its_bounds_and_the_syndicat_approves_or_
     )
 
 
+async def test_a_proposal_beyond_the_bounds_of_two_levels_is_decided_by_both_the_nearest_first(
+    client, syndicat, cabinets, other_client, client_of_key, tenancy, other_tenancy, pool: Pool
+) -> None:
+    """Each reads it while it decides and afterwards; nobody decides in another's place."""
+    _, nearest, _ = syndicat
+    (cabinet,) = await cabinets(1, "0016c001f0000001")  # Nobody knows where: no bound is known to be kept.
+    above = await make_tenancy(pool, "departement")
+    await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", above.id, other_tenancy.id)
+    async with client_of_key(above.key) as farthest:
+        for by in (farthest, other_client):
+            answer = await by.put(f"/v1/lighting/bounds/{tenancy.id}", json={"earliest_cut": "23:00"})
+            assert answer.status_code == 200, answer.text
+        made, other = [
+            (await client.post(PATH, json=body(targets={"asset_ids": [cabinet]}))).json() for _ in range(2)
+        ]
+        approval, refusal = f"{PATH}/{made['id']}/approval", f"{PATH}/{other['id']}/refusal"
+
+        too_early = await farthest.post(approval)
+        handed_on = await nearest.post(approval)
+        twice = await nearest.post(approval)
+        seen = await nearest.get(f"{PATH}/{made['id']}/targets")
+        listed = (await farthest.get(PATH, params={"state": "draft"})).json()["items"]
+        approved = await farthest.post(approval)
+        await nearest.post(f"{PATH}/{other['id']}/approval")
+        refused = await farthest.post(refusal, json={"reason": "non"})
+
+    assert (made["decided_by"], made["then_decided_by"]) == (other_tenancy.id, [above.id])
+    assert ["borne fixée par" in one for one in (made["outside"], *made["then_outside"])] == [True, True]
+    assert (too_early.status_code, twice.status_code) == (404, 404)
+    after = handed_on.json()
+    assert (after["state"], after["decided_by"], after["decided_before"]) == (
+        "draft",
+        above.id,
+        [other_tenancy.id],
+    )
+    assert (after["approved_by"], len(seen.json()["items"])) == (None, 1)
+    assert [one["id"] for one in listed] == [made["id"]]
+    assert (approved.json()["state"], approved.json()["approved_by"]) == (
+        "approved",
+        "clé de departement (departement)",
+    )
+    assert (refused.json()["state"], refused.json()["refused_for"]) == ("refused", "non")
+
+
 async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_sent_its_own(
     client, approver, clocks, pool: Pool, monkeypatch
 ) -> None:
@@ -681,8 +817,12 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
         "WHERE a.device_id = m.device_id AND a.asset_id = ANY($1::int[])",
         [*ids[:5], *ids[6:]],
     )
-    path = await approved(client, approver)
+    draft = (await client.post(PATH, json=body())).json()
+    later = (await client.get(f"{PATH}/{draft['id']}/preview")).json()
+    path = f"{PATH}/{draft['id']}"
+    await approver.post(f"{path}/approval")
     now = datetime.now(UTC)
+    group = await pool.fetchrow("SELECT repeats, data_rate FROM multicast_group WHERE name = 'g1'")
     own = "SELECT count(*) FROM downlink d JOIN assignment a ON a.device_id = d.device_id AND a.asset_id = $1"
     own += " WHERE multicast_message_id IS NULL"
     deaf = ids[7]
@@ -703,6 +843,12 @@ async def test_one_frame_commands_a_multicast_group_and_who_does_not_echo_it_is_
     )
     ended = (await client.get(path)).json()
 
+    # Five by themselves, one without its keys, and one frame for the two others.
+    own_us = downlink_airtime_us(13 + 8, EU868.data_rates[3])
+    group_us = group["repeats"] * downlink_airtime_us(13 + 8, EU868.data_rates[group["data_rate"]])
+    for shown in (draft["preview"], later):
+        assert shown["gateways"][0]["targets"] == 8
+        assert shown["gateways"][0]["airtime_s"] == round((6 * own_us + group_us) / 1e6, 3)
     assert [(row["name"], row["by_lighting"]) for row in messages] == [("g1", True)]
     assert [tuple(row) for row in carried] == [(one, messages[0]["payload"]) for one in ids[6:]]
     assert await pool.fetchval("SELECT count(*) FROM lighting_unknown_act") == 0
@@ -745,16 +891,45 @@ async def test_a_group_with_a_member_that_somebody_has_lit_since_is_not_commande
 async def test_all_on_by_many_groups_is_committed_group_by_group_within_one_sweep(
     client, clocks, pool: Pool, monkeypatch
 ) -> None:
-    """Nothing goes out before its transaction ends: one for thousands of lamps would take minutes."""
+    """Nothing goes out before its transaction ends: one for thousands of lamps would take minutes.
+
+    A clock that joins a group between its reading and that end is brought back, as after any act of others.
+    """
     monkeypatch.setattr("lighting.campaign_sweep.MOST_AT_ONCE", 2)
     ids, _ = await clocks(6, "0016c001f0000001")
+    (joiner,), _ = await clocks(1, "0016c001f0000001", commune="Brest")
     for number in range(3):
         await make_group(client, pool, number, ids[2 * number : 2 * number + 2])
     await pool.execute("UPDATE multicast_member SET keys_given_at = now(), keys_acknowledged_at = now()")
-    lit = await client.post("/v1/lighting/all-on", json={"reason": "accident", "preview": False})
+    asked = {"commune": "Landerneau", "reason": "accident"}
+    preview = await client.post("/v1/lighting/all-on", json=asked)
+    lit = await client.post("/v1/lighting/all-on", json=asked | {"preview": False})
+    group_id = await pool.fetchval("SELECT id FROM multicast_group WHERE name = 'g0'")
+    joining: list[asyncio.Task[str]] = []
 
+    async def encode(*args: Any, **given: Any) -> Any:
+        encoded = await encode_for_group(*args, **given)
+        if not joining:
+            join = "INSERT INTO multicast_member (group_id, device_id, tenant_id) "
+            join += "SELECT $1, device_id, tenant_id FROM assignment WHERE asset_id = $2"
+            joining.append(asyncio.create_task(pool.execute(join, group_id, joiner)))
+            waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+            while not joining[0].done():
+                if await pool.fetchval(waits):
+                    break
+                await asyncio.sleep(0.01)
+        return encoded
+
+    monkeypatch.setattr("lighting.campaign_sweep.encode_for_group", encode)
     await advance_campaigns(pool, datetime.now(UTC))
+    await joining[0]
 
+    acts = [row["asset_id"] for row in await pool.fetch("SELECT asset_id FROM lighting_unknown_act")]
+    assert acts == [joiner]
+    # Three frames to groups, five times each, and nothing more than what is not heard.
+    data_rate = await pool.fetchval("SELECT max(data_rate) FROM multicast_group")
+    frame_us = downlink_airtime_us(13 + 8, EU868.data_rates[data_rate])
+    assert preview.json()["preview"]["gateways"][0]["airtime_s"] == round(15 * frame_us / 1e6, 3)
     assert lit.status_code == 200, lit.text
     in_groups = "SELECT count(DISTINCT multicast_message_id), count(*) FILTER (WHERE multicast_message_id IS NULL)"
     assert tuple(await pool.fetchrow(f"{in_groups} FROM downlink")) == (3, 0)

@@ -1,5 +1,6 @@
 """Programs of lamps against an ephemeris of its own, a naive clock, and nights counted by hand."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import ephem
@@ -202,6 +203,12 @@ def test_hours_and_energy_of_nights_are_those_counted_by_hand() -> None:
         85.0, pytest.approx(10 * 0.9 * (3 + 2.5 / 2 + 1.5)), 0
     )
     assert Burnt(1, 10.0).energy_kwh(4200) == 42.0
+    # Five nights without light, and another season's cut, which two nights of June are not in.
+    seasons = (
+        CalendarRule(None, (6, 1), (6, 5)),
+        CalendarRule(Schedule(Switching(None, 18 * 60), Switching(None, 8 * 60)), (6, 9), (8, 31)),
+    )
+    assert burnt(replace(program, rules=seasons), METZ, date(2026, 6, 1), 10).hours == 3 * 8.5 + 2 * 14
     assert burnt(Program(), LampPlace(None, None), date(2026, 6, 1), 3) == Burnt(0.0, 0.0, 3)
     # A lamp at sunset that goes off at ten burns not at all when the sun sets after that.
     assert changes(Program(Schedule(off=Switching(None, 22 * 60))), BREST, date(2026, 6, 20)) == ()
