@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 
 def each(cases: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[[], None]]:
@@ -10,7 +10,7 @@ def each(cases: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[[], N
 
     As `pytest.mark.parametrize` where there are hundreds: a tuple is a case's arguments.
     """
-    listed = [case if isinstance(case, tuple) else (case,) for case in cases]
+    listed = [_arguments(case) for case in cases]
 
     def decorate(check: Callable[..., None]) -> Callable[[], None]:
         @wraps(check)
@@ -28,3 +28,7 @@ def each(cases: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[[], N
         return test
 
     return decorate
+
+
+def _arguments(case: Any) -> tuple[Any, ...]:
+    return cast(tuple[Any, ...], case) if isinstance(case, tuple) else (case,)

@@ -18,8 +18,8 @@ READY_WITHIN_S = 30.0
 SILENT_S = 1.0  # A call; its CPU is bounded far below.
 # Over the wall time that a script's load may take anyway.
 SILENT_LOADING_S = SILENT_S
-# A process that would run if it were let has so many seconds of CPU instead: a busy machine is nobody's fault, up to
-# here. D: it waits for a page.
+# A process that would run if it were let has so many seconds of CPU instead: a busy machine is nobody's fault, up
+# to here. D: it waits for a page.
 RUNNABLE = "RD"
 STARVED_S = 10.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")

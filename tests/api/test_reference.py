@@ -1,5 +1,6 @@
 import re
 
+import pytest
 from prometheus_client import generate_latest
 
 from api.fields import Body
