@@ -14,6 +14,7 @@ from services.supervisor.run_info import HELD, RunInfo, ServiceInfo, read_run_in
 
 POLL_S = 0.1
 STOP_WITHIN_S = 25.0
+DEAD_WITHIN_S = 10.0
 
 
 class NotRun(Exception):
@@ -124,11 +125,20 @@ class Processes:
         self._ours.clear()
 
     def end_left_overs(self) -> int:
-        """Once the stack has stopped: SIGKILL to whatever still runs in a group of one of its children."""
-        left = [pid for pid in _processes() if _group(pid) in self._leaders and _started(pid) >= self._began - 60]
+        """Once the stack has stopped: end whatever still runs in a group of one of its children.
+
+        They write nothing any more when this returns: their folder can be removed.
+        """
+        left = self._left_overs()
         for pid in left:
             send(pid, signal.SIGKILL)
+        deadline = time.monotonic() + DEAD_WITHIN_S
+        while self._left_overs() and time.monotonic() < deadline:
+            time.sleep(POLL_S)
         return len(left)
+
+    def _left_overs(self) -> list[int]:
+        return [pid for pid in _processes() if _group(pid) in self._leaders and _started(pid) >= self._began - 60]
 
 
 def send(pid: int, number: signal.Signals) -> None:

@@ -41,6 +41,9 @@ RATE_PER_DEVICE = 1.0
 FEWEST_DEVICES = 100
 SHIFTED_BY = timedelta(minutes=65)  # Then this hour is over.
 DRAIN_WITHIN_S = 120.0
+# No uplink is longer than this on its way through services that have nothing else to do.
+QUIET_S = 3.0
+COUNT_STORED = "SELECT count(*) FROM observation.uplink"
 READY_WITHIN_S = 60.0
 # Small enough to be filled in a moment, large enough for what a case writes before and after.
 SMALL_DISKS = {"postgres": 1024, "nats": 256}
@@ -130,9 +133,13 @@ class Stage:
         await self.counters.look(self.pool)
 
     async def settle(self) -> Outcome:
-        """The whole account from the first uplink, and rollups of every hour as if it were over."""
+        """The whole account from the first uplink, and rollups of every hour as if it were over.
+
+        What comes in between making rollups and comparing them would be a difference that is none.
+        """
         outcome = Outcome("whole", "Toute la représentation : doublons, inconnues, cumuls de l'heure en cours")
         began, run = time.monotonic(), self.processes.run
+        outcome.drained = await self._until_nothing_comes()
         sent = [*self.load.sent, *self.sent_besides]
         times, undecodable = await read_stored_since(self.pool, sent)
         outcome.account = balance(sent, times, undecodable)
@@ -141,7 +148,6 @@ class Stage:
             max(0, outcome.account.missing - self.lost),
             min(outcome.account.missing, self.lost),
         )
-        outcome.drained = True
         connection = await connect(run.database_admin_url, "chaos")
         try:
             await make_schema(connection)
@@ -153,6 +159,18 @@ class Stage:
             outcome.differences = await differences(shifted)
         outcome.took_s = time.monotonic() - began
         return outcome
+
+    async def _until_nothing_comes(self) -> bool:
+        """Whether all is stored: also of devices that are in no account, as a campaign's cabinets."""
+        watch, deadline = Watch(self.pool, self.bus, self.counters), time.monotonic() + DRAIN_WITHIN_S
+        before = -1
+        while await watch.until_empty(max(1.0, deadline - time.monotonic())):
+            stored = await self.pool.fetchval(COUNT_STORED, timeout=120)
+            if stored == before:
+                return True
+            before = stored
+            await asyncio.sleep(QUIET_S)
+        return False
 
 
 @asynccontextmanager

@@ -11,6 +11,8 @@ from lab.fleet.plan import JOIN_EUI, DevicePlan, GatewayPlan, Profile
 
 CONCURRENCY = 8
 TIMEOUT_S = 30
+# The API closes a connection that was idle for five seconds: a request on its way to it then would be lost.
+KEPT_S = 1.0
 # A machine that is busy with something else may keep the database from answering for a moment.
 WAITS_S = (1, 2, 5, 10)
 
@@ -27,6 +29,7 @@ class Provisioner:
             base_url=api_url,
             headers={"Authorization": f"Bearer {api_key}"},
             timeout=TIMEOUT_S,
+            limits=httpx.Limits(keepalive_expiry=KEPT_S),
             trust_env=False,
         )
 
@@ -173,4 +176,5 @@ async def in_parallel(items: Sequence[Any], work: Callable[[Any], Awaitable[None
             for number in range(CONCURRENCY):
                 tasks.create_task(worker(), name=f"worker {number}")
     except* (ProvisioningFailed, httpx.HTTPError) as failures:
-        raise ProvisioningFailed(str(failures.exceptions[0])) from None
+        first = failures.exceptions[0]
+        raise ProvisioningFailed(str(first) or repr(first)) from first

@@ -6,6 +6,7 @@ from prometheus_client import generate_latest
 from api.fields import Body
 from api.reference import TITLES_OF_TAGS
 from tests.api.document import DOCUMENT
+from tests.each import each
 
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
 WITH_A_BODY = [(method, path) for method, path in OPERATIONS if "requestBody" in DOCUMENT["paths"][path][method]]
@@ -38,14 +39,14 @@ def bodies(of: type[Body] = Body) -> list[type[Body]]:
     return [leaf for body in of.__subclasses__() for leaf in (bodies(body) or [body])]
 
 
-@pytest.mark.parametrize("body", bodies(), ids=lambda body: body.__name__)
+@each(bodies())
 def test_every_body_has_an_example_that_may_be_sent(body: type[Body]) -> None:
     examples = DOCUMENT["components"]["schemas"][body.__name__]["examples"]
 
     assert [body.model_validate(example).model_fields_set for example in examples]
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@each(OPERATIONS)
 def test_every_operation_is_named_by_us(method: str, path: str) -> None:
     operation = DOCUMENT["paths"][path][method]
     described = [parameter.get("description") for parameter in operation.get("parameters", [])]
@@ -73,7 +74,7 @@ def test_every_model_has_one_name_and_every_tag_a_french_title() -> None:
     assert DOCUMENT["servers"]
 
 
-@pytest.mark.parametrize(("method", "path"), WITH_A_BODY)
+@each(WITH_A_BODY)
 def test_every_operation_with_a_body_has_an_example(method: str, path: str) -> None:
     content = DOCUMENT["paths"][path][method]["requestBody"]["content"]["application/json"]
 

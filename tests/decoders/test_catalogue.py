@@ -4,7 +4,6 @@ import json
 from math import isfinite
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from core.model.quantities import QUANTITIES
 from decoders.canonical import MalformedPayload
 from decoders.catalogue import CODECS
 from decoders.codec import Codec, Command, ParameterKind, UnsupportedCommand
+from tests.each import each
 
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 # Ports on which some codec listens, so that octets reach more than the first check.
@@ -72,9 +72,7 @@ def _values(command: Command) -> st.SearchStrategy[dict[str, object]]:
     return st.fixed_dictionaries({parameter.name: value(parameter) for parameter in command.parameters})
 
 
-@pytest.mark.parametrize(
-    "codec", [codec for codec in CODECS.values() if codec.encode], ids=lambda codec: codec.name
-)
+@each([codec for codec in CODECS.values() if codec.encode])
 def test_says_which_commands_it_encodes(codec: Codec) -> None:
     names = [command.name for command in codec.commands]
 

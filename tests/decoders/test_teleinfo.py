@@ -14,6 +14,7 @@ from integrations.lns.adapters import generic
 from integrations.lns.lns_uplink import LnsMessage, LnsUplink
 from tests.decoders.tic_labels import FORMS, NAMES, Label, read_labels
 from tests.decoders.vectors import read_vectors
+from tests.each import each
 
 VECTORS = read_vectors("linky")
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
@@ -88,9 +89,7 @@ def group_of(label: Label) -> str:
     return group + sign(group)
 
 
-@pytest.mark.parametrize(
-    "label", [label for label in read_labels() if label.mode in ("historique", "standard")], ids=str
-)
+@each([label for label in read_labels() if label.mode in ("historique", "standard")])
 def test_a_frame_of_one_label_is_read_as_that_label(label: Label) -> None:
     decoded = CODEC.decode(1, frame([group_of(label)]), NOW, {})
 

@@ -13,6 +13,7 @@ import prometheus_client
 import pytest
 import yaml
 
+from tests.each import each
 from tests.k8s.conftest import CHECKOUT
 from tests.rooms import PRODUCT
 
@@ -51,7 +52,7 @@ def expressions() -> list[str]:
     return told
 
 
-@pytest.mark.parametrize("expression", sorted(set(expressions())))
+@each(sorted(set(expressions())))
 def test_what_is_asked_for_is_exported_under_these_labels(expression: str) -> None:
     assert set(NAME.findall(expression)) <= EXPORTED.keys()
     for name, selected in SELECTED.findall(expression):

@@ -5,6 +5,7 @@ import pytest
 from core.model.plausibility import Plausibility, SensorRange, plausibility, sensor_ranges_of
 from core.model.quantities import QUANTITIES
 from decoders.catalogue import CODECS
+from tests.each import each
 
 TEMPERATURE = QUANTITIES["temperature"]
 
@@ -50,7 +51,7 @@ def test_the_pt1000_of_400_degrees_measures_up_to_400() -> None:
     assert CODECS["watteco.pt1000"].ranges == ()
 
 
-@pytest.mark.parametrize("name", QUANTITIES)
+@each(QUANTITIES)
 def test_what_sensors_measure_is_physically_possible(name: str) -> None:
     quantity = QUANTITIES[name]
 

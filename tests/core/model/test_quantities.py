@@ -5,6 +5,7 @@ import re
 import pytest
 
 from core.model.quantities import QUANTITIES, Kind, Quantity
+from tests.each import each
 
 # From the tables of UCUM: prefixes (table 1), and of the atoms (tables 2 to 19) those that our sensors may need;
 # only a metric atom takes a prefix. (It has no var: an annotation in braces says so, of the unity.)
@@ -41,7 +42,7 @@ TERM = rf"(?:(?:{ATOM})(?:[+-]?[0-9]+)?(?:\{{[!-z|~]+\}})?|\{{[!-z|~]+\}})"
 UCUM = re.compile(rf"/?{TERM}(?:[./]{TERM})*")
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES.values(), ids=lambda quantity: quantity.name)
+@each(QUANTITIES.values())
 def test_a_quantity_has_a_unit_of_ucum_and_names_in_both_languages(quantity: Quantity) -> None:
     assert UCUM.fullmatch(quantity.unit)
     assert re.fullmatch(r"[a-z][a-z0-9_]{0,62}", quantity.name)

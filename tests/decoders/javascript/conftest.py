@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from decoders.javascript.inputs import uplink_input
-from decoders.javascript.pool import Answer, Call, CodecPool, Script
+from decoders.javascript.pool import Answer, Call, CodecPool, Limits, Script
 
 RECEIVED_US = 1_700_000_000_123_456
 NEIGHBOUR = Script("neighbour/1", "function decodeUplink(input) { return {data: {first: input.bytes[0]}}; }")
@@ -21,8 +21,8 @@ def uplink(script: Script, payload: bytes = b"\x01\x02", **more: Any) -> Call:
 
 
 @asynccontextmanager
-async def started_pool() -> AsyncIterator[CodecPool]:
-    started = CodecPool(1)
+async def started_pool(limits: Limits | None = None) -> AsyncIterator[CodecPool]:
+    started = CodecPool(1, limits=limits)
     await started.start()
     try:
         yield started

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from decoders.catalogue import CODECS
 from decoders.codec import EncodedCommand, UnsupportedCommand
+from tests.each import each
 
 NOW = 1_795_597_200_000_000
 RUN = "run of the vendor's encoder"
@@ -49,7 +50,7 @@ def encode(product: str, command: str, parameters: dict[str, Any]) -> EncodedCom
     return function(command, parameters)
 
 
-@pytest.mark.parametrize(("source", "product", "command", "parameters", "octets"), VECTORS)
+@each(VECTORS)
 def test_says_what_the_vendor_says(
     source: str, product: str, command: str, parameters: dict[str, Any], octets: str
 ) -> None:

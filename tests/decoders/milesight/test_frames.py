@@ -14,6 +14,7 @@ from decoders.catalogue import CODECS
 from decoders.milesight.codecs import PRODUCTS
 from lab.device.payloads import milesight as device
 from tests.decoders.vectors import read_vectors
+from tests.each import each
 
 VECTORS = read_vectors("milesight")
 NAMES = sorted(name for name in CODECS if name.startswith("milesight."))
@@ -35,7 +36,7 @@ def _values(decoded: Decoded) -> dict[str, float]:
     return {reading.quantity: reading.value for reading in decoded.readings}
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: str(vector["id"]))
+@each(VECTORS)
 def test_decodes_the_vector_as_its_file_says(vector: dict[str, Any]) -> None:
     decode, payload = CODECS[vector["codec"]].decode, bytes.fromhex(vector["bytes_hex"])
     expected = vector["expected"]
@@ -51,9 +52,7 @@ def test_decodes_the_vector_as_its_file_says(vector: dict[str, Any]) -> None:
     assert expected["warnings"] == decoded.warnings
 
 
-@pytest.mark.parametrize(
-    "vector", [vector for vector in VECTORS if vector["vendor"]], ids=lambda vector: str(vector["id"])
-)
+@each([vector for vector in VECTORS if vector["vendor"]])
 def test_finds_every_value_that_the_vendor_prints(vector: dict[str, Any]) -> None:
     decode, payload = CODECS[vector["codec"]].decode, bytes.fromhex(vector["bytes_hex"])
 

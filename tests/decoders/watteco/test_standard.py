@@ -12,6 +12,7 @@ from decoders.canonical import MalformedPayload, Reading
 from decoders.catalogue import CODECS
 from decoders.watteco.standard import decode_standard
 from tests.decoders.vectors import read_vectors
+from tests.each import each
 
 VECTORS = read_vectors("watteco")
 # Those whose values the vendor prints; a note says where the vendor is wrong, or says it in other words.
@@ -51,7 +52,7 @@ def says(ours: list[Any], value: Any) -> bool:
     return value in ours or (isinstance(value, str) and value.lower() in ours)
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=identity)
+@each(VECTORS)
 def test_decodes_the_vector_as_its_file_says(vector: dict[str, Any]) -> None:
     expected = vector["expected"]
 
@@ -67,7 +68,7 @@ def test_decodes_the_vector_as_its_file_says(vector: dict[str, Any]) -> None:
     assert {reading.quantity for reading in decoded.readings} <= QUANTITIES.keys()
 
 
-@pytest.mark.parametrize("vector", COMPARED, ids=identity)
+@each(COMPARED)
 def test_finds_every_value_that_the_vendor_prints(vector: dict[str, Any]) -> None:
     decoded = decode(vector)
     ours = [*leaves(decoded.data), *(reading.value for reading in decoded.readings)]

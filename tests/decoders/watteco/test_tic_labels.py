@@ -7,6 +7,7 @@ import pytest
 from decoders.canonical import MalformedPayload, Reading
 from decoders.watteco.codecs import TIC
 from tests.decoders.tic_labels import FORMS, METER_S, NAMES, NOW, Label, read_labels
+from tests.each import each
 
 LABELS = read_labels()
 BY_NAME = {(label.mode, label.attribute, label.name): label for label in LABELS}
@@ -29,7 +30,7 @@ def pme_pmi(name: str) -> Label:
     return BY_NAME["PME-PMI", 0, name]
 
 
-@pytest.mark.parametrize("label", LABELS, ids=str)
+@each(LABELS)
 def test_a_frame_of_one_label_is_read_as_that_label(label: Label) -> None:
     decoded = TIC.decode(125, frame(label), NOW, {})
 
@@ -112,7 +113,7 @@ CODES = [
 ]
 
 
-@pytest.mark.parametrize(("label", "code", "text"), CODES, ids=str)
+@each(CODES)
 def test_a_code_of_a_label_is_read_as_its_text(label: Label, code: int, text: str) -> None:
     data = bytes((0x22, label.index, code))
 

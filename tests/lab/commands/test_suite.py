@@ -40,6 +40,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One module of unit tests, one of a test that needs a server, one of whole stacks; our own hooks."""
     monkeypatch.setattr(suite, "WORKERS", "1")  # Each is a process more, for tests of nothing.
     monkeypatch.setattr(suite, "FEW_WORKERS", "0")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # Half of what a pytest takes to start.
+    monkeypatch.setenv("PYTEST_PLUGINS", "xdist.plugin")
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\n')
     (tmp_path / "tests" / "system").mkdir(parents=True)
     (tmp_path / "tests" / "conftest.py").write_text(OUR_HOOKS)
