@@ -88,7 +88,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "UPDATE (quarantined_at, quarantine_reason, quarantine_detail, released_at, released_by)",
         "maintenance": "SELECT",
     },
-    "commune_outline": {"maintenance": "SELECT"},
+    "commune_outline": {"maintenance": "SELECT, UPDATE (settled_at)"},
     "consent": {},
     "contact": {"alerting": "SELECT"},
     "datastream": {
@@ -306,6 +306,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.lighting_has_circuits": ("lighting",),
     "public.lighting_acting_for": ("lighting",),
     # Of the bulk importer, in the tenant that it has entered.
+    "public.commune_at": ("maintenance",),
     "public.enter_import": ("maintenance",),
     "public.quota_room": ("maintenance",),
     "public.usual_class": ("maintenance",),

@@ -19,6 +19,7 @@ from ingest.maintenance.jobs import (
     redecode_waiting,
     seal_audit,
     send_audit,
+    settle_communes,
 )
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
@@ -31,6 +32,7 @@ SUPERVISE_EVERY_S = 30.0
 # How long somebody who asked waits until the work begins.
 REDECODE_EVERY_S = 2.0
 IMPORT_EVERY_S = 1.0
+COMMUNES_EVERY_S = 2.0
 # How long the end of the audit is unsealed.
 SEAL_EVERY_S = 5.0
 ERASE_EVERY_S = 2.0
@@ -86,6 +88,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
             Job("erasures", ERASE_EVERY_S, eraser.work),
             Job("imports", IMPORT_EVERY_S, lambda: import_waiting(pool, settings.instance, keys)),
+            Job("communes", COMMUNES_EVERY_S, lambda: settle_communes(pool)),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
         if settings.audit_export:
