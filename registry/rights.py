@@ -120,7 +120,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT",
     },
     "device_profile_override": {"ingest": "SELECT", "maintenance": "SELECT"},
-    "device_status": {"network": "SELECT, INSERT, UPDATE"},
+    "device_status": {"network": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
     "device_tenure": {},
     "downlink": {
         "network": "SELECT, UPDATE",
@@ -132,7 +132,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "erasure": {"maintenance": "SELECT (id, state, settling_since)"},
     "erasure_step": {},
     "event_source": {},
-    "frame_refusal": {"network": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "frame_refusal": {
+        "network": "SELECT, INSERT, UPDATE",
+        "alerting": "SELECT",
+        "maintenance": "SELECT, DELETE",
+    },
     "gateway": {
         "gateway_bridge": "SELECT, UPDATE (unproved_until)",
         "intake": "SELECT",
@@ -232,7 +236,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "station_order": {"gateway_bridge": "SELECT"},
     "station_report": {"gateway_bridge": "SELECT, INSERT, UPDATE"},
     "station_update": {"gateway_bridge": "SELECT"},
-    "team": {"alerting": "SELECT"},
+    "team": {"alerting": "SELECT, UPDATE (sensor_health_at)"},
     "tenant": {
         "intake": "SELECT",
         "alerting": "SELECT",
@@ -284,7 +288,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, DELETE",
     },
     "observation.reception": {"intake": "SELECT", "ingest": "SELECT, INSERT", "alerting": "SELECT"},
-    "observation.rollup_day": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
+    "observation.rollup_day": {"alerting": "SELECT", "maintenance": "SELECT, INSERT, UPDATE, DELETE"},
     "observation.rollup_hour": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
     "observation.uplink": {
         "intake": "SELECT",
