@@ -42,7 +42,7 @@ LOCKED = "SELECT, UPDATE (id)"
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     "access_grant": {},
     "alert": {"alerting": "SELECT, INSERT, UPDATE", "lighting": "SELECT", "maintenance": "SELECT"},
-    "alert_calendar": {"alerting": "SELECT"},
+    "alert_calendar": {"alerting": "SELECT", "maintenance": "SELECT"},
     "alert_event": {"alerting": "SELECT, INSERT"},
     "alert_notice": {"alerting": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "alert_notice_recipient": {"alerting": "SELECT, INSERT, UPDATE"},
@@ -52,7 +52,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "lighting": "INSERT",
         "alerting": "SELECT, UPDATE (id), DELETE",
     },
-    "alert_rule": {"alerting": "SELECT, INSERT, UPDATE (id)", "lighting": "SELECT"},
+    "alert_rule": {
+        "alerting": "SELECT, INSERT, UPDATE (id)",
+        "lighting": "SELECT",
+        "maintenance": "SELECT, INSERT, UPDATE",
+    },
     "api_key": {"ingest": "SELECT (tenant_id, roles, expires_at, revoked_at)"},
     "application": {"intake": "SELECT *, UPDATE (id)", "ingest": "SELECT"},
     "application_device": {"intake": "SELECT", "ingest": "SELECT"},
@@ -88,9 +92,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "UPDATE (quarantined_at, quarantine_reason, quarantine_detail, released_at, released_by)",
         "maintenance": "SELECT",
     },
-    "commune_outline": {"maintenance": "SELECT, UPDATE (settled_at)"},
+    "commune_outline": {"maintenance": "SELECT, INSERT, UPDATE"},
     "consent": {},
-    "contact": {"alerting": "SELECT"},
+    "contact": {"alerting": "SELECT", "maintenance": "SELECT, INSERT, UPDATE"},
     "datastream": {
         "intake": "SELECT",
         "ingest": "SELECT, INSERT, UPDATE",
@@ -142,6 +146,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "intake": "SELECT",
         "ingest": "SELECT",
         "alerting": LOCKED,
+        "maintenance": "SELECT, INSERT, UPDATE",
     },
     "gateway_address_change": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "gateway_hour": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
@@ -236,7 +241,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "station_order": {"gateway_bridge": "SELECT"},
     "station_report": {"gateway_bridge": "SELECT, INSERT, UPDATE"},
     "station_update": {"gateway_bridge": "SELECT"},
-    "team": {"alerting": "SELECT, UPDATE (sensor_health_at)"},
+    "team": {"alerting": "SELECT, UPDATE (sensor_health_at)", "maintenance": "SELECT"},
     "tenant": {
         "intake": "SELECT",
         "alerting": "SELECT",
@@ -249,6 +254,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "webhook_endpoint": {
         "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped, "
         "proved_at, proof_digest)",
+        "maintenance": "SELECT, INSERT",
     },
     "webhook_probe": {},
     "jobs.pgqueuer": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT"},

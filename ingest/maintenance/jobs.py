@@ -35,6 +35,7 @@ from ingest.redecode import redecode_next
 from ingest.rollups import Made, UnevenTimezone, roll_up
 from ingest.scripts import Workers
 from registry import audit_chain, outlines
+from registry.bulk_imports.rows import Writers
 from registry.bulk_imports.runner import import_next
 from registry.erasures import UnreadableLedger
 from registry.keys import KeyWrap
@@ -169,9 +170,9 @@ async def redecode_waiting(pool: Pool, workers: Workers, owner: str, keys: KeyWr
         pass
 
 
-async def import_waiting(pool: Pool, owner: str, keys: KeyWrap) -> None:
+async def import_waiting(pool: Pool, owner: str, keys: KeyWrap, writers: Writers) -> None:
     """Run the bulk imports that wait, one after the other."""
-    while await import_next(pool, keys, owner):
+    while await import_next(pool, keys, owner, writers):
         pass
 
 
