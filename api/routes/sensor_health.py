@@ -125,7 +125,7 @@ class UnavailabilityAnswer(answer_of(Unavailability)):
     unavailable_days: float | None = Field(description="Dont sans nouvelles ; null : aucune règle ne veille")
 
 
-def _wanted(
+def wanted_sensors(
     commune: CommuneOrCode = None,
     model: Annotated[str | None, Query(max_length=200, pattern=PRINTABLE, description="Modèle, exact")] = None,
     device_profile_id: Annotated[int | None, Query(ge=1, le=INT4_MOST, description="Profil")] = None,
@@ -134,11 +134,12 @@ def _wanted(
         str | None, Query(pattern="^[0-9a-fA-F]{16}$", description="Un seul capteur, par son DevEUI")
     ] = None,
 ) -> SensorFilter:
+    """Which sensors are judged."""
     octets = None if dev_eui is None else bytes.fromhex(dev_eui)
     return SensorFilter(None, commune, model, device_profile_id, kind, octets)
 
 
-Wanted = Annotated[SensorFilter, Depends(_wanted)]
+Wanted = Annotated[SensorFilter, Depends(wanted_sensors)]
 
 
 class Selection:

@@ -20,7 +20,7 @@ SILENCE = """
 WITH r AS (UPDATE alert_rule SET enabled = true WHERE kind = 'silence' RETURNING id, tenant_id)
 INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, severity, message, condition, workflow, opened_at,
                    fired_at, resolved_at, occurrences)
-SELECT r.tenant_id, r.id, g.asset_id, g.device_id, 'warning', 'muet', 'cleared', 'resolved',
+SELECT r.tenant_id, r.id, g.asset_id, g.device_id, 'warning', 'muet', 'ok', 'resolved',
        now() - interval '3 days', now() - interval '3 days', now() - interval '1 day', 2
 FROM r JOIN assignment g ON g.asset_id = $1
 """
