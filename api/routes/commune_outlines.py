@@ -18,7 +18,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem, not
 from registry import outlines, tenants
 from registry.entering import act_as_operator, enter_as_operator
 
-router = APIRouter(prefix="/v1", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 FEATURES_MOST = 200
 # A browser asks again within the hour; what was taken in meanwhile waits for that long.
@@ -98,7 +98,7 @@ async def _owner_of(body: NewOutlines, change: Change, caller: Caller) -> int | 
     return tenant.id
 
 
-@router.post("/commune-outlines", summary="Prendre des contours de communes")
+@router.post("/commune-outlines", operation_id="importCommuneOutlines", summary="Prendre des contours de communes")
 async def take_in(body: NewOutlines, caller: Manager) -> TakenIn:
     """Tous, ou aucun. Le contour d'un code INSEE déjà connu est remplacé ; le même deux fois ne change rien."""
     read = _read_all(body.features)
@@ -116,7 +116,12 @@ async def take_in(body: NewOutlines, caller: Manager) -> TakenIn:
     return answer
 
 
-@router.get("/commune-outlines", summary="Lire les contours des communes", response_model=OutlinesAnswer)
+@router.get(
+    "/commune-outlines",
+    operation_id="listCommuneOutlines",
+    summary="Lire les contours des communes",
+    response_model=OutlinesAnswer,
+)
 async def list_outlines(caller: Reader, request: Request, commune: Commune = None) -> Response:
     """En GeoJSON, simplifiés (80 m), de quoi dessiner une carte sans fond. À garder une heure."""
     async with caller.reading() as connection:
@@ -136,7 +141,11 @@ async def list_outlines(caller: Reader, request: Request, commune: Commune = Non
     return compressed(request, msgspec.json.encode(answer), "application/geo+json", KEPT)
 
 
-@router.get("/commune-conflicts", summary="Lister les actifs dont la commune contredit la position")
+@router.get(
+    "/commune-conflicts",
+    operation_id="listCommuneConflicts",
+    summary="Lister les actifs dont la commune contredit la position",
+)
 async def list_conflicts(caller: Reader, paging: Paged) -> Page[CommuneConflictAnswer]:
     """Rien n'est changé de ce qui a été saisi ou importé : corrigez la position, la commune, ou le contour.
 

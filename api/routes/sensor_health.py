@@ -18,7 +18,7 @@ from api.pages import Page, Paged, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.bulk_imports.kinds import csv_lines, harmless
 
-router = APIRouter(prefix="/v1", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 CAUSES_TEXT = (
     "`never_heard` jamais entendu ; `silent` plus rien depuis deux fois l'intervalle attendu ; `codec_failing` "
@@ -167,7 +167,7 @@ class Selection:
 Selected = Annotated[Selection, Depends()]
 
 
-@router.get("/sensor-health", summary="Lister les capteurs qui vont mal")
+@router.get("/sensor-health", operation_id="listSensorHealth", summary="Lister les capteurs qui vont mal")
 async def list_sensors(
     caller: Reader, paging: Paged, wanted: Wanted, selected: Selected
 ) -> Page[SensorHealthAnswer]:
@@ -186,6 +186,7 @@ async def list_sensors(
 
 @router.get(
     "/sensor-health/export.csv",
+    operation_id="exportSensorHealth",
     summary="Exporter la santé des capteurs",
     response_class=StreamingResponse,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
@@ -230,7 +231,9 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:g}".replace(".", ",")
 
 
-@router.get("/sensor-health/models", summary="Lire la fiabilité de chaque modèle")
+@router.get(
+    "/sensor-health/models", operation_id="listModelReliability", summary="Lire la fiabilité de chaque modèle"
+)
 async def list_models(caller: Reader, days: Days = 365) -> Page[ModelReliabilityAnswer]:
     """Combien de jours de service entre deux silences (MTBF), par modèle."""
     now = datetime.now(UTC)
@@ -239,7 +242,11 @@ async def list_models(caller: Reader, days: Days = 365) -> Page[ModelReliability
     return Page(items=[ModelReliabilityAnswer.model_validate(one) for one in found], next=None)
 
 
-@router.get("/asset-unavailability", summary="Lister les jours sans nouvelles de chaque actif")
+@router.get(
+    "/asset-unavailability",
+    operation_id="listAssetUnavailability",
+    summary="Lister les jours sans nouvelles de chaque actif",
+)
 async def list_unavailable(
     caller: Reader, paging: Paged, days: Days = 90, commune: CommuneOrCode = None, kind: AssetKind = None
 ) -> Page[UnavailabilityAnswer]:
