@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge
 from alerting.alert_rows import count_open
 from alerting.dispatch import dispatch
 from alerting.engine import Engine
+from alerting.health_report import report_health
 from alerting.operator_warnings import count_unreached
 from alerting.queue import count_pending
 from alerting.rules.model import SEVERITIES
@@ -31,13 +32,15 @@ async def keep_sweeping(engine: Engine, owner: ShardOwner, every_s: float) -> No
 
 
 async def keep_dispatching(pool: Pool, every_s: float) -> None:
-    """Send digests and escalate, until cancelled. A turn that fails is rolled back whole."""
+    """Send digests and the health of sensors, and escalate, until cancelled. A turn that fails is rolled back."""
 
     async def turn() -> None:
-        done = await dispatch(pool, datetime.now(UTC))
+        now = datetime.now(UTC)
+        done = await dispatch(pool, now)
         DISPATCHED.labels("digest").inc(done.digests)
         DISPATCHED.labels("escalation").inc(done.escalations)
         DISPATCHED.labels("caught_up").inc(done.caught_up)
+        DISPATCHED.labels("sensor_health").inc(await report_health(pool, now))
 
     await repeat(turn, every_s, "dispatch_put_off", (*DATABASE_AWAY, PostgresError))
 

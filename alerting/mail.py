@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from alerting.message_formats import Content, headline, plain_lines, read_content
+from alerting.message_formats import Content, headline, is_list, plain_lines, read_content
 from core.runtime.errors import describe_defect
 
 SCHEMES = ("smtp", "smtps")
@@ -124,7 +124,7 @@ def compose(sender: str, address: str, message_id: str, body: bytes, at: datetim
     mail["Message-ID"] = f"<{message_id}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
     mail["Auto-Submitted"] = "auto-generated"
     paragraphs = [*plain_lines(content), FOOT]
-    if content.data.alerts:
+    if is_list(content):
         paragraphs.insert(0, content.data.message)
     mail.set_content("\n\n".join(paragraphs) + "\n")
     return mail
@@ -132,7 +132,7 @@ def compose(sender: str, address: str, message_id: str, body: bytes, at: datetim
 
 def subject_of(content: Content) -> str:
     """One line; a digest's is its first sentence."""
-    lead = "" if content.data.alerts else f"{headline(content)} – "
+    lead = "" if is_list(content) else f"{headline(content)} – "
     text = lead + content.data.message
     line = " ".join(text.split())
     return line if len(line) <= SUBJECT_MOST else line[: SUBJECT_MOST - 1] + "…"

@@ -26,6 +26,7 @@ ENDPOINT_EVENTS = {
     "operator.nobody_notified": "Alertes sans destinataire",
     "webhook.code": "Code de confirmation",
 }
+SENSOR_HEALTH = "team.sensor_health"
 # What begins a mention or a link in Slack and Mattermost: nobody is called by the name of a bin.
 CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
 
@@ -64,6 +65,7 @@ class Data(msgspec.Struct):
     tenant: str = ""
     alert: int | None = None
     alerts: list[Line] = msgspec.field(default_factory=list[Line])
+    lines: list[str] = msgspec.field(default_factory=list[str])  # Of sensors.
     more: int = 0
     sequence: int = 0  # Within the alert.
     story: list[Earlier] = msgspec.field(default_factory=list[Earlier])
@@ -92,9 +94,14 @@ def headline(content: Content) -> str:
         return _gravity(content.data.severity, CHANGES[content.type])
     if content.type == "alert.escalated":
         return f"{_gravity(content.data.severity)}, personne ne l'a prise en charge"
-    if content.data.alerts:
+    if is_list(content):
         return content.data.message
     return _gravity(content.data.severity) if content.data.severity else "Territoire"
+
+
+def is_list(content: Content) -> bool:
+    """Whether it is about several things: its message is the headline."""
+    return bool(content.data.alerts) or content.type == SENSOR_HEALTH
 
 
 def _gravity(severity: str, what: str = "Alerte") -> str:
@@ -115,6 +122,9 @@ def line_text(line: Line) -> str:
 def plain_lines(content: Content) -> list[str]:
     """What a person reads, without markup: a paragraph for each element."""
     data = content.data
+    if content.type == SENSOR_HEALTH:
+        rest = [f"… et {data.more} autres, dans la liste de la santé des capteurs."] if data.more else []
+        return [*data.lines, *rest]
     if not data.alerts:
         earlier = [f"Auparavant, non reçu : {_state(one)}. {one.message}" for one in data.story]
         # A rule's message may have the link in its text.

@@ -81,7 +81,8 @@ def _rule(row: Record) -> Rule:
     return replace(rule, ladder=tuple(Rung(**rung) for rung in rungs)) if rungs else rule
 
 
-def _rung_object(rung: Rung) -> dict[str, Any]:
+def rung_object(rung: Rung) -> dict[str, Any]:
+    """What is written of a rung."""
     return {
         field.name: getattr(rung, field.name) for field in fields(Rung) if getattr(rung, field.name) is not None
     }
@@ -90,7 +91,7 @@ def _rung_object(rung: Rung) -> dict[str, Any]:
 def rule_object(rule: Rule) -> dict[str, Any]:
     """What is written of a rule, as JSON has it."""
     written: dict[str, Any] = {name: getattr(rule, name) for name in WRITTEN.split(", ")}
-    return written | {"ladder": [_rung_object(rung) for rung in rule.ladder]}
+    return written | {"ladder": [rung_object(rung) for rung in rule.ladder]}
 
 
 async def read_enabled_rules(connection: Connection | Pool) -> list[Rule]:

@@ -20,6 +20,7 @@ class Team:
     quiet_until: time | None
     quiet_on_days_off: bool
     digest_at: time
+    sensor_health: bool
     created_at: datetime
 
 
@@ -38,7 +39,7 @@ class Contact:
     created_at: datetime
 
 
-WRITTEN = Written("name, quiet_from, quiet_until, quiet_on_days_off, digest_at")
+WRITTEN = Written("name, quiet_from, quiet_until, quiet_on_days_off, digest_at, sensor_health")
 TEAM_COLUMNS = columns_of(Team)
 CREATE_TEAM = f"""
 INSERT INTO team (tenant_id, {WRITTEN.columns}) VALUES ($1, {WRITTEN.parameters(2)}) RETURNING {TEAM_COLUMNS}

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from alerting.proof import TO_ANSWER
 from alerting.rules.model import Severity
+from alerting.rules.sensor_health import CauseName
 from api.fields import Answer, example
 
 SIGNED = (
@@ -43,6 +44,21 @@ OPENED = {
         "occurrences": 1,
         "link": "https://territoire.collectivite.fr/v1/alerts/7",
         "sequence": 1,
+    },
+}
+SENSOR_HEALTH = {
+    "type": "team.sensor_health",
+    "timestamp": "2026-11-30T06:30:00Z",
+    "data": {
+        "tenant": "brest",
+        "team": "Voirie",
+        "message": "Santé des capteurs de la semaine : 1 capteur sur 88 à voir (muet : 1).",
+        "sensors": 88,
+        "count": 1,
+        "more": 0,
+        "causes": {"silent": 1},
+        "lines": ["Bac 12 (Brest), em400-12 : muet depuis 5 h, attendu toutes les 60 min"],
+        "items": [{"dev_eui": "70b3d57ed0001234", "asset": 12, "causes": ["silent"]}],
     },
 }
 DIGEST = {
@@ -201,6 +217,38 @@ class DigestMessage(SentModel):
     data: DigestData
 
 
+class IllSensor(SentModel):
+    """Un capteur qui va mal."""
+
+    dev_eui: str
+    asset: int | None
+    causes: list[CauseName]
+
+
+class SensorHealthData(SentModel):
+    """Les capteurs qui vont mal, le plus grave d'abord."""
+
+    tenant: str
+    team: str
+    message: str
+    sensors: int = Field(description="Capteurs en service")
+    count: int = Field(description="Dont ceux qui vont mal")
+    more: int = Field(description="Combien d'autres ne tiennent pas dans le message")
+    causes: dict[CauseName, int]
+    lines: list[str] = Field(description="Une phrase par capteur")
+    items: list[IllSensor]
+
+
+class SensorHealthMessage(SentModel):
+    """La santé des capteurs, une fois par semaine, à l'équipe qui la demande."""
+
+    model_config = example(SENSOR_HEALTH)
+
+    type: Literal["team.sensor_health"]
+    timestamp: datetime
+    data: SensorHealthData
+
+
 class WarningData(SentModel):
     """Ce qui ne va pas dans l'envoi."""
 
@@ -280,6 +328,17 @@ def alert(message: AlertMessage) -> None:
     description=SIGNED,
 )
 def digest(message: DigestMessage) -> None:
+    """Described, never called."""
+
+
+@messages.post(
+    "team.sensor_health",
+    operation_id="receiveSensorHealth",
+    status_code=204,
+    summary="La santé des capteurs de la semaine",
+    description=SIGNED,
+)
+def sensor_health(message: SensorHealthMessage) -> None:
     """Described, never called."""
 
 

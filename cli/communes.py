@@ -1,6 +1,7 @@
-"""Outlines of communes from a GeoJSON file to the API, checked and simplified before anything is sent."""
+"""Outlines of communes from a GeoJSON file to the API, checked before anything is sent."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 # What is wrong is counted beyond this.
 SHOWN_MOST = 10
-AT_ONCE = 100
+AT_ONCE, OCTETS_AT_ONCE = 100, 600_000
 # Who waits for longer is told how far it is.
 TOLD_EVERY_S = 2.0
 
@@ -30,7 +31,7 @@ class _Collection(msgspec.Struct):
 
 
 def read_communes(file: Path) -> list[dict[str, Any]]:
-    """The features of a file as the API takes them, simplified.
+    """The features of a file as the API takes them.
 
     Raises:
         UnreadableFile: the file or one of its features cannot be read: nothing of it is taken.
@@ -64,7 +65,7 @@ def _read_all(features: list[msgspec.Raw]) -> list[dict[str, Any]]:
             {
                 "type": "Feature",
                 "properties": {"insee": outline.insee, "nom": outline.name},
-                "geometry": {"type": "MultiPolygon", "coordinates": outline.polygons},
+                "geometry": {"type": "MultiPolygon", "coordinates": outline.borders},
             }
         )
         if time.monotonic() - told_at > TOLD_EVERY_S:
@@ -77,17 +78,32 @@ def _read_all(features: list[msgspec.Raw]) -> list[dict[str, Any]]:
 
 
 def take_in(api: "ApiClient", features: list[dict[str, Any]], tenant: str | None, *, shared: bool) -> str:
-    """Send them, a hundred at a time; what became of them, in French."""
+    """Send them, a hundred at a time or fewer; what became of them, in French."""
     counts = {"created": 0, "updated": 0, "unchanged": 0}
     told_at = time.monotonic()
-    for begin in range(0, len(features), AT_ONCE):
-        sent = features[begin : begin + AT_ONCE]
-        answer = api.post("/v1/commune-outlines", {"features": sent, "tenant": tenant, "shared": shared})
+    sent = 0
+    for batch in _batches(features):
+        answer = api.post("/v1/commune-outlines", {"features": batch, "tenant": tenant, "shared": shared})
         for name in counts:
             counts[name] += answer[name]
+        sent += len(batch)
         if time.monotonic() - told_at > TOLD_EVERY_S:
             told_at = time.monotonic()
-            print(f"{begin + len(sent)} / {len(features)} communes prises", flush=True)
+            print(f"{sent} / {len(features)} communes prises", flush=True)
     return (
         f"{counts['created']} contours nouveaux, {counts['updated']} mis à jour, {counts['unchanged']} déjà à jour"
     )
+
+
+def _batches(features: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """As many at once as the API takes: by their number, and by their octets."""
+    batch, octets = list[dict[str, Any]](), 0
+    for one in features:
+        size = len(msgspec.json.encode(one))
+        if batch and (len(batch) == AT_ONCE or octets + size > OCTETS_AT_ONCE):
+            yield batch
+            batch, octets = [], 0
+        batch.append(one)
+        octets += size
+    if batch:
+        yield batch

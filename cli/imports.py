@@ -34,6 +34,11 @@ KINDS = {
     "circuits": "Importe des circuits d'armoire",
     "light-points": "Importe des points lumineux",
     "devices": "Importe des capteurs, avec leurs clés",
+    "assets": "Importe des actifs de tout type",
+    "gateways": "Importe des passerelles",
+    "contacts": "Importe les contacts des équipes",
+    "rules": "Importe des règles d'alerte",
+    "commune-outlines": "Importe des contours de communes, ligne par ligne",
 }
 OUTCOMES = {"created": "nouvelles", "updated": "mises à jour", "unchanged": "déjà à jour", "refused": "refusées"}
 

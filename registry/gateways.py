@@ -48,9 +48,13 @@ WHERE s.last_seen_at > now() - make_interval(secs => $1)
 """
 COLUMNS = f"""g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
 g.boards, g.gain_subtracted_by, g.max_eirp, g.unproved_until, g.created_at, s.frontend, s.address,
-s.last_seen_at, s.stats, {SHOWN_STATION} AS cups"""
+s.last_seen_at, s.stats, g.site, g.backhaul, g.sim, g.purchase_cost_eur, g.yearly_cost_eur,
+{SHOWN_STATION} AS cups"""
 STATE = f"LEFT JOIN gateway_state s ON s.gateway_id = g.id {JOINED}"
-WRITTEN = Written("name, latitude, longitude, antenna_gain, boards, gain_subtracted_by, max_eirp")
+WRITTEN = Written(
+    "name, latitude, longitude, antenna_gain, boards, gain_subtracted_by, max_eirp, site, backhaul, sim, "
+    "purchase_cost_eur, yearly_cost_eur"
+)
 CREATE = f"""
 INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {WRITTEN.parameters(3)})
 """
@@ -100,6 +104,11 @@ class GatewayWithState:
     last_seen_at: datetime | None
     stats: dict[str, Any] | None
     cups: dict[str, Any] | None
+    site: str
+    backhaul: str | None
+    sim: str
+    purchase_cost_eur: float | None
+    yearly_cost_eur: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ LOCKED = "SELECT, UPDATE (id)"
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     "access_grant": {},
     "alert": {"alerting": "SELECT, INSERT, UPDATE", "lighting": "SELECT", "maintenance": "SELECT"},
-    "alert_calendar": {"alerting": "SELECT"},
+    "alert_calendar": {"alerting": "SELECT", "maintenance": "SELECT"},
     "alert_event": {"alerting": "SELECT, INSERT"},
     "alert_notice": {"alerting": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "alert_notice_recipient": {"alerting": "SELECT, INSERT, UPDATE"},
@@ -52,7 +52,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "lighting": "INSERT",
         "alerting": "SELECT, UPDATE (id), DELETE",
     },
-    "alert_rule": {"alerting": "SELECT, INSERT, UPDATE (id)", "lighting": "SELECT"},
+    "alert_rule": {
+        "alerting": "SELECT, INSERT, UPDATE (id)",
+        "lighting": "SELECT",
+        "maintenance": "SELECT, INSERT, UPDATE",
+    },
     "api_key": {"ingest": "SELECT (tenant_id, roles, expires_at, revoked_at)"},
     "application": {"intake": "SELECT *, UPDATE (id)", "ingest": "SELECT"},
     "application_device": {"intake": "SELECT", "ingest": "SELECT"},
@@ -88,9 +92,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "UPDATE (quarantined_at, quarantine_reason, quarantine_detail, released_at, released_by)",
         "maintenance": "SELECT",
     },
-    "commune_outline": {"maintenance": "SELECT"},
+    "commune_outline": {"maintenance": "SELECT, INSERT, UPDATE"},
     "consent": {},
-    "contact": {"alerting": "SELECT"},
+    "contact": {"alerting": "SELECT", "maintenance": "SELECT, INSERT, UPDATE"},
     "datastream": {
         "intake": "SELECT",
         "ingest": "SELECT, INSERT, UPDATE",
@@ -120,7 +124,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT",
     },
     "device_profile_override": {"ingest": "SELECT", "maintenance": "SELECT"},
-    "device_status": {"network": "SELECT, INSERT, UPDATE"},
+    "device_status": {"network": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
     "device_tenure": {},
     "downlink": {
         "network": "SELECT, UPDATE",
@@ -132,12 +136,17 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "erasure": {"maintenance": "SELECT (id, state, settling_since)"},
     "erasure_step": {},
     "event_source": {},
-    "frame_refusal": {"network": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "frame_refusal": {
+        "network": "SELECT, INSERT, UPDATE",
+        "alerting": "SELECT",
+        "maintenance": "SELECT, DELETE",
+    },
     "gateway": {
         "gateway_bridge": "SELECT, UPDATE (unproved_until)",
         "intake": "SELECT",
         "ingest": "SELECT",
         "alerting": LOCKED,
+        "maintenance": "SELECT, INSERT, UPDATE",
     },
     "gateway_address_change": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "gateway_hour": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
@@ -232,7 +241,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "station_order": {"gateway_bridge": "SELECT"},
     "station_report": {"gateway_bridge": "SELECT, INSERT, UPDATE"},
     "station_update": {"gateway_bridge": "SELECT"},
-    "team": {"alerting": "SELECT"},
+    "team": {"alerting": "SELECT, UPDATE (sensor_health_at)", "maintenance": "SELECT"},
     "tenant": {
         "intake": "SELECT",
         "alerting": "SELECT",
@@ -245,6 +254,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "webhook_endpoint": {
         "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped, "
         "proved_at, proof_digest)",
+        "maintenance": "SELECT, INSERT",
     },
     "webhook_probe": {},
     "jobs.pgqueuer": {"alerting": "SELECT, INSERT, UPDATE, DELETE", "maintenance": "SELECT"},
@@ -284,7 +294,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, DELETE",
     },
     "observation.reception": {"intake": "SELECT", "ingest": "SELECT, INSERT", "alerting": "SELECT"},
-    "observation.rollup_day": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
+    "observation.rollup_day": {"alerting": "SELECT", "maintenance": "SELECT, INSERT, UPDATE, DELETE"},
     "observation.rollup_hour": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
     "observation.uplink": {
         "intake": "SELECT",
@@ -306,6 +316,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.lighting_has_circuits": ("lighting",),
     "public.lighting_acting_for": ("lighting",),
     # Of the bulk importer, in the tenant that it has entered.
+    "public.commune_at": ("maintenance",),
     "public.enter_import": ("maintenance",),
     "public.quota_room": ("maintenance",),
     "public.usual_class": ("maintenance",),

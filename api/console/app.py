@@ -19,6 +19,7 @@ from api.console.equipment import views as equipment
 from api.console.frames import views as frames
 from api.console.gateways import form as gateway_form
 from api.console.gateways import views as gateways
+from api.console.health import views as health
 from api.console.help import views as help_pages
 from api.console.imports import views as imports
 from api.console.keys import views as keys
@@ -60,6 +61,7 @@ PAGES = (
     pose.router,
     gateway_form.router,
     gateways.router,
+    health.router,
     frames.router,
     alerts.router,
     people.router,

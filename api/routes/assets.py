@@ -141,6 +141,12 @@ class AssetAnswer(answer_of(Asset)):
     parent_id: int | None = Field(description="Ce dont il dépend : ses alertes sont expliquées par les siennes")
     external_reference: str | None = Field(description=REFERENCE_TEXT)
     insee: str | None = Field(description="Code INSEE de la commune")
+    position_insee: str | None = Field(
+        description="Code INSEE de la commune dont le contour contient sa position ; null : aucun contour"
+    )
+    commune_by_position: bool = Field(
+        description="true : sa commune est celle de sa position ; false : elle a été saisie ou importée, et reste"
+    )
 
 
 ASSETS = Resource("asset", "actif", assets.read_asset, AssetAnswer.model_validate, lambda asset: asset.id)

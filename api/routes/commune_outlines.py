@@ -10,7 +10,8 @@ from pydantic import Field, JsonValue
 
 from api.auth import Caller, Change, Manager, Reader
 from api.extent import Commune
-from api.fields import Answer, Body, Slug, example
+from api.fields import Answer, Body, Slug, answer_of, example
+from api.pages import Page, Paged, page_of
 from api.public_pages import compressed
 from core.model.outlines import InvalidOutline, Outline, read_outline
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem, not_found
@@ -33,7 +34,7 @@ EXAMPLE: dict[str, Any] = {
 
 
 class NewOutlines(Body):
-    """Des contours de communes, en GeoJSON (WGS 84) ; ils sont simplifiés en entrant."""
+    """Des contours de communes, en GeoJSON (WGS 84) ; ils sont simplifiés pour les cartes."""
 
     model_config = example({"features": [EXAMPLE]})
 
@@ -59,6 +60,15 @@ class OutlinesAnswer(Answer):
     type: str = Field(examples=["FeatureCollection"])
     generated: bool = Field(description="Certains sont inventés, pour une démonstration")
     features: list[dict[str, Any]]
+
+
+class CommuneConflictAnswer(answer_of(outlines.CommuneConflict)):
+    """Un actif dont la commune, saisie ou importée, n'est pas celle de sa position."""
+
+    commune: str = Field(description="Telle qu'elle a été saisie ou importée : elle reste")
+    insee: str | None
+    position_insee: str = Field(description="Code INSEE de la commune dont le contour contient sa position")
+    position_commune: str = Field(description="Le nom de cette commune")
 
 
 def _read_all(features: list[dict[str, Any]]) -> list[Outline]:
@@ -129,3 +139,19 @@ async def list_outlines(caller: Reader, request: Request, commune: Commune = Non
         ],
     }
     return compressed(request, msgspec.json.encode(answer), "application/geo+json", KEPT)
+
+
+@router.get(
+    "/commune-conflicts",
+    operation_id="listCommuneConflicts",
+    summary="Lister les actifs dont la commune contredit la position",
+)
+async def list_conflicts(caller: Reader, paging: Paged) -> Page[CommuneConflictAnswer]:
+    """Rien n'est changé de ce qui a été saisi ou importé : corrigez la position, la commune, ou le contour.
+
+    `PATCH /v1/assets/{id}` avec `commune` vide laisse la position décider.
+    """
+    async with caller.reading() as connection:
+        found = await outlines.list_conflicts(connection, after=paging.after, most=paging.most)
+        await caller.audit_personal(connection, assets=[one.id for one in found[: paging.limit]])
+    return page_of(found, paging.limit, CommuneConflictAnswer.model_validate)

@@ -2,14 +2,14 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Response
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, answer_of, example
+from api.fields import PRINTABLE, Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, Text, answer_of, example
 from api.gateway_supervision import AddressChangeAnswer, Supervision
 from api.pages import Limit, Page, Paged
 from api.resources import Resource
@@ -35,6 +35,9 @@ MAX_EIRP = (
     "aussi RX2 (29 dBm). null, ou 36 : la limite légale"
 )
 GainSubtractedBy = Literal["gateway", "network"]
+Backhaul = Literal["ethernet", "fibre", "dsl", "4g", "5g", "wifi", "satellite", "other"]
+SimCard = Annotated[str, StringConstraints(max_length=40, pattern=PRINTABLE)]
+Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 router = APIRouter(prefix="/v1/gateways", tags=["gateways"], responses=PROBLEM_RESPONSES)
 
@@ -59,6 +62,11 @@ class ClaimedGateway(Body):
     boards: int = Field(1, ge=1, le=2, description=BOARDS)
     gain_subtracted_by: GainSubtractedBy | None = Field(None, description=SUBTRACTED_BY)
     max_eirp: int | None = Field(None, ge=0, le=36, description=MAX_EIRP)
+    site: Text = Field("", description="Où elle est posée", examples=["Clocher"])
+    backhaul: Backhaul | None = Field(None, description="Comment elle nous joint")
+    sim: SimCard = Field("", description="Carte SIM : ICCID, ou numéro de ligne")
+    purchase_cost_eur: Cost | None = Field(None, description="Coût d'achat et de pose, en euros")
+    yearly_cost_eur: Cost | None = Field(None, description="Coût par an, en euros")
 
 
 class NewGateway(ClaimedGateway):
@@ -84,6 +92,11 @@ class GatewayPatch(Body):
     boards: int | None = Field(None, ge=1, le=2, description=BOARDS)
     gain_subtracted_by: GainSubtractedBy | None = Field(None, description=SUBTRACTED_BY)
     max_eirp: int | None = Field(None, ge=0, le=36, description=MAX_EIRP)
+    site: Text | None = Field(None, description="Où elle est posée", examples=["Clocher"])
+    backhaul: Backhaul | None = Field(None, description="Comment elle nous joint")
+    sim: SimCard | None = Field(None, description="Carte SIM : ICCID, ou numéro de ligne")
+    purchase_cost_eur: Cost | None = Field(None, description="Coût d'achat et de pose, en euros")
+    yearly_cost_eur: Cost | None = Field(None, description="Coût par an, en euros")
 
     @model_validator(mode="after")
     def _placed_or_not(self) -> Self:
@@ -129,6 +142,11 @@ class GatewayAnswer(answer_of(GatewayWithState, {"id"})):
     )
     online: bool = Field(description="Un signe de vie depuis moins de 90 secondes")
     frontend: str | None = Field(examples=["semtech_udp"])
+    site: str = Field(description="Où elle est posée")
+    backhaul: Backhaul | None = Field(description="Comment elle nous joint ; null : pas dit")
+    sim: str = Field(description="Carte SIM")
+    purchase_cost_eur: float | None
+    yearly_cost_eur: float | None
     cups: StationState | None = Field(description="Ce que la station vient chercher par CUPS ; null : rien")
 
 

@@ -28,7 +28,17 @@ CSV = "text/csv; charset=utf-8"
 # By which a spreadsheet knows what the letters are.
 MARK = "\ufeff"
 CSV_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
-Kind = Literal["cabinets", "circuits", "light-points", "devices"]
+Kind = Literal[
+    "cabinets",
+    "circuits",
+    "light-points",
+    "devices",
+    "assets",
+    "gateways",
+    "contacts",
+    "rules",
+    "commune-outlines",
+]
 KindPath = Annotated[Kind, Path(description="Ce que le fichier contient")]
 
 
@@ -38,7 +48,9 @@ class NewImportJob(Body):
     model_config = example({"kind": "cabinets", "file_name": "armoires.csv", "dry_run": True})
 
     kind: Kind = Field(
-        description="`cabinets` armoires, `circuits`, `light-points` points lumineux, `devices` capteurs"
+        description="`cabinets` armoires, `circuits`, `light-points` points lumineux, `devices` capteurs, "
+        "`assets` actifs de tout type, `gateways` passerelles, `contacts`, `rules` règles, "
+        "`commune-outlines` contours"
     )
     format: Literal["csv", "geojson"] = "csv"
     coordinates: Literal["wgs84", "lambert93"] = Field(
@@ -156,11 +168,12 @@ async def _exported(kind: ImportKind, caller: Caller) -> AsyncGenerator[str]:
         async with caller.reading() as connection:
             rows = await exports.read_rows(connection, caller.principal.tenant_id, kind, after)
             shown = [row.id for row in rows]
-            await caller.audit_personal(connection, **{"assets" if kind.asset_kind else "devices": shown})
+            if kind.asset_kind or kind.name == "devices":
+                await caller.audit_personal(connection, **{"assets" if kind.asset_kind else "devices": shown})
         if rows:
             after = rows[-1].id
             yield csv_lines([[harmless(cell) for cell in row.cells] for row in rows])
-        is_end = len(rows) < exports.AT_ONCE
+        is_end = len(rows) < exports.at_once(kind)
 
 
 def _named(file: str) -> dict[str, str]:

@@ -45,6 +45,9 @@ class TeamBody(Body):
     quiet_until: LocalTime | None = Field(None, description="Fin ; plus tôt que le début : le lendemain")
     quiet_on_days_off: bool = Field(False, description="Calme aussi les samedis, dimanches et jours fériés")
     digest_at: LocalTime = Field(time(7, 30), description="Heure du résumé de ce qui a attendu")
+    sensor_health: bool = Field(
+        False, description="Recevoir la santé des capteurs une fois par semaine, le lundi à l'heure du résumé"
+    )
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:

@@ -96,6 +96,8 @@ class Asset:
     archived_at: datetime | None = None  # Out of lists, alerts and missing data since then.
     external_reference: str | None = None  # In its owner's own software; unique per kind.
     insee: str | None = None  # The code of its commune.
+    position_insee: str | None = None  # The code of the commune in whose outline its position is.
+    commune_by_position: bool = False  # Nobody has stated its commune.
 
 
 @dataclass(frozen=True, slots=True)

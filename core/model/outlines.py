@@ -1,10 +1,13 @@
-"""Outlines of communes from GeoJSON, simplified so that those of a department's syndicat are a few kilobytes."""
+"""Outlines of communes from GeoJSON: as they are, and simplified for maps.
+
+Those that maps draw are a few kilobytes for a department's syndicat. The others say which commune a place is in.
+"""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, cast
 
 Point = tuple[float, float]
@@ -25,6 +28,11 @@ INSEE = re.compile("[0-9][0-9AB][0-9]{3}")
 CODES = ("insee", "code_insee", "insee_com", "code", "codgeo", "ref:insee", "com", "inseecom")
 NAMES = ("nom", "name", "nom_com", "nom_officiel", "libgeo", "libelle", "nomcom", "nom_commune")
 LONGITUDE, LATITUDE = 180.0, 90.0
+# Of borders that are kept as they are: eleven centimetres.
+BORDER_DIGITS, AS_GIVEN = 6, 12
+RINGS_MOST = 5_000
+# Of a real commune of 40,000 points a tenth of this.
+COMPARED_MOST = 3_000_000
 
 
 class InvalidOutline(ValueError):
@@ -33,25 +41,26 @@ class InvalidOutline(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A commune by its INSEE code, as the polygons of a GeoJSON MultiPolygon."""
+    """A commune by its INSEE code; polygons of a GeoJSON MultiPolygon: for maps, and with all of its points."""
 
     insee: str
     name: str
     polygons: list[Polygon]
+    borders: list[Polygon]
 
     @property
     def box(self) -> tuple[float, float, float, float]:
         """West, south, east, north."""
-        points = [point for polygon in self.polygons for point in polygon[0]]
+        points = [point for polygon in self.borders for point in polygon[0]]
         east, north = [one[0] for one in points], [one[1] for one in points]
         return min(east), min(north), max(east), max(north)
 
 
 def read_outline(feature: Any) -> Outline:
-    """The commune of a GeoJSON Feature, simplified.
+    """The commune of a GeoJSON Feature.
 
     Raises:
-        InvalidOutline: there is no INSEE code, no name or no polygon in it.
+        InvalidOutline: there is no INSEE code, no name or no polygon in it, or its outline crosses itself.
     """
     shown = cast(dict[str, Any], feature) if isinstance(feature, dict) else {}
     if shown.get("type") != "Feature":
@@ -67,7 +76,13 @@ def read_outline(feature: Any) -> Outline:
     name = " ".join(_first_of(named, NAMES).split())
     if not name or len(name) > 200:  # noqa: PLR2004 - As any other name.
         raise InvalidOutline(f"nom attendu, dans une des propriétés {', '.join(NAMES)}")
-    return Outline(insee, name, simplified(_polygons(shown.get("geometry"))))
+    polygons = _polygons(shown.get("geometry"))
+    # As it was given: where it is narrow, a rounded one crosses itself.
+    crossing = find_crossing([_closed(ring, AS_GIVEN) for polygon in polygons for ring in polygon])
+    if crossing is not None:
+        raise InvalidOutline(f"le contour se croise lui-même, près de {crossing[0]:.5f}, {crossing[1]:.5f}")
+    borders = [[_closed(ring, BORDER_DIGITS) for ring in polygon] for polygon in polygons]
+    return Outline(insee, name, simplified(polygons), borders)
 
 
 def _first_of(named: Mapping[str, Any], keys: Sequence[str]) -> str:
@@ -92,6 +107,8 @@ def _polygons(geometry: Any) -> list[Polygon]:
         not polygon or any(len(ring) < SHORTEST_RING for ring in polygon) for polygon in polygons
     ):
         raise InvalidOutline("un contour a moins de quatre points")
+    if sum(map(len, polygons)) > RINGS_MOST:
+        raise InvalidOutline(f"{RINGS_MOST} anneaux au plus")
     return polygons
 
 
@@ -140,10 +157,106 @@ def _simplified(ring: Ring, tolerance: float) -> Ring:
     return _rounded([closed[place] for place in kept])
 
 
-def _rounded(ring: Ring) -> Ring:
+Segment = tuple[Point, Point]
+
+
+def find_crossing(rings: Sequence[Ring]) -> Point | None:
+    """Where two segments of closed rings cross; None: nowhere. Rings may touch each other, and themselves.
+
+    Segments are sorted into the cells of a grid as wide as a segment is long, and compared within a cell alone.
+
+    Raises:
+        InvalidOutline: too many segments are close together.
+    """
+    segments = [pair for ring in rings for pair in pairwise(ring)]
+    length = sum(abs(bx - ax) + abs(by - ay) for (ax, ay), (bx, by) in segments)
+    size = max(length / max(len(segments), 1), 1e-6)
+    cells = dict[tuple[int, int], list[Segment]]()
+    for segment in segments:
+        for cell in _cells(segment, size):
+            cells.setdefault(cell, []).append(segment)
+    if sum(len(there) ** 2 for there in cells.values()) > COMPARED_MOST * 2:
+        raise InvalidOutline("contour trop enchevêtré pour être vérifié")
+    passed = dict[Point, list[Segment]]()
+    for there in cells.values():
+        for one, other in combinations(there, 2):
+            if (crossing := _crossing(one, other)) is not None:
+                return crossing
+            for (a, b), ends in ((one, other), (other, one)):
+                for point in ends:
+                    if _is_on(point, a, b):
+                        passed.setdefault(point, []).append((a, b))
+    return _crossed_points(rings, passed)
+
+
+def _cells(segment: Segment, size: float) -> list[tuple[int, int]]:
+    """The cells that a segment passes through, row by row."""
+    (ax, ay), (bx, by) = sorted(segment, key=lambda point: point[1])
+    low, high = math.floor(ay / size), math.floor(by / size)
+    cells = list[tuple[int, int]]()
+    for row in range(low, high + 1):
+        begin, end = max(ay, row * size), min(by, (row + 1) * size)
+        across = [
+            ax + (bx - ax) * ((y - ay) / (by - ay) if by > ay else part) for y, part in ((begin, 0), (end, 1))
+        ]
+        cells += [
+            (column, row) for column in range(math.floor(min(across) / size), math.floor(max(across) / size) + 1)
+        ]
+    return cells
+
+
+def _side(a: Point, b: Point, c: Point) -> float:
+    """Above zero: c is to the left of the way from a to b."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _crossing(one: Segment, other: Segment) -> Point | None:
+    """Where they cross between their ends; None: nowhere."""
+    (a, b), (c, d) = one, other
+    from_a, from_b = _side(c, d, a), _side(c, d, b)
+    if not (_side(a, b, c) * _side(a, b, d) < 0 and from_a * from_b < 0):
+        return None
+    along = from_a / (from_a - from_b)
+    return a[0] + (b[0] - a[0]) * along, a[1] + (b[1] - a[1]) * along
+
+
+def _is_on(point: Point, a: Point, b: Point) -> bool:
+    """Whether a point is on the segment from a to b, and none of its ends."""
+    if point in (a, b):
+        return False
+    within = min(a[0], b[0]) <= point[0] <= max(a[0], b[0]) and min(a[1], b[1]) <= point[1] <= max(a[1], b[1])
+    return within and _side(a, b, point) == 0
+
+
+def _crossed_points(rings: Sequence[Ring], passed: dict[Point, list[Segment]]) -> Point | None:
+    """A point that rings pass twice, and cross there; `passed` has segments that pass a corner midway."""
+    for ring in rings:
+        corners = ring[:-1]
+        for place, point in enumerate(corners):
+            before, after = corners[place - 1], corners[(place + 1) % len(corners)]
+            for a, b in passed.setdefault(point, []):
+                if {_between(point, a, b, before), _between(point, a, b, after)} == {True, False}:
+                    return point
+            passed[point].append((before, after))
+    return None
+
+
+def _between(centre: Point, a: Point, b: Point, one: Point) -> bool | None:
+    """Whether a point is seen between two others, turning left from the first; None: as one of them is."""
+    seen = [math.atan2(y - centre[1], x - centre[0]) for x, y in (a, b, one)]
+    width, place = (seen[1] - seen[0]) % math.tau, (seen[2] - seen[0]) % math.tau
+    return None if place in (0.0, width) else place < width
+
+
+def _closed(ring: Ring, digits: int) -> Ring:
+    """The ring, rounded, with its first point at its end."""
+    return _rounded(ring if ring[0] == ring[-1] else [*ring, ring[0]], digits)
+
+
+def _rounded(ring: Ring, digits: int = DIGITS) -> Ring:
     made: Ring = []
     for x, y in ring:
-        point = (round(x, DIGITS), round(y, DIGITS))
+        point = (round(x, digits), round(y, digits))
         if not made or made[-1] != point:
             made.append(point)
     return made

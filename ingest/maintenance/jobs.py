@@ -34,7 +34,8 @@ from ingest.maintenance.telemetry import (
 from ingest.redecode import redecode_next
 from ingest.rollups import Made, UnevenTimezone, roll_up
 from ingest.scripts import Workers
-from registry import audit_chain
+from registry import audit_chain, outlines
+from registry.bulk_imports.rows import Writers
 from registry.bulk_imports.runner import import_next
 from registry.erasures import UnreadableLedger
 from registry.keys import KeyWrap
@@ -169,7 +170,14 @@ async def redecode_waiting(pool: Pool, workers: Workers, owner: str, keys: KeyWr
         pass
 
 
-async def import_waiting(pool: Pool, owner: str, keys: KeyWrap) -> None:
+async def import_waiting(pool: Pool, owner: str, keys: KeyWrap, writers: Writers) -> None:
     """Run the bulk imports that wait, one after the other."""
-    while await import_next(pool, keys, owner):
+    while await import_next(pool, keys, owner, writers):
         pass
+
+
+async def settle_communes(pool: Pool) -> None:
+    """Give assets the communes of outlines that were taken in."""
+    changed = await outlines.settle(pool)
+    if changed:
+        log.info("communes_settled", assets=changed)

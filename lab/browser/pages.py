@@ -33,6 +33,7 @@ PARTS = frozenset(
         "/journal/export",
         "/pose/{dev_eui}/ecoute",
         "/pose/{dev_eui}/entendu",
+        "/sante/export",
         "/supervision/alertes",
         "/supervision/chiffres",
     }

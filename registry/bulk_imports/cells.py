@@ -1,10 +1,11 @@
 """From cells as people type them to values: a decimal comma, « oui », a code whose first zero is lost. Pure."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from registry.asset_attributes import wrong_value
 from registry.bulk_imports.kinds import Column
@@ -16,6 +17,9 @@ TAG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 TAGS_MOST = 20
 YES = frozenset({"oui", "o", "vrai", "true", "1", "x", "yes"})
 NO = frozenset({"non", "n", "faux", "false", "0", "no"})
+WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+JSON_MOST = 32_000
+CHOICES = {"backhaul": ("ethernet", "fibre", "dsl", "4g", "5g", "wifi", "satellite", "other")}
 HEXADECIMAL = {"eui": 16, "key": 32, "dev_addr": 8}
 
 
@@ -119,6 +123,34 @@ def _pdl(_column: Column, cell: str) -> str:
     return BLANKS.sub("", cell)
 
 
+def _word(_column: Column, cell: str) -> str:
+    if not WORD.fullmatch(cell):
+        raise WrongCell("mot sans accent ni majuscule attendu")
+    return cell
+
+
+def _choice(column: Column, cell: str) -> str:
+    if (word := cell.lower()) not in CHOICES[column.name]:
+        raise WrongCell(f"l'un de {', '.join(CHOICES[column.name])} attendu")
+    return word
+
+
+def _json(column: Column, cell: str) -> dict[str, Any]:
+    if len(cell) > (column.most or JSON_MOST):
+        raise WrongCell(f"{column.most or JSON_MOST:.0f} caractères au plus")
+    try:
+        value = json.loads(cell, parse_constant=_reject_constant)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise WrongCell("objet JSON attendu")
+    return cast(dict[str, Any], value)
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(name)  # NaN, which no database stores.
+
+
 _READ: Mapping[str, Callable[[Column, str], Any]] = {
     "number": _number,
     "whole": _whole,
@@ -126,11 +158,14 @@ _READ: Mapping[str, Callable[[Column, str], Any]] = {
     "insee": _insee,
     "tags": _tags,
     "pdl": _pdl,
+    "word": _word,
+    "choice": _choice,
+    "json": _json,
     **dict.fromkeys(HEXADECIMAL, _hexadecimal),
 }
 
 
-def shown(value: Any) -> str:
+def shown(value: Any) -> str:  # noqa: PLR0911 - One for each type.
     """A value as a cell of an export, which `read_values` reads as the same."""
     match value:
         case None:
@@ -143,5 +178,7 @@ def shown(value: Any) -> str:
             return " ".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
         case bytes():
             return value.hex()
+        case dict():
+            return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else ""
         case _:
             return str(value)

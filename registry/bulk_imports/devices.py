@@ -8,6 +8,7 @@ from core.runtime.postgres import Connection, ExclusionViolationError
 from registry.assignments import open_assignment, read_serving
 from registry.bulk_imports import store
 from registry.bulk_imports.plan import RejectedLine
+from registry.bulk_imports.rows import DoneLine
 from registry.enrolment import read_enrolled
 from registry.imports import ImportedDevice, ImportedSession, Outcome, import_device
 from registry.keys import KeyWrap
@@ -16,15 +17,6 @@ NO_JOIN_EUI = bytes(8)
 SESSION = ("dev_addr", "nwk_s_key", "app_s_key")
 WINDOWS = ("f_cnt_up", "f_cnt_down", "rx1_delay", "rx1_dr_offset", "rx2_data_rate", "rx2_frequency")
 CABINET = "lighting_cabinet"
-
-
-@dataclass(frozen=True, slots=True)
-class DoneDevice:
-    """What became of one: created, updated, unchanged, or refused with column and reason."""
-
-    outcome: Outcome
-    column: str = ""
-    french: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +31,17 @@ class _There:
 
 async def import_devices(
     connection: Connection, keys: KeyWrap, tenant_id: int, lines: Sequence[Mapping[str, Any]], room: int
-) -> list[DoneDevice]:
+) -> list[DoneLine]:
     """Register the devices of these lines, of which `room` may be new; one that is refused changes nothing."""
     there = await _surroundings(connection, tenant_id, lines)
-    done = list[DoneDevice]()
+    done = list[DoneLine]()
     for line in lines:
         trying = connection.transaction()
         await trying.start()
         try:
             became = await _import(connection, keys, tenant_id, line, there, room)
         except RejectedLine as refused:
-            became = DoneDevice(Outcome.REFUSED, refused.column, refused.french)
+            became = DoneLine(Outcome.REFUSED, refused.column, refused.french)
         if became.outcome == Outcome.REFUSED:
             await trying.rollback()
         else:
@@ -80,7 +72,7 @@ async def _surroundings(connection: Connection, tenant_id: int, lines: Sequence[
 
 async def _import(
     connection: Connection, keys: KeyWrap, tenant_id: int, line: Mapping[str, Any], there: _There, room: int
-) -> DoneDevice:
+) -> DoneLine:
     device = _device(line, there)
     known = await read_enrolled(connection, device.dev_eui)
     if known is None and room <= 0:
@@ -89,11 +81,11 @@ async def _import(
         raise RejectedLine("device_profile_id", "manque : il le faut pour créer")
     imported = await import_device(connection, keys, tenant_id, device)
     if imported.outcome == Outcome.REFUSED:
-        return DoneDevice(Outcome.REFUSED, "dev_eui", imported.french)
+        return DoneLine(Outcome.REFUSED, "dev_eui", imported.french)
     outcome = imported.outcome
     if await _place(connection, line, device, there) and outcome == Outcome.UNCHANGED:
         outcome = Outcome.UPDATED
-    return DoneDevice(outcome)
+    return DoneLine(outcome)
 
 
 def _device(line: Mapping[str, Any], there: _There) -> ImportedDevice:

@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import msgspec
 
+from core.model.outlines import CODES, NAMES
 from registry.asset_attributes import nearest
 from registry.bulk_imports.kinds import Column, ImportKind, read_columns, without_keys
 
 OCTETS_MOST = 64 << 20
 # A line with every column at its longest has a few thousand characters.
-LINE_MOST = 64_000
+LINE_MOST, OUTLINE_MOST = 64_000, 1_100_000
 LINES_MOST = 500_000
 # Of GeoJSON. Read into memory, octets of a hostile file take thirty times their room.
 OBJECT_OCTETS_MOST, CRS_OCTETS_MOST = 1 << 20, 10_000
@@ -26,6 +27,9 @@ REPORTED = ("line", "column", "reason")
 LAMBERT_93 = re.compile(r"(EPSG[:/]{1,2}(\d|\.)*[:/]?2154|LAMB(ERT)?-?_?93)$", re.IGNORECASE)
 WGS_84 = re.compile(r"(CRS84|EPSG[:/]{1,2}(\d|\.)*[:/]?(4326|4979|4171))$", re.IGNORECASE)
 LONG_WORD = 60
+
+
+csv.field_size_limit(OUTLINE_MOST)
 
 
 class UnreadableFile(ValueError):
@@ -76,15 +80,15 @@ def _text_of(octets: bytes) -> str:
     raise UnreadableFile("les caractères ne sont ni en UTF-8, ni en CP1252 (Windows)")
 
 
-def _split(text: str) -> Iterator[str]:
+def _split(text: str, most: int = LINE_MOST) -> Iterator[str]:
     """Its lines, each with its end; a file of one endless line is none."""
     start, number = 0, 0
     while start < len(text):
         number += 1
-        end = text.find("\n", start, start + LINE_MOST)
+        end = text.find("\n", start, start + most)
         if end < 0:
-            if len(text) - start >= LINE_MOST:
-                raise UnreadableFile(f"la ligne {number} dépasse {LINE_MOST} caractères")
+            if len(text) - start >= most:
+                raise UnreadableFile(f"la ligne {number} dépasse {most} caractères")
             end = len(text) - 1
         # A Mac's file of before has no line feed.
         yield text[start : end + 1]
@@ -98,16 +102,17 @@ def _read_csv(text: str, kind: ImportKind) -> Table:
     delimiter = max(";,\t", key=first.count)
     header = tuple(name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), list[str]()))
     _check_header(header, kind)
-    count = sum(1 for _ in _rows(text, delimiter))
+    most = OUTLINE_MOST if kind.has_outlines else LINE_MOST
+    count = sum(1 for _ in _rows(text, delimiter, most))
     if count > LINES_MOST:
         raise UnreadableFile(f"{count} lignes : {LINES_MOST} au plus, partagez le fichier")
     if not count:
         raise UnreadableFile("le fichier n'a pas de ligne après ses titres")
-    return Table(header, count, _rows(text, delimiter))
+    return Table(header, count, _rows(text, delimiter, most))
 
 
-def _rows(text: str, delimiter: str) -> Iterator[Line]:
-    reader = csv.reader(_split(text), delimiter=delimiter)
+def _rows(text: str, delimiter: str, most: int) -> Iterator[Line]:
+    reader = csv.reader(_split(text, most), delimiter=delimiter)
     number = 0
     try:
         next(reader)
@@ -196,6 +201,9 @@ def _read_geojson(octets: bytes, kind: ImportKind, coordinates: str) -> Table:
     known = read_columns(kind)
     header = tuple(known)
     is_lambert = _is_lambert(crs, coordinates)
+    if kind.has_outlines:
+        lines = (Line(number, _outline_of(_feature(number, raw))) for number, raw in enumerate(found.features, 1))
+        return Table(header, len(found.features), lines)
     _check_properties(_feature(1, found.features[0]).properties or {}, kind, known)
     return Table(
         header,
@@ -257,6 +265,15 @@ def _cells_of(feature: _Feature, known: Mapping[str, Column], *, is_lambert: boo
         names = ("x", "y") if is_lambert else ("longitude", "latitude")
         cells |= dict(zip(names, map(repr, place), strict=True))
     return [cells[name] for name in known]
+
+
+def _outline_of(feature: _Feature) -> list[str]:
+    """Code, name and geometry of a commune, whatever its file calls them."""
+    given = {name.strip().lower(): _text(value) for name, value in (feature.properties or {}).items()}
+    code, name = (next((given[one] for one in names if given.get(one)), "") for names in (CODES, NAMES))
+    geometry = feature.geometry or _Geometry()
+    shape = {"type": geometry.type, "coordinates": geometry.coordinates}
+    return [code, " ".join(name.split()), msgspec.json.encode(shape).decode()]
 
 
 def _point_of(geometry: _Geometry | None) -> tuple[float, float] | None:

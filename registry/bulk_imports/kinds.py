@@ -4,7 +4,8 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from registry.asset_attributes import ATTRIBUTES, CABINET, CIRCUIT, LIGHT_POINT, Attribute
 
@@ -31,13 +32,25 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ImportKind:
-    """What a file has: its lines are known by the column `key`. `asset_kind` is empty for devices."""
+    """What a file has: its lines are known by the column `key`, together with those of `within`.
+
+    `asset_kind` is empty where it holds no assets, `EVERY_KIND` where each line says which. `quota`: how many more
+    there may be. GeoJSON is read as points, or, with `has_outlines`, as outlines of communes.
+    """
 
     name: str
     french: str
     key: str
     asset_kind: str
     columns: tuple[Column, ...]
+    quota: str = "assets"
+    within: tuple[str, ...] = ()
+    has_outlines: bool = False
+
+    def key_of(self, values: Mapping[str, Any]) -> str | None:
+        """By which a line is known among those of its file; None: it lacks that."""
+        found = [values.get(name) for name in (*self.within, self.key)]
+        return None if None in found else "\0".join(map(str, found))
 
     @property
     def by_name(self) -> Mapping[str, Column]:
@@ -46,6 +59,8 @@ class ImportKind:
 
 
 REFERENCE_MOST = 100
+EVERY_KIND = "*"
+TEXT_OF_OUTLINE_MOST = 1_000_000
 
 
 def _reference(of: str, example: str) -> Column:
@@ -160,8 +175,115 @@ DEVICES = ImportKind(
         Column("asset", "reference", "référence de l'équipement qu'il sert", "ARM-0012", False, 1, REFERENCE_MOST),
         Column("position", "text", "sa place, quand plusieurs le servent", "", False, 1, 63),
     ),
+    "devices",
 )
-KINDS: Mapping[str, ImportKind] = {kind.name: kind for kind in (CABINETS, CIRCUITS, LIGHT_POINTS, DEVICES)}
+ASSETS = ImportKind(
+    "assets",
+    "actifs de tout type",
+    "external_reference",
+    EVERY_KIND,
+    (
+        Column("kind", "word", "type de l'actif", "glass_container", True, 1, 63),
+        _reference("de l'actif", "BV-0012"),
+        _name("la référence", "Borne à verre 12"),
+        *PLACE,
+        Column("parent_kind", "word", "type de ce dont il dépend ; il va avec parent", "", False, 1, 63),
+        Column("parent", "reference", "référence de ce dont il dépend", "", False, 1, REFERENCE_MOST),
+        Column("attributes", "json", "ses attributs, en JSON", '{"container": {"empty_distance_mm": 1700}}'),
+    ),
+    within=("kind",),
+)
+GATEWAYS = ImportKind(
+    "gateways",
+    "passerelles",
+    "gateway_id",
+    "",
+    (
+        Column("gateway_id", "eui", "EUI de la passerelle, 16 chiffres hexadécimaux", "0080e115000a9b72", True),
+        Column("name", "text", "nom ; absent à la création : son EUI", "Passerelle Mairie", False, 1, 200),
+        Column("site", "text", "où elle est posée", "Clocher de Landerneau", False, 0, 200),
+        Column("latitude", "number", "latitude, degrés WGS 84", "48,4499", False, -90, 90),
+        Column("longitude", "number", "longitude, degrés WGS 84", "-4,2516", False, -180, 180),
+        Column("antenna_gain", "number", "gain de l'antenne, pertes du câble déduites, dBi", "3", False, -10, 20),
+        Column(
+            "backhaul", "choice", "comment elle nous joint : ethernet, fibre, dsl, 4g, 5g, wifi, satellite, other",
+            "4g",
+        ),
+        Column("sim", "text", "carte SIM : ICCID, ou numéro de ligne", "8933150319000000000", False, 0, 40),
+        Column("purchase_cost_eur", "number", "coût d'achat et de pose, €", "7500", False, 0, 1e6),
+        Column("yearly_cost_eur", "number", "coût par an, €", "500", False, 0, 1e6),
+    ),
+    "gateways",
+)  # fmt: skip
+CONTACTS = ImportKind(
+    "contacts",
+    "contacts des équipes",
+    "email",
+    "",
+    (
+        Column("team", "text", "équipe, par son nom : elle existe déjà", "Voirie", True, 1, 200),
+        Column("email", "text", "adresse de courrier", "astreinte@ville.fr", True, 3, 254),
+        Column("name", "text", "nom ; absent à la création : l'adresse", "Astreinte", False, 1, 200),
+        Column("rung", "whole", "échelon : 0 est prévenu d'abord", "0", False, 0, 9),
+        Column("after_minutes", "whole", "attente avant cet échelon, minutes", "30", False, 1, 10_080),
+    ),
+    "contacts",
+    ("team",),
+)
+RULES = ImportKind(
+    "rules",
+    "règles d'alerte",
+    "name",
+    "",
+    (
+        Column("name", "text", "nom de la règle", "co2_ecoles", True, 1, 63),
+        Column("kind", "text", "threshold, range, boolean, silence, loss, flat…", "threshold", True, 1, 63),
+        Column("quantity", "text", "grandeur", "co2", False, 1, 63),
+        Column("severity", "text", "info, warning, major ou critical", "warning", True, 1, 20),
+        Column("message", "text", "ce qui est envoyé", "{asset} ({place}) : CO2 à {value}.", True, 1, 1000),
+        Column("enabled", "boolean", "active ou non ; absent à la création : oui", "oui"),
+        Column("asset_kinds", "tags", "types d'actifs, séparés par des espaces ; absent : tous", "room"),
+        Column("tags", "tags", "étiquettes, séparées par des espaces", ""),
+        Column("fire_op", "text", "s'ouvre si la valeur est >, >=, <, <=", ">", False, 1, 2),
+        Column("fire_value", "number", "que ce seuil", "1500", False, -1e12, 1e12),
+        Column("clear_op", "text", "se ferme si elle est", "<", False, 1, 2),
+        Column("clear_value", "number", "que ce seuil", "1200", False, -1e12, 1e12),
+        Column("for_seconds", "whole", "après tant de secondes", "600", False, 0, 31_536_000),
+        Column("for_readings", "whole", "ou tant de mesures", "", False, 1, 100),
+        Column("team", "text", "équipe à prévenir, par son nom", "", False, 1, 200),
+        Column("calendar", "text", "calendrier, par son nom", "", False, 1, 200),
+        Column("more", "json", "le reste de la règle, en JSON, comme POST /v1/alert-rules", ""),
+    ),
+    "alert_rules",
+)  # fmt: skip
+OUTLINES = ImportKind(
+    "commune-outlines",
+    "contours des communes",
+    "insee",
+    "",
+    (
+        Column("insee", "insee", "code INSEE", "29103", True),
+        Column("name", "text", "nom de la commune", "Landerneau", True, 1, 200),
+        Column(
+            "geometry", "json", "géométrie de GeoJSON, Polygon ou MultiPolygon, WGS 84",
+            '{"type":"Polygon","coordinates":[[[-4.3,48.42],[-4.2,48.42],[-4.2,48.48],[-4.3,48.42]]]}',
+            True, 0, TEXT_OF_OUTLINE_MOST,
+        ),
+    ),
+    "",
+    has_outlines=True,
+)  # fmt: skip
+KINDS: Mapping[str, ImportKind] = {
+    kind.name: kind
+    for kind in (CABINETS, CIRCUITS, LIGHT_POINTS, DEVICES, ASSETS, GATEWAYS, CONTACTS, RULES, OUTLINES)
+}
+
+
+def of_one_kind(kind: ImportKind, asset_kind: str, parent_kind: str) -> ImportKind:
+    """Lines of every kind of asset that are of this one, and hang on that one (empty: on nothing)."""
+    columns = [replace(one, parent=parent_kind) if one.name == "parent" else one for one in kind.columns]
+    return replace(kind, asset_kind=asset_kind, columns=tuple(columns))
+
 
 # As people write them, whole or cut: longer than any EUI.
 KEY = re.compile(r"[0-9a-f](?:[\s,:-]*[0-9a-f]){19,}", re.IGNORECASE)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.asset_attributes import kept
+from registry.asset_attributes import InvalidAttributes, checked_attributes, kept
 from registry.bulk_imports.cells import Values, read_values
 from registry.bulk_imports.files import Line
 from registry.bulk_imports.kinds import Column, ImportKind, without_keys
@@ -143,9 +143,10 @@ class Reader:
         read, rejections = list[ReadLine](), list[Rejection]()
         for line in lines:
             values = read_values(self.header, line.cells, self.columns)
-            key = values.given.get(self.kind.key)
+            key = self.kind.key_of(values.given)
             if key is None and not values.wrong:
-                values.wrong.append((self.kind.key, "manque"))
+                missing = next(name for name in (*self.kind.within, self.kind.key) if name not in values.given)
+                values.wrong.append((missing, "manque"))
             if key is not None and (first := self.seen.setdefault(key, line.number)) != line.number:
                 values.wrong.append((self.kind.key, f"déjà à la ligne {first}"))
             if not values.wrong and self.kind.asset_kind:
@@ -154,7 +155,7 @@ class Reader:
                 wrong = values.wrong[:REASONS_MOST]
                 rejections += [self.rejection(line, column, reason) for column, reason in wrong]
             else:
-                read.append(ReadLine(line, str(key), values.given))
+                read.append(ReadLine(line, str(values.given[self.kind.key]), values.given))
         return read, rejections
 
     def rejection(self, line: Line, column: str, reason: str) -> Rejection:
@@ -198,14 +199,17 @@ class Surroundings:
     room_text: str = ""
 
 
-def plan_assets(reader: Reader, lines: Sequence[ReadLine], there: Surroundings) -> Plan:
-    """What these lines change of assets."""
+def plan_assets(
+    reader: Reader, lines: Sequence[ReadLine], there: Surroundings, kind: ImportKind | None = None
+) -> Plan:
+    """What these lines change of assets; `kind`: that of all of them, where a file has several."""
+    kind = kind or reader.kind
     plan, holders = Plan(), dict(there.holders)
     for read in lines:
         known = there.known.get(read.key)
         try:
-            planned = _planned(reader.kind, read, known, there)
-            if reader.kind.asset_kind not in NAMES_TOGETHER:
+            planned = _planned(kind, read, known, there)
+            if kind.asset_kind not in NAMES_TOGETHER:
                 _check_name(planned, holders)
             if known is None:
                 _check_room(there, len(plan.created))
@@ -250,7 +254,7 @@ def _planned(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: 
         raise RejectedLine(kind.key, "cet équipement est archivé : sortez-le d'abord des archives")
     parent = _parent(kind, read, known, there)
     commune, insee = _commune(given, known, parent, there.communes)
-    attributes = dict(known.attributes) if known else {}
+    attributes = _attributes(kind, given, known)
     for column in kind.columns:
         if column.attribute is not None and column.name in given:
             attributes[column.name] = kept(column.attribute, given[column.name])
@@ -269,6 +273,17 @@ def _planned(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: 
     )
 
 
+def _attributes(kind: ImportKind, given: Mapping[str, Any], known: KnownAsset | None) -> dict[str, Any]:
+    """Those that it has, with those that the line gives as JSON."""
+    former = dict(known.attributes) if known else {}
+    if "attributes" not in given:
+        return former
+    try:
+        return checked_attributes(kind.asset_kind, former | given["attributes"], former)
+    except InvalidAttributes as wrong:
+        raise RejectedLine("attributes", str(wrong)) from None
+
+
 def _check_complete(kind: ImportKind, given: Mapping[str, Any]) -> None:
     for column in kind.columns:
         if column.is_required and column.name not in given:
@@ -278,9 +293,11 @@ def _check_complete(kind: ImportKind, given: Mapping[str, Any]) -> None:
 def _parent(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: Surroundings) -> Parent | None:
     """What the line hangs on; None: it says nothing of it."""
     columns = [column for column in kind.columns if column.parent]
+    if "parent" in read.values and not columns:
+        raise RejectedLine("parent_kind", "manque : il va avec parent")
     named = [column for column in columns if column.name in read.values]
     if not named:
-        if columns and known is None:
+        if columns and known is None and kind.name != "assets":
             raise RejectedLine(columns[0].name, f"manque : {' ou '.join(column.name for column in columns)}")
         return None
     column = named[0]  # The nearest: a lamp's circuit says which cabinet.
@@ -297,7 +314,8 @@ def _commune(
     """Name and code of where it is: as the line says, as it was, or where it hangs."""
     code, name = given.get("insee"), given.get("commune")
     if code is None and name is None:
-        place = known or parent
+        # What is new and has a position is where its outline says.
+        place = known or (None if communes.names and "latitude" in given else parent)
         return (place.commune, place.insee) if place else ("", None)
     if communes.names:
         return _checked_commune(code, name, communes)

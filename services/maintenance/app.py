@@ -1,8 +1,9 @@
 """Composition root of maintenance: rollups, retention and pruning, supervision, and what is decoded again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -19,9 +20,11 @@ from ingest.maintenance.jobs import (
     redecode_waiting,
     seal_audit,
     send_audit,
+    settle_communes,
 )
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
+from registry.bulk_imports.rows import DoneLine, Place, Writers
 from registry.former_format import following_former_format
 from registry.keys import key_wrap_of
 from registry.schema import require_schema
@@ -31,6 +34,7 @@ SUPERVISE_EVERY_S = 30.0
 # How long somebody who asked waits until the work begins.
 REDECODE_EVERY_S = 2.0
 IMPORT_EVERY_S = 1.0
+COMMUNES_EVERY_S = 2.0
 # How long the end of the audit is unsealed.
 SEAL_EVERY_S = 5.0
 ERASE_EVERY_S = 2.0
@@ -39,6 +43,23 @@ BUS_WITHIN_S = 10.0
 COMMAND_TIMEOUT_S = 600.0
 
 log = structlog.get_logger()
+
+
+async def write_contacts(place: Place, lines: Sequence[Mapping[str, Any]]) -> list[DoneLine]:
+    """Contacts of a bulk import, by alerting's code, which is loaded for them."""
+    from alerting import bulk_imports  # noqa: PLC0415 - Megabytes, of what is rare.
+
+    return await bulk_imports.write_contacts(place, lines)
+
+
+async def write_rules(place: Place, lines: Sequence[Mapping[str, Any]]) -> list[DoneLine]:
+    """Rules, likewise."""
+    from alerting import bulk_imports  # noqa: PLC0415 - As above.
+
+    return await bulk_imports.write_rules(place, lines)
+
+
+WRITERS: Writers = {"contacts": write_contacts, "rules": write_rules}
 
 
 async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
@@ -85,7 +106,8 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             ),
             Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
             Job("erasures", ERASE_EVERY_S, eraser.work),
-            Job("imports", IMPORT_EVERY_S, lambda: import_waiting(pool, settings.instance, keys)),
+            Job("imports", IMPORT_EVERY_S, lambda: import_waiting(pool, settings.instance, keys, WRITERS)),
+            Job("communes", COMMUNES_EVERY_S, lambda: settle_communes(pool)),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
         if settings.audit_export:

@@ -10,6 +10,9 @@ import pytest
 
 from alerting import alert_store, store, teams
 from alerting.dispatch import Dispatched, dispatch, waited_text
+from alerting.health_report import report_health
+from alerting.mail import compose, subject_of
+from alerting.message_formats import read_content
 from alerting.notifications import Notification, enqueue_notification
 from alerting.queue import WebhookMessage, decode_message
 from core.runtime.postgres import Pool
@@ -95,6 +98,7 @@ async def crew(pool: Pool, place: Any) -> Crew:
         "quiet_until": time(7),
         "quiet_on_days_off": False,
         "digest_at": MORNING.time(),
+        "sensor_health": False,
     }
     endpoints: dict[str, int] = {}
     async with pool.acquire() as connection, connection.transaction():
@@ -360,3 +364,28 @@ def test_a_wait_is_shown_in_minutes_then_in_hours() -> None:
     waits = [timedelta(minutes=minutes) for minutes in (30, 119, 120, 185)]
 
     assert [waited_text(wait) for wait in waits] == ["30 min", "119 min", "2 h", "3 h"]
+
+
+async def test_the_health_of_sensors_is_sent_once_a_week_on_monday_to_the_team_that_wants_it(
+    pool: Pool, crew: Crew
+) -> None:
+    monday = datetime(2026, 11, 30, 7, 30, tzinfo=PARIS)
+    week = timedelta(days=7)
+    await pool.execute("UPDATE device SET created_at = $1", NOON - week)
+    assert await report_health(pool, monday) == 0
+    await pool.execute("UPDATE team SET sensor_health = true")
+    assert await pool.fetchval("SELECT now() - sensor_health_at < interval '1 minute' FROM team")
+    await pool.execute("UPDATE team SET sensor_health_at = $1", NOON)
+
+    sent = [await report_health(pool, at) for at in (monday - HALF_HOUR, monday)]
+    # Two replicas, and the same instant again: nothing more, until the next Monday.
+    sent += await asyncio.gather(*(report_health(pool, monday + HALF_HOUR) for _ in range(3)))
+    sent += [await report_health(pool, at) for at in (monday + week - HALF_HOUR, monday + week, monday + 4 * week)]
+
+    assert sent == [0, 1, 0, 0, 0, 0, 1, 1]
+    assert await crew.sent() == [("agent", "team.sensor_health")] * 3
+    content = read_content((await crew.messages())[0].body)
+    mail = compose("territoire@ville.example", "agent@ville.example", "m", (await crew.messages())[0].body, monday)
+    assert content.data.message.startswith("Santé des capteurs de la semaine : ")
+    assert subject_of(content) == content.data.message
+    assert content.data.lines[0].split(" : ")[0] in mail.get_content().replace("\n", " ")

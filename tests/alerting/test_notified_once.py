@@ -160,6 +160,7 @@ async def employ(pool: Pool, tenant_id: int, receivers: list[Deadly]) -> None:
         "quiet_until": time(7),
         "quiet_on_days_off": True,
         "digest_at": time(7, 30),
+        "sensor_health": False,
     }
     await pool.execute("UPDATE tenant SET webhook_allow_list = $1", LOOPBACK)
     await pool.execute("DELETE FROM webhook_endpoint")

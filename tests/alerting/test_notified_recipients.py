@@ -275,7 +275,7 @@ async def test_the_end_goes_to_those_who_got_the_opening_and_to_nobody_else(
             await teams.create_team(
                 connection, scene.tenant_id,
                 {"name": name, "quiet_from": None, "quiet_until": None, "quiet_on_days_off": False,
-                 "digest_at": NOW.time()},
+                 "digest_at": NOW.time(), "sensor_health": False},
             )
             for name in ("Voirie", "Propreté")
         ]  # fmt: skip

@@ -13,12 +13,14 @@ from api.routes.webhook_delivery import TEST_TEXT
 from api.webhook_messages import (
     DIGEST,
     OPENED,
+    SENSOR_HEALTH,
     TEST,
     WARNING,
     AddressTest,
     AlertMessage,
     DeliveryWarning,
     DigestMessage,
+    SensorHealthMessage,
 )
 from tests.api.document import DOCUMENT
 
@@ -77,12 +79,20 @@ def test_the_examples_are_messages_and_in_the_document() -> None:
     for model, whole in (
         (AlertMessage, OPENED),
         (DigestMessage, DIGEST),
+        (SensorHealthMessage, SENSOR_HEALTH),
         (DeliveryWarning, WARNING),
         (AddressTest, TEST),
     ):
         model.model_validate(whole)
         assert schemas[model.__name__]["examples"] == [without_null(whole)]
-    messages = {"alert", "team.digest", "delivery.warning", "webhook.test", "webhook.challenge"}
+    messages = {
+        "alert",
+        "team.digest",
+        "team.sensor_health",
+        "delivery.warning",
+        "webhook.test",
+        "webhook.challenge",
+    }
     assert set(DOCUMENT["webhooks"]) == messages
     for path in DOCUMENT["webhooks"].values():
         assert "webhook-signature" in path["post"]["description"]

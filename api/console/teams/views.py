@@ -106,6 +106,7 @@ async def _page(
         "quiet_until": "" if team.quiet_until is None else f"{team.quiet_until:%H:%M}",
         "digest_at": f"{team.digest_at:%H:%M}",
         "quiet_on_days_off": "true" if team.quiet_on_days_off else "",
+        "sensor_health": "true" if team.sensor_health else "",
     }
     act = visit.form.text("act")
     return visit.form_page(

@@ -8,7 +8,13 @@ from alerting.teams import create_team
 from core.runtime.postgres import Pool
 from tests.entering import tenant_transaction
 
-NO_QUIET_HOURS = {"quiet_from": None, "quiet_until": None, "quiet_on_days_off": False, "digest_at": time(7, 30)}
+NO_QUIET_HOURS = {
+    "quiet_from": None,
+    "quiet_until": None,
+    "quiet_on_days_off": False,
+    "digest_at": time(7, 30),
+    "sensor_health": False,
+}
 WAITS = "SELECT true FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 

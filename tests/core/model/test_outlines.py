@@ -12,6 +12,10 @@ from core.model.outlines import POINTS_MOST, InvalidOutline, Outline, read_outli
 
 SQUARE = [[-4.3, 48.4], [-4.2, 48.4], [-4.2, 48.5], [-4.3, 48.5], [-4.3, 48.4]]
 
+HOLE_ACROSS = [[-4.25, 48.42], [-4.1, 48.42], [-4.25, 48.44], [-4.25, 48.42]]
+# Touches itself at one corner, and has a hole that touches its border: both are outlines.
+TOUCHING = [[0, 0], [1, 1], [2, 0], [2, 2], [1, 1], [0, 2]]
+
 
 def feature(ring: Any = SQUARE, kind: str = "Polygon", **properties: Any) -> dict[str, Any]:
     given = {"insee": "29103", "nom": "Landerneau"} | properties
@@ -29,7 +33,10 @@ def coast(number: int) -> Outline:
         ]
         for a in angles
     ]
-    islets = [[[x, 48.1], [x + 0.001, 48.1], [x, 48.101], [x, 48.1]] for x in (source.random() for _ in range(40))]
+    islets = [
+        [[x, 48.1], [x + 0.001, 48.1], [x, 48.101], [x, 48.1]]
+        for x in (one / 500 for one in source.sample(range(500), 40))
+    ]
     whole = feature(insee=f"29{number:03}")
     whole["geometry"] = {"type": "MultiPolygon", "coordinates": [[[*ring, ring[0]]], *([one] for one in islets)]}
     return read_outline(whole)
@@ -50,6 +57,7 @@ def test_what_has_few_points_stays_and_what_is_tiny_stays_something() -> None:
     assert read_outline(feature()).polygons == [[[(x, y) for x, y in SQUARE]]]
     assert read_outline(feature(insee=None, INSEE_COM="2a004", nom=None, NOM_COM="Ajaccio")).insee == "2A004"
     assert read_outline(feature(insee=1004)).insee == "01004"
+    assert len(read_outline(feature(TOUCHING)).borders[0][0]) == len(TOUCHING) + 1
     assert len(read_outline(feature(tiny)).polygons[0][0]) >= 4
 
 
@@ -66,6 +74,11 @@ def test_what_has_few_points_stays_and_what_is_tiny_stays_something() -> None:
         (feature([[float("nan"), 0]] * 5), "WGS 84"),
         (feature("x"), "WGS 84"),
         (feature(None), "WGS 84"),
+        (feature([[0, 0], [1, 1], [1, 0], [0, 1]]), "se croise lui-même, près de 0.50000"),
+        # At a corner that it passes twice, and at a corner that lies on another side.
+        (feature([[0, 0], [1, 1], [2, 2], [2, 0], [1, 1], [0, 2]]), "se croise"),
+        (feature([[0, 0], [2, 2], [2, 0], [1, 1], [0, 2]]), "se croise"),
+        ({**feature(), "geometry": {"type": "Polygon", "coordinates": [SQUARE, HOLE_ACROSS]}}, "se croise"),
         ({"type": "Feature", "properties": 3, "geometry": []}, "code INSEE"),
     ],
 )

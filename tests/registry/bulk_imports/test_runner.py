@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import pytest
 
 from core.runtime.postgres import Pool, open_pool
+from registry import outlines
 from registry.bulk_imports import exports, runner, store
 from registry.bulk_imports.kinds import KINDS, csv_lines
 from registry.bulk_imports.runner import import_next
 from registry.bulk_imports.store import ImportJob
 from registry.keys import KeyWrap
+from services.maintenance.app import WRITERS
 
 KEYS = KeyWrap("kek-1", bytes(32))
 APP_KEY = "000102030405060708090a0b0c0d0e0f"
@@ -55,7 +57,7 @@ class Importing:
 
     async def run(self, kind: str, text: str, form: str = "csv", *, dry_run: bool = False) -> ImportJob:
         job_id = await self.request(kind, text, form, dry_run=dry_run)
-        await import_next(self.maintenance, KEYS, "maintenance-1")
+        await import_next(self.maintenance, KEYS, "maintenance-1", WRITERS)
         job = await store.read_import(self.pool, job_id)
         assert job is not None
         return job
@@ -353,3 +355,94 @@ async def test_a_key_in_the_wrong_place_of_a_file_is_in_no_reason_no_refused_lin
     said = (str(kept) + "".join(capsys.readouterr())).lower().replace("-", "")
     assert said.count("70b3d57ed0001234") >= 3
     assert APP_KEY not in said
+
+
+ASSETS = """kind;external_reference;name;commune;parent_kind;parent;attributes;latitude;longitude
+glass_container;BV-1;Borne 1;Landerneau;;;"{""container"": {""empty_distance_mm"": 1700}}";;
+room;R-1;Salle 1;;building;B-1;;;
+building;B-1;École;;;;;48,45;-4,25
+room;R-2;Salle 2;;;B-1;;;
+light_point;PL-9;;;;;"{""lamp"": ""LED"", ""watts"": 3}";;
+room;R-1;Double;;;;;;
+building;BV-1;Autre type;;;;;;
+"""
+GATEWAYS = """gateway_id;name;site;latitude;longitude;backhaul;sim;purchase_cost_eur;yearly_cost_eur
+0080e115000a9b72;Mairie;Clocher;48,45;-4,25;4G;8933150319;7500;500
+0080e115000a9b73;;;;;pigeon;;;
+0080e115000a9b74;;;48,45;;;;;
+ffffffffffffffff;D'un autre;;;;;;;
+"""
+CONTACTS = """team;email;name;rung;after_minutes
+Voirie;agent@ville.example;Agent;0;
+Voirie;chef@ville.example;;1;45
+Inconnue;x@ville.example;;;
+Voirie;pas une adresse;;;
+"""
+RULES = """name;kind;quantity;severity;message;fire_op;fire_value;clear_op;clear_value;team;more
+co2_ecoles;threshold;co2;warning;{asset} : {value};>;1500;<;1200;Voirie;"{""for_seconds"": 3}"
+co2_salles;threshold;co2;warning;{asset} : {value};>;1500;<;1200;Voirie;LADDER
+sans_seuil;threshold;co2;warning;{asset};;;;;;
+sans_message;threshold;co2;warning;;>;1;<;0;;
+""".replace("LADDER", '"{""ladder"": [{""severity"": ""major"", ""value"": 2000}]}"')
+
+
+def outline(insee: str, name: str, west: float, *, is_crossed: bool = False) -> dict[str, object]:
+    ring = [[west, 48.4], [west + 0.1, 48.4], [west + 0.1, 48.5], [west, 48.5], [west, 48.4]]
+    if is_crossed:
+        ring[1], ring[2] = ring[2], ring[1]
+    properties = {"code_insee": insee, "nom_officiel": name, "population": 3}
+    return {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+
+
+async def test_assets_gateways_contacts_rules_and_outlines_go_in_once_and_come_out_as_they_go_in(
+    importing: Importing, pool: Pool
+) -> None:
+    await pool.execute("INSERT INTO team (tenant_id, name) VALUES ($1, 'Voirie')", importing.tenant_id)
+    await pool.execute(
+        "WITH t AS (INSERT INTO tenant (slug, name) VALUES ('autre-encore', 'Autre') RETURNING id) "
+        "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, $1, 'g' FROM t",
+        b"\xff" * 8,
+    )
+    communes = {
+        "type": "FeatureCollection",
+        "features": [outline("29103", "Landerneau", -4.3), outline("29019", "Brest", -4.5, is_crossed=True)],
+    }
+    done = dict[str, tuple[int, int, list[tuple[int, str, str]]]]()
+    # The outline comes last: what is there by then learns its commune from it.
+    files = {
+        "assets": ASSETS, "gateways": GATEWAYS, "contacts": CONTACTS, "rules": RULES,
+        "commune-outlines": json.dumps(communes),
+    }  # fmt: skip
+    for kind, text in files.items():
+        form = "geojson" if kind == "commune-outlines" else "csv"
+        tried = await importing.run(kind, text, form, dry_run=True)
+        job = await importing.run(kind, text, form)
+        again = await importing.run(kind, text, form)
+        rejected = await importing.rejected(job)
+        assert (tried.created, tried.refused) == (job.created, job.refused), kind
+        assert (job.state, again.created, again.updated, again.unchanged) == ("done", 0, 0, job.created), kind
+        exported = await importing.run(kind, await importing.exported(kind))
+        assert (exported.created, exported.updated, exported.refused) == (0, 0, 0), kind
+        done[kind] = (job.created, exported.unchanged, rejected)
+
+    assert done["assets"][:2] == (4, 4)
+    wrong = [(5, "parent_kind"), (6, "attributes"), (7, "external_reference")]
+    assert sorted(one[:2] for one in done["assets"][2]) == wrong
+    assert any("watts" in one[2] for one in done["assets"][2])
+    assert done["gateways"] == (1, 1, [
+        (3, "backhaul", "l'un de ethernet, fibre, dsl, 4g, 5g, wifi, satellite, other attendu"),
+        (4, "longitude", "manque : elle va avec l'autre"),
+        (5, "gateway_id", "cette passerelle est déjà enregistrée, chez une autre collectivité"),
+    ])  # fmt: skip
+    assert done["contacts"][0] == 2
+    assert [one[:2] for one in done["contacts"][2]] == [(4, "team"), (5, "email")]
+    assert done["rules"][0] == 1
+    assert [one[:2] for one in done["rules"][2]] == [(2, "more"), (4, ""), (5, "message")]
+    assert done["commune-outlines"][0] == 1
+    assert [one[:2] for one in done["commune-outlines"][2]] == [(2, "geometry")]
+    assert "se croise lui-même" in done["commune-outlines"][2][0][2]
+    await outlines.settle(importing.maintenance)
+    found = await pool.fetch(
+        "SELECT name, insee, commune_by_position FROM asset WHERE insee IS NOT NULL ORDER BY id"
+    )
+    assert [tuple(row) for row in found] == [("Borne 1", "29103", False), ("École", "29103", True)]

@@ -1,0 +1,98 @@
+"""Sensors' health: what is wrong with which, and what one does about it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, get_args
+
+from fastapi import Depends, Query, Response
+
+from alerting.health_store import SensorFilter
+from alerting.rules.sensor_health import CAUSES_FR, CauseName
+from api.console.forms import checked, number_of
+from api.console.navigation import marked
+from api.console.pages import page_router
+from api.console.territory.views import read_choices
+from api.console.visits import ManagersVisit, ReadersVisit
+from api.fields import PRINTABLE
+from api.pages import Paging
+from api.routes import sensor_health as routes
+from api.routes import silences
+
+router = page_router()
+
+PAGE = "/sante"
+SHOWN = 100
+SILENCED_FOR = timedelta(days=7)
+REASON = marked("capteur à remplacer")
+# As the alerts' own texts; extracted from here for other languages.
+NAMES = (
+    marked("jamais entendu"), marked("muet"), marked("messages illisibles"), marked("mal configuré"),
+    marked("perd des messages"), marked("signal faible"), marked("pile faible"), marked("valeur figée"),
+)  # fmt: skip
+Word = Annotated[str, Query(max_length=200, pattern=PRINTABLE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which sensors, and where the page begins."""
+
+    cause: Word = ""
+    commune: Word = ""
+    modele: Word = ""
+    passerelle: Word = ""
+    suite: Annotated[str, Query(max_length=20, pattern=r"^\d*$")] = ""
+
+    @property
+    def known_cause(self) -> CauseName | None:
+        """The cause, when it is one."""
+        known: tuple[CauseName, ...] = get_args(CauseName)
+        return next((one for one in known if one == self.cause), None)
+
+    @property
+    def known_gateway(self) -> str | None:
+        """The gateway, when it may be one."""
+        is_eui = len(self.passerelle) == 16 and all(one in "0123456789abcdef" for one in self.passerelle)  # noqa: PLR2004 - An EUI.
+        return self.passerelle if is_eui else None
+
+
+Filtered = Annotated[Filter, Depends()]
+
+
+def _asked(wanted: Filter) -> tuple[SensorFilter, routes.Selection]:
+    """The filters, as the list has them."""
+    return (
+        routes.wanted_sensors(wanted.commune or None, wanted.modele or None),
+        routes.Selection(wanted.known_cause, wanted.known_gateway),
+    )
+
+
+@router.get(PAGE)
+async def show(visit: ReadersVisit, wanted: Filtered) -> Response:
+    """Sensors with something wrong, by cause, commune, model and gateway."""
+    found = await routes.list_sensors(visit.caller, Paging(SHOWN, wanted.suite or None), *_asked(wanted))
+    models: list[Any] = [*(await routes.list_models(visit.caller)).items]
+    return visit.page(
+        "health/list.html",
+        sensors=found.items,
+        following=found.next,
+        wanted=wanted,
+        causes={cause.value: name for cause, name in CAUSES_FR.items()},
+        models=models,
+        communes=(await read_choices(visit.caller)).communes,
+    )
+
+
+@router.get(PAGE + "/export")
+async def export(visit: ReadersVisit, wanted: Filtered) -> Response:
+    """The whole list, for a spreadsheet."""
+    return await routes.export(visit.caller, *_asked(wanted))
+
+
+@router.post(PAGE + "/silence")
+async def silence(visit: ManagersVisit) -> Response:
+    """Notify nobody of an asset for a week: its sensor is known to be wrong."""
+    until = datetime.now(UTC) + SILENCED_FOR
+    given = {"asset_id": number_of(visit.form.text("actif")), "reason": visit.gettext(REASON), "ends_at": until}
+    await silences.create_silence(checked(silences.NewSilence, given), visit.caller)
+    said = visit.gettext("Plus personne n’est prévenu, jusqu’au %(instant)s.")
+    return visit.go(PAGE, said % {"instant": visit.language.exact(until)})

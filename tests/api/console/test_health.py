@@ -1,0 +1,38 @@
+"""Sensors' health in the console: what is wrong, and one click to silence."""
+
+from tests.api.console.conftest import hidden
+
+
+async def test_what_is_wrong_with_sensors_is_shown_filtered_and_silenced_in_one_click(
+    enter, registry, tenancy, other_tenancy, client, pool
+) -> None:
+    asset = await registry.asset(name="Borne <7>", commune="Landerneau")
+    device = await registry.device(name="EM <7>", asset_id=asset["id"])
+    await pool.execute("UPDATE assignment SET during = tstzrange(now() - interval '10 days', NULL)")
+    browser, agent = await enter(tenancy.id, "service_manager"), await enter(tenancy.id, "field_agent")
+
+    page = await browser.get("/sante")
+    filtered = await browser.get("/sante", params={"cause": "weak", "commune": "Landerneau"})
+    table = await browser.get("/sante/export", params={"cause": "never_heard"})
+    token = {"csrf": hidden(page, "csrf")}
+    muted = await browser.post("/sante/silence", data=token | {"actif": str(asset["id"])})
+    strange = await (await enter(other_tenancy.id, "service_manager")).get("/sante")
+
+    assert "Borne &lt;7&gt;" in page.text
+    assert f"/capteurs/{device['dev_eui']}" in page.text
+    assert "jamais entendu depuis sa pose, 10 jours" in page.text
+    assert "Taire une semaine" in page.text
+    assert "Rien à signaler" in filtered.text
+    assert "EM &lt;7&gt;" not in filtered.text
+    assert "EM <7>" in table.text
+    assert muted.status_code == 303
+    (silence,) = (await client.get("/v1/silences")).json()["items"]
+    assert (silence["asset_id"], silence["reason"]) == (asset["id"], "capteur à remplacer")
+    of_agent = (await agent.get("/sante")).text
+    assert "Taire une semaine" not in of_agent
+    assert "/pose?q=Borne%20%3C7%3E" in of_agent
+    refused = await agent.post(
+        "/sante/silence", data={"csrf": hidden(await agent.get("/compte"), "csrf"), "actif": "1"}
+    )
+    assert refused.status_code == 403
+    assert "Borne" not in strange.text
