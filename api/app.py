@@ -80,6 +80,9 @@ from api.routes import (
     trades,
     webhook_delivery,
     webhook_endpoints,
+    work_order_photos,
+    work_order_reports,
+    work_orders,
     years,
 )
 from core.runtime.bus import Bus
@@ -154,6 +157,9 @@ ROUTERS = (
     alerts.router,
     alert_rules.router,
     silences.router,
+    work_orders.router,
+    work_order_photos.router,
+    work_order_reports.router,
     station_updates.router,
     teams.router,
     event_sources.router,
@@ -181,9 +187,11 @@ TAGGED = tagged_paths(ROUTERS)
 LARGER = {
     "/v1/station-updates": MAX_STATION_UPDATE,
     "/v1/assets/*/photos": asset_photos.BODY_MOST,
+    "/v1/work-orders/*/photos": asset_photos.BODY_MOST,
     # The page says what is too large; without a script a telephone sends all that its camera took.
     "/equipements/*/photos": 16 << 20,
     "/pose/*": 16 << 20,
+    "/interventions/*": 16 << 20,
     # A file of an import, with its form.
     "/imports": 33 << 20,
 }

@@ -15,10 +15,12 @@ from api.webhook_messages import (
     OPENED,
     TEST,
     WARNING,
+    WORK_ORDER,
     AddressTest,
     AlertMessage,
     DeliveryWarning,
     DigestMessage,
+    WorkOrderMessage,
 )
 from tests.api.document import DOCUMENT
 
@@ -78,11 +80,12 @@ def test_the_examples_are_messages_and_in_the_document() -> None:
         (AlertMessage, OPENED),
         (DigestMessage, DIGEST),
         (DeliveryWarning, WARNING),
+        (WorkOrderMessage, WORK_ORDER),
         (AddressTest, TEST),
     ):
         model.model_validate(whole)
         assert schemas[model.__name__]["examples"] == [without_null(whole)]
-    messages = {"alert", "team.digest", "delivery.warning", "webhook.test", "webhook.challenge"}
+    messages = {"alert", "team.digest", "work_order", "delivery.warning", "webhook.test", "webhook.challenge"}
     assert set(DOCUMENT["webhooks"]) == messages
     for path in DOCUMENT["webhooks"].values():
         assert "webhook-signature" in path["post"]["description"]
