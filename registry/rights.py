@@ -153,7 +153,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "key_recipient": {},
     "lighting_assignment": {"lighting": "SELECT", "alerting": "SELECT"},
     "lighting_bounds": {},
-    "lighting_campaign": {"lighting": "SELECT, UPDATE"},
+    "lighting_campaign": {"lighting": "SELECT, UPDATE", "alerting": "SELECT (id)"},
     "lighting_campaign_target": {"lighting": "SELECT *, UPDATE"},
     "lighting_command": {"lighting": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
     "lighting_program": {},

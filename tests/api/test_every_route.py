@@ -39,6 +39,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/parent"): {"parent_id": None},
     ("put", "/v1/assets/{id}/position"): {"latitude": 48.45, "longitude": -4.25},
     ("post", "/v1/assets/{id}/photos"): {"content": PHOTO},
+    ("patch", "/v1/work-orders/{id}"): {"priority": "high"},
+    ("post", "/v1/work-orders/{id}/comments"): {"text": "vu"},
+    ("post", "/v1/work-orders/{id}/photos"): {"content": PHOTO},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
     ("post", "/v1/webhook-endpoints/{id}/proof"): {"code": "00000000"},
@@ -101,7 +104,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/imports/{id}/parts/{number}"): {"content": "YQ=="},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
-SIGNED = {"/v1/partner-events/{id}"}
+SIGNED = {"/v1/partner-events/{id}", "/v1/work-order-reports/{id}"}
 # These are asked before anybody is known (tests/api/routes/test_people.py).
 LOGIN = {
     ("post", path)
@@ -307,11 +310,15 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
         "/v1/publications", json={"asset_id": asset["id"], "name": "Borne", "quantities": ["fill_level"]}
     )
     photo = await other_client.post(f"/v1/assets/{asset['id']}/photos", json={"content": PHOTO})
+    order = await other_client.post("/v1/work-orders", json={"title": "Voir", "asset_ids": [asset["id"]]})
+    taken = await other_client.post(f"/v1/work-orders/{order.json()['id']}/photos", json={"content": PHOTO})
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     return Theirs(
         {
             "publications": str(publication.json()["id"]),
             "photos": str(photo.json()["id"]),
+            "work-orders": str(order.json()["id"]),
+            "work-order-photos": str(taken.json()["id"]),
             "imports": str(job.json()["id"]),
             "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),

@@ -45,6 +45,9 @@ MEETS_NOBODY = {
     "/v1/sessions",
     "/v1/station-updates",
     "/v1/tenants",
+    "/v1/work-orders",
+    "/v1/work-orders/{id}/comments",
+    "/v1/work-orders/{id}/photos",
 }
 NewClient = Callable[[Mapping[str, str]], httpx.AsyncClient]
 

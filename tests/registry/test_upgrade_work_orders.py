@@ -1,4 +1,4 @@
-"""What lighting had asked people to look at before schema 114 is a work order after the upgrade, and no message."""
+"""What lighting had asked people to look at before schema 114 is a work order, and no message."""
 
 from core.runtime.postgres import connect
 from registry.schema import migrate
@@ -9,7 +9,8 @@ WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id)
 a AS (INSERT INTO asset (tenant_id, kind, name, commune) SELECT id, 'lighting_cabinet', 'Armoire', 'Metz' FROM t
       RETURNING id),
 r AS (INSERT INTO alert_rule (tenant_id, name, kind, severity, message)
-      SELECT t.id, k, k, 'major', 'm' FROM t, unnest('{relight_failed,codec}'::text[]) AS k RETURNING id, kind),
+      SELECT t.id, k, k, 'major', 'm' FROM t, unnest('{relight_failed,codec}'::text[]) AS k
+      RETURNING id, kind),
 s AS (INSERT INTO event_source (tenant_id, name, secret_wrapped, kek_id) SELECT id, 'Centrale', 'x', 'kek-1' FROM t)
 INSERT INTO alert (tenant_id, rule_id, asset_id, severity, message, condition, opened_at, workflow, resolved_at,
                    assignee, subject)
@@ -27,7 +28,8 @@ async def test_open_alerts_of_what_did_not_light_again_are_work_orders(empty_dat
     await migrate(empty_database_url)
 
     orders = await connection.fetch(
-        "SELECT w.state, w.origin, w.priority, w.title, w.assignee, w.created_at = '2026-11-20 18:00+00' AS is_dated, "
+        "SELECT w.state, w.origin, w.priority, w.title, w.assignee, "
+        "w.created_at = '2026-11-20 18:00+00' AS is_dated, "
         "(SELECT count(*) FROM work_order_link l WHERE l.work_order_id = w.id) AS links, "
         "(SELECT count(*) FROM work_order_event e WHERE e.work_order_id = w.id AND sent_at IS NOT NULL) AS events "
         "FROM work_order w ORDER BY w.id"
