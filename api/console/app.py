@@ -21,6 +21,7 @@ from api.console.gateways import form as gateway_form
 from api.console.gateways import views as gateways
 from api.console.help import views as help_pages
 from api.console.imports import views as imports
+from api.console.interventions import views as interventions
 from api.console.keys import views as keys
 from api.console.lighting import clocks as lighting_clocks
 from api.console.lighting import history as lighting_history
@@ -62,6 +63,7 @@ PAGES = (
     gateways.router,
     frames.router,
     alerts.router,
+    interventions.router,
     people.router,
     keys.router,
     tenants.router,

@@ -12,6 +12,7 @@ TITLES = {
     "passerelles": marked("Passerelles"),
     "trames": marked("Trames en direct"),
     "alertes": marked("Alertes"),
+    "interventions": marked("Interventions"),
     "regles": marked("Règles"),
     "silences": marked("Silences et maintenance"),
     "calendriers": marked("Calendriers d’ouverture"),

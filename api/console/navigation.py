@@ -78,6 +78,7 @@ GROUPS = (
             Entry("/equipements", marked("Équipements"), "cpu"),
             Entry("/pose", marked("Poser un capteur"), "qr-code-scan", "field"),
             Entry("/alertes", marked("Alertes"), "bell", section=ALERTS),
+            Entry("/interventions", marked("Interventions"), "tools"),
             Entry("/dechets", marked("Déchets"), "trash", kinds=WASTE.kinds),
             Entry("/salles", marked("Salles"), "wind", kinds=ROOMS.kinds),
             Entry("/compteurs", marked("Compteurs"), "speedometer", kinds=METERS.kinds),

@@ -17,6 +17,7 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         f"/v1/assets/{asset_id}/transfer": {"tenant": neighbour, "history": "stays", "confirm": asset["name"]},
         "/v1/codecs": {"name": "ville.niveau", "vendor": "Acme", "model": "Niveau 3"},
         "/v1/silences": {"reason": "Travaux rue du Port", "asset_id": asset_id, "ends_at": tomorrow},
+        "/v1/work-orders": {"title": "Remplacer la pile du capteur", "asset_ids": [asset_id], "due_at": tomorrow},
         "/v1/redecodes": {"only_failed": True},
         "/v1/imports": {"kind": "cabinets"},
     }.items():

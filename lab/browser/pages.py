@@ -69,6 +69,7 @@ EXAMPLES: dict[str, str] = {
     ),
     "/equipes/{id}": "SELECT id FROM team WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/imports/{id}": "SELECT id FROM import_job WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
+    "/interventions/{id}": "SELECT id FROM work_order WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/partage/transferts/{id}": "SELECT id FROM asset_transfer WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/partage/{id}": "SELECT id FROM access_grant WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/personnes/{id}": "SELECT person_id FROM membership WHERE tenant_id = $1 ORDER BY person_id LIMIT 1",

@@ -11,7 +11,8 @@ a AS (INSERT INTO asset (tenant_id, kind, name, commune) SELECT id, 'lighting_ca
 r AS (INSERT INTO alert_rule (tenant_id, name, kind, severity, message)
       SELECT t.id, k, k, 'major', 'm' FROM t, unnest('{relight_failed,codec}'::text[]) AS k
       RETURNING id, kind),
-s AS (INSERT INTO event_source (tenant_id, name, secret_wrapped, kek_id) SELECT id, 'Centrale', 'x', 'kek-1' FROM t)
+s AS (INSERT INTO event_source (tenant_id, name, secret_wrapped, kek_id)
+      SELECT id, 'Centrale', 'x', 'kek-1' FROM t)
 INSERT INTO alert (tenant_id, rule_id, asset_id, severity, message, condition, opened_at, workflow, resolved_at,
                    assignee, subject)
 SELECT t.id, r.id, a.id, 'major', r.kind || ' ' || v.workflow, 'firing', '2026-11-20 18:00+00',
