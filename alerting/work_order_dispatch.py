@@ -58,42 +58,44 @@ async def dispatch_work_orders(pool: Pool, link: str = LINK) -> tuple[int, int]:
 
 
 async def _send(connection: Connection, event: EventToSend, link: str) -> None:
-    order = await work_orders.read_work_order(connection, event.work_order_id)
-    assert order is not None  # noqa: S101 - The history goes with its work order.
-    body = message_body(event, order, link.replace("{work_order}", str(order.id)))
-    endpoints = await connection.fetch(SOFTWARE, order.tenant_id)
+    work_order = await work_orders.read_work_order(connection, event.work_order_id)
+    assert work_order is not None  # noqa: S101 - The history goes with its work order.
+    body = message_body(event, work_order, link.replace("{work_order}", str(work_order.id)))
+    endpoints = await connection.fetch(SOFTWARE, work_order.tenant_id)
     messages = [WebhookMessage(message_id_of(event.message_id), row["id"], 0, body) for row in endpoints]
-    await enqueue(connection, messages, PRIORITIES.index(order.priority))
+    await enqueue(connection, messages, PRIORITIES.index(work_order.priority))
 
 
-def message_body(event: EventToSend, order: WorkOrder, link: str) -> bytes:
+def message_body(event: EventToSend, work_order: WorkOrder, link: str) -> bytes:
     """The JSON of Standard Webhooks about one change, with the work order as it stands now."""
     data: dict[str, Any] = {
-        "work_order": order.id,
+        "work_order": work_order.id,
         "tenant": event.tenant,
-        "message": _cut(f"Intervention n° {order.id}, {STATES_FR[order.state]} : {order.title}", TEXT_MOST),
+        "message": _cut(
+            f"Intervention n° {work_order.id}, {STATES_FR[work_order.state]} : {work_order.title}", TEXT_MOST
+        ),
         "action": event.action,
-        "state": order.state,
-        "origin": order.origin,
-        "priority": order.priority,
-        "title": order.title,
-        "description": _cut(order.description, TEXT_MOST),
-        "team": order.team,
-        "assignee": order.assignee,
-        "due_at": order.due_at,
-        "external_reference": order.external_reference,
-        "resolution": _cut(order.resolution, TEXT_MOST),
+        "state": work_order.state,
+        "origin": work_order.origin,
+        "priority": work_order.priority,
+        "title": work_order.title,
+        "description": _cut(work_order.description, TEXT_MOST),
+        "team": work_order.team,
+        "assignee": work_order.assignee,
+        "due_at": work_order.due_at,
+        "external_reference": work_order.external_reference,
+        "resolution": _cut(work_order.resolution, TEXT_MOST),
         "comment": _cut(event.note, TEXT_MOST),
         "by": event.actor,
         "event_source": event.source_id,
-        "asset_ids": order.asset_ids[:100],
-        "alert_ids": order.alert_ids[:100],
-        "campaign_id": order.campaign_id,
-        "asset": order.asset,
-        "street": order.street,
-        "commune": order.commune,
-        "latitude": order.latitude,
-        "longitude": order.longitude,
+        "asset_ids": work_order.asset_ids[:100],
+        "alert_ids": work_order.alert_ids[:100],
+        "campaign_id": work_order.campaign_id,
+        "asset": work_order.asset,
+        "street": work_order.street,
+        "commune": work_order.commune,
+        "latitude": work_order.latitude,
+        "longitude": work_order.longitude,
         "sequence": event.version,
         "link": link,
     }

@@ -163,14 +163,14 @@ class WorkOrderEventAnswer(answer_of(WorkOrderEvent, {"work_order_id"})):
 WORK_ORDERS = Resource("work_order", "intervention", work_orders.read_work_order, WorkOrderAnswer.model_validate)
 
 
-async def audit_read(caller: Caller, connection: Connection, orders: list[WorkOrder]) -> None:
+async def audit_read(caller: Caller, connection: Connection, shown: list[WorkOrder]) -> None:
     """Record that these are shown, as far as they are about assets of personal data."""
-    await caller.audit_personal(connection, assets=sorted({id_ for order in orders for id_ in order.asset_ids}))
+    await caller.audit_personal(connection, assets=sorted({id_ for one in shown for id_ in one.asset_ids}))
 
 
-def rejected(refused: ImpossibleChange) -> Problem:
+def rejected(change: ImpossibleChange) -> Problem:
     """422, and what is wrong."""
-    return Problem(422, str(refused))
+    return Problem(422, str(change))
 
 
 @router.get("", summary="Lister les interventions")

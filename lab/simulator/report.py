@@ -115,7 +115,7 @@ class DemoReport:
 
     def _work_ordered(self) -> Verdict:
         is_ordered = any(
-            body["type"] == "work_order.opened"
+            body.get("type") == "work_order.opened"
             and body["data"]["origin"] == "lighting"
             and self.unlit in body["data"]["description"]
             for body in self.received.bodies

@@ -179,10 +179,10 @@ def _given(visit: PersonsVisit) -> dict[str, Any]:
 @router.get(PAGE + "/{id}")
 async def show_order(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 - The path's word.
     """One work order: what is to be done, what was done, photos, history, and the next one."""
-    return await _order(visit, id)
+    return await _work_order(visit, id)
 
 
-async def _order(visit: PersonsVisit, order_id: int, problem: Problem | None = None) -> Response:
+async def _work_order(visit: PersonsVisit, order_id: int, problem: Problem | None = None) -> Response:
     caller = visit.caller
     order: Any = await routes.read_work_order(order_id, caller)
     linked_alerts, linked_assets = await _linked(visit, order)
@@ -202,14 +202,14 @@ async def _order(visit: PersonsVisit, order_id: int, problem: Problem | None = N
     )
 
 
-async def _linked(visit: PersonsVisit, order: Any) -> tuple[list[Any], list[Any]]:
+async def _linked(visit: PersonsVisit, work_order: Any) -> tuple[list[Any], list[Any]]:
     """Its alerts and assets, as far as they are visible."""
     found: tuple[list[Any], list[Any]] = [], []
     readers: tuple[Callable[[int], Awaitable[Any]], ...] = (
         lambda id_: alerts.read_alert(id_, visit.caller),
         lambda id_: assets.read_asset(id_, visit.caller),
     )
-    for shown, read, ids in zip(found, readers, (order.alert_ids, order.asset_ids), strict=True):
+    for shown, read, ids in zip(found, readers, (work_order.alert_ids, work_order.asset_ids), strict=True):
         for id_ in ids[:SHOWN]:
             try:
                 shown.append(await read(id_))
@@ -239,7 +239,7 @@ async def act(id: Id, visit: FieldAgentsVisit) -> Response:  # noqa: A002 - The 
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise
-        return await _order(visit, id, problem)
+        return await _work_order(visit, id, problem)
     return visit.go(f"{PAGE}/{id}", message)
 
 
