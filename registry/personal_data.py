@@ -241,6 +241,12 @@ STORES: tuple[Store, ...] = (
             ("asset_ids",),
         ), "goes with its work order, which is erased", WITH_ITS_OWNER,
     ),
+    Store(
+        "kit_item", _of("commissioning_id, item, asset_id, device_id", "kit_item", "asset_id", "asset_ids"),
+        ERASED, WITH_ITS_OWNER,
+    ),
+    Store("kit_template", NAME_ONLY, ERASED, REGISTRY),
+    Store("kit_commissioning", NAME_ONLY, ERASED, REGISTRY),
     Store("work_order", NAME_ONLY, ERASED, REGISTRY),
     Store("work_order_event", NAME_ONLY, ERASED, WITH_ITS_OWNER),
     Store("work_order_photo", NAME_ONLY, ERASED, WITH_ITS_OWNER),

@@ -439,6 +439,14 @@ async def alerting_changes(
     ):
         made = await ask(client, "POST", path, ending | about)
         await ask(client, "POST", path + "/{id}/end", id=made["id"])
+    profile = await registry.profile()
+    line = {"key": "a", "device_profile_id": profile["id"], "asset_kind": "room", "asset_name": "{site}"}
+    kit = await ask(client, "POST", "/v1/kits", {"name": "École", "items": [line]})
+    kit = await ask(client, "POST", "/v1/kits/{id}/versions", {"items": [line]}, id=kit["id"])
+    site = {"site": "Jules-Ferry", "devices": [{"item": "a", "dev_eui": secrets.token_hex(8)}]}
+    placed = await ask(client, "POST", "/v1/kits/{id}/commissionings", site, id=kit["id"])
+    acceptance = "/v1/kit-commissionings/{id}/acceptance"
+    await ask(client, "POST", acceptance, {"reservations": "attendu"}, id=placed["id"])
     order = await ask(client, "POST", "/v1/work-orders", {"title": "Voir", "asset_ids": [asset["id"]]})
     path, id_ = "/v1/work-orders/{id}", order["id"]
     await ask(client, "PATCH", path, {"assignee": "voirie"}, id=id_)

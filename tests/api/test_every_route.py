@@ -39,6 +39,11 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/parent"): {"parent_id": None},
     ("put", "/v1/assets/{id}/position"): {"latitude": 48.45, "longitude": -4.25},
     ("post", "/v1/assets/{id}/photos"): {"content": PHOTO},
+    ("post", "/v1/kits/{id}/versions"): {
+        "items": [{"key": "a", "device_profile_id": 1, "asset_kind": "room", "asset_name": "a"}]
+    },
+    ("post", "/v1/kits/{id}/commissionings"): {"site": "s", "devices": [{"item": "a", "dev_eui": "fe" * 8}]},
+    ("post", "/v1/kit-commissionings/{id}/acceptance"): {"reservations": "r"},
     ("patch", "/v1/work-orders/{id}"): {"priority": "high"},
     ("post", "/v1/work-orders/{id}/comments"): {"text": "vu"},
     ("post", "/v1/work-orders/{id}/photos"): {"content": PHOTO},
@@ -312,11 +317,17 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     photo = await other_client.post(f"/v1/assets/{asset['id']}/photos", json={"content": PHOTO})
     order = await other_client.post("/v1/work-orders", json={"title": "Voir", "asset_ids": [asset["id"]]})
     taken = await other_client.post(f"/v1/work-orders/{order.json()['id']}/photos", json={"content": PHOTO})
+    line = {"key": "a", "device_profile_id": profile["id"], "asset_kind": "room", "asset_name": "{site}"}
+    kit = await other_client.post("/v1/kits", json={"name": "École", "items": [line]})
+    site = {"site": "Jules-Ferry", "devices": [{"item": "a", "dev_eui": "fd" * 8}]}
+    placed = await other_client.post(f"/v1/kits/{kit.json()['id']}/commissionings", json=site)
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     return Theirs(
         {
             "publications": str(publication.json()["id"]),
             "photos": str(photo.json()["id"]),
+            "kits": str(kit.json()["id"]),
+            "kit-commissionings": str(placed.json()["id"]),
             "work-orders": str(order.json()["id"]),
             "work-order-photos": str(taken.json()["id"]),
             "imports": str(job.json()["id"]),

@@ -30,6 +30,7 @@ MEETS_NOBODY = {
     "/v1/devices/{dev_eui}/downlinks",
     "/v1/eui-claims",
     "/v1/imports",
+    "/v1/kits/{id}/versions",
     "/v1/lighting-campaigns",
     "/v1/lighting/shadows/{id}/program",
     "/v1/gateways/unknown/{gateway_id}/claim",  # Of what nobody has registered.
