@@ -23,6 +23,7 @@ from api.console.help import views as help_pages
 from api.console.imports import views as imports
 from api.console.interventions import views as interventions
 from api.console.keys import views as keys
+from api.console.kits import views as kits
 from api.console.lighting import clocks as lighting_clocks
 from api.console.lighting import history as lighting_history
 from api.console.lighting import legal_hours as lighting_legal_hours
@@ -88,6 +89,7 @@ PAGES = (
     profile_decoding.router,
     account.router,
     imports.router,
+    kits.router,
     publications.router,
     public_page.router,
 )

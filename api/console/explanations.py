@@ -28,6 +28,7 @@ TITLES = {
     "atelier": marked("Atelier des décodeurs"),
     "publications": marked("Publications"),
     "imports": marked("Imports"),
+    "kits": marked("Kits"),
     "personnes": marked("Personnes"),
     "cles": marked("Clés des applications"),
     "collectivites": marked("Collectivités"),

@@ -97,6 +97,7 @@ GROUPS = (
         marked("Collectivité"),
         (
             Entry("/imports", marked("Imports"), "arrow-down-circle", "manage"),
+            Entry("/kits", marked("Kits"), "list"),
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),
             Entry("/publications", marked("Publications"), "globe2", "open_data"),
