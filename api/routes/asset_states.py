@@ -17,7 +17,7 @@ from api.pages import Page, after_id, next_of
 from api.routes.gateways import ONLINE_WITHIN
 from core.runtime.http.errors import PROBLEM_RESPONSES
 
-router = APIRouter(prefix="/v1", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 State = Literal["critical", "major", "warning", "info", "command", "unknown", "silent", "ok"]
 STATES_TEXT = (
@@ -63,7 +63,12 @@ class Overview(Answer):
     uplinks_per_minute: float = Field(description="Trames montantes par minute, sur les cinq dernières")
 
 
-@router.get("/asset-states", summary="Lister l'état des actifs", response_model=Page[AssetStateAnswer])
+@router.get(
+    "/asset-states",
+    operation_id="listAssetStates",
+    summary="Lister l'état des actifs",
+    response_model=Page[AssetStateAnswer],
+)
 async def list_states(
     caller: Reader,
     kind: AssetKind = None,

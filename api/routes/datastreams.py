@@ -14,7 +14,7 @@ from api.store import DatastreamRow
 from core.model.quantities import QUANTITIES
 from core.runtime.http.errors import PROBLEM_RESPONSES
 
-router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
 QuantityName = Annotated[
     str | None,

@@ -43,7 +43,7 @@ from registry.assignments import open_assignment
 from registry.enrolment import OtaaKeys, UnknownProfile, create_device, read_enrolled
 from registry.kits import CommissionedItem, Commissioning, KitTemplate
 
-router = APIRouter(prefix="/v1", tags=["Kits"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["kits"], responses=PROBLEM_RESPONSES)
 
 NAME_MOST, RULE_NAME_MOST = 200, 63
 SITE = "{site}"

@@ -30,7 +30,7 @@ from registry import kits
 from registry.kits import KitTemplate
 from registry.profiles import read_profile
 
-router = APIRouter(prefix="/v1", tags=["Kits"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["kits"], responses=PROBLEM_RESPONSES)
 
 ITEMS_MOST, RULES_MOST = 50, 20
 NAME_MOST, RULE_NAME_MOST = 200, 63

@@ -13,7 +13,7 @@ from api.routes.asset_photos import MEDIA_TYPE, NewPhoto, picture_of
 from api.routes.work_orders import WORK_ORDERS, audit_read
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 
-router = APIRouter(prefix="/v1", tags=["Interventions"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["work-orders"], responses=PROBLEM_RESPONSES)
 
 OF_ONE_ORDER_MOST = 12
 

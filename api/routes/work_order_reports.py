@@ -21,7 +21,7 @@ from core.runtime.postgres import Connection
 from registry.audit import write_audit
 from registry.entering import tenant_transaction
 
-router = APIRouter(prefix="/v1", tags=["Interventions"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["work-orders"], responses=PROBLEM_RESPONSES)
 
 
 class ReportedWork(Body):
@@ -79,6 +79,7 @@ class ReportAnswer(Answer):
 
 @router.post(
     "/work-order-reports/{id}",
+    operation_id="receiveWorkOrderReport",
     status_code=202,
     summary="Recevoir l'état d'une intervention d'une GMAO",
     dependencies=[Security(SIGNATURE)],

@@ -29,7 +29,7 @@ from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
 
-router = APIRouter(prefix="/v1/work-orders", tags=["Interventions"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/work-orders", tags=["work-orders"], responses=PROBLEM_RESPONSES)
 
 State = Literal["open", "assigned", "in_progress", "done", "cancelled"]
 Priority = Literal["low", "normal", "high", "urgent"]
