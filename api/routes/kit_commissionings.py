@@ -35,6 +35,7 @@ from api.routes.devices import NO_JOIN_EUI
 from api.routes.kits import ITEMS_MOST, KITS, KitItem, wrong_field
 from api.routes.lns_sources import SOURCES
 from api.routes.work_orders import Lines
+from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection, UniqueViolationError
 from registry import assets, kits
@@ -226,9 +227,9 @@ async def _make_device(
     change: Change, caller: Caller, item: KitItem, device: KitDevice, index: int, site: str
 ) -> int:
     dev_eui = bytes.fromhex(device.dev_eui)
-    already = f"le DevEUI {device.dev_eui} est déjà enregistré"
+    field = f"devices.{index}.dev_eui"
     if await read_enrolled(change.connection, dev_eui) is not None:
-        raise wrong_field(f"devices.{index}.dev_eui", already)
+        raise wrong_field(field, f"le DevEUI {device.dev_eui} est déjà enregistré")
     keys = None
     if device.app_key is not None:
         keys = OtaaKeys.seal(caller.platform.keys, dev_eui, key_octets(device.app_key))
@@ -242,7 +243,7 @@ async def _make_device(
     try:
         return await create_device(change.connection, change.tenant_id, item.device_profile_id, keys, given)
     except UniqueViolationError:
-        raise wrong_field(f"devices.{index}.dev_eui", already) from None
+        raise wrong_field(field, f"le DevEUI {device.dev_eui} est {REGISTERED_ELSEWHERE}") from None
     except UnknownProfile:
         raise wrong_field("devices", f"profil {item.device_profile_id} introuvable") from None
 

@@ -30,6 +30,8 @@ MEETS_NOBODY = {
     "/v1/devices/{dev_eui}/downlinks",
     "/v1/eui-claims",
     "/v1/imports",
+    "/v1/kits",
+    "/v1/kits/{id}/commissionings",  # By its DevEUIs (tests/api/routes/test_kits.py).
     "/v1/kits/{id}/versions",
     "/v1/lighting-campaigns",
     "/v1/lighting/shadows/{id}/program",

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.postgres import Pool
 from tests.api.conftest import Observations, Registry
 from tests.api.photos import jpeg
@@ -32,6 +33,7 @@ async def test_a_kit_of_thirteen_is_commissioned_at_once_seen_and_accepted(
     client: httpx.AsyncClient,
     other_client: httpx.AsyncClient,
     registry: Registry,
+    other_registry: Registry,
     observations: Observations,
     pool: Pool,
 ) -> None:
@@ -71,15 +73,18 @@ async def test_a_kit_of_thirteen_is_commissioned_at_once_seen_and_accepted(
 
     path = f"/v1/kits/{kit['id']}/commissionings"
     site = {"site": "École œuvre", "commune": "Landerneau", "latitude": 48.45, "longitude": -4.25}
-    known = await registry.device()
+    known, foreign = await registry.device(), await other_registry.device()
     before = await pool.fetchval(COUNTED)
     doubled, registered, missing, unknown = devices(), devices(), devices()[1:], devices()
+    elsewhere = devices()
+    elsewhere[12]["dev_eui"] = foreign["dev_eui"]
     doubled[12]["dev_eui"] = doubled[3]["dev_eui"]
     registered[12]["dev_eui"] = known["dev_eui"]
     unknown[2]["item"] = "cave"
     for sent, said in (
         (doubled, "donné deux fois"),
-        (registered, "déjà enregistré"),
+        (registered, "est déjà enregistré"),
+        (elsewhere, REGISTERED_ELSEWHERE),
         (missing, "salle_1"),
         (unknown, "cave"),
     ):
