@@ -11,6 +11,7 @@ from alerting.health_report import report_health
 from alerting.operator_warnings import count_unreached
 from alerting.queue import count_pending
 from alerting.rules.model import SEVERITIES
+from alerting.work_order_dispatch import dispatch_work_orders
 from core.runtime.ownership import ShardOwner
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from core.runtime.repeating import repeat
@@ -43,6 +44,17 @@ async def keep_dispatching(pool: Pool, every_s: float) -> None:
         DISPATCHED.labels("sensor_health").inc(await report_health(pool, now))
 
     await repeat(turn, every_s, "dispatch_put_off", (*DATABASE_AWAY, PostgresError))
+
+
+async def keep_dispatching_work_orders(pool: Pool, link: str, every_s: float) -> None:
+    """Open work orders for alerts, and queue what software is to know of them, until cancelled."""
+
+    async def turn() -> None:
+        opened, sent = await dispatch_work_orders(pool, link)
+        DISPATCHED.labels("work_order").inc(opened)
+        DISPATCHED.labels("work_order_change").inc(sent)
+
+    await repeat(turn, every_s, "work_orders_put_off", (*DATABASE_AWAY, PostgresError))
 
 
 async def keep_counting(pool: Pool) -> None:

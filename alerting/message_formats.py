@@ -64,6 +64,7 @@ class Data(msgspec.Struct):
     link: str = ""
     tenant: str = ""
     alert: int | None = None
+    work_order: int | None = None
     alerts: list[Line] = msgspec.field(default_factory=list[Line])
     lines: list[str] = msgspec.field(default_factory=list[str])  # Of sensors.
     more: int = 0
@@ -161,6 +162,8 @@ def _cloudevent(message_id: str, body: bytes) -> Rendered:
     }
     if content.data.alert is not None:
         event["subject"] = f"alerts/{content.data.alert}"
+    if content.data.work_order is not None:
+        event["subject"] = f"work-orders/{content.data.work_order}"
     if content.data.sequence:
         # CloudEvents' extension: a string whose order is that of its characters.
         event["sequence"] = f"{content.data.sequence:010d}"

@@ -28,10 +28,10 @@ KINDS_MOST = 50
 MESSAGE_ID_MOST = 200
 # So many alarms of a kind may be open at once; a system that invents names fills no table.
 OPEN_MOST = 500
-SOURCE_COLUMNS = "id, tenant_id, name, team_id, enabled, previous_until, last_event_at, created_at"
+SOURCE_COLUMNS = "id, tenant_id, name, team_id, purpose, enabled, previous_until, last_event_at, created_at"
 CREATE_SOURCE = f"""
-INSERT INTO event_source (tenant_id, name, team_id, secret_wrapped, kek_id, sealed_for, signing_sha256)
-SELECT $1, $2, $3, $4, $5, $6, $7 WHERE $3::int IS NULL OR EXISTS (SELECT FROM team WHERE id = $3)
+INSERT INTO event_source (tenant_id, name, team_id, secret_wrapped, kek_id, sealed_for, signing_sha256, purpose)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE $3::int IS NULL OR EXISTS (SELECT FROM team WHERE id = $3)
 RETURNING {SOURCE_COLUMNS}
 """
 LIST_SOURCES = f"SELECT {SOURCE_COLUMNS} FROM event_source ORDER BY name"
@@ -40,6 +40,7 @@ SET_ENABLED = f"UPDATE event_source SET enabled = $2 WHERE id = $1 RETURNING {SO
 DELETE_SOURCE = "DELETE FROM event_source WHERE id = $1 RETURNING true"
 SIGN_BY = "SELECT sign_by($1, $2)"
 READ_SENDER = "SELECT tenant_id, name, team_id, secrets_wrapped, sealed_for FROM partner_secrets($1)"
+READ_PURPOSE = "SELECT purpose FROM event_source WHERE id = $1"
 TAKE = "SELECT take_partner_event($1, $2)"
 FIND_RULE = "SELECT id FROM alert_rule WHERE tenant_id = $1 AND name = $2 AND kind = 'partner'"
 COUNT_RULES = """
@@ -66,6 +67,7 @@ class Source:
     tenant_id: int
     name: str
     team_id: int | None
+    purpose: str  # What it reports: alarms or work_orders, and nothing else.
     enabled: bool
     previous_until: datetime | None  # Until then the former secret signs, too.
     last_event_at: datetime | None
@@ -108,13 +110,18 @@ class RejectedEvent(ValueError):
 
 
 async def create_source(
-    connection: Connection, keys: KeyWrap, tenant_id: int, name: str, team_id: int | None
+    connection: Connection,
+    keys: KeyWrap,
+    tenant_id: int,
+    name: str,
+    team_id: int | None,
+    purpose: str = "alarms",
 ) -> tuple[Source, str] | None:
     """A new source and its secret `whsec_...`, shown this once; None when there is no such team."""
     secret, sealed_for = secrets.token_bytes(SECRET_OCTETS), uuid4()
     text = secret_text(secret)
     wrapped = keys.wrap(secret, row_owner("event_source", sealed_for))
-    written = tenant_id, name, team_id, wrapped, keys.kek_id, sealed_for, _digest(text)
+    written = tenant_id, name, team_id, wrapped, keys.kek_id, sealed_for, _digest(text), purpose
     row = await connection.fetchrow(CREATE_SOURCE, *written)
     return None if row is None else (entity(Source, row), text)
 
@@ -184,13 +191,24 @@ def _signing_secret(
     return secret
 
 
+async def take_message(connection: Connection, sender: Sender, message_id: str, purpose: str) -> bool:
+    """Whether this message has not been taken before; from the commit on it has.
+
+    Raises:
+        RejectedEvent: the source's secret is for something else.
+    """
+    if await connection.fetchval(READ_PURPOSE, sender.source_id) != purpose:
+        raise RejectedEvent("cette source n'envoie pas d'événements de cette sorte (`purpose`)")
+    return await connection.fetchval(TAKE, sender.source_id, message_id) is True
+
+
 async def apply_event(connection: Connection, sender: Sender, message_id: str, alarm: Alarm) -> bool:
     """In a transaction of the sender's tenant: open or end its alert; False when this message was taken before.
 
     Raises:
         RejectedEvent: the asset is not the tenant's, or the source has too many alarms, or kinds of them.
     """
-    if not await connection.fetchval(TAKE, sender.source_id, message_id):
+    if not await take_message(connection, sender, message_id, "alarms"):
         return False
     if alarm.asset_id is not None and not await connection.fetchval(OWNS_ASSET, alarm.asset_id, sender.tenant_id):
         raise RejectedEvent(f"actif {alarm.asset_id} introuvable")

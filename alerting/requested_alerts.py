@@ -55,8 +55,8 @@ MISMATCH = (
 
 # The first request of a tenant brings the rule, which may be adjusted or switched off as any other.
 ADD_RULES = """
-INSERT INTO alert_rule (tenant_id, name, kind, severity, message)
-SELECT DISTINCT t, $2::text, $3::text, $4::alert_severity, $5::text
+INSERT INTO alert_rule (tenant_id, name, kind, severity, message, opens_work_order)
+SELECT DISTINCT t, $2::text, $3::text, $4::alert_severity, $5::text, $3::text = 'relight_failed'
 FROM unnest($1::int[]) AS t
 WHERE NOT EXISTS (SELECT FROM alert_rule r WHERE r.tenant_id = t AND r.name = $2::text)
 ON CONFLICT (tenant_id, name) DO NOTHING

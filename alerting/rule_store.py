@@ -16,7 +16,7 @@ WRITTEN = (
     "name, kind, quantity, severity, message, asset_kinds, tags, series, scope, fire_op, fire_value, fire_upper, "
     "clear_op, clear_value, clear_upper, for_readings, of_readings, for_seconds, keep_firing_seconds, "
     "clear_on_emptying, silence_intervals, ladder, schedule, calendar_id, team_id, inhibits, cadence, "
-    "reopen_after_seconds, judges_improbable, enabled"
+    "reopen_after_seconds, judges_improbable, opens_work_order, enabled"
 )
 COLUMNS = f"id, tenant_id, {WRITTEN}".replace("severity", "severity::text AS severity")
 READ_ENABLED = f"SELECT {COLUMNS} FROM alert_rule WHERE enabled ORDER BY id"

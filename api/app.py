@@ -51,6 +51,8 @@ from api.routes import (
     gateways,
     imports,
     key_exports,
+    kit_commissionings,
+    kits,
     lighting,
     lighting_bounds,
     lighting_campaigns,
@@ -84,6 +86,9 @@ from api.routes import (
     trades,
     webhook_delivery,
     webhook_endpoints,
+    work_order_photos,
+    work_order_reports,
+    work_orders,
     years,
 )
 from core.runtime.bus import Bus
@@ -160,6 +165,11 @@ ROUTERS = (
     alerts.router,
     alert_rules.router,
     silences.router,
+    work_orders.router,
+    work_order_photos.router,
+    work_order_reports.router,
+    kits.router,
+    kit_commissionings.router,
     station_updates.router,
     teams.router,
     event_sources.router,
@@ -187,9 +197,11 @@ TAGGED = tagged_paths(ROUTERS)
 LARGER = {
     "/v1/station-updates": MAX_STATION_UPDATE,
     "/v1/assets/*/photos": asset_photos.BODY_MOST,
+    "/v1/work-orders/*/photos": asset_photos.BODY_MOST,
     # The page says what is too large; without a script a telephone sends all that its camera took.
     "/equipements/*/photos": 16 << 20,
     "/pose/*": 16 << 20,
+    "/interventions/*": 16 << 20,
     # A file of an import, with its form.
     "/imports": 33 << 20,
 }

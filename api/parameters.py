@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from core.runtime.http.errors import FieldError, Problem
 
 # Others write these addresses, and add what they like: partners' systems, and providers of identities (RFC 9207).
-OF_OTHERS = frozenset({"/v1/partner-events/{id}", "/v1/oidc/callback"})
+OF_OTHERS = frozenset({"/v1/partner-events/{id}", "/v1/work-order-reports/{id}", "/v1/oidc/callback"})
 MOST_SHOWN = 5
 LONGEST_SHOWN = 60
 # By the identity of a route, which lives as long as the process and has no hash.

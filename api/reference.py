@@ -76,6 +76,8 @@ TITLES_OF_TAGS = {
     "alerts": "Alertes",
     "alert-rules": "Règles d'alerte",
     "silences": "Silences et calendriers",
+    "work-orders": "Interventions",
+    "kits": "Kits",
     "teams": "Équipes",
     "partner-events": "Événements de partenaires",
     "webhooks": "Webhooks",

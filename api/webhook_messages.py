@@ -92,6 +92,39 @@ WARNING = {
         "endpoint": 3,
     },
 }
+WORK_ORDER = {
+    "type": "work_order.closed",
+    "timestamp": "2026-11-28T09:40:00Z",
+    "data": {
+        "work_order": 12,
+        "tenant": "brest",
+        "message": "Intervention n° 12, faite : Armoire 12 : l'éclairage devait revenir et rien ne le prouve",
+        "action": "done",
+        "state": "done",
+        "origin": "lighting",
+        "priority": "high",
+        "title": "Armoire 12 : l'éclairage devait revenir et rien ne le prouve",
+        "description": "Armoire 12 : l'éclairage devait revenir et rien ne le prouve : aucune relecture.",
+        "team": "Éclairage",
+        "assignee": "M. Le Goff",
+        "due_at": "2026-11-28T17:00:00Z",
+        "external_reference": "OT-2026-0042",
+        "resolution": "Disjoncteur remplacé, rue rallumée.",
+        "comment": "Disjoncteur remplacé, rue rallumée.",
+        "by": "M. Le Goff",
+        "event_source": None,
+        "asset_ids": [42],
+        "alert_ids": [7],
+        "campaign_id": None,
+        "asset": "Armoire 12",
+        "street": "3 rue de Siam",
+        "commune": "Brest",
+        "latitude": 48.39,
+        "longitude": -4.49,
+        "sequence": 3,
+        "link": "https://territoire.collectivite.fr/interventions/12",
+    },
+}
 TEST = {
     "type": "webhook.test",
     "timestamp": "2026-11-25T18:00:00Z",
@@ -249,6 +282,50 @@ class SensorHealthMessage(SentModel):
     data: SensorHealthData
 
 
+class WorkOrderData(SentModel):
+    """L'intervention, telle qu'elle est quand le message est fait."""
+
+    work_order: int
+    tenant: str = Field(description="Identifiant de la collectivité")
+    message: str = Field(description="Ce qu'il y a à lire, en français")
+    action: str = Field(description="Ce qui vient d'être fait ; `action` de son historique")
+    state: Literal["open", "assigned", "in_progress", "done", "cancelled"]
+    origin: Literal["person", "rule", "lighting"]
+    priority: Literal["low", "normal", "high", "urgent"]
+    title: str
+    description: str
+    team: str | None
+    assignee: str | None
+    due_at: datetime | None
+    external_reference: str | None
+    resolution: str
+    comment: str = Field(description="La remarque de ce changement")
+    by: str | None = Field(description="Qui l'a fait ; null : la plateforme")
+    event_source: int | None = Field(description="La source qui l'a rapporté : ignorez ce que vous avez envoyé")
+    asset_ids: list[int]
+    alert_ids: list[int]
+    campaign_id: int | None
+    asset: str | None = Field(description="Le nom du premier de ses actifs")
+    street: str
+    commune: str
+    latitude: float | None
+    longitude: float | None
+    sequence: int = Field(
+        description="Le rang du changement dans son intervention : ne prenez pas un état plus ancien"
+    )
+    link: str
+
+
+class WorkOrderMessage(SentModel):
+    """Une intervention est ouverte, change ou est finie. Aux adresses `standard` et `cloudevents` seulement."""
+
+    model_config = example(WORK_ORDER)
+
+    type: Literal["work_order.opened", "work_order.changed", "work_order.closed"]
+    timestamp: datetime
+    data: WorkOrderData
+
+
 class WarningData(SentModel):
     """Ce qui ne va pas dans l'envoi."""
 
@@ -339,6 +416,17 @@ def digest(message: DigestMessage) -> None:
     description=SIGNED,
 )
 def sensor_health(message: SensorHealthMessage) -> None:
+    """Described, never called."""
+
+
+@messages.post(
+    "work_order",
+    operation_id="receiveWorkOrder",
+    status_code=204,
+    summary="Ce qui arrive à une intervention",
+    description=SIGNED,
+)
+def work_order(message: WorkOrderMessage) -> None:
     """Described, never called."""
 
 

@@ -232,6 +232,24 @@ STORES: tuple[Store, ...] = (
             "asset_id", "asset_ids"),
         ERASED, WITH_ITS_OWNER,
     ),
+    Store(
+        "work_order_link",
+        Export(
+            "SELECT w.id, w.state, w.title, w.description, w.resolution, w.created_at, w.closed_at, l.asset_id "
+            "FROM work_order_link l JOIN work_order w ON w.id = l.work_order_id "
+            "WHERE l.asset_id = ANY($1) ORDER BY 1",
+            ("asset_ids",),
+        ), "goes with its work order, which is erased", WITH_ITS_OWNER,
+    ),
+    Store(
+        "kit_item", _of("commissioning_id, item, asset_id, device_id", "kit_item", "asset_id", "asset_ids"),
+        ERASED, WITH_ITS_OWNER,
+    ),
+    Store("kit_template", NAME_ONLY, ERASED, REGISTRY),
+    Store("kit_commissioning", NAME_ONLY, ERASED, REGISTRY),
+    Store("work_order", NAME_ONLY, ERASED, REGISTRY),
+    Store("work_order_event", NAME_ONLY, ERASED, WITH_ITS_OWNER),
+    Store("work_order_photo", NAME_ONLY, ERASED, WITH_ITS_OWNER),
     Store("personal_read", "of which reads today the audit has a line; the lines are exported", ERASED, "1 day"),
     Store("jobs.pgqueuer", IN_TRANSIT, ERASED, "until it is delivered or thrown away"),
     Store("jobs.pgqueuer_log", "what became of a delivery, without its text", ERASED, "7 days"),

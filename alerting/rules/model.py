@@ -132,6 +132,7 @@ class Rule:
     cadence: str = "now"  # Or weekly.
     reopen_after_seconds: int = 14_400
     judges_improbable: bool = False  # Also values outside their sensor's range, or of a doubtful instant.
+    opens_work_order: bool = False  # Its alerts, once notified.
     enabled: bool = True
 
     @property

@@ -22,7 +22,9 @@ from api.console.gateways import views as gateways
 from api.console.health import views as health
 from api.console.help import views as help_pages
 from api.console.imports import views as imports
+from api.console.interventions import views as interventions
 from api.console.keys import views as keys
+from api.console.kits import views as kits
 from api.console.lighting import clocks as lighting_clocks
 from api.console.lighting import history as lighting_history
 from api.console.lighting import legal_hours as lighting_legal_hours
@@ -64,6 +66,7 @@ PAGES = (
     health.router,
     frames.router,
     alerts.router,
+    interventions.router,
     people.router,
     keys.router,
     tenants.router,
@@ -88,6 +91,7 @@ PAGES = (
     profile_decoding.router,
     account.router,
     imports.router,
+    kits.router,
     publications.router,
     public_page.router,
 )

@@ -78,6 +78,7 @@ GROUPS = (
             Entry("/equipements", marked("Équipements"), "cpu"),
             Entry("/pose", marked("Poser un capteur"), "qr-code-scan", "field"),
             Entry("/alertes", marked("Alertes"), "bell", section=ALERTS),
+            Entry("/interventions", marked("Interventions"), "tools"),
             Entry("/dechets", marked("Déchets"), "trash", kinds=WASTE.kinds),
             Entry("/salles", marked("Salles"), "wind", kinds=ROOMS.kinds),
             Entry("/compteurs", marked("Compteurs"), "speedometer", kinds=METERS.kinds),
@@ -97,6 +98,7 @@ GROUPS = (
         marked("Collectivité"),
         (
             Entry("/imports", marked("Imports"), "arrow-down-circle", "manage"),
+            Entry("/kits", marked("Kits"), "list"),
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),
             Entry("/publications", marked("Publications"), "globe2", "open_data"),

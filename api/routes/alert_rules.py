@@ -140,6 +140,9 @@ class RuleFields(Body):
         description="Juger aussi une valeur improbable, hors de la plage du capteur mais physiquement possible, "
         "ou d'un instant douteux : elle peut ouvrir une alerte, jamais y mettre fin",
     )
+    opens_work_order: bool | None = Field(
+        None, description="Ouvrir une intervention (`/v1/work-orders`) pour chaque alerte dont on est prévenu"
+    )
     enabled: bool | None = Field(None, description="false : la règle ne déclenche plus")
 
     def changed(self) -> dict[str, Any]:

@@ -48,17 +48,22 @@ PHOTOS = Resource(
 )
 
 
+def picture_of(body: NewPhoto) -> bytes:
+    """The file without what the camera notes beside the picture; raises 422 when it is too large, or no photo."""
+    if len(body.content) > OCTETS_MOST:
+        raise invalid("content", "too_long", TOO_LARGE)
+    try:
+        return stripped(body.content)
+    except NoJpeg:
+        raise invalid("content", "jpeg", "ce n'est pas une photo JPEG entière") from None
+
+
 @router.post(
     "/assets/{id}/photos", operation_id="createAssetPhoto", status_code=201, summary="Ajouter une photo d'un actif"
 )
 async def create_photo(id: Id, body: NewPhoto, caller: FieldAgent) -> PhotoAnswer:
     """Ajouter une photo, douze au plus par actif. Seule la collectivité de l'actif la voit, partages compris."""
-    if len(body.content) > OCTETS_MOST:
-        raise invalid("content", "too_long", TOO_LARGE)
-    try:
-        content = stripped(body.content)
-    except NoJpeg:
-        raise invalid("content", "jpeg", "ce n'est pas une photo JPEG entière") from None
+    content = picture_of(body)
     async with caller.changing() as change:
         asset = await ASSETS.own(change, id)
         if await asset_photos.count_photos(change.connection, id, OF_ONE_ASSET_MOST) >= OF_ONE_ASSET_MOST:

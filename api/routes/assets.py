@@ -192,7 +192,9 @@ async def _detail(connection: Connection, asset: Asset) -> AssetDetail:
     )
 
 
-def _attributes(kind: str, given: dict[str, Any], former: dict[str, Any] | None = None) -> dict[str, Any]:
+def checked_kind_attributes(
+    kind: str, given: dict[str, Any], former: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """As they are kept; 422 for what this kind of asset does not have."""
     try:
         return checked_attributes(kind, given, former)
@@ -228,7 +230,7 @@ async def _serving(change: Change, asset_id: int) -> dict[str, Any]:
 @router.post("", status_code=201, summary="Créer un actif")
 async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     """Créer un actif."""
-    given = body.model_dump() | {"attributes": _attributes(body.kind, body.attributes)}
+    given = body.model_dump() | {"attributes": checked_kind_attributes(body.kind, body.attributes)}
     return await ASSETS.create(
         caller, lambda change: assets.create_asset(change.connection, change.tenant_id, given)
     )
@@ -291,7 +293,7 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
             await _check_class(change.connection, former, body.privacy_class)
             if body.attributes is not None:
                 kind = body.kind or former.kind
-                given["attributes"] = _attributes(kind, body.attributes, former.attributes)
+                given["attributes"] = checked_kind_attributes(kind, body.attributes, former.attributes)
         try:
             asset = await assets.update_asset(change.connection, id, given)
         except assets.ClassToConfirm:

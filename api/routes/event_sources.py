@@ -42,6 +42,11 @@ class NewEventSource(Body):
 
     name: Name
     team_id: IdRef | None = Field(None, description="Équipe prévenue ; null : toutes les adresses de webhook")
+    purpose: Literal["alarms", "work_orders"] = Field(
+        "alarms",
+        description="`alarms` : ses alarmes, à `/v1/partner-events/{id}` ; `work_orders` : une GMAO, l'état des "
+        "interventions, à `/v1/work-order-reports/{id}`. Son secret ne sert à rien d'autre",
+    )
 
 
 class EventSourcePatch(Body):
@@ -126,7 +131,7 @@ async def create_source(body: NewEventSource, caller: Manager) -> CreatedEventSo
     """Ajouter un système partenaire. Ses événements ne remplacent jamais un système de sécurité homologué."""
     async with caller.changing() as change:
         made = await partners.create_source(
-            change.connection, caller.platform.keys, change.tenant_id, body.name, body.team_id
+            change.connection, caller.platform.keys, change.tenant_id, body.name, body.team_id, body.purpose
         )
         if made is None:
             raise invalid("team_id", "unknown", f"équipe {body.team_id} introuvable")

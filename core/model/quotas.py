@@ -25,6 +25,7 @@ NAMES = {
     "members": "personnes",
     "invitations": "invitations en attente",
     "photos": "photos d'actifs",
+    "work_order_photos": "photos d'interventions",
     "imports": "imports en cours",
     "campaign_drafts": "campagnes à approuver",
 }

@@ -1,5 +1,6 @@
 """One of what pages show beyond a fleet and its alerts, made over the API."""
 
+import secrets
 from datetime import UTC, datetime, timedelta
 
 from lab.fleet.provision import Provisioner
@@ -17,10 +18,21 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         f"/v1/assets/{asset_id}/transfer": {"tenant": neighbour, "history": "stays", "confirm": asset["name"]},
         "/v1/codecs": {"name": "ville.niveau", "vendor": "Acme", "model": "Niveau 3"},
         "/v1/silences": {"reason": "Travaux rue du Port", "asset_id": asset_id, "ends_at": tomorrow},
+        "/v1/work-orders": {"title": "Remplacer la pile du capteur", "asset_ids": [asset_id], "due_at": tomorrow},
         "/v1/redecodes": {"only_failed": True},
         "/v1/imports": {"kind": "cabinets"},
     }.items():
         await api.post(path, body)
+    profile = (await api.get("/v1/device-profiles"))["items"][0]
+    line = {
+        "key": "salle",
+        "device_profile_id": profile["id"],
+        "asset_kind": "room",
+        "asset_name": "{site}, salle",
+    }
+    kit = await api.post("/v1/kits", {"name": "École", "items": [line]})
+    site = {"site": "École Jules-Ferry", "devices": [{"item": "salle", "dev_eui": secrets.token_hex(8)}]}
+    await api.post(f"/v1/kits/{kit['id']}/commissionings", site)
     tenants = (await api.get("/v1/tenants"))["items"]
     if not any(one["member_of"] == asset["tenant_id"] for one in tenants):
         member = await api.post("/v1/tenants", {"slug": "membre", "name": "Commune membre"})

@@ -114,7 +114,13 @@ class DemoReport:
         return Verdict.NO if is_late else Verdict.NOT_YET
 
     def _work_ordered(self) -> Verdict:
-        if self._notified("relight_failed", self.unlit):
+        is_ordered = any(
+            body.get("type") == "work_order.opened"
+            and body["data"]["origin"] == "lighting"
+            and self.unlit in body["data"]["description"]
+            for body in self.received.bodies
+        )
+        if is_ordered and self._notified("relight_failed", self.unlit):
             return Verdict.YES
         is_late = self.unlit_s_ago is not None and self.unlit_s_ago >= unlit_cabinet.ORDERED_WITHIN_S
         return Verdict.NO if is_late else Verdict.NOT_YET

@@ -7,7 +7,12 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from alerting.addresses import seal_addresses
-from alerting.background import keep_counting, keep_dispatching, keep_sweeping
+from alerting.background import (
+    keep_counting,
+    keep_dispatching,
+    keep_dispatching_work_orders,
+    keep_sweeping,
+)
 from alerting.delivery import ORIGIN, Deliverer
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
@@ -70,6 +75,10 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(watcher.watch(), name="watch the registry"),
                 tasks.create_task(keep_sweeping(engine, owner, settings.sweep_s), name="sweep deadlines"),
                 tasks.create_task(keep_dispatching(pool, settings.dispatch_s), name="send digests and escalate"),
+                tasks.create_task(
+                    keep_dispatching_work_orders(pool, settings.work_order_link, settings.dispatch_s),
+                    name="open and send work orders",
+                ),
                 tasks.create_task(keep_counting(pool), name="count"),
                 tasks.create_task(keep_beating(pool, "platform"), name="leave signs of life"),
                 tasks.create_task(keep_watching_outages(pool), name="watch for outages"),

@@ -45,3 +45,8 @@ class AlertingSettings(KeySettings, MailSettings):
     def alert_link(self) -> str:
         """The link in alerts, with {alert} in place of the number."""
         return self.alert_url or f"{self.public_url.rstrip('/')}/v1/alerts/{{alert}}"
+
+    @property
+    def work_order_link(self) -> str:
+        """The link in messages about work orders: the console's page of it, {work_order} for the number."""
+        return f"{self.public_url.rstrip('/')}/interventions/{{work_order}}"

@@ -439,6 +439,20 @@ async def alerting_changes(
     ):
         made = await ask(client, "POST", path, ending | about)
         await ask(client, "POST", path + "/{id}/end", id=made["id"])
+    profile = await registry.profile()
+    line = {"key": "a", "device_profile_id": profile["id"], "asset_kind": "room", "asset_name": "{site}"}
+    kit = await ask(client, "POST", "/v1/kits", {"name": "École", "items": [line]})
+    kit = await ask(client, "POST", "/v1/kits/{id}/versions", {"items": [line]}, id=kit["id"])
+    site = {"site": "Jules-Ferry", "devices": [{"item": "a", "dev_eui": secrets.token_hex(8)}]}
+    placed = await ask(client, "POST", "/v1/kits/{id}/commissionings", site, id=kit["id"])
+    acceptance = "/v1/kit-commissionings/{id}/acceptance"
+    await ask(client, "POST", acceptance, {"reservations": "attendu"}, id=placed["id"])
+    order = await ask(client, "POST", "/v1/work-orders", {"title": "Voir", "asset_ids": [asset["id"]]})
+    path, id_ = "/v1/work-orders/{id}", order["id"]
+    await ask(client, "PATCH", path, {"assignee": "voirie"}, id=id_)
+    await ask(client, "POST", path + "/comments", {"text": "vu"}, id=id_)
+    photo = await ask(client, "POST", path + "/photos", {"content": b64encode(jpeg()).decode()}, id=id_)
+    await ask(client, "DELETE", "/v1/work-order-photos/{id}", id=photo["id"])
     calendar = await ask(client, "PUT", "/v1/alert-calendars", {"name": "libre", "weekly": [[]] * 7})
     await ask(client, "DELETE", "/v1/alert-calendars/{id}", id=calendar["id"])
     team = await ask(client, "POST", "/v1/teams", {"name": "Voirie"})
@@ -454,7 +468,13 @@ async def integration_changes(
     ask: Journey, app: FastAPI, client: httpx.AsyncClient, registry: Registry, pool: Pool
 ) -> None:
     source = await ask(client, "POST", "/v1/event-sources", {"name": "Hypervision"})
-    await partner_event(ask, app, source)
+    alarm = {"alarm": "intrusion", "message": "porte", "severity": "critical"}
+    await partner_event(ask, app, source, {"type": "alarm.raised", "data": alarm})
+    order = await ask(client, "POST", "/v1/work-orders", {"title": "Voir"})
+    cmms = await ask(client, "POST", "/v1/event-sources", {"name": "GMAO", "purpose": "work_orders"})
+    done = {"work_order": order["id"], "status": "done", "comment": "fait"}
+    report = {"type": "work_order.status", "data": done}
+    await partner_event(ask, app, cmms, report, "/v1/work-order-reports/{id}")
     path = "/v1/event-sources/{id}"
     await ask(client, "PATCH", path, {"enabled": False}, id=source["id"])
     await ask(client, "POST", path + "/secret", {}, id=source["id"])
@@ -503,8 +523,13 @@ async def endpoint_changes(ask: Journey, client: httpx.AsyncClient, pool: Pool) 
     await ask(client, "DELETE", path, id=id_)
 
 
-async def partner_event(ask: Journey, app: FastAPI, source: dict[str, Any]) -> None:
-    event = {"type": "alarm.raised", "data": {"alarm": "intrusion", "message": "porte", "severity": "critical"}}
+async def partner_event(
+    ask: Journey,
+    app: FastAPI,
+    source: dict[str, Any],
+    event: dict[str, Any],
+    path: str = "/v1/partner-events/{id}",
+) -> None:
     at, body = datetime.now(UTC), json.dumps(event, separators=(",", ":"))
     async with client_of(app, None) as partner:
         signed = {
@@ -513,7 +538,7 @@ async def partner_event(ask: Journey, app: FastAPI, source: dict[str, Any]) -> N
             "webhook-signature": Webhook(source["secret"]).sign("msg_1", at, body),
         }
         partner.headers.update(signed)
-        await ask(partner, "POST", "/v1/partner-events/{id}", event, id=source["id"])
+        await ask(partner, "POST", path, event, id=source["id"])
 
 
 async def bury(pool: Pool, endpoint_id: int, message_id: str) -> int:

@@ -39,6 +39,14 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/parent"): {"parent_id": None},
     ("put", "/v1/assets/{id}/position"): {"latitude": 48.45, "longitude": -4.25},
     ("post", "/v1/assets/{id}/photos"): {"content": PHOTO},
+    ("post", "/v1/kits/{id}/versions"): {
+        "items": [{"key": "a", "device_profile_id": 1, "asset_kind": "room", "asset_name": "a"}]
+    },
+    ("post", "/v1/kits/{id}/commissionings"): {"site": "s", "devices": [{"item": "a", "dev_eui": "fe" * 8}]},
+    ("post", "/v1/kit-commissionings/{id}/acceptance"): {"reservations": "r"},
+    ("patch", "/v1/work-orders/{id}"): {"priority": "high"},
+    ("post", "/v1/work-orders/{id}/comments"): {"text": "vu"},
+    ("post", "/v1/work-orders/{id}/photos"): {"content": PHOTO},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
     ("post", "/v1/webhook-endpoints/{id}/proof"): {"code": "00000000"},
@@ -101,7 +109,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/imports/{id}/parts/{number}"): {"content": "YQ=="},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
-SIGNED = {"/v1/partner-events/{id}"}
+SIGNED = {"/v1/partner-events/{id}", "/v1/work-order-reports/{id}"}
 # These are asked before anybody is known (tests/api/routes/test_people.py).
 LOGIN = {
     ("post", path)
@@ -307,11 +315,21 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
         "/v1/publications", json={"asset_id": asset["id"], "name": "Borne", "quantities": ["fill_level"]}
     )
     photo = await other_client.post(f"/v1/assets/{asset['id']}/photos", json={"content": PHOTO})
+    order = await other_client.post("/v1/work-orders", json={"title": "Voir", "asset_ids": [asset["id"]]})
+    taken = await other_client.post(f"/v1/work-orders/{order.json()['id']}/photos", json={"content": PHOTO})
+    line = {"key": "a", "device_profile_id": profile["id"], "asset_kind": "room", "asset_name": "{site}"}
+    kit = await other_client.post("/v1/kits", json={"name": "École", "items": [line]})
+    site = {"site": "Jules-Ferry", "devices": [{"item": "a", "dev_eui": "fd" * 8}]}
+    placed = await other_client.post(f"/v1/kits/{kit.json()['id']}/commissionings", json=site)
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     return Theirs(
         {
             "publications": str(publication.json()["id"]),
             "photos": str(photo.json()["id"]),
+            "kits": str(kit.json()["id"]),
+            "kit-commissionings": str(placed.json()["id"]),
+            "work-orders": str(order.json()["id"]),
+            "work-order-photos": str(taken.json()["id"]),
             "imports": str(job.json()["id"]),
             "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),
@@ -446,7 +464,7 @@ def test_keys_are_written_and_never_read() -> None:
     naming = {name for name, schema in schemas.items() if secret_names & schema.get("properties", {}).keys()}
 
     # The export alone gives keys, and encrypted for their recipient: no schema of an answer names one.
-    assert naming == {"NewDevice", "NewMulticastGroup", "ImportedDeviceBody", "SessionBody"}
+    assert naming == {"NewDevice", "NewMulticastGroup", "ImportedDeviceBody", "SessionBody", "KitDevice"}
     assert {path for path, methods in DOCUMENT["paths"].items() if "KeyExport" in str(methods)} == {
         "/v1/key-exports"
     }

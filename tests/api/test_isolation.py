@@ -30,6 +30,9 @@ MEETS_NOBODY = {
     "/v1/devices/{dev_eui}/downlinks",
     "/v1/eui-claims",
     "/v1/imports",
+    "/v1/kits",
+    "/v1/kits/{id}/commissionings",  # By its DevEUIs (tests/api/routes/test_kits.py).
+    "/v1/kits/{id}/versions",
     "/v1/lighting-campaigns",
     "/v1/lighting/shadows/{id}/program",
     "/v1/gateways/unknown/{gateway_id}/claim",  # Of what nobody has registered.
@@ -45,6 +48,9 @@ MEETS_NOBODY = {
     "/v1/sessions",
     "/v1/station-updates",
     "/v1/tenants",
+    "/v1/work-orders",
+    "/v1/work-orders/{id}/comments",
+    "/v1/work-orders/{id}/photos",
 }
 NewClient = Callable[[Mapping[str, str]], httpx.AsyncClient]
 

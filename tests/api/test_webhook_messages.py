@@ -16,11 +16,13 @@ from api.webhook_messages import (
     SENSOR_HEALTH,
     TEST,
     WARNING,
+    WORK_ORDER,
     AddressTest,
     AlertMessage,
     DeliveryWarning,
     DigestMessage,
     SensorHealthMessage,
+    WorkOrderMessage,
 )
 from tests.api.document import DOCUMENT
 
@@ -81,6 +83,7 @@ def test_the_examples_are_messages_and_in_the_document() -> None:
         (DigestMessage, DIGEST),
         (SensorHealthMessage, SENSOR_HEALTH),
         (DeliveryWarning, WARNING),
+        (WorkOrderMessage, WORK_ORDER),
         (AddressTest, TEST),
     ):
         model.model_validate(whole)
@@ -89,6 +92,7 @@ def test_the_examples_are_messages_and_in_the_document() -> None:
         "alert",
         "team.digest",
         "team.sensor_health",
+        "work_order",
         "delivery.warning",
         "webhook.test",
         "webhook.challenge",

@@ -59,6 +59,7 @@ EXPECTED_RULE: dict[str, Any] = {
     "clear_on_emptying": True,
     "silence_intervals": 4.5,
     "judges_improbable": False,
+    "opens_work_order": False,
     "ladder": (
         {
             "severity": "critical",

@@ -25,6 +25,13 @@ UNION ALL SELECT 'station_order ' || gateway_id - 1 FROM station_order
 UNION ALL SELECT 'station_report ' || gateway_id - 1 FROM station_report
 UNION ALL SELECT 'station_update ' || tenant_id - 1 FROM station_update
 UNION ALL SELECT 'asset_photo ' || asset_id - 1 FROM asset_photo
+UNION ALL SELECT 'kit_template ' || tenant_id - 1 FROM kit_template
+UNION ALL SELECT 'kit_commissioning ' || tenant_id - 1 FROM kit_commissioning
+UNION ALL SELECT 'kit_item ' || tenant_id - 1 FROM kit_item
+UNION ALL SELECT 'work_order ' || id - 1 FROM work_order
+UNION ALL SELECT 'work_order_link ' || tenant_id - 1 FROM work_order_link
+UNION ALL SELECT 'work_order_event ' || tenant_id - 1 FROM work_order_event
+UNION ALL SELECT 'work_order_photo ' || tenant_id - 1 FROM work_order_photo
 UNION ALL SELECT 'mqtt_account ' || gateway_id - 1 FROM mqtt_account
 WHERE tenant_id IS NULL
 UNION ALL SELECT 'partner_account ' || tenant_id - 1 FROM mqtt_account
@@ -206,6 +213,15 @@ INSERT INTO lighting_campaign (id, tenant_id, name, action, reason, author, auth
 OVERRIDING SYSTEM VALUE SELECT id, id, 'c', 'on', 'r', 'a', 'a', now() FROM tenant;
 INSERT INTO lighting_bounds (tenant_id, member_id, set_by)
 SELECT member_of, id, 'a' FROM tenant WHERE member_of IS NOT NULL;
+INSERT INTO kit_template (id, tenant_id, name, version, items, created_by) OVERRIDING SYSTEM VALUE
+SELECT id, id, 'k', 1, '[]', 'a' FROM tenant;
+INSERT INTO kit_commissioning (id, tenant_id, template_id, site, created_by) OVERRIDING SYSTEM VALUE
+SELECT id, id, id, 's', 'a' FROM tenant;
+INSERT INTO kit_item (commissioning_id, tenant_id, place, item) SELECT id, id, 0, 'a' FROM tenant;
+INSERT INTO work_order (id, tenant_id, origin, title) OVERRIDING SYSTEM VALUE
+SELECT id, id, 'person', 'w' FROM tenant;
+INSERT INTO work_order_event (tenant_id, work_order_id, action, version) SELECT id, id, 'opened', 1 FROM tenant;
+INSERT INTO work_order_photo (tenant_id, work_order_id, taken_by, content) SELECT id, id, 'a', 'jpeg' FROM tenant;
 INSERT INTO publication_host SELECT id, 'https://a.example' FROM tenant;
 INSERT INTO eui_claim (tenant_id, holder_id, kind, eui, reason, created_by)
 SELECT id, id % 4 + 1, 'gateway', int8send(id), 'r', 'x' FROM tenant;
@@ -219,6 +235,8 @@ ADD_WINDOWS = """
 INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, ends_at)
 SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset;
 INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_id, id, 'a', 'jpeg' FROM asset;
+INSERT INTO work_order_link (tenant_id, work_order_id, asset_id)
+SELECT tenant_id, tenant_id, min(id) FROM asset GROUP BY tenant_id;
 INSERT INTO lighting_assignment (tenant_id, asset_id, version_id, assigned_by)
 SELECT tenant_id, id, tenant_id, 'a' FROM asset;
 INSERT INTO lighting_campaign_target (campaign_id, tenant_id, asset_id, gateway, airtime_us, octets)

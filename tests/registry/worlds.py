@@ -164,6 +164,12 @@ def expected(world: World, me: int | None) -> set[str]:
         "silence",
         "publication_host",
         "commune_outline",
+        "kit_template",
+        "kit_commissioning",
+        "kit_item",
+        "work_order",
+        "work_order_event",
+        "work_order_photo",
     )
     rows |= {
         f"{table} {me}"
@@ -203,6 +209,7 @@ def expected(world: World, me: int | None) -> set[str]:
     rows |= {f"{table} {i}" for i in world.consents if world.assets[i].tenant == me for table in OF_PRIVACY}
     for day in DAYS:
         rows |= {f"dwelling_day {tenant} {day // 48}" for tenant in seen | _of_days(held, day)}
+    rows |= {f"work_order_link {me}" for asset in world.assets if asset.tenant == me}
     for table in ("maintenance_window", "asset_photo"):
         rows |= {f"{table} {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
     rows |= {

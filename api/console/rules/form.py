@@ -44,6 +44,7 @@ LABELS = {
     "inhibits": marked("Elle explique ce qui dépend de l’équipement"),
     "reopen_after_seconds": marked("Rouvrir après"),
     "judges_improbable": marked("Juger aussi les valeurs improbables"),
+    "opens_work_order": marked("Ouvrir une intervention pour chaque alerte"),
     "enabled": marked("En service"),
 }
 TEXTS = (
@@ -61,12 +62,15 @@ TEXTS = (
 NUMBERS = ("fire_value", "fire_upper", "clear_value", "clear_upper", "silence_intervals")
 COUNTS = ("for_readings", "of_readings", "calendar_id", "team_id")
 DURATIONS = ("for_seconds", "keep_firing_seconds", "reopen_after_seconds")
-SWITCHES = ("clear_on_emptying", "inhibits", "judges_improbable", "enabled")
+SWITCHES = ("clear_on_emptying", "inhibits", "judges_improbable", "opens_work_order", "enabled")
 _COMPARED = ("fire_op", "fire_value", "clear_op", "clear_value")
 _PLACES = ("asset_kinds", "tags")
 _PATIENCE = ("for_seconds", "for_readings", "of_readings", "keep_firing_seconds")
 _MOMENT = ("schedule", "calendar_id")
-_ALWAYS = ("name", "severity", "message", "team_id", "cadence", "inhibits", "reopen_after_seconds", "enabled")
+_ALWAYS = (
+    *("name", "severity", "message", "team_id", "cadence", "inhibits", "reopen_after_seconds", "opens_work_order"),
+    "enabled",
+)
 # What each kind of rule goes by: the form asks for nothing else.
 FIELDS: dict[str, frozenset[str]] = {
     kind: frozenset((*_ALWAYS, *fields))

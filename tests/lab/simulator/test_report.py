@@ -201,7 +201,11 @@ def test_a_replacement_that_nobody_misses_in_time_fails() -> None:
 
 
 CAMPAIGN, UNLIT = "Une campagne approuvée", "Une armoire que rien"
-ORDERED = {"data": {"rule": "relight_failed", "message": "Armoire 380, rue Pasteur : aucun équipement"}}
+NOT_RELIT = {"data": {"rule": "relight_failed", "message": "Armoire 380, rue Pasteur : aucun équipement"}}
+ORDERED = {
+    "type": "work_order.opened",
+    "data": {"origin": "lighting", "description": "Armoire 380, rue Pasteur : aucun équipement"},
+}
 
 
 @pytest.mark.parametrize(
@@ -222,8 +226,9 @@ def test_a_campaign_that_does_not_go_on_after_its_first_cabinets_fails(
 
 
 def test_a_cabinet_that_nothing_lights_and_to_which_nobody_is_sent_fails() -> None:
-    unlit = account(unlit="Armoire 380", unlit_s_ago=30.0, received=Received(bodies=[BIN, ORDERED]))
+    unlit = account(unlit="Armoire 380", unlit_s_ago=30.0, received=Received(bodies=[BIN, NOT_RELIT, ORDERED]))
 
     assert verdict(unlit, UNLIT) is Verdict.YES
+    assert verdict(replace(unlit, received=Received(bodies=[BIN, NOT_RELIT])), UNLIT) is Verdict.NO
     assert verdict(replace(unlit, unlit="Armoire 381"), UNLIT) is Verdict.NO
     assert verdict(replace(unlit, unlit="Armoire 381", unlit_s_ago=10.0), UNLIT) is Verdict.NOT_YET

@@ -1,0 +1,81 @@
+"""The record of a kit's acceptance on paper: A4, the fonts that every reader of PDF has.
+
+Those have Latin letters alone: what else is typed becomes a question mark.
+"""
+
+import io
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+TYPED = str.maketrans(
+    {"’": "'", "‘": "'", "“": '"', "”": '"', "—": "-", "–": "-", "…": "...", "œ": "oe", "Œ": "OE"}
+)
+HEADS = ("Ligne", "Actif", "Capteur", "Reçu", "RSSI", "Meilleure passerelle", "Position")
+WIDTHS = (22, 50, 40, 34, 18, 50, 38)
+PHOTO_WIDTH_MM = 60
+LANDSCAPE_ROOM_MM = 190
+
+
+def printed(record: Mapping[str, Any], photos: Mapping[int, bytes]) -> bytes:
+    """The PDF of a record as the API shows it; `photos` are JPEG files by the place of their item."""
+    from fpdf import FPDF  # noqa: PLC0415 - Rarely used: it brings pillow and fonttools.
+
+    pdf = FPDF(orientation="landscape", format="A4")
+    pdf.set_title(_latin(f"Procès-verbal de recette, {record['site']}"))
+    pdf.add_page()
+    pdf.set_font("helvetica", style="B", size=16)
+    pdf.multi_cell(0, 9, _latin(f"Procès-verbal de recette : {record['site']}"), new_x="LMARGIN", new_y="NEXT")
+    pdf.set_font("helvetica", size=10)
+    for line in _facts(record):
+        pdf.multi_cell(0, 6, _latin(line), new_x="LMARGIN", new_y="NEXT")
+    pdf.ln(3)
+    pdf.set_font("helvetica", size=8)
+    with pdf.table(col_widths=WIDTHS, text_align="LEFT") as table:
+        row = table.row()
+        for head in HEADS:
+            row.cell(_latin(head))
+        for item in record["items"]:
+            row = table.row()
+            for text in _cells(item):
+                row.cell(_latin(text))
+    for item in record["items"]:
+        if item["place"] in photos:
+            if pdf.get_y() + PHOTO_WIDTH_MM > LANDSCAPE_ROOM_MM:
+                pdf.add_page()
+            pdf.ln(4)
+            pdf.multi_cell(0, 5, _latin(f"{item['item']} : {item['asset'] or ''}"), new_x="LMARGIN", new_y="NEXT")
+            pdf.image(
+                io.BytesIO(photos[item["place"]]), w=PHOTO_WIDTH_MM, h=PHOTO_WIDTH_MM, keep_aspect_ratio=True
+            )
+    return bytes(pdf.output())
+
+
+def _facts(record: Mapping[str, Any]) -> list[str]:
+    made = f"Kit {record['template']}, version {record['version']}, mis en service le {_day(record['created_at'])}"
+    lines = [
+        f"{made} par {record['created_by']}",
+        f"Capteurs attendus : {record['expected']} ; reçus : {record['seen']}",
+    ]
+    if record["accepted_at"] is None:
+        lines.append("Recette non prononcée.")
+    else:
+        lines.append(f"Recette prononcée le {_day(record['accepted_at'])} par {record['accepted_by']}")
+        lines.append(f"Réserves : {record['reservations'] or 'aucune'}")
+    return lines
+
+
+def _cells(item: Mapping[str, Any]) -> tuple[str, ...]:
+    where = "" if item["latitude"] is None else f"{item['latitude']:.5f}, {item['longitude']:.5f}"
+    seen = "attendu" if item["seen_at"] is None else _day(item["seen_at"])
+    level = "" if item["rssi"] is None else f"{item['rssi']:.0f} dBm"
+    best = item["gateway"] or ("d'une autre collectivité" if item["gateways"] else "")
+    return item["item"], item["asset"] or "", item["dev_eui"] or "", seen, level, best, where
+
+
+def _day(at: datetime) -> str:
+    return f"{at:%d/%m/%Y %H:%M} UTC"
+
+
+def _latin(text: str) -> str:
+    return text.translate(TYPED).encode("latin-1", "replace").decode("latin-1")
