@@ -96,6 +96,7 @@ class Asset:
     archived_at: datetime | None = None  # Out of lists, alerts and missing data since then.
     external_reference: str | None = None  # In its owner's own software; unique per kind.
     insee: str | None = None  # The code of its commune.
+    quarter: str = ""  # The part of its commune, as people call it.
 
 
 @dataclass(frozen=True, slots=True)
