@@ -3,20 +3,23 @@
 from copy import copy
 from functools import cache
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.datastructures import State
 
 from api import reference, webhook_messages
 from api.auth import Authenticator, principal_of
+from api.compression import CompressionMiddleware
 from api.console.app import serve_console
 from api.console.files import FilesMiddleware
 from api.console.live.broadcast import Broadcast
+from api.cross_origin import AllowedOrigins, CrossOriginMiddleware
 from api.dependencies import Access, Dependencies
 from api.entity_tags import EntityTagMiddleware, tagged_paths
 from api.forbidden import audit_rejections, record_stale
 from api.idempotency import IdempotencyMiddleware
 from api.limits import AddressLimitMiddleware
 from api.negotiation import ListFormatsMiddleware, lists_of
+from api.parameters import reject_unknown_parameters
 from api.routes import (
     account,
     alert_rules,
@@ -87,6 +90,7 @@ from api.routes import (
 from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
 from core.runtime.http.errors import handle_errors
+from core.runtime.http.head import HeadMiddleware
 from core.runtime.http.middleware import OuterMiddleware
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
@@ -205,6 +209,7 @@ def create_app(
     app.state = State()
     app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access())
     app.state.broadcast = Broadcast(app.state.platform)
+    app.state.allowed_origins = AllowedOrigins(pool)
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
     return app
@@ -220,18 +225,24 @@ def _without_state() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=reference.SERVERS,
+        openapi_tags=reference.TAGS,
+        generate_unique_id_function=reference.operation_id,
         webhooks=webhook_messages.messages,
     )
     handle_errors(app)
     audit_rejections(app)
     serve_console(app)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(reject_unknown_parameters)])
     reference.serve_reference(app, LISTS)
     app.add_middleware(ListFormatsMiddleware)
     app.add_middleware(EntityTagMiddleware, paths=TAGGED, record_stale=record_stale)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(FilesMiddleware)
+    app.add_middleware(CompressionMiddleware)
     app.add_middleware(AddressLimitMiddleware)
+    app.add_middleware(CrossOriginMiddleware)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(OuterMiddleware, larger=LARGER)
     return app

@@ -16,6 +16,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 
 from api.before_after import Shown, before_and_after
 from api.cookies import COOKIE, CSRF_HEADER, has_csrf_token, session_token
+from api.cross_origin import origin_of_others
 from api.dependencies import Dependencies
 from api.idempotency import commit_once
 from api.oidc import InvalidToken, Provider, ProviderAway, provider_away
@@ -36,6 +37,7 @@ from registry.tenants import MalformedKey, Principal, authenticate, record_key_u
 REMEMBERED_S = 5.0
 REMEMBERED_KEYS = 1024
 LONGEST_KEY = 200
+LONGEST_ORIGIN = 100
 RECORD_USE_EVERY_S = 60.0
 DOTS_OF_A_JWT = 2
 TENANT_HEADER = "Territoire-Tenant"
@@ -390,6 +392,9 @@ async def _by_key(request: Request, key: str) -> Caller:
     found = _known(request, principal)
     if principal.asset_kinds and not request.url.path.startswith(OF_ASSETS):
         raise Problem(403, f"cette clé est limitée à des types d'actifs : {', '.join(principal.asset_kinds)}")
+    origin = origin_of_others(request)
+    if origin is not None and origin not in principal.origins:
+        raise Problem(403, f"cette clé ne vaut pas depuis les pages de {origin[:LONGEST_ORIGIN]}")
     if principal.addresses and not _is_within(found.address, principal.addresses):
         raise Problem(403, f"cette clé ne vaut pas depuis {found.address}")
     return found

@@ -1,8 +1,9 @@
 """The types of fields that several routes share, with their limits and examples."""
 
+import re
 from collections.abc import Collection
-from datetime import UTC, datetime
-from typing import Annotated, Any, get_type_hints
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any, cast, get_type_hints
 
 import msgspec
 from fastapi import Path, Query
@@ -13,11 +14,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     SecretStr,
     StringConstraints,
     create_model,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from core.model.lighting_programs import MOST_POWER_W
 from decoders.containers import InvalidGeometry, geometry_of
@@ -27,13 +29,51 @@ INT4_MOST = 2**31 - 1
 INT8_MOST = 2**63 - 1
 ATTRIBUTES_OCTETS_MOST = 32_768
 AES_KEY_OCTETS = 16
+NUMBER = re.compile(r"\s*[-+]?[0-9.]+\s*")
+# Of a node of a core schema: what may look like a schema and is none, and keys, which are text in JSON.
+NO_SCHEMAS = frozenset({"metadata", "default", "expected", "config", "serialization", "keys_schema"})
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
+def written_instant(value: Any) -> Any:
+    """An instant, a day or an hour as it is written; a number (0 for 1970) is none, as text neither."""
+    if isinstance(value, str):
+        if NUMBER.fullmatch(value) is None:
+            return value
+    elif isinstance(value, date | time):
+        return value
+    raise PydanticKnownError("datetime_type")
+
+
+def _strict(schema: Any) -> Any:
+    """A schema in which 0 is no `false`, "1" no number, 0 no instant; keys of objects are text anyway."""
+    if isinstance(schema, list):
+        return [_strict(one) for one in cast(list[Any], schema)]
+    if not isinstance(schema, dict):
+        return schema
+    node = cast(dict[str, Any], schema)
+    kept = {name: value if name in NO_SCHEMAS else _strict(value) for name, value in node.items()}
+    match kept.get("type"):
+        case "bool" | "int" | "float":
+            return {**kept, "strict": True}
+        case "datetime" | "date" | "time":
+            return core_schema.no_info_before_validator_function(written_instant, cast(CoreSchema, kept))
+        case _:
+            return kept
+
+
 class Body(BaseModel):
-    """What is sent to us: an unknown field is an error."""
+    """What is sent to us: an unknown field is an error, and a value of another type, too.
+
+    Forms send text for everything: they are read with `strict=False`.
+    """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """As pydantic makes it, with strict types."""
+        return _strict(handler(source))
 
 
 def example(whole: dict[str, Any]) -> ConfigDict:
@@ -172,7 +212,8 @@ Key = Annotated[
 HexOctets = Annotated[str, BeforeValidator(_hex)]
 Latitude = Annotated[float, Field(ge=-90, le=90, examples=[48.4499])]
 Longitude = Annotated[float, Field(ge=-180, le=180, examples=[-4.2516])]
-Instant = Annotated[AwareDatetime, AfterValidator(_instant)]
+Instant = Annotated[AwareDatetime, BeforeValidator(written_instant), AfterValidator(_instant)]
+Day = Annotated[date, BeforeValidator(written_instant)]
 Json = Annotated[dict[str, Any], AfterValidator(_json)]
 Attributes = Annotated[dict[str, Any], AfterValidator(_json), AfterValidator(_attributes)]
 

@@ -57,6 +57,42 @@ SUCCESSES = {
 # Whatever route a body is for: it is not JSON, comes too slowly, is too long.
 OF_BODIES = (400, 408, 413)
 
+SERVERS: list[dict[str, Any]] = [{"url": "/", "description": "Cette plateforme"}]
+
+# Names from which others make names of modules, with their titles.
+TITLES_OF_TAGS = {
+    "sessions": "Sessions",
+    "people": "Personnes",
+    "audit": "Audit",
+    "tenants": "Collectivités et clés",
+    "device-profiles": "Profils d'appareils",
+    "decoding-keys": "Clés de décodage",
+    "codecs": "Décodeurs",
+    "gateways": "Passerelles",
+    "eui-claims": "EUI contestés",
+    "assets": "Actifs",
+    "devices": "Capteurs",
+    "imports": "Imports",
+    "measurements": "Mesures",
+    "data-subjects": "Droits des personnes",
+    "alerts": "Alertes",
+    "alert-rules": "Règles d'alerte",
+    "silences": "Silences et calendriers",
+    "teams": "Équipes",
+    "partner-events": "Événements de partenaires",
+    "webhooks": "Webhooks",
+    "lns-sources": "Sources d'uplinks",
+    "applications": "Applications",
+    "lighting": "Éclairage public",
+    "multicast": "Groupes multicast",
+    "sharing": "Partages",
+    "privacy": "Données personnelles",
+    "publications": "Publications",
+}
+TAGS: list[dict[str, Any]] = [
+    {"name": name, "x-displayName": title, "description": title} for name, title in TITLES_OF_TAGS.items()
+]
+
 # As `api.entity_tags` finds the objects that have a tag.
 CHANGED_BY = frozenset({"patch", "put", "delete"})
 
@@ -73,6 +109,15 @@ async def page() -> Response:
 async def start() -> Response:
     """What starts it."""
     return Response(START, media_type="text/javascript")
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of an operation whose route gives it none: its function's, `listAssets` for `list_assets`.
+
+    Clients are generated from these names: a function that is renamed gets its former one as `operation_id`.
+    """
+    verb, *nouns = route.name.split("_")
+    return "".join(["get" if verb == "read" else verb, *(noun.capitalize() for noun in nouns)])
 
 
 def _document(app: FastAPI, lists: Sequence[APIRoute]) -> dict[str, Any]:

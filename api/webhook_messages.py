@@ -262,31 +262,48 @@ class ChallengeReturned(SentModel):
     )
 
 
-messages = APIRouter(tags=["Webhooks"], default_response_class=Response)
+messages = APIRouter(tags=["webhooks"], default_response_class=Response)
 
 
-@messages.post("alert", status_code=204, summary="Ce qui arrive à une alerte", description=SIGNED)
+@messages.post(
+    "alert", operation_id="receiveAlert", status_code=204, summary="Ce qui arrive à une alerte", description=SIGNED
+)
 def alert(message: AlertMessage) -> None:
     """Described, never called."""
 
 
-@messages.post("team.digest", status_code=204, summary="Le résumé d'une équipe", description=SIGNED)
+@messages.post(
+    "team.digest",
+    operation_id="receiveTeamDigest",
+    status_code=204,
+    summary="Le résumé d'une équipe",
+    description=SIGNED,
+)
 def digest(message: DigestMessage) -> None:
     """Described, never called."""
 
 
-@messages.post("delivery.warning", status_code=204, summary="Un avertissement sur l'envoi", description=SIGNED)
+@messages.post(
+    "delivery.warning",
+    operation_id="receiveDeliveryWarning",
+    status_code=204,
+    summary="Un avertissement sur l'envoi",
+    description=SIGNED,
+)
 def warning(message: DeliveryWarning) -> None:
     """Described, never called."""
 
 
-@messages.post("webhook.test", status_code=204, summary="Un essai", description=SIGNED)
+@messages.post(
+    "webhook.test", operation_id="receiveWebhookTest", status_code=204, summary="Un essai", description=SIGNED
+)
 def test(message: AddressTest) -> None:
     """Described, never called."""
 
 
 @messages.post(
     "webhook.challenge",
+    operation_id="receiveWebhookChallenge",
     summary="Le défi d'une adresse",
     description=f"{SIGNED} Une adresse `cloudevents` reçoit à la place `OPTIONS`, avec `WebHook-Request-Origin`.",
     response_class=JSONResponse,

@@ -38,8 +38,9 @@ SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TE
 SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
 INSERT INTO api_key
-    (id, tenant_id, name, secret_sha256, roles, expires_at, addresses, requests_per_minute, asset_kinds, made_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    (id, tenant_id, name, secret_sha256, roles, expires_at, addresses, requests_per_minute, asset_kinds, made_by,
+     origins)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 # A key that a key made leads on to who made that one.
 FIRST_MAKER = """
@@ -55,7 +56,7 @@ REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at
 UPDATE_KEY = "UPDATE api_key SET name = $2, expires_at = $3 WHERE id = $1 AND revoked_at IS NULL RETURNING true"
 LIST_KEYS = """
 SELECT id, name, roles, created_at, expires_at, revoked_at, addresses, requests_per_minute, last_used_at,
-       asset_kinds
+       asset_kinds, origins
 FROM api_key ORDER BY created_at, id
 """
 ALLOW_EXPORT = """
@@ -71,9 +72,10 @@ FROM allowed RETURNING true
 """
 AS_SERVICE = "SET LOCAL ROLE territoire_service"
 AUTHENTICATE = """
-SELECT tenant_id, tenant_slug, name, roles, addresses, requests_per_minute, asset_kinds
+SELECT tenant_id, tenant_slug, name, roles, addresses, requests_per_minute, asset_kinds, origins, expires_at
 FROM authenticate_api_key($1, $2)
 """
+READ_ORIGINS = "SELECT origin FROM origins_of_keys() AS k (origin)"
 RECORD_KEY_USE = "SELECT record_key_use($1)"
 
 
@@ -91,6 +93,7 @@ class ApiKey:
     requests_per_minute: int | None
     last_used_at: datetime | None
     asset_kinds: tuple[str, ...]
+    origins: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ class Principal:
     addresses: tuple[str, ...] = ()  # Networks from which a key may be used; none: from anywhere.
     requests_per_minute: int | None = None
     asset_kinds: tuple[str, ...] = ()  # Of the only assets that a key sees; none: of any kind.
+    origins: tuple[str, ...] = ()  # Of the pages of others that may call with a key.
+    expires_at: datetime | None = None  # Of a key.
 
     @property
     def actor(self) -> str:
@@ -204,13 +209,14 @@ async def create_api_key(
     requests_per_minute: int | None = None,
     asset_kinds: Sequence[str] = (),
     made_by: str = "",
+    origins: Sequence[str] = (),
 ) -> str:
     """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept.
 
     `made_by` is the mark of who makes it.
     """
     key = f"{KEY_PREFIX}_{secrets.token_hex(KEY_ID_OCTETS)}_{secrets.token_urlsafe(SECRET_OCTETS)}"
-    limits = (expires_at, addresses, requests_per_minute, asset_kinds, made_by)
+    limits = (expires_at, addresses, requests_per_minute, asset_kinds, made_by, origins)
     await enter_api_key(connection, tenant_id, name, roles, key, *limits)
     return key
 
@@ -226,6 +232,7 @@ async def enter_api_key(
     requests_per_minute: int | None = None,
     asset_kinds: Sequence[str] = (),
     made_by: str = "",
+    origins: Sequence[str] = (),
 ) -> None:
     """Enter a key that was made elsewhere, an installation's first one for example.
 
@@ -237,7 +244,7 @@ async def enter_api_key(
     if unknown:
         raise ValueError(f"unknown rights: {', '.join(sorted(unknown))}")
     key_id, secret = _parts(key)
-    limits = (expires_at, list(addresses), requests_per_minute, list(asset_kinds), made_by)
+    limits = (expires_at, list(addresses), requests_per_minute, list(asset_kinds), made_by, list(origins))
     await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), *limits)
 
 
@@ -284,7 +291,14 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
         addresses=tuple(row["addresses"]),
         requests_per_minute=row["requests_per_minute"],
         asset_kinds=tuple(row["asset_kinds"]),
+        origins=tuple(row["origins"]),
+        expires_at=row["expires_at"],
     )
+
+
+async def read_origins(connection: Connection | Pool) -> frozenset[str]:
+    """The origins of pages that any valid key names."""
+    return frozenset(row["origin"] for row in await connection.fetch(READ_ORIGINS))
 
 
 async def record_key_use(connection: Connection | Pool, key_id: str) -> None:

@@ -88,7 +88,7 @@ class Form:
 def checked(model: type[Content], given: Mapping[str, Any]) -> Content:
     """What was given as the content of a request to the API; raises 422 with what is wrong in each field."""
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, strict=False)
     except ValidationError as wrong:
         errors = field_errors(wrong.errors())
         raise Problem(422, "; ".join(error.message for error in errors), errors=errors) from None

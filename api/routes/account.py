@@ -15,7 +15,7 @@ from api.totp import make_secret, matching_step, uri_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from registry import people, sessions
 
-router = APIRouter(prefix="/v1/account", tags=["Sessions"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/account", tags=["sessions"], responses=PROBLEM_RESPONSES)
 
 Person = Annotated[Caller, Depends(RequireRight("read"))]
 ProvenPerson = Annotated[Caller, Depends(RequireRight("read", proved=True))]
@@ -79,7 +79,7 @@ async def change_password(body: ChangedPassword, caller: Person) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/sessions", summary="Lister ses sessions")
+@router.get("/sessions", operation_id="listOwnSessions", summary="Lister ses sessions")
 async def list_own(caller: Person) -> Page[OwnSession]:
     """Les sessions ouvertes de son compte, dans toutes ses collectivités, la dernière vue d'abord."""
     session = caller.person()
@@ -88,7 +88,9 @@ async def list_own(caller: Person) -> Page[OwnSession]:
     return Page(items=[OwnSession.model_validate(one) for one in found], next=None)
 
 
-@router.delete("/sessions/{id}", status_code=204, summary="Fermer une de ses sessions")
+@router.delete(
+    "/sessions/{id}", operation_id="closeOwnSession", status_code=204, summary="Fermer une de ses sessions"
+)
 async def close_one(id: Id, caller: Person) -> Response:
     """Fermer une de ses sessions : elle n'ouvre plus rien, dès sa requête suivante."""
     session = caller.person()
@@ -101,7 +103,7 @@ async def close_one(id: Id, caller: Person) -> Response:
     return Response(status_code=204)
 
 
-@router.delete("/sessions", summary="Fermer ses autres sessions")
+@router.delete("/sessions", operation_id="closeOtherSessions", summary="Fermer ses autres sessions")
 async def close_others(caller: Person) -> ClosedSessions:
     """Fermer toutes ses sessions sauf celle-ci."""
     session = caller.person()

@@ -18,7 +18,7 @@ from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
 
-router = APIRouter(prefix="/v1", tags=["Règles d'alerte"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["alert-rules"], responses=PROBLEM_RESPONSES)
 
 Comparison = Literal[">=", ">", "<=", "<"]
 RuleName = Annotated[
@@ -205,7 +205,7 @@ class TriedDayAnswer(answer_of(BacktestDay)):
     sent: int = Field(description="Messages qui seraient partis")
 
 
-class TrialAnswer(answer_of(Backtest, {"read"})):
+class RuleTrialAnswer(answer_of(Backtest, {"read"})):
     """Ce que la règle aurait envoyé sur les trente derniers jours."""
 
     summary: str = Field(description="L'essai en une phrase")
@@ -220,13 +220,13 @@ class TrialAnswer(answer_of(Backtest, {"read"})):
     )
 
 
-@router.get("/alert-rules", summary="Lister les règles d'alerte")
+@router.get("/alert-rules", operation_id="listAlertRules", summary="Lister les règles d'alerte")
 async def list_rules(caller: Reader) -> Page[RuleAnswer]:
     """Les règles de la collectivité et de ses membres."""
     return await RULES.list(caller, rule_store.list_rules)
 
 
-@router.post("/alert-rules", status_code=201, summary="Créer une règle d'alerte")
+@router.post("/alert-rules", operation_id="createAlertRule", status_code=201, summary="Créer une règle d'alerte")
 async def create_rule(body: NewRule, caller: Manager) -> RuleAnswer:
     """Créer une règle, active partout en 5 secondes ; `enabled: false` pour l'essayer d'abord."""
     try:
@@ -238,35 +238,35 @@ async def create_rule(body: NewRule, caller: Manager) -> RuleAnswer:
         raise Problem(422, str(refused)) from None
 
 
-@router.post("/alert-rules/trial", summary="Essayer une règle d'alerte")
-async def try_new_rule(body: NewRule, caller: Manager, asset_id: IdQuery = None) -> TrialAnswer:
+@router.post("/alert-rules/trial", operation_id="tryNewAlertRule", summary="Essayer une règle d'alerte")
+async def try_new_rule(body: NewRule, caller: Manager, asset_id: IdQuery = None) -> RuleTrialAnswer:
     """Ce qu'une règle aurait envoyé sur les trente derniers jours ; rien n'est créé ni envoyé."""
     async with caller.changing() as change:
         return await _tried(change.connection, body.rule(change.tenant_id), asset_id)
 
 
-@router.get("/alert-rules/{id}", summary="Lire une règle d'alerte")
+@router.get("/alert-rules/{id}", operation_id="getAlertRule", summary="Lire une règle d'alerte")
 async def read_rule(id: Id, caller: Reader) -> RuleAnswer:
     """Une règle."""
     return await RULES.read(caller, id)
 
 
-@router.get("/alert-rules/{id}/trial", summary="Essayer une règle d'alerte existante")
-async def try_stored_rule(id: Id, caller: Reader, asset_id: IdQuery = None) -> TrialAnswer:
+@router.get("/alert-rules/{id}/trial", operation_id="tryAlertRule", summary="Essayer une règle d'alerte existante")
+async def try_stored_rule(id: Id, caller: Reader, asset_id: IdQuery = None) -> RuleTrialAnswer:
     """Ce que cette règle, active ou non, aurait envoyé sur les trente derniers jours."""
     async with caller.reading() as connection:
         return await _tried(connection, await RULES.get(connection, id), asset_id)
 
 
-async def _tried(connection: Connection, rule: Rule, asset_id: int | None) -> TrialAnswer:
+async def _tried(connection: Connection, rule: Rule, asset_id: int | None) -> RuleTrialAnswer:
     try:
         trial = await try_rule(connection, check_rule(rule), datetime.now(UTC), asset_id)
     except (InvalidRule, NotToTry) as refused:
         raise Problem(422, str(refused)) from None
-    return TrialAnswer.model_validate(trial)
+    return RuleTrialAnswer.model_validate(trial)
 
 
-@router.patch("/alert-rules/{id}", summary="Modifier une règle d'alerte")
+@router.patch("/alert-rules/{id}", operation_id="updateAlertRule", summary="Modifier une règle d'alerte")
 async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:
     """Modifier une règle ; la modification est active partout en 5 secondes."""
     given = body.changed()
@@ -276,7 +276,9 @@ async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:
         raise Problem(422, str(refused)) from None
 
 
-@router.delete("/alert-rules/{id}", status_code=204, summary="Supprimer une règle d'alerte")
+@router.delete(
+    "/alert-rules/{id}", operation_id="deleteAlertRule", status_code=204, summary="Supprimer une règle d'alerte"
+)
 async def delete_rule(id: Id, caller: Manager) -> Response:
     """Supprimer une règle avec ses alertes et leur historique ; `enabled: false` la suspend sans rien perdre."""
     return await RULES.delete(caller, id, rule_store.delete_rule)

@@ -39,7 +39,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from registry import people
 from registry.places import ANYWHERE
 
-router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["alerts"], responses=PROBLEM_RESPONSES)
 
 Workflow = Literal["open", "acknowledged", "in_progress", "resolved", "closed"]
 UNENDED: list[Workflow] = ["open", "acknowledged", "in_progress"]
@@ -247,7 +247,7 @@ async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:
     return await ALERTS.read(caller, id)
 
 
-@router.get("/alerts/{id}/events", summary="Lire l'historique d'une alerte")
+@router.get("/alerts/{id}/events", operation_id="listAlertEvents", summary="Lire l'historique d'une alerte")
 async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:
     """Ce qui lui est arrivé et ce qu'on en a dit, dans l'ordre."""
     async with caller.reading() as connection:

@@ -18,7 +18,7 @@ from registry import applications
 
 DEVICES_MOST = 10_000
 
-router = APIRouter(prefix="/v1/applications", tags=["Applications"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/applications", tags=["applications"], responses=PROBLEM_RESPONSES)
 
 DevEuis = Annotated[list[Eui], Field(max_length=DEVICES_MOST)]
 
@@ -155,7 +155,9 @@ async def delete_application(id: Id, caller: Manager) -> Response:
     return await APPLICATIONS.delete(caller, id, applications.delete_application)
 
 
-@router.put("/{id}/devices", summary="Choisir les capteurs d'une application")
+@router.put(
+    "/{id}/devices", operation_id="setApplicationDevices", summary="Choisir les capteurs d'une application"
+)
 async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> ApplicationAnswer:
     """Remplacer la liste des capteurs dont l'application entend parler et auxquels elle peut parler."""
     async with caller.changing() as change:
@@ -167,7 +169,9 @@ async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> Appl
         return ApplicationAnswer.model_validate(await APPLICATIONS.get(change.connection, id))
 
 
-@router.get("/{id}/devices", summary="Lister les capteurs d'une application")
+@router.get(
+    "/{id}/devices", operation_id="listApplicationDevices", summary="Lister les capteurs d'une application"
+)
 async def list_devices(
     id: Id,
     caller: Reader,

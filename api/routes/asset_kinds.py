@@ -12,7 +12,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry import assets
 from registry.asset_attributes import ATTRIBUTES, LABELS_FR, OF_EVERY_KIND, Attribute, issues_of
 
-router = APIRouter(prefix="/v1", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 FORMS_TEXT = (
     "`text` un texte, `number` un nombre, `whole` un nombre entier, `boolean` true ou false, `pdl` 14 chiffres, "

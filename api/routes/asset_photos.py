@@ -13,7 +13,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from registry import asset_photos
 from registry.asset_photos import AssetPhoto
 
-router = APIRouter(prefix="/v1", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 OCTETS_MOST = 2 << 20
 # In Base64, with what is said of it.
@@ -48,7 +48,9 @@ PHOTOS = Resource(
 )
 
 
-@router.post("/assets/{id}/photos", status_code=201, summary="Ajouter une photo d'un actif")
+@router.post(
+    "/assets/{id}/photos", operation_id="createAssetPhoto", status_code=201, summary="Ajouter une photo d'un actif"
+)
 async def create_photo(id: Id, body: NewPhoto, caller: FieldAgent) -> PhotoAnswer:
     """Ajouter une photo, douze au plus par actif. Seule la collectivité de l'actif la voit, partages compris."""
     if len(body.content) > OCTETS_MOST:
@@ -69,7 +71,7 @@ async def create_photo(id: Id, body: NewPhoto, caller: FieldAgent) -> PhotoAnswe
     return shown
 
 
-@router.get("/assets/{id}/photos", summary="Lister les photos d'un actif")
+@router.get("/assets/{id}/photos", operation_id="listAssetPhotos", summary="Lister les photos d'un actif")
 async def list_photos(id: Id, caller: Reader) -> Page[PhotoAnswer]:
     """Les photos, la dernière d'abord ; aucune d'un actif qui est à une autre collectivité."""
     async with caller.reading() as connection:

@@ -21,7 +21,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.assets import WantedAssets
 from registry.places import ANYWHERE
 
-router = APIRouter(prefix="/v1", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 State = Literal["critical", "major", "warning", "info", "command", "unknown", "silent", "ok"]
 STATES_TEXT = (
@@ -75,7 +75,12 @@ class Overview(Answer):
     uplinks_per_minute: float = Field(description="Trames montantes par minute, sur les cinq dernières")
 
 
-@router.get("/asset-states", summary="Lister l'état des actifs", response_model=Page[AssetStateAnswer])
+@router.get(
+    "/asset-states",
+    operation_id="listAssetStates",
+    summary="Lister l'état des actifs",
+    response_model=Page[AssetStateAnswer],
+)
 async def list_states(
     caller: Reader,
     kind: AssetKind = None,
@@ -101,6 +106,7 @@ async def list_states(
 
 @router.get(
     "/assets/map",
+    operation_id="getAssetMap",
     summary="Lire la carte des actifs",
     response_model=AssetMap,
     responses={200: {"content": {"application/geo+json": {}}}},

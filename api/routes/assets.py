@@ -56,7 +56,7 @@ from registry.assignments import (
 from registry.places import ANYWHERE
 from registry.privacy import Subject
 
-router = APIRouter(prefix="/v1/assets", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/assets", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 CONTAINER_EXAMPLE: dict[str, Any] = {"container": {"empty_distance_mm": 1700, "full_distance_mm": 300}}
 ATTRIBUTES_TEXT = (
@@ -324,7 +324,7 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
         return await _detail(change.connection, asset)
 
 
-@router.put("/{id}/archived", summary="Archiver un actif, ou l'en ressortir")
+@router.put("/{id}/archived", operation_id="archiveAsset", summary="Archiver un actif, ou l'en ressortir")
 async def archive(id: Id, body: ArchivedBody, caller: Manager) -> AssetAnswer:
     """Archiver un actif : hors des listes, des alertes et des données manquantes ; son historique reste lisible.
 
@@ -340,7 +340,7 @@ async def archive(id: Id, body: ArchivedBody, caller: Manager) -> AssetAnswer:
     return AssetAnswer.model_validate(asset)
 
 
-@router.put("/{id}/parent", summary="Dire de quoi dépend un actif")
+@router.put("/{id}/parent", operation_id="setAssetParent", summary="Dire de quoi dépend un actif")
 async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
     """Rattacher un actif : tant qu'une panne de ce dont il dépend est annoncée, les siennes ne le sont pas."""
     async with caller.changing() as change:
@@ -368,7 +368,7 @@ async def place_asset(id: Id, body: Position, caller: FieldAgent) -> AssetDetail
         return await _detail(change.connection, asset)
 
 
-@router.put("/{id}/device", summary="Poser ou remplacer le capteur d'un actif")
+@router.put("/{id}/device", operation_id="assignAssetDevice", summary="Poser ou remplacer le capteur d'un actif")
 async def assign_device(id: Id, body: AssignedDevice, caller: FieldAgent) -> AssetDetail:
     """Poser ou remplacer le capteur. L'ancien s'arrête ici, l'historique de l'actif continue."""
     async with caller.changing() as change:
@@ -385,7 +385,9 @@ async def assign_device(id: Id, body: AssignedDevice, caller: FieldAgent) -> Ass
         return await _detail(change.connection, await ASSETS.get(change.connection, id))
 
 
-@router.get("/{id}/devices", summary="Lister les capteurs d'un actif, présents et passés")
+@router.get(
+    "/{id}/devices", operation_id="listAssetDevices", summary="Lister les capteurs d'un actif, présents et passés"
+)
 async def list_devices(id: Id, caller: Reader, limit: Limit = 50) -> Page[ServedDevice]:
     """Les capteurs qui servent l'actif et ceux qui l'ont servi, le dernier posé d'abord."""
     async with caller.reading() as connection:
@@ -395,7 +397,9 @@ async def list_devices(id: Id, caller: Reader, limit: Limit = 50) -> Page[Served
     return Page(items=[ServedDevice.model_validate(one) for one in served], next=None)
 
 
-@router.delete("/{id}/device", status_code=204, summary="Retirer le capteur d'un actif")
+@router.delete(
+    "/{id}/device", operation_id="endAssetDevice", status_code=204, summary="Retirer le capteur d'un actif"
+)
 async def end_device(
     id: Id,
     caller: FieldAgent,

@@ -16,7 +16,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.audit import AuditLine, list_audit
 from registry.entering import act_as_operator
 
-router = APIRouter(prefix="/v1/audit", tags=["Audit"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/audit", tags=["audit"], responses=PROBLEM_RESPONSES)
 
 COLUMNS = ("id", "at", "actor", "action", "entity", "entity_id", "address", "details")
 
@@ -47,6 +47,7 @@ def _as_csv(lines: list[AuditLine], following: str | None) -> Response:
 
 @router.get(
     "",
+    operation_id="listAudit",
     summary="Lire le journal d'audit",
     response_model=Page[AuditAnswer],
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},

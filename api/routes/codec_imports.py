@@ -18,7 +18,7 @@ from registry.entering import act_as_operator
 
 MOST_PROFILES = 500
 
-router = APIRouter(prefix="/v1", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["codecs"], responses=PROBLEM_RESPONSES)
 
 
 class CatalogueProfileBody(Body):
@@ -99,7 +99,7 @@ class CodecImportAnswer(Answer):
     profiles: list[ImportedProfileAnswer]
 
 
-@router.post("/codec-imports", summary="Reprendre un décodeur d'un catalogue public")
+@router.post("/codec-imports", operation_id="importCodecs", summary="Reprendre un décodeur d'un catalogue public")
 async def import_from_catalogue(body: NewCodecImport, caller: Manager) -> CodecImportAnswer:
     """Reprendre un décodeur et les profils de ses modèles. La même reprise une seconde fois ne change rien.
 

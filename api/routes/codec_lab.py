@@ -29,7 +29,7 @@ from registry.profiles import Decoding, read_profile
 
 MOST_FRAMES = 100
 
-router = APIRouter(prefix="/v1/codecs", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/codecs", tags=["codecs"], responses=PROBLEM_RESPONSES)
 
 
 class FrameBody(Body):
@@ -124,7 +124,7 @@ class TriedFrame(Answer):
     stored_codec: str | None
 
 
-class TrialAnswer(Answer):
+class CodecTrialAnswer(Answer):
     """Un essai ; rien n'en est enregistré."""
 
     codec: str
@@ -153,8 +153,8 @@ class _Subject:
         return await try_codec(codec, self.frames, workers, options=options, dev_eui=self.dev_eui, name=self.name)
 
 
-@router.post("/try", summary="Essayer un décodeur")
-async def try_it(body: Trial, caller: Manager) -> TrialAnswer:
+@router.post("/try", operation_id="tryCodec", summary="Essayer un décodeur")
+async def try_it(body: Trial, caller: Manager) -> CodecTrialAnswer:
     """Essayer un décodeur sur les dernières trames d'un capteur, ou sur d'autres ; rien n'est enregistré."""
     tenant_id, version = caller.principal.tenant_id, None
     async with caller.reading() as connection:
@@ -182,7 +182,7 @@ async def try_it(body: Trial, caller: Manager) -> TrialAnswer:
     return _show(version.name, subject, tried, mapping, proposed)
 
 
-async def _try_native(body: Trial, name: str, subject: _Subject, caller: Manager) -> TrialAnswer:
+async def _try_native(body: Trial, name: str, subject: _Subject, caller: Manager) -> CodecTrialAnswer:
     codec: AnyCodec | None = CODECS.get(name)
     if codec is None:
         raise invalid("codec", "unknown_codec", f"décodeur natif « {name} » inconnu")
@@ -248,7 +248,7 @@ def _show(
     tried: list[Tried],
     mapping: list[dict[str, Any]],
     proposed: list[dict[str, Any]],
-) -> TrialAnswer:
+) -> CodecTrialAnswer:
     frames = [
         TriedFrame(
             time=from_us(frame.time_us),
@@ -280,7 +280,7 @@ def _show(
         for frame, one, (status, codec) in zip(subject.frames, tried, subject.stored, strict=True)
     ]
     read = sum(frame.read for frame in frames)
-    return TrialAnswer(
+    return CodecTrialAnswer(
         codec=name,
         frames=frames,
         read=read,

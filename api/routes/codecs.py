@@ -45,7 +45,7 @@ from registry.entering import act_as_operator
 MOST_EXAMPLES = 1000
 DIFF_LINES = 5000
 
-router = APIRouter(prefix="/v1", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["codecs"], responses=PROBLEM_RESPONSES)
 
 
 class NewCodec(Body):
@@ -123,7 +123,7 @@ async def write_as(caller: Caller, change: Change, owner: int | None) -> None:
         await act_as_operator(change.connection)
 
 
-@router.post("/codecs", status_code=201, summary="Créer un décodeur")
+@router.post("/codecs", operation_id="createCodec", status_code=201, summary="Créer un décodeur")
 async def create(body: NewCodec, caller: Manager) -> CodecAnswer:
     """Créer un décodeur ; ses versions se publient ensuite. Le nom d'un décodeur natif est réservé."""
     if body.name in CODECS:
@@ -137,7 +137,7 @@ async def create(body: NewCodec, caller: Manager) -> CodecAnswer:
     return shown
 
 
-@router.get("/codecs", summary="Lister les décodeurs publiés")
+@router.get("/codecs", operation_id="listCodecs", summary="Lister les décodeurs publiés")
 async def list_all(
     caller: Reader,
     paging: Paged,
@@ -147,13 +147,13 @@ async def list_all(
     return await CODECS_PUBLISHED.page(caller, paging, list_codecs, after=paging.after, most=paging.most, search=q)
 
 
-@router.get("/codecs/{id}", summary="Lire un décodeur")
+@router.get("/codecs/{id}", operation_id="getCodec", summary="Lire un décodeur")
 async def read(id: Id, caller: Reader) -> CodecAnswer:
     """Un décodeur."""
     return await CODECS_PUBLISHED.read(caller, id)
 
 
-@router.get("/codecs/{id}/versions", summary="Lister les versions d'un décodeur")
+@router.get("/codecs/{id}/versions", operation_id="listCodecVersions", summary="Lister les versions d'un décodeur")
 async def list_versions_of_codec(
     id: Id,
     caller: Reader,
@@ -170,7 +170,12 @@ async def list_versions_of_codec(
     return page_of(rows, limit, VERSIONS.show, lambda version: str(version.version))
 
 
-@router.post("/codecs/{id}/versions", status_code=201, summary="Publier une version d'un décodeur")
+@router.post(
+    "/codecs/{id}/versions",
+    operation_id="publishCodecVersion",
+    status_code=201,
+    summary="Publier une version d'un décodeur",
+)
 async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVersion:
     """Publier une version, après vérification de son texte. Aucun profil ne l'emploie encore."""
     async with caller.reading() as connection:
@@ -191,14 +196,16 @@ async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVe
     return PublishedVersion(**VERSIONS.show(version).model_dump(), is_new=is_new)
 
 
-@router.get("/codec-versions/{id}", summary="Lire une version d'un décodeur")
+@router.get("/codec-versions/{id}", operation_id="getCodecVersion", summary="Lire une version d'un décodeur")
 async def read_one_version(id: Id, caller: Reader) -> CodecVersionAnswer:
     """Une version, avec son texte."""
     async with caller.reading() as connection:
         return CodecVersionAnswer.model_validate(await VERSIONS.get(connection, id))
 
 
-@router.get("/codec-versions/{id}/diff", summary="Comparer deux versions de décodeurs")
+@router.get(
+    "/codec-versions/{id}/diff", operation_id="compareCodecVersions", summary="Comparer deux versions de décodeurs"
+)
 async def diff(
     id: Id,
     caller: Reader,
@@ -224,7 +231,9 @@ def _diff(old: CodecVersion, new: CodecVersion) -> list[str]:
     return list(difflib.unified_diff(*lines, before, after, lineterm=""))
 
 
-@router.post("/codec-versions/{id}/release", summary="Lever la suspension d'une version")
+@router.post(
+    "/codec-versions/{id}/release", operation_id="releaseCodecVersion", summary="Lever la suspension d'une version"
+)
 async def release(id: Id, caller: NetworkOperator) -> CodecVersionSummary:
     """Remettre en service une version suspendue pour dépassements de temps ; ses trames se relisent ensuite."""
     async with caller.changing() as change:

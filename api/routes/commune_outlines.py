@@ -17,7 +17,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem, not
 from registry import outlines, tenants
 from registry.entering import act_as_operator, enter_as_operator
 
-router = APIRouter(prefix="/v1", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 FEATURES_MOST = 200
 # A browser asks again within the hour; what was taken in meanwhile waits for that long.
@@ -88,7 +88,7 @@ async def _owner_of(body: NewOutlines, change: Change, caller: Caller) -> int | 
     return tenant.id
 
 
-@router.post("/commune-outlines", summary="Prendre des contours de communes")
+@router.post("/commune-outlines", operation_id="importCommuneOutlines", summary="Prendre des contours de communes")
 async def take_in(body: NewOutlines, caller: Manager) -> TakenIn:
     """Tous, ou aucun. Le contour d'un code INSEE déjà connu est remplacé ; le même deux fois ne change rien."""
     read = _read_all(body.features)
@@ -106,7 +106,12 @@ async def take_in(body: NewOutlines, caller: Manager) -> TakenIn:
     return answer
 
 
-@router.get("/commune-outlines", summary="Lire les contours des communes", response_model=OutlinesAnswer)
+@router.get(
+    "/commune-outlines",
+    operation_id="listCommuneOutlines",
+    summary="Lire les contours des communes",
+    response_model=OutlinesAnswer,
+)
 async def list_outlines(caller: Reader, request: Request, commune: Commune = None) -> Response:
     """En GeoJSON, simplifiés (80 m), de quoi dessiner une carte sans fond. À garder une heure."""
     async with caller.reading() as connection:

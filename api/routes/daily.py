@@ -22,7 +22,7 @@ MOST = 2000
 LONGEST_DAYS = timedelta(days=92)
 LONGEST_COUNT = timedelta(days=3653)
 
-router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
 From = Annotated[
     Instant, Query(alias="from", description="Début, dans le premier jour", examples=["2026-11-01T00:00:00Z"])
@@ -107,7 +107,12 @@ def _items(one: Selected, days: Sequence[Day]) -> Iterator[_DayItem]:
     return (_DayItem(one.id, *day._replace(mean=None), None) for day in days)
 
 
-@router.get("/measurements/daily", summary="Lister les jours de plusieurs flux", response_model=DaysAnswer)
+@router.get(
+    "/measurements/daily",
+    operation_id="listDailyMeasurements",
+    summary="Lister les jours de plusieurs flux",
+    response_model=DaysAnswer,
+)
 async def list_days(
     caller: Reader,
     since: From,

@@ -22,7 +22,7 @@ from registry.entering import act_as_operator, enter_as_operator, enter_home
 from registry.erasures import Erasure
 from registry.personal_data import exports
 
-router = APIRouter(prefix="/v1", tags=["Droits des personnes"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["data-subjects"], responses=PROBLEM_RESPONSES)
 
 Kind = Literal["asset", "device", "person", "contact"]
 KIND_TEXT = (
@@ -172,7 +172,7 @@ def _after(cursor: str | None) -> tuple[str, int]:
     return kind, int(number)
 
 
-@router.get("/data-subjects", summary="Chercher une personne ou un logement")
+@router.get("/data-subjects", operation_id="listDataSubjects", summary="Chercher une personne ou un logement")
 async def list_subjects(
     caller: Manager,
     paging: Paged,
@@ -198,7 +198,11 @@ async def list_subjects(
     return page_of(found, paging.limit, SubjectAnswer.of, lambda one: f"{one.kind}-{one.id}")
 
 
-@router.get("/data-subjects/{id}", summary="Voir ce qui concerne une personne ou un logement")
+@router.get(
+    "/data-subjects/{id}",
+    operation_id="getDataSubject",
+    summary="Voir ce qui concerne une personne ou un logement",
+)
 async def preview(id: SubjectId, caller: Manager, tenant: TenantQuery = None) -> SubjectPreview:
     """Ce qu'un export donnerait et ce qu'un effacement prendrait, compté. Cette lecture est consignée."""
     kind, number = _parts(id)
@@ -231,6 +235,7 @@ async def _record(
 
 @router.get(
     "/data-subjects/{id}/export",
+    operation_id="exportDataSubject",
     summary="Exporter ce qui concerne une personne ou un logement",
     response_class=StreamingResponse,
     responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
@@ -253,7 +258,12 @@ async def export_subject(id: SubjectId, caller: ProvenManager, tenant: TenantQue
     return StreamingResponse(parts(), media_type="application/zip", headers=headers)
 
 
-@router.post("/data-subjects/{id}/erasure", status_code=202, summary="Effacer une personne ou un logement")
+@router.post(
+    "/data-subjects/{id}/erasure",
+    operation_id="eraseDataSubject",
+    status_code=202,
+    summary="Effacer une personne ou un logement",
+)
 async def erase_subject(
     id: SubjectId, body: NewErasure, caller: ProvenManager, tenant: TenantQuery = None
 ) -> ErasureAnswer:

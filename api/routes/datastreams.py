@@ -17,7 +17,7 @@ from core.model.quantities import QUANTITIES
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.places import ANYWHERE
 
-router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
 QuantityName = Annotated[
     str | None,

@@ -28,7 +28,7 @@ OF_PROFILE = "/device-profiles/{id}/decoding-key"
 METER_ID = r"^[0-9a-fA-F]{8}$"
 METER_TEXT = "Le numéro gravé sur le compteur, 8 chiffres, quand le capteur en relaie plusieurs ; absent : tous"
 
-router = APIRouter(prefix="/v1", tags=["Clés de décodage"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["decoding-keys"], responses=PROBLEM_RESPONSES)
 
 MeterId = Annotated[str, StringConstraints(pattern=METER_ID, to_lower=True), Field(examples=["12345678"])]
 MeterQuery = Annotated[str | None, Query(pattern=METER_ID, description=METER_TEXT, examples=["12345678"])]
@@ -76,7 +76,9 @@ class ProfileKeyAnswer(Answer):
     present_since: datetime | None = Field(description="Absente : aucune")
 
 
-@router.get(OF_DEVICE, summary="Lire depuis quand un capteur a ses clés de décodage")
+@router.get(
+    OF_DEVICE, operation_id="getDeviceDecodingKey", summary="Lire depuis quand un capteur a ses clés de décodage"
+)
 async def read_keys_of_device(dev_eui: EuiPath, caller: Reader) -> DeviceKeysAnswer:
     """Depuis quand le capteur a une clé de décodage ; la clé elle-même ne se relit jamais."""
     async with caller.reading() as connection:
@@ -89,7 +91,9 @@ async def read_keys_of_device(dev_eui: EuiPath, caller: Reader) -> DeviceKeysAns
     )
 
 
-@router.put(OF_DEVICE, summary="Poser ou remplacer une clé de décodage d'un capteur")
+@router.put(
+    OF_DEVICE, operation_id="setDeviceDecodingKey", summary="Poser ou remplacer une clé de décodage d'un capteur"
+)
 async def set_key_of_device(dev_eui: EuiPath, body: DeviceDecodingKey, caller: Manager) -> KeyPresenceAnswer:
     """Poser ou remplacer la clé ; elle sert partout en 5 secondes. Relisez les trames d'avant (/v1/redecodes)."""
     meter_id = body.meter_id or ANY_METER
@@ -107,7 +111,12 @@ async def _presence(change: Change, device_id: int, meter_id: str) -> KeyPresenc
     return next((KeyPresenceAnswer.of(one) for one in known if one.meter_id == meter_id), None)
 
 
-@router.delete(OF_DEVICE, status_code=204, summary="Retirer une clé de décodage d'un capteur")
+@router.delete(
+    OF_DEVICE,
+    operation_id="deleteDeviceDecodingKey",
+    status_code=204,
+    summary="Retirer une clé de décodage d'un capteur",
+)
 async def delete_key_of_device(dev_eui: EuiPath, caller: Manager, meter_id: MeterQuery = None) -> Response:
     """Retirer la clé ; celle du profil, s'il y en a une, sert alors."""
     async with caller.changing() as change:
@@ -120,7 +129,9 @@ async def delete_key_of_device(dev_eui: EuiPath, caller: Manager, meter_id: Mete
     return Response(status_code=204)
 
 
-@router.get(OF_PROFILE, summary="Lire depuis quand un profil a une clé de décodage")
+@router.get(
+    OF_PROFILE, operation_id="getProfileDecodingKey", summary="Lire depuis quand un profil a une clé de décodage"
+)
 async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:
     """Depuis quand vos capteurs de ce profil ont une clé par défaut ; elle ne se relit jamais."""
     tenant_id = caller.principal.tenant_id
@@ -129,7 +140,11 @@ async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:
         return ProfileKeyAnswer(present_since=await read_profile_key(connection, tenant_id, profile.id))
 
 
-@router.put(OF_PROFILE, summary="Poser ou remplacer la clé de décodage par défaut d'un profil")
+@router.put(
+    OF_PROFILE,
+    operation_id="setProfileDecodingKey",
+    summary="Poser ou remplacer la clé de décodage par défaut d'un profil",
+)
 async def set_key_of_profile(id: Id, body: ProfileDecodingKey, caller: Manager) -> ProfileKeyAnswer:
     """La clé de vos capteurs de ce profil qui n'en ont pas à eux ; les autres collectivités gardent la leur."""
     async with caller.changing() as change:
@@ -144,7 +159,12 @@ async def set_key_of_profile(id: Id, body: ProfileDecodingKey, caller: Manager) 
     return after
 
 
-@router.delete(OF_PROFILE, status_code=204, summary="Retirer la clé de décodage par défaut d'un profil")
+@router.delete(
+    OF_PROFILE,
+    operation_id="deleteProfileDecodingKey",
+    status_code=204,
+    summary="Retirer la clé de décodage par défaut d'un profil",
+)
 async def delete_key_of_profile(id: Id, caller: Manager) -> Response:
     """Retirer la clé par défaut de vos capteurs de ce profil."""
     async with caller.changing() as change:

@@ -14,7 +14,7 @@ from registry.joins import flush_dev_nonces, list_own_otaa
 
 MOST_DEVICES = 1_000
 
-router = APIRouter(prefix="/v1", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 
 class NewFlush(Body):
@@ -39,7 +39,9 @@ class FlushAnswer(Answer):
     dev_nonces: int = Field(description="DevNonces effacés")
 
 
-@router.delete("/devices/{dev_eui}/dev-nonces", summary="Effacer les DevNonces d'un capteur")
+@router.delete(
+    "/devices/{dev_eui}/dev-nonces", operation_id="flushDeviceNonces", summary="Effacer les DevNonces d'un capteur"
+)
 async def flush_one(dev_eui: EuiPath, caller: FieldAgent) -> FlushAnswer:
     """Effacer les DevNonces utilisés par un capteur remis à zéro : il peut alors se réactiver.
 
@@ -55,7 +57,9 @@ async def flush_one(dev_eui: EuiPath, caller: FieldAgent) -> FlushAnswer:
     return FlushAnswer(devices=len(flushed), dev_nonces=count)
 
 
-@router.post("/dev-nonce-flushes", summary="Effacer les DevNonces de plusieurs capteurs")
+@router.post(
+    "/dev-nonce-flushes", operation_id="flushManyDevNonces", summary="Effacer les DevNonces de plusieurs capteurs"
+)
 async def flush_many(body: NewFlush, caller: Manager) -> FlushAnswer:
     """Effacer les DevNonces de plusieurs capteurs de la collectivité : tous, ou aucun si l'un n'est pas à elle."""
     wanted = None if body.dev_euis is None else sorted({bytes.fromhex(eui) for eui in body.dev_euis})

@@ -23,7 +23,7 @@ from lorawan.instants import to_us
 # lorawan.airtime.Priority.COMMAND
 PRIORITY = 1
 
-router = APIRouter(prefix="/v1/devices/{dev_eui}/commands", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/devices/{dev_eui}/commands", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 CommandName = Annotated[
     str, Path(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", description="Nom de la commande", examples=["open_valve"])
@@ -56,7 +56,7 @@ class CommandOutcome(Answer):
     downlink: DownlinkAnswer | None = Field(description="Absent : un aperçu, rien n'est envoyé")
 
 
-@router.get("", summary="Lister les commandes d'un capteur")
+@router.get("", operation_id="listDeviceCommands", summary="Lister les commandes d'un capteur")
 async def list_commands(dev_eui: EuiPath, caller: Reader) -> Page[CommandSpec]:
     """Ce qu'on peut demander à ce capteur, avec les paramètres de chaque commande."""
     async with caller.reading() as connection:
@@ -64,7 +64,7 @@ async def list_commands(dev_eui: EuiPath, caller: Reader) -> Page[CommandSpec]:
     return Page(items=known_commands(target), next=None)
 
 
-@router.post("/{name}", summary="Commander un capteur")
+@router.post("/{name}", operation_id="createDeviceCommand", summary="Commander un capteur")
 async def order(
     dev_eui: EuiPath, name: CommandName, body: CommandOrder, caller: Manager, response: Response
 ) -> CommandOutcome:

@@ -18,7 +18,7 @@ NO_JOIN_EUI = "0" * 16
 COUNTER_MOST = 2**32 - 1
 JOIN_NONCE_MOST = 2**24 - 1
 
-router = APIRouter(prefix="/v1", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 Counted = Annotated[int, Field(ge=0, le=COUNTER_MOST)]
 

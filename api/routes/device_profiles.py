@@ -31,7 +31,7 @@ from registry.profiles import (
 
 LONGEST_INTERVAL_S = 32 * 86_400
 
-router = APIRouter(prefix="/v1/device-profiles", tags=["Profils d'appareils"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/device-profiles", tags=["device-profiles"], responses=PROBLEM_RESPONSES)
 
 Interval = Annotated[float, Field(gt=0, le=LONGEST_INTERVAL_S, examples=[3600])]
 MacVersion = Literal["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4"]

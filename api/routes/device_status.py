@@ -12,7 +12,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from lorawan.commands.dev_status import EXTERNAL_POWER, DevStatusAns
 from registry.device_status import DeviceStatus, read_status
 
-router = APIRouter(prefix="/v1/devices/{dev_eui}", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/devices/{dev_eui}", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 
 class DeviceStatusAnswer(Answer):
@@ -42,7 +42,7 @@ class DeviceStatusAnswer(Answer):
         )
 
 
-@router.get("/status", summary="Lire l'état d'un capteur")
+@router.get("/status", operation_id="getDeviceStatus", summary="Lire l'état d'un capteur")
 async def read(dev_eui: EuiPath, caller: Reader) -> DeviceStatusAnswer:
     """La pile et la marge radio que le capteur a annoncées en dernier."""
     async with caller.reading() as connection:

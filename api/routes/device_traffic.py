@@ -32,7 +32,7 @@ LONGEST_WAIT = timedelta(days=30)
 # lorawan.airtime.Priority.ROUTINE
 ROUTINE = 2
 
-router = APIRouter(prefix="/v1/devices/{dev_eui}", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/devices/{dev_eui}", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 
 class ReceptionAnswer(answer_of(ReceptionRow, {"uplink_id"})):
@@ -160,7 +160,7 @@ def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
     return None if time is None else (time, identity)
 
 
-@router.get("/uplinks", summary="Lister les messages d'un capteur")
+@router.get("/uplinks", operation_id="listDeviceUplinks", summary="Lister les messages d'un capteur")
 async def list_uplinks(
     dev_eui: EuiPath,
     caller: Reader,
@@ -183,7 +183,7 @@ async def list_uplinks(
     return page_of(rows, limit, lambda row: _uplink(row, receptions.get(row.uplink_id, [])), _cursor_of)
 
 
-@router.get("/downlinks", summary="Lister les messages destinés à un capteur")
+@router.get("/downlinks", operation_id="listDeviceDownlinks", summary="Lister les messages destinés à un capteur")
 async def list_downlinks_of_device(
     dev_eui: EuiPath, caller: Reader, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[DownlinkAnswer]:
@@ -208,7 +208,9 @@ async def own_device(change: Change, caller: Caller, dev_eui: str) -> tuple[Enro
     return device, switches
 
 
-@router.post("/downlinks", status_code=201, summary="Envoyer un message à un capteur")
+@router.post(
+    "/downlinks", operation_id="createDeviceDownlink", status_code=201, summary="Envoyer un message à un capteur"
+)
 async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) -> DownlinkAnswer:
     """Mettre un message en file. Pour un appareil qui commute, il faut `lighting` ou `operate`, et un motif.
 

@@ -72,7 +72,7 @@ DeviceSort = Literal[
     "last_seen_at", "-last_seen_at", "battery_percent", "-battery_percent", "distance", "-distance",
 ]  # fmt: skip
 
-router = APIRouter(prefix="/v1/devices", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/devices", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 
 class NewDevice(Body):
@@ -214,7 +214,7 @@ async def _find(connection: Connection, dev_eui: str) -> EnrolledDevice | None:
 DEVICES = Resource("device", "capteur", _find, DeviceAnswer.model_validate)
 
 
-@router.post("", status_code=201, summary="Enregistrer un capteur")
+@router.post("", operation_id="createDevice", status_code=201, summary="Enregistrer un capteur")
 async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
     """Enregistrer un capteur, et le poser sur un actif dans la même transaction si `asset_id` est donné."""
     keys = body.wrapped(caller.platform.keys)
@@ -286,7 +286,7 @@ async def list_devices(
     return Page(items=items, next=cursor_of(sort, part.following))
 
 
-@router.get("/{dev_eui}", summary="Lire un capteur")
+@router.get("/{dev_eui}", operation_id="getDevice", summary="Lire un capteur")
 async def read(dev_eui: EuiPath, caller: Reader) -> DeviceDetail:
     """Un capteur ; `join` dit pourquoi son activation est refusée, et quoi faire."""
     async with caller.reading() as connection:
@@ -300,7 +300,7 @@ async def read(dev_eui: EuiPath, caller: Reader) -> DeviceDetail:
     )
 
 
-@router.patch("/{dev_eui}", summary="Modifier ou désactiver un capteur")
+@router.patch("/{dev_eui}", operation_id="updateDevice", summary="Modifier ou désactiver un capteur")
 async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> DeviceAnswer:
     """Modifier, désactiver ou réactiver un capteur ; actif partout en 5 secondes."""
     async with caller.changing() as change:
@@ -321,7 +321,7 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
     return shown
 
 
-@router.put("/{dev_eui}/archived", summary="Archiver un capteur, ou l'en ressortir")
+@router.put("/{dev_eui}/archived", operation_id="archiveDevice", summary="Archiver un capteur, ou l'en ressortir")
 async def archive(dev_eui: EuiPath, body: ArchivedBody, caller: Manager) -> DeviceAnswer:
     """Archiver un capteur : désactivé, hors des listes et des alertes ; ce qu'il a mesuré reste lisible.
 
@@ -337,7 +337,7 @@ async def archive(dev_eui: EuiPath, body: ArchivedBody, caller: Manager) -> Devi
     return DeviceAnswer.model_validate(device)
 
 
-@router.delete("/{dev_eui}", status_code=204, summary="Retirer un capteur")
+@router.delete("/{dev_eui}", operation_id="deleteDevice", status_code=204, summary="Retirer un capteur")
 async def delete(dev_eui: EuiPath, caller: Manager) -> Response:
     """Retirer un capteur enregistré par erreur. Un capteur qui a parlé se désactive."""
     async with caller.changing() as change:

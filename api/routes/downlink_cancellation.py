@@ -11,12 +11,12 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lighting.command_store import is_commanded
 from registry.downlinks import read_downlink, withdraw
 
-router = APIRouter(prefix="/v1/devices/{dev_eui}/downlinks", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/devices/{dev_eui}/downlinks", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 DownlinkId = Annotated[int, Path(ge=1, le=INT8_MOST, description="Identifiant du message", examples=[42])]
 
 
-@router.post("/{id}/cancel", summary="Retirer un message de la file")
+@router.post("/{id}/cancel", operation_id="cancelDeviceDownlink", summary="Retirer un message de la file")
 async def cancel_downlink(dev_eui: EuiPath, id: DownlinkId, caller: Manager) -> DownlinkAnswer:
     """Retirer un message qui attend encore. Un ordre d'éclairage se reprend par /v1/lighting/commands."""
     async with caller.changing() as change:

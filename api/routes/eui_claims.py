@@ -16,7 +16,7 @@ from registry.enrolment import read_enrolled
 from registry.eui_claims import Claim, PendingClaim
 from registry.gateways import read_gateway
 
-router = APIRouter(prefix="/v1/eui-claims", tags=["EUI contestés"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/eui-claims", tags=["eui-claims"], responses=PROBLEM_RESPONSES)
 
 EXPLANATIONS = {
     ("contester", "open"): "l'opérateur va décider",
@@ -107,7 +107,7 @@ async def _check_not_own(change: Change, kind: eui_claims.Kind, eui: bytes) -> N
         raise Problem(409, "cet EUI est enregistré chez vous")
 
 
-@router.post("", status_code=201, summary="Contester un EUI enregistré ailleurs")
+@router.post("", operation_id="createEuiClaim", status_code=201, summary="Contester un EUI enregistré ailleurs")
 async def contest(body: NewClaim, caller: Manager) -> ClaimAnswer:
     """Demander à l'opérateur un EUI que l'on a en main et qui est enregistré ailleurs (409 à l'enregistrement).
 
@@ -124,13 +124,13 @@ async def contest(body: NewClaim, caller: Manager) -> ClaimAnswer:
     return shown
 
 
-@router.get("", summary="Lister les contestations d'EUI")
+@router.get("", operation_id="listEuiClaims", summary="Lister les contestations d'EUI")
 async def list_claims(caller: Reader, paging: Paged) -> Page[ClaimAnswer]:
     """Les contestations de la collectivité, et celles qui portent sur ce qu'elle a enregistré."""
     return await CLAIMS.page(caller, paging, eui_claims.list_claims, after=paging.after, most=paging.most)
 
 
-@router.get("/pending", summary="Lister les contestations à décider")
+@router.get("/pending", operation_id="listPendingEuiClaims", summary="Lister les contestations à décider")
 async def list_pending(caller: NetworkOperator, paging: Paged) -> Page[PendingClaimAnswer]:
     """Pour l'opérateur : ce qui attend sa décision, avec les deux côtés."""
     async with caller.reading_alone() as connection:
@@ -139,13 +139,13 @@ async def list_pending(caller: NetworkOperator, paging: Paged) -> Page[PendingCl
     return page_of(found, paging.limit, PendingClaimAnswer.model_validate)
 
 
-@router.get("/{id}", summary="Lire une contestation d'EUI")
+@router.get("/{id}", operation_id="getEuiClaim", summary="Lire une contestation d'EUI")
 async def read_claim(id: Id, caller: Reader) -> ClaimAnswer:
     """Une contestation et où elle en est."""
     return await CLAIMS.read(caller, id)
 
 
-@router.delete("/{id}", status_code=204, summary="Retirer une contestation d'EUI")
+@router.delete("/{id}", operation_id="withdrawEuiClaim", status_code=204, summary="Retirer une contestation d'EUI")
 async def withdraw(id: Id, caller: Manager) -> Response:
     """Retirer une contestation de la collectivité, tant que l'opérateur n'a pas décidé."""
     async with caller.changing() as change:
@@ -156,7 +156,7 @@ async def withdraw(id: Id, caller: Manager) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{id}/decision", summary="Décider d'un EUI contesté")
+@router.post("/{id}/decision", operation_id="decideEuiClaim", summary="Décider d'un EUI contesté")
 async def decide(id: Id, body: NewDecision, caller: ProvenOperator) -> DecisionAnswer:
     """Pour l'opérateur : laisser l'EUI où il est, ou l'attribuer à qui le conteste.
 

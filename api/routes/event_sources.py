@@ -21,7 +21,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from registry.audit import write_audit
 from registry.entering import tenant_transaction
 
-router = APIRouter(prefix="/v1", tags=["Événements de partenaires"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["partner-events"], responses=PROBLEM_RESPONSES)
 EVENT_OCTETS_MOST = 20_000
 SIGNATURE = APIKeyHeader(
     name="webhook-signature",
@@ -119,7 +119,9 @@ class TakenAnswer(Answer):
     taken: bool = Field(description="false : cet identifiant avait déjà été reçu, rien n'a changé")
 
 
-@router.post("/event-sources", status_code=201, summary="Ajouter un système partenaire")
+@router.post(
+    "/event-sources", operation_id="createEventSource", status_code=201, summary="Ajouter un système partenaire"
+)
 async def create_source(body: NewEventSource, caller: Manager) -> CreatedEventSource:
     """Ajouter un système partenaire. Ses événements ne remplacent jamais un système de sécurité homologué."""
     async with caller.changing() as change:
@@ -134,31 +136,44 @@ async def create_source(body: NewEventSource, caller: Manager) -> CreatedEventSo
     return CreatedEventSource(**shown.model_dump(), secret=secret)
 
 
-@router.get("/event-sources", summary="Lister les systèmes partenaires")
+@router.get("/event-sources", operation_id="listEventSources", summary="Lister les systèmes partenaires")
 async def list_sources(caller: Reader) -> Page[EventSourceAnswer]:
     """Les systèmes partenaires de la collectivité."""
     return await SOURCES.list(caller, partners.list_sources)
 
 
-@router.get("/event-sources/{id}", summary="Lire un système partenaire")
+@router.get("/event-sources/{id}", operation_id="getEventSource", summary="Lire un système partenaire")
 async def read_source(id: Id, caller: Reader) -> EventSourceAnswer:
     """Un système partenaire, et quand il a parlé pour la dernière fois."""
     return await SOURCES.read(caller, id)
 
 
-@router.patch("/event-sources/{id}", summary="Refuser ou reprendre les événements d'un partenaire")
+@router.patch(
+    "/event-sources/{id}",
+    operation_id="updateEventSource",
+    summary="Refuser ou reprendre les événements d'un partenaire",
+)
 async def update_source(id: Id, body: EventSourcePatch, caller: Manager) -> EventSourceAnswer:
     """Refuser les événements d'un système partenaire, ou les reprendre."""
     return await SOURCES.switch(caller, id, partners.set_enabled, enabled=body.enabled)
 
 
-@router.delete("/event-sources/{id}", status_code=204, summary="Retirer un système partenaire")
+@router.delete(
+    "/event-sources/{id}",
+    operation_id="deleteEventSource",
+    status_code=204,
+    summary="Retirer un système partenaire",
+)
 async def delete_source(id: Id, caller: Manager) -> Response:
     """Retirer un système partenaire. Ses règles et ses alertes restent."""
     return await SOURCES.delete(caller, id, partners.delete_source)
 
 
-@router.post("/event-sources/{id}/secret", summary="Changer le secret d'un système partenaire")
+@router.post(
+    "/event-sources/{id}/secret",
+    operation_id="rotateEventSourceSecret",
+    summary="Changer le secret d'un système partenaire",
+)
 async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:
     """Changer le secret : jusqu'à l'heure dite, un événement signé avec l'ancien est accepté aussi."""
     return await rotate(SOURCES, caller, id, body, partners.rotate_secret)
@@ -166,6 +181,7 @@ async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> Rotation
 
 @router.post(
     "/partner-events/{id}",
+    operation_id="receivePartnerEvent",
     status_code=202,
     summary="Recevoir un événement signé d'un partenaire",
     dependencies=[Security(SIGNATURE)],

@@ -13,7 +13,7 @@ from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.tenants import read_with_timezone
 
-router = APIRouter(prefix="/v1/gateways", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/gateways", tags=["gateways"], responses=PROBLEM_RESPONSES)
 
 DEVICES_SINCE, DAYS_SINCE = timedelta(days=1), timedelta(days=30)
 DEVICES_MOST = 500
@@ -45,7 +45,9 @@ class CoverageAnswer(Answer):
     days: list[GatewayDayAnswer] = Field(description="Trente jours, le dernier d'abord")
 
 
-@router.get("/{gateway_id}/coverage", summary="Dire ce qu'une passerelle entend")
+@router.get(
+    "/{gateway_id}/coverage", operation_id="getGatewayCoverage", summary="Dire ce qu'une passerelle entend"
+)
 async def read_coverage(gateway_id: EuiPath, caller: Reader) -> CoverageAnswer:
     """Les capteurs entendus en 24 heures, avec RSSI et SNR, et le nombre de trames par jour."""
     now = datetime.now(UTC)

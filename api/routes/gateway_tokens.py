@@ -15,7 +15,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from registry import gateway_tokens
 from registry.gateway_tokens import ShownToken
 
-router = APIRouter(prefix="/v1/gateways", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/gateways", tags=["gateways"], responses=PROBLEM_RESPONSES)
 
 TokenId = Annotated[
     str,
@@ -57,7 +57,7 @@ class CreatedToken(Answer):
     )
 
 
-@router.get("/{gateway_id}/tokens", summary="Lister les jetons d'une passerelle")
+@router.get("/{gateway_id}/tokens", operation_id="listGatewayTokens", summary="Lister les jetons d'une passerelle")
 async def list_tokens(gateway_id: EuiPath, caller: Reader) -> Page[TokenAnswer]:
     """Les jetons valables, le dernier d'abord : deux au plus, pendant une rotation."""
     async with caller.reading() as connection:
@@ -66,7 +66,12 @@ async def list_tokens(gateway_id: EuiPath, caller: Reader) -> Page[TokenAnswer]:
     return Page(items=[TokenAnswer.model_validate(asdict(token)) for token in tokens], next=None)
 
 
-@router.post("/{gateway_id}/tokens", status_code=201, summary="Faire un jeton pour une passerelle")
+@router.post(
+    "/{gateway_id}/tokens",
+    operation_id="createGatewayToken",
+    status_code=201,
+    summary="Faire un jeton pour une passerelle",
+)
 async def create_token(gateway_id: EuiPath, body: NewToken, caller: Manager) -> CreatedToken:
     """Faire un jeton, montré cette seule fois ; le précédent vaut encore le temps demandé. Valable en 5 s."""
     async with caller.changing() as change:
@@ -79,7 +84,12 @@ async def create_token(gateway_id: EuiPath, body: NewToken, caller: Manager) -> 
     return CreatedToken(token=token)
 
 
-@router.delete("/{gateway_id}/tokens/{token_id}", status_code=204, summary="Retirer un jeton")
+@router.delete(
+    "/{gateway_id}/tokens/{token_id}",
+    operation_id="deleteGatewayToken",
+    status_code=204,
+    summary="Retirer un jeton",
+)
 async def delete_token(gateway_id: EuiPath, token_id: TokenId, caller: Manager) -> Response:
     """Retirer un jeton : la connexion qui l'a présenté est coupée dans les 5 secondes."""
     async with caller.changing() as change:

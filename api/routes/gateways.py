@@ -41,7 +41,7 @@ GainSubtractedBy = Literal["gateway", "network"]
 
 GatewaySort = Literal["id", "-id", "name", "-name", "last_seen_at", "-last_seen_at", "distance", "-distance"]
 
-router = APIRouter(prefix="/v1/gateways", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/gateways", tags=["gateways"], responses=PROBLEM_RESPONSES)
 
 
 EXAMPLE = {
@@ -219,7 +219,9 @@ async def claim_gateway(gateway_id: EuiPath, body: ClaimedGateway, caller: Netwo
         return await _create(change, gateway_id, body)
 
 
-@router.get("/address-changes", summary="Lister les changements d'adresse")
+@router.get(
+    "/address-changes", operation_id="listGatewayAddressChanges", summary="Lister les changements d'adresse"
+)
 async def list_changes(caller: Reader, limit: Limit = 100) -> Page[AddressChangeAnswer]:
     """Les passerelles qui ont parlé depuis une autre adresse en 90 jours, la dernière d'abord."""
     async with caller.reading() as connection:

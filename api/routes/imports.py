@@ -20,7 +20,7 @@ from registry.bulk_imports.files import OCTETS_MOST, REPORTED
 from registry.bulk_imports.kinds import KINDS, ImportKind, csv_lines, harmless, model_file
 from registry.bulk_imports.store import ImportJob
 
-router = APIRouter(prefix="/v1", tags=["Imports"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["imports"], responses=PROBLEM_RESPONSES)
 
 # In Base64, with its frame, below what a request may have.
 PART_MOST = 720_000
@@ -100,7 +100,7 @@ class ImportKindAnswer(Answer):
 IMPORTS = Resource("import", "import", store.read_import, ImportJobAnswer.model_validate)
 
 
-@router.get("/import-kinds", summary="Lister ce qui s'importe, avec ses colonnes")
+@router.get("/import-kinds", operation_id="listImportKinds", summary="Lister ce qui s'importe, avec ses colonnes")
 async def list_kinds(caller: Reader) -> Page[ImportKindAnswer]:
     """Les types de fichiers et leurs colonnes."""
     del caller
@@ -125,6 +125,7 @@ async def list_kinds(caller: Reader) -> Page[ImportKindAnswer]:
 
 @router.get(
     "/import-kinds/{kind}/model.csv",
+    operation_id="getImportModel",
     summary="Télécharger un fichier modèle",
     response_class=Response,
     responses=CSV_ANSWER,
@@ -137,6 +138,7 @@ async def read_model(kind: KindPath, caller: Reader) -> Response:
 
 @router.get(
     "/import-kinds/{kind}/export.csv",
+    operation_id="exportInventory",
     summary="Exporter ce qui s'importe",
     response_class=StreamingResponse,
     responses=CSV_ANSWER,
@@ -165,7 +167,7 @@ def _named(file: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{file}"'}
 
 
-@router.post("/imports", status_code=201, summary="Commencer un import")
+@router.post("/imports", operation_id="createImport", status_code=201, summary="Commencer un import")
 async def create(body: NewImportJob, caller: Manager) -> ImportJobAnswer:
     """Envoyez ensuite les morceaux du fichier, puis `start`. Le même fichier deux fois ne change rien."""
     async with caller.changing() as change:
@@ -177,7 +179,7 @@ async def create(body: NewImportJob, caller: Manager) -> ImportJobAnswer:
     return shown
 
 
-@router.put("/imports/{id}/parts/{number}", summary="Envoyer un morceau du fichier")
+@router.put("/imports/{id}/parts/{number}", operation_id="putImportPart", summary="Envoyer un morceau du fichier")
 async def put_part(
     id: Id,
     number: Annotated[int, Path(ge=1, le=store.PARTS_MOST, description="1, 2, 3…, sans trou")],
@@ -216,7 +218,7 @@ async def _moved(
     return shown
 
 
-@router.post("/imports/{id}/start", summary="Lire le fichier")
+@router.post("/imports/{id}/start", operation_id="startImport", summary="Lire le fichier")
 async def start(id: Id, caller: Manager) -> ImportJobAnswer:
     """Tous les morceaux sont là : l'import attend son tour, et se suit par `GET /v1/imports/{id}`."""
     async with caller.changing() as change:
@@ -230,7 +232,7 @@ async def start(id: Id, caller: Manager) -> ImportJobAnswer:
         return await _moved(change, former, "start", store.start_import, "il a déjà commencé")
 
 
-@router.post("/imports/{id}/confirm", summary="Importer pour de bon, après un essai")
+@router.post("/imports/{id}/confirm", operation_id="confirmImport", summary="Importer pour de bon, après un essai")
 async def confirm(id: Id, caller: Manager) -> ImportJobAnswer:
     """Un essai terminé depuis moins d'un jour devient l'import lui-même, sans renvoyer le fichier."""
     too_late = "ce n'est pas un essai terminé, ou son fichier n'est plus là : renvoyez-le"
@@ -238,7 +240,7 @@ async def confirm(id: Id, caller: Manager) -> ImportJobAnswer:
         return await _moved(change, await IMPORTS.own(change, id), "confirm", store.confirm_import, too_late)
 
 
-@router.post("/imports/{id}/cancel", summary="Arrêter un import")
+@router.post("/imports/{id}/cancel", operation_id="cancelImport", summary="Arrêter un import")
 async def cancel(id: Id, caller: Manager) -> ImportJobAnswer:
     """Ce qui est écrit le reste ; rien d'autre ne l'est plus. Le même fichier, plus tard, va au bout."""
     async with caller.changing() as change:
@@ -247,14 +249,14 @@ async def cancel(id: Id, caller: Manager) -> ImportJobAnswer:
         )
 
 
-@router.get("/imports", summary="Lister les imports")
+@router.get("/imports", operation_id="listImports", summary="Lister les imports")
 async def list_all(caller: Reader, cursor: Cursor = None, limit: Limit = 100) -> Page[ImportJobAnswer]:
     """Ceux de la collectivité, le dernier d'abord ; un import se garde 30 jours."""
     paging = Paging(limit, cursor)
     return await IMPORTS.page(caller, paging, store.list_imports, before=paging.before, most=paging.most)
 
 
-@router.get("/imports/{id}", summary="Suivre un import")
+@router.get("/imports/{id}", operation_id="getImport", summary="Suivre un import")
 async def read(id: Id, caller: Reader) -> ImportJobAnswer:
     """Où il en est."""
     return await IMPORTS.read(caller, id)
@@ -262,6 +264,7 @@ async def read(id: Id, caller: Reader) -> ImportJobAnswer:
 
 @router.get(
     "/imports/{id}/rejected.csv",
+    operation_id="getImportRejectedLines",
     summary="Télécharger les lignes refusées",
     response_class=StreamingResponse,
     responses=CSV_ANSWER,

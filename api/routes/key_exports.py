@@ -20,7 +20,7 @@ from registry.key_recipients import KeyRecipient, RejectedPublicKey, check_publi
 from registry.keys import KeyWrap, device_owner, session_owner
 from registry.tenants import MalformedKey, authenticate
 
-router = APIRouter(prefix="/v1", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 
 def _public_key(text: str) -> str:
@@ -113,7 +113,12 @@ RECIPIENTS = Resource(
 )
 
 
-@router.post("/key-recipients", status_code=201, summary="Enregistrer un destinataire de clés")
+@router.post(
+    "/key-recipients",
+    operation_id="createKeyRecipient",
+    status_code=201,
+    summary="Enregistrer un destinataire de clés",
+)
 async def create_recipient(body: NewKeyRecipient, caller: Manager) -> KeyRecipientAnswer:
     """Enregistrer une clé publique. Sa clé privée reste chez le destinataire : qui l'a lira les clés sorties."""
     async with caller.changing() as change:
@@ -125,19 +130,24 @@ async def create_recipient(body: NewKeyRecipient, caller: Manager) -> KeyRecipie
     return shown
 
 
-@router.get("/key-recipients", summary="Lister les destinataires de clés")
+@router.get("/key-recipients", operation_id="listKeyRecipients", summary="Lister les destinataires de clés")
 async def list_recipients(caller: Manager) -> Page[KeyRecipientAnswer]:
     """Pour qui des clés peuvent sortir."""
     return await RECIPIENTS.list(caller, key_recipients.list_recipients)
 
 
-@router.delete("/key-recipients/{id}", status_code=204, summary="Retirer un destinataire de clés")
+@router.delete(
+    "/key-recipients/{id}",
+    operation_id="deleteKeyRecipient",
+    status_code=204,
+    summary="Retirer un destinataire de clés",
+)
 async def delete_recipient(id: Id, caller: Manager) -> Response:
     """Plus rien ne sort pour lui ; ce qu'il a reçu, il le lit encore."""
     return await RECIPIENTS.delete(caller, id, key_recipients.delete_recipient)
 
 
-@router.post("/key-exports", summary="Sortir les clés de ses capteurs")
+@router.post("/key-exports", operation_id="exportKeys", summary="Sortir les clés de ses capteurs")
 async def export_own_keys(body: NewKeyExport, caller: KeyExporter) -> KeyExport:
     """Sortir les clés des capteurs de la collectivité (séquestre, changement d'opérateur), pour un destinataire.
 

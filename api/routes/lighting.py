@@ -25,7 +25,7 @@ from lighting.requests import LightingRequest, Requested, circuits_to_command, r
 
 PROPOSE = "le propriétaire le propose par une campagne (POST /v1/lighting-campaigns), que le syndicat approuve"
 
-router = APIRouter(prefix="/v1/lighting", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/lighting", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
 
 class NewCommand(Body):
@@ -106,7 +106,12 @@ class CabinetDetail(CabinetAnswer):
 COMMANDS = Resource("lighting_command", "ordre", command_store.read_command, _show)
 
 
-@router.post("/commands", status_code=201, summary="Commander l'éclairage d'une armoire ou d'un circuit")
+@router.post(
+    "/commands",
+    operation_id="createLightingCommand",
+    status_code=201,
+    summary="Commander l'éclairage d'une armoire ou d'un circuit",
+)
 async def create_command(body: NewCommand, caller: LightingOperator) -> CreatedAnswer:
     """Commander une armoire, un circuit ou un point lumineux, à soi ou partagé avec le rôle `operator`.
 
@@ -148,7 +153,7 @@ async def _request(caller: Caller, acting: Change, body: NewCommand) -> list[Req
     ]
 
 
-@router.get("/cabinets", summary="Lister les armoires d'éclairage")
+@router.get("/cabinets", operation_id="listLightingCabinets", summary="Lister les armoires d'éclairage")
 async def list_cabinets(caller: Reader, wanted: WantedQuery) -> Page[CabinetAnswer]:
     """Les armoires : d'abord celles dont on ne sait rien, puis celles qui sont éteintes."""
     async with caller.reading() as connection:
@@ -166,7 +171,7 @@ async def list_cabinets(caller: Reader, wanted: WantedQuery) -> Page[CabinetAnsw
     return Page(items=items, next=next_page(places, wanted))
 
 
-@router.get("/cabinets/{id}", summary="Lire une armoire d'éclairage")
+@router.get("/cabinets/{id}", operation_id="getLightingCabinet", summary="Lire une armoire d'éclairage")
 async def read_cabinet(id: Id, caller: Reader) -> CabinetDetail:
     """Ce qu'un actif a dit de son relais, son dernier ordre, et s'il se gradue."""
     async with caller.reading() as connection:
@@ -184,7 +189,7 @@ async def read_cabinet(id: Id, caller: Reader) -> CabinetDetail:
     )
 
 
-@router.get("/commands", summary="Lister les ordres d'éclairage")
+@router.get("/commands", operation_id="listLightingCommands", summary="Lister les ordres d'éclairage")
 async def list_commands(caller: Reader, paging: Paged, asset_id: IdQuery = None) -> Page[CommandAnswer]:
     """Les ordres, le dernier d'abord."""
     return await COMMANDS.page(
@@ -192,7 +197,7 @@ async def list_commands(caller: Reader, paging: Paged, asset_id: IdQuery = None)
     )
 
 
-@router.get("/commands/{id}", summary="Lire un ordre d'éclairage")
+@router.get("/commands/{id}", operation_id="getLightingCommand", summary="Lire un ordre d'éclairage")
 async def read_command(id: BigId, caller: Reader) -> CommandAnswer:
     """Un ordre et où il en est."""
     return await COMMANDS.read(caller, id)

@@ -25,7 +25,7 @@ from lighting.expected import read_lamps
 from lighting.legal_hours import CATEGORIES, Finding, judge
 from lighting.programs import Bounds, next_change, time_text
 
-router = APIRouter(prefix="/v1/lighting", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/lighting", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
 TEXT_OF_LAW = "JORFTEXT000037864346"
 NOTE = (
@@ -72,7 +72,7 @@ def _show(stored: store.StoredBounds) -> BoundsAnswer:
     return BoundsAnswer(**shown)
 
 
-@router.get("/bounds", summary="Lister les bornes de l'éclairage")
+@router.get("/bounds", operation_id="listLightingBounds", summary="Lister les bornes de l'éclairage")
 async def list_bounds(caller: Reader) -> Page[BoundsAnswer]:
     """Celles qu'un syndicat a fixées à ses membres, et celles qui sont fixées à qui les lit."""
     async with caller.reading() as connection:
@@ -80,7 +80,7 @@ async def list_bounds(caller: Reader) -> Page[BoundsAnswer]:
     return Page(items=[_show(one) for one in found], next=None)
 
 
-@router.get("/bounds/{id}", summary="Lire les bornes d'un membre")
+@router.get("/bounds/{id}", operation_id="getLightingBounds", summary="Lire les bornes d'un membre")
 async def read_bounds(id: Id, caller: Reader) -> BoundsAnswer:
     """Celles que l'on a fixées à un membre ; 404 : aucune."""
     async with caller.reading() as connection:
@@ -90,7 +90,7 @@ async def read_bounds(id: Id, caller: Reader) -> BoundsAnswer:
     return found
 
 
-@router.put("/bounds/{id}", summary="Fixer les bornes d'un membre")
+@router.put("/bounds/{id}", operation_id="setLightingBounds", summary="Fixer les bornes d'un membre")
 async def set_bounds(id: Id, body: BoundsBody, caller: Manager) -> BoundsAnswer:
     """Fixer entre quelles bornes un membre (`id`, sa collectivité) décide seul de son éclairage.
 
@@ -114,7 +114,9 @@ async def set_bounds(id: Id, body: BoundsBody, caller: Manager) -> BoundsAnswer:
     return after
 
 
-@router.delete("/bounds/{id}", status_code=204, summary="Lever les bornes d'un membre")
+@router.delete(
+    "/bounds/{id}", operation_id="removeLightingBounds", status_code=204, summary="Lever les bornes d'un membre"
+)
 async def remove_bounds(id: Id, caller: Manager) -> Response:
     """Lever les bornes que l'on avait fixées à un membre."""
     async with caller.changing() as change:

@@ -27,7 +27,7 @@ from lighting.requests import LightingRequest
 from lorawan.instants import from_us, to_us
 from registry.tenants import first_maker
 
-router = APIRouter(prefix="/v1", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
 StateQuery = Annotated[
     Literal[
@@ -273,7 +273,12 @@ def _targets(prepared: Prepared, canary: frozenset[int]) -> list[NewTarget]:
     ]
 
 
-@router.post("/lighting-campaigns", status_code=201, summary="Préparer une campagne d'éclairage")
+@router.post(
+    "/lighting-campaigns",
+    operation_id="createLightingCampaign",
+    status_code=201,
+    summary="Préparer une campagne d'éclairage",
+)
 async def create_campaign(body: NewCampaign, caller: LightingOperator) -> CreatedCampaignAnswer:
     """Préparer un projet de campagne et voir ce qu'il fera ; rien ne part avant son approbation."""
     now = datetime.now(UTC)
@@ -317,7 +322,9 @@ async def _audit_everywhere(
                 await acting.audit(action, "lighting_campaign", made.id, {"targets": count}, after=_show(made))
 
 
-@router.get("/lighting-campaigns", summary="Lister les campagnes d'éclairage")
+@router.get(
+    "/lighting-campaigns", operation_id="listLightingCampaigns", summary="Lister les campagnes d'éclairage"
+)
 async def list_campaigns(caller: Reader, paging: Paged, state: StateQuery = None) -> Page[CampaignAnswer]:
     """Les campagnes, la dernière d'abord."""
     return await CAMPAIGNS.page(
@@ -325,7 +332,9 @@ async def list_campaigns(caller: Reader, paging: Paged, state: StateQuery = None
     )
 
 
-@router.get("/lighting-campaigns/{id}", summary="Suivre une campagne d'éclairage")
+@router.get(
+    "/lighting-campaigns/{id}", operation_id="getLightingCampaign", summary="Suivre une campagne d'éclairage"
+)
 async def read_campaign(id: Id, caller: Reader) -> ProgressAnswer:
     """Une campagne et ses chiffres du moment."""
     async with caller.reading() as connection:
@@ -334,7 +343,11 @@ async def read_campaign(id: Id, caller: Reader) -> ProgressAnswer:
     return ProgressAnswer.model_validate(_said(campaign) | asdict(progress))
 
 
-@router.get("/lighting-campaigns/{id}/targets", summary="Lister les circuits d'une campagne")
+@router.get(
+    "/lighting-campaigns/{id}/targets",
+    operation_id="listLightingCampaignTargets",
+    summary="Lister les circuits d'une campagne",
+)
 async def list_targets(id: Id, caller: Reader, paging: Paged) -> Page[TargetAnswer]:
     """Les circuits d'une campagne et l'état de leur ordre."""
     async with caller.reading() as connection:
@@ -343,7 +356,11 @@ async def list_targets(id: Id, caller: Reader, paging: Paged) -> Page[TargetAnsw
     return page_of(rows, paging.limit, TargetAnswer.model_validate, lambda row: str(row.asset_id))
 
 
-@router.get("/lighting-campaigns/{id}/preview", summary="Prévoir une campagne d'éclairage")
+@router.get(
+    "/lighting-campaigns/{id}/preview",
+    operation_id="previewLightingCampaign",
+    summary="Prévoir une campagne d'éclairage",
+)
 async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
     """Ce qu'elle fera si elle part maintenant, selon ce que les passerelles ont envoyé depuis une heure."""
     now = datetime.now(UTC)
@@ -383,7 +400,11 @@ async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: S
     return await _changed(caller, campaign_id, action, moved)
 
 
-@router.post("/lighting-campaigns/{id}/approval", summary="Approuver une campagne d'éclairage")
+@router.post(
+    "/lighting-campaigns/{id}/approval",
+    operation_id="approveLightingCampaign",
+    summary="Approuver une campagne d'éclairage",
+)
 async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
     """L'approuver : une autre personne que son auteur, ou une clé que l'auteur n'a pas faite.
 
@@ -449,7 +470,11 @@ class ProposalRejection(Body):
     )
 
 
-@router.post("/lighting-campaigns/{id}/refusal", summary="Refuser une proposition d'éclairage")
+@router.post(
+    "/lighting-campaigns/{id}/refusal",
+    operation_id="rejectLightingCampaign",
+    summary="Refuser une proposition d'éclairage",
+)
 async def reject_proposal(id: Id, body: ProposalRejection, caller: LightingApprover) -> CampaignAnswer:
     """Refuser ce qu'un membre propose hors de ses bornes ; rien n'en part, et le motif lui est montré."""
     async with caller.changing() as change:
@@ -463,26 +488,38 @@ async def reject_proposal(id: Id, body: ProposalRejection, caller: LightingAppro
     return _show(made)
 
 
-@router.post("/lighting-campaigns/{id}/pause", summary="Suspendre une campagne d'éclairage")
+@router.post(
+    "/lighting-campaigns/{id}/pause",
+    operation_id="pauseLightingCampaign",
+    summary="Suspendre une campagne d'éclairage",
+)
 async def pause_campaign(id: Id, caller: LightingOperator) -> CampaignAnswer:
     """Plus rien ne part ; ce qui est parti s'achève."""
     return await _moved(caller, id, "pause", State.PAUSED, (State.APPROVED, State.CANARY, State.RUNNING))
 
 
-@router.post("/lighting-campaigns/{id}/resumption", summary="Reprendre une campagne d'éclairage")
+@router.post(
+    "/lighting-campaigns/{id}/resumption",
+    operation_id="resumeLightingCampaign",
+    summary="Reprendre une campagne d'éclairage",
+)
 async def resume_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
     """Reprendre une campagne suspendue. Une campagne qui s'est arrêtée d'elle-même se prépare à nouveau."""
     return await _moved(caller, id, "resume", State.APPROVED, (State.PAUSED,))
 
 
-@router.post("/lighting-campaigns/{id}/cancellation", summary="Annuler une campagne d'éclairage")
+@router.post(
+    "/lighting-campaigns/{id}/cancellation",
+    operation_id="cancelLightingCampaign",
+    summary="Annuler une campagne d'éclairage",
+)
 async def cancel_campaign(id: Id, caller: LightingOperator) -> CampaignAnswer:
     """Plus rien ne part. Ce qui est parti n'est pas repris : donnez l'ordre contraire."""
     unended = (State.DRAFT, State.APPROVED, State.CANARY, State.RUNNING, State.PAUSED, State.HALTED)
     return await _moved(caller, id, "cancel", State.CANCELLED, unended)
 
 
-@router.post("/lighting/all-on", summary="Tout allumer")
+@router.post("/lighting/all-on", operation_id="switchAllOn", summary="Tout allumer")
 async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
     """Tout allumer, dans une commune ou partout : sans seconde personne, avant tout le reste.
 

@@ -21,7 +21,7 @@ from lighting import program_store as store
 from lighting.energy import expected_kwh
 from lighting.expected import LampRow, read_lamps
 
-router = APIRouter(prefix="/v1/lighting", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/lighting", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
 # Indexes by tariff add up; those of a phase, and what goes back to the network, do not.
 BY_TARIFF = "index"
@@ -64,7 +64,7 @@ class EnergyAnswer(Answer):
     gaps: list[GapSpan] = Field(description="Consommé pendant des lacunes, en kWh, hors des autres chiffres")
 
 
-@router.get("/cabinets/{id}/energy", summary="Lire la consommation d'une armoire")
+@router.get("/cabinets/{id}/energy", operation_id="getCabinetEnergy", summary="Lire la consommation d'une armoire")
 async def read_energy(id: Id, caller: Reader) -> EnergyAnswer:
     """Ce que le compteur d'une armoire ou d'un circuit a compté hier et la semaine passée, face à son programme.
 

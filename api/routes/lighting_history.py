@@ -21,7 +21,7 @@ from lighting.programs import time_text
 from lighting.restoring import RELIT_BY
 from lorawan.instants import from_us, to_us
 
-router = APIRouter(prefix="/v1/assets", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/assets", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
 LABELS = {
     "bounds": "Bornes du syndicat",

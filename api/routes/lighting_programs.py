@@ -35,7 +35,7 @@ from lighting import program_store as store
 from lighting.expected import read_lamps as read_lamps_of
 from lighting.programs import outside
 
-router = APIRouter(prefix="/v1/lighting-programs", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/lighting-programs", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
 KINDS = ("lighting_cabinet", "lighting_circuit")
 ASSETS_MOST = 20_000
@@ -97,7 +97,7 @@ class VersionAnswer(answer_of(store.StoredVersion)):
 PROGRAMS = Resource("lighting_program", "programme", store.read_program, ProgramAnswer.model_validate)
 
 
-@router.post("", status_code=201, summary="Créer un programme d'éclairage")
+@router.post("", operation_id="createLightingProgram", status_code=201, summary="Créer un programme d'éclairage")
 async def create_program(body: ProgramBody, caller: Manager) -> ProgramAnswer:
     """Créer un programme, avec sa première version. Il n'éclaire rien tant qu'il n'est pas affecté."""
     return await PROGRAMS.create(
@@ -108,7 +108,7 @@ async def create_program(body: ProgramBody, caller: Manager) -> ProgramAnswer:
     )
 
 
-@router.get("", summary="Lister les programmes d'éclairage")
+@router.get("", operation_id="listLightingPrograms", summary="Lister les programmes d'éclairage")
 async def list_programs(
     caller: Reader,
     paging: Paged,
@@ -124,7 +124,9 @@ class AssignmentAnswer(answer_of(store.StoredAssignment)):
     """Quelle version une armoire ou un circuit suit, ou a suivie."""
 
 
-@router.get("/assignments", summary="Lister les affectations de programmes")
+@router.get(
+    "/assignments", operation_id="listLightingProgramAssignments", summary="Lister les affectations de programmes"
+)
 async def list_assignments(
     caller: Reader,
     paging: Paged,
@@ -189,7 +191,7 @@ class AssignedAnswer(Answer):
     replaced: list[Replaced]
 
 
-@router.post("/assignments", summary="Affecter un programme d'éclairage")
+@router.post("/assignments", operation_id="assignLightingProgram", summary="Affecter un programme d'éclairage")
 async def assign_program(body: NewAssignment, caller: Manager) -> AssignedAnswer:
     """Affecter un programme à des armoires ou à des circuits, à la place de celui qu'ils suivaient.
 
@@ -294,7 +296,11 @@ class UnreadAnswer(answer_of(store.Unread)):
     why: str = Field(examples=["lighting : nigth_cut inconnu"])
 
 
-@router.get("/unread", summary="Lister les anciens réglages d'éclairage illisibles")
+@router.get(
+    "/unread",
+    operation_id="listUnreadLightingPrograms",
+    summary="Lister les anciens réglages d'éclairage illisibles",
+)
 async def list_unread(caller: Reader, paging: Paged) -> Page[UnreadAnswer]:
     """Les actifs dont l'ancien attribut `lighting` n'a pas pu devenir un programme, et pourquoi.
 
@@ -313,13 +319,13 @@ def _why(said: object) -> str:
     return "à reprendre"
 
 
-@router.get("/{id}", summary="Lire un programme d'éclairage")
+@router.get("/{id}", operation_id="getLightingProgram", summary="Lire un programme d'éclairage")
 async def read_program_(id: Id, caller: Reader) -> ProgramAnswer:
     """Un programme et sa dernière version."""
     return await PROGRAMS.read(caller, id)
 
 
-@router.put("/{id}", summary="Écrire une version d'un programme")
+@router.put("/{id}", operation_id="replaceLightingProgram", summary="Écrire une version d'un programme")
 async def replace_program(id: Id, body: ProgramBody, caller: Manager) -> ProgramAnswer:
     """Écrire la version suivante d'un programme, ou le renommer. Ce qui suivait l'ancienne la suit encore.
 
@@ -339,7 +345,7 @@ async def replace_program(id: Id, body: ProgramBody, caller: Manager) -> Program
     return after
 
 
-@router.put("/{id}/archived", summary="Archiver un programme d'éclairage")
+@router.put("/{id}/archived", operation_id="archiveLightingProgram", summary="Archiver un programme d'éclairage")
 async def archive_program(id: Id, body: ArchivedBody, caller: Manager) -> ProgramAnswer:
     """Retirer un programme de la liste, ou l'y remettre. Celui que suit une armoire ne s'archive pas (409)."""
     async with caller.changing() as change:
@@ -353,7 +359,9 @@ async def archive_program(id: Id, body: ArchivedBody, caller: Manager) -> Progra
     return after
 
 
-@router.get("/{id}/versions", summary="Lister les versions d'un programme")
+@router.get(
+    "/{id}/versions", operation_id="listLightingProgramVersions", summary="Lister les versions d'un programme"
+)
 async def list_versions(id: Id, caller: Reader, paging: Paged) -> Page[VersionAnswer]:
     """Les versions d'un programme, la dernière d'abord."""
     async with caller.reading() as connection:

@@ -16,7 +16,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import shadow_list as store
 from lighting.program_sending import RejectedProgram, send_program
 
-router = APIRouter(prefix="/v1/lighting", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/lighting", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
 Drifts = Annotated[bool | None, Query(description="Vrai : celles dont l'horloge ne tient pas le programme prévu")]
 Commune = Annotated[str | None, Query(max_length=200, description="D'une commune", examples=["Brest"])]
@@ -26,7 +26,7 @@ HoldsProgram = Annotated[
 ]
 
 
-class ShadowAnswer(answer_of(store.Shadow, {"id"})):
+class LightingShadowAnswer(answer_of(store.Shadow, {"id"})):
     """Une armoire ou un circuit : ce que son horloge doit tenir, et ce qu'elle dit tenir."""
 
     holds_program: bool = Field(description="Faux : pas d'horloge, son éclairage dépend de la plateforme")
@@ -38,18 +38,18 @@ class ShadowAnswer(answer_of(store.Shadow, {"id"})):
     drifts: bool = Field(description="Elle tient autre chose que prévu")
 
 
-def _show(shadow: store.Shadow) -> ShadowAnswer:
-    return ShadowAnswer.model_validate(asdict(shadow))
+def _show(shadow: store.Shadow) -> LightingShadowAnswer:
+    return LightingShadowAnswer.model_validate(asdict(shadow))
 
 
-@router.get("/shadows", summary="Lister ce que tiennent les horloges")
+@router.get("/shadows", operation_id="listLightingShadows", summary="Lister ce que tiennent les horloges")
 async def list_shadows(
     caller: Reader,
     paging: Paged,
     drifts: Drifts = None,
     commune: Commune = None,
     holds_program: HoldsProgram = None,
-) -> Page[ShadowAnswer]:
+) -> Page[LightingShadowAnswer]:
     """Les armoires et circuits qu'un appareil commute, dans l'ordre de leur numéro ; à jour à une minute près."""
     async with caller.reading() as connection:
         found = await store.list_shadows(

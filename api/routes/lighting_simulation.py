@@ -23,7 +23,7 @@ from lighting.expected import read_lamps
 from lighting.programs import nights
 from lighting.simulation import Prices, Span, simulate
 
-router = APIRouter(prefix="/v1/lighting-programs", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/lighting-programs", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
 YEARS = (2020, 2035)
 # Of a cabinet that says none: what comes out is by the kilowatt.
@@ -84,7 +84,7 @@ class SpanAnswer(answer_of(Span)):
     """Un mois, ou l'année (`month` 0)."""
 
 
-class YearAnswer(Answer):
+class SimulatedYearAnswer(Answer):
     """L'année d'un programme."""
 
     name: str
@@ -106,8 +106,8 @@ class SimulationAnswer(Answer):
 
     year: int
     rated_power_w: float
-    program: YearAnswer
-    against: YearAnswer
+    program: SimulatedYearAnswer
+    against: SimulatedYearAnswer
     saved: Saved
     nights: list[NightAnswer] = Field(description="Sur demande")
 
@@ -118,7 +118,11 @@ class _Named:
     program: Program
 
 
-@router.post("/simulation", summary="Simuler un programme qui n'est pas enregistré")
+@router.post(
+    "/simulation",
+    operation_id="simulateNewLightingProgram",
+    summary="Simuler un programme qui n'est pas enregistré",
+)
 async def simulate_new(body: SimulationBody, caller: Reader) -> SimulationAnswer:
     """Heures d'éclairage, énergie, coût et CO2, mois par mois, sans rien enregistrer."""
     if body.program is None:
@@ -130,7 +134,9 @@ async def simulate_new(body: SimulationBody, caller: Reader) -> SimulationAnswer
     return await _simulated(body, _Named("", read_program(body.program)), against, place, watts)
 
 
-@router.post("/{id}/simulation", summary="Simuler une année d'un programme")
+@router.post(
+    "/{id}/simulation", operation_id="simulateLightingProgram", summary="Simuler une année d'un programme"
+)
 async def simulate_program(id: Id, body: SimulationBody, caller: Reader) -> SimulationAnswer:
     """Heures d'éclairage, énergie, coût et CO2, mois par mois, comparés à un autre programme."""
     async with caller.reading() as connection:
@@ -208,6 +214,6 @@ def _nights(program: Program, place: LampPlace, year: int) -> list[NightAnswer]:
     return [NightAnswer.model_validate(one) for one in found if one.day.year == year]
 
 
-def _year(name: str, spans: list[Span]) -> YearAnswer:
+def _year(name: str, spans: list[Span]) -> SimulatedYearAnswer:
     found = [SpanAnswer.model_validate(span) for span in spans]
-    return YearAnswer(name=name, months=found[:-1], total=found[-1])
+    return SimulatedYearAnswer(name=name, months=found[:-1], total=found[-1])

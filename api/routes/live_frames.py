@@ -37,7 +37,7 @@ RENEW_EVERY_S, LATE_RENEWAL_S = 10.0, 10.0
 # A frame rarely comes alone.
 SETTLE_S = 0.15
 
-router = APIRouter(prefix="/v1", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["gateways"], responses=PROBLEM_RESPONSES)
 
 
 class LiveReceptionAnswer(Answer):
@@ -111,7 +111,7 @@ class LiveFramesAnswer(Answer):
     left_out: int = Field(description="Trames non montrées : il en vient plus qu'une personne n'en lit")
 
 
-@router.get("/live-frames", summary="Regarder les trames en direct")
+@router.get("/live-frames", operation_id="watchLiveFrames", summary="Regarder les trames en direct")
 async def watch_frames(
     caller: Reader,
     seconds: Annotated[

@@ -34,7 +34,7 @@ DOWNLINK_USERS = {
 # Its API has one address for everybody.
 WITHOUT_ADDRESS = "live_objects"
 
-router = APIRouter(prefix="/v1/lns-sources", tags=["Sources d'uplinks"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/lns-sources", tags=["lns-sources"], responses=PROBLEM_RESPONSES)
 
 ApiText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Kind = Literal["chirpstack", "the_things_stack", "thingpark", "live_objects", "wanesy", "generic"]
@@ -170,7 +170,7 @@ def _is_as_key(text: str) -> bool:
     return len(text) == AS_KEY_DIGITS and all(digit in "0123456789abcdefABCDEF" for digit in text)
 
 
-@router.post("", status_code=201, summary="Ajouter une source d'uplinks")
+@router.post("", operation_id="createLnsSource", status_code=201, summary="Ajouter une source d'uplinks")
 async def create_source(body: NewSource, caller: Manager) -> CreatedSource:
     """Ajouter un LNS ou une plate-forme dont les uplinks rejoignent les capteurs de la collectivité.
 
@@ -195,19 +195,23 @@ async def create_source(body: NewSource, caller: Manager) -> CreatedSource:
     return CreatedSource(**shown.model_dump(), token=token)
 
 
-@router.get("", summary="Lister les sources d'uplinks")
+@router.get("", operation_id="listLnsSources", summary="Lister les sources d'uplinks")
 async def list_sources(caller: Reader) -> Page[SourceAnswer]:
     """Les sources de la collectivité, leurs compteurs et leur dernière erreur."""
     return await SOURCES.list(caller, lns_sources.list_sources)
 
 
-@router.get("/{id}", summary="Lire une source d'uplinks")
+@router.get("/{id}", operation_id="getLnsSource", summary="Lire une source d'uplinks")
 async def read_source(id: Id, caller: Reader) -> SourceAnswer:
     """Une source, ses compteurs et sa dernière erreur."""
     return await SOURCES.read(caller, id)
 
 
-@router.patch("/{id}", summary="Suspendre ou reprendre une source d'uplinks, ou dire qu'elle fait foi")
+@router.patch(
+    "/{id}",
+    operation_id="updateLnsSource",
+    summary="Suspendre ou reprendre une source d'uplinks, ou dire qu'elle fait foi",
+)
 async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAnswer:
     """Suspendre ou reprendre une source, partout en moins de 5 secondes ; ou dire qu'elle fait foi."""
     given = body.model_dump(exclude_none=True)
@@ -218,7 +222,7 @@ async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAns
     return await SOURCES.change(caller, id, partial(lns_sources.update_source, **given))
 
 
-@router.delete("/{id}", status_code=204, summary="Retirer une source d'uplinks")
+@router.delete("/{id}", operation_id="deleteLnsSource", status_code=204, summary="Retirer une source d'uplinks")
 async def delete_source(id: Id, caller: Manager) -> Response:
     """Retirer une source et révoquer son jeton, partout en moins de 5 secondes. Ce qu'elle a apporté reste."""
     try:
@@ -229,7 +233,11 @@ async def delete_source(id: Id, caller: Manager) -> Response:
         ) from None
 
 
-@router.get("/{id}/unknown-devices", summary="Lister les capteurs inconnus d'une source")
+@router.get(
+    "/{id}/unknown-devices",
+    operation_id="listLnsUnknownDevices",
+    summary="Lister les capteurs inconnus d'une source",
+)
 async def list_unknown_devices(id: Id, caller: Reader, limit: Limit = 100) -> Page[UnknownDeviceAnswer]:
     """Les capteurs dont cette source parle et qui ne sont pas enregistrés, le dernier entendu d'abord."""
     async with caller.reading() as connection:

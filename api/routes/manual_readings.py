@@ -19,7 +19,7 @@ from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
 from lorawan.instants import from_us, to_us
 
-router = APIRouter(prefix="/v1/datastreams/{id}", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/datastreams/{id}", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
 
 class NewManualReading(Body):
@@ -46,7 +46,9 @@ class ManualReadingAnswer(Answer):
     corrected: bool = Field(description="Il a pris la place d'une autre valeur de cet instant")
 
 
-@router.post("/manual-readings", status_code=201, summary="Enregistrer un relevé manuel")
+@router.post(
+    "/manual-readings", operation_id="createManualReading", status_code=201, summary="Enregistrer un relevé manuel"
+)
 async def create(id: Id, body: NewManualReading, caller: FieldAgent) -> ManualReadingAnswer:
     """Enregistrer un relevé, marqué manuel ; les alertes en tiennent compte.
 

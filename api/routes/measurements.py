@@ -35,7 +35,7 @@ LONGEST_RAW = timedelta(days=31)
 LONGEST_HOURS, LONGEST = timedelta(days=366), timedelta(days=3653)
 AVERAGED: dict[Kind, Literal["time", "count"]] = {Kind.GAUGE: "count", Kind.BOOLEAN: "time"}
 
-router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
 From = Annotated[
     Instant | None, Query(alias="from", description="Début, compris", examples=["2026-11-24T00:00:00Z"])
@@ -244,7 +244,7 @@ async def list_aggregates(
     )
 
 
-@router.get("/measurements/latest", summary="Lister les dernières mesures")
+@router.get("/measurements/latest", operation_id="listLatestMeasurements", summary="Lister les dernières mesures")
 async def list_latest(
     caller: Reader,
     asset_id: AssetIds = None,

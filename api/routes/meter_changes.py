@@ -16,7 +16,7 @@ from registry import meter_changes
 
 AHEAD = timedelta(minutes=5)
 
-router = APIRouter(prefix="/v1/datastreams/{id}/meter-changes", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/datastreams/{id}/meter-changes", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
 Index = Annotated[float, Field(ge=0, allow_inf_nan=False, examples=[8412])]
 FINAL = "Dernier index de l'ancien compteur ; absent : celui de son dernier relevé"

@@ -138,7 +138,8 @@ async def _partner_account(connection: Connection, account_id: str) -> PartnerAc
 
 @router.get(
     "/gateways/{gateway_id}/mqtt-accounts",
-    tags=["Passerelles"],
+    operation_id="listGatewayMqttAccounts",
+    tags=["gateways"],
     summary="Lister les comptes MQTT d'une passerelle",
 )
 async def list_gateway_accounts(gateway_id: EuiPath, caller: Reader) -> Page[MqttAccountAnswer]:
@@ -151,8 +152,9 @@ async def list_gateway_accounts(gateway_id: EuiPath, caller: Reader) -> Page[Mqt
 
 @router.post(
     "/gateways/{gateway_id}/mqtt-accounts",
+    operation_id="createGatewayMqttAccount",
     status_code=201,
-    tags=["Passerelles"],
+    tags=["gateways"],
     summary="Faire un compte MQTT pour une passerelle",
 )
 async def create_gateway_account(gateway_id: EuiPath, body: NewMqttAccount, caller: Manager) -> CreatedMqttAccount:
@@ -172,8 +174,9 @@ async def create_gateway_account(gateway_id: EuiPath, body: NewMqttAccount, call
 
 @router.delete(
     "/gateways/{gateway_id}/mqtt-accounts/{account_id}",
+    operation_id="deleteGatewayMqttAccount",
     status_code=204,
-    tags=["Passerelles"],
+    tags=["gateways"],
     summary="Retirer un compte MQTT d'une passerelle",
 )
 async def delete_gateway_account(gateway_id: EuiPath, account_id: AccountId, caller: Manager) -> Response:
@@ -187,7 +190,12 @@ async def delete_gateway_account(gateway_id: EuiPath, account_id: AccountId, cal
     return Response(status_code=204)
 
 
-@router.get("/mqtt-accounts", tags=["Applications"], summary="Lister les comptes MQTT des partenaires")
+@router.get(
+    "/mqtt-accounts",
+    operation_id="listMqttAccounts",
+    tags=["applications"],
+    summary="Lister les comptes MQTT des partenaires",
+)
 async def list_partner_accounts(caller: Reader) -> Page[PartnerAccountAnswer]:
     """Les comptes valables des partenaires de la collectivité, et leurs topics."""
     async with caller.reading() as connection:
@@ -196,7 +204,11 @@ async def list_partner_accounts(caller: Reader) -> Page[PartnerAccountAnswer]:
 
 
 @router.post(
-    "/mqtt-accounts", status_code=201, tags=["Applications"], summary="Faire un compte MQTT pour un partenaire"
+    "/mqtt-accounts",
+    operation_id="createMqttAccount",
+    status_code=201,
+    tags=["applications"],
+    summary="Faire un compte MQTT pour un partenaire",
 )
 async def create_partner_account(body: NewPartnerAccount, caller: Manager) -> CreatedMqttAccount:
     """Faire un compte, montré cette seule fois, sous le préfixe de la collectivité. Valable en 5 s."""
@@ -213,8 +225,9 @@ async def create_partner_account(body: NewPartnerAccount, caller: Manager) -> Cr
 
 @router.post(
     "/mqtt-accounts/{account_id}/rotations",
+    operation_id="rotateMqttAccount",
     status_code=201,
-    tags=["Applications"],
+    tags=["applications"],
     summary="Remplacer le compte MQTT d'un partenaire",
 )
 async def rotate_partner_account(
@@ -239,8 +252,9 @@ async def rotate_partner_account(
 
 @router.delete(
     "/mqtt-accounts/{account_id}",
+    operation_id="deleteMqttAccount",
     status_code=204,
-    tags=["Applications"],
+    tags=["applications"],
     summary="Retirer le compte MQTT d'un partenaire",
 )
 async def delete_partner_account(account_id: AccountId, caller: Manager) -> Response:

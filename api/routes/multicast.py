@@ -43,7 +43,7 @@ LONGEST_WAIT = timedelta(days=1)
 # For the audit: never a key.
 SECRETS = {"nwk_s_key", "app_s_key"}
 
-router = APIRouter(prefix="/v1/multicast-groups", tags=["Groupes multicast"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/multicast-groups", tags=["multicast"], responses=PROBLEM_RESPONSES)
 
 
 def _frequency(frequency: int) -> int:
@@ -163,7 +163,7 @@ async def _candidates(change: Change, caller: Caller, dev_euis: list[str]) -> li
     return found
 
 
-@router.post("", status_code=201, summary="Créer un groupe multicast")
+@router.post("", operation_id="createMulticastGroup", status_code=201, summary="Créer un groupe multicast")
 async def create(body: NewMulticastGroup, caller: Manager) -> GroupAnswer:
     """Créer un groupe, sans membres : ils se donnent ensuite."""
     keys, sealed_for = caller.platform.keys, uuid4()
@@ -185,19 +185,21 @@ async def create(body: NewMulticastGroup, caller: Manager) -> GroupAnswer:
     return await GROUPS.create(caller, create)
 
 
-@router.get("", summary="Lister les groupes multicast")
+@router.get("", operation_id="listMulticastGroups", summary="Lister les groupes multicast")
 async def list_groups(caller: Reader, paging: Paged) -> Page[GroupAnswer]:
     """Les groupes de la collectivité, avec leurs membres."""
     return await GROUPS.page(caller, paging, multicast.list_groups, after=paging.after, most=paging.most)
 
 
-@router.get("/{id}", summary="Lire un groupe multicast")
+@router.get("/{id}", operation_id="getMulticastGroup", summary="Lire un groupe multicast")
 async def read(id: Id, caller: Reader) -> GroupAnswer:
     """Un groupe et ses membres."""
     return await GROUPS.read(caller, id)
 
 
-@router.put("/{id}/devices", summary="Donner ses membres à un groupe multicast")
+@router.put(
+    "/{id}/devices", operation_id="setMulticastGroupDevices", summary="Donner ses membres à un groupe multicast"
+)
 async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswer:
     """Remplacer les membres. Pour des appareils qui commutent, il faut `lighting` ou `operate`."""
     async with caller.changing() as change:
@@ -209,7 +211,9 @@ async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswe
     return shown
 
 
-@router.delete("/{id}", status_code=204, summary="Retirer un groupe multicast")
+@router.delete(
+    "/{id}", operation_id="deleteMulticastGroup", status_code=204, summary="Retirer un groupe multicast"
+)
 async def delete(id: Id, caller: Manager) -> Response:
     """Retirer un groupe et ses messages. Recréé avec les mêmes clés, il lui faut le compteur où il en était."""
     async with caller.changing() as change:
@@ -219,7 +223,12 @@ async def delete(id: Id, caller: Manager) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{id}/messages", status_code=201, summary="Envoyer un message à un groupe multicast")
+@router.post(
+    "/{id}/messages",
+    operation_id="createMulticastMessage",
+    status_code=201,
+    summary="Envoyer un message à un groupe multicast",
+)
 async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> MessageAnswer:
     """Mettre un message en file. Pour des appareils qui commutent, `lighting` ou `operate`, et un motif.
 
@@ -252,7 +261,9 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
     return show_message(message)
 
 
-@router.get("/{id}/messages", summary="Lister les messages d'un groupe multicast")
+@router.get(
+    "/{id}/messages", operation_id="listMulticastMessages", summary="Lister les messages d'un groupe multicast"
+)
 async def list_messages(id: Id, caller: Reader, limit: Limit = 50, cursor: Cursor = None) -> Page[MessageAnswer]:
     """Les messages du groupe, le dernier d'abord."""
     before = cursor_id(cursor)

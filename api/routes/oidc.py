@@ -17,7 +17,7 @@ from api.routes.sessions import start_session
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from registry import identities
 
-router = APIRouter(prefix="/v1/oidc", tags=["Sessions"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/oidc", tags=["sessions"], responses=PROBLEM_RESPONSES)
 
 FLOW_COOKIE, LOOPBACK_FLOW_COOKIE = "__Host-territoire-oidc", "territoire-oidc"
 FLOW_LASTS_S = 600
@@ -54,7 +54,9 @@ def _cookie_name(request: Request) -> str:
     return LOOPBACK_FLOW_COOKIE if is_plain_loopback(request) else FLOW_COOKIE
 
 
-@router.get("/login", status_code=303, summary="Se connecter par le fournisseur d'identité")
+@router.get(
+    "/login", operation_id="beginOidcLogin", status_code=303, summary="Se connecter par le fournisseur d'identité"
+)
 async def begin(
     request: Request,
     tenant: Annotated[Slug | None, Query(description="Pour quelle collectivité ; absente : la première")] = None,
@@ -83,7 +85,9 @@ async def begin(
     return answer
 
 
-@router.get("/callback", status_code=303, summary="Revenir du fournisseur d'identité")
+@router.get(
+    "/callback", operation_id="finishOidcLogin", status_code=303, summary="Revenir du fournisseur d'identité"
+)
 async def finish(
     request: Request,
     state: Annotated[str, Query(max_length=200, description="Ce que nous avions donné au fournisseur")] = "",

@@ -16,7 +16,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from registry import people, sessions, tenants
 from registry.entering import act_as_operator, enter_as_operator
 
-router = APIRouter(prefix="/v1", tags=["Personnes"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["people"], responses=PROBLEM_RESPONSES)
 
 ROLE_TEXT = " ; ".join(f"`{name}` {ROLES[name].label}" for name in get_args(RoleName))
 RoleField = Annotated[RoleName, Field(description=ROLE_TEXT, examples=["field_agent"])]
@@ -115,7 +115,7 @@ async def _enter(change: Change, tenant_id: int) -> None:
         await enter_as_operator(change.connection, tenant_id)
 
 
-@router.post("/invitations", status_code=201, summary="Inviter une personne")
+@router.post("/invitations", operation_id="createInvitation", status_code=201, summary="Inviter une personne")
 async def invite(body: NewInvitation, caller: ProvenPeopleManager) -> CreatedInvitation:
     """Inviter une personne, pour sept jours. Sans serveur de courrier, le lien est montré, cette seule fois."""
     _demand_role(caller, body.role)
@@ -170,7 +170,7 @@ async def list_people(
     return Page(items=[MemberAnswer.model_validate(one) for one in found], next=None)
 
 
-@router.put("/people/{id}/role", summary="Donner un rôle à une personne")
+@router.put("/people/{id}/role", operation_id="setPersonRole", summary="Donner un rôle à une personne")
 async def set_role(id: Id, body: RoleBody, caller: ProvenPeopleManager) -> MemberAnswer:
     """Changer le rôle d'une personne, dès sa requête suivante."""
     _demand_role(caller, body.role)
@@ -201,7 +201,9 @@ async def remove_person(id: Id, caller: PeopleManager) -> Response:
     return Response(status_code=204)
 
 
-@router.delete("/people/{id}/sessions", summary="Fermer les sessions d'une personne")
+@router.delete(
+    "/people/{id}/sessions", operation_id="closePersonSessions", summary="Fermer les sessions d'une personne"
+)
 async def close_sessions(id: Id, caller: PeopleManager) -> ClosedSessions:
     """Fermer ses sessions dans cette collectivité, tout de suite."""
     async with caller.changing() as change:
@@ -212,7 +214,12 @@ async def close_sessions(id: Id, caller: PeopleManager) -> ClosedSessions:
     return ClosedSessions(closed=closed)
 
 
-@router.post("/people/{id}/password-reset", status_code=201, summary="Donner un nouveau mot de passe")
+@router.post(
+    "/people/{id}/password-reset",
+    operation_id="resetPersonPassword",
+    status_code=201,
+    summary="Donner un nouveau mot de passe",
+)
 async def reset_password(id: Id, caller: ProvenPeopleManager) -> ResetLink:
     """Un lien, envoyé ou montré, avec lequel la personne choisit un nouveau mot de passe.
 
@@ -234,7 +241,9 @@ async def reset_password(id: Id, caller: ProvenPeopleManager) -> ResetLink:
     return ResetLink(sent=sent, link=link, expires_in_minutes=minutes)
 
 
-@router.put("/people/{id}/enabled", status_code=204, summary="Fermer ou rouvrir un compte")
+@router.put(
+    "/people/{id}/enabled", operation_id="setPersonEnabled", status_code=204, summary="Fermer ou rouvrir un compte"
+)
 async def set_enabled(id: Id, body: EnabledBody, caller: NetworkOperator) -> Response:
     """Fermer un compte partout : ses sessions se ferment tout de suite. À l'exploitant du réseau."""
     async with caller.changing() as change:

@@ -1,6 +1,6 @@
 """Class 2: purpose, basis and consents, what would be deleted, and days of ten dwellings for everybody else."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, Reader
-from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Remark, answer_of, example
+from api.fields import PRINTABLE, Answer, Body, Day, Id, IdRef, Instant, Remark, answer_of, example
 from api.pages import Page
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
@@ -23,7 +23,7 @@ MOST_CONFIRMED = 100
 LONGEST_DAYS = 366
 MOST_DAYS = 20_000
 
-router = APIRouter(prefix="/v1", tags=["Données personnelles"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["privacy"], responses=PROBLEM_RESPONSES)
 
 Basis = Literal[
     "consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interests"
@@ -219,7 +219,9 @@ async def read_asset_privacy(id: Id, caller: Manager) -> PrivacyAnswer:
         return await _shown(connection, caller.principal.tenant_id, Subject(asset_id=id))
 
 
-@router.put("/assets/{id}/privacy", summary="Dire finalité, base et durées d'un actif")
+@router.put(
+    "/assets/{id}/privacy", operation_id="setAssetPrivacy", summary="Dire finalité, base et durées d'un actif"
+)
 async def state_asset_privacy(id: Id, body: NewProcessing, caller: Manager) -> PrivacyAnswer:
     """Dire finalité, base et durées d'un actif et de ce qui en dépend ; vaut aussitôt."""
     async with caller.changing() as change:
@@ -240,7 +242,11 @@ async def read_datastream_privacy(id: Id, caller: Manager) -> PrivacyAnswer:
         return await _shown(connection, caller.principal.tenant_id, Subject(datastream_id=id))
 
 
-@router.put("/datastreams/{id}/privacy", summary="Dire finalité, base et durées d'un flux")
+@router.put(
+    "/datastreams/{id}/privacy",
+    operation_id="setDatastreamPrivacy",
+    summary="Dire finalité, base et durées d'un flux",
+)
 async def state_datastream_privacy(id: Id, body: NewProcessing, caller: Manager) -> PrivacyAnswer:
     """Dire finalité, base et durées d'un flux, à la place de celles de son actif."""
     async with caller.changing() as change:
@@ -267,7 +273,11 @@ async def end_consent(id: Id, caller: Manager) -> ConsentAnswer:
         return shown
 
 
-@router.get("/privacy/unconfirmed", summary="Lister ce qui serait de classe 2 s'il était nouveau")
+@router.get(
+    "/privacy/unconfirmed",
+    operation_id="listUnconfirmedAssets",
+    summary="Lister ce qui serait de classe 2 s'il était nouveau",
+)
 async def list_unconfirmed(caller: Manager) -> Page[ProposalAnswer]:
     """Logements et compteurs d'avant, cent au plus, et ce que la classe 2 en effacerait ; rien ne change."""
     items: list[ProposalAnswer] = []
@@ -280,7 +290,11 @@ async def list_unconfirmed(caller: Manager) -> Page[ProposalAnswer]:
     return Page(items=items, next=None)
 
 
-@router.post("/privacy/confirmations", summary="Confirmer la classe d'actifs et de flux")
+@router.post(
+    "/privacy/confirmations",
+    operation_id="confirmPrivacyClasses",
+    summary="Confirmer la classe d'actifs et de flux",
+)
 async def confirm_classes(body: NewConfirmation, caller: Manager) -> ConfirmationAnswer:
     """Confirmer la classe de ce qui était là : sans `confirm`, dit ce qui serait effacé, et rien ne change."""
     items: list[ConfirmedAnswer] = []
@@ -322,9 +336,9 @@ async def list_dwelling_days(
     quantity: Annotated[
         str, Query(max_length=63, pattern=PRINTABLE, description="Grandeur", examples=["water_volume"])
     ],
-    since: Annotated[date, Query(alias="from", description="Premier jour", examples=["2026-10-01"])],
+    since: Annotated[Day, Query(alias="from", description="Premier jour", examples=["2026-10-01"])],
     until: Annotated[
-        date | None, Query(alias="to", description="Dernier jour, non compris ; absent : aujourd'hui")
+        Day | None, Query(alias="to", description="Dernier jour, non compris ; absent : aujourd'hui")
     ] = None,
     commune: Annotated[
         str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune")

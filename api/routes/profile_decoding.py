@@ -30,7 +30,7 @@ from registry.codecs import delete_override, set_override
 from registry.entering import act_as_operator
 from registry.profiles import Decoding, point_profile
 
-router = APIRouter(prefix="/v1/device-profiles/{id}", tags=["Profils d'appareils"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/device-profiles/{id}", tags=["device-profiles"], responses=PROBLEM_RESPONSES)
 
 
 class NewDecoding(Body):
@@ -107,7 +107,7 @@ class ShadowCountAnswer(answer_of(ShadowCount)):
     dropped: int = Field(description="Messages que l'essai n'a pas lus : trop à la fois, ou version suspendue")
 
 
-class ShadowAnswer(Page[DifferenceAnswer]):
+class DecodingShadowAnswer(Page[DifferenceAnswer]):
     """Où en est l'essai, et les derniers messages qui diffèrent."""
 
     shadow_version_id: int | None
@@ -188,7 +188,7 @@ async def name_of(connection: Connection, profile: DeviceProfile, decoding: Deco
     return version.name
 
 
-@router.get("/decoding", summary="Lire ce qui décode un profil")
+@router.get("/decoding", operation_id="getProfileDecoding", summary="Lire ce qui décode un profil")
 async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:
     """Ce qui lit les messages des appareils de ce profil."""
     async with caller.reading() as connection:
@@ -198,7 +198,7 @@ async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:
     return _show(id, source, decoding, name)
 
 
-@router.put("/decoding", summary="Choisir ce qui décode un profil")
+@router.put("/decoding", operation_id="setProfileDecoding", summary="Choisir ce qui décode un profil")
 async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAnswer:
     """Choisir le décodeur ; actif partout en 5 secondes, sans redémarrage. Un essai en cours est arrêté.
 
@@ -212,7 +212,9 @@ async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAn
         return await point(caller, change, profile, decoding, for_all=body.for_all)
 
 
-@router.delete("/decoding", summary="Revenir au décodeur du profil proposé à toutes")
+@router.delete(
+    "/decoding", operation_id="removeProfileDecoding", summary="Revenir au décodeur du profil proposé à toutes"
+)
 async def remove_decoding(id: Id, caller: Manager) -> DecodingAnswer:
     """Oublier le choix de la collectivité : ses appareils sont lus comme ceux des autres."""
     async with caller.changing() as change:
@@ -232,7 +234,7 @@ async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAn
     return _show(profile.id, SHARED, decoding, profile.codec)
 
 
-@router.put("/shadow", summary="Mettre une version à l'essai")
+@router.put("/shadow", operation_id="setProfileShadow", summary="Mettre une version à l'essai")
 async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer:
     """Faire lire les mêmes messages par une autre version, sans rien enregistrer que les différences."""
     async with caller.changing() as change:
@@ -245,20 +247,22 @@ async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer
         return await point(caller, change, profile, decoding, for_all=body.for_all, shadows=True)
 
 
-@router.get("/shadow", summary="Lire les différences d'un essai")
-async def read_differences(id: Id, caller: Reader, limit: Limit = 50, cursor: Cursor = None) -> ShadowAnswer:
+@router.get("/shadow", operation_id="getProfileShadow", summary="Lire les différences d'un essai")
+async def read_differences(
+    id: Id, caller: Reader, limit: Limit = 50, cursor: Cursor = None
+) -> DecodingShadowAnswer:
     """Ce que la version à l'essai lit autrement : valeurs, avertissements, échecs ; les 200 derniers."""
     before, tenant_id = cursor_id(cursor), caller.principal.tenant_id
     async with caller.reading() as connection:
         profile = await PROFILES.get(connection, id)
         _, decoding = await decoding_of_tenant(connection, tenant_id, profile)
         if decoding.shadow_version_id is None:
-            return ShadowAnswer(items=[], next=None, shadow_version_id=None, count=None)
+            return DecodingShadowAnswer(items=[], next=None, shadow_version_id=None, count=None)
         key = ShadowKey(tenant_id, id, decoding.shadow_version_id)
         count = await read_shadow(connection, key)
         rows = await list_differences(connection, key, before=before, most=limit + 1)
     page = page_of(rows, limit, DifferenceAnswer.model_validate)
-    return ShadowAnswer(
+    return DecodingShadowAnswer(
         items=page.items,
         next=page.next,
         shadow_version_id=decoding.shadow_version_id,
@@ -266,7 +270,7 @@ async def read_differences(id: Id, caller: Reader, limit: Limit = 50, cursor: Cu
     )
 
 
-@router.post("/switch", summary="Mettre en service la version à l'essai")
+@router.post("/switch", operation_id="switchProfileDecoding", summary="Mettre en service la version à l'essai")
 async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
     """La version à l'essai lit désormais les messages ; active partout en 5 secondes."""
     async with caller.changing() as change:
@@ -279,7 +283,7 @@ async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
         return await point(caller, change, profile, decoding, for_all=body.for_all)
 
 
-@router.post("/rollback", summary="Revenir au décodeur d'avant")
+@router.post("/rollback", operation_id="rollBackProfileDecoding", summary="Revenir au décodeur d'avant")
 async def roll_back(id: Id, body: Switch, caller: Manager) -> RolledBack:
     """Revenir à ce qui lisait les messages avant le dernier changement de décodeur.
 

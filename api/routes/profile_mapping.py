@@ -24,7 +24,7 @@ from decoders.mapping.rules import MOST_RULES
 from registry.codecs import CodecVersion, read_version, read_versions
 from registry.profiles import Decoding, list_profiles
 
-router = APIRouter(prefix="/v1", tags=["Profils d'appareils"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["device-profiles"], responses=PROBLEM_RESPONSES)
 
 MOST_SAMPLES = 50  # Of a version: more say little more, and each takes its time.
 PathOfRule = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
@@ -128,7 +128,9 @@ def _why(one: Difference) -> str:
     return "" if one.proposed is None or one.proposed.to_confirm is None else FRENCH[one.proposed.to_confirm]
 
 
-@router.get("/mapping-revisions", summary="Lister les correspondances à revoir")
+@router.get(
+    "/mapping-revisions", operation_id="listMappingRevisions", summary="Lister les correspondances à revoir"
+)
 async def list_revisions(caller: Reader, page: Paged) -> Page[RevisionAnswer]:
     """Les profils dont la correspondance a des règles à confirmer, ou serait proposée autrement aujourd'hui.
 
@@ -160,7 +162,11 @@ async def _version_of(connection: Connection, decoding: Decoding) -> CodecVersio
     return None if decoding.codec_version_id is None else await read_version(connection, decoding.codec_version_id)
 
 
-@router.get("/device-profiles/{id}/mapping", summary="Lire ce qui est à revoir d'une correspondance")
+@router.get(
+    "/device-profiles/{id}/mapping",
+    operation_id="getProfileMapping",
+    summary="Lire ce qui est à revoir d'une correspondance",
+)
 async def read_revision(id: Id, caller: Reader) -> RevisionAnswer:
     """Les règles à confirmer de ce profil, et où la proposition d'aujourd'hui dit autre chose."""
     async with caller.reading() as connection:
@@ -171,7 +177,11 @@ async def read_revision(id: Id, caller: Reader) -> RevisionAnswer:
     return await asyncio.to_thread(_revision, id, profile.name, decoding, version)
 
 
-@router.post("/device-profiles/{id}/mapping", summary="Confirmer, retirer ou reprendre des règles")
+@router.post(
+    "/device-profiles/{id}/mapping",
+    operation_id="decideProfileMapping",
+    summary="Confirmer, retirer ou reprendre des règles",
+)
 async def decide(id: Id, body: Decisions, caller: Manager) -> DecodingAnswer:
     """Décider de la correspondance, champ par champ ; actif partout en 5 secondes.
 

@@ -19,7 +19,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_o
 from registry import publications
 from registry.publications import NeverPublished, Publication, SlugTaken, State, UnknownAsset, Withdrawn
 
-router = APIRouter(prefix="/v1", tags=["Publications"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["publications"], responses=PROBLEM_RESPONSES)
 
 LONGEST_DELAY_S = 366 * 86_400
 HOSTS_MOST = 20
@@ -192,7 +192,11 @@ def _check_end(until: datetime | None) -> None:
         raise invalid("until", "past", "la fin est dans le passé")
 
 
-@router.get("/assets/{id}/publishable", summary="Lister ce qui peut être publié d'un actif")
+@router.get(
+    "/assets/{id}/publishable",
+    operation_id="listPublishableQuantities",
+    summary="Lister ce qui peut être publié d'un actif",
+)
 async def list_publishable(id: Id, caller: Publisher) -> Page[PublishableAnswer]:
     """Les grandeurs d'un actif et de ce qui en dépend, sans ce qui est de classe 2."""
     async with caller.reading() as connection:
@@ -293,14 +297,22 @@ async def preview_publication(id: Id, caller: Publisher) -> PublicAnswer:
     return public_answer(await read_preview(id, caller))
 
 
-@router.get("/publication-hosts", summary="Lister les sites qui peuvent afficher les pages publiques")
+@router.get(
+    "/publication-hosts",
+    operation_id="listPublicationHosts",
+    summary="Lister les sites qui peuvent afficher les pages publiques",
+)
 async def list_hosts(caller: Publisher) -> HostsAnswer:
     """Les sites dont les pages peuvent contenir celles de la collectivité (`frame-ancestors`)."""
     async with caller.reading() as connection:
         return HostsAnswer(items=await publications.list_hosts(connection))
 
 
-@router.put("/publication-hosts", summary="Dire quels sites peuvent afficher les pages publiques")
+@router.put(
+    "/publication-hosts",
+    operation_id="replacePublicationHosts",
+    summary="Dire quels sites peuvent afficher les pages publiques",
+)
 async def replace_hosts(body: Hosts, caller: Manager) -> HostsAnswer:
     """Ces sites, et aucun autre : `https://www.ville.example`, `https://*.ville.example`."""
     async with caller.changing() as change:
@@ -316,7 +328,12 @@ async def replace_hosts(body: Hosts, caller: Manager) -> HostsAnswer:
 PublicSlug = Annotated[str, Path(max_length=200, description="La fin de l'adresse", examples=["ecole-pasteur"])]
 
 
-@router.get("/public/{slug}", summary="Lire ce qui est publié à une adresse", response_model=PublicAnswer)
+@router.get(
+    "/public/{slug}",
+    operation_id="getPublicData",
+    summary="Lire ce qui est publié à une adresse",
+    response_model=PublicAnswer,
+)
 async def read_public(slug: PublicSlug, request: Request) -> Response:
     """Sans clé ni session : dernières valeurs et 30 jours, à garder une minute ; 410 quand c'est fini."""
     found = await read_published(request.app.state.platform.pool, slug)

@@ -25,7 +25,7 @@ USUAL_PERIOD = timedelta(days=30)
 # What is kept of uplinks, and then some.
 BEGINNING = datetime(2015, 1, 1, tzinfo=UTC)
 
-router = APIRouter(prefix="/v1", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["codecs"], responses=PROBLEM_RESPONSES)
 
 
 class FailedAnswer(answer_of(FailedFrames, {"detail"})):
@@ -79,7 +79,11 @@ class RedecodeAnswer(answer_of(Redecode, {"tenant_id", "device_id", "reached_dev
 REDECODES = Resource("redecode", "nouveau décodage", read_redecode, RedecodeAnswer.model_validate)
 
 
-@router.get("/failed-frames", summary="Lister les trames illisibles, par capteur et par raison")
+@router.get(
+    "/failed-frames",
+    operation_id="listFailedFrames",
+    summary="Lister les trames illisibles, par capteur et par raison",
+)
 async def failed_frames(
     caller: Reader,
     since: Annotated[Instant | None, Query(alias="from", description="Absent : 30 jours avant `to`")] = None,
@@ -107,7 +111,12 @@ def _failed(one: FailedFrames) -> FailedAnswer:
     return FailedAnswer.model_validate(asdict(one) | {"reason": reason, "reason_code": one.reason})
 
 
-@router.post("/redecodes", status_code=201, summary="Décoder à nouveau des trames enregistrées")
+@router.post(
+    "/redecodes",
+    operation_id="createRedecode",
+    status_code=201,
+    summary="Décoder à nouveau des trames enregistrées",
+)
 async def request(body: NewRedecode, caller: Manager) -> RedecodeAnswer:
     """Un travail de fond : jour par jour, ce que lit le décodeur remplace ce que l'ancien avait lu."""
     now = datetime.now(UTC)
@@ -156,20 +165,20 @@ async def _check(change: Change, body: NewRedecode) -> None:
         raise invalid("codec", "unknown", f"pas de décodeur intégré « {body.codec} »")
 
 
-@router.get("/redecodes", summary="Lister les nouveaux décodages")
+@router.get("/redecodes", operation_id="listRedecodes", summary="Lister les nouveaux décodages")
 async def list_all(caller: Reader, cursor: Cursor = None, limit: Limit = 100) -> Page[RedecodeAnswer]:
     """Ceux de la collectivité, le dernier d'abord."""
     paging = Paging(limit, cursor)
     return await REDECODES.page(caller, paging, list_redecodes, before=paging.before, most=paging.most)
 
 
-@router.get("/redecodes/{id}", summary="Suivre un nouveau décodage")
+@router.get("/redecodes/{id}", operation_id="getRedecode", summary="Suivre un nouveau décodage")
 async def read(id: Id, caller: Reader) -> RedecodeAnswer:
     """Où il en est."""
     return await REDECODES.read(caller, id)
 
 
-@router.post("/redecodes/{id}/cancel", summary="Arrêter un nouveau décodage")
+@router.post("/redecodes/{id}/cancel", operation_id="cancelRedecode", summary="Arrêter un nouveau décodage")
 async def cancel(id: Id, caller: Manager) -> RedecodeAnswer:
     """Ce qui est remplacé le reste ; rien d'autre ne l'est plus. Relancez-le pour aller au bout."""
     async with caller.changing() as change:

@@ -51,7 +51,7 @@ def _explanation(reason: str) -> str:
         return UNEXPLAINED
 
 
-router = APIRouter(prefix="/v1", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["devices"], responses=PROBLEM_RESPONSES)
 
 
 class RefusalAnswer(Answer):
@@ -92,7 +92,12 @@ async def list_device_refusals(dev_eui: EuiPath, caller: Reader, limit: Limit = 
     return Page(items=[RefusalAnswer.of(rejection) for rejection in found], next=None)
 
 
-@router.get("/refusals", summary="Lister les trames refusées de capteurs inconnus", tags=["Passerelles"])
+@router.get(
+    "/refusals",
+    operation_id="listStrangersRefusals",
+    summary="Lister les trames refusées de capteurs inconnus",
+    tags=["gateways"],
+)
 async def list_strangers_refusals(
     caller: NetworkOperator,
     dev_eui: Annotated[Eui | None, Query(description="Seulement ce DevEUI")] = None,

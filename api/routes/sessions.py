@@ -22,7 +22,7 @@ from registry.passwords import LONGEST, TooManyPasswords, weakness
 from registry.people import token_digest
 from registry.sessions import Membership, Session
 
-router = APIRouter(prefix="/v1", tags=["Sessions"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["sessions"], responses=PROBLEM_RESPONSES)
 
 
 def _email(text: str) -> str:
@@ -223,7 +223,9 @@ async def log_out(caller: Reader, request: Request) -> Response:
     return response
 
 
-@router.put("/session/tenant", summary="Travailler pour une autre de ses collectivités")
+@router.put(
+    "/session/tenant", operation_id="chooseSessionTenant", summary="Travailler pour une autre de ses collectivités"
+)
 async def choose_tenant(body: ChosenTenant, caller: Reader) -> SessionAnswer:
     """Passer la session à une autre collectivité où l'on a un rôle."""
     session = caller.person()
@@ -235,7 +237,7 @@ async def choose_tenant(body: ChosenTenant, caller: Reader) -> SessionAnswer:
     return await _current(caller)
 
 
-@router.post("/session/proof", summary="Confirmer que c'est bien soi")
+@router.post("/session/proof", operation_id="proveSession", summary="Confirmer que c'est bien soi")
 async def prove(body: Proof, caller: Reader) -> SessionAnswer:
     """Redonner son mot de passe ou un code, avant un partage ou une sortie de clés : vaut dix minutes."""
     await check_proof(caller, body)
@@ -293,7 +295,12 @@ async def accept_invitation(body: AcceptedInvitation, request: Request, response
     return await start_session(request, response, person_id, invited.tenant_slug, "invitation")
 
 
-@router.post("/password-resets", status_code=202, summary="Demander un nouveau mot de passe")
+@router.post(
+    "/password-resets",
+    operation_id="requestPasswordReset",
+    status_code=202,
+    summary="Demander un nouveau mot de passe",
+)
 async def request_reset(body: ResetRequest, request: Request) -> Response:
     """Envoyer à cette adresse, si un compte y est, un lien qui vaut une heure. Sans clé ni session.
 
@@ -313,7 +320,12 @@ async def request_reset(body: ResetRequest, request: Request) -> Response:
     return response
 
 
-@router.post("/password-resets/finish", status_code=204, summary="Choisir un nouveau mot de passe")
+@router.post(
+    "/password-resets/finish",
+    operation_id="finishPasswordReset",
+    status_code=204,
+    summary="Choisir un nouveau mot de passe",
+)
 async def finish_reset(body: FinishedReset, request: Request) -> Response:
     """Choisir un mot de passe par un lien ; toutes les sessions du compte se ferment. Sans clé ni session."""
     platform = _dependencies(request)

@@ -17,7 +17,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_fo
 from registry import entering, sharing, tenants
 from registry.sharing import Grant, History, Transfer
 
-router = APIRouter(prefix="/v1", tags=["Partages"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["sharing"], responses=PROBLEM_RESPONSES)
 
 ROLE_TEXT = (
     "`reader` lire ; `operator` aussi commander l'éclairage et acquitter les alertes, au nom du propriétaire"
@@ -224,7 +224,7 @@ async def _answer_grant(grant_id: int, caller: Caller, *, accepts: bool) -> Gran
         return shown
 
 
-@router.get("/assets/{id}/visibility", summary="Dire qui voit un actif")
+@router.get("/assets/{id}/visibility", operation_id="getAssetVisibility", summary="Dire qui voit un actif")
 async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:
     """Qui voit un actif que l'on possède : les syndicats dont on est membre, et par quels partages."""
     async with caller.reading() as connection:
@@ -239,7 +239,9 @@ async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:
     )
 
 
-@router.put("/tenants/{id}/member-of", summary="Rattacher une collectivité à un syndicat")
+@router.put(
+    "/tenants/{id}/member-of", operation_id="setTenantMemberOf", summary="Rattacher une collectivité à un syndicat"
+)
 async def set_member_of(id: Id, body: MemberOf, caller: NetworkOperator) -> TenantAnswer:
     """Le syndicat voit la collectivité et les membres de celle-ci ; elle ne voit toujours qu'elle-même."""
     async with caller.changing() as change:

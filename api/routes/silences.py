@@ -16,7 +16,7 @@ from api.resources import Resource
 from core.model.hours import MalformedHours
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 
-router = APIRouter(prefix="/v1", tags=["Silences et calendriers"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["silences"], responses=PROBLEM_RESPONSES)
 
 Ended = Annotated[bool, Query(description="true : aussi ce qui est terminé")]
 UNTIL_TEXT = "Fin, obligatoire"
@@ -151,13 +151,20 @@ async def end_silence(id: Id, caller: Manager) -> SilenceAnswer:
     return await SILENCES.change(caller, id, silences.end_silence, action="end")
 
 
-@router.get("/maintenance-windows", summary="Lister les fenêtres de maintenance")
+@router.get(
+    "/maintenance-windows", operation_id="listMaintenanceWindows", summary="Lister les fenêtres de maintenance"
+)
 async def list_windows(caller: Reader, ended: Ended = False, asset_id: IdQuery = None) -> Page[WindowAnswer]:
     """Celles qui durent ou viendront, la dernière à finir d'abord."""
     return await WINDOWS.list(caller, silences.list_windows, ended=ended, asset_id=asset_id)
 
 
-@router.post("/maintenance-windows", status_code=201, summary="Créer une fenêtre de maintenance")
+@router.post(
+    "/maintenance-windows",
+    operation_id="createMaintenanceWindow",
+    status_code=201,
+    summary="Créer une fenêtre de maintenance",
+)
 async def create_window(body: NewWindow, caller: Manager) -> WindowAnswer:
     """Annoncer des travaux : les alertes de l'actif et de ce qui en dépend ne préviennent personne."""
     _check_end(body.starts_at, body.ends_at)
@@ -168,25 +175,31 @@ async def create_window(body: NewWindow, caller: Manager) -> WindowAnswer:
     )
 
 
-@router.get("/maintenance-windows/{id}", summary="Lire une fenêtre de maintenance")
+@router.get(
+    "/maintenance-windows/{id}", operation_id="getMaintenanceWindow", summary="Lire une fenêtre de maintenance"
+)
 async def read_window(id: Id, caller: Reader) -> WindowAnswer:
     """Une fenêtre de maintenance."""
     return await WINDOWS.read(caller, id)
 
 
-@router.post("/maintenance-windows/{id}/end", summary="Finir une fenêtre de maintenance")
+@router.post(
+    "/maintenance-windows/{id}/end",
+    operation_id="endMaintenanceWindow",
+    summary="Finir une fenêtre de maintenance",
+)
 async def end_window(id: Id, caller: Manager) -> WindowAnswer:
     """La finir maintenant ; ce qu'elle taisait et qui dure est annoncé."""
     return await WINDOWS.change(caller, id, silences.end_window, action="end")
 
 
-@router.get("/alert-calendars", summary="Lister les calendriers")
+@router.get("/alert-calendars", operation_id="listAlertCalendars", summary="Lister les calendriers")
 async def list_calendars(caller: Reader) -> Page[CalendarAnswer]:
     """Les heures d'ouverture que suivent les règles."""
     return await CALENDARS.list(caller, rule_store.list_calendars)
 
 
-@router.put("/alert-calendars", summary="Écrire un calendrier")
+@router.put("/alert-calendars", operation_id="saveAlertCalendar", summary="Écrire un calendrier")
 async def save_calendar(body: CalendarBody, caller: Manager) -> CalendarAnswer:
     """Créer un calendrier, ou remplacer celui de ce nom ; actif partout en 5 secondes."""
     async with caller.changing() as change:
@@ -207,13 +220,15 @@ async def _calendar_named(change: Change, name: str) -> CalendarAnswer | None:
     return None
 
 
-@router.get("/alert-calendars/{id}", summary="Lire un calendrier")
+@router.get("/alert-calendars/{id}", operation_id="getAlertCalendar", summary="Lire un calendrier")
 async def read_calendar(id: Id, caller: Reader) -> CalendarAnswer:
     """Un calendrier."""
     return await CALENDARS.read(caller, id)
 
 
-@router.delete("/alert-calendars/{id}", status_code=204, summary="Supprimer un calendrier")
+@router.delete(
+    "/alert-calendars/{id}", operation_id="deleteAlertCalendar", status_code=204, summary="Supprimer un calendrier"
+)
 async def delete_calendar(id: Id, caller: Manager) -> Response:
     """Supprimer un calendrier qu'aucune règle ne suit."""
     try:

@@ -16,7 +16,7 @@ from lorawan.gateway.cups import MAX_UPDATE, MAX_URI, SignedUpdate, crc_of_key
 from registry import station_updates
 from registry.station_updates import StationUpdate
 
-router = APIRouter(prefix="/v1", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["gateways"], responses=PROBLEM_RESPONSES)
 
 MAX_PEM = 16_000
 HOST = r"[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}"
@@ -92,7 +92,12 @@ UPDATES = Resource(
 )
 
 
-@router.post("/station-updates", status_code=201, summary="Ajouter un programme de station")
+@router.post(
+    "/station-updates",
+    operation_id="createStationUpdate",
+    status_code=201,
+    summary="Ajouter un programme de station",
+)
 async def create_update(body: NewStationUpdate, caller: Manager) -> StationUpdateAnswer:
     """Ajouter un programme signé ; la signature est vérifiée, et les stations la vérifient encore."""
     if body.package is None and body.station is None:
@@ -114,13 +119,18 @@ async def create_update(body: NewStationUpdate, caller: Manager) -> StationUpdat
     return await UPDATES.create(caller, create)
 
 
-@router.get("/station-updates", summary="Lister les programmes de station")
+@router.get("/station-updates", operation_id="listStationUpdates", summary="Lister les programmes de station")
 async def list_updates(caller: Reader) -> Page[StationUpdateAnswer]:
     """Les programmes, le plus ancien d'abord."""
     return await UPDATES.list(caller, station_updates.list_updates)
 
 
-@router.delete("/station-updates/{id}", status_code=204, summary="Retirer un programme de station")
+@router.delete(
+    "/station-updates/{id}",
+    operation_id="deleteStationUpdate",
+    status_code=204,
+    summary="Retirer un programme de station",
+)
 async def delete_update(id: Id, caller: Manager) -> Response:
     """Retirer un programme : aucune station ne le reçoit plus."""
     return await UPDATES.delete(caller, id, station_updates.delete_update)
@@ -152,7 +162,9 @@ async def _order(change: Change, stations: Sequence[int], body: StationOrder) ->
     )
 
 
-@router.post("/station-orders", summary="Demander la même chose à toutes les stations")
+@router.post(
+    "/station-orders", operation_id="orderStations", summary="Demander la même chose à toutes les stations"
+)
 async def order_all(body: StationOrder, caller: Manager) -> OrderedAnswer:
     """À toutes les Basics Stations de la collectivité : chacune le prend à son prochain contact, sous 24 heures.
 
@@ -166,7 +178,11 @@ async def order_all(body: StationOrder, caller: Manager) -> OrderedAnswer:
     return OrderedAnswer(stations=ordered)
 
 
-@router.patch("/gateways/{gateway_id}/station-order", summary="Demander quelque chose à une station")
+@router.patch(
+    "/gateways/{gateway_id}/station-order",
+    operation_id="orderStation",
+    summary="Demander quelque chose à une station",
+)
 async def order_one(gateway_id: EuiPath, body: StationOrder, caller: Manager) -> GatewayAnswer:
     """À une Basics Station, même si elle n'est jamais venue ; `cups` dit ce qui est encore attendu."""
     async with caller.changing() as change:
@@ -179,7 +195,12 @@ async def order_one(gateway_id: EuiPath, body: StationOrder, caller: Manager) ->
         return shown
 
 
-@router.delete("/gateways/{gateway_id}/station-order", status_code=204, summary="Ne plus rien demander")
+@router.delete(
+    "/gateways/{gateway_id}/station-order",
+    operation_id="withdrawStationOrder",
+    status_code=204,
+    summary="Ne plus rien demander",
+)
 async def withdraw(gateway_id: EuiPath, caller: Manager) -> Response:
     """Ne plus rien demander à une station, qui garde ce qu'elle a."""
     async with caller.changing() as change:

@@ -18,7 +18,7 @@ from api.routes.webhook_endpoints import begin_proof
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from registry.keys import KeyWrap
 
-router = APIRouter(prefix="/v1/teams", tags=["Équipes"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/teams", tags=["teams"], responses=PROBLEM_RESPONSES)
 CONTACTS_MOST = 50
 
 
@@ -128,7 +128,7 @@ async def delete_team(id: Id, caller: Manager) -> Response:
     return await TEAMS.delete(caller, id, teams.delete_team)
 
 
-@router.get("/{id}/contacts", summary="Lister les contacts d'une équipe")
+@router.get("/{id}/contacts", operation_id="listTeamContacts", summary="Lister les contacts d'une équipe")
 async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:
     """Les contacts, du premier échelon au dernier."""
     async with caller.reading() as connection:
@@ -137,7 +137,9 @@ async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:
     return Page(items=[ContactAnswer.model_validate(contact) for contact in found], next=None)
 
 
-@router.post("/{id}/contacts", status_code=201, summary="Ajouter un contact à une équipe")
+@router.post(
+    "/{id}/contacts", operation_id="createTeamContact", status_code=201, summary="Ajouter un contact à une équipe"
+)
 async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAnswer:
     """Ajouter quelqu'un à prévenir. Une adresse de courrier devient aussi une adresse, avec ses essais.
 
@@ -182,7 +184,12 @@ async def _endpoint(change: Change, keys: KeyWrap, body: NewContact) -> int:
     return endpoint_id
 
 
-@router.delete("/{id}/contacts/{contact_id}", status_code=204, summary="Retirer un contact d'une équipe")
+@router.delete(
+    "/{id}/contacts/{contact_id}",
+    operation_id="deleteTeamContact",
+    status_code=204,
+    summary="Retirer un contact d'une équipe",
+)
 async def delete_contact(id: Id, contact_id: Id, caller: Manager) -> Response:
     """Ne plus prévenir quelqu'un ; son adresse reste dans les adresses de webhook, avec ses essais."""
     async with caller.changing() as change:

@@ -23,8 +23,10 @@ from registry import entering, quotas, tenants
 from registry.quotas import Quota
 
 HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+# As browsers write it: no path, no port that goes without saying.
+ORIGIN = re.compile(r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?")
 
-router = APIRouter(prefix="/v1", tags=["Collectivités et clés"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["tenants"], responses=PROBLEM_RESPONSES)
 
 KeyRight = Literal["read", "field", "manage", "lighting", "operate", "audit", "open_data"]
 FIRST_RIGHTS: tuple[KeyRight, ...] = ("read", "manage", "lighting")
@@ -46,6 +48,12 @@ def _network(text: str) -> str:
         raise PydanticCustomError("network", "réseau attendu, 192.0.2.0/24 par exemple") from None
 
 
+def _origin(text: str) -> str:
+    if ORIGIN.fullmatch(text.lower()) is None:
+        raise PydanticCustomError("origin", "origine attendue, https://carte.ville.example par exemple")
+    return text.lower()
+
+
 def _quota_kind(text: str) -> str:
     if text not in QUOTA_NAMES:
         raise PydanticCustomError("quota", "une de : {known}", {"known": ", ".join(QUOTA_NAMES)})
@@ -61,6 +69,7 @@ Department = Annotated[
     str, StringConstraints(pattern="^(0[1-9]|1[0-9]|2[1-9AB]|[3-8][0-9]|9[0-5]|97[1-8]|98[678])$")
 ]
 Network = Annotated[str, AfterValidator(_network)]
+Origin = Annotated[str, AfterValidator(_origin)]
 Destination = Annotated[str, AfterValidator(_destination)]
 KeyId = Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", description="`id` de la clé, dans la liste")]
 ALLOW_LIST_TEXT = "Réseaux et hôtes internes où ses webhooks et ses sources d'autres LNS peuvent aller"
@@ -178,6 +187,13 @@ class NewApiKey(Body):
         "aucun : tout. Avec les droits `read`, `field` et `lighting` seulement",
         examples=[["lighting_cabinet"]],
     )
+    origins: list[Origin] = Field(
+        default_factory=list[str],
+        max_length=20,
+        description="Origines des pages qui appellent l'API avec elle depuis un navigateur (CORS) ; aucune : "
+        "aucune page d'ailleurs. Une clé mise dans une page est lue par tous ses visiteurs",
+        examples=[["https://carte.ville.example"]],
+    )
 
     @model_validator(mode="after")
     def _limited_in_rights_too(self) -> Self:
@@ -262,7 +278,11 @@ async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAns
     return shown
 
 
-@router.put("/tenants/{id}/webhook-allow-list", summary="Autoriser des adresses internes à une collectivité")
+@router.put(
+    "/tenants/{id}/webhook-allow-list",
+    operation_id="setWebhookAllowList",
+    summary="Autoriser des adresses internes à une collectivité",
+)
 async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperator) -> TenantAnswer:
     """Dire, en exploitant du réseau, quelles adresses internes ses messages peuvent atteindre, dès le prochain."""
     async with caller.changing() as change:
@@ -277,7 +297,7 @@ async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperato
     return TenantAnswer.model_validate(tenant)
 
 
-@router.get("/tenants/{id}/quotas", summary="Lire les quotas d'une collectivité")
+@router.get("/tenants/{id}/quotas", operation_id="listQuotas", summary="Lire les quotas d'une collectivité")
 async def read_quotas(id: Id, caller: Reader) -> Page[QuotaAnswer]:
     """Ce qu'une collectivité a d'objets de chaque sorte, et ce qu'elle peut avoir ; pour l'exploitant, toutes."""
     async with caller.reading_alone() as connection:
@@ -326,6 +346,7 @@ async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
             body.requests_per_minute,
             sorted(set(body.asset_kinds)),
             caller.principal.mark,
+            sorted(set(body.origins)),
         )
         key_id = key.split("_")[1]
         await change.audit("create", "api_key", key_id, after={**dict(body), "roles": roles})

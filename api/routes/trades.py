@@ -41,7 +41,7 @@ FORESEEN_WITHIN = timedelta(days=60)
 # In ppm: the ones of the rules that a tenant begins with.
 CO2_THRESHOLDS = (800.0, 1500.0)
 
-router = APIRouter(prefix="/v1", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from api.rotation import RotationAnswer, RotationBody, rotate
 from api.routes.webhook_endpoints import ENDPOINTS, require_probe, to_do
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 
-router = APIRouter(prefix="/v1/webhook-endpoints/{id}", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/webhook-endpoints/{id}", tags=["webhooks"], responses=PROBLEM_RESPONSES)
 
 TEST_TEXT = "Essai demandé depuis Territoire : cette adresse reçoit les messages. Il n'y a rien à faire."
 
@@ -67,7 +67,7 @@ class TestAnswer(Answer):
     message_id: str = Field(description="Son résultat : /attempts?message_id=…")
 
 
-@router.get("/health", summary="Lire comment va l'envoi vers une adresse")
+@router.get("/health", operation_id="getWebhookHealth", summary="Lire comment va l'envoi vers une adresse")
 async def read_health(id: Id, caller: Reader) -> HealthAnswer:
     """Ce qui attend, ce qui a été abandonné, les réussites et les échecs des dernières 24 heures."""
     async with caller.reading() as connection:
@@ -137,7 +137,7 @@ async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Resp
     return Response(status_code=204)
 
 
-@router.post("/test", status_code=202, summary="Essayer une adresse")
+@router.post("/test", operation_id="testWebhookEndpoint", status_code=202, summary="Essayer une adresse")
 async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:
     """Envoyer un message d'essai, par le même chemin que les alertes : signé, gardé, et réessayé s'il échoue.
 
@@ -156,7 +156,7 @@ async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:
     return TestAnswer(message_id=message_id)
 
 
-@router.post("/secret", summary="Changer le secret d'une adresse")
+@router.post("/secret", operation_id="rotateWebhookSecret", summary="Changer le secret d'une adresse")
 async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:
     """Changer le secret : jusqu'à l'heure dite, chaque message porte les deux signatures."""
     return await rotate(ENDPOINTS, caller, id, body, store.rotate_secret)

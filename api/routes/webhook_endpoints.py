@@ -18,7 +18,7 @@ from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 
-router = APIRouter(prefix="/v1/webhook-endpoints", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"], responses=PROBLEM_RESPONSES)
 
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
@@ -146,7 +146,7 @@ class AttemptAnswer(answer_of(store.Attempt, {"tenant_id", "endpoint_id"})):
 ENDPOINTS = Resource("webhook_endpoint", "adresse", store.read_endpoint, WebhookEndpointAnswer.model_validate)
 
 
-@router.post("", status_code=201, summary="Ajouter une adresse de webhook")
+@router.post("", operation_id="createWebhookEndpoint", status_code=201, summary="Ajouter une adresse de webhook")
 async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedWebhookEndpoint:
     """Ajouter une adresse. Le secret n'est montré que dans cette réponse.
 
@@ -175,19 +175,23 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
     return CreatedWebhookEndpoint(**shown.model_dump(), secret=secret)
 
 
-@router.get("", summary="Lister les adresses de webhook")
+@router.get("", operation_id="listWebhookEndpoints", summary="Lister les adresses de webhook")
 async def list_endpoints(caller: Reader) -> Page[WebhookEndpointAnswer]:
     """Les adresses de la collectivité."""
     return await ENDPOINTS.list(caller, store.list_endpoints)
 
 
-@router.get("/{id}", summary="Lire une adresse de webhook")
+@router.get("/{id}", operation_id="getWebhookEndpoint", summary="Lire une adresse de webhook")
 async def read_endpoint(id: Id, caller: Reader) -> WebhookEndpointAnswer:
     """Une adresse."""
     return await ENDPOINTS.read(caller, id)
 
 
-@router.patch("/{id}", summary="Suspendre, reprendre ou déplacer une adresse de webhook")
+@router.patch(
+    "/{id}",
+    operation_id="updateWebhookEndpoint",
+    summary="Suspendre, reprendre ou déplacer une adresse de webhook",
+)
 async def update_endpoint(id: Id, body: WebhookEndpointPatch, caller: Manager) -> WebhookEndpointAnswer:
     """Suspendre ou reprendre l'envoi vers une adresse, ou la changer.
 
@@ -216,7 +220,12 @@ async def update_endpoint(id: Id, body: WebhookEndpointPatch, caller: Manager) -
         return shown
 
 
-@router.post("/{id}/challenge", status_code=202, summary="Envoyer un nouveau défi ou un nouveau code")
+@router.post(
+    "/{id}/challenge",
+    operation_id="challengeWebhookEndpoint",
+    status_code=202,
+    summary="Envoyer un nouveau défi ou un nouveau code",
+)
 async def send_challenge(id: Id, caller: Manager) -> ChallengeAnswer:
     """Envoyer de nouveau de quoi prouver une adresse ; le défi ou le code d'avant ne vaut plus."""
     async with caller.changing() as change:
@@ -230,7 +239,7 @@ async def send_challenge(id: Id, caller: Manager) -> ChallengeAnswer:
     return ChallengeAnswer(message_id=message_id or "")
 
 
-@router.post("/{id}/proof", summary="Prouver une adresse par son code")
+@router.post("/{id}/proof", operation_id="proveWebhookEndpoint", summary="Prouver une adresse par son code")
 async def prove_endpoint(id: Id, body: CodeBody, caller: Manager) -> WebhookEndpointAnswer:
     """Saisir le code qui est arrivé à l'adresse, dans un salon ou par courrier : elle reçoit dès lors les alertes.
 
@@ -269,7 +278,11 @@ async def begin_proof(change: Change, endpoint_id: int, form: str) -> str | None
     return await proof.begin(change.connection, endpoint_id, form)
 
 
-@router.put("/{id}/operator", summary="Faire d'une adresse celle de l'exploitant")
+@router.put(
+    "/{id}/operator",
+    operation_id="setWebhookEndpointOperator",
+    summary="Faire d'une adresse celle de l'exploitant",
+)
 async def set_for_operator(id: Id, body: OperatorBody, caller: NetworkOperator) -> WebhookEndpointAnswer:
     """Dire, en exploitant du réseau, que cette adresse est la sienne.
 
@@ -279,13 +292,17 @@ async def set_for_operator(id: Id, body: OperatorBody, caller: NetworkOperator) 
     return await ENDPOINTS.change(caller, id, change)
 
 
-@router.delete("/{id}", status_code=204, summary="Retirer une adresse de webhook")
+@router.delete(
+    "/{id}", operation_id="deleteWebhookEndpoint", status_code=204, summary="Retirer une adresse de webhook"
+)
 async def delete_endpoint(id: Id, caller: Manager) -> Response:
     """Retirer une adresse, avec ce qui attend d'y être envoyé."""
     return await ENDPOINTS.delete(caller, id, store.delete_endpoint)
 
 
-@router.get("/{id}/attempts", summary="Lister les essais d'envoi vers une adresse")
+@router.get(
+    "/{id}/attempts", operation_id="listWebhookAttempts", summary="Lister les essais d'envoi vers une adresse"
+)
 async def list_attempts(
     id: Id,
     caller: Reader,

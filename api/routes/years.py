@@ -11,7 +11,7 @@ from pydantic import Field
 from api import bucket_store
 from api.auth import Reader
 from api.bucket_store import Bucket
-from api.fields import EARLIEST, LATEST, Answer, Id
+from api.fields import EARLIEST, LATEST, Answer, Day, Id
 from api.routes.datastreams import DATASTREAMS, DatastreamAnswer
 from api.routes.measurements import AVERAGED
 from core.model.quantities import QUANTITIES, Kind
@@ -19,7 +19,7 @@ from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.tenants import read_with_timezone
 
-router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
 A_DAY = timedelta(days=1)
 FEBRUARY, LEAP_DAY = 2, 29
@@ -37,7 +37,7 @@ class YearDayAnswer(Answer):
     former: float | None
 
 
-class YearAnswer(Answer):
+class DatastreamYearAnswer(Answer):
     """Une année d'un flux, jour par jour, à côté de la précédente."""
 
     datastream: DatastreamAnswer
@@ -81,14 +81,18 @@ def _value(kind: Kind, bucket: Bucket) -> float | None:
     return bucket.difference if kind is Kind.COUNTER else bucket.mean if kind in AVERAGED else None
 
 
-@router.get("/datastreams/{id}/year", summary="Lire une année d'un flux, à côté de la précédente")
+@router.get(
+    "/datastreams/{id}/year",
+    operation_id="getDatastreamYear",
+    summary="Lire une année d'un flux, à côté de la précédente",
+)
 async def read_year(
     id: Id,
     caller: Reader,
     last: Annotated[
-        date | None, Query(alias="to", description="Dernier jour ; absent : aujourd'hui", examples=["2026-11-27"])
+        Day | None, Query(alias="to", description="Dernier jour ; absent : aujourd'hui", examples=["2026-11-27"])
     ] = None,
-) -> YearAnswer:
+) -> DatastreamYearAnswer:
     """Par jour local de la collectivité. À côté, la même date de l'année d'avant, non le même jour de semaine.
 
     Un 29 février n'a pas de correspondant ; celui de l'année d'avant n'est à côté de rien.
@@ -113,7 +117,7 @@ async def read_year(
             kind=kind,
         )
     values = {one.since.astimezone(zone).date(): _value(kind, one) for one in found.buckets}
-    return YearAnswer(
+    return DatastreamYearAnswer(
         datastream=DATASTREAMS.show(datastream),
         timezone=zone.key,
         value_is="difference" if kind is Kind.COUNTER else "mean" if kind in AVERAGED else None,

@@ -101,7 +101,7 @@ async def test_what_another_tenant_has_registered_is_told_by_one_sentence_alone(
             path, body = request.url.path, json.loads(request.content)
             for field, segments in isolation.NAMED_BY.items():
                 if str(body.get(field)) in first.ids.get(segments[0], ()):
-                    body[field] = second.ids[segments[0]][0]
+                    body[field] = type(body[field])(second.ids[segments[0]][0])
             if request.method == "POST" and path == "/v1/devices":
                 body["dev_eui"] = first.ids["devices"][0]
             if path == "/v1/gateways":

@@ -4,6 +4,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from api.fields import Body
+from api.reference import TITLES_OF_TAGS
 from tests.api.document import DOCUMENT
 
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
@@ -47,22 +48,29 @@ def test_every_body_has_an_example_that_may_be_sent(body: type[Body]) -> None:
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_every_operation_is_named_by_us(method: str, path: str) -> None:
     operation = DOCUMENT["paths"][path][method]
-    # FastAPI's own identifier is the function's name, the path and the method.
-    function = operation["operationId"].removesuffix(re.sub(r"\W", "_", f"{path}_{method}"))
-
     described = [parameter.get("description") for parameter in operation.get("parameters", [])]
 
-    assert function != operation["operationId"]
-    assert operation["summary"] not in {function.replace("_", " ").title(), ""}
+    assert re.fullmatch("[a-z]+([A-Z][a-z]+)+", operation["operationId"])
+    # FastAPI's own summary is the function's name.
+    assert operation["summary"] != operation["summary"].title() or " " not in operation["summary"]
+    assert {tag for tag in operation["tags"] if tag in TITLES_OF_TAGS} == set(operation["tags"])
     assert operation["description"]
     assert all(described)
     assert "Successful Response" not in [answer["description"] for answer in operation["responses"].values()]
 
 
-def test_no_two_operations_have_the_same_name() -> None:
-    summaries = [DOCUMENT["paths"][path][method]["summary"] for method, path in OPERATIONS]
+@pytest.mark.parametrize("name", ["summary", "operationId"])
+def test_no_two_operations_have_the_same_name(name: str) -> None:
+    names = [DOCUMENT["paths"][path][method][name] for method, path in OPERATIONS]
 
-    assert len(set(summaries)) == len(summaries)
+    assert len(set(names)) == len(names)
+
+
+def test_every_model_has_one_name_and_every_tag_a_french_title() -> None:
+    # FastAPI puts the module before the name of a model where two have the same.
+    assert [name for name in DOCUMENT["components"]["schemas"] if "__" in name or not name.isascii()] == []
+    assert [tag for tag in DOCUMENT["tags"] if not tag["name"].isascii() or not tag["x-displayName"]] == []
+    assert DOCUMENT["servers"]
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_A_BODY)

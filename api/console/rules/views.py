@@ -33,7 +33,7 @@ from api.console.wording import KINDS
 from api.fields import Id
 from api.routes import alert_rules as routes
 from api.routes import alerts, silences, teams
-from api.routes.alert_rules import NewRule, RuleAnswer, RulePatch, TrialAnswer
+from api.routes.alert_rules import NewRule, RuleAnswer, RulePatch, RuleTrialAnswer
 from core.model.quantities import QUANTITIES
 from core.model.quantities import Kind as QuantityKind
 from core.runtime.http.errors import Problem
@@ -254,7 +254,7 @@ async def _editor(
     rule: RuleAnswer | None = None,
     *,
     problem: Problem | None = None,
-    backtest: TrialAnswer | None = None,
+    backtest: RuleTrialAnswer | None = None,
     version: str = "",
     differences: list[Difference] | None = None,
 ) -> Response:
@@ -328,7 +328,7 @@ class Bar:
     height: float
 
 
-def _bars(backtest: TrialAnswer) -> list[Bar]:
+def _bars(backtest: RuleTrialAnswer) -> list[Bar]:
     days: list[Any] = [*backtest.days]
     most = max((day.opened for day in days), default=0) or 1
     width = 100 / max(len(days), 1)

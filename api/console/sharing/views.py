@@ -74,7 +74,7 @@ def _new_grant(visit: PersonsVisit) -> routes.NewGrant:
         "data_from": midnight_of("data_from", form.text("data_from"), zone),
     }
     try:
-        return routes.NewGrant.model_validate(given)
+        return routes.NewGrant.model_validate(given, strict=False)
     except ValidationError as error:
         errors = field_errors(error.errors())
         raise Problem(422, "; ".join(one.message for one in errors), errors=errors) from None

@@ -110,7 +110,7 @@ async def set_quotas(id: Id, visit: OperatorsVisit) -> Response:  # noqa: A002 -
 
 def _quotas(wanted: dict[str, str | None]) -> routes.QuotasBody:
     try:
-        return routes.QuotasBody.model_validate({"quotas": wanted})
+        return routes.QuotasBody.model_validate({"quotas": wanted}, strict=False)
     except ValueError:
         raise Problem(422, "un quota est un nombre entier, 10 000 000 au plus ; vide : celui par défaut") from None
 

@@ -16,7 +16,7 @@ from api.console.workshop.mapping import ROWS_MOST, rows_of, rules_of, typed_row
 from api.fields import INT4_MOST
 from api.pages import Paging
 from api.routes import codec_lab, codecs, device_profiles, profile_decoding
-from api.routes.codec_lab import Trial, TrialAnswer
+from api.routes.codec_lab import CodecTrialAnswer, Trial
 from core.model.quantities import QUANTITIES
 from core.runtime.http.errors import Problem, invalid
 
@@ -117,7 +117,7 @@ async def _page(
     rules: list[dict[str, Any]],
     *,
     problem: Problem | None = None,
-    tried: TrialAnswer | None = None,
+    tried: CodecTrialAnswer | None = None,
 ) -> Response:
     shown = rows_of(rules) if len(rules) <= ROWS_MOST else []
     rules_text = "" if shown else json.dumps(rules, ensure_ascii=False, indent=1)

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from core.model.ownership import REGISTERED_ELSEWHERE
 from core.model.quotas import CONSTRAINT as QUOTA
@@ -26,6 +27,10 @@ from decoders.javascript.pool import PoolUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+METHOD_NOT_ALLOWED = 405
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# Of a request that is matched again.
+OF_ROUTING = frozenset({"type", "path", "root_path", "headers", "app", "query_string", "scheme", "server"})
 
 TITLES = {
     400: "Requête illisible",
@@ -218,11 +223,25 @@ async def _invalid(_request: Request, invalid_request: Exception) -> Response:
     return render(422, "; ".join(f"{error.field} : {error.message}" for error in errors[:5]), errors)
 
 
-async def answer_http_error(_request: Request, error: Exception) -> Response:
+async def answer_http_error(request: Request, error: Exception) -> Response:
     """An address that does not exist, a method that it has not, a body that is no JSON."""
     assert isinstance(error, HTTPException)  # noqa: S101 - Registered for this class.
+    headers = error.headers
+    if error.status_code == METHOD_NOT_ALLOWED:
+        headers = {**(headers or {}), "Allow": ", ".join(allowed_methods(request))}
     detail = {404: "cette adresse n'existe pas", 400: "le corps de la requête n'est pas du JSON lisible"}
-    return render(error.status_code, detail.get(error.status_code, ""), headers=error.headers)
+    return render(error.status_code, detail.get(error.status_code, ""), headers=headers)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Every method that the address of this request has: its routes, one for each method, know only their own."""
+    asked = {name: value for name, value in request.scope.items() if name in OF_ROUTING}
+    found = [
+        method
+        for method in METHODS
+        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+    return sorted({*found, *({"HEAD"} if "GET" in found else ())})
 
 
 async def _away(_request: Request, away: Exception) -> Response:
