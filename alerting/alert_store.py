@@ -1,10 +1,13 @@
 """SQL of alerts for people: lists, history, and the steps of the workflow. Row security bounds every statement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from core.runtime.postgres import Connection, Pool, Record
+from registry.listing import Ask, Key, Listing, Part, rows_in_order
+from registry.places import ANYWHERE, Place, distance, in_commune, within
 from registry.rows import fetch_all, fetch_one
 
 # An alert that was notified to nobody, because no address was in service, is not notified.
@@ -16,21 +19,45 @@ a.workflow::text AS workflow, a.opened_at, a.fired_at, a.acknowledged_at, a.ackn
 a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.closed_reason, a.reopen_at, a.value,
 a.threshold, a.occurrences, {IS_NOTIFIED} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at,
 a.updated_at, a.learnt_at, s.name AS asset, coalesce(s.commune, '') AS commune, coalesce(s.street, '') AS street,
-g.name AS gateway, g.gateway_id AS gateway_eui"""
+g.name AS gateway, g.gateway_id AS gateway_eui, s.kind, coalesce(s.longitude, g.longitude) AS longitude,
+coalesce(s.latitude, g.latitude) AS latitude"""
 OF_ALERTS = """alert a LEFT JOIN alert_rule r ON r.id = a.rule_id LEFT JOIN asset s ON s.id = a.asset_id
 LEFT JOIN gateway g ON g.id = a.gateway_id"""
 # How `muted_by` names the alert that explains another (`alerting.silences`).
 EXPLAINED = "expliquée par l''alerte n° %s"
-LIST = f"""
-SELECT {COLUMNS} FROM {OF_ALERTS}
-WHERE ($1::text[] IS NULL OR a.workflow::text = ANY($1)) AND ($2::int IS NULL OR a.asset_id = $2)
-  AND ($3::bigint IS NULL OR a.id < $3) AND ($4::text[] IS NULL OR a.severity::text = ANY($4))
-  AND ($5::text IS NULL OR s.commune = $5) AND ($10::int IS NULL OR a.rule_id = $10)
-  AND ($11::bigint IS NULL OR a.muted_by = format('{EXPLAINED}', $11))
-  AND ($6::float8 IS NULL OR (s.longitude BETWEEN $6 AND $8 AND s.latitude BETWEEN $7 AND $9))
-  AND ($12::bytea IS NULL OR g.gateway_id = $12)
-ORDER BY a.id DESC LIMIT $13
+# Where the asset is, or else the gateway.
+PLACED = "(SELECT coalesce(s.longitude, g.longitude) AS longitude, coalesce(s.latitude, g.latitude) AS latitude)"
+WANTED = f"""
+(:workflow::text[] IS NULL OR a.workflow::text = ANY(:workflow))
+  AND (:severity::text[] IS NULL OR a.severity::text = ANY(:severity))
+  AND (:asset_id::int IS NULL OR a.asset_id = :asset_id) AND (:rule_id::int IS NULL OR a.rule_id = :rule_id)
+  AND (:rule::text IS NULL OR r.name = :rule) AND (:team_id::int IS NULL OR a.team_id = :team_id)
+  AND (:explained_by::bigint IS NULL OR a.muted_by = format('{EXPLAINED}', :explained_by::bigint))
+  AND (:gateway_eui::bytea IS NULL OR g.gateway_id = :gateway_eui)
+  AND (:kind::text IS NULL OR s.kind = :kind) AND (:tag::text IS NULL OR :tag = ANY(s.tags))
+  AND (:quarter::text IS NULL OR s.quarter = :quarter)
+  AND (:since::timestamptz IS NULL OR a.opened_at >= :since)
+  AND (:until::timestamptz IS NULL OR a.opened_at < :until)
+  AND {in_commune("s")} AND {within("place")}
 """
+KEYS = {
+    "opened_at": Key("opened_at", "timestamptz"),
+    "fired_at": Key("fired_at", "timestamptz"),
+    "severity": Key("severity", "alert_severity"),
+    "rule": Key("rule COLLATE french", "text"),
+    "asset": Key("asset COLLATE french", "text"),
+    "commune": Key("commune COLLATE french", "text"),
+    "distance": Key("distance", "float8"),
+}
+LIST = Listing(
+    f"""
+SELECT a.id, a.opened_at, a.fired_at, a.severity, r.name AS rule, s.name AS asset, s.commune,
+       CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("place")} END AS distance
+FROM {OF_ALERTS} CROSS JOIN LATERAL {PLACED} place WHERE {WANTED}
+""",
+    KEYS,
+)
+READ_THESE = f"SELECT {COLUMNS} FROM {OF_ALERTS} WHERE a.id = ANY($1)"
 READ = f"SELECT {COLUMNS} FROM {OF_ALERTS} WHERE a.id = $1"
 COUNT_BY_RULE = """
 SELECT rule_id, count(*) FILTER (WHERE workflow IN ('open', 'acknowledged', 'in_progress'))::int AS unended,
@@ -126,6 +153,38 @@ class Alert:
     street: str
     gateway: str | None  # Its name.
     gateway_eui: bytes | None
+    kind: str | None  # Of the asset.
+    longitude: float | None  # Of the asset, or else of the gateway.
+    latitude: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedAlerts:
+    """Which alerts a list is asked for; None: whatever they are. The period is that in which they have opened."""
+
+    workflow: Sequence[str] | None = None
+    severity: Sequence[str] | None = None
+    asset_id: int | None = None
+    rule_id: int | None = None
+    rule: str | None = None
+    team_id: int | None = None
+    explained_by: int | None = None  # Muted because of this alert.
+    gateway_eui: bytes | None = None
+    kind: str | None = None  # Of the asset, as the next two and the commune.
+    tag: str | None = None
+    quarter: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    place: Place = ANYWHERE
+
+    def values(self) -> dict[str, Any]:
+        """By the names of the statement's parameters."""
+        return {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"
+        } | self.place.values()
+
+
+EVERY_ALERT, NEWEST_FIRST = WantedAlerts(), Ask("-id", None, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,30 +208,21 @@ class AlertEvent:
     note: str
 
 
-async def list_alerts(
-    connection: Connection | Pool,
-    *,
-    workflow: Sequence[str] | None = None,
-    severity: Sequence[str] | None = None,
-    asset_id: int | None = None,
-    rule_id: int | None = None,
-    explained_by: int | None = None,
-    gateway_eui: bytes | None = None,
-    commune: str | None = None,
-    box: tuple[float, float, float, float] | None = None,
-    before: int | None = None,
-    most: int = 100,
-) -> list[Alert]:
-    """Visible alerts, newest first; `workflow` keeps those of these states, `before` is the last id of a page.
+async def find_alerts(connection: Connection | Pool, ask: Ask, wanted: WantedAlerts) -> Part:
+    """The ids of a page of visible alerts."""
+    return await LIST.page(connection, ask, wanted.values())
 
-    `box`: west, south, east and north of where the asset is, in degrees. `explained_by`: those that are muted
-    because of this alert.
-    """
-    states = None if workflow is None else list(workflow)
-    severities = None if severity is None else list(severity)
-    where = box or (None, None, None, None)
-    about = states, asset_id, before, severities, commune, *where, rule_id, explained_by, gateway_eui
-    return await fetch_all(connection, Alert, LIST, *about, most)
+
+async def read_in_order(connection: Connection | Pool, ids: Sequence[int]) -> list[Alert]:
+    """These alerts, in this order."""
+    return await rows_in_order(connection, Alert, READ_THESE, ids)
+
+
+async def list_alerts(
+    connection: Connection | Pool, wanted: WantedAlerts = EVERY_ALERT, ask: Ask = NEWEST_FIRST
+) -> list[Alert]:
+    """A page of visible alerts; without more the newest hundred."""
+    return await read_in_order(connection, (await find_alerts(connection, ask, wanted)).ids)
 
 
 async def count_by_rule(connection: Connection | Pool) -> list[AlertCount]:

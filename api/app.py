@@ -18,12 +18,14 @@ from api.entity_tags import EntityTagMiddleware, tagged_paths
 from api.forbidden import audit_rejections, record_stale
 from api.idempotency import IdempotencyMiddleware
 from api.limits import AddressLimitMiddleware
+from api.negotiation import ListFormatsMiddleware, lists_of
 from api.parameters import reject_unknown_parameters
 from api.routes import (
     account,
     alert_rules,
     alerts,
     applications,
+    asset_kinds,
     asset_photos,
     asset_states,
     assets,
@@ -140,6 +142,7 @@ ROUTERS = (
     eui_claims.router,
     mqtt_accounts.router,
     asset_states.router,
+    asset_kinds.router,
     trades.router,
     assets.router,
     asset_photos.router,
@@ -192,7 +195,7 @@ ROUTERS = (
     commune_outlines.router,
 )
 
-TAGGED = tagged_paths(ROUTERS)
+TAGGED, LISTS = tagged_paths(ROUTERS), lists_of(ROUTERS)
 # Octets of a body where more is sent than elsewhere.
 LARGER = {
     "/v1/station-updates": MAX_STATION_UPDATE,
@@ -246,7 +249,8 @@ def _without_state() -> FastAPI:
     serve_console(app)
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(reject_unknown_parameters)])
-    reference.serve_reference(app)
+    reference.serve_reference(app, LISTS)
+    app.add_middleware(ListFormatsMiddleware)
     app.add_middleware(EntityTagMiddleware, paths=TAGGED, record_stale=record_stale)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(FilesMiddleware)

@@ -1,25 +1,35 @@
-"""Pages of long lists: `limit` items, and `next`, the cursor of the following page."""
+"""Pages of long lists: `limit` items, and `next`, the cursor of the following page, opaque (docs/api.md)."""
 
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
+import msgspec
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from api.fields import INT4_MOST, INT8_MOST
 from core.runtime.http.errors import FieldError, Problem
 from lorawan.instants import from_us, to_us
+from registry.listing import BACKWARDS, Ask, Listing, Position
 
 MOST = 1000
+# Types whose values a cursor has as numbers; of instants microseconds.
+NUMBERS = frozenset({"float8", "bigint", "timestamptz"})
 LATEST_INSTANT = 8_000_000_000_000_000  # Microseconds: the year 2223.
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Nombre d'éléments par page")]
 Cursor = Annotated[
-    str | None, Query(max_length=200, description="`next` de la page précédente ; absent : première page")
+    str | None,
+    Query(
+        max_length=1000,
+        description="`next` de la page précédente, tel quel et avec le même tri ; absent : première page",
+    ),
 ]
 
 
@@ -89,9 +99,54 @@ def cursor_instant(cursor: str | None) -> datetime | None:
     return from_us(position)
 
 
-def bad_cursor() -> Problem:
+def ask_of(paging: Paging, sort: str, listing: Listing) -> Ask:
+    """The page that is asked for; raises 422 when the cursor is none of ours, or of another order."""
+    return Ask(sort, None if paging.cursor is None else _position(paging.cursor, sort, listing), paging.limit)
+
+
+def cursor_of(sort: str, position: Position | None) -> str | None:
+    """The cursor of the page that begins there: an id, or the order, a value and an id in Base64."""
+    if position is None:
+        return None
+    if sort.removeprefix(BACKWARDS) == "id":
+        return str(position.id)
+    value = to_us(position.value) if isinstance(position.value, datetime) else position.value
+    return urlsafe_b64encode(msgspec.json.encode([sort, value, position.id])).decode().rstrip("=")
+
+
+def _position(cursor: str, sort: str, listing: Listing) -> Position:
+    name = sort.removeprefix(BACKWARDS)
+    if name == "id":
+        return Position(None, cursor_id(cursor) or 0)
+    try:
+        octets = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        of, value, id_ = msgspec.json.decode(octets, type=tuple[str, str | int | float | None, int])
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        raise bad_cursor() from None
+    if of != sort:
+        raise bad_cursor(f"ce curseur est d'une liste triée par « {of} »" if of in listing.statements else None)
+    form = listing.keys[name].form
+    is_number = isinstance(value, int | float)
+    if not 0 <= id_ <= INT8_MOST or (value is not None and is_number != (form in NUMBERS)):
+        raise bad_cursor()
+    if isinstance(value, str) and "\0" in value:
+        raise bad_cursor()
+    match form:
+        case "timestamptz" if isinstance(value, int | float):
+            if not 0 <= value <= LATEST_INSTANT:
+                raise bad_cursor()
+            return Position(from_us(int(value)), id_)
+        case "float8" if isinstance(value, int | float):
+            return Position(float(value), id_)
+        case "bigint" if isinstance(value, int | float):
+            return Position(int(value), id_)
+        case _:
+            return Position(value, id_)
+
+
+def bad_cursor(why: str | None = None) -> Problem:
     """422: this is no `next` of ours."""
-    message = "ce curseur n'est pas le `next` d'une page"
+    message = why or "ce curseur n'est pas le `next` d'une page"
     return Problem(422, message, errors=[FieldError(field="query.cursor", code="cursor", message=message)])
 
 

@@ -1,5 +1,6 @@
 """The reference page at /docs: Swagger UI from files that we serve ourselves, under a strict policy."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 
 from api.idempotency import DESCRIPTION, KEY
+from api.negotiation import describe_formats
 from core.runtime.http.errors import MEDIA_TYPE, TITLES
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
@@ -120,7 +122,7 @@ def operation_id(route: APIRoute) -> str:
     return "".join(["get" if verb == "read" else verb, *(noun.capitalize() for noun in nouns)])
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, lists: Sequence[APIRoute]) -> dict[str, Any]:
     """The OpenAPI document, with a media type of its own for errors, and French descriptions of successes."""
     document = FastAPI.openapi(app)
     for path, operations in document["paths"].items():
@@ -139,6 +141,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 content = response.get("content", {})
                 if status >= "4" and "application/json" in content:
                     content[MEDIA_TYPE] = content.pop("application/json")
+    describe_formats(document, lists)
     return document
 
 
@@ -179,8 +182,8 @@ def _add_problem(operation: dict[str, Any], status: str, description: str) -> No
     )
 
 
-def serve_reference(app: FastAPI) -> None:
-    """Serve the page and its assets."""
-    app.openapi = partial(_document, app)
+def serve_reference(app: FastAPI, lists: Sequence[APIRoute]) -> None:
+    """Serve the page and its assets; `lists` are the routes that list."""
+    app.openapi = partial(_document, app, lists)
     app.include_router(router)
     app.mount("/docs/assets", StaticFiles(directory=ASSETS), name="assets")

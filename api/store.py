@@ -1,7 +1,7 @@
 """SQL that reads uplinks and measurements through the views of row security (docs/architecture.md, "Tenancy")."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -9,20 +9,41 @@ from uuid import UUID
 
 from core.model.quantities import QUANTITIES
 from core.runtime.postgres import Connection
+from registry.listing import Ask, Key, Listing, Part, rows_in_order
+from registry.places import ANYWHERE, Place, distance, in_commune, within
 from registry.rows import entity, fetch_all, fetch_one
 
-LIST_DATASTREAMS = """
-SELECT d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quantity, d.unit, d.created_at
-FROM datastream d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id
-WHERE d.id > $1 AND ($2::int[] IS NULL OR d.asset_id = ANY($2)) AND ($3::bytea IS NULL OR v.dev_eui = $3)
-  AND ($4::text IS NULL OR d.quantity = $4) AND ($5::text IS NULL OR a.kind = $5)
-ORDER BY d.id LIMIT $6
+DATASTREAM_COLUMNS = """
+d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quantity, d.unit, d.created_at,
+a.kind AS asset_kind, a.commune, a.insee, a.longitude, a.latitude
 """
-READ_DATASTREAM = """
-SELECT d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quantity, d.unit, d.created_at
-FROM datastream d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id
-WHERE d.id = $1
+OF_DATASTREAMS = "datastream d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id"
+WANTED = f"""
+(:asset_ids::int[] IS NULL OR d.asset_id = ANY(:asset_ids)) AND (:dev_eui::bytea IS NULL OR v.dev_eui = :dev_eui)
+  AND (:quantity::text IS NULL OR d.quantity = :quantity) AND (:asset_kind::text IS NULL OR a.kind = :asset_kind)
+  AND (:tag::text IS NULL OR :tag = ANY(a.tags)) AND (:quarter::text IS NULL OR a.quarter = :quarter)
+  AND {in_commune("a")} AND {within("a")}
 """
+DISTANCE = f"CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance('a')} END AS distance"
+KEYS = {
+    "asset": Key("asset COLLATE french", "text"),
+    "quantity": Key("quantity", "text"),
+    "commune": Key("commune COLLATE french", "text"),
+    "distance": Key("distance", "float8"),
+}
+LIST_DATASTREAMS = Listing(
+    f"SELECT d.id, a.name AS asset, d.quantity, a.commune, {DISTANCE} FROM {OF_DATASTREAMS} WHERE {WANTED}", KEYS
+)
+# Those that have a last value.
+LIST_LATEST = Listing(
+    f"""
+SELECT d.id, a.name AS asset, d.quantity, a.commune, {DISTANCE}, l.time, l.value
+FROM {OF_DATASTREAMS} JOIN latest l ON l.datastream_id = d.id WHERE {WANTED}
+""",
+    KEYS | {"time": Key("time", "timestamptz"), "value": Key("value", "float8")},
+)
+READ_THESE = f"SELECT {DATASTREAM_COLUMNS} FROM {OF_DATASTREAMS} WHERE d.id = ANY($1)"
+READ_DATASTREAM = f"SELECT {DATASTREAM_COLUMNS} FROM {OF_DATASTREAMS} WHERE d.id = $1"
 LATEST = "SELECT datastream_id, time, value, flags FROM latest WHERE datastream_id = ANY($1::int[])"
 # Another device serves the place now, which has not measured this.
 STALE = """
@@ -77,6 +98,11 @@ class DatastreamRow:
     quantity: str
     unit: str
     created_at: datetime
+    asset_kind: str | None
+    commune: str | None
+    insee: str | None
+    longitude: float | None
+    latitude: float | None
 
     @property
     def label_fr(self) -> str:
@@ -124,20 +150,38 @@ class ReceptionRow:
     snr: float
 
 
-async def list_datastreams(
-    connection: Connection,
-    *,
-    after: int = 0,
-    asset_ids: Sequence[int] | None = None,
-    dev_eui: bytes | None = None,
-    quantity: str | None = None,
-    asset_kind: str | None = None,
-    most: int = 100,
-) -> list[DatastreamRow]:
-    """Datastreams by id, beyond `after`."""
-    return await fetch_all(
-        connection, DatastreamRow, LIST_DATASTREAMS, after, asset_ids, dev_eui, quantity, asset_kind, most
-    )
+@dataclass(frozen=True, slots=True)
+class WantedDatastreams:
+    """Which datastreams a list is asked for; None: whatever they are."""
+
+    asset_ids: Sequence[int] | None = None
+    dev_eui: bytes | None = None
+    quantity: str | None = None
+    asset_kind: str | None = None
+    tag: str | None = None
+    quarter: str | None = None
+    place: Place = ANYWHERE
+
+    def values(self) -> dict[str, Any]:
+        """By the names of the statement's parameters."""
+        return {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"
+        } | self.place.values()
+
+
+async def list_datastreams(connection: Connection, ask: Ask, wanted: WantedDatastreams) -> Part:
+    """The ids of a page of datastreams."""
+    return await LIST_DATASTREAMS.page(connection, ask, wanted.values())
+
+
+async def list_latest(connection: Connection, ask: Ask, wanted: WantedDatastreams) -> Part:
+    """The ids of a page of those that have a last value."""
+    return await LIST_LATEST.page(connection, ask, wanted.values())
+
+
+async def read_in_order(connection: Connection, ids: Sequence[int]) -> list[DatastreamRow]:
+    """These datastreams, in this order."""
+    return await rows_in_order(connection, DatastreamRow, READ_THESE, ids)
 
 
 async def read_datastream(connection: Connection, datastream_id: int) -> DatastreamRow | None:

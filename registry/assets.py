@@ -1,30 +1,58 @@
 """Assets: read by the services, created, changed and listed by the API."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from core.model.entities import Asset
 from core.runtime.postgres import CheckViolationError, Connection, Pool
+from registry.listing import Ask, Key, Listing, Part, rows_in_order
+from registry.places import ANYWHERE, Place, distance, in_commune, within
 from registry.rows import Written, columns_of, entity, fetch_all, fetch_one, insert
 
 COLUMNS = columns_of(Asset)
 WRITTEN = Written(
-    "kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags, external_reference, insee"
+    "kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags, external_reference, "
+    "insee, quarter"
 )
 READ_ASSETS = f"SELECT {COLUMNS} FROM asset WHERE $1::int[] IS NULL OR id = ANY($1)"
 CREATE = f"""
 INSERT INTO asset (tenant_id, {WRITTEN.columns}) VALUES ($1, {WRITTEN.parameters(2)}) RETURNING {COLUMNS}
 """
 READ = f"SELECT {COLUMNS} FROM asset WHERE id = $1"
-LIST = f"""
+READ_THESE = f"SELECT {COLUMNS} FROM asset WHERE id = ANY($1)"
+WANTED = f"""
+(:kind::text IS NULL OR a.kind = :kind)
+  AND (:search::text IS NULL OR strpos(a.words, folded(:search)) > 0)
+  AND (:tag::text IS NULL OR :tag = ANY(a.tags)) AND (:tenant_id::int IS NULL OR a.tenant_id = :tenant_id)
+  AND (a.archived_at IS NOT NULL) = :archived::boolean
+  AND (:external_reference::text IS NULL OR a.external_reference = :external_reference)
+  AND (:parent_id::int IS NULL OR a.parent_id = :parent_id)
+  AND (:quarter::text IS NULL OR a.quarter = :quarter)
+  AND (:model::text IS NULL OR EXISTS (
+       SELECT FROM assignment s JOIN device v ON v.id = s.device_id
+       JOIN device_profile p ON p.id = v.device_profile_id
+       WHERE s.asset_id = a.id AND upper_inf(s.during) AND :model IN (p.model, p.name)))
+  AND {in_commune("a")} AND {within("a")}
+"""
+# By what a list of assets is sorted, without asking how each is.
+KEYS = {
+    "name": Key("name COLLATE french", "text"),
+    "kind": Key("kind", "text"),
+    "commune": Key("commune COLLATE french", "text"),
+    "distance": Key("distance", "float8"),
+}
+LIST = Listing(
+    f"""
+SELECT a.id, a.name, a.kind, a.commune,
+       CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
+FROM asset a WHERE {WANTED}
+""",
+    KEYS,
+)
+LIST_DESCRIBED = f"""
 SELECT {COLUMNS} FROM asset
-WHERE id > $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR commune = $3)
-  AND ($4::text IS NULL OR strpos(folded(name), folded($4)) > 0 OR strpos(folded(street), folded($4)) > 0
-       OR strpos(folded(external_reference), folded($4)) > 0)
-  AND ($5::text IS NULL OR $5 = ANY(tags)) AND ($6::int IS NULL OR tenant_id = $6)
-  AND (archived_at IS NOT NULL) = $8::boolean
-  AND ($9::text IS NULL OR external_reference = $9) AND ($10::int IS NULL OR parent_id = $10)
-ORDER BY id LIMIT $7
+WHERE id > $1 AND kind = ANY($2) AND attributes <> '{{}}' AND archived_at IS NULL ORDER BY id LIMIT $3
 """
 ARCHIVE = f"""
 UPDATE asset SET archived_at = CASE WHEN $2::boolean THEN coalesce(archived_at, now()) END WHERE id = $1
@@ -65,23 +93,42 @@ async def read_asset(connection: Connection, asset_id: int) -> Asset | None:
     return await fetch_one(connection, Asset, READ, asset_id)
 
 
-async def list_assets(
-    connection: Connection,
-    *,
-    after: int = 0,
-    kind: str | None = None,
-    commune: str | None = None,
-    search: str | None = None,
-    tag: str | None = None,
-    tenant_id: int | None = None,
-    archived: bool = False,
-    external_reference: str | None = None,
-    parent_id: int | None = None,
-    most: int = 100,
+@dataclass(frozen=True, slots=True)
+class WantedAssets:
+    """Which assets a list is asked for; None: whatever they are. `search` is in names, streets and references."""
+
+    kind: str | None = None
+    search: str | None = None
+    tag: str | None = None
+    tenant_id: int | None = None  # Of the owner.
+    archived: bool = False
+    external_reference: str | None = None
+    parent_id: int | None = None
+    quarter: str | None = None
+    model: str | None = None  # Of a device that serves it, or the name of its profile.
+    place: Place = ANYWHERE
+
+    def values(self) -> dict[str, Any]:
+        """By the names of the statement's parameters."""
+        named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"}
+        return named | self.place.values()
+
+
+async def list_assets(connection: Connection, ask: Ask, wanted: WantedAssets) -> Part:
+    """The ids of a page of assets."""
+    return await LIST.page(connection, ask, wanted.values())
+
+
+async def read_in_order(connection: Connection, ids: Sequence[int]) -> list[Asset]:
+    """These assets, in this order."""
+    return await rows_in_order(connection, Asset, READ_THESE, ids)
+
+
+async def list_described(
+    connection: Connection, kinds: Sequence[str], *, after: int = 0, most: int = 100
 ) -> list[Asset]:
-    """Assets by id, beyond `after`; `search` looks in names, streets and references, `tenant_id` is the owner."""
-    given = (after, kind, commune, search, tag, tenant_id, most, archived, external_reference, parent_id)
-    return await fetch_all(connection, Asset, LIST, *given)
+    """Assets of these kinds that have attributes, by id, beyond `after`."""
+    return await fetch_all(connection, Asset, LIST_DESCRIBED, after, kinds, most)
 
 
 async def archive_asset(connection: Connection, asset_id: int, *, archived: bool) -> Asset | None:

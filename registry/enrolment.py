@@ -8,7 +8,7 @@ from typing import Any, Self
 from core.runtime.postgres import Connection
 from lorawan.identifiers import DevAddr, slot_of_dev_addr, slot_of_dev_eui
 from registry.keys import KeyWrap, device_owner, session_owner
-from registry.rows import Written, fetch_all, fetch_one
+from registry.rows import Written, fetch_one
 
 COLUMNS = """d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.activation,
 d.skip_f_cnt_check, d.enabled, d.lns_source_id, d.created_at, s.asset_id, s.position, d.archived_at"""
@@ -24,15 +24,6 @@ RETURNING id
 """
 IMPORT_SESSION = "SELECT import_session($1, $2, $3, $4, $5, $6)"
 READ = f"SELECT {COLUMNS} FROM device d {SERVED} WHERE d.dev_eui = $1"
-LIST = f"""
-SELECT {COLUMNS} FROM device d {SERVED}
-WHERE d.id > $1 AND ($2::int IS NULL OR d.device_profile_id = $2) AND ($3::boolean IS NULL OR d.enabled = $3)
-  AND ($4::text IS NULL OR strpos(folded(d.name), folded($4)) > 0
-       OR strpos(encode(d.dev_eui, 'hex'), lower($4)) > 0)
-  AND (d.archived_at IS NOT NULL) = $6::boolean
-  AND ($7::bytea IS NULL OR d.id IN (SELECT devices_with_dev_addr($7)))
-ORDER BY d.id LIMIT $5
-"""
 READ_DEV_ADDR = "SELECT dev_addr_of($1)"
 ARCHIVE = """
 UPDATE device SET archived_at = CASE WHEN $2::boolean THEN coalesce(archived_at, now()) END, enabled = NOT $2
@@ -172,22 +163,6 @@ async def read_enrolled(connection: Connection, dev_eui: bytes) -> EnrolledDevic
 async def read_dev_addr(connection: Connection, device_id: int) -> bytes | None:
     """The short address under which a device speaks now; None when it has no open session."""
     return await connection.fetchval(READ_DEV_ADDR, device_id)
-
-
-async def list_enrolled(
-    connection: Connection,
-    *,
-    after: int = 0,
-    device_profile_id: int | None = None,
-    enabled: bool | None = None,
-    search: str | None = None,
-    archived: bool = False,
-    dev_addr: bytes | None = None,
-    most: int = 100,
-) -> list[EnrolledDevice]:
-    """Devices by id, beyond `after`; `search` looks in names and DevEUIs, `dev_addr` is one of an open session."""
-    given = (after, device_profile_id, enabled, search, most, archived, dev_addr)
-    return await fetch_all(connection, EnrolledDevice, LIST, *given)
 
 
 async def archive_device(connection: Connection, dev_eui: bytes, *, archived: bool) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from core.model.entities import Gateway
 from core.runtime.postgres import Connection, Pool
 from registry.gateway_supervision import AddressSeen, save_address_changes
+from registry.listing import Ask, Key, Listing, Part, rows_in_order
+from registry.places import ANYWHERE, Place, distance, within
 from registry.rows import Written, arrays, columns_of, entity, fetch_all, fetch_one
 from registry.station_updates import JOINED, SHOWN_STATION
 
@@ -59,7 +61,36 @@ CREATE = f"""
 INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {WRITTEN.parameters(3)})
 """
 READ = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.gateway_id = $1"
-LIST = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id > $1 ORDER BY g.id LIMIT $2"
+READ_THESE = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id = ANY($1)"
+# A gateway has no commune of its own: it stands in an outline, which is a few rings of points. In millionths of a
+# degree: PostgreSQL compares coordinates, and products of them, to within 0.000001 of their unit.
+IN_COMMUNE = """
+(:commune::text IS NULL OR EXISTS (
+    SELECT FROM commune_outline o CROSS JOIN jsonb_array_elements(o.polygons) AS p (rings)
+    WHERE :commune IN (o.name, o.insee)
+      AND g.longitude BETWEEN o.west AND o.east AND g.latitude BETWEEN o.south AND o.north
+      AND (SELECT ('(' || string_agg(format('(%s,%s)', (v.at ->> 0)::float8 * 1e6, (v.at ->> 1)::float8 * 1e6), ','
+                                     ORDER BY v.place) || ')')::polygon
+           FROM jsonb_array_elements(p.rings -> 0) WITH ORDINALITY AS v (at, place))
+          @> point(g.longitude * 1e6, g.latitude * 1e6)))
+"""
+LIST = Listing(
+    f"""
+SELECT g.id, g.name, s.last_seen_at,
+       CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("g")} END AS distance
+FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id
+WHERE (:search::text IS NULL OR strpos(folded(g.name), folded(:search)) > 0
+       OR strpos(encode(g.gateway_id, 'hex'), lower(:search)) > 0)
+  AND (:online::boolean IS NULL
+       OR coalesce(s.last_seen_at > now() - :online_within::interval, false) = :online)
+  AND {IN_COMMUNE} AND {within("g")}
+""",
+    {
+        "name": Key("name COLLATE french", "text"),
+        "last_seen_at": Key("last_seen_at", "timestamptz"),
+        "distance": Key("distance", "float8"),
+    },
+)
 LIST_IDS = "SELECT gateway_id FROM gateway ORDER BY id LIMIT $1"
 UPDATE = f"UPDATE gateway SET {WRITTEN.patched(2)} WHERE gateway_id = $1 RETURNING true"
 UNPLACE = "UPDATE gateway SET latitude = NULL, longitude = NULL WHERE gateway_id = $1"
@@ -166,9 +197,23 @@ async def read_gateway(connection: Connection, gateway_id: bytes) -> GatewayWith
     return await fetch_one(connection, GatewayWithState, READ, gateway_id)
 
 
-async def list_gateways(connection: Connection, *, after: int = 0, most: int = 100) -> list[GatewayWithState]:
-    """Gateways by id, beyond `after`."""
-    return await fetch_all(connection, GatewayWithState, LIST, after, most)
+async def list_gateways(
+    connection: Connection,
+    ask: Ask,
+    *,
+    search: str | None = None,
+    online: bool | None = None,
+    online_within: timedelta | None = None,
+    place: Place = ANYWHERE,
+) -> Part:
+    """The ids of a page of gateways; `online`: seen within `online_within`, or not."""
+    wanted = {"search": search, "online": online, "online_within": online_within} | place.values()
+    return await LIST.page(connection, ask, wanted)
+
+
+async def read_in_order(connection: Connection, ids: Sequence[int]) -> list[GatewayWithState]:
+    """These gateways, in this order."""
+    return await rows_in_order(connection, GatewayWithState, READ_THESE, ids)
 
 
 async def list_gateway_ids(connection: Connection, most: int) -> list[bytes]:

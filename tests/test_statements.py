@@ -7,6 +7,7 @@ import re
 import pytest
 
 from core.runtime.postgres import PostgresError, connect
+from registry.listing import Listing, Statement
 from tests.rooms import LAB, PRODUCT
 
 STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s", re.IGNORECASE)
@@ -21,6 +22,10 @@ def statements() -> dict[str, str]:
                 continue
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():
+                if isinstance(value, Statement):
+                    found[f"{info.name}.{name}"] = value.sql
+                elif isinstance(value, Listing):
+                    found |= {f"{info.name}.{name} {sort}": one.sql for sort, one in value.statements.items()}
                 if name.isupper() and isinstance(value, str) and STATEMENT.match(value):
                     found[f"{info.name}.{name}"] = value
     return found

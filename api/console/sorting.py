@@ -1,10 +1,11 @@
-"""The order of a list that is whole on its page, in the address: `?tri=nom`, or `?tri=-nom` the other way round.
+"""The order of a list, in the address: `?tri=nom`, or `?tri=-nom` the other way round.
 
-A list of which a page shows a part has the order of its route alone: sorted there, it would be a part of another.
+A list that is whole on its page is sorted there. One of which a page shows a part is sorted by the database:
+sorted on the page, it would be a part of another.
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlencode
@@ -12,6 +13,8 @@ from urllib.parse import urlencode
 from fastapi import Query, Request
 
 PARAMETER, BACKWARDS = "tri", "-"
+# Where a page of a long list begins; in another order that is another place.
+FOLLOWING = "suite"
 
 Row = TypeVar("Row")
 Keys = dict[str, Callable[[Any], Any]]
@@ -61,7 +64,20 @@ class Sorting:
 def order_of(request: Request, asked: str, keys: Keys) -> Sorting:
     """What the address asks for, of these columns."""
     column = asked.removeprefix(BACKWARDS)
-    others = [(name, value) for name, value in request.query_params.multi_items() if name != PARAMETER and value]
+    others = [
+        (name, value)
+        for name, value in request.query_params.multi_items()
+        if name not in {PARAMETER, FOLLOWING} and value
+    ]
     is_known = column in keys
     is_backwards = is_known and asked.startswith(BACKWARDS)
     return Sorting(request.url.path, others, keys, column if is_known else "", is_backwards)
+
+
+def paged_order_of(request: Request, asked: str, columns: Mapping[str, str], usual: str) -> tuple[Sorting, str]:
+    """What the address asks for, of these columns, and the `sort` of the route that it is; else `usual`."""
+    order = order_of(request, asked, dict.fromkeys(columns, str))
+    if not order.column:
+        return order, usual
+    sort = columns[order.column]
+    return order, f"{BACKWARDS}{sort}" if order.is_backwards else sort

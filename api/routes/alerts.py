@@ -12,14 +12,32 @@ from alerting import alert_store, teams
 from alerting.alert_store import Alert
 from alerting.rules.model import Severity
 from api.auth import Change, FieldAgent, Reader
-from api.extent import BoundingBox, Commune, box_of
-from api.fields import INT8_MOST, Answer, BigId, Body, Eui, IdQuery, Name, Remark, Text, answer_of, example
+from api.extent import Placed
+from api.fields import (
+    INT4_MOST,
+    INT8_MOST,
+    PRINTABLE,
+    Answer,
+    AssetKind,
+    BigId,
+    Body,
+    Eui,
+    IdQuery,
+    Instant,
+    Name,
+    Remark,
+    Text,
+    answer_of,
+    example,
+)
 from api.impersonation import as_owner
-from api.pages import Page, Paged
+from api.list_fields import SORT_TEXT, Quarter, Tag
+from api.pages import Page, Paged, ask_of, cursor_of
 from api.resources import Resource
 from core.model.rights import rights_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from registry import people
+from registry.places import ANYWHERE
 
 router = APIRouter(prefix="/v1", tags=["alerts"], responses=PROBLEM_RESPONSES)
 
@@ -69,6 +87,8 @@ class AlertAnswer(answer_of(Alert, {"device_id", "created_at", "updated_at"})):
         description="Le nom de la passerelle ; null : ce n'en est pas une, ou elle n'est pas visible"
     )
     gateway_eui: Eui | None = Field(description="L'EUI de cette passerelle")
+    kind: str | None = Field(description="Le type de l'actif")
+    longitude: float | None = Field(description="Où est l'actif, ou à défaut la passerelle")
 
 
 class CountAnswer(answer_of(alert_store.AlertCount)):
@@ -86,6 +106,10 @@ class EventAnswer(answer_of(alert_store.AlertEvent, {"alert_id"})):
     note: str = Field(description="La remarque, la cause, à qui, ou ce qui tait l'alerte")
 
 
+AlertSort = Literal[
+    "id", "-id", "opened_at", "-opened_at", "fired_at", "-fired_at", "severity", "-severity", "rule", "-rule",
+    "asset", "-asset", "commune", "-commune", "distance", "-distance",
+]  # fmt: skip
 ALERTS = Resource(
     "alert", "alerte", alert_store.read_alert, AlertAnswer.model_validate, lambda alert: alert.asset_id
 )
@@ -138,30 +162,49 @@ async def list_alerts(
     severity: Annotated[list[Severity] | None, Query(max_length=4, description="Gravité ; répétable")] = None,
     asset_id: IdQuery = None,
     rule_id: IdQuery = None,
+    rule: Annotated[str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la règle")] = None,
+    team_id: Annotated[
+        int | None, Query(ge=1, le=INT4_MOST, description="L'équipe prévenue ; absente : toutes")
+    ] = None,
     explained_by: Annotated[
         int | None,
         Query(ge=1, le=INT8_MOST, description="Celles que cette alerte explique, et qui se taisent donc"),
     ] = None,
     gateway_eui: Annotated[Eui | None, Query(description="Celles de cette passerelle")] = None,
-    commune: Commune = None,
-    bbox: BoundingBox = None,
+    kind: AssetKind = None,
+    tag: Tag = None,
+    quarter: Quarter = None,
+    since: Annotated[
+        Instant | None,
+        Query(alias="from", description="Ouvertes depuis cet instant", examples=["2026-11-24T00:00:00Z"]),
+    ] = None,
+    until: Annotated[Instant | None, Query(alias="to", description="Ouvertes avant cet instant")] = None,
+    sort: Annotated[AlertSort, Query(description=SORT_TEXT)] = "-id",
+    place: Placed = ANYWHERE,
 ) -> Page[AlertAnswer]:
     """Les alertes, la dernière d'abord."""
-    return await ALERTS.page(
-        caller,
-        paging,
-        alert_store.list_alerts,
-        before=paging.before,
-        most=paging.most,
-        workflow=state,
-        severity=severity,
-        asset_id=asset_id,
-        rule_id=rule_id,
-        explained_by=explained_by,
-        gateway_eui=None if gateway_eui is None else bytes.fromhex(gateway_eui),
-        commune=commune,
-        box=box_of(bbox),
+    wanted = alert_store.WantedAlerts(
+        state,
+        severity,
+        asset_id,
+        rule_id,
+        rule,
+        team_id,
+        explained_by,
+        None if gateway_eui is None else bytes.fromhex(gateway_eui),
+        kind,
+        tag,
+        quarter,
+        since,
+        until,
+        place,
     )
+    ask = ask_of(paging, sort, alert_store.LIST)
+    async with caller.reading() as connection:
+        part = await alert_store.find_alerts(connection, ask, wanted)
+        found = await alert_store.read_in_order(connection, part.ids)
+        await ALERTS.audit_read(caller, connection, found)
+    return Page(items=[ALERTS.show(one) for one in found], next=cursor_of(sort, part.following))
 
 
 @router.get("/alerts/counts", summary="Compter les alertes par règle")

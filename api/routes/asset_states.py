@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from alerting.rules.model import Severity
+from api import asset_list_store
 from api import asset_state_store as store
 from api.auth import Reader
-from api.extent import BoundingBox, Commune, box_of
+from api.extent import BoundingBox, Commune, Placed, box_of
 from api.fields import Answer, AssetKind, Search, answer_of
+from api.list_fields import Model, Quarter, Tag
 from api.pages import Page, after_id, next_of
 from api.routes.gateways import ONLINE_WITHIN
 from core.runtime.http.errors import PROBLEM_RESPONSES
+from registry.assets import WantedAssets
+from registry.places import ANYWHERE
 
 router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
@@ -25,6 +29,7 @@ STATES_TEXT = (
     "`unknown` rien n'en est su : pas de capteur, ou jamais entendu ; `silent` plus rien depuis deux fois "
     "l'intervalle attendu ; `ok`"
 )
+StateQuery = Annotated[list[State] | None, Query(max_length=8, description=f"{STATES_TEXT} ; répétable")]
 # A map shows them all at once.
 STATES_MOST = 10_000
 # Long enough that a minute's figure is steady.
@@ -37,6 +42,13 @@ class AssetStateAnswer(answer_of(store.AssetState)):
     state: State = Field(description=STATES_TEXT)
     last_seen_at: datetime | None = Field(description="Dernière mesure envoyée par un de ses capteurs")
     alerts: int = Field(description="Alertes ouvertes")
+
+
+class AssetMap(Answer):
+    """Une `FeatureCollection` de GeoJSON (RFC 7946) : `id`, et les propriétés `kind` et `state`."""
+
+    type: Literal["FeatureCollection"]
+    features: list[dict[str, Any]]
 
 
 class StateCountAnswer(answer_of(store.StateCount, {"digest"})):
@@ -75,7 +87,7 @@ async def list_states(
     commune: Commune = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et la rue")] = None,
     bbox: BoundingBox = None,
-    state: Annotated[list[State] | None, Query(max_length=8, description=f"{STATES_TEXT} ; répétable")] = None,
+    state: StateQuery = None,
     limit: Annotated[int, Query(ge=1, le=STATES_MOST, description="Nombre d'éléments par page")] = 1000,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next` de la page précédente ; absent : première page")
@@ -90,6 +102,30 @@ async def list_states(
     # Written as they are: to make ten thousand answers of them, and check these, takes longer than to find them.
     content = {"items": found[:limit], "next": next_of(found, limit)}
     return Response(msgspec.json.encode(content), media_type="application/json")
+
+
+@router.get(
+    "/assets/map",
+    operation_id="getAssetMap",
+    summary="Lire la carte des actifs",
+    response_model=AssetMap,
+    responses={200: {"content": {"application/geo+json": {}}}},
+)
+async def read_map(
+    caller: Reader,
+    kind: AssetKind = None,
+    q: Annotated[Search, Query(description="Cherche dans le nom, la rue et la référence")] = None,
+    tag: Tag = None,
+    quarter: Quarter = None,
+    model: Model = None,
+    state: StateQuery = None,
+    place: Placed = ANYWHERE,
+) -> Response:
+    """Tous les actifs qui ont une position, en une fois : un point, un type et un état pour chacun (GeoJSON)."""
+    wanted = WantedAssets(kind=kind, search=q, tag=tag, quarter=quarter, model=model, place=place)
+    async with caller.reading() as connection:
+        text = await asset_list_store.read_map(connection, wanted, state)
+    return Response(text, media_type="application/geo+json")
 
 
 @router.get("/overview", summary="Lire les chiffres du territoire")

@@ -1,12 +1,15 @@
 """Assets: what people care about, and the device that serves each now."""
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
+from api import asset_list_store as store
 from api.auth import Change, FieldAgent, Manager, Reader
+from api.extent import Placed
 from api.fields import (
     INT4_MOST,
     PRINTABLE,
@@ -31,8 +34,10 @@ from api.fields import (
     answer_of,
     example,
 )
-from api.pages import Limit, Page, Paged
+from api.list_fields import BATTERY_TEXT, BEST_TEXT, SORT_TEXT, ExpectedInterval, Model, Quarter, Tag
+from api.pages import Limit, Page, Paged, ask_of, cursor_of
 from api.resources import Resource
+from api.routes.asset_states import STATES_TEXT, State, StateQuery
 from core.model.entities import Asset
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem, invalid, not_found
 from core.runtime.postgres import Connection
@@ -48,20 +53,25 @@ from registry.assignments import (
     list_served,
     read_serving,
 )
+from registry.places import ANYWHERE
 from registry.privacy import Subject
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"], responses=PROBLEM_RESPONSES)
 
 CONTAINER_EXAMPLE: dict[str, Any] = {"container": {"empty_distance_mm": 1700, "full_distance_mm": 300}}
 ATTRIBUTES_TEXT = (
-    "Libres, 32 ko au plus. `container` décrit la géométrie d'un conteneur : `empty_distance_mm` et "
+    "Ceux de son type, de `/v1/asset-kinds`, 32 ko au plus ; d'un autre type ils sont libres. `container` décrit "
+    "la géométrie d'un conteneur : `empty_distance_mm` et "
     "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`. `rated_power_w` est "
     "la puissance des lampes d'une armoire ou d'un circuit, en watts ; leurs horaires sont des programmes "
-    "(`/v1/lighting-programs`). "
-    "Ceux de `lighting_cabinet`, `lighting_circuit` et `light_point` sont définis (docs/imports.md) : un autre "
-    "nom, une autre valeur est refusé."
+    "(`/v1/lighting-programs`). Un nom ou une valeur que le type n'a pas est refusé."
 )
 REFERENCE_TEXT = "Sa référence dans le logiciel de la collectivité, unique par type d'actif"
+QUARTER_TEXT = "Quartier, tel que ses habitants l'appellent"
+AssetSort = Literal[
+    "id", "-id", "name", "-name", "kind", "-kind", "commune", "-commune", "last_seen_at", "-last_seen_at",
+    "state", "-state", "distance", "-distance",
+]  # fmt: skip
 PERSONAL = 2
 CONFIRM_FIRST = "confirmez d'abord sa classe : POST /v1/privacy/confirmations"
 TAGS_TEXT = "Étiquettes : un partage peut porter sur tous les actifs d'une étiquette"
@@ -100,6 +110,7 @@ class NewAsset(Body):
     )
     external_reference: Reference | None = Field(None, description=REFERENCE_TEXT)
     insee: Insee | None = Field(None, description="Code INSEE de la commune")
+    quarter: ShortText = Field("", description=QUARTER_TEXT)
 
 
 class AssetPatch(Body):
@@ -118,6 +129,7 @@ class AssetPatch(Body):
     tags: list[Word] | None = Field(None, max_length=20, description=TAGS_TEXT, examples=[["ecoles"]])
     external_reference: Reference | None = Field(None, description=REFERENCE_TEXT)
     insee: Insee | None = Field(None, description="Code INSEE de la commune")
+    quarter: ShortText | None = Field(None, description=QUARTER_TEXT)
 
 
 class ServingDevice(answer_of(Serving, {"device_id"})):
@@ -147,9 +159,27 @@ class AssetAnswer(answer_of(Asset)):
     commune_by_position: bool = Field(
         description="true : sa commune est celle de sa position ; false : elle a été saisie ou importée, et reste"
     )
+    quarter: str = Field(description=QUARTER_TEXT)
 
 
 ASSETS = Resource("asset", "actif", assets.read_asset, AssetAnswer.model_validate, lambda asset: asset.id)
+
+
+class ListedAsset(AssetAnswer):
+    """Un actif, comment il va, et le capteur qui le sert."""
+
+    state: State = Field(description=STATES_TEXT)
+    alerts: int = Field(description="Alertes ouvertes")
+    last_seen_at: datetime | None = Field(description="Dernière mesure envoyée par un de ses capteurs")
+    expected_interval_s: ExpectedInterval = Field(
+        validation_alias="expected_interval", description="En secondes ; null : aucun capteur ne le sert"
+    )
+    dev_eui: Eui | None = Field(description="Le capteur qui le sert ; de plusieurs, celui de la première place")
+    model: str | None = Field(description="Le modèle de ce capteur")
+    battery_percent: float | None = Field(description=BATTERY_TEXT)
+    best_gateway: Eui | None = Field(description=BEST_TEXT)
+    best_rssi: float | None = Field(description="En dBm")
+    best_snr: float | None = Field(description="En dB")
 
 
 class AssetDetail(AssetAnswer):
@@ -241,11 +271,8 @@ async def list_assets(
     caller: Reader,
     paging: Paged,
     kind: AssetKind = None,
-    commune: Annotated[
-        str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune")
-    ] = None,
     q: Annotated[Search, Query(description="Cherche dans le nom, la rue et la référence")] = None,
-    tag: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Étiquette")] = None,
+    tag: Tag = None,
     tenant_id: Annotated[
         int | None,
         Query(ge=1, le=INT4_MOST, description="Collectivité propriétaire ; absente : toutes les visibles"),
@@ -255,23 +282,24 @@ async def list_assets(
         str | None, Query(max_length=100, pattern=PRINTABLE, description="Référence externe, exacte")
     ] = None,
     parent_id: IdQuery = None,
-) -> Page[AssetAnswer]:
-    """Les actifs visibles, les siens et ceux qui sont partagés, par type, commune, étiquette ou texte."""
-    return await ASSETS.page(
-        caller,
-        paging,
-        assets.list_assets,
-        after=paging.after,
-        most=paging.most,
-        kind=kind,
-        commune=commune,
-        search=q,
-        tag=tag,
-        tenant_id=tenant_id,
-        archived=archived,
-        external_reference=external_reference,
-        parent_id=parent_id,
+    quarter: Quarter = None,
+    model: Model = None,
+    state: StateQuery = None,
+    sort: Annotated[AssetSort, Query(description=SORT_TEXT)] = "id",
+    place: Placed = ANYWHERE,
+) -> Page[ListedAsset]:
+    """Les actifs visibles, les siens et ceux qui sont partagés, avec comment ils vont."""
+    wanted = assets.WantedAssets(
+        kind, q, tag, tenant_id, archived, external_reference, parent_id, quarter, model, place
     )
+    ask = ask_of(paging, sort, store.LIST_WITH_STATES)
+    async with caller.reading() as connection:
+        part = await store.list_assets(connection, ask, wanted, state)
+        found = await assets.read_in_order(connection, part.ids)
+        lives = await store.read_lives(connection, part.ids)
+        await ASSETS.audit_read(caller, connection, found)
+    items = [ListedAsset.model_validate(asdict(one) | asdict(lives[one.id])) for one in found if one.id in lives]
+    return Page(items=items, next=cursor_of(sort, part.following))
 
 
 @router.get("/{id}", summary="Lire un actif")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 
 from api.auth import Auditor
 from api.fields import Instant, Label, answer_of
+from api.list_formats import safe_cell
 from api.pages import Page, Paged, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.audit import AuditLine, list_audit
@@ -18,8 +19,6 @@ from registry.entering import act_as_operator
 router = APIRouter(prefix="/v1/audit", tags=["audit"], responses=PROBLEM_RESPONSES)
 
 COLUMNS = ("id", "at", "actor", "action", "entity", "entity_id", "address", "details")
-# A spreadsheet takes what begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class AuditAnswer(answer_of(AuditLine)):
@@ -28,8 +27,7 @@ class AuditAnswer(answer_of(AuditLine)):
 
 def cell_of(value: object) -> str:
     """A value of a CSV, which no spreadsheet takes for a formula."""
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return safe_cell(value.isoformat() if isinstance(value, datetime) else str(value))
 
 
 def _as_csv(lines: list[AuditLine], following: str | None) -> Response:

@@ -1,18 +1,21 @@
 """Datastreams: the quantities of assets; and the catalogue of quantities."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from api import store
 from api.auth import Reader
-from api.fields import PRINTABLE, Answer, Eui, Id, IdQuery, answer_of
-from api.pages import Page, Paged
+from api.extent import Placed
+from api.fields import PRINTABLE, Answer, AssetKind, Eui, Id, IdQuery, answer_of
+from api.list_fields import SORT_TEXT, Quarter, Tag
+from api.pages import Page, Paged, ask_of, cursor_of
 from api.resources import Resource
 from api.store import DatastreamRow
 from core.model.quantities import QUANTITIES
 from core.runtime.http.errors import PROBLEM_RESPONSES
+from registry.places import ANYWHERE
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
@@ -46,6 +49,9 @@ class DatastreamAnswer(answer_of(DatastreamRow, {"created_at"})):
     label_fr: str = Field(examples=["Remplissage"])
 
 
+DatastreamSort = Literal[
+    "id", "-id", "asset", "-asset", "quantity", "-quantity", "commune", "-commune", "distance", "-distance"
+]
 DATASTREAMS = Resource("datastream", "flux", store.read_datastream, DatastreamAnswer.model_validate)
 
 
@@ -65,18 +71,20 @@ async def list_datastreams(
     asset_id: IdQuery = None,
     dev_eui: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16}$", description="DevEUI du capteur")] = None,
     quantity: QuantityName = None,
+    kind: AssetKind = None,
+    tag: Tag = None,
+    quarter: Quarter = None,
+    sort: Annotated[DatastreamSort, Query(description=SORT_TEXT)] = "id",
+    place: Placed = ANYWHERE,
 ) -> Page[DatastreamAnswer]:
     """Les flux de mesures, par actif, capteur ou grandeur."""
-    return await DATASTREAMS.page(
-        caller,
-        paging,
-        store.list_datastreams,
-        after=paging.after,
-        most=paging.most,
-        asset_ids=None if asset_id is None else [asset_id],
-        dev_eui=None if dev_eui is None else bytes.fromhex(dev_eui),
-        quantity=quantity,
-    )
+    ids, device = None if asset_id is None else [asset_id], None if dev_eui is None else bytes.fromhex(dev_eui)
+    wanted = store.WantedDatastreams(ids, device, quantity, kind, tag, quarter, place)
+    ask = ask_of(paging, sort, store.LIST_DATASTREAMS)
+    async with caller.reading() as connection:
+        part = await store.list_datastreams(connection, ask, wanted)
+        found = await store.read_in_order(connection, part.ids)
+    return Page(items=[DATASTREAMS.show(one) for one in found], next=cursor_of(sort, part.following))
 
 
 @router.get("/datastreams/{id}", summary="Lire un flux de mesures")

@@ -1,5 +1,6 @@
 """Devices: enrolled with write-only keys, changed, disabled, removed when they never spoke."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Query, Response
@@ -7,10 +8,12 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Manager, Reader
+from api.extent import Placed
 from api.fields import (
     INT4_MOST,
     Archived,
     ArchivedBody,
+    AssetKind,
     Body,
     DevAddrHex,
     Eui,
@@ -26,14 +29,17 @@ from api.fields import (
     key_octets,
 )
 from api.join_diagnosis import JoinAnswer
-from api.pages import Page, Paged
+from api.list_fields import BATTERY_TEXT, BEST_TEXT, SORT_TEXT, ExpectedInterval, Model, Quarter, Tag
+from api.pages import Page, Paged, ask_of, cursor_of
 from api.resources import Resource
 from api.routes.lns_sources import SOURCES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
 from lorawan.identifiers import DevAddr
+from registry import device_lists
 from registry.assignments import UnknownAsset, open_assignment
+from registry.device_lists import ListedDevice
 from registry.enrolment import (
     AbpSession,
     DeviceHasHistory,
@@ -43,18 +49,28 @@ from registry.enrolment import (
     archive_device,
     create_device,
     delete_device,
-    list_enrolled,
     read_dev_addr,
     read_enrolled,
     update_device,
 )
 from registry.joins import read_join_diagnosis
 from registry.keys import KeyWrap
+from registry.places import ANYWHERE
 from registry.profiles import read_profile
 
 NO_JOIN_EUI = "0" * 16
 # For the audit: never a key.
 SECRETS = {"app_key", "nwk_s_key", "app_s_key"}
+
+DeviceState = Literal["ok", "silent", "unknown", "disabled"]
+DEVICE_STATES_TEXT = (
+    "`ok` il parle ; `silent` plus rien depuis deux fois l'intervalle attendu ; `unknown` jamais entendu ; "
+    "`disabled` désactivé"
+)
+DeviceSort = Literal[
+    "id", "-id", "name", "-name", "dev_eui", "-dev_eui", "model", "-model", "commune", "-commune",
+    "last_seen_at", "-last_seen_at", "battery_percent", "-battery_percent", "distance", "-distance",
+]  # fmt: skip
 
 router = APIRouter(prefix="/v1/devices", tags=["devices"], responses=PROBLEM_RESPONSES)
 
@@ -157,6 +173,28 @@ class DeviceAnswer(answer_of(EnrolledDevice, {"id"})):
     asset_id: int | None = Field(description="L'actif servi en ce moment")
 
 
+class ListedDeviceAnswer(answer_of(ListedDevice, {"id", "expected_interval"})):
+    """Un capteur, comment il va, et ce qu'il sert."""
+
+    dev_eui: Eui
+    tenant_id: int = Field(description="La collectivité à qui il est")
+    join_eui: Eui
+    lns_source_id: int | None = Field(description="Par quelle source on lui parle ; absente : notre réseau")
+    asset_id: int | None = Field(description="L'actif servi en ce moment")
+    last_seen_at: datetime | None = Field(
+        description="Dernier signe de vie : la dernière trame de sa session, ou sa dernière mesure"
+    )
+    expected_interval_s: ExpectedInterval = Field(
+        validation_alias="expected_interval", description="À quel intervalle son profil l'attend, en secondes"
+    )
+    state: DeviceState = Field(description=DEVICE_STATES_TEXT)
+    battery_percent: float | None = Field(description=BATTERY_TEXT)
+    best_gateway: Eui | None = Field(description=BEST_TEXT)
+    best_rssi: float | None = Field(description="En dBm")
+    best_snr: float | None = Field(description="En dB")
+    asset: str | None = Field(description="Le nom de l'actif servi, comme la suite : son type, où il est")
+
+
 class DeviceDetail(DeviceAnswer):
     """Un capteur, et où en est son activation."""
 
@@ -215,20 +253,37 @@ async def list_devices(
     dev_addr: Annotated[
         DevAddrHex | None, Query(description="Seulement ceux qui parlent sous cette adresse courte (DevAddr)")
     ] = None,
-) -> Page[DeviceAnswer]:
+    model: Model = None,
+    kind: AssetKind = None,
+    tag: Tag = None,
+    quarter: Quarter = None,
+    state: Annotated[
+        list[DeviceState] | None, Query(max_length=4, description=f"{DEVICE_STATES_TEXT} ; répétable")
+    ] = None,
+    sort: Annotated[DeviceSort, Query(description=SORT_TEXT)] = "id",
+    place: Placed = ANYWHERE,
+) -> Page[ListedDeviceAnswer]:
     """Les capteurs de la collectivité et de ses membres, et ceux des actifs qui lui sont partagés."""
-    return await DEVICES.page(
-        caller,
-        paging,
-        list_enrolled,
-        after=paging.after,
-        most=paging.most,
-        device_profile_id=device_profile_id,
-        enabled=enabled,
-        search=q,
-        archived=archived,
-        dev_addr=None if dev_addr is None else bytes.fromhex(dev_addr),
+    wanted = device_lists.WantedDevices(
+        device_profile_id,
+        enabled,
+        q,
+        archived,
+        None if dev_addr is None else bytes.fromhex(dev_addr),
+        model,
+        kind,
+        tag,
+        quarter,
+        state,
+        place,
     )
+    ask = ask_of(paging, sort, device_lists.LIST_WITH_LIFE)
+    async with caller.reading() as connection:
+        part = await device_lists.list_devices(connection, ask, wanted)
+        found = await device_lists.read_in_order(connection, part.ids)
+        await caller.audit_personal(connection, devices=part.ids)
+    items = [ListedDeviceAnswer.model_validate(one) for one in found]
+    return Page(items=items, next=cursor_of(sort, part.following))
 
 
 @router.get("/{dev_eui}", operation_id="getDevice", summary="Lire un capteur")

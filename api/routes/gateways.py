@@ -4,20 +4,36 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import PRINTABLE, Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, Text, answer_of, example
+from api.extent import Placed
+from api.fields import (
+    PRINTABLE,
+    Answer,
+    Body,
+    Eui,
+    EuiPath,
+    Latitude,
+    Longitude,
+    Name,
+    Search,
+    Text,
+    answer_of,
+    example,
+)
 from api.gateway_supervision import AddressChangeAnswer, Supervision
-from api.pages import Limit, Page, Paged
+from api.list_fields import SORT_TEXT
+from api.pages import Limit, Page, Paged, ask_of, cursor_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
 from registry import gateways
 from registry.gateway_supervision import list_address_changes
 from registry.gateways import GatewayWithState, UnknownGateway
+from registry.places import ANYWHERE
 
 # Forwarders keep their path open every 10 s or so, and report every 30 s.
 ONLINE_WITHIN = timedelta(seconds=90)
@@ -38,6 +54,8 @@ GainSubtractedBy = Literal["gateway", "network"]
 Backhaul = Literal["ethernet", "fibre", "dsl", "4g", "5g", "wifi", "satellite", "other"]
 SimCard = Annotated[str, StringConstraints(max_length=40, pattern=PRINTABLE)]
 Cost = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+GatewaySort = Literal["id", "-id", "name", "-name", "last_seen_at", "-last_seen_at", "distance", "-distance"]
 
 router = APIRouter(prefix="/v1/gateways", tags=["gateways"], responses=PROBLEM_RESPONSES)
 
@@ -197,9 +215,22 @@ async def _create(change: Change, gateway_id: str, body: ClaimedGateway) -> Gate
 
 
 @router.get("", summary="Lister les passerelles")
-async def list_gateways(caller: Reader, paging: Paged) -> Page[GatewayAnswer]:
-    """Les passerelles de la collectivité."""
-    return await GATEWAYS.page(caller, paging, gateways.list_gateways, after=paging.after, most=paging.most)
+async def list_gateways(
+    caller: Reader,
+    paging: Paged,
+    q: Annotated[Search, Query(description="Cherche dans le nom et l'EUI")] = None,
+    online: Annotated[bool | None, Query(description="En ligne ou non ; absent : toutes")] = None,
+    sort: Annotated[GatewaySort, Query(description=SORT_TEXT)] = "id",
+    place: Placed = ANYWHERE,
+) -> Page[GatewayAnswer]:
+    """Les passerelles de la collectivité ; leur commune est celle du contour où elles sont."""
+    ask = ask_of(paging, sort, gateways.LIST)
+    async with caller.reading() as connection:
+        part = await gateways.list_gateways(
+            connection, ask, search=q, online=online, online_within=ONLINE_WITHIN, place=place
+        )
+        found = await gateways.read_in_order(connection, part.ids)
+    return Page(items=[_show(one) for one in found], next=cursor_of(sort, part.following))
 
 
 @router.get("/unknown", summary="Lister les passerelles non enregistrées")

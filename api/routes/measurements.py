@@ -9,13 +9,17 @@ from pydantic import Field
 from api import bucket_store, store
 from api.auth import Reader
 from api.bucket_store import Bucket
+from api.extent import Placed
 from api.fields import INT4_MOST, Answer, AssetKind, Id, Instant, answer_of
+from api.list_fields import SORT_TEXT, Quarter, Tag
 from api.pages import (
     Cursor,
     Limit,
     Page,
-    after_id,
+    Paging,
+    ask_of,
     cursor_instant,
+    cursor_of,
     instant_cursor,
     page_of,
 )
@@ -25,6 +29,7 @@ from api.store import Reading
 from core.messages.measurements import Flag
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES
+from registry.places import ANYWHERE
 
 LONGEST_RAW = timedelta(days=31)
 LONGEST_HOURS, LONGEST = timedelta(days=366), timedelta(days=3653)
@@ -106,6 +111,12 @@ class LatestAnswer(DatastreamAnswer):
     value: float
     flags: list[str]
     stale: bool = Field(description="Le capteur a été remplacé, et le nouveau n'a pas mesuré cette grandeur")
+
+
+LatestSort = Literal[
+    "id", "-id", "asset", "-asset", "quantity", "-quantity", "commune", "-commune", "distance", "-distance",
+    "time", "-time", "value", "-value",
+]  # fmt: skip
 
 
 def _flags(flags: int) -> list[str]:
@@ -239,34 +250,33 @@ async def list_latest(
     asset_id: AssetIds = None,
     kind: AssetKind = None,
     quantity: QuantityName = None,
+    tag: Tag = None,
+    quarter: Quarter = None,
+    sort: Annotated[LatestSort, Query(description=SORT_TEXT)] = "id",
     limit: Limit = 1000,
     cursor: Cursor = None,
+    place: Placed = ANYWHERE,
 ) -> Page[LatestAnswer]:
-    """La dernière mesure de chaque flux, par actif, type d'actif ou grandeur."""
+    """La dernière mesure de chaque flux, par actif, type d'actif, grandeur ou lieu."""
+    wanted = store.WantedDatastreams(asset_id, None, quantity, kind, tag, quarter, place)
+    ask = ask_of(Paging(limit, cursor), sort, store.LIST_LATEST)
     async with caller.reading() as connection:
-        rows = await store.list_datastreams(
-            connection,
-            after=after_id(cursor),
-            asset_ids=asset_id,
-            quantity=quantity,
-            asset_kind=kind,
-            most=limit + 1,
-        )
-        ids = [row.id for row in rows[:limit]]
-        await caller.audit_personal(connection, streams=ids)
-        latest, stale = await store.read_latest(connection, ids), await store.read_stale(connection, ids)
-    page = page_of(rows, limit, DATASTREAMS.show)
+        part = await store.list_latest(connection, ask, wanted)
+        rows = await store.read_in_order(connection, part.ids)
+        await caller.audit_personal(connection, streams=part.ids)
+        latest = await store.read_latest(connection, part.ids)
+        stale = await store.read_stale(connection, part.ids)
     return Page(
         items=[
             LatestAnswer(
-                **datastream.model_dump(),
+                **DATASTREAMS.show(row).model_dump(),
                 time=reading.time,
                 value=reading.value,
                 flags=_flags(reading.flags),
                 stale=row.id in stale,
             )
-            for row, datastream in zip(rows, page.items, strict=False)
+            for row in rows
             if (reading := latest.get(row.id)) is not None
         ],
-        next=page.next,
+        next=cursor_of(sort, part.following),
     )

@@ -98,6 +98,7 @@ class Asset:
     insee: str | None = None  # The code of its commune.
     position_insee: str | None = None  # The code of the commune in whose outline its position is.
     commune_by_position: bool = False  # Nobody has stated its commune.
+    quarter: str = ""  # The part of its commune, as people call it.
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from alerting.rules.model import KINDS
 from api.routes.alert_rules import NewRule
 from core.runtime.postgres import Pool, PostgresError
 from registry.keys import KeyWrap, row_owner
+from registry.listing import Ask, Position
 from tests.entering import tenant_transaction
 
 KEYS = KeyWrap("kek-1", bytes(16))
@@ -60,11 +61,11 @@ async def test_an_alert_is_listed_and_acknowledged_by_its_tenant_only(pool: Pool
     async with tenant_transaction(api_pool, theirs) as connection:
         seen_by_others = await alert_store.acknowledge(connection, alert_id, "them")
     async with tenant_transaction(api_pool, mine) as connection:
-        opened = await alert_store.list_alerts(connection, workflow=["open"])
+        opened = await alert_store.list_alerts(connection, alert_store.WantedAlerts(workflow=["open"]))
         taken = await alert_store.acknowledge(connection, alert_id, "astreinte")
         again = await alert_store.acknowledge(connection, alert_id, "another")
-        left_open = await alert_store.list_alerts(connection, workflow=["open"])
-        older = await alert_store.list_alerts(connection, before=alert_id)
+        left_open = await alert_store.list_alerts(connection, alert_store.WantedAlerts(workflow=["open"]))
+        older = await alert_store.list_alerts(connection, ask=Ask("-id", Position(None, alert_id), 100))
 
     assert seen_by_others is None
     assert [alert.id for alert in opened] == [alert_id]

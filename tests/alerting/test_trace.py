@@ -27,7 +27,7 @@ async def test_thirty_days_of_a_scenario_give_the_listed_notifications_once_what
     """With another seed, a team, and all that delivers: `test_told_once.py`."""
     async with scenario_of(pool, Fuse(1, 600)) as days:
         await days.play()
-        alerts = await alert_store.list_alerts(pool, workflow=["open"])
+        alerts = await alert_store.list_alerts(pool, alert_store.WantedAlerts(workflow=["open"]))
 
         assert days.deaths > 50
         assert await days.town.notifications() == EXPECTED

@@ -18,6 +18,7 @@ from api.app import ROUTERS
 from api.auth import RequireRight
 from core.model.rights import OF_KEYS, ROLES, effective_rights
 from core.runtime.postgres import Pool
+from registry.asset_attributes import ATTRIBUTES
 from registry.people import enter_person
 from registry.sessions import open_session
 from tests.api.conftest import client_of, make_tenancy, person_client
@@ -424,10 +425,11 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/account/sessions": 1,
                     "/v1/assignees": 1,
                     "/v1/import-kinds": 9,
+                    "/v1/asset-kinds": len(ATTRIBUTES),
                 }
                 | rules
             ).get(path, 0)
-            assert len(page["items"]) == expected, path
+            assert len(page["features" if path == "/v1/assets/map" else "items"]) == expected, path
 
 
 async def test_every_change_is_noted_with_who_made_it(client, registry, tenancy, pool: Pool) -> None:

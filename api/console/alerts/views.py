@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 from urllib.parse import urlencode
 
 from fastapi import Query, Response
@@ -16,6 +16,7 @@ from api.console.pages import page_router
 from api.console.rules import words
 from api.console.said import said
 from api.console.silences import views as silences
+from api.console.sorting import Sort, paged_order_of
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own_address
 from api.fields import INT4_MOST, INT8_MOST, PRINTABLE, BigId
 from api.pages import Paging
@@ -23,10 +24,12 @@ from api.routes import alert_rules, datastreams, gateways
 from api.routes import alerts as routes
 from api.routes.alerts import UNENDED, AlertAnswer, Workflow
 from core.runtime.http.errors import Problem
+from registry.places import Place
 
 router = page_router()
 
 PAGE = "/alertes"
+COLUMNS = {"gravite": "severity", "lieu": "asset", "depuis": "fired_at"}
 SHOWN = 50
 AT_ONCE_MOST = 100
 CONCERNED_MOST = 50
@@ -41,32 +44,37 @@ async def show_list(
     commune: Annotated[str, Query(max_length=200, pattern=PRINTABLE)] = "",
     regle: Annotated[int | None, Query(ge=1, le=INT4_MOST)] = None,
     passerelle: Annotated[str, Query(pattern="^([0-9a-fA-F]{16})?$")] = "",
-    suite: Annotated[str | None, Query(max_length=30)] = None,
+    suite: Annotated[str | None, Query(max_length=1000)] = None,
+    tri: Sort = "",
 ) -> Response:
     """The list; without a filter those that have not ended."""
     every: list[Workflow] = list(get_args(Workflow))
     named: list[Workflow] = [one for one in every if one == etat]
     states = named or (every if etat == "all" else UNENDED)
     severities: list[Severity] = [one for one in get_args(Severity) if one == gravite]
+    order, sort = paged_order_of(visit.request, tri, COLUMNS, "-id")
     page = await routes.list_alerts(
         visit.caller,
         Paging(SHOWN, suite),
+        sort=cast(routes.AlertSort, sort),
         state=states,
         severity=severities or None,
         rule_id=regle,
         gateway_eui=passerelle or None,
-        commune=commune or None,
+        place=Place(commune=commune or None),
     )
     async with visit.caller.reading() as connection:
         communes = await asset_state_store.list_communes(connection)
     filters = {"etat": etat, "gravite": gravite, "commune": commune, "regle": str(regle or "")}
     filters |= {"passerelle": passerelle.lower()}
-    following = urlencode({name: value for name, value in filters.items() if value} | {"suite": page.next or ""})
+    asked = filters | {"tri": tri if order.column else ""}
+    following = urlencode({name: value for name, value in asked.items() if value} | {"suite": page.next or ""})
     return visit.page(
         "alerts/list.html",
         alerts=page.items,
         following=f"{PAGE}?{following}" if page.next else "",
         filters=filters,
+        order=order,
         communes=communes,
         rule=None if regle is None else await _rule(visit, regle),
         gateway=await gateways.read_gateway(passerelle, visit.caller) if passerelle else None,

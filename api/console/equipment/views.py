@@ -12,22 +12,25 @@ from urllib.parse import urlencode
 from fastapi import Depends, Query, Response
 
 from api import asset_state_store as store
+from api.asset_list_store import LIST_WITH_STATES, list_assets
 from api.auth import Caller
 from api.console.equipment.codes import read_code
 from api.console.equipment.curves import CHOSEN, RANGES, Asked, read_curve
 from api.console.forms import checked, number_of
 from api.console.pages import page_router
-from api.console.territory.views import Filter, Filtered, read_choices
+from api.console.sorting import Sort, paged_order_of
+from api.console.territory.views import Filtered, read_choices
 from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import FieldAgentsVisit, ManagersVisit, PersonsVisit, ReadersVisit
 from api.fields import Id
-from api.pages import Paging
+from api.pages import Paging, ask_of, cursor_of
 from api.routes import alerts, asset_photos, assets, device_traffic, devices, measurements, sharing
 from core.runtime.http.errors import FieldError, Problem
 
 router = page_router()
 
 PAGE, DEVICES_PAGE = "/equipements", "/capteurs"
+COLUMNS = {"etat": "state", "nom": "name", "genre": "kind", "commune": "commune", "mesure": "last_seen_at"}
 SHOWN, DEVICES_SHOWN = 100, 20
 INVALID, MISSING, CONFLICT, FORBIDDEN = 422, 404, 409, 403
 TO_SHOW = {INVALID, MISSING, CONFLICT}
@@ -39,7 +42,7 @@ LISTENED_TO = 3
 
 @router.get(PAGE)
 async def show_list(
-    visit: ReadersVisit, wanted: Filtered, suite: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0
+    visit: ReadersVisit, wanted: Filtered, suite: Annotated[str, Query(max_length=1000)] = "", tri: Sort = ""
 ) -> Response:
     """The list, under the map's filter, and devices that the text finds; a whole DevEUI leads to its device."""
     asked = wanted.q.strip().lower()
@@ -47,17 +50,24 @@ async def show_list(
     found: Sequence[Any] = [] if suite else await _find_devices(visit.caller, asked, number)
     if DEV_EUI.fullmatch(number) and len(found) == 1:
         return visit.go(f"{DEVICES_PAGE}/{found[0].dev_eui}")
+    order, sort = paged_order_of(visit.request, tri, COLUMNS, "id")
+    ask = ask_of(Paging(SHOWN, suite or None), sort, LIST_WITH_STATES)
     async with visit.caller.reading() as connection:
-        listed = await store.list_states(connection, wanted.wanted(), wanted.states(), suite, SHOWN + 1)
-    shown = listed[:SHOWN]
-    following = f"{PAGE}?{_following(wanted, shown[-1].id)}" if len(listed) > SHOWN else ""
+        part = await list_assets(connection, ask, wanted.assets(), wanted.states())
+        found_states = await store.list_states(connection, store.Wanted(ids=part.ids), most=SHOWN)
+    states = {one.id: one for one in found_states}
+    shown = [states[id_] for id_ in part.ids if id_ in states]
+    next_page = cursor_of(sort, part.following)
+    named = [("tri", tri if order.column else ""), ("suite", next_page or "")]
+    address = "&".join(filter(None, (wanted.address, urlencode([one for one in named if one[1]]))))
     choices = await read_choices(visit.caller)
     return visit.page(
         "equipment/list.html",
         wanted=wanted,
         choices=choices,
         listed=shown,
-        following=following,
+        following=f"{PAGE}?{address}" if next_page else "",
+        order=order,
         first=not suite,
         devices=found,
     )
@@ -73,10 +83,6 @@ async def _find_devices(caller: Caller, asked: str, number: str) -> Sequence[Any
         speaking = (await devices.list_devices(caller, Paging(DEVICES_SHOWN), dev_addr=number)).items
         found = [*speaking, *(one for one in found if one not in speaking)]
     return found
-
-
-def _following(wanted: Filter, last: int) -> str:
-    return "&".join(filter(None, (wanted.address, urlencode({"suite": last}))))
 
 
 @router.get(PAGE + "/{id}")

@@ -14,6 +14,8 @@ from api.console.pages import page_router
 from api.console.visits import ReadersVisit
 from api.console.wording import STATES
 from api.fields import PRINTABLE
+from registry.assets import WantedAssets
+from registry.places import Place
 
 router = page_router()
 
@@ -40,6 +42,11 @@ class Filter:
     def wanted(self) -> store.Wanted:
         """For the statement."""
         return store.Wanted(self.genre or None, self.commune or None, self.q.strip()[:100] or None)
+
+    def assets(self) -> WantedAssets:
+        """For a list that may be sorted."""
+        wanted = self.wanted()
+        return WantedAssets(wanted.kind, wanted.search, place=Place(commune=wanted.commune))
 
     def states(self) -> list[str] | None:
         """Of these states only; None: of any."""

@@ -18,7 +18,7 @@ async def test_an_asset_is_created_read_changed_and_listed(client, registry) -> 
     expected = asset | {"name": "Borne neuve", "privacy_class": 1}
     assert changed.json() == expected | {"devices": []}
     assert (await client.get(path)).json() == changed.json()
-    assert listed.json() == {"items": [expected], "next": None}
+    assert [{name: one[name] for name in expected} for one in listed.json()["items"]] == [expected]
     assert elsewhere.json()["items"] == []
 
 

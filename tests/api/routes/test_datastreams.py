@@ -34,6 +34,11 @@ async def test_a_datastream_carries_its_quantity_unit_and_label(client, served, 
         "quantity": "fill_level",
         "unit": "%",
         "label_fr": "Remplissage",
+        "asset_kind": "glass_container",
+        "commune": "Landerneau",
+        "insee": None,
+        "longitude": None,
+        "latitude": None,
     }
     assert found.json() == {"items": [read], "next": None}
 

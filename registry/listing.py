@@ -1,0 +1,149 @@
+"""Lists sorted by what is asked for, a page of them after a place in that order (keyset): SQL text made once.
+
+A list is a SELECT with named parameters (`:kind`), and the columns by which it may be sorted. A page begins after
+a value of that column and an id, so it stays right when rows come and go between two pages; ties are in order of
+id, and rows of which the column says nothing come last, either way.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeVar
+
+from core.runtime.postgres import Connection, Pool
+from registry.rows import fetch_all
+
+NAMED = re.compile(r"(?<!:):([a-z_]+)")
+BACKWARDS: Final = "-"
+# Bound by the driver as what they are; a value of an enumeration is bound as its text.
+PLAIN_FORMS = frozenset({"text", "float8", "bigint", "timestamptz"})
+# A plan that is kept for any parameters can use no index for a filter that may be absent.
+PLAN_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
+PLAN_AS_USUAL = "SET LOCAL plan_cache_mode = auto"
+
+Row = TypeVar("Row")
+
+
+class Position(NamedTuple):
+    """Where a page ended: the value of the column by which the list is sorted, and the id."""
+
+    value: Any
+    id: int
+
+
+class Key(NamedTuple):
+    """A column by which a list may be sorted: an expression over its columns, and the type of its values."""
+
+    expression: str
+    form: str
+    """One of `PLAIN_FORMS`, or the name of an enumeration."""
+
+
+class Ask(NamedTuple):
+    """Which page of a list: its order, where the former page ended, how many rows."""
+
+    sort: str
+    after: Position | None
+    limit: int
+
+
+class Part(NamedTuple):
+    """The ids of a page, in order, and where the next one begins (None: that is all)."""
+
+    ids: list[int]
+    following: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with numbered parameters, and what each is called."""
+
+    sql: str
+    names: tuple[str, ...]
+
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
+        """The parameters in order; one that is not given is NULL. KeyError for a name that is none here."""
+        wrong = given.keys() - set(self.names)
+        if wrong:
+            raise KeyError(f"parameters are {', '.join(self.names)}: {', '.join(sorted(wrong))}")
+        return [given.get(name) for name in self.names]
+
+
+def numbered(text: str, first: Sequence[str] = ()) -> Statement:
+    """The statement with `$1`, `$2`... in the place of names, in the order of their first use, after `first`."""
+    names = list(first)
+
+    def number(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}"
+
+    return Statement(NAMED.sub(number, text), tuple(names))
+
+
+class Listing:
+    """The statements of a list, one for each order. `id` is always a column of it.
+
+    `first` are the names of parameters that `select` has as numbers already.
+    """
+
+    def __init__(self, select: str, keys: Mapping[str, Key], first: Sequence[str] = ()) -> None:
+        self.select = select
+        self.keys: Mapping[str, Key] = {"id": Key("id", "bigint"), **keys}
+        self.statements = {
+            direction + name: numbered(_ordered(select, key, is_backwards=bool(direction)), first)
+            for name, key in self.keys.items()
+            for direction in ("", BACKWARDS)
+        }
+
+    async def page(self, connection: Connection | Pool, ask: Ask, wanted: Mapping[str, Any]) -> Part:
+        """Up to `ask.limit` ids after a place; of `wanted` what is not given is whatever it is."""
+        statement = self.statements[ask.sort]
+        value, id_ = ask.after or (None, None)
+        given = {**wanted, "after_value": value, "after_id": id_, "most": ask.limit + 1}
+        async with planned_anew(connection):
+            rows = await connection.fetch(statement.sql, *statement.values(given))
+        ids = [row["id"] for row in rows[: ask.limit]]
+        if len(rows) <= ask.limit:
+            return Part(ids, None)
+        return Part(ids, Position(rows[ask.limit - 1]["sorted_by"], ids[-1]))
+
+
+@asynccontextmanager
+async def planned_anew(connection: Connection | Pool) -> AsyncGenerator[None]:
+    """Plan each statement for its parameters."""
+    await connection.execute(PLAN_ANEW)
+    yield
+    await connection.execute(PLAN_AS_USUAL)
+
+
+async def rows_in_order(
+    connection: Connection | Pool, kind: type[Row], statement: str, ids: Sequence[int], *values: Any
+) -> list[Row]:
+    """The rows of a statement whose first parameter are ids, in the order of these."""
+    found: dict[int, Any] = {}
+    for row in await fetch_all(connection, kind, statement, ids, *values):
+        found[row.id] = row  # type: ignore[attr-defined]  # A row of a list has an id.
+    return [found[id_] for id_ in ids if id_ in found]
+
+
+def _ordered(select: str, key: Key, *, is_backwards: bool) -> str:
+    direction, beyond = ("DESC", "<") if is_backwards else ("ASC", ">")
+    column = key.expression
+    if column == "id":
+        return f"""
+SELECT id, NULL::bigint AS sorted_by FROM ({select}) l
+WHERE :after_value::bigint IS NULL AND (:after_id::bigint IS NULL OR id {beyond} :after_id)
+ORDER BY id {direction} LIMIT :most
+"""
+    is_plain = key.form in PLAIN_FORMS
+    given = f":after_value::{key.form}" if is_plain else f":after_value::text::{key.form}"
+    return f"""
+SELECT id, {column if is_plain else f"({column})::text"} AS sorted_by FROM ({select}) l
+WHERE :after_id::bigint IS NULL OR CASE
+    WHEN {given} IS NULL THEN {column} IS NULL AND id > :after_id
+    ELSE {column} IS NULL OR {column} {beyond} {given} OR ({column} = {given} AND id > :after_id) END
+ORDER BY {column} {direction} NULLS LAST, id LIMIT :most
+"""
