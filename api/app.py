@@ -62,6 +62,7 @@ from api.routes import (
     live_frames,
     lns_sources,
     manual_readings,
+    me,
     measurements,
     meter_changes,
     mqtt_accounts,
@@ -115,6 +116,7 @@ entre-temps (412).
 """
 ROUTERS = (
     sessions.router,
+    me.router,
     account.router,
     oidc.router,
     people.router,

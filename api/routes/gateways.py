@@ -1,15 +1,16 @@
 """Gateways: registered ones with their state, and those that talk to us without being registered."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from fastapi import APIRouter, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, answer_of, example
+from api.fields import Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, PlacedPatch, answer_of, example
 from api.gateway_supervision import AddressChangeAnswer, Supervision
 from api.pages import Limit, Page, Paged
 from api.resources import Resource
@@ -71,10 +72,16 @@ class NewGateway(ClaimedGateway):
     )
 
 
-class GatewayPatch(Body):
+class GatewayPatch(PlacedPatch):
     """Ce qui change ; un champ absent ou null reste tel quel."""
 
     model_config = example({"antenna_gain": 5})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {
+        "latitude": None,
+        "longitude": None,
+        "gain_subtracted_by": None,
+        "max_eirp": None,
+    }
 
     name: Name | None = None
     latitude: Latitude | None = None
@@ -225,7 +232,7 @@ async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manage
     """Modifier une passerelle."""
 
     async def update(connection: Connection, key: str) -> bool:
-        change = body.model_dump(exclude={"unplaced"})
+        change = body.changed("unplaced")
         return await gateways.update_gateway(connection, bytes.fromhex(key), change, unplaced=body.unplaced)
 
     return await GATEWAYS.change(caller, gateway_id, update)
