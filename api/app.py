@@ -66,6 +66,7 @@ from api.routes import (
     live_frames,
     lns_sources,
     manual_readings,
+    me,
     measurements,
     meter_changes,
     mqtt_accounts,
@@ -123,6 +124,7 @@ entre-temps (412).
 """
 ROUTERS = (
     sessions.router,
+    me.router,
     account.router,
     oidc.router,
     people.router,

@@ -44,7 +44,7 @@ TENANT_HEADER = "Territoire-Tenant"
 # What a key sees that is limited to kinds of assets: row security shows it theirs alone.
 OF_ASSETS = (
     *("/v1/assets", "/v1/devices", "/v1/datastreams", "/v1/measurements", "/v1/quantities"),
-    *("/v1/alerts", "/v1/lighting/commands"),
+    *("/v1/alerts", "/v1/lighting/commands", "/v1/me"),
 )
 OF_OPERATORS = frozenset({"operate"})
 # How long a password or a code that was given again stands for what is asked for next.

@@ -1,9 +1,9 @@
 """The types of fields that several routes share, with their limits and examples."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, cast, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_type_hints
 
 import msgspec
 from fastapi import Path, Query
@@ -15,10 +15,15 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     SecretStr,
     StringConstraints,
+    ValidationInfo,
     create_model,
+    field_validator,
+    model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from core.model.lighting_programs import MOST_POWER_W
@@ -74,6 +79,52 @@ class Body(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """As pydantic makes it, with strict types."""
         return _strict(handler(source))
+
+
+class Patch(Body):
+    """What changes of an object: null empties a field, an absent one stays as it is.
+
+    `EMPTIED` says what becomes of a field that is emptied; null in any other is 422.
+    """
+
+    EMPTIED: ClassVar[Mapping[str, Any]] = {}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_from_null(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name not in cls.EMPTIED:
+            raise PydanticCustomError("not_empty", "ce champ ne se vide pas ; absent, il reste tel quel")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Without null where it is rejected, and without a default: what is absent stays."""
+        described = handler.resolve_ref_schema(handler(schema))
+        for name, field in described["properties"].items():
+            if field.get("default", False) is None:
+                del field["default"]
+            options = [one for one in field.get("anyOf", ()) if one != {"type": "null"}]
+            if name not in cls.EMPTIED and len(options) == 1:
+                del field["anyOf"]
+                field.update(options[0] | field)
+        return described
+
+    def changed(self, *left_out: str, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
+        """What is given, by field, as it is written."""
+        given = self.model_dump(mode=mode, include=self.model_fields_set - set(left_out))
+        return {name: self.EMPTIED[name] if value is None else value for name, value in given.items()}
+
+
+class PlacedPatch(Patch):
+    """What changes of something that stands somewhere."""
+
+    @model_validator(mode="after")
+    def _emptied_together(self) -> Self:
+        given = {"latitude", "longitude"} & self.model_fields_set
+        emptied = {name for name in given if getattr(self, name) is None}
+        if len(emptied) == 1:
+            raise PydanticCustomError("emptied_together", "latitude et longitude se vident ensemble")
+        return self
 
 
 def example(whole: dict[str, Any]) -> ConfigDict:

@@ -54,7 +54,7 @@ SUCCESSES = {
     "303": "Redirection",
 }
 
-# Whatever route a body is for: it is not JSON, comes too slowly, is too long.
+# Whatever route a body is for, and where none is expected: it is not JSON, comes too slowly, is too long.
 OF_BODIES = (400, 408, 413)
 
 SERVERS: list[dict[str, Any]] = [{"url": "/", "description": "Cette plateforme"}]
@@ -129,11 +129,9 @@ def _document(app: FastAPI, lists: Sequence[APIRoute]) -> dict[str, Any]:
         for method, operation in operations.items():
             if method == "post" and operation.get("security"):
                 _describe_idempotency(operation)
-            if operation.get("security"):
-                _add_problem(operation, "429", TITLES[429])
-            if "requestBody" in operation:
-                for status in OF_BODIES:
-                    _add_problem(operation, str(status), TITLES[status])
+            # An address may ask too often, too, and any change may carry a body.
+            for status in (429, *(() if method == "get" else OF_BODIES)):
+                _add_problem(operation, str(status), TITLES[status])
             if path.endswith("}") and "get" in operations and CHANGED_BY & operations.keys():
                 _describe_tags(method, operation)
             for status, response in operation["responses"].items():

@@ -137,12 +137,12 @@ async def archive_asset(connection: Connection, asset_id: int, *, archived: bool
 
 
 async def update_asset(connection: Connection, asset_id: int, change: Mapping[str, Any]) -> Asset | None:
-    """The asset after the change of columns in `WRITTEN`, None leaves one; None when there is no such asset.
+    """The asset after the change of columns in `WRITTEN`; None when there is no such asset.
 
     Raises:
         ClassToConfirm: it would become a dwelling, with what was measured of it.
     """
-    return await _changed(connection, UPDATE, asset_id, *WRITTEN.values(change, partial=True))
+    return await _changed(connection, UPDATE, asset_id, *WRITTEN.changes(change))
 
 
 async def set_parent(connection: Connection, asset_id: int, parent_id: int | None) -> Asset | None:

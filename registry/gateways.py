@@ -224,13 +224,13 @@ async def list_gateway_ids(connection: Connection, most: int) -> list[bytes]:
 async def update_gateway(
     connection: Connection, gateway_id: bytes, change: Mapping[str, Any], *, unplaced: bool = False
 ) -> bool:
-    """Change columns in `WRITTEN`, None leaves one; False when there is no such gateway.
+    """Change columns in `WRITTEN`; False when there is no such gateway.
 
     `unplaced`: where it stands is not known any more.
     """
     if unplaced:
         await connection.execute(UNPLACE, gateway_id)
-    return await connection.fetchval(UPDATE, gateway_id, *WRITTEN.values(change, partial=True)) is True
+    return await connection.fetchval(UPDATE, gateway_id, *WRITTEN.changes(change)) is True
 
 
 async def delete_gateway(connection: Connection, gateway_id: bytes) -> bool:

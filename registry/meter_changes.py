@@ -3,14 +3,17 @@
 The table is beside the measurements; the API's role reads it through its view, and writes by functions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import columns_of, fetch_all
+from registry.rows import Written, columns_of, fetch_all
 
 CREATE = "SELECT enter_meter_change($1, $2, $3, $4, $5)"
-COMPLETE = "SELECT complete_meter_change($1, $2, $3, $4)"
+WRITTEN = Written("final_index, initial_index, note")
+COMPLETE = "SELECT complete_meter_change($1, $2, $3, $4, $5)"
 DELETE = "SELECT remove_meter_change($1)"
 IS_CHANGE_AT = "SELECT true FROM meter_change WHERE datastream_id = $1 AND at = $2"
 RECORD_REPLACEMENT = "SELECT record_replacement($1, $2, $3, $4)"
@@ -50,11 +53,9 @@ async def is_change_at(connection: Connection, datastream_id: int, at: datetime)
     return await connection.fetchval(IS_CHANGE_AT, datastream_id, at) is True
 
 
-async def complete_meter_change(
-    connection: Connection, change_id: int, final: float | None, initial: float | None, note: str | None
-) -> bool:
-    """Set what is not None; False for another tenant's."""
-    return await connection.fetchval(COMPLETE, change_id, final, initial, note) is True
+async def complete_meter_change(connection: Connection, change_id: int, change: Mapping[str, Any]) -> bool:
+    """Change columns in `WRITTEN`; False for another tenant's."""
+    return await connection.fetchval(COMPLETE, change_id, *WRITTEN.changes(change)) is True
 
 
 async def delete_meter_change(connection: Connection, change_id: int) -> bool:

@@ -28,7 +28,7 @@ RETURNING {COLUMNS}
 READ = f"SELECT {COLUMNS} FROM device_profile WHERE id = $1"
 LIST = f"SELECT {COLUMNS} FROM device_profile WHERE id > $1 ORDER BY id LIMIT $2"
 UPDATE = f"""
-UPDATE device_profile SET {RADIO.patched(2)}, {WRITTEN.patched(9)} WHERE id = $1 RETURNING {COLUMNS}
+UPDATE device_profile SET {RADIO.patched(2)}, {WRITTEN.patched(10)} WHERE id = $1 RETURNING {COLUMNS}
 """
 POINT = f"""
 UPDATE device_profile SET ({DECODED.columns}) = ROW({DECODED.parameters(2)}) WHERE id = $1 RETURNING {COLUMNS}
@@ -94,11 +94,11 @@ async def update_profile(
     change: Mapping[str, Any],
     radio: Mapping[str, Any] = AS_THE_NETWORK,
 ) -> DeviceProfile | None:
-    """The profile after the change of columns in `WRITTEN` and `RADIO`, None leaves one; None when not theirs.
+    """The profile after the change of columns in `WRITTEN` and `RADIO`; None when not theirs.
 
     `point_profile` changes the codec.
     """
-    values = (*RADIO.values(radio, partial=True), *WRITTEN.values(change, partial=True))
+    values = (*RADIO.changes(radio), *WRITTEN.changes(change))
     return await fetch_one(connection, DeviceProfile, UPDATE, profile_id, *values)
 
 

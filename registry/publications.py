@@ -112,7 +112,7 @@ INSERT INTO publication (tenant_id, asset_id, slug, published_by, until, {WRITTE
 VALUES ($1, $2, $3, $4, $5, {WRITTEN.parameters(6)}) RETURNING {COLUMNS}
 """
 UPDATE = f"""
-UPDATE publication SET {WRITTEN.patched(2)}, until = CASE WHEN $7::boolean THEN $8::timestamptz ELSE until END
+UPDATE publication SET {WRITTEN.patched(2)}, until = CASE WHEN $8::boolean THEN $9::timestamptz ELSE until END
 WHERE id = $1 RETURNING {COLUMNS}
 """
 APPROVE = f"UPDATE publication SET approved_by = $2 WHERE id = $1 AND approved_by IS NULL RETURNING {COLUMNS}"
@@ -246,7 +246,7 @@ async def update_publication(
         UnknownAsset: the tenant has its asset no more.
         Withdrawn: it is over.
     """
-    written = WRITTEN.values({name: value for name, value in change.items() if name != "until"}, partial=True)
+    written = WRITTEN.changes({name: value for name, value in change.items() if name != "until"})
     return await _written(connection, UPDATE, publication_id, *written, "until" in change, change.get("until"))
 
 

@@ -61,8 +61,8 @@ def arrays(entries: Collection[object], names: str) -> list[list[Any]]:
 class Written:
     """The columns of a table that people decide, named once for INSERT, UPDATE and their parameters.
 
-    In a statement `{columns}` names them, `parameters` are `$first` and the following, and `patched` sets each to
-    its parameter unless that is NULL. `values` are the parameters.
+    In a statement `{columns}` names them, `parameters` are `$first` and the following, and `patched` sets each
+    that is given to its parameter. `values` are the parameters, `changes` those of `patched`.
     """
 
     def __init__(self, columns: str) -> None:
@@ -74,8 +74,12 @@ class Written:
         return ", ".join(f"${number}" for number, _ in enumerate(self._names, first))
 
     def patched(self, first: int) -> str:
-        """`name = coalesce($2, name), ...`: NULL leaves a column as it is."""
-        return ", ".join(f"{name} = coalesce(${number}, {name})" for number, name in enumerate(self._names, first))
+        """`name = CASE WHEN 'name' = ANY($4) THEN $2 ELSE name END, ...`: the last parameter names those given."""
+        given = first + len(self._names)
+        return ", ".join(
+            f"{name} = CASE WHEN '{name}' = ANY(${given}::text[]) THEN ${number} ELSE {name} END"
+            for number, name in enumerate(self._names, first)
+        )
 
     def values(self, given: Mapping[str, Any], *, partial: bool = False) -> list[Any]:
         """The parameters in order; with `partial` what is not given is NULL.
@@ -86,3 +90,7 @@ class Written:
         if wrong:
             raise KeyError(f"columns are {self.columns}: {', '.join(sorted(wrong))}")
         return [given.get(name) for name in self._names]
+
+    def changes(self, given: Mapping[str, Any]) -> list[Any]:
+        """The parameters of `patched`: what is given is written, None as NULL, and what is not given stays."""
+        return [*self.values(given, partial=True), list(given)]

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from core.model.entities import Tenant
 from core.model.rights import EXTRA_RIGHTS, OF_KEYS, effective_rights
 from core.runtime.postgres import Connection, Pool
 from registry.entering import ByKey, Proof
-from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
+from registry.rows import Written, columns_of, entity, fetch_all, fetch_one, insert
 
 KEY_PREFIX = "terr"
 KEY_ID_OCTETS = 6
@@ -34,7 +34,9 @@ RETURNING {TENANT_COLUMNS}
 """
 FIND_TENANT = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE slug = $1"
 CURRENT = "SELECT current_tenant()"
-SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
+CHANGED = Written("name, department")
+UPDATE = f"UPDATE tenant SET {CHANGED.patched(2)} WHERE id = $1 RETURNING {TENANT_COLUMNS}"
+CLOSE = "SELECT close_tenant($1, $2)"
 SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
 INSERT INTO api_key
@@ -182,9 +184,14 @@ async def create_tenant(
     return await insert(connection, Tenant, CREATE_TENANT, slug, name, list(webhook_allow_list), department)
 
 
-async def set_department(connection: Connection | Pool, tenant_id: int, department: str | None) -> Tenant | None:
-    """Set the tenant's department; None when it is not the caller's own."""
-    return await fetch_one(connection, Tenant, SET_DEPARTMENT, tenant_id, department)
+async def update_tenant(connection: Connection, tenant_id: int, change: Mapping[str, Any]) -> Tenant | None:
+    """Change columns in `CHANGED`; None when it is not the caller's own."""
+    return await fetch_one(connection, Tenant, UPDATE, tenant_id, *CHANGED.changes(change))
+
+
+async def close_tenant(connection: Connection, tenant_id: int, *, closed: bool) -> bool:
+    """As the operator: nobody enters the tenant from now on, or all again; False for the operator's own."""
+    return await connection.fetchval(CLOSE, tenant_id, closed) is True
 
 
 async def set_allow_list(connection: Connection, tenant_id: int, allowed: Sequence[str]) -> Tenant:

@@ -1,8 +1,9 @@
 """Alert rules: made, adjusted, and tried on what was measured."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints
@@ -12,7 +13,7 @@ from alerting.backtest import Backtest, BacktestDay, BacktestNotification, NotTo
 from alerting.rules.checks import InvalidRule, check_rule
 from alerting.rules.model import MESSAGE_FIELDS, Kind, Rule, Rung, Schedule, Series, Severity
 from api.auth import Manager, Reader
-from api.fields import Body, Id, IdQuery, IdRef, Remark, Word, answer_of, example
+from api.fields import Body, Id, IdQuery, IdRef, Patch, Remark, Word, answer_of, example
 from api.pages import Page
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
@@ -145,16 +146,17 @@ class RuleFields(Body):
     )
     enabled: bool | None = Field(None, description="false : la règle ne déclenche plus")
 
-    def changed(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """Column to value, of what was given; null only where a rule may have none."""
         given = self.model_dump(exclude_unset=True)
         return {name: value for name, value in given.items() if value is not None or name in NULLABLE}
 
 
-class RulePatch(RuleFields):
+class RulePatch(RuleFields, Patch):
     """Ce qui change ; un champ absent reste tel quel."""
 
     model_config = example({"severity": "major", "fire_value": 80, "clear_value": 60})
+    EMPTIED: ClassVar[Mapping[str, Any]] = dict.fromkeys(NULLABLE)
 
     name: RuleName | None = None
     kind: Kind | None = Field(None, description=KIND_TEXT)
@@ -174,7 +176,7 @@ class NewRule(RuleFields):
 
     def rule(self, tenant_id: int, rule_id: int = 0) -> Rule:
         """It as a tenant's rule."""
-        given = self.changed()
+        given = self.given()
         ladder = tuple(Rung(**rung) for rung in given.pop("ladder", ()))
         listed = {name: tuple(given[name]) for name in ("asset_kinds", "tags") if given.get(name) is not None}
         whole: dict[str, Any] = {"quantity": None, "ladder": ladder} | given | listed

@@ -1,8 +1,9 @@
 """Assets: what people care about, and the device that serves each now."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -26,6 +27,7 @@ from api.fields import (
     Latitude,
     Longitude,
     Name,
+    PlacedPatch,
     Reference,
     Search,
     ShortText,
@@ -113,10 +115,20 @@ class NewAsset(Body):
     quarter: ShortText = Field("", description=QUARTER_TEXT)
 
 
-class AssetPatch(Body):
+class AssetPatch(PlacedPatch):
     """Ce qui change ; un champ absent ou null reste tel quel."""
 
     model_config = example({"street": "6 place du Marché"})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {
+        "commune": "",
+        "street": "",
+        "latitude": None,
+        "longitude": None,
+        "attributes": {},
+        "tags": [],
+        "external_reference": None,
+        "insee": None,
+    }
 
     kind: Word | None = None
     name: Name | None = None
@@ -316,12 +328,12 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
     """Modifier un actif ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
         former = await ASSETS.find(change.connection, id)
-        given = body.model_dump()
+        given = body.changed()
         if former is not None and former.tenant_id == change.tenant_id:
             await _check_class(change.connection, former, body.privacy_class)
-            if body.attributes is not None:
+            if "attributes" in given:
                 kind = body.kind or former.kind
-                given["attributes"] = checked_kind_attributes(kind, body.attributes, former.attributes)
+                given["attributes"] = checked_kind_attributes(kind, given["attributes"], former.attributes)
         try:
             asset = await assets.update_asset(change.connection, id, given)
         except assets.ClassToConfirm:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from fastapi import APIRouter
 from pydantic import BeforeValidator, Field, model_validator
@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_commands
 from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for
-from api.fields import Body, Id, IdRef, Name, ShortText, Word, answer_of, example
+from api.fields import Body, Id, IdRef, Name, Patch, ShortText, Word, answer_of, example
 from api.pages import Page, Paged
 from api.resources import Resource
 from core.model.entities import DeviceProfile
@@ -174,10 +174,28 @@ class NewDeviceProfile(Body):
     shared: bool = Field(False, description="Proposé à toutes les collectivités : rôle `operate`")
 
 
-class DeviceProfilePatch(Body):
+class DeviceProfilePatch(Patch):
     """Ce qui change ; un champ absent ou null reste tel quel."""
 
     model_config = example({"expected_interval_s": 1800})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {
+        "regional_revision": "",
+        "max_eirp": None,
+        "rx1_delay": None,
+        "rx2_data_rate": None,
+        "adr": None,
+        "adr_min_data_rate": None,
+        "adr_max_data_rate": None,
+        "adr_min_tx_power": None,
+        "adr_max_tx_power": None,
+        "firmware_from": "",
+        "firmware_until": "",
+        "codec_options": {},
+        "capabilities": [],
+        "commands": [],
+        "moduli": {},
+        "sensor_ranges": [],
+    }
 
     name: Name | None = None
     vendor: Name | None = None
@@ -219,20 +237,19 @@ class DeviceProfileAnswer(answer_of(DeviceProfile, {"expected_interval"})):
 PROFILES = Resource("device_profile", "profil", read_profile, DeviceProfileAnswer.model_validate)
 
 
-def _written(body: NewDeviceProfile | DeviceProfilePatch) -> dict[str, Any]:
+def _written(given: dict[str, Any]) -> dict[str, Any]:
     """The columns of a body, but for what reads the frames."""
-    seconds = body.expected_interval_s
-    interval = None if seconds is None else timedelta(seconds=seconds)
-    return body.model_dump(mode="json", exclude=NOT_WRITTEN) | {"expected_interval": interval}
+    written = {name: value for name, value in given.items() if name not in NOT_WRITTEN}
+    if "expected_interval_s" in given:
+        written["expected_interval"] = timedelta(seconds=given["expected_interval_s"])
+    return written
 
 
-def _radio(body: NewDeviceProfile | DeviceProfilePatch, former: DeviceProfile | None = None) -> dict[str, Any]:
+def _radio(given: dict[str, Any], former: DeviceProfile | None = None) -> dict[str, Any]:
     """How the devices' radio is to be run, where the body says it; raises 422 for bounds that leave nothing."""
-    said = body.model_dump(include=RADIO)
+    said = {name: value for name, value in given.items() if name in RADIO}
     for least, most in (("adr_min_data_rate", "adr_max_data_rate"), ("adr_min_tx_power", "adr_max_tx_power")):
-        low, high = (
-            said[name] if said[name] is not None else getattr(former, name, None) for name in (least, most)
-        )
+        low, high = (said.get(name, getattr(former, name, None)) for name in (least, most))
         if low is not None and high is not None and low > high:
             raise Problem(422, f"{least} ({low}) dépasse {most} ({high})")
     return said
@@ -246,9 +263,9 @@ def _check_moduli(moduli: Mapping[str, float] | None) -> None:
             raise invalid("moduli", "quantity", f"« {name} » n'est pas un index de /v1/quantities")
 
 
-def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool:
-    codec = patch.codec or profile.codec
-    capabilities = profile.capabilities if patch.capabilities is None else patch.capabilities
+def _loses_its_switch(profile: DeviceProfile, given: dict[str, Any]) -> bool:
+    codec = given.get("codec", profile.codec)
+    capabilities = given.get("capabilities", profile.capabilities)
     changes = codec != profile.codec or set(profile.capabilities) - set(capabilities)
     return bool(changes) and can_switch(profile.codec, profile.capabilities)
 
@@ -265,7 +282,8 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
             await act_as_operator(change.connection)
         decoding = await decoding_for(change, body.codec, body.codec_version_id, body.mapping, body.capabilities)
         owner = None if body.shared else change.tenant_id
-        profile = await create_profile(change.connection, owner, decoding, _written(body), _radio(body))
+        given = body.model_dump(mode="json")
+        profile = await create_profile(change.connection, owner, decoding, _written(given), _radio(given))
         shown = PROFILES.show(profile)
         await change.audit("create", "device_profile", profile.id, after=shown)
     return shown
@@ -300,13 +318,14 @@ async def own_profile(caller: Caller, change: Change, profile_id: int) -> Device
 async def update_device_profile(id: Id, body: DeviceProfilePatch, caller: Manager) -> DeviceProfileAnswer:
     """Modifier un profil ; la modification est active partout en 5 secondes."""
     _check_moduli(body.moduli)
+    given = body.changed(mode="json")
     async with caller.changing() as change:
         former = await own_profile(caller, change, id)
-        if _loses_its_switch(former, body):
+        if _loses_its_switch(former, given):
             caller.demand("lighting")  # Otherwise cabinets could be commanded as if they were sensors.
         check_commands(
-            PROFILES.show(former).commands if body.commands is None else body.commands,
-            former.capabilities if body.capabilities is None else body.capabilities,
+            PROFILES.show(former).commands if "commands" not in given else body.commands or [],
+            given.get("capabilities", former.capabilities),
         )
         if body.codec is not None:
             decoding = await decoding_for(change, body.codec, None, [], former.capabilities)
@@ -315,7 +334,7 @@ async def update_device_profile(id: Id, body: DeviceProfilePatch, caller: Manage
             was, now = Decoding.of(former).noted(), decoding.noted()
             details = {"source": before, "former": was, "now": now}
             await change.audit(action, "device_profile", id, details, before=was, after=now)
-        profile = await update_profile(change.connection, id, _written(body), _radio(body, former))
+        profile = await update_profile(change.connection, id, _written(given), _radio(given, former))
         if profile is None:
             raise Problem(403, "à une autre collectivité, en lecture seule")
         shown = PROFILES.show(profile)

@@ -1,7 +1,8 @@
 """Devices: enrolled with write-only keys, changed, disabled, removed when they never spoke."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
@@ -22,6 +23,7 @@ from api.fields import (
     IdRef,
     Key,
     Name,
+    Patch,
     Search,
     ShortText,
     answer_of,
@@ -149,10 +151,11 @@ class NewDevice(Body):
         )
 
 
-class DevicePatch(Body):
+class DevicePatch(Patch):
     """Ce qui change ; un champ absent ou null reste tel quel."""
 
     model_config = example({"enabled": False})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {"lns_source_id": 0}
 
     enabled: bool | None = Field(None, description="false : ses messages ne sont plus lus")
     name: Name | None = None
@@ -314,7 +317,7 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
             former = await read_profile(change.connection, before.device_profile_id)
             if former is not None and can_switch(former.codec, former.capabilities):
                 caller.demand("lighting")  # Otherwise a cabinet could be commanded as if it were a sensor.
-        await update_device(change.connection, bytes.fromhex(dev_eui), body.model_dump())
+        await update_device(change.connection, bytes.fromhex(dev_eui), body.changed())
         device = await DEVICES.own(change, dev_eui)
         shown = DEVICES.show(device)
         await change.audit("update", "device", device.dev_eui.hex(), before=DEVICES.show(before), after=shown)

@@ -1,8 +1,9 @@
 """Gateways: registered ones with their state, and those that talk to us without being registered."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints, model_validator
@@ -19,6 +20,7 @@ from api.fields import (
     Latitude,
     Longitude,
     Name,
+    PlacedPatch,
     Search,
     Text,
     answer_of,
@@ -97,10 +99,16 @@ class NewGateway(ClaimedGateway):
     )
 
 
-class GatewayPatch(Body):
+class GatewayPatch(PlacedPatch):
     """Ce qui change ; un champ absent ou null reste tel quel."""
 
     model_config = example({"antenna_gain": 5})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {
+        "latitude": None,
+        "longitude": None,
+        "gain_subtracted_by": None,
+        "max_eirp": None,
+    }
 
     name: Name | None = None
     latitude: Latitude | None = None
@@ -274,7 +282,7 @@ async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manage
     """Modifier une passerelle."""
 
     async def update(connection: Connection, key: str) -> bool:
-        change = body.model_dump(exclude={"unplaced"})
+        change = body.changed("unplaced")
         return await gateways.update_gateway(connection, bytes.fromhex(key), change, unplaced=body.unplaced)
 
     return await GATEWAYS.change(caller, gateway_id, update)

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, StringConstraints
 from alerting.store import RejectedUrl, check_url
 from api.auth import Manager, Reader
 from api.brokers import require_broker
-from api.fields import Body, Eui, Id, MqttText, Name, answer_of, example, revealed
+from api.fields import Body, Eui, Id, MqttText, Name, Patch, answer_of, example, revealed
 from api.pages import Limit, Page
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
@@ -79,7 +79,7 @@ class NewSource(Body):
     )
 
 
-class SourcePatch(Body):
+class SourcePatch(Patch):
     """Suspendre une source, la reprendre, ou dire qu'elle fait foi ; un champ absent reste tel quel."""
 
     model_config = example({"enabled": False})

@@ -1,13 +1,14 @@
 """Meters that were changed: what the former one showed last, and the new one first."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.auth import Change, FieldAgent, Reader
-from api.fields import Body, Id, Instant, Text, answer_of, example
+from api.fields import Body, Id, Instant, Patch, Text, answer_of, example
 from api.pages import Page
 from api.routes.datastreams import DATASTREAMS
 from core.model.quantities import QUANTITIES, Kind
@@ -34,10 +35,11 @@ class NewMeterChange(Body):
     note: Text = Field("", examples=["Compteur gelé"])
 
 
-class MeterChangePatch(Body):
+class MeterChangePatch(Patch):
     """Les index que l'on apprend après coup ; un champ absent ou null reste tel quel."""
 
     model_config = example({"final_index": 8412})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {"final_index": None, "initial_index": None, "note": ""}
 
     final_index: Index | None = Field(None, description=FINAL)
     initial_index: Index | None = Field(None, description=INITIAL)
@@ -88,8 +90,7 @@ async def update_meter_change(
     """Compléter un changement de compteur, aussi celui qu'un capteur remplacé a créé."""
     async with caller.changing() as change:
         former = await _shown(change, id, change_id)
-        given = body.final_index, body.initial_index, body.note
-        if not await meter_changes.complete_meter_change(change.connection, change_id, *given):
+        if not await meter_changes.complete_meter_change(change.connection, change_id, body.changed()):
             raise read_only(f"flux {id}")
         shown = await _shown(change, id, change_id)
         await change.audit("update", "meter_change", change_id, {"datastream_id": id}, before=former, after=shown)

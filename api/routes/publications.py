@@ -1,15 +1,15 @@
 """What a tenant shows to everybody, and what everybody reads of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager, Publisher
-from api.fields import Answer, Body, Id, IdRef, Instant, Name, Slug, answer_of, example
+from api.fields import Answer, Body, Id, IdRef, Instant, Name, Patch, Slug, answer_of, example
 from api.pages import Page
 from api.public_pages import Published, cacheable, read_published
 from api.resources import Resource
@@ -84,10 +84,11 @@ class NewPublication(Body):
     until: Instant | None = Field(None, description="Jusqu'à quand ; null : sans fin")
 
 
-class PublicationPatch(Body):
+class PublicationPatch(Patch):
     """Ce qui change ; un champ absent reste tel quel. En classe 1, montrer plus ou plus tôt s'approuve."""
 
     model_config = example({"delay_seconds": 3600})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {"until": None}
 
     name: Name | None = None
     quantities: Quantities | None = None
@@ -242,9 +243,7 @@ async def read_publication(id: Id, caller: Publisher) -> PublicationAnswer:
 async def update_publication(id: Id, body: PublicationPatch, caller: Publisher) -> PublicationAnswer:
     """Modifier une publication ; son adresse et son actif restent."""
     _check_end(body.until)
-    given = {name: value for name, value in body.model_dump().items() if value is not None}
-    if "until" in body.model_fields_set:
-        given["until"] = body.until
+    given = body.changed()
     return await PUBLICATIONS.change(
         caller,
         id,
@@ -333,6 +332,10 @@ PublicSlug = Annotated[str, Path(max_length=200, description="La fin de l'adress
     operation_id="getPublicData",
     summary="Lire ce qui est publié à une adresse",
     response_model=PublicAnswer,
+    responses={
+        304: {"description": "Inchangé depuis cet ETag"},
+        410: PROBLEM_RESPONSES[404] | {"description": "Retiré"},
+    },
 )
 async def read_public(slug: PublicSlug, request: Request) -> Response:
     """Sans clé ni session : dernières valeurs et 30 jours, à garder une minute ; 410 quand c'est fini."""

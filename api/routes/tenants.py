@@ -1,23 +1,24 @@
 """Tenants, made by the operator of the network, and the API keys of each."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from ipaddress import ip_network
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from alerting.defaults import create_default_rules
-from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Id, Instant, Name, Slug, Word, answer_of, example
+from api.auth import Authenticator, Caller, Manager, NetworkOperator, ProvenOperator, Reader
+from api.fields import Answer, Body, Id, Instant, Name, Patch, Slug, Word, answer_of, example
 from api.pages import Page
 from core.model.entities import Tenant
 from core.model.quotas import NAMES as QUOTA_NAMES
 from core.model.rights import OF_KEYS, OF_LIMITED_KEYS, RIGHTS, Right
-from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
 from registry import entering, quotas, tenants
 from registry.quotas import Quota
@@ -98,12 +99,22 @@ class NewTenant(Body):
     department: Department | None = Field(None, description=DEPARTMENT_TEXT, examples=["29"])
 
 
-class TenantPatch(Body):
+class TenantPatch(Patch):
     """Ce qui change d'une collectivité."""
 
-    model_config = example({"department": "57"})
+    model_config = example({"name": "Ville de Landerneau", "department": "57"})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {"department": None}
 
-    department: Department | None = Field(description=DEPARTMENT_TEXT, examples=["57"])
+    name: Name | None = Field(None, description="Son nom ; l'identifiant court reste")
+    department: Department | None = Field(None, description=DEPARTMENT_TEXT, examples=["57"])
+
+
+class ClosedBody(Body):
+    """Si une collectivité est fermée."""
+
+    model_config = example({"closed": True})
+
+    closed: bool = Field(description="true : fermée ; false : rouverte, telle qu'elle était")
 
 
 class AllowListBody(Body):
@@ -121,6 +132,7 @@ class TenantAnswer(answer_of(Tenant)):
 
     member_of: int | None = Field(description="Le syndicat qui voit cette collectivité")
     department: str | None = Field(description="Son département", examples=["29"])
+    closed_at: datetime | None = Field(description="Depuis quand elle est fermée ; null : elle est ouverte")
 
 
 class CreatedTenant(TenantAnswer):
@@ -205,10 +217,11 @@ class NewApiKey(Body):
         return self
 
 
-class ApiKeyPatch(Body):
+class ApiKeyPatch(Patch):
     """Ce qui change d'une clé. Ses droits et ses limites ne changent pas : créez-en une autre, et révoquez-la."""
 
     model_config = example({"name": "Logiciel de tournées", "expires_at": "2027-12-31T23:00:00Z"})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {"expires_at": None}
 
     name: Name | None = Field(None, description="Absent : inchangé", examples=["Logiciel de tournées"])
     expires_at: Instant | None = Field(None, description="Fin de validité ; null : sans fin ; absente : inchangée")
@@ -265,16 +278,36 @@ async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:
     return TenantAnswer.model_validate(found[id])
 
 
-@router.patch("/tenants/{id}", summary="Dire le département d'une collectivité")
+@router.patch("/tenants/{id}", summary="Renommer une collectivité, ou dire son département")
 async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAnswer:
-    """Sa propre collectivité : l'heure et les jours fériés de ses règles et de ses équipes, en 5 secondes."""
+    """Sa propre collectivité : nom, heure et jours fériés de ses règles et de ses équipes, en 5 secondes."""
     async with caller.changing() as change:
         former = (await tenants.read_tenants(change.connection, id)).get(id)
-        tenant = await tenants.set_department(change.connection, id, body.department)
+        tenant = await tenants.update_tenant(change.connection, id, body.changed())
         if tenant is None or former is None:
             raise not_found(f"collectivité {id}")
         shown = TenantAnswer.model_validate(tenant)
         await change.audit("update", "tenant", id, before=TenantAnswer.model_validate(former), after=shown)
+    return shown
+
+
+@router.put("/tenants/{id}/closed", operation_id="closeTenant", summary="Fermer une collectivité, ou la rouvrir")
+async def close_tenant(id: Id, body: ClosedBody, caller: ProvenOperator) -> TenantAnswer:
+    """Fermer, en exploitant du réseau, une autre collectivité que la sienne ; elle se rouvre de même.
+
+    Personne n'y entre plus (clés, sessions, événements de partenaires : dans les 5 secondes), et rien n'est envoyé
+    à ses capteurs : ce qui attendait est annulé. Ce qu'ils envoient est gardé comme avant, jusqu'à son terme.
+    """
+    async with caller.changing() as change:
+        await entering.act_as_operator(change.connection)
+        former = (await tenants.read_tenants(change.connection, id)).get(id)
+        if former is None:
+            raise not_found(f"collectivité {id}")
+        if not await tenants.close_tenant(change.connection, id, closed=body.closed):
+            raise Problem(409, "on ne ferme pas sa propre collectivité : personne ne pourrait la rouvrir")
+        shown = TenantAnswer.model_validate((await tenants.read_tenants(change.connection, id))[id])
+        before = TenantAnswer.model_validate(former)
+        await change.audit("close" if body.closed else "reopen", "tenant", id, before=before, after=shown)
     return shown
 
 

@@ -13,7 +13,7 @@ from alerting import proof, store
 from alerting.addresses import shown_url
 from alerting.message_formats import EMAIL
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Id, Text, answer_of, example
+from api.fields import Answer, Body, Id, Patch, Text, answer_of, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
@@ -42,7 +42,7 @@ class NewWebhookEndpoint(Body):
     )
 
 
-class WebhookEndpointPatch(Body):
+class WebhookEndpointPatch(Patch):
     """Suspendre l'envoi, le reprendre, ou envoyer ailleurs."""
 
     model_config = example({"enabled": False})
@@ -200,6 +200,8 @@ async def update_endpoint(id: Id, body: WebhookEndpointPatch, caller: Manager) -
     Ce qui attendait devient des messages abandonnés, à renvoyer une fois l'envoi repris (`/dead-letters`).
     Ce qui arrive pendant la suspension va aux autres adresses, et n'est pas envoyé ici ensuite.
     """
+    if not body.model_fields_set:
+        raise Problem(422, "rien à changer : enabled ou url attendu")
     if body.url is None:
         return await ENDPOINTS.switch(caller, id, store.set_endpoint_enabled, enabled=body.enabled is True)
     async with caller.changing() as change:

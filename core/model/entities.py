@@ -17,6 +17,7 @@ class Tenant:
     webhook_allow_list: tuple[str, ...] = ()
     member_of: int | None = None  # The syndicat that sees it.
     department: str | None = None  # What time it is there, and which days are holidays; None: as the deployment.
+    closed_at: datetime | None = None  # Since when nobody enters it.
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from core.messages.measurements import Measurement
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool, connect
 from registry.changes import Change
-from registry.tenants import set_department
+from registry.tenants import update_tenant
 from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario
 from tests.alerting.crashes import message_of
 from tests.alerting.watching import NOW, Watch, watch
@@ -267,7 +267,7 @@ async def test_a_tenant_overseas_has_schedules_and_notifications_in_its_own_time
     watching.now = datetime(2026, 11, 16, 15, 0, tzinfo=UTC)
     await watching.receive({door: 1.0})
     in_paris = await watching.notifications()
-    await set_department(pool, watching.town.tenant_id, "974")
+    await update_tenant(pool, watching.town.tenant_id, {"department": "974"})
     await watching.engine._rulebook.apply([Change("tenant", watching.town.tenant_id)])
     watching.now += timedelta(minutes=1)
     await watching.receive({door: 1.0})

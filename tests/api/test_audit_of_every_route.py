@@ -183,6 +183,7 @@ async def tenant_changes(ask: Journey, client: httpx.AsyncClient, tenancy: Tenan
     made = await ask(client, "POST", "/v1/tenants", {"slug": "brest", "name": "Brest"})
     allowed = {"webhook_allow_list": ["10.12.0.0/16"]}
     await ask(client, "PUT", "/v1/tenants/{id}/webhook-allow-list", allowed, id=made["id"])
+    await ask(client, "PUT", "/v1/tenants/{id}/closed", {"closed": False}, id=made["id"])
     await ask(client, "PUT", "/v1/tenants/{id}/member-of", {"tenant_id": tenancy.id}, id=made["id"])
     await ask(client, "PUT", "/v1/lighting/bounds/{id}", {"earliest_cut": "23:00"}, id=made["id"])
     await ask(client, "DELETE", "/v1/lighting/bounds/{id}", id=made["id"])

@@ -165,3 +165,54 @@ async def test_page_of_another_origin_calls_with_the_key_that_names_it_alone(
     assert "Origin" in seen.headers["vary"]
     assert "access-control-allow-origin" not in elsewhere.headers
     assert "access-control-allow-origin" not in own.headers
+
+
+async def test_null_empties_a_field_and_an_absent_one_stays(client: httpx.AsyncClient, registry) -> None:
+    asset = await registry.asset(
+        street="rue de Brest", latitude=48.4, longitude=-4.2, external_reference="A-1", insee="29103", tags=["x"]
+    )
+    gateway = await registry.gateway(latitude=48.4, longitude=-4.2, max_eirp=14)
+    profile = await registry.profile(capabilities=["switch"], rx1_delay=5, codec="watteco.triphaso")
+    emptied = {"street": None, "latitude": None, "longitude": None, "external_reference": None, "tags": None}
+    for path, given, expected in (
+        (f"/v1/assets/{asset['id']}", emptied, emptied | {"street": "", "tags": [], "insee": "29103"}),
+        (f"/v1/assets/{asset['id']}", {"insee": None}, {"insee": None, "name": asset["name"]}),
+        (
+            f"/v1/gateways/{gateway['gateway_id']}",
+            {"latitude": None, "longitude": None},
+            {"latitude": None, "longitude": None, "max_eirp": 14, "name": "Mairie"},
+        ),
+        (f"/v1/gateways/{gateway['gateway_id']}", {"max_eirp": None}, {"max_eirp": None, "boards": 1}),
+        (
+            f"/v1/device-profiles/{profile['id']}",
+            {"rx1_delay": None, "capabilities": None},
+            {"rx1_delay": None, "capabilities": [], "codec": "watteco.triphaso", "name": profile["name"]},
+        ),
+    ):
+        answer = await client.patch(path, json=given)
+
+        assert answer.status_code == 200, answer.text
+        assert {name: answer.json()[name] for name in expected} == expected
+        assert (await client.get(path)).json().items() >= expected.items()
+
+
+async def test_field_that_may_not_be_empty_is_rejected_when_it_is_null_by_every_patch(
+    client: httpx.AsyncClient, registry
+) -> None:
+    asset = await registry.asset(latitude=48.4, longitude=-4.2)
+    alone = await client.patch(f"/v1/assets/{asset['id']}", json={"latitude": None})
+    assert (alone.status_code, "se vident ensemble" in alone.text) == (422, True)
+    schemas = DOCUMENT["components"]["schemas"]
+    asked = 0
+    for method, path in OPERATIONS:
+        if method != "patch" or path.endswith("/station-order"):
+            continue
+        content = DOCUMENT["paths"][path]["patch"]["requestBody"]["content"]["application/json"]
+        for name, field in schemas[content["schema"]["$ref"].rpartition("/")[2]]["properties"].items():
+            if {"type": "null"} not in field.get("anyOf", ()):
+                answer = await client.patch(example_of(path), json={name: None})
+
+                asked += 1
+                assert answer.status_code == 422, (path, name)
+                assert f"body.{name}" in {error["field"] for error in answer.json()["errors"]}
+    assert asked > 30

@@ -90,6 +90,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/account/password"): {"current": "x", "password": "y"},
     ("post", "/v1/account/totp/confirm"): {"code": "123456"},
     ("patch", "/v1/tenants/{id}"): {"department": "29"},
+    ("put", "/v1/tenants/{id}/closed"): {"closed": True},
     ("put", "/v1/tenants/{id}/webhook-allow-list"): {"webhook_allow_list": []},
     ("put", "/v1/assets/{id}/archived"): {"archived": True},
     ("put", "/v1/devices/{dev_eui}/archived"): {"archived": True},

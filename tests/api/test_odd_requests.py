@@ -60,6 +60,7 @@ async def test_no_request_is_a_fault_of_ours(client: httpx.AsyncClient, registry
 
         statuses.add(answer.status_code)
         assert answer.status_code < 500, (method, path, answer.request.content, answer.text)
+        assert str(answer.status_code) in operation["responses"], (method, path, answer.status_code)
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["title"]

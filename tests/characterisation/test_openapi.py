@@ -1,11 +1,13 @@
-"""The HTTP API is what it was: paths, operations, statuses, schema names, descriptions.
+"""The HTTP API keeps what it has promised: a change that breaks software of others fails, an addition does not.
 
-After a change that is wanted: WRITE_OPENAPI=1 pytest -n 0 tests/characterisation/test_openapi.py
+`openapi.json` beside this file is the promise. WRITE_OPENAPI=1 pytest -n 0 tests/characterisation/test_openapi.py
+writes it anew: after an addition, so that it is kept from then on, and after a break that is wanted, which
+CHANGELOG.md and docs/api.md name.
 """
 
+import copy
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,51 +15,124 @@ import pytest
 
 from api.app import create_app
 from registry.keys import KeyWrap
+from tests.characterisation.openapi_breaks import breaks
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 MOST_SHOWN = 20
 
 
-def differences(was: Any, now: Any, path: str = "") -> Iterator[str]:
-    """The places that differ, each once, as deep as they go."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in sorted(was.keys() | now.keys()):
-            place = f"{path}/{key.replace('/', '~1')}"
-            if key not in now:
-                yield f"gone {place}"
-            elif key not in was:
-                yield f"new {place}"
-            elif key == "required" and isinstance(was[key], list):  # Which properties; their order says nothing.
-                yield from differences(sorted(was[key]), sorted(now[key]), place)
-            else:
-                yield from differences(was[key], now[key], place)
-    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        for place, (one, other) in enumerate(zip(was, now, strict=True)):
-            yield from differences(one, other, f"{path}/{place}")
-    elif type(was) is not type(now) or was != now:
-        yield f"changed {path}"
-
-
-def test_openapi_document_equals_snapshot() -> None:
+def test_openapi_document_breaks_nothing_that_it_promised() -> None:
     document = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
     text = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
     if os.environ.get("WRITE_OPENAPI"):
         SNAPSHOT.write_text(text, "utf-8")
 
-    found = list(differences(json.loads(SNAPSHOT.read_text("utf-8")), json.loads(text)))
+    found = breaks(json.loads(SNAPSHOT.read_text("utf-8")), json.loads(text))
 
     if found:
         shown = "\n".join(found[:MOST_SHOWN])
-        pytest.fail(f"{len(found)} changes (WRITE_OPENAPI=1 accepts them):\n{shown}", pytrace=False)
+        pytest.fail(f"{len(found)} breaks (WRITE_OPENAPI=1 accepts them):\n{shown}", pytrace=False)
 
 
-def test_differences_names_added_removed_and_changed_places() -> None:
-    was = {"paths": {"/v1/a": {"get": 1}, "/v1/b": [1, 2]}, "x": True}
-    now = {"paths": {"/v1/b": [1, 3], "/v1/c": {}}, "x": 1}
+def small() -> dict[str, Any]:
+    """An API of one operation."""
+    answer = {
+        "type": "object",
+        "properties": {
+            "id": {"type": "integer"},
+            "state": {"enum": ["open", "closed"], "type": "string"},
+            "parent": {"anyOf": [{"$ref": "#/components/schemas/Asset"}, {"type": "null"}]},
+        },
+        "required": ["id", "state"],
+    }
+    body = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 50},
+            "kind": {"enum": ["bin", "room"], "type": "string"},
+            "height": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        },
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    operation = {
+        "operationId": "createAsset",
+        "tags": ["assets"],
+        "parameters": [{"in": "query", "name": "limit", "schema": {"type": "integer", "maximum": 1000}}],
+        "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/NewAsset"}}}},
+        "responses": {
+            "201": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Asset"}}}},
+            "422": {},
+        },
+    }
+    return {
+        "paths": {"/v1/assets": {"post": operation}},
+        "components": {"schemas": {"Asset": answer, "NewAsset": body}},
+    }
 
-    assert list(differences(was, now)) == [
-        "gone /paths/~1v1~1a",
-        "changed /paths/~1v1~1b/1",
-        "new /paths/~1v1~1c",
-        "changed /x",
-    ]
+
+OPERATION = "paths./v1/assets.post"
+ASKED = "components.schemas.NewAsset"
+SAID = "components.schemas.Asset"
+GONE = object()
+
+
+def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """A copy in which what is at a place is another, or gone."""
+    copied = copy.deepcopy(document)
+    *path, last = place.split(".")
+    at: Any = copied
+    for name in path:
+        at = at[int(name) if isinstance(at, list) else name]
+    if value is GONE:
+        del at[last]
+    else:
+        at[last] = value
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("paths./v1/assets", GONE, "gone"),
+        (OPERATION, GONE, "gone"),
+        (f"{OPERATION}.operationId", "makeAsset", "operationId"),
+        (f"{OPERATION}.responses.422", GONE, "answer 422 gone"),
+        (f"{OPERATION}.parameters", [], "parameter limit gone"),
+        (f"{OPERATION}.parameters.0.required", True, "required now"),
+        (f"{OPERATION}.parameters.0.schema.maximum", 100, "maximum is narrower"),
+        (f"{ASKED}.required", ["name", "kind"], ".kind: required now"),
+        (f"{ASKED}.properties.kind", GONE, ".kind: not taken"),
+        (f"{ASKED}.properties.kind.enum", ["bin"], "fewer values"),
+        (f"{ASKED}.properties.name.maxLength", 20, "maxLength is narrower"),
+        (f"{ASKED}.properties.height", {"type": "number"}, ".height: takes"),
+        (f"{SAID}.properties.id", GONE, ".id: gone"),
+        (f"{SAID}.properties.id.type", "string", ".id: is ['string']"),
+        (f"{SAID}.properties.id", {"anyOf": [{"type": "integer"}, {"type": "null"}]}, ".id: is ['null']"),
+        (f"{SAID}.properties.state.enum", ["open"], "a value is gone"),
+        (f"{SAID}.required", ["id"], ".state: may be absent"),
+    ],
+)
+def test_change_that_breaks_is_found(place: str, value: Any, said: str) -> None:
+    found = breaks(small(), changed(small(), place, value))
+
+    assert [problem for problem in found if said in problem], found
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("paths./v1/assets.get", {"operationId": "listAssets", "responses": {}}),
+        (f"{OPERATION}.responses.409", {}),
+        (f"{OPERATION}.summary", "Créer un actif"),
+        (f"{OPERATION}.parameters.0.schema.maximum", 5000),
+        (f"{ASKED}.properties.commune", {"type": "string"}),
+        (f"{ASKED}.properties.kind.enum", ["bin", "room", "pole"]),
+        (f"{ASKED}.required", []),
+        (f"{SAID}.properties.commune", {"type": "string"}),
+        (f"{SAID}.properties.state.enum", ["open", "closed", "lost"]),
+        (f"{SAID}.properties.parent", {"type": "null"}),
+    ],
+)
+def test_addition_breaks_nothing(place: str, value: Any) -> None:
+    assert breaks(small(), changed(small(), place, value)) == []

@@ -21,9 +21,7 @@ class Outer:
 def test_written_columns_are_named_once_for_insert_and_update() -> None:
     assert WRITTEN.columns == "name, quiet_from, digest_at"
     assert WRITTEN.parameters(2) == "$2, $3, $4"
-    assert WRITTEN.patched(2) == (
-        "name = coalesce($2, name), quiet_from = coalesce($3, quiet_from), digest_at = coalesce($4, digest_at)"
-    )
+    assert WRITTEN.patched(2).startswith("name = CASE WHEN 'name' = ANY($5::text[]) THEN $2 ELSE name END, quiet_")
 
 
 def test_values_come_in_the_order_of_the_columns() -> None:
@@ -31,7 +29,8 @@ def test_values_come_in_the_order_of_the_columns() -> None:
 
 
 def test_a_change_leaves_what_it_does_not_name() -> None:
-    assert WRITTEN.values({"quiet_from": 2}, partial=True) == [None, 2, None]
+    assert WRITTEN.changes({"quiet_from": 2}) == [None, 2, None, ["quiet_from"]]
+    assert WRITTEN.changes({"digest_at": None}) == [None, None, None, ["digest_at"]]
 
 
 @pytest.mark.parametrize("partial", [False, True])

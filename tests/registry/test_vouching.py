@@ -42,6 +42,7 @@ VALUES = {
     "integer[]": "'{1}'",
     "bigint[]": "'{1}'",
     "bytea[]": "ARRAY[sha256('x')]",
+    "text[]": "'{}'",
 }
 REFUSALS = (InsufficientPrivilegeError, NoDataFoundError)
 CHANGED = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::int FROM pg_stat_xact_user_tables"

@@ -51,6 +51,7 @@ TITLES = {
 
 MESSAGES_FR = {
     "missing": "champ obligatoire",
+    "not_empty": "ce champ ne se vide pas ; absent, il reste tel quel",
     "extra_forbidden": "champ inconnu",
     "string_too_short": "texte trop court ou vide",
     "string_too_long": "texte trop long",
