@@ -1,7 +1,7 @@
 """Work orders in the database: made, changed, listed, with their history. Row security bounds every statement.
 
 Each change writes a row of history in its own transaction; `alerting.work_order_dispatch` makes a webhook message
-of it. Why the history is the outbox: docs/decisions/0090-the-history-of-a-work-order-is-its-outbox.md.
+of it. Why the history is the outbox: docs/decisions/0089-the-history-of-a-work-order-is-its-outbox.md.
 """
 
 from collections.abc import Mapping, Sequence

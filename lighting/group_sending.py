@@ -62,7 +62,7 @@ HAVING bool_and((t.asset_id IS NOT NULL OR v.asset_id = ANY($4::int[])) AND v.ln
    AND count(*) FILTER (WHERE t.released_at IS NULL AND v.has_keys) > 1
 ORDER BY v.group_id
 """
-# Who joins one of these groups waits until the transaction ends (migration 0107). Who leaves one is a target all
+# Who joins one of these groups waits until the transaction ends (migration 0101). Who leaves one is a target all
 # the same, and hears the frame still.
 LOCK_GROUPS = """
 SELECT pg_advisory_xact_lock(hashtext('multicast_group'), group_id)

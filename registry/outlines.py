@@ -1,6 +1,6 @@
 """Outlines of communes, of a tenant or offered to all; and the commune of each asset by them.
 
-A trigger gives an asset that is made or moved its commune (`0118_communes_of_assets.sql`). Assets that were there
+A trigger gives an asset that is made or moved its commune (`0107_communes_of_assets.sql`). Assets that were there
 before an outline are compared with it by `settle`.
 """
 

@@ -1,4 +1,4 @@
-"""What lighting had asked people to look at before schema 114 is a work order, and no message."""
+"""What lighting had asked people to look at before schema 105 is a work order, and no message."""
 
 from core.runtime.postgres import connect
 from registry.schema import migrate

@@ -50,7 +50,7 @@ CREATE TRIGGER of_closed_tenant BEFORE INSERT ON downlink
     FOR EACH ROW WHEN (NEW.device_id IS NOT NULL AND NEW.state = 'queued')
     EXECUTE FUNCTION cancel_downlink_of_closed();
 
--- As in 0108, of tenants that are open.
+-- As in 0102, of tenants that are open.
 CREATE OR REPLACE FUNCTION authenticate_api_key(key_id text, digest bytea)
     RETURNS TABLE (tenant_id int, tenant_slug text, name text, roles text[], addresses text[],
                    requests_per_minute int, asset_kinds text[], origins text[], expires_at timestamptz)

@@ -8,7 +8,7 @@ ALTER TABLE asset ADD COLUMN words text NOT NULL GENERATED ALWAYS AS (
     folded(name || E'\n' || street || E'\n' || coalesce(external_reference, ''))) STORED;
 
 -- Of a box of longitudes and latitudes. A GiST index of points would not be used: row security lets no operator that may
--- tell of a hidden row before its policies, and those of points are of that kind (decision 88).
+-- tell of a hidden row before its policies, and those of points are of that kind (decision 87).
 CREATE INDEX asset_by_place ON asset (longitude, latitude) WHERE archived_at IS NULL;
 
 -- Names as French puts them in order: É beside E, and 2 before 10.
