@@ -58,7 +58,7 @@ FROM asset_life a LEFT JOIN asset_life_in_part($1) p ON p.asset_id = a.id WHERE 
 
 
 @dataclass(frozen=True, slots=True)
-class AssetLife:
+class AssetCondition:
     """How an asset of a list is, and the device that serves it."""
 
     state: str
@@ -105,7 +105,7 @@ async def read_map(connection: Connection, wanted: WantedAssets, states: Sequenc
         return await connection.fetchval(MAP.sql, *MAP.values(given))
 
 
-async def read_lives(connection: Connection, ids: Sequence[int]) -> dict[int, AssetLife]:
+async def read_conditions(connection: Connection, ids: Sequence[int]) -> dict[int, AssetCondition]:
     """How each of these assets is."""
     found = await asset_state_store.list_states(connection, asset_state_store.Wanted(ids=list(ids)), most=len(ids))
     async with planned_anew(connection):
@@ -113,10 +113,10 @@ async def read_lives(connection: Connection, ids: Sequence[int]) -> dict[int, As
         rows = await rows_in_order(connection, _Interval, INTERVALS, ids)
     intervals = {one.id: one.expected_interval for one in rows}
     devices = {one.id: one for one in await device_lists.read_in_order(connection, list(serving.values()))}
-    lives: dict[int, AssetLife] = {}
+    conditions: dict[int, AssetCondition] = {}
     for state in found:
         device = devices.get(serving.get(state.id, 0))
-        lives[state.id] = AssetLife(
+        conditions[state.id] = AssetCondition(
             state.state,
             state.alerts,
             state.last_seen_at,
@@ -128,4 +128,4 @@ async def read_lives(connection: Connection, ids: Sequence[int]) -> dict[int, As
             None if device is None else device.best_rssi,
             None if device is None else device.best_snr,
         )
-    return lives
+    return conditions

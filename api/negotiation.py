@@ -1,4 +1,4 @@
-"""Every list answers as JSON, CSV or GeoJSON, and says where its next page is (docs/api.md, "Listes")."""
+"""Every list answers as JSON, CSV or GeoJSON, and says where its next page is (docs/api.md, "Formats")."""
 
 from collections.abc import Iterable
 from typing import Any

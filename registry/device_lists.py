@@ -15,7 +15,7 @@ from registry.places import ANYWHERE, Place, distance, in_commune, within
 HEARD_WITHIN = timedelta(days=8)
 
 
-def _life(ids: str) -> str:
+def _last_signs(ids: str) -> str:
     """Joins to `d`: the last sign of life and the battery of these devices, or (NULL) of all that are seen."""
     return f"""
 LEFT JOIN device_heard({ids}) h ON h.device_id = d.id
@@ -66,24 +66,24 @@ FROM {FROM} WHERE {WANTED}
     KEYS,
 )
 # What is asked of each of them before the first is shown.
-LIFE_KEYS = {
+SIGN_KEYS = {
     "last_seen_at": Key("last_seen_at", "timestamptz"),
     "battery_percent": Key("battery_percent", "float8"),
 }
-LIST_WITH_LIFE = Listing(
+LIST_WITH_SIGNS = Listing(
     f"""
 SELECT d.id, d.name, d.dev_eui, p.model, a.commune, {LAST_SEEN} AS last_seen_at, {BATTERY} AS battery_percent,
        CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
-FROM {FROM} {_life("NULL::int[]")}
+FROM {FROM} {_last_signs("NULL::int[]")}
 WHERE {WANTED} AND (:states::text[] IS NULL OR {STATE} = ANY(:states))
 """,
-    KEYS | LIFE_KEYS,
+    KEYS | SIGN_KEYS,
 )
 READ_THESE = f"""
 SELECT {COLUMNS}, p.vendor, p.model, p.expected_interval, {LAST_SEEN} AS last_seen_at, {STATE} AS state,
        {BATTERY} AS battery_percent, best.gateway_id AS best_gateway, best.rssi AS best_rssi, best.snr AS best_snr,
        a.name AS asset, a.kind, a.commune, a.insee, a.quarter, a.latitude, a.longitude
-FROM {FROM} {_life("$1::int[]")}
+FROM {FROM} {_last_signs("$1::int[]")}
 LEFT JOIN LATERAL (
     SELECT g.gateway_id, r.rssi, r.snr FROM (
         SELECT gateway_id, rssi, snr FROM reception
@@ -145,7 +145,7 @@ async def list_devices(connection: Connection, ask: Ask, wanted: WantedDevices) 
     if wanted.states is None and ask.sort in LIST.statements:
         return await LIST.page(connection, ask, wanted.values())
     states = None if wanted.states is None else list(wanted.states)
-    return await LIST_WITH_LIFE.page(connection, ask, wanted.values() | {"states": states})
+    return await LIST_WITH_SIGNS.page(connection, ask, wanted.values() | {"states": states})
 
 
 async def read_in_order(connection: Connection, ids: Sequence[int]) -> list[ListedDevice]:

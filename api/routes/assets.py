@@ -308,9 +308,13 @@ async def list_assets(
     async with caller.reading() as connection:
         part = await store.list_assets(connection, ask, wanted, state)
         found = await assets.read_in_order(connection, part.ids)
-        lives = await store.read_lives(connection, part.ids)
+        conditions = await store.read_conditions(connection, part.ids)
         await ASSETS.audit_read(caller, connection, found)
-    items = [ListedAsset.model_validate(asdict(one) | asdict(lives[one.id])) for one in found if one.id in lives]
+    items = [
+        ListedAsset.model_validate(asdict(one) | asdict(conditions[one.id]))
+        for one in found
+        if one.id in conditions
+    ]
     return Page(items=items, next=cursor_of(sort, part.following))
 
 

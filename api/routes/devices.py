@@ -280,7 +280,7 @@ async def list_devices(
         state,
         place,
     )
-    ask = ask_of(paging, sort, device_lists.LIST_WITH_LIFE)
+    ask = ask_of(paging, sort, device_lists.LIST_WITH_SIGNS)
     async with caller.reading() as connection:
         part = await device_lists.list_devices(connection, ask, wanted)
         found = await device_lists.read_in_order(connection, part.ids)

@@ -41,7 +41,7 @@ def _assets(sort: str, wanted: assets.WantedAssets | None = None, states: Sequen
     async def read(connection: Connection) -> int:
         asked = wanted or assets.WantedAssets()
         part = await asset_list_store.list_assets(connection, Ask(sort, None, SHOWN), asked, states)
-        await asset_list_store.read_lives(connection, part.ids)
+        await asset_list_store.read_conditions(connection, part.ids)
         return len(await assets.read_in_order(connection, part.ids))
 
     return read

@@ -27,7 +27,7 @@ CONTAINER = {"empty_distance_mm": 1700, "full_distance_mm": 300}
 GEO, CSV = {"Accept": "application/geo+json"}, {"Accept": "text/csv"}
 SORTS = {
     "/v1/assets": (assets.AssetSort, asset_list_store.LIST_WITH_STATES),
-    "/v1/devices": (devices.DeviceSort, device_lists.LIST_WITH_LIFE),
+    "/v1/devices": (devices.DeviceSort, device_lists.LIST_WITH_SIGNS),
     "/v1/gateways": (gateways.GatewaySort, gateway_store.LIST),
     "/v1/alerts": (alerts.AlertSort, alert_store.LIST),
     "/v1/datastreams": (datastreams.DatastreamSort, store.LIST_DATASTREAMS),
