@@ -93,7 +93,6 @@ WHERE (:search::text IS NULL OR strpos(folded(g.name), folded(:search)) > 0
 )
 LIST_IDS = "SELECT gateway_id FROM gateway ORDER BY id LIMIT $1"
 UPDATE = f"UPDATE gateway SET {WRITTEN.patched(2)} WHERE gateway_id = $1 RETURNING true"
-UNPLACE = "UPDATE gateway SET latitude = NULL, longitude = NULL WHERE gateway_id = $1"
 DELETE = "DELETE FROM gateway WHERE gateway_id = $1 RETURNING true"
 IS_UNKNOWN = "SELECT true FROM unknown_gateway WHERE gateway_id = $1"
 LIST_UNKNOWN = """
@@ -221,15 +220,8 @@ async def list_gateway_ids(connection: Connection, most: int) -> list[bytes]:
     return [row["gateway_id"] for row in await connection.fetch(LIST_IDS, most)]
 
 
-async def update_gateway(
-    connection: Connection, gateway_id: bytes, change: Mapping[str, Any], *, unplaced: bool = False
-) -> bool:
-    """Change columns in `WRITTEN`; False when there is no such gateway.
-
-    `unplaced`: where it stands is not known any more.
-    """
-    if unplaced:
-        await connection.execute(UNPLACE, gateway_id)
+async def update_gateway(connection: Connection, gateway_id: bytes, change: Mapping[str, Any]) -> bool:
+    """Change columns in `WRITTEN`; False when there is no such gateway."""
     return await connection.fetchval(UPDATE, gateway_id, *WRITTEN.changes(change)) is True
 
 

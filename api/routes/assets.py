@@ -128,6 +128,7 @@ class AssetPatch(PlacedPatch):
         "tags": [],
         "external_reference": None,
         "insee": None,
+        "quarter": "",
     }
 
     kind: Word | None = None

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints
 
 from api.auth import Change, Manager, NetworkOperator, Reader
 from api.extent import Placed
@@ -108,12 +107,16 @@ class GatewayPatch(PlacedPatch):
         "longitude": None,
         "gain_subtracted_by": None,
         "max_eirp": None,
+        "site": "",
+        "backhaul": None,
+        "sim": "",
+        "purchase_cost_eur": None,
+        "yearly_cost_eur": None,
     }
 
     name: Name | None = None
     latitude: Latitude | None = None
     longitude: Longitude | None = None
-    unplaced: bool = Field(False, description="true efface sa position ; sans latitude ni longitude alors")
     antenna_gain: float | None = Field(None, ge=-10, le=20, description=GAIN)
     boards: int | None = Field(None, ge=1, le=2, description=BOARDS)
     gain_subtracted_by: GainSubtractedBy | None = Field(None, description=SUBTRACTED_BY)
@@ -123,12 +126,6 @@ class GatewayPatch(PlacedPatch):
     sim: SimCard | None = Field(None, description="Carte SIM : ICCID, ou numéro de ligne")
     purchase_cost_eur: Cost | None = Field(None, description="Coût d'achat et de pose, en euros")
     yearly_cost_eur: Cost | None = Field(None, description="Coût par an, en euros")
-
-    @model_validator(mode="after")
-    def _placed_or_not(self) -> Self:
-        if self.unplaced and not (self.latitude is None and self.longitude is None):
-            raise PydanticCustomError("choice", "« unplaced » ne va pas avec une position")
-        return self
 
 
 class StationState(Answer):
@@ -282,8 +279,7 @@ async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manage
     """Modifier une passerelle."""
 
     async def update(connection: Connection, key: str) -> bool:
-        change = body.changed("unplaced")
-        return await gateways.update_gateway(connection, bytes.fromhex(key), change, unplaced=body.unplaced)
+        return await gateways.update_gateway(connection, bytes.fromhex(key), body.changed())
 
     return await GATEWAYS.change(caller, gateway_id, update)
 

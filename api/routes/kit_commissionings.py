@@ -210,6 +210,7 @@ async def _make_asset(change: Change, commissioning_id: int, item: KitItem, body
         "tags": [f"kit_{commissioning_id}"],
         "external_reference": None,
         "insee": None,
+        "quarter": "",
     }
     try:
         asset = await assets.create_asset(change.connection, change.tenant_id, given)

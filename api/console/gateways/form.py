@@ -89,7 +89,7 @@ async def change(gateway_id: EuiPath, visit: ManagersVisit) -> Response:
     """Save what was typed, unless somebody else has changed it meanwhile."""
     gateway = await _own(visit, gateway_id)
     try:
-        patch = _patch(visit, gateway)
+        patch = _patch(visit)
         await change_as_read(
             visit,
             f"/v1/gateways/{gateway_id.lower()}",
@@ -109,13 +109,10 @@ async def change(gateway_id: EuiPath, visit: ManagersVisit) -> Response:
     return visit.go(f"{PAGE}/{gateway_id}", said)
 
 
-def _patch(visit: PersonsVisit, gateway: Any) -> routes.GatewayPatch:
-    """The change; raises 422 for what is wrong. Where both fields are empty, its position is erased."""
+def _patch(visit: PersonsVisit) -> routes.GatewayPatch:
+    """The change; raises 422 for what is wrong. What is left empty is erased."""
     whole = checked(routes.ClaimedGateway, _content(visit))
-    patch = whole.model_dump() | {"unplaced": whole.latitude is None}
-    if whole.max_eirp is None and gateway.max_eirp is not None:
-        patch["max_eirp"] = LEGAL_EIRP
-    return routes.GatewayPatch.model_validate(patch)
+    return routes.GatewayPatch.model_validate({name: getattr(whole, name) for name in FIELDS})
 
 
 @router.post(PAGE + "/{gateway_id}/retrait")

@@ -1,0 +1,77 @@
+"""Three of the questions of docs/api.md, each asked by one call while the demonstration goes on."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from rich.console import Console
+from rich.markup import escape
+
+from lab.fleet.communes import INSEE
+from lab.fleet.provision import Provisioner
+
+# By then devices have joined and sent, and lighting has given up on the cabinet that stays dark.
+ASKED_AFTER_S = 75.0
+SHOWN = "3"
+
+Line = Callable[[dict[str, Any]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody wants to know, the call that answers it, and how one item of the answer is shown."""
+
+    asked_by: str
+    text: str
+    path: str
+    query: dict[str, str]
+    line: Line
+
+    @property
+    def call(self) -> str:
+        """As one types it."""
+        return f"{self.path}?{urlencode(self.query)}"
+
+
+def _place(item: dict[str, Any]) -> str:
+    return ", ".join(str(part) for part in (item.get("asset"), item.get("commune")) if part)
+
+
+QUESTIONS = (
+    Question(
+        "une commune",
+        "mes bacs, le plus plein d'abord ?",
+        "/v1/measurements/latest",
+        {"commune": INSEE[0], "quantity": "fill_level", "sort": "-value", "limit": SHOWN},
+        lambda item: f"{item['value']:.0f} %  actif {item['asset_id']}, à {item['time'][11:19]} UTC",
+    ),
+    Question(
+        "un technicien",
+        "quelles piles changer d'abord ?",
+        "/v1/devices",
+        {"sort": "battery_percent", "limit": SHOWN},
+        lambda item: (
+            f"{'pile inconnue' if item['battery_percent'] is None else format(item['battery_percent'], '.0f') + ' %'}"
+            f"  {item['name']} ({_place(item)})"
+        ),
+    ),
+    Question(
+        "une GMAO",
+        "quelles interventions restent à faire ?",
+        "/v1/work-orders",
+        {"state": "open", "limit": SHOWN},
+        lambda item: f"{item['title']} ({_place(item)})",
+    ),
+)
+
+
+async def ask_questions(api: Provisioner, console: Console) -> None:
+    """Show each question with its call and the first items of its answer, once."""
+    await asyncio.sleep(ASKED_AFTER_S)
+    for question in QUESTIONS:
+        answer = await api.get(question.path, **question.query)
+        console.print(f"[bold]{question.asked_by}[/] : {question.text}\n  GET {escape(question.call)}")
+        for item in answer["items"] or [{}]:
+            console.print(f"    {escape(question.line(item)) if item else 'rien'}", highlight=False, soft_wrap=True)
