@@ -8,7 +8,7 @@ from typing import Any
 
 from alerting.frame_loss_store import READ_GATEWAYS, READ_VISIBLE_GATEWAYS, read_device_outages
 from alerting.rules.frame_loss import CountedUplink
-from alerting.rules.sensor_health import NEVER_STILL, Frozen, Heard, SensorFacts, counted_over
+from alerting.rules.sensor_health import NEVER_STILL, Frozen, ReceivedUplink, SensorFacts, counted_over
 from core.messages.measurements import SOUND, Flag
 from core.runtime.postgres import Connection
 from lorawan.commands.dev_status import EXTERNAL_POWER, DevStatusAns
@@ -50,6 +50,8 @@ class SensorFilter:
     dev_eui: bytes | None = None
 
 
+# Tables, and the views by which the API's role sees what its tenant may see.
+SCHEMAS = ("observation.", "")
 # $1: now. A commune by its name or by its code.
 SENSORS = """
 SELECT d.id, d.dev_eui, d.name, d.device_profile_id, p.vendor, p.model, p.expected_interval,
@@ -65,7 +67,8 @@ WHERE d.id > $2 AND d.enabled AND d.archived_at IS NULL AND a.archived_at IS NUL
   AND ($8::text IS NULL OR a.kind = $8) AND ($9::bytea IS NULL OR d.dev_eui = $9)
 ORDER BY d.id LIMIT $3
 """
-HEARD = """
+HEARD, VISIBLE_HEARD = (
+    f"""
 SELECT d.id AS device_id, u.time AS at, u.received_at, u.status, u.reason,
        nullif((u.radio ->> 'spreading_factor')::int, 0) AS spreading_factor, r.rssi, r.snr,
        encode(g.gateway_id, 'hex') AS gateway
@@ -79,13 +82,19 @@ LEFT JOIN LATERAL (
 LEFT JOIN gateway g ON g.id = r.gateway_id
 ORDER BY d.id, u.time DESC
 """
-FRAMES = """
+    for schema in SCHEMAS
+)
+FRAMES, VISIBLE_FRAMES = (
+    f"""
 SELECT d.id AS device_id, min(u.time) AS at, u.session_id, u.f_cnt
 FROM unnest($1::int[], $2::timestamptz[]) AS d (id, since)
 JOIN {schema}uplink u ON u.device_id = d.id AND u.time > d.since AND u.time > $4 AND u.time <= $3
 WHERE u.f_cnt IS NOT NULL GROUP BY d.id, u.session_id, u.f_cnt ORDER BY at
 """
-BATTERY = """
+    for schema in SCHEMAS
+)
+BATTERY, VISIBLE_BATTERY = (
+    f"""
 SELECT s.device_id, r.bucket AS at, r.sum / r.n AS percent FROM datastream s
 JOIN {schema}rollup_day r ON r.datastream_id = s.id AND r.bucket > $2 AND r.bucket <= $3 AND r.n > 0
 WHERE s.device_id = ANY($1::int[]) AND s.quantity = 'battery_level'
@@ -94,19 +103,27 @@ SELECT s.device_id, l.time, l.value FROM datastream s JOIN {schema}latest l ON l
 WHERE s.device_id = ANY($1::int[]) AND s.quantity = 'battery_level' AND l.time <= $3
 ORDER BY 1, 2
 """
-STATUS = """
+    for schema in SCHEMAS
+)
+STATUS, VISIBLE_STATUS = (
+    f"""
 SELECT v.id AS device_id, t.battery, t.margin,
        (SELECT l.value <> 0 FROM datastream s JOIN {schema}latest l ON l.datastream_id = s.id
         WHERE s.device_id = v.id AND s.quantity = 'low_battery' ORDER BY l.time DESC LIMIT 1) AS is_low
 FROM device v LEFT JOIN device_status t ON t.device_id = v.id WHERE v.id = ANY($1::int[])
 """
-FROZEN = f"""
+    for schema in SCHEMAS
+)
+FROZEN, VISIBLE_FROZEN = (
+    f"""
 SELECT s.device_id, s.quantity, count(*)::int AS readings, min(m.value) AS lowest, max(m.value) AS highest,
        min(m.time) AS first_at
-FROM datastream s JOIN {{schema}}measurement m ON m.datastream_id = s.id AND m.time > $2 AND m.time <= $3
+FROM datastream s JOIN {schema}measurement m ON m.datastream_id = s.id AND m.time > $2 AND m.time <= $3
 WHERE s.device_id = ANY($1::int[]) AND s.quantity = ANY($4::text[]) AND m.{SOUND} AND m.flags & {Flag.MANUAL:d} = 0
 GROUP BY s.id, s.device_id, s.quantity
 """
+    for schema in SCHEMAS
+)
 # Of data frames with a wrong MIC the device is a guess.
 REJECTIONS = """
 SELECT d.id AS device_id, r.reason, r.last_at FROM frame_refusal r
@@ -119,14 +136,18 @@ ORDER BY r.last_at DESC
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The tables themselves, or the views by which the API's role sees what its tenant may see."""
+    """The statements of one role."""
 
-    schema: str
+    heard: str
+    frames: str
+    battery: str
+    status: str
+    frozen: str
     gateways: str
 
 
-SERVICE = Source("observation.", READ_GATEWAYS)
-API = Source("", READ_VISIBLE_GATEWAYS)
+SERVICE = Source(HEARD, FRAMES, BATTERY, STATUS, FROZEN, READ_GATEWAYS)
+API = Source(VISIBLE_HEARD, VISIBLE_FRAMES, VISIBLE_BATTERY, VISIBLE_STATUS, VISIBLE_FROZEN, READ_VISIBLE_GATEWAYS)
 
 
 async def list_sensors(
@@ -143,7 +164,7 @@ async def list_sensors(
 class _Stored:
     """What the statements gave, by device."""
 
-    heard: dict[int, list[Heard]] = field(default_factory=lambda: defaultdict(list))
+    heard: dict[int, list[ReceivedUplink]] = field(default_factory=lambda: defaultdict(list))
     frames: dict[int, list[CountedUplink]] = field(default_factory=lambda: defaultdict(list))
     battery: dict[int, list[tuple[datetime, float]]] = field(default_factory=lambda: defaultdict(list))
     frozen: dict[int, list[Frozen]] = field(default_factory=lambda: defaultdict(list))
@@ -158,23 +179,23 @@ async def read_facts(
     since = [now - counted_over(one.expected_interval) for one in sensors]
 
     async def ask(statement: str, *values: object) -> Sequence[Any]:
-        return await connection.fetch(statement.format(schema=source.schema), ids, *values)
+        return await connection.fetch(statement, ids, *values)
 
     stored = _Stored()
     names = ("at", "status", "reason", "spreading_factor", "rssi", "snr", "gateway", "received_at")
-    for row in await ask(HEARD, now, HEARD_MOST):
-        stored.heard[row["device_id"]].append(Heard(*(row[name] for name in names)))
-    for row in await ask(FRAMES, since, now, min(since, default=now)):
+    for row in await ask(source.heard, now, HEARD_MOST):
+        stored.heard[row["device_id"]].append(ReceivedUplink(*(row[name] for name in names)))
+    for row in await ask(source.frames, since, now, min(since, default=now)):
         stored.frames[row["device_id"]].append(CountedUplink(row["at"], row["session_id"], row["f_cnt"]))
-    for row in await ask(BATTERY, now - BATTERY_OVER, now):
+    for row in await ask(source.battery, now - BATTERY_OVER, now):
         stored.battery[row["device_id"]].append((row["at"], row["percent"]))
-    for row in await ask(FROZEN, now - flat_for, now, list(NEVER_STILL)):
+    for row in await ask(source.frozen, now - flat_for, now, list(NEVER_STILL)):
         stored.frozen[row["device_id"]].append(
             Frozen(row["quantity"], row["readings"], row["lowest"], row["highest"], row["first_at"])
         )
     for row in await ask(REJECTIONS, now - REJECTED_WITHIN, now):
         stored.rejections[row["device_id"]].append((row["reason"], row["last_at"]))
-    status = {row["device_id"]: row for row in await ask(STATUS)}
+    status = {row["device_id"]: row for row in await ask(source.status)}
     outages = await read_device_outages(connection, ids, min(since, default=now), now, source.gateways)
     facts = dict[int, SensorFacts]()
     for one in sensors:

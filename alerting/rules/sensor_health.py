@@ -87,7 +87,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedUplink:
     """An uplink, and its best reception, where there is one."""
 
     at: datetime
@@ -118,7 +118,7 @@ class SensorFacts:
 
     since: datetime
     expected_interval: timedelta
-    heard: Sequence[Heard] = ()
+    heard: Sequence[ReceivedUplink] = ()
     """The last ones, the last first."""
     frames: Sequence[CountedUplink] = ()
     """Of `counted_over`, in the order of time: losses are counted by them."""
@@ -186,7 +186,7 @@ def judge(facts: SensorFacts, limits: Limits, now: datetime) -> SensorHealth:
         )
     _judge_reading(facts, health)
     _judge_settings(facts, health)
-    _judge_losses(facts, limits, health)
+    _judge_frame_loss(facts, limits, health)
     _judge_radio(facts, health)
     _judge_battery(facts, limits, health, now)
     _judge_values(facts, limits, health, now)
@@ -237,7 +237,7 @@ def _has_gaps(facts: SensorFacts) -> bool:
     )
 
 
-def _judge_losses(facts: SensorFacts, limits: Limits, health: SensorHealth) -> None:
+def _judge_frame_loss(facts: SensorFacts, limits: Limits, health: SensorHealth) -> None:
     percent = lost_percent(facts.frames, facts.outages)
     if percent is None:
         health.unknown.append(Cause.LOSING)

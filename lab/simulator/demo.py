@@ -33,6 +33,7 @@ from lab.simulator.campaign import Campaign
 from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
 from lab.simulator.programs import assign_programs, send_programs
+from lab.simulator.questions import ask_questions
 from lab.simulator.receiver import Received, receive_webhooks
 from lab.simulator.replacement import Replacement
 from lab.simulator.report import FULL, DemoReport, print_account
@@ -226,6 +227,7 @@ async def _perform(
             asyncio.create_task(stage.unlit.carry_out(), name="unlit cabinet"),
             asyncio.create_task(stage.replacement.carry_out(), name="replacement"),
             asyncio.create_task(send_programs(stage.api, stage.clocks), name="programs"),
+            asyncio.create_task(ask_questions(stage.api, console), name="questions"),
             asyncio.create_task(_show_line(stage, console), name="live line"),
         ]
         try:

@@ -39,23 +39,24 @@ def _place(item: dict[str, Any]) -> str:
     return ", ".join(str(part) for part in (item.get("asset"), item.get("commune")) if part)
 
 
+def _percent(value: float | None) -> str:
+    return "inconnue" if value is None else f"{value:.0f} %"
+
+
 QUESTIONS = (
     Question(
         "une commune",
         "mes bacs, le plus plein d'abord ?",
         "/v1/measurements/latest",
         {"commune": INSEE[0], "quantity": "fill_level", "sort": "-value", "limit": SHOWN},
-        lambda item: f"{item['value']:.0f} %  actif {item['asset_id']}, à {item['time'][11:19]} UTC",
+        lambda item: f"{_percent(item['value'])}  actif {item['asset_id']}, à {item['time'][11:19]} UTC",
     ),
     Question(
         "un technicien",
         "quelles piles changer d'abord ?",
         "/v1/devices",
         {"sort": "battery_percent", "limit": SHOWN},
-        lambda item: (
-            f"{'pile inconnue' if item['battery_percent'] is None else format(item['battery_percent'], '.0f') + ' %'}"
-            f"  {item['name']} ({_place(item)})"
-        ),
+        lambda item: f"{_percent(item['battery_percent'])}  {item['name']} ({_place(item)})",
     ),
     Question(
         "une GMAO",
@@ -74,4 +75,6 @@ async def ask_questions(api: Provisioner, console: Console) -> None:
         answer = await api.get(question.path, **question.query)
         console.print(f"[bold]{question.asked_by}[/] : {question.text}\n  GET {escape(question.call)}")
         for item in answer["items"] or [{}]:
-            console.print(f"    {escape(question.line(item)) if item else 'rien'}", highlight=False, soft_wrap=True)
+            console.print(
+                f"    {escape(question.line(item)) if item else 'rien'}", highlight=False, soft_wrap=True
+            )

@@ -5,7 +5,8 @@ UTF-8 or CP1252, comma or semicolon, decimal comma or point are found out, never
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,9 +28,6 @@ REPORTED = ("line", "column", "reason")
 LAMBERT_93 = re.compile(r"(EPSG[:/]{1,2}(\d|\.)*[:/]?2154|LAMB(ERT)?-?_?93)$", re.IGNORECASE)
 WGS_84 = re.compile(r"(CRS84|EPSG[:/]{1,2}(\d|\.)*[:/]?(4326|4979|4171))$", re.IGNORECASE)
 LONG_WORD = 60
-
-
-csv.field_size_limit(OUTLINE_MOST)
 
 
 class UnreadableFile(ValueError):
@@ -118,13 +116,25 @@ def _rows(text: str, delimiter: str, most: int) -> Iterator[Line]:
         next(reader)
         while True:
             number = reader.line_num + 1
-            cells = next(reader, None)
+            with _allowing(most):
+                cells = next(reader, None)
             if cells is None:
                 return
             if any(cell.strip() for cell in cells):
                 yield Line(number, [plain(cell) for cell in cells])
     except csv.Error as wrong:
         raise UnreadableFile(f"ligne {number} : ce n'est pas du CSV ({wrong})") from None
+
+
+@contextmanager
+def _allowing(most: int) -> Generator[None]:
+    """Read longer cells than usual meanwhile: the limit is one for all readers of the process."""
+    usual = csv.field_size_limit()
+    csv.field_size_limit(max(most, usual))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(usual)
 
 
 def plain(cell: str) -> str:

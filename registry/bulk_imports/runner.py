@@ -64,7 +64,7 @@ class Batch:
         """Lines; one may have several reasons."""
         return len({one.line for one in self.rejections})
 
-    def add(self, other: "Batch") -> None:
+    def extend(self, other: "Batch") -> None:
         """What became of others, too."""
         self.created += other.created
         self.updated += other.updated
@@ -191,7 +191,7 @@ class _Run:
         for asset_kind, parent_kind in parents_first(parted):
             lines = parted[asset_kind, parent_kind]
             one_kind = of_one_kind(kind, asset_kind, parent_kind)
-            whole.add(await self._write_assets(connection, reader, lines, one_kind))
+            whole.extend(await self._write_assets(connection, reader, lines, one_kind))
         return whole
 
     async def _write_rows(self, connection: Connection, lines: Sequence[Mapping[str, Any]]) -> Sequence[DoneLine]:

@@ -18,7 +18,7 @@ from tests.api.document import DOCUMENT
 
 SNAPSHOT = Path(__file__).parents[1] / "characterisation/openapi.json"
 # What docs/api.md says to whoever generates one.
-BINARY, OCTETS = ("image/jpeg", "application/zip"), "application/octet-stream"
+BINARY, OCTETS = ("image/jpeg", "application/zip", "application/pdf"), "application/octet-stream"
 OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
 
 

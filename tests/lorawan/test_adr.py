@@ -54,7 +54,7 @@ def test_the_margin_of_the_best_uplink_raises_the_data_rate_then_lowers_the_powe
 @pytest.mark.parametrize(
     ("current", "snr", "bounds", "expected"),
     [
-        # Heard by far well enough for DR5 and less power.
+        # ReceivedUplink by far well enough for DR5 and less power.
         (LinkSettings(0, 0, 1), 12.0, Bounds(max_data_rate=3), LinkSettings(3, 4, 1)),
         (LinkSettings(0, 0, 1), 12.0, Bounds(max_data_rate=3, max_tx_power=2), LinkSettings(3, 2, 1)),
         (LinkSettings(0, 0, 1), 12.0, Bounds(max_tx_power=1), LinkSettings(5, 1, 1)),

@@ -33,6 +33,7 @@ class AssetWithDevices:
                 "tags": [],
                 "external_reference": None,
                 "insee": None,
+                "quarter": "",
             },
         )
         return made.id

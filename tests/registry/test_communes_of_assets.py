@@ -29,7 +29,9 @@ def square(west: float, south: float, side: float) -> list[list[float]]:
     return [[west, south], [east, south], [east, north], [west, north], [west, south]]
 
 
-async def take(connection: Connection, tenant_id: int | None, insee: str, name: str, *polygons: Any) -> None:
+async def save_outline(
+    connection: Connection, tenant_id: int | None, insee: str, name: str, *polygons: Any
+) -> None:
     given = {"insee": insee, "nom": name}
     shape = {"type": "MultiPolygon", "coordinates": list(polygons)}
     outline = read_outline({"type": "Feature", "properties": given, "geometry": shape})
@@ -40,7 +42,7 @@ async def test_assets_know_their_commune_by_position_and_what_was_stated_stays(p
     async with pool.acquire() as connection:
         await connection.execute("INSERT INTO tenant (slug, name) VALUES ('a', 'A'), ('b', 'B')")
         # Two neighbours, one of two polygons with a hole, and in the hole a third.
-        await take(
+        await save_outline(
             connection,
             1,
             "29001",
@@ -48,10 +50,12 @@ async def test_assets_know_their_commune_by_position_and_what_was_stated_stays(p
             [square(-4, 48, 0.1), square(-3.97, 48.03, 0.04)],
             [square(-3, 48, 0.1)],
         )
-        await take(connection, 1, "29002", "Est", [square(-3.9, 48, 0.1)])
-        await take(connection, None, "29003", "Trou", [square(-3.97, 48.03, 0.04)])
+        await save_outline(connection, 1, "29002", "Est", [square(-3.9, 48, 0.1)])
+        await save_outline(connection, None, "29003", "Trou", [square(-3.97, 48.03, 0.04)])
 
-        async def add(name: str, x: float | None, y: float | None, *stated: Any, parent: int | None = None) -> int:
+        async def make_asset(
+            name: str, x: float | None, y: float | None, *stated: Any, parent: int | None = None
+        ) -> int:
             commune, insee = stated or ("", None)
             return await connection.fetchval(ASSET, 1, name, commune, insee, x, y, parent)
 
@@ -69,7 +73,7 @@ async def test_assets_know_their_commune_by_position_and_what_was_stated_stays(p
             ("sea", -5.0, 48.05, None),
             ("nowhere", None, None, None),
         ):
-            await add(name, x, y)
+            await make_asset(name, x, y)
             commune, code, by_position, is_derived = await known(name)
             assert (name, code, by_position, is_derived, bool(commune)) == (
                 name,
@@ -78,10 +82,10 @@ async def test_assets_know_their_commune_by_position_and_what_was_stated_stays(p
                 True,
                 insee is not None,
             )
-        await add("stated", -3.99, 48.01, "OUEST", None)
-        await add("wrong", -3.99, 48.01, "Est", None)
-        await add("coded", None, None, "", "29002")
-        lamp = await add("lamp at sea", -5.0, 48.06, parent=await add("cabinet", -3.85, 48.05))
+        await make_asset("stated", -3.99, 48.01, "OUEST", None)
+        await make_asset("wrong", -3.99, 48.01, "Est", None)
+        await make_asset("coded", None, None, "", "29002")
+        lamp = await make_asset("lamp at sea", -5.0, 48.06, parent=await make_asset("cabinet", -3.85, 48.05))
         assert await known("stated") == ("OUEST", "29001", "29001", False)
         assert await known("wrong") == ("Est", "29002", "29001", False)
         assert await known("coded") == ("Est", "29002", None, False)
@@ -95,7 +99,7 @@ async def test_assets_know_their_commune_by_position_and_what_was_stated_stays(p
 
         # An outline that changes: by the job, which then has nothing to do.
         assert await outlines.settle(pool) == 0
-        await take(connection, 1, "29001", "Ouest-Ville", [square(-4, 48, 0.2)])
+        await save_outline(connection, 1, "29001", "Ouest-Ville", [square(-4, 48, 0.2)])
         await connection.execute("UPDATE commune_outline SET taken_in_at = now() WHERE settled_at IS NULL")
         assert await outlines.settle(pool) > 0
         assert await outlines.settle(pool) == 0

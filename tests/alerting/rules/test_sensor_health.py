@@ -8,14 +8,16 @@ import pytest
 
 from alerting.health import LIMITS
 from alerting.rules.frame_loss import CountedUplink
-from alerting.rules.sensor_health import Cause, Frozen, Heard, SensorFacts, battery_end, judge
+from alerting.rules.sensor_health import Cause, Frozen, ReceivedUplink, SensorFacts, battery_end, judge
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-def uplinks(count: int = 20, every: timedelta = HOUR, last: timedelta = HOUR / 2, **of_each: Any) -> list[Heard]:
-    one = Heard(NOW, "decoded", None, 9, -100.0, 2.0, "aa")
+def uplinks(
+    count: int = 20, every: timedelta = HOUR, last: timedelta = HOUR / 2, **of_each: Any
+) -> list[ReceivedUplink]:
+    one = ReceivedUplink(NOW, "decoded", None, 9, -100.0, 2.0, "aa")
     return [replace(one, at=NOW - last - every * place, **of_each) for place in range(count)]
 
 

@@ -541,7 +541,7 @@ async def test_programs_of_other_makes_clocks_are_proved_by_the_answer_to_read_p
     client, approver, registry, cabinets, pool: Pool, monkeypatch
 ) -> None:
     """What answers with another cut is sent its program again; what was given another program since is not."""
-    monkeypatch.setattr("lighting.campaign_sweep.may_send", lambda *_args, **_kwargs: True)
+    monkeypatch.setattr("lighting.campaign_sweep.out_before", lambda now, _dusks: now + timedelta(days=1))
     ids = await cabinets(8, "0016c001f0000001", latitude=48.39, longitude=-4.49)
     rows = await pool.fetch("SELECT asset_id, device_id FROM assignment WHERE asset_id = ANY($1::int[])", ids)
     device_of = {row["asset_id"]: row["device_id"] for row in rows}
