@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -46,6 +47,8 @@ OF_ASSETS = (
     *("/v1/assets", "/v1/devices", "/v1/datastreams", "/v1/measurements", "/v1/quantities"),
     *("/v1/alerts", "/v1/lighting/commands", "/v1/me"),
 )
+# Of whole segments: /v1/meters is not below /v1/me.
+IS_OF_ASSETS = re.compile(rf"({'|'.join(OF_ASSETS)})(/|$)")
 OF_OPERATORS = frozenset({"operate"})
 # How long a password or a code that was given again stands for what is asked for next.
 PROOF_LASTS = timedelta(minutes=10)
@@ -390,7 +393,7 @@ async def _by_key(request: Request, key: str) -> Caller:
         await platform.rejections.record(address, "key", given)
         raise _unauthenticated()
     found = _known(request, principal)
-    if principal.asset_kinds and not request.url.path.startswith(OF_ASSETS):
+    if principal.asset_kinds and not IS_OF_ASSETS.match(request.url.path):
         raise Problem(403, f"cette clé est limitée à des types d'actifs : {', '.join(principal.asset_kinds)}")
     origin = origin_of_others(request)
     if origin is not None and origin not in principal.origins:

@@ -7,14 +7,14 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from api.auth import OF_ASSETS
+from api.auth import IS_OF_ASSETS
 from core.runtime.postgres import Pool
 from tests.api.conftest import Observations, Registry, Tenancy, client_of
 from tests.api.test_every_route import ABOUT_ONE_OBJECT, OPERATIONS, RIGHT_OF, ask, example_of
 
 LIMITED = ["read", "field", "lighting"]
 # What a path of one of these shows that is no list of objects.
-CATALOGUE = {"/v1/quantities"}
+CATALOGUE = {"/v1/me", "/v1/quantities"}
 
 
 async def furnish(
@@ -46,7 +46,7 @@ def filled(template: str, ids: dict[str, str]) -> str:
 
 
 def is_of_assets(path: str) -> bool:
-    return path.startswith(OF_ASSETS)
+    return IS_OF_ASSETS.match(path) is not None
 
 
 async def test_a_key_of_one_kind_sees_and_acts_on_assets_of_that_kind_alone_over_every_route(
@@ -100,6 +100,8 @@ async def test_a_key_of_one_kind_sees_and_acts_on_assets_of_that_kind_alone_over
 
     wanted = {"others": {404}, "own": {200}, "elsewhere": {403}}
     assert {operation: status for operation, status in answers.items() if status not in wanted[operation[2]]} == {}
+    # Of a cabinet that stands nowhere and has no wrong attribute.
+    assert (lists.pop("/v1/assets/map"), lists.pop("/v1/assets/attribute-issues")) == ([], [])
     assert len(lists) == 9
     assert [one["known"] for one in lists["/v1/alerts/counts"]] == [1]
     for path, items in lists.items():
