@@ -20,8 +20,8 @@ from services.supervisor.launch import system_path
 # they had to do in time.
 WORKERS, FEW_WORKERS, ONE_WORKER = "5", "2", "1"
 WHOLE_STACKS = "tests/system"
-# Minutes of a demonstration to its balanced account, and of a campaign that is killed: after all the others, with what
-# needs a browser.
+# Minutes of a demonstration to its balanced account, and of a campaign that is killed: after all the others, with
+# what needs a browser.
 LONG = ("tests/system/test_demo.py", "tests/system/test_chaos_campaign.py")
 # One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
 IN_A_BROWSER = "tests/browser"
