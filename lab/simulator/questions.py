@@ -74,7 +74,6 @@ async def ask_questions(api: Provisioner, console: Console) -> None:
     for question in QUESTIONS:
         answer = await api.get(question.path, **question.query)
         console.print(f"[bold]{question.asked_by}[/] : {question.text}\n  GET {escape(question.call)}")
-        for item in answer["items"] or [{}]:
-            console.print(
-                f"    {escape(question.line(item)) if item else 'rien'}", highlight=False, soft_wrap=True
-            )
+        items: list[dict[str, Any]] = answer["items"]
+        for line in [question.line(item) for item in items] or ["rien"]:
+            console.print(f"    {escape(line)}", highlight=False, soft_wrap=True)
