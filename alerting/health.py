@@ -49,6 +49,10 @@ SELECT v.vendor, v.model, count(*)::int AS sensors, round(sum(v.days)::numeric, 
 FROM served v LEFT JOIN failed f ON f.device_id = v.id
 GROUP BY v.vendor, v.model ORDER BY v.vendor, v.model LIMIT $3
 """
+MODEL_NAMES = """
+SELECT DISTINCT p.model FROM device d JOIN device_profile p ON p.id = d.device_profile_id
+WHERE d.enabled AND d.archived_at IS NULL ORDER BY p.model LIMIT $1
+"""
 UNAVAILABLE = f"""
 WITH silence AS ({SILENCES})
 SELECT a.id, a.kind, a.name, a.commune, a.insee,
@@ -157,6 +161,11 @@ async def find_sensors(
         if looked_at_most is not None and looked_at >= looked_at_most:
             return Found(found, after)
         at_once = AT_ONCE
+
+
+async def list_model_names(connection: Connection, most: int = 1000) -> list[str]:
+    """Models of sensors in service."""
+    return [row["model"] for row in await connection.fetch(MODEL_NAMES, most)]
 
 
 async def list_models(

@@ -52,34 +52,42 @@ class SensorFilter:
 
 # Tables, and the views by which the API's role sees what its tenant may see.
 SCHEMAS = ("observation.", "")
-# $1: now. A commune by its name or by its code.
+# $1: now. A commune by its name or by its code. Devices are in order before anything is joined to them: what they
+# serve is looked up for those of the page and not for all.
 SENSORS = """
 SELECT d.id, d.dev_eui, d.name, d.device_profile_id, p.vendor, p.model, p.expected_interval,
        coalesce(lower(g.during), d.created_at) AS since,
        a.id AS asset_id, a.name AS asset_name, a.kind AS asset_kind, a.commune, a.insee
-FROM device d
+FROM (SELECT id, dev_eui, name, device_profile_id, created_at FROM device
+      WHERE id > $2 AND enabled AND archived_at IS NULL AND ($4::int IS NULL OR tenant_id = $4)
+        AND ($7::int IS NULL OR device_profile_id = $7) AND ($9::bytea IS NULL OR dev_eui = $9)
+      ORDER BY id) AS d
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN assignment g ON g.device_id = d.id AND g.during @> $1::timestamptz
 LEFT JOIN asset a ON a.id = g.asset_id
-WHERE d.id > $2 AND d.enabled AND d.archived_at IS NULL AND a.archived_at IS NULL
-  AND ($4::int IS NULL OR d.tenant_id = $4) AND ($5::text IS NULL OR a.commune = $5 OR a.insee = $5)
-  AND ($6::text IS NULL OR p.model = $6) AND ($7::int IS NULL OR p.id = $7)
-  AND ($8::text IS NULL OR a.kind = $8) AND ($9::bytea IS NULL OR d.dev_eui = $9)
+WHERE a.archived_at IS NULL AND ($5::text IS NULL OR a.commune = $5 OR a.insee = $5)
+  AND ($6::text IS NULL OR p.model = $6) AND ($8::text IS NULL OR a.kind = $8)
 ORDER BY d.id LIMIT $3
 """
+# Receptions are read once a device, from the first of these uplinks on: the view asks each time who may see them.
 HEARD, VISIBLE_HEARD = (
     f"""
 SELECT d.id AS device_id, u.time AS at, u.received_at, u.status, u.reason,
-       nullif((u.radio ->> 'spreading_factor')::int, 0) AS spreading_factor, r.rssi, r.snr,
+       nullif((u.radio ->> 'spreading_factor')::int, 0) AS spreading_factor, u.rssi, u.snr,
        encode(g.gateway_id, 'hex') AS gateway
 FROM unnest($1::int[]) AS d (id)
 CROSS JOIN LATERAL (
-    SELECT uplink_id, time, received_at, status, reason, radio FROM {schema}uplink
-    WHERE device_id = d.id AND time <= $2 ORDER BY time DESC LIMIT $3) AS u
-LEFT JOIN LATERAL (
-    SELECT rssi, snr, gateway_id FROM {schema}reception
-    WHERE device_id = d.id AND time = u.time AND uplink_id = u.uplink_id ORDER BY snr DESC LIMIT 1) AS r ON true
-LEFT JOIN gateway g ON g.id = r.gateway_id
+    WITH heard AS MATERIALIZED (
+        SELECT uplink_id, time, received_at, status, reason, radio FROM {schema}uplink
+        WHERE device_id = d.id AND time <= $2 ORDER BY time DESC LIMIT $3
+    ), best AS MATERIALIZED (
+        SELECT DISTINCT ON (time, uplink_id) time, uplink_id, rssi, snr, gateway_id FROM {schema}reception
+        WHERE device_id = d.id AND time >= (SELECT min(time) FROM heard) AND time <= $2
+        ORDER BY time, uplink_id, snr DESC
+    )
+    SELECT h.*, r.rssi, r.snr, r.gateway_id
+    FROM heard h LEFT JOIN best r ON r.time = h.time AND r.uplink_id = h.uplink_id) AS u
+LEFT JOIN gateway g ON g.id = u.gateway_id
 ORDER BY d.id, u.time DESC
 """
     for schema in SCHEMAS

@@ -9,12 +9,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from alerting import health
-from alerting.health import JudgedSensor, ModelReliability, Unavailability
+from alerting.health import LOOKED_AT_MOST, JudgedSensor, ModelReliability, Unavailability
 from alerting.health_store import API, SensorFilter
 from alerting.rules.sensor_health import CAUSES_FR, Cause, CauseName
 from api.auth import Caller, Reader
 from api.fields import INT4_MOST, PRINTABLE, Answer, AssetKind, Eui, Insee, answer_of
-from api.pages import Page, Paged, page_of
+from api.pages import Page, Paged, Paging, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.bulk_imports.kinds import csv_lines, harmless
 
@@ -175,13 +175,33 @@ async def list_sensors(
 
     Une page peut être incomplète, même vide : `next` dit où continuer.
     """
+    return await find_page(caller, paging, wanted, selected, LOOKED_AT_MOST)
+
+
+async def find_page(
+    caller: Caller, paging: Paging, wanted: SensorFilter, selected: Selection, looked_at_most: int
+) -> Page[SensorHealthAnswer]:
+    """What is wrong with sensors, of so many that are judged."""
     async with caller.reading() as connection:
         found = await health.find_sensors(
-            connection, API, wanted, datetime.now(UTC), after=paging.after, most=paging.limit, is_wanted=selected
+            connection,
+            API,
+            wanted,
+            datetime.now(UTC),
+            after=paging.after,
+            most=paging.limit,
+            looked_at_most=looked_at_most,
+            is_wanted=selected,
         )
         await caller.audit_personal(connection, devices=[one.id for one in found.sensors])
     following = None if found.after is None else str(found.after)
     return Page(items=[SensorHealthAnswer.of(one) for one in found.sensors], next=following)
+
+
+async def read_model_names(caller: Caller) -> list[str]:
+    """To choose from."""
+    async with caller.reading() as connection:
+        return await health.list_model_names(connection)
 
 
 @router.get(

@@ -21,7 +21,8 @@ from api.routes import silences
 router = page_router()
 
 PAGE = "/sante"
-SHOWN = 100
+# Of a page: all of them may be well, and the page itself asks for the next ones.
+JUDGED = 100
 SILENCED_FOR = timedelta(days=7)
 REASON = marked("capteur à remplacer")
 # As the alerts' own texts; extracted from here for other languages.
@@ -69,17 +70,23 @@ def _asked(wanted: Filter) -> tuple[SensorFilter, routes.Selection]:
 @router.get(PAGE)
 async def show(visit: ReadersVisit, wanted: Filtered) -> Response:
     """Sensors with something wrong, by cause, commune, model and gateway."""
-    found = await routes.list_sensors(visit.caller, Paging(SHOWN, wanted.suite or None), *_asked(wanted))
-    models: list[Any] = [*(await routes.list_models(visit.caller)).items]
+    found = await routes.find_page(visit.caller, Paging(JUDGED, wanted.suite or None), *_asked(wanted), JUDGED)
     return visit.page(
         "health/list.html",
         sensors=found.items,
         following=found.next,
         wanted=wanted,
         causes={cause.value: name for cause, name in CAUSES_FR.items()},
-        models=models,
+        models=await routes.read_model_names(visit.caller),
         communes=(await read_choices(visit.caller)).communes,
     )
+
+
+@router.get(PAGE + "/modeles")
+async def show_models(visit: ReadersVisit) -> Response:
+    """How reliable each model is; the list of sensors shows it, too, when it has been drawn."""
+    models: list[Any] = [*(await routes.list_models(visit.caller)).items]
+    return visit.page("health/models.html", models=models)
 
 
 @router.get(PAGE + "/export")
