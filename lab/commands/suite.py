@@ -20,9 +20,8 @@ from services.supervisor.launch import system_path
 # they had to do in time.
 WORKERS, FEW_WORKERS, ONE_WORKER = "5", "2", "1"
 WHOLE_STACKS = "tests/system"
-# Minutes of a demonstration to its balanced account, and of a campaign that is killed: after all the others, with
-# what needs a browser.
-LONG = ("tests/system/test_demo.py", "tests/system/test_chaos_campaign.py")
+# Minutes of a demonstration to its balanced account: with what else people look at, after all the others.
+WATCHED = "tests/system/test_demo.py"
 # One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
 IN_A_BROWSER = "tests/browser"
 REST, SYSTEM, BROWSER = "pytest", "system", "browser"
@@ -59,7 +58,7 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
         arguments = (
             pytest_arguments
             if any(IN_A_BROWSER in word for word in pytest_arguments)
-            else (*LONG, IN_A_BROWSER, *pytest_arguments)
+            else (WATCHED, IN_A_BROWSER, *pytest_arguments)
         )
         parts = {BROWSER: ["0", *arguments]}
     elif unit:
@@ -68,7 +67,7 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
         parts = {REST: [FEW_WORKERS, *pytest_arguments]}
     else:
         parts = {
-            SYSTEM: [ONE_WORKER, WHOLE_STACKS, *(f"--ignore={one}" for one in LONG)],
+            SYSTEM: [ONE_WORKER, WHOLE_STACKS, "--ignore", WATCHED],
             REST: [WORKERS, "--ignore", WHOLE_STACKS],
         }
     running = {name: _start(checkout, results, name, arguments) for name, arguments in parts.items()}

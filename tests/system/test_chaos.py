@@ -5,8 +5,7 @@ import pytest
 from lab.chaos.cases import CASES, Case
 from lab.chaos.stage import Stage
 
-# That of a campaign is in test_chaos_campaign.py, which runs with --browser.
-QUICK = [case for case in CASES if case.quick_s is not None and case.name != "lighting-campaign"]
+QUICK = [case for case in CASES if case.quick_s is not None]
 ONE, LASTS_S = next(case for case in QUICK if case.name == "kill-ingest"), 8.0
 
 # One stack serves every case, one at a time.
