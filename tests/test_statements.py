@@ -8,6 +8,7 @@ import pytest
 
 from core.runtime.postgres import PostgresError, connect
 from registry.listing import Listing, Statement
+from registry.photos import PhotoTable
 from tests.rooms import LAB, PRODUCT
 
 STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s", re.IGNORECASE)
@@ -26,6 +27,8 @@ def statements() -> dict[str, str]:
                     found[f"{info.name}.{name}"] = value.sql
                 elif isinstance(value, Listing):
                     found |= {f"{info.name}.{name} {sort}": one.sql for sort, one in value.statements.items()}
+                elif isinstance(value, PhotoTable):
+                    found |= {f"{info.name}.{name} {what}": sql for what, sql in value.statements.items()}
                 if name.isupper() and isinstance(value, str) and STATEMENT.match(value):
                     found[f"{info.name}.{name}"] = value
     return found

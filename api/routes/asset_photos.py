@@ -10,8 +10,7 @@ from api.pages import Page
 from api.resources import Resource
 from api.routes.assets import ASSETS
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
-from registry import asset_photos
-from registry.asset_photos import AssetPhoto
+from registry.asset_photos import ASSET_PHOTOS, AssetPhoto
 
 router = APIRouter(prefix="/v1", tags=["assets"], responses=PROBLEM_RESPONSES)
 
@@ -44,7 +43,7 @@ class PhotoAnswer(answer_of(AssetPhoto, {"tenant_id"})):
 
 
 PHOTOS = Resource(
-    "asset_photo", "photo", asset_photos.read_photo, PhotoAnswer.model_validate, lambda photo: photo.asset_id
+    "asset_photo", "photo", ASSET_PHOTOS.read, PhotoAnswer.model_validate, lambda photo: photo.asset_id
 )
 
 
@@ -66,9 +65,9 @@ async def create_photo(id: Id, body: NewPhoto, caller: FieldAgent) -> PhotoAnswe
     content = picture_of(body)
     async with caller.changing() as change:
         asset = await ASSETS.own(change, id)
-        if await asset_photos.count_photos(change.connection, id, OF_ONE_ASSET_MOST) >= OF_ONE_ASSET_MOST:
+        if await ASSET_PHOTOS.count(change.connection, id, OF_ONE_ASSET_MOST) >= OF_ONE_ASSET_MOST:
             raise Problem(409, f"cet actif a déjà {OF_ONE_ASSET_MOST} photos : retirez-en une")
-        made = await asset_photos.create_photo(
+        made = await ASSET_PHOTOS.create(
             change.connection, change.tenant_id, asset.id, body.remark, change.actor, content
         )
         shown = PHOTOS.show(made)
@@ -81,7 +80,7 @@ async def list_photos(id: Id, caller: Reader) -> Page[PhotoAnswer]:
     """Les photos, la dernière d'abord ; aucune d'un actif qui est à une autre collectivité."""
     async with caller.reading() as connection:
         asset = await ASSETS.get(connection, id)
-        photos = await asset_photos.list_photos(connection, asset.id, OF_ONE_ASSET_MOST)
+        photos = await ASSET_PHOTOS.list(connection, asset.id, OF_ONE_ASSET_MOST)
         await PHOTOS.audit_read(caller, connection, photos)
     return Page(items=[PHOTOS.show(photo) for photo in photos], next=None)
 
@@ -95,7 +94,7 @@ async def list_photos(id: Id, caller: Reader) -> Page[PhotoAnswer]:
 async def read_photo(id: Id, caller: Reader) -> Response:
     """L'image, en JPEG."""
     async with caller.reading() as connection:
-        found = await asset_photos.read_content(connection, id)
+        found = await ASSET_PHOTOS.read_content(connection, id)
         if found is None:
             raise PHOTOS.missing(id)
         asset_id, content = found
@@ -108,6 +107,6 @@ async def delete_photo(id: Id, caller: FieldAgent) -> Response:
     """Retirer une photo, pour toujours."""
     async with caller.changing() as change:
         former = await PHOTOS.get(change.connection, id)
-        await asset_photos.delete_photo(change.connection, id)
+        await ASSET_PHOTOS.delete(change.connection, id)
         await change.audit("remove_photo", "asset", former.asset_id, before=PHOTOS.show(former))
     return Response(status_code=204)

@@ -39,7 +39,7 @@ from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection, UniqueViolationError
 from registry import assets, kits
-from registry.asset_photos import read_content
+from registry.asset_photos import ASSET_PHOTOS
 from registry.assignments import open_assignment
 from registry.enrolment import OtaaKeys, UnknownProfile, create_device, read_enrolled
 from registry.kits import CommissionedItem, Commissioning, KitTemplate
@@ -303,7 +303,7 @@ async def print_commissioning(id: Id, caller: Reader) -> Response:
         await _audit_read(caller, connection, shown)
         photos: dict[int, bytes] = {}
         for item in shown.items:
-            found = None if item.photo_id is None else await read_content(connection, item.photo_id)
+            found = None if item.photo_id is None else await ASSET_PHOTOS.read_content(connection, item.photo_id)
             if found is not None:
                 photos[item.place] = found[1]
     octets = await asyncio.to_thread(kit_record.printed, shown.model_dump(), photos)

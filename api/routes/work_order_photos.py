@@ -3,8 +3,7 @@
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from alerting import work_order_photos
-from alerting.work_order_photos import WorkOrderPhoto
+from alerting.work_order_photos import WORK_ORDER_PHOTOS, WorkOrderPhoto
 from api.auth import FieldAgent, Reader
 from api.fields import Id, answer_of
 from api.pages import Page
@@ -26,7 +25,7 @@ class WorkOrderPhotoAnswer(answer_of(WorkOrderPhoto, {"tenant_id"})):
     octets: int = Field(description="Taille du fichier")
 
 
-PHOTOS = Resource("work_order_photo", "photo", work_order_photos.read_photo, WorkOrderPhotoAnswer.model_validate)
+PHOTOS = Resource("work_order_photo", "photo", WORK_ORDER_PHOTOS.read, WorkOrderPhotoAnswer.model_validate)
 
 
 @router.post("/work-orders/{id}/photos", status_code=201, summary="Ajouter une photo d'une intervention")
@@ -35,9 +34,9 @@ async def create_work_order_photo(id: Id, body: NewPhoto, caller: FieldAgent) ->
     content = picture_of(body)
     async with caller.changing() as change:
         order = await WORK_ORDERS.own(change, id)
-        if await work_order_photos.count_photos(change.connection, id, OF_ONE_ORDER_MOST) >= OF_ONE_ORDER_MOST:
+        if await WORK_ORDER_PHOTOS.count(change.connection, id, OF_ONE_ORDER_MOST) >= OF_ONE_ORDER_MOST:
             raise Problem(409, f"cette intervention a déjà {OF_ONE_ORDER_MOST} photos : retirez-en une")
-        made = await work_order_photos.create_photo(
+        made = await WORK_ORDER_PHOTOS.create(
             change.connection, change.tenant_id, order.id, body.remark, change.actor, content
         )
         shown = PHOTOS.show(made)
@@ -50,7 +49,7 @@ async def list_work_order_photos(id: Id, caller: Reader) -> Page[WorkOrderPhotoA
     """Les photos, la dernière d'abord."""
     async with caller.reading() as connection:
         order = await WORK_ORDERS.get(connection, id)
-        photos = await work_order_photos.list_photos(connection, order.id, OF_ONE_ORDER_MOST)
+        photos = await WORK_ORDER_PHOTOS.list(connection, order.id, OF_ONE_ORDER_MOST)
         await audit_read(caller, connection, [order])
     return Page(items=[PHOTOS.show(photo) for photo in photos], next=None)
 
@@ -64,7 +63,7 @@ async def list_work_order_photos(id: Id, caller: Reader) -> Page[WorkOrderPhotoA
 async def read_work_order_photo(id: Id, caller: Reader) -> Response:
     """L'image, en JPEG."""
     async with caller.reading() as connection:
-        found = await work_order_photos.read_content(connection, id)
+        found = await WORK_ORDER_PHOTOS.read_content(connection, id)
         if found is None:
             raise PHOTOS.missing(id)
         order_id, content = found
@@ -77,7 +76,7 @@ async def delete_work_order_photo(id: Id, caller: FieldAgent) -> Response:
     """Retirer une photo, pour toujours."""
     async with caller.changing() as change:
         former = await PHOTOS.get(change.connection, id)
-        await work_order_photos.delete_photo(change.connection, id)
+        await WORK_ORDER_PHOTOS.delete(change.connection, id)
         before = PHOTOS.show(former)
         await change.audit("remove_photo", WORK_ORDERS.entity, former.work_order_id, before=before)
     return Response(status_code=204)
