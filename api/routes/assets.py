@@ -116,7 +116,7 @@ class NewAsset(Body):
 
 
 class AssetPatch(PlacedPatch):
-    """Ce qui change ; un champ absent ou null reste tel quel."""
+    """Ce qui change ; un champ absent reste tel quel, null le vide."""
 
     model_config = example({"street": "6 place du Marché"})
     EMPTIED: ClassVar[Mapping[str, Any]] = {

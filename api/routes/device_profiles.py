@@ -175,7 +175,7 @@ class NewDeviceProfile(Body):
 
 
 class DeviceProfilePatch(Patch):
-    """Ce qui change ; un champ absent ou null reste tel quel."""
+    """Ce qui change ; un champ absent reste tel quel, null le vide."""
 
     model_config = example({"expected_interval_s": 1800})
     EMPTIED: ClassVar[Mapping[str, Any]] = {

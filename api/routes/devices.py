@@ -152,7 +152,7 @@ class NewDevice(Body):
 
 
 class DevicePatch(Patch):
-    """Ce qui change ; un champ absent ou null reste tel quel."""
+    """Ce qui change ; un champ absent reste tel quel, null le vide."""
 
     model_config = example({"enabled": False})
     EMPTIED: ClassVar[Mapping[str, Any]] = {"lns_source_id": 0}

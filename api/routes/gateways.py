@@ -99,7 +99,7 @@ class NewGateway(ClaimedGateway):
 
 
 class GatewayPatch(PlacedPatch):
-    """Ce qui change ; un champ absent ou null reste tel quel."""
+    """Ce qui change ; un champ absent reste tel quel, null le vide."""
 
     model_config = example({"antenna_gain": 5})
     EMPTIED: ClassVar[Mapping[str, Any]] = {

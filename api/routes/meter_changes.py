@@ -36,7 +36,7 @@ class NewMeterChange(Body):
 
 
 class MeterChangePatch(Patch):
-    """Les index que l'on apprend après coup ; un champ absent ou null reste tel quel."""
+    """Les index que l'on apprend après coup ; un champ absent reste tel quel, null le vide."""
 
     model_config = example({"final_index": 8412})
     EMPTIED: ClassVar[Mapping[str, Any]] = {"final_index": None, "initial_index": None, "note": ""}

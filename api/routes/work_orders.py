@@ -1,7 +1,8 @@
 """Work orders: made, assigned, done, with their history."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BeforeValidator, Field, StringConstraints
@@ -20,6 +21,7 @@ from api.fields import (
     IdRef,
     Instant,
     Name,
+    Patch,
     Reference,
     answer_of,
     example,
@@ -92,10 +94,21 @@ class NewWorkOrder(Body):
     )
 
 
-class WorkOrderPatch(Body):
+class WorkOrderPatch(Patch):
     """Ce qui change : un champ absent reste tel quel, null le vide."""
 
     model_config = example({"state": "done", "resolution": "Disjoncteur remplacé, rue rallumée."})
+    EMPTIED: ClassVar[Mapping[str, Any]] = {
+        "description": "",
+        "team_id": None,
+        "assignee": None,
+        "due_at": None,
+        "campaign_id": None,
+        "external_reference": None,
+        "resolution": "",
+        "asset_ids": [],
+        "alert_ids": [],
+    }
 
     state: State | None = Field(None, description=STATE_TEXT)
     title: Name | None = Field(None, description="Ce qu'il y a à faire")
@@ -115,14 +128,6 @@ class WorkOrderPatch(Body):
         description="Faite, terminer aussi ses alertes ouvertes ; celles dont la cause dure se rouvrent après le "
         "délai de leur règle",
     )
-
-    def changed(self) -> dict[str, Any]:
-        """What was given; null where a work order may be without it, and no change elsewhere."""
-        given = self.model_dump(exclude_unset=True, exclude={"comment", "resolves_alerts"})
-        empty: dict[str, Any] = {"description": "", "resolution": "", "asset_ids": [], "alert_ids": []}
-        filled = {name: empty.get(name) if value is None else value for name, value in given.items()}
-        demanded = ("state", "title", "priority")
-        return {name: value for name, value in filled.items() if value is not None or name not in demanded}
 
 
 class WorkOrderComment(Body):
@@ -258,7 +263,7 @@ async def update_work_order(id: Id, body: WorkOrderPatch, caller: FieldAgent) ->
                 change.connection,
                 id,
                 Actor(change.actor),
-                body.changed(),
+                body.changed("comment", "resolves_alerts"),
                 body.comment,
                 resolves_alerts=body.resolves_alerts,
             )

@@ -79,6 +79,8 @@ async def test_a_work_order_from_an_alert_is_assigned_done_and_has_its_history(
     assert theirs.status_code == 422
     assert (await other_client.get(PATH)).json()["items"] == []
     assert (await other_client.patch(path, json={"state": "open"})).status_code == 404
+    unnamed = await client.patch(path, json={"title": None})
+    assert (unnamed.status_code, "ne se vide pas" in unnamed.text) == (422, True)
 
 
 async def test_a_cmms_reports_the_state_signed_once_and_in_order(
