@@ -197,13 +197,7 @@ async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnsw
     Jamais pour la sécurité des personnes : un système homologué reste nécessaire.
     """
     platform: Dependencies = request.app.state.platform
-    octets = await request.body()  # As they came: the signature is over these.
-    if len(octets) > EVENT_OCTETS_MOST:
-        raise Problem(413, "20 ko au plus")
-    try:
-        sender = await partners.verify(platform.pool, platform.keys, id, request.headers, octets)
-    except partners.NotSigned:
-        raise Problem(401, "signature absente, fausse ou de plus de cinq minutes") from None
+    sender = await sender_of(id, request)
     data, now = event.data, datetime.now(UTC)
     alarm = partners.Alarm(
         data.alarm,
@@ -226,6 +220,18 @@ async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnsw
         raise Problem(422, str(refused)) from None
     await platform.nudge_registry()
     return TakenAnswer(taken=taken)
+
+
+async def sender_of(source_id: int, request: Request) -> partners.Sender:
+    """Whose signature the request bears; raises 413 for one that is too long, 401 for one without."""
+    platform: Dependencies = request.app.state.platform
+    octets = await request.body()  # As they came: the signature is over these.
+    if len(octets) > EVENT_OCTETS_MOST:
+        raise Problem(413, "20 ko au plus")
+    try:
+        return await partners.verify(platform.pool, platform.keys, source_id, request.headers, octets)
+    except partners.NotSigned:
+        raise Problem(401, "signature absente, fausse ou de plus de cinq minutes") from None
 
 
 def _subject(event: PartnerEvent) -> str | None:

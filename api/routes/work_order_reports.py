@@ -14,7 +14,7 @@ from api.before_after import before_and_after
 from api.dependencies import Dependencies
 from api.fields import Answer, Body, Id, IdRef, Instant, Name, Reference, example
 from api.origin import origin_of
-from api.routes.event_sources import EVENT_OCTETS_MOST, SIGNATURE
+from api.routes.event_sources import SIGNATURE, sender_of
 from api.routes.work_orders import STATE_TEXT, Lines, State
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
@@ -91,13 +91,7 @@ async def take_work_order_report(id: Id, report: WorkOrderReport, request: Reque
     `purpose` `work_orders`.
     """
     platform: Dependencies = request.app.state.platform
-    octets = await request.body()  # As they came: the signature is over these.
-    if len(octets) > EVENT_OCTETS_MOST:
-        raise Problem(413, "20 ko au plus")
-    try:
-        sender = await partners.verify(platform.pool, platform.keys, id, request.headers, octets)
-    except partners.NotSigned:
-        raise Problem(401, "signature absente, fausse ou de plus de cinq minutes") from None
+    sender = await sender_of(id, request)
     try:
         async with tenant_transaction(platform.pool, sender.proof) as connection:
             message_id = request.headers["webhook-id"]
