@@ -62,17 +62,16 @@ INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {
 """
 READ = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.gateway_id = $1"
 READ_THESE = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id = ANY($1)"
-# A gateway has no commune of its own: it stands in an outline, which is a few rings of points. In millionths of a
-# degree: PostgreSQL compares coordinates, and products of them, to within 0.000001 of their unit.
+# A gateway has no commune of its own: it stands in an outline, in one of its polygons and in no hole of it, as the
+# function `commune_at` has it for assets.
 IN_COMMUNE = """
 (:commune::text IS NULL OR EXISTS (
-    SELECT FROM commune_outline o CROSS JOIN jsonb_array_elements(o.polygons) AS p (rings)
+    SELECT FROM commune_outline o
     WHERE :commune IN (o.name, o.insee)
       AND g.longitude BETWEEN o.west AND o.east AND g.latitude BETWEEN o.south AND o.north
-      AND (SELECT ('(' || string_agg(format('(%s,%s)', (v.at ->> 0)::float8 * 1e6, (v.at ->> 1)::float8 * 1e6), ','
-                                     ORDER BY v.place) || ')')::polygon
-           FROM jsonb_array_elements(p.rings -> 0) WITH ORDINALITY AS v (at, place))
-          @> point(g.longitude * 1e6, g.latitude * 1e6)))
+      AND EXISTS (SELECT FROM unnest(o.borders, o.border_parts) AS of (ring, part)
+                  WHERE of.ring @> point(g.longitude * 1e6, g.latitude * 1e6)
+                  GROUP BY abs(of.part) HAVING bool_or(of.part > 0) AND NOT bool_or(of.part < 0))))
 """
 LIST = Listing(
     f"""
