@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 from rich.console import Console
 from rich.markup import escape
 
 from lab.fleet.communes import INSEE
-from lab.fleet.provision import Provisioner
+from lab.fleet.provision import Provisioner, ProvisioningFailed
 
-# By then devices have joined and sent, and lighting has given up on the cabinet that stays dark.
-ASKED_AFTER_S = 75.0
+# By then devices have joined and sent; a demonstration of a minute and a half is still on the air.
+ASKED_AFTER_S = 60.0
 SHOWN = "3"
 
 Line = Callable[[dict[str, Any]], str]
@@ -72,8 +73,12 @@ async def ask_questions(api: Provisioner, console: Console) -> None:
     """Show each question with its call and the first items of its answer, once."""
     await asyncio.sleep(ASKED_AFTER_S)
     for question in QUESTIONS:
-        answer = await api.get(question.path, **question.query)
         console.print(f"[bold]{question.asked_by}[/] : {question.text}\n  GET {escape(question.call)}")
+        try:
+            answer = await api.get(question.path, **question.query)
+        except (ProvisioningFailed, httpx.HTTPError) as failed:
+            console.print(f"    sans réponse : {escape(str(failed))}", highlight=False)
+            continue
         items: list[dict[str, Any]] = answer["items"]
         for line in [question.line(item) for item in items] or ["rien"]:
             console.print(f"    {escape(line)}", highlight=False, soft_wrap=True)
