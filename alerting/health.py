@@ -42,10 +42,10 @@ served AS (
     SELECT device_id, sum(occurrences)::int AS failures, sum({DAYS.format(span="during")}) AS days
     FROM silence GROUP BY device_id
 )
-SELECT v.vendor, v.model, count(*)::int AS sensors, round(sum(v.days)::numeric, 2)::float8 AS served_days,
+SELECT v.vendor, v.model, count(*)::int AS sensors, sum(v.days) AS served_days,
        CASE WHEN bool_and({IS_WATCHED.format(tenant="v.tenant_id")}) THEN coalesce(sum(f.failures), 0)::int END
            AS failures,
-       round(coalesce(sum(f.days), 0)::numeric, 2)::float8 AS silent_days
+       coalesce(sum(f.days), 0) AS silent_days
 FROM served v LEFT JOIN failed f ON f.device_id = v.id
 GROUP BY v.vendor, v.model ORDER BY v.vendor, v.model LIMIT $3
 """
@@ -56,14 +56,12 @@ WHERE d.enabled AND d.archived_at IS NULL ORDER BY p.model LIMIT $1
 UNAVAILABLE = f"""
 WITH silence AS ({SILENCES})
 SELECT a.id, a.kind, a.name, a.commune, a.insee,
-       round(coalesce((SELECT sum({DAYS.format(span="span")}) FROM (
+       coalesce((SELECT sum({DAYS.format(span="span")}) FROM (
            SELECT unnest(range_agg(g.during * tstzrange($1, $2))) AS span FROM assignment g
-           WHERE g.asset_id = a.id AND g.during && tstzrange($1, $2)) AS s), 0)
-           ::numeric, 2)::float8 AS served_days,
+           WHERE g.asset_id = a.id AND g.during && tstzrange($1, $2)) AS s), 0) AS served_days,
        CASE WHEN {IS_WATCHED.format(tenant="a.tenant_id")} THEN
-           round(coalesce((SELECT sum({DAYS.format(span="span")}) FROM (
+           coalesce((SELECT sum({DAYS.format(span="span")}) FROM (
                SELECT unnest(range_agg(s.during)) AS span FROM silence s WHERE s.asset_id = a.id) AS s), 0)
-               ::numeric, 2)::float8
        END AS unavailable_days
 FROM asset a
 WHERE a.id > $3 AND a.archived_at IS NULL AND ($5::text IS NULL OR a.commune = $5 OR a.insee = $5)

@@ -12,10 +12,10 @@ from typing import Any, Literal, cast, get_args, get_origin
 import msgspec
 from pydantic import BaseModel
 
+from registry.bulk_imports.kinds import FORMULA
+
 CSV, GEOJSON, JSON = "text/csv", "application/geo+json", "application/json"
 Format = Literal["text/csv", "application/geo+json", "application/json"]
-# A spreadsheet takes what begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 LONGITUDE, LATITUDE = "longitude", "latitude"
 # What names an item, where it has no id.
 KEYS = ("id", "dev_eui", "gateway_id", "name")

@@ -1,6 +1,6 @@
 """Query parameters that a route does not know are rejected, with the nearest that it knows; so is one given twice.
 
-A filter that is misspelt and ignored answers with everything: whoever asked takes that for the answer.
+A filter that is misspelt and ignored answers with everything: its caller takes that for the answer.
 """
 
 from collections import Counter

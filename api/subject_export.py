@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from api.list_formats import safe_cell
 from core.runtime.postgres import Connection
 from registry.data_subjects import Scope, each_row
 from registry.personal_data import exports
 
 CHUNK = 64 << 10
-# A spreadsheet takes what begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 READ_ME = """\
 Données à caractère personnel, exportées de Territoire le {at}.
 
@@ -62,7 +61,7 @@ def plain(value: object) -> object:
 def _cell(value: object) -> str:
     shown = plain(value)
     text = "" if shown is None else shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+    return safe_cell(text) if isinstance(value, str) else text
 
 
 def _in_json(row: dict[str, Any], *, is_first: bool) -> str:

@@ -84,7 +84,7 @@ def begun_page(
 
         async def rest() -> Response:
             content = await reading()
-            await visit.caller.end_sharing()  # Whoever reads the page slowly keeps nobody waiting.
+            await visit.caller.end_sharing()  # A slow reader of the page keeps nobody waiting.
             return visit.page(template, **content)
 
         whole = bytes((await _answered(visit.request, rest())).body).decode()

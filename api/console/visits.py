@@ -85,7 +85,7 @@ class Visit:
         return response
 
     def forget_message(self, response: Response) -> None:
-        """It is told once."""
+        """It is shown once."""
         if MESSAGE_COOKIE in self.request.cookies:
             response.delete_cookie(MESSAGE_COOKIE, path="/")
 

@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from alerting import health
 from alerting.health import LOOKED_AT_MOST, JudgedSensor, ModelReliability, Unavailability
 from alerting.health_store import API, SensorFilter
 from alerting.rules.sensor_health import CAUSES_FR, Cause, CauseName
 from api.auth import Caller, Reader
+from api.extent import CommuneOrCode
 from api.fields import INT4_MOST, PRINTABLE, Answer, AssetKind, Eui, Insee, answer_of
 from api.pages import Page, Paged, Paging, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
@@ -33,10 +35,9 @@ COLUMNS = (
     "illisibles_pourcent", "pile_pourcent", "fin_de_pile",
 )  # fmt: skip
 
+# To a quarter of an hour.
+ShownDays = Annotated[float, AfterValidator(partial(round, ndigits=2))]
 Days = Annotated[int, Query(ge=1, le=730, description="Sur combien de jours, jusqu'à maintenant")]
-CommuneOrCode = Annotated[
-    str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune, ou son code INSEE")
-]
 
 
 class FindingAnswer(Answer):
@@ -109,9 +110,9 @@ class SensorHealthAnswer(Answer):
 class ModelReliabilityAnswer(answer_of(ModelReliability)):
     """Les capteurs d'un modèle, et combien de fois l'un d'eux s'est tu."""
 
-    served_days: float = Field(description="Jours en service, de tous ensemble")
+    served_days: ShownDays = Field(description="Jours en service, de tous ensemble")
     failures: int | None = Field(description="Silences (la règle des capteurs muets) ; null : personne ne veille")
-    silent_days: float
+    silent_days: ShownDays
     mtbf_days: float | None = Field(
         description="Jours de service entre deux silences (MTBF) ; null : aucun silence, ou personne ne veille"
     )
@@ -121,8 +122,8 @@ class UnavailabilityAnswer(answer_of(Unavailability)):
     """Un actif, et combien de temps son capteur s'est tu."""
 
     insee: str | None
-    served_days: float = Field(description="Jours pendant lesquels un capteur le servait")
-    unavailable_days: float | None = Field(description="Dont sans nouvelles ; null : aucune règle ne veille")
+    served_days: ShownDays = Field(description="Jours pendant lesquels un capteur le servait")
+    unavailable_days: ShownDays | None = Field(description="Dont sans nouvelles ; null : aucune règle ne veille")
 
 
 def wanted_sensors(

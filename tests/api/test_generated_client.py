@@ -17,7 +17,7 @@ from openapi_python_client.config import ConfigFile
 from tests.api.document import DOCUMENT
 
 SNAPSHOT = Path(__file__).parents[1] / "characterisation/openapi.json"
-# What docs/api.md says to whoever generates one.
+# What docs/api.md says to those who generate one.
 BINARY, OCTETS = ("image/jpeg", "application/zip", "application/pdf"), "application/octet-stream"
 OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
 

@@ -161,7 +161,7 @@ class _Comparison:
 
 
 def _types(schema: Schema) -> set[str]:
-    """What JSON has; whoever takes numbers takes integers."""
+    """What JSON has; a client that takes numbers takes integers."""
     given = schema.get("type")
     if given is None:
         values = _values(schema)
