@@ -31,6 +31,7 @@ from alerting.notifications import with_data
 from alerting.operator_warnings import warn_of_gone_endpoint
 from alerting.proof import ACCEPT, digest_of, is_allowed, is_answered, is_proof, secret_in
 from alerting.queue import WebhookMessage, message_id_of
+from alerting.retry_schedule import DEFAULT_SCHEDULE_S
 from alerting.store import secret_text
 from core.runtime.errors import describe, describe_defect
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
@@ -56,8 +57,6 @@ STORY_MOST = 20
 AWAY_S = 0.5  # Until the database is asked again.
 # An address that answers 410 is suspended when it does so again after this long.
 GONE_FOR_GOOD = timedelta(hours=24)
-# After the first attempt, at once: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h (Standard Webhooks).
-DEFAULT_SCHEDULE_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 JITTER = 0.2
 # An endpoint that gave no answer at all keeps its other messages waiting for so long, but for critical ones:
 # otherwise a hundred dead endpoints with long queues would hold every place of the pool of workers.

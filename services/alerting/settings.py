@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import NoDecode
 
-from alerting.delivery import DEFAULT_SCHEDULE_S
 from alerting.mail_settings import MailSettings
+from alerting.retry_schedule import DEFAULT_SCHEDULE_S
 from core.runtime.settings import FROM_JSON, Expected, KeySettings
 
 

@@ -6,6 +6,9 @@ from contextlib import AsyncExitStack
 import structlog
 
 from api.app import create_app
+from api.dependencies import Access
+from api.limits import Rates
+from api.oidc import Provider, ProviderSettings
 from core.runtime.bus import connect_bus
 from core.runtime.health import serve_health, serve_http, starting
 from core.runtime.lease import read_shards
@@ -23,6 +26,31 @@ from services.api.settings import ApiSettings
 FINISH_REQUESTS_S = 3
 
 log = structlog.get_logger()
+
+
+def _access_of(settings: ApiSettings) -> Access:
+    """How people reach this installation."""
+    return Access(
+        settings.public_url,
+        settings.api_trusted_proxies,
+        settings.mailer,
+        _provider_of(settings),
+        Rates(
+            settings.api_person_rate or None, settings.api_address_rate or None, settings.api_wrong_rate or None
+        ),
+        settings.map_tiles_url,
+        settings.map_attribution,
+        settings.accessibility_contact,
+    )
+
+
+def _provider_of(settings: ApiSettings) -> Provider | None:
+    """By whom people may log in; None when none is set."""
+    if not settings.oidc_issuer:
+        return None
+    audience = settings.oidc_audience or settings.oidc_client_id
+    secret = None if settings.oidc_client_secret is None else settings.oidc_client_secret.get_secret_value()
+    return Provider(ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, audience))
 
 
 async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
@@ -53,7 +81,7 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
             shards = await read_shards(connection)
         await outlive_requests.enter_async_context(following_former_format(pool, settings))
         workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))
-        app = create_app(pool, bus, key_wrap_of(settings), shards, workers, settings.access)
+        app = create_app(pool, bus, key_wrap_of(settings), shards, workers, _access_of(settings))
         readiness.checks = app.state.readiness.checks
         front.application = app
         log.info("listening", host=settings.api_host, port=port)

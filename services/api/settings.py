@@ -3,9 +3,6 @@
 from pydantic import Field, SecretStr
 
 from alerting.mail_settings import MailSettings
-from api.dependencies import Access
-from api.limits import Rates
-from api.oidc import Provider, ProviderSettings
 from core.runtime.settings import KeySettings, Networks
 
 
@@ -56,27 +53,3 @@ class ApiSettings(KeySettings, MailSettings):
     oidc_client_id: str = Field(default="territoire", description="Who we are to it")
     oidc_client_secret: SecretStr | None = Field(default=None, description="None: a public client, PKCE alone")
     oidc_audience: str = Field(default="", description="Of its bearer tokens; empty: the client id")
-
-    @property
-    def provider(self) -> Provider | None:
-        """By whom people may log in; None when none is set."""
-        if not self.oidc_issuer:
-            return None
-        audience = self.oidc_audience or self.oidc_client_id
-        secret = None if self.oidc_client_secret is None else self.oidc_client_secret.get_secret_value()
-        return Provider(ProviderSettings(self.oidc_issuer, self.oidc_client_id, secret, audience))
-
-    @property
-    def access(self) -> Access:
-        """How people reach this installation."""
-        rates = Rates(self.api_person_rate or None, self.api_address_rate or None, self.api_wrong_rate or None)
-        return Access(
-            self.public_url,
-            self.api_trusted_proxies,
-            self.mailer,
-            self.provider,
-            rates,
-            self.map_tiles_url,
-            self.map_attribution,
-            self.accessibility_contact,
-        )
