@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,14 +69,14 @@ class Launch:
 
 def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
     """What the child runs before exec: the kernel sends it `death_signal` when this process dies."""
-    parent = os.getpid()
+    return partial(die_with, os.getpid(), death_signal)
 
-    def bind_to_parent() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:  # It died between fork and prctl, and PR_SET_PDEATHSIG sends nothing for that.
-            os._exit(1)
 
-    return bind_to_parent
+def die_with(parent: int, death_signal: signal.Signals) -> None:
+    """From now on the kernel sends this process `death_signal` when its parent dies; its parent is this one."""
+    _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+    if os.getppid() != parent:  # It died between fork and prctl, and PR_SET_PDEATHSIG sends nothing for that.
+        os._exit(1)
 
 
 def system_path() -> str:

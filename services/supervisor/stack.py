@@ -12,6 +12,7 @@ import msgspec
 
 from registry.erasures import LEDGER_NAME
 from registry.rights import LOGINS, OWNER
+from services.supervisor.forking import ForkServer
 from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
@@ -19,9 +20,10 @@ from services.supervisor.nats import PrivateNats, Room
 from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
-from services.supervisor.supervisor import ChildSpec, Supervisor
+from services.supervisor.supervisor import ChildSpec, Start, Supervisor, execute
 
 SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")
+FORK_SERVER = "fork_server"
 # Which of them wrap or open keys: the key-encryption key is handed to no other.
 UNWRAP = frozenset({"network", "intake", "ingest", "alerting", "maintenance", "api"})
 # Which of them listen to others than our own processes, and for what.
@@ -106,6 +108,9 @@ class Stack:
         }
         self._ports = _ports(options)
         self.servers = _servers(home, self._secrets, options)
+        self._fork_server = ForkServer(
+            [f"services.{name}" for name in ("migrate", *options.services)], _of_interpreter()
+        )
         self.supervisor = Supervisor(changed=self._publish, held=home.holds)
         self.run = self._describe()
 
@@ -158,6 +163,10 @@ class Stack:
             ClusterRefused, ServerMissing: PostgreSQL cannot be prepared.
         """
         servers = self.servers
+        if self._forks:
+            launch, log = self._fork_server.launch(), self._home.log(FORK_SERVER)
+            spec = ChildSpec(FORK_SERVER, launch, log, self._fork_server.is_there, start=self._fork_server.start)
+            await self.supervisor.start([spec])  # First: it imports while the servers start.
         await asyncio.to_thread(servers.postgres.prepare)
         servers.nats.prepare()
         servers.mosquitto.prepare()
@@ -170,7 +179,7 @@ class Stack:
         )
         await servers.postgres.create_database()
         await self.supervisor.run_to_completion(
-            "migrate", self._migrate_launch(), self._home.log("migrate"), MIGRATE_WITHIN_S
+            "migrate", self._migrate_launch(), self._home.log("migrate"), MIGRATE_WITHIN_S, self._start
         )
         options = self._options
         await self.supervisor.start(
@@ -204,7 +213,17 @@ class Stack:
             stop_within=SERVICE_STOP_S,
             health_url=health_url,
             ports=ports,
+            start=self._start,
         )
+
+    @property
+    def _forks(self) -> bool:
+        """Whether there are enough processes of ours that importing once is worth it."""
+        return bool(self._options.services)
+
+    @property
+    def _start(self) -> Start:
+        return self._fork_server.fork if self._forks else execute
 
     def environment(self, name: str, instance: str) -> dict[str, str]:
         """The environment of a replica of a service."""
@@ -331,6 +350,11 @@ def _inherited() -> dict[str, str]:
         and name not in NOT_THEIRS
     }
     return {"PATH": system_path(), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **kept}
+
+
+def _of_interpreter() -> dict[str, str]:
+    """The part that an interpreter reads when it starts; no setting, since some are secrets."""
+    return {name: value for name, value in _inherited().items() if not name.startswith(("OTEL_", "TERRITOIRE_"))}
 
 
 async def answers_ok(url: str) -> bool:

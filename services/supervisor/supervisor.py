@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 from services.supervisor.launch import Launch
 
@@ -21,6 +21,33 @@ ROOM_INTERVAL = 0.1
 
 class StartFailed(Exception):
     """A child did not become ready. The message carries the end of its log."""
+
+
+class Process(Protocol):
+    """A child process, as asyncio has them."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | None:
+        """Its status; None until we know of its end. Negative: the signal that ended it."""
+        ...
+
+    async def wait(self) -> int:
+        """Its status once it has ended."""
+        ...
+
+    def send_signal(self, signal: int) -> None:
+        """Signal it unless it has ended."""
+        ...
+
+
+Start = Callable[[Launch, IO[bytes]], Awaitable[Process]]
+
+
+async def execute(launch: Launch, log: IO[bytes]) -> asyncio.subprocess.Process:
+    """Start a program; its output goes to the log."""
+    return await asyncio.create_subprocess_exec(*launch.argv, **launch.arguments(log))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +67,8 @@ class ChildSpec:
     """Whether its disk has room enough. When not, it is stopped, and started again once there is."""
     ports: Mapping[str, int] = field(default_factory=dict[str, int])
     """The ports that it listens on, by kind, so that others find this replica."""
+    start: Start = execute
+    """Starts the process. It raises OSError when it cannot at this moment."""
 
 
 @dataclass(slots=True)
@@ -47,7 +76,7 @@ class Child:
     """A spec and the process that carries it out at present."""
 
     spec: ChildSpec
-    process: asyncio.subprocess.Process | None = None
+    process: Process | None = None
     restarts: int = 0
     watcher: asyncio.Task[None] | None = None
 
@@ -60,9 +89,7 @@ class Child:
     async def spawn(self) -> None:
         """Start the process; its output goes to the log."""
         with self.spec.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *self.spec.launch.argv, **self.spec.launch.arguments(log)
-            )
+            self.process = await self.spec.start(self.spec.launch, log)
 
     def send(self, number: signal.Signals) -> None:
         """Signal the process; one that has ended meanwhile is left in peace."""
@@ -112,7 +139,10 @@ class Supervisor:
     async def _bring_up(self, child: Child) -> None:
         deadline = time.monotonic() + child.spec.ready_within
         for attempt in range(child.spec.attempts):
-            await child.spawn()
+            try:
+                await child.spawn()
+            except OSError as refused:
+                self._write_event(child, f"cannot be started: {refused}")
             self._publish()
             if await self._becomes_ready(child, deadline):
                 child.watcher = asyncio.create_task(self._keep(child), name=f"keep {child.spec.name}")
@@ -176,14 +206,19 @@ class Supervisor:
         with suppress(OSError):
             self.changed()
 
-    async def run_to_completion(self, name: str, launch: Launch, log: Path, within: float) -> None:
+    async def run_to_completion(
+        self, name: str, launch: Launch, log: Path, within: float, start: Start = execute
+    ) -> None:
         """Run a program once.
 
         Raises:
             StartFailed: it failed, or took longer than `within` seconds.
         """
-        child = Child(ChildSpec(name, launch, log, _always))
-        await child.spawn()
+        child = Child(ChildSpec(name, launch, log, _always, start=start))
+        try:
+            await child.spawn()
+        except OSError as refused:
+            raise StartFailed(f"{name} ne démarre pas : {refused}") from None
         if child.process is None:
             raise StartFailed(name)
         try:
