@@ -34,11 +34,11 @@ KEYS = {
 LIST_DATASTREAMS = Listing(
     f"SELECT d.id, a.name AS asset, d.quantity, a.commune, {DISTANCE} FROM {OF_DATASTREAMS} WHERE {WANTED}", KEYS
 )
-# Those that have a last value.
+# Those that have a last value; its view has asked the policies of the datastream.
 LIST_LATEST = Listing(
     f"""
-SELECT d.id, a.name AS asset, d.quantity, a.commune, {DISTANCE}, l.time, l.value
-FROM {OF_DATASTREAMS} JOIN latest l ON l.datastream_id = d.id WHERE {WANTED}
+SELECT d.datastream_id AS id, a.name AS asset, d.quantity, a.commune, {DISTANCE}, d.time, d.value
+FROM latest d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id WHERE {WANTED}
 """,
     KEYS | {"time": Key("time", "timestamptz"), "value": Key("value", "float8")},
 )

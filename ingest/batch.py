@@ -63,6 +63,7 @@ class Batch:
     """Rows of new uplinks, sorted as their tables' keys are; rows that may be stored already are kept apart.
 
     `latest` is the last measurement of each datastream, by datastream: every writer locks in the same order.
+    `heard` is the newest of them by asset.
     `hours` are the datastreams whose rollup of an hour changes, by the hour's number since 1970. `replaced` are
     new uplinks whose key in uplink_seen stood for another one until now, `copies` the places of those that are
     stored under another identity. `misdated` are uplinks with an instant that is not credible.
@@ -74,6 +75,7 @@ class Batch:
     measurements: list[Row] = field(default_factory=list[Row])
     history: list[Row] = field(default_factory=list[Row])
     latest: list[Row] = field(default_factory=list[Row])
+    heard: dict[int, int] = field(default_factory=dict[int, int])
     hours: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     replaced: list[Uplink] = field(default_factory=list[Uplink])
     duplicates: set[int] = field(default_factory=set[int])
@@ -150,11 +152,18 @@ def compose(
 
 
 def _add_measurements(batch: Batch) -> None:
-    measurements, history, hours = batch.measurements, batch.history, batch.hours
+    measurements, history, hours, heard = batch.measurements, batch.history, batch.hours, batch.heard
     for interpreted in batch.uplinks:
         rows = interpreted.rows
         if rows:
             measurements += rows.values()
+            asset_id, time_us = interpreted.serving.asset_id, interpreted.uplink.time_us
+            if (
+                asset_id is not None
+                and heard.get(asset_id, 0) < time_us
+                and not (interpreted.is_misdated and _is_all_misdated(rows))
+            ):
+                heard[asset_id] = time_us
             hour, after = divmod(interpreted.uplink.time_us, HOUR_US)
             of_hour = hours.get(hour)
             if of_hour is None:
@@ -164,11 +173,18 @@ def _add_measurements(batch: Batch) -> None:
                 hours.setdefault(hour - 1, set()).update(rows)
         if interpreted.history:
             history += interpreted.history
+            asset_id, time_us = interpreted.serving.asset_id, max(row[1] for row in interpreted.history)
+            if asset_id is not None and heard.get(asset_id, 0) < time_us:
+                heard[asset_id] = time_us
     for datastream_id, time_us, _, _ in history:
         # A counter's value at the very edge ends the hour before; a needless rollup costs little.
         for hour in {time_us // HOUR_US, (time_us - 1) // HOUR_US}:
             hours.setdefault(hour, set()).add(datastream_id)
     measurements.sort(key=_by_instant)
+
+
+def _is_all_misdated(rows: Mapping[int, Row]) -> bool:
+    return all(row[3] & Flag.TIME_SUSPECT for row in rows.values())
 
 
 def _first_of_each_instant(rows: Iterable[Row]) -> list[Row]:

@@ -139,6 +139,7 @@ FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::smallint[]) AS of (id, us
 ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value, flags = excluded.flags
 WHERE l.time <= excluded.time
 """
+RAISE_LAST_SEEN = "SELECT raise_last_seen($1::int[])"
 # The last values of these were removed: whatever is the last one now, or none.
 DROP_LATEST = """
 DELETE FROM observation.latest l USING unnest($1::int[], $2::bigint[]) AS of (id, us)
@@ -314,6 +315,7 @@ async def _update_latest(connection: Connection, removed: set[tuple[int, int]], 
     newer = [newest[id_] for id_ in sorted(newest) if id_ not in known or known[id_] <= newest[id_][1]]
     if newer:
         await connection.execute(SET_LATEST, *map(list, zip(*newer, strict=True)))
+        await connection.execute(RAISE_LAST_SEEN, [row[0] for row in newer])
 
 
 async def _update_uplinks(connection: Connection, day: Day) -> None:

@@ -44,7 +44,14 @@ SELECT (of >> 16)::int AS id, timestamptz 'epoch' + us * interval '1 microsecond
 FROM unnest($1::bigint[], $2::bigint[], $3::float8[]) AS given (of, us, value)
 """
 # Nearly always every datastream has a last value and gets a newer one: an update costs two thirds of an upsert.
+# When assets were last heard is one more row of each, in the order of their ids, and no round trip more.
 UPDATE_LATEST = f"""
+WITH heard AS (
+    UPDATE observation.expectation e SET last_seen_at = timestamptz 'epoch' + given.us * interval '1 microsecond'
+    FROM unnest($4::int[], $5::bigint[]) AS given (id, us)
+    WHERE e.asset_id = given.id
+      AND coalesce(e.last_seen_at < timestamptz 'epoch' + given.us * interval '1 microsecond', true)
+)
 UPDATE observation.latest SET time = newer.time, value = newer.value, flags = newer.flags
 FROM ({GIVEN_LATEST}) AS newer WHERE datastream_id = newer.id AND latest.time < newer.time
 """
@@ -206,7 +213,7 @@ async def _write_rest(connection: Connection, batch: Batch, marks: Hours) -> boo
     if batch.history:
         new = await insert_measurements(connection, batch.history)
         repeats = new < sum(len(one.history) for one in batch.uplinks)
-    await _write_latest(connection, batch.latest)
+    await _write_latest(connection, batch.latest, batch.heard)
     if batch.misdated:
         await count_doubts(connection, [doubt_of(interpreted) for interpreted in batch.misdated])
     if marks:
@@ -221,10 +228,12 @@ def doubt_of(interpreted: Interpreted) -> ClockDoubt:
     return ClockDoubt(tenant_id, source_id, 0 if source_id else uplink.device_id, uplink.received_at_us)
 
 
-async def _write_latest(connection: Connection, rows: Sequence[Row]) -> None:
+async def _write_latest(connection: Connection, rows: Sequence[Row], heard: Mapping[int, int]) -> None:
     if not rows:
         return
     ids, times, values, flags = zip(*rows, strict=True)
     of = [id_ << 16 | flag for id_, flag in zip(ids, flags, strict=True)]
-    if await connection.execute(UPDATE_LATEST, of, times, values) != f"UPDATE {len(rows)}":
+    assets = sorted(heard)
+    given = (assets, [heard[asset_id] for asset_id in assets])
+    if await connection.execute(UPDATE_LATEST, of, times, values, *given) != f"UPDATE {len(rows)}":
         await connection.execute(UPSERT_LATEST, of, times, values)  # Some are the first or not newer.

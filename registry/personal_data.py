@@ -119,8 +119,9 @@ STORES: tuple[Store, ...] = (
         ERASED, MEASUREMENTS,
     ),
     Store(
-        "observation.expectation", "how often a device is expected to speak, by its profile",
-        "goes with its asset", WITH_ITS_OWNER,
+        "observation.expectation",
+        "how often a device is expected to speak, by its profile, and the instant of the newest last value",
+        "goes with its asset; a trigger takes the instant back with last values that are erased", WITH_ITS_OWNER,
     ),
     Store("observation.dirty", "ids of hours that are to be rolled up", ERASED, "until the next pass of rollups"),
     Store("observation.forgotten", "until when a term has deleted", ERASED, WITH_ITS_OWNER),

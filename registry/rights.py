@@ -277,8 +277,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "observation.dirty": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE"},
     "observation.dwelling_day": {"maintenance": "SELECT, INSERT, DELETE"},
     "observation.dwelling_days_made": {"maintenance": "SELECT, INSERT, UPDATE"},
-    # Written by triggers, read by a view.
-    "observation.expectation": {},
+    # Written by triggers, but for when an asset was last heard; read by a view.
+    "observation.expectation": {"ingest": "SELECT (asset_id, last_seen_at), UPDATE (last_seen_at)"},
     "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE"},
     "observation.latest": {
         "ingest": "SELECT, INSERT, UPDATE",
@@ -324,6 +324,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.lighting_acting_for": ("lighting",),
     # Of the bulk importer, in the tenant that it has entered.
     "public.commune_at": ("maintenance",),
+    "public.raise_last_seen": ("maintenance",),
     "public.enter_import": ("maintenance",),
     "public.quota_room": ("maintenance",),
     "public.usual_class": ("maintenance",),

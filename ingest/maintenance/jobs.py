@@ -15,6 +15,7 @@ from decoders.javascript.pool import PoolUnavailable
 from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
 from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.dwelling_days import make_dwelling_days
+from ingest.maintenance.last_seen import raise_last_seen
 from ingest.maintenance.leader import NotLeader
 from ingest.maintenance.packing import pack_hours
 from ingest.maintenance.personal import forget_ended_uplinks, forget_personal, state_terms
@@ -155,6 +156,7 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
         ended = await audit_chain.end_lines(pool, DAYS_A_MONTH * settings.keep_audit_months)
         if ended:
             log.info("audit_lines_ended", rows=ended)
+    await raise_last_seen(pool)
     packed = await pack_hours(pool)
     if packed:
         log.info("hours_packed", rows=packed)

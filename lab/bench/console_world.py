@@ -45,6 +45,9 @@ STATEMENTS = (
     SELECT refresh_expectations(array_agg(id)) FROM asset WHERE tenant_id = $1 AND $2::int > 0
     """,
     """
+    SELECT raise_last_seen(array_agg(id)) FROM datastream WHERE tenant_id = $1 AND $2::int > 0
+    """,
+    """
     INSERT INTO alert (tenant_id, rule_id, asset_id, severity, message, condition, opened_at)
     SELECT $1, (SELECT min(id) FROM alert_rule WHERE tenant_id = $1), id,
            (ARRAY['info', 'warning', 'major', 'critical'])[1 + id / 40 % 4]::alert_severity, 'banc', 'firing',

@@ -62,6 +62,8 @@ ORDER BY datastream_id, time DESC
 ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value, flags = excluded.flags
 WHERE latest.time < excluded.time
 """
+# As re-decoding does; the first ones are known by a trigger.
+RAISE_LAST_SEEN = "SELECT raise_last_seen($1::int[])"
 # What is written here lies as maintenance packs it: it begins with the week after.
 MARK_PACKED = """
 INSERT INTO observation.packed (week)

@@ -21,7 +21,7 @@ from lab.history.days import Day, midnight_us, weeks
 from lab.history.plan import SeriesPlan
 from lab.history.rows import Grid, Template, fill, make_template
 from lab.history.sources import Source
-from lab.history.store import LAST_DAY, SET_LATEST, HistoryPlan, roll_up_week
+from lab.history.store import LAST_DAY, RAISE_LAST_SEEN, SET_LATEST, HistoryPlan, roll_up_week
 from lorawan.instants import from_us
 
 # For this loader alone: what a power cut takes with it is written again by the next run.
@@ -143,6 +143,7 @@ async def _write_week(
         made = await roll_up_week(connection, block.ids, since, until, timezone, is_index=block.is_index)
         if is_last:
             await connection.execute(SET_LATEST, block.ids, since, until)
+            await connection.execute(RAISE_LAST_SEEN, block.ids)
     return made
 
 

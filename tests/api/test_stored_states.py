@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from core.runtime.postgres import Connection, Pool, open_pool
+from ingest.redecode_store import DROP_LATEST, RAISE_LAST_SEEN, SET_LATEST
 from ingest.store import UPDATE_LATEST, UPSERT_LATEST
 from registry.assignments import assign, end_assignment
 from registry.schema import migrate
@@ -78,6 +79,8 @@ INSERT INTO datastream (tenant_id, asset_id, device_id, position, quantity, unit
 SELECT a.tenant_id, a.id, d.id, 'x', $3, '1' FROM asset a, device d WHERE a.id = $1 AND d.id = $2
 ON CONFLICT DO NOTHING
 """
+# The others are entered by hand.
+BY_DEVICES = "(id % 4 > 0)"
 SET_TERM = "UPDATE datastream SET fine_until = now() + (random() - 0.5) * interval '1 day' WHERE id = $1"
 
 
@@ -88,7 +91,7 @@ class Scenario:
         self.pool, self.connection, self.choice = pool, connection, random.Random(seed)
         self.happenings: tuple[Callable[[], Awaitable[None]], ...] = (
             *(self.measure, self.measure, self.measure_something_new, self.forget, self.replace),
-            *(self.change_device, self.change_profile, self.give_away),
+            *(self.change_device, self.change_profile, self.give_away, self.read_by_hand, self.decode_again),
         )
 
     async def one_of(self, table: str, condition: str = "true") -> int:
@@ -96,13 +99,41 @@ class Scenario:
         return self.choice.choice(rows)[0]
 
     async def measure(self) -> None:
-        """Ingest's statements: an update first, the rest when that was not all of it."""
-        streams = sorted({await self.one_of("datastream") for _ in range(8)})
-        of = [stream << 16 | (4 if self.choice.random() < 0.1 else 0) for stream in streams]
+        """Ingest's statements: an update first, the rest when that was not all of it; twice, as after a crash."""
+        streams = sorted({await self.one_of("datastream", BY_DEVICES) for _ in range(8)})
         now = int(datetime.now(UTC).timestamp() * 1e6)
-        times = [now - self.choice.randrange(7_200_000_000) for _ in streams]
-        for statement in (UPDATE_LATEST, UPSERT_LATEST):
-            await self.connection.execute(statement, of, times, [2.0] * len(of))
+        times = [now - self.choice.randrange(18_000_000_000) for _ in streams]
+        heard: dict[int, int] = {}
+        for asset, time in zip(await self.assets_of(streams), times, strict=True):
+            heard[asset] = max(heard.get(asset, 0), time)
+        latest = ([stream << 16 for stream in streams], times, [2.0] * len(streams))
+        for _ in range(2):
+            await self.connection.execute(
+                UPDATE_LATEST, *latest, sorted(heard), [heard[id_] for id_ in sorted(heard)]
+            )
+            await self.connection.execute(UPSERT_LATEST, *latest)
+
+    async def assets_of(self, streams: list[int]) -> list[int]:
+        rows = await self.connection.fetch("SELECT id, asset_id FROM datastream WHERE id = ANY($1)", streams)
+        assets = {row["id"]: row["asset_id"] for row in rows}
+        return [assets[stream] for stream in streams]
+
+    async def read_by_hand(self) -> None:
+        """Nobody has spoken."""
+        stream = await self.one_of("datastream", f"NOT {BY_DEVICES}")
+        await self.connection.execute(
+            UPSERT_LATEST, [stream << 16 | 4], [int(datetime.now(UTC).timestamp() * 1e6)], [1.0]
+        )
+
+    async def decode_again(self) -> None:
+        """What could not be read is newer than the last value, or the last value was none."""
+        stream, now = await self.one_of("datastream", BY_DEVICES), int(datetime.now(UTC).timestamp() * 1e6)
+        if self.choice.random() < 0.5:
+            await self.connection.execute(DROP_LATEST, [stream], [now])
+        await self.connection.execute(
+            SET_LATEST, [stream], [now - self.choice.randrange(36_000_000_000)], [3.0], [8]
+        )
+        await self.connection.execute(RAISE_LAST_SEEN, [stream])
 
     async def measure_something_new(self) -> None:
         asset, device = await self.one_of("asset"), await self.one_of("device")
