@@ -279,6 +279,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "observation.dwelling_days_made": {"maintenance": "SELECT, INSERT, UPDATE"},
     # Written by triggers, read by a view.
     "observation.expectation": {},
+    "observation.feed": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE"},
+    "observation.feed_state": {"maintenance": "SELECT, UPDATE", "alerting": "SELECT, UPDATE (warned_xid)"},
     "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE"},
     "observation.latest": {
         "ingest": "SELECT, INSERT, UPDATE",
