@@ -5,8 +5,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import msgspec
 
-from api.feed_store import LAST_PLACE, FeedState, Position
-from api.fields import INT8_MOST
+from api.feed_store import FeedState, Position
+from api.fields import INT4_MOST, INT8_MOST
 from core.runtime.http.errors import FieldError, Problem
 
 OLDEST = "oldest"
@@ -33,7 +33,7 @@ def position_after(cursor: str | None, tenant_id: int, state: FeedState) -> Posi
         epoch, of, xid, number, place = msgspec.json.decode(octets, type=tuple[str, int, int, int, int])
     except (ValueError, binascii.Error, msgspec.DecodeError):
         raise _wrong(422, "ce curseur n'est pas le `next` d'une lecture du fil") from None
-    if not (0 <= xid <= INT8_MOST and 0 <= number <= INT8_MOST and 0 <= place <= LAST_PLACE):
+    if not (0 <= xid <= INT8_MOST and 0 <= number <= INT8_MOST and 0 <= place <= INT4_MOST):
         raise _wrong(422, "ce curseur n'est pas le `next` d'une lecture du fil")
     if of != tenant_id:
         raise _wrong(422, "ce curseur est celui d'une autre collectivité ; commencez sans `after`")
@@ -44,7 +44,7 @@ def position_after(cursor: str | None, tenant_id: int, state: FeedState) -> Posi
             "curseur (`GET /v1/measurements` sans `after`), relisez vos mesures de la période par "
             "`/v1/datastreams/{id}/measurements` ou par un export, puis reprenez avec ce curseur",
         )
-    if (xid, number) < (state.forgotten_xid, state.forgotten_number):
+    if (xid, number) <= (state.forgotten_xid, state.forgotten_number):
         raise _wrong(
             410,
             "ce curseur a plus de sept jours : ce qui le suivait n'est plus dans le fil. Prenez un nouveau curseur "

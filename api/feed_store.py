@@ -9,7 +9,6 @@ from core.runtime.postgres import Connection
 # Batches that are looked at for one page, by their values: from a page's worth to so many times that.
 LEAST_BUDGET, MOST_BUDGET = 500, 200_000
 MOST_SCANNED = 400_000
-LAST_PLACE = 2**31 - 1
 
 POSITION = "SELECT epoch, settled, ahead, forgotten_xid, forgotten_number FROM feed_position()"
 READ = """
@@ -44,7 +43,7 @@ class FeedState:
     @property
     def oldest(self) -> Position:
         """Before everything that is kept."""
-        return Position(self.forgotten_xid, self.forgotten_number, LAST_PLACE)
+        return Position(self.forgotten_xid, self.forgotten_number + 1, 0)
 
 
 class Entry(NamedTuple):

@@ -63,7 +63,9 @@ WITH RECURSIVE within (id) AS (
 SELECT t.name, count(*)::int AS items FROM unconfirmed u JOIN tenant t ON t.id = u.tenant_id
 GROUP BY t.name ORDER BY t.name
 """
-READ_FEED_HELD = "SELECT now() - held_since AS held, holder FROM observation.feed_state WHERE held_since IS NOT NULL"
+READ_FEED_HELD = (
+    "SELECT now() - held_since AS held, holder FROM observation.feed_state WHERE held_since IS NOT NULL"
+)
 READ_UNREACHED = """
 SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
 FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id

@@ -70,8 +70,12 @@ class FeedAnswer(Answer):
     """Ce qui a changé, dans l'ordre."""
 
     items: list[ChangedMeasurementAnswer]
-    next: str = Field(description="À passer dans `after` ; à garder avec ce qui a été lu, dans la même transaction")
-    has_more: bool = Field(description="Il y en a d'autres tout de suite ; sinon, redemandez dans quelques secondes")
+    next: str = Field(
+        description="À passer dans `after` ; à garder avec ce qui a été lu, dans la même transaction"
+    )
+    has_more: bool = Field(
+        description="Il y en a d'autres tout de suite ; sinon, redemandez dans quelques secondes"
+    )
 
 
 _FLAGS: dict[int, tuple[str, ...]] = {}

@@ -31,7 +31,8 @@ DROPPED_CHUNKS = Counter("territoire_maintenance_dropped_chunks_total", "Chunks 
 COMPRESSED_CHUNKS = Counter("territoire_maintenance_compressed_chunks_total", "Chunks compressed by us")
 COMPRESSES = Gauge("territoire_maintenance_compression_enabled", "1 where TimescaleDB's edition has compression")
 FEED_HELD = Gauge(
-    "territoire_maintenance_feed_held_seconds", "How long one transaction has kept readers of the feed waiting; 0: none"
+    "territoire_maintenance_feed_held_seconds",
+    "How long one transaction has kept readers of the feed waiting; 0: none",
 )
 CHUNKS = Gauge("territoire_maintenance_chunks", "Chunks of a hypertable", ["hypertable", "compressed"])
 OLDEST_CHUNK = Gauge(

@@ -231,12 +231,13 @@ BEGIN
                       last_time, wanted_ids, wanted_quantity, wanted_kind, wanted_tag, wanted_commune;
     GET DIAGNOSTICS rows_found = ROW_COUNT;
     IF rows_found < most THEN
-        RETURN QUERY SELECT last_xid, last_number, 2147483647, NULL::timestamptz, NULL::text, NULL::bigint, NULL::int,
+        RETURN QUERY SELECT last_xid, last_number + 1, 0, NULL::timestamptz, NULL::text, NULL::bigint, NULL::int,
                             NULL::int, NULL::text, NULL::timestamptz, NULL::float8, NULL::smallint;
     END IF;
 END
 $$;
 GRANT SELECT ON alert, lighting_command TO territoire_views;
+GRANT SELECT (id, tenant_id, kind, tags, commune, insee, privacy_class) ON asset TO territoire_views;
 
 DO $$
 DECLARE

@@ -338,9 +338,9 @@ FORGET = "DELETE FROM observation.measurement; DELETE FROM observation.uplink; D
 OBSERVE = """
 INSERT INTO observation.measurement SELECT d.id, t, 1, 0 FROM datastream d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.feed (xid, n, datastream_ids, times)
-SELECT '1', count(*), array_agg(d.id), array_agg(t) FROM datastream d, unnest($1::timestamptz[]) t;
+SELECT '1'::xid8, count(*), array_agg(d.id), array_agg(t) FROM datastream d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.feed (xid, origin, subject)
-SELECT '2', 'alert', id FROM alert UNION ALL SELECT '2', 'command', id FROM lighting_command;
+SELECT '2'::xid8, 'alert', id FROM alert UNION ALL SELECT '2'::xid8, 'command', id FROM lighting_command;
 INSERT INTO observation.correction SELECT d.id, t, 2, 0 FROM datastream d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.meter_change (datastream_id, at, cause)
 SELECT d.id, t, 'manual' FROM datastream d, unnest($1::timestamptz[]) t;
@@ -449,7 +449,9 @@ async def read_all(connection: Connection, me: int | None) -> set[str]:
 
 def with_feed(rows: set[str]) -> set[str]:
     """Who sees an alert or a command sees in the feed that it has changed."""
-    changed = {row.replace("lighting_command ", "feed_command ") for row in rows if row.startswith("lighting_command ")}
+    changed = {
+        row.replace("lighting_command ", "feed_command ") for row in rows if row.startswith("lighting_command ")
+    }
     return rows | changed | {f"feed_{row}" for row in rows if row.startswith("alert ")}
 
 
