@@ -22,7 +22,7 @@ from alerting.notifications import (
     read_teams,
     recipients_of,
 )
-from alerting.operator_warnings import warn_of_unreached
+from alerting.operator_warnings import warn_of_held_feed, warn_of_unreached
 from alerting.queue import WebhookMessage, enqueue, message_id_of
 from alerting.rules.alert_lifecycle import ENDED
 from core.model.identities import NO_TRACE
@@ -171,6 +171,7 @@ async def dispatch(pool: Pool, now: datetime) -> Dispatched:
         for row in await connection.fetch(UNREACHED, BATCH):
             caught_up += await _catch_up(connection, row["alert_id"], now, is_known=row["is_ended_by_person"])
         await warn_of_unreached(connection, now)
+        await warn_of_held_feed(connection, now)
         quiet = [team for team, hours in (await read_teams(connection)).items() if hours.covers(now)]
         escalations = 0
         for row in await connection.fetch(UNANSWERED, now, quiet, BATCH):

@@ -36,6 +36,13 @@ JOIN webhook_endpoint e ON e.id = other.webhook_endpoint_id AND e.state = 'enabl
 WHERE mine.webhook_endpoint_id = $1
 """
 
+# A transaction that the operator was not warned of holds the feed.
+READ_HELD = """
+SELECT held_xid, held_since, holder FROM observation.feed_state
+WHERE held_xid IS NOT NULL AND held_xid IS DISTINCT FROM warned_xid
+"""
+MARK_HELD = "UPDATE observation.feed_state SET warned_xid = $1"
+
 
 async def count_unreached(connection: Connection | Pool) -> int:
     """Alerts that wait for an address."""
@@ -57,6 +64,22 @@ async def warn_of_unreached(connection: Connection, now: datetime) -> None:
         data = {"tenant": row["slug"], "severity": row["severity"], "message": text, "count": row["alerts"]}
         await _send(connection, endpoints, "operator.nobody_notified", now, data)
         await connection.execute(MARK_WARNED, row["tenant_id"], now)
+
+
+async def warn_of_held_feed(connection: Connection, now: datetime) -> None:
+    """One message for a transaction that keeps readers of the feed waiting."""
+    row = await connection.fetchrow(READ_HELD)
+    if row is None:
+        return
+    endpoints = [one["id"] for one in await connection.fetch(OPERATOR_ENDPOINTS)]
+    holder = row["holder"] or "titulaire inconnu"
+    text = (
+        f"Une transaction qui écrit est ouverte depuis {row['held_since']:%H:%M:%S} UTC ({holder}) : le fil des "
+        "mesures, les flux et les webhooks de mesures attendent sa fin. Rien n'est perdu ; terminez-la."
+    )
+    data = {"severity": "warning", "message": text, "holder": holder}
+    await _send(connection, endpoints, "operator.feed_held", now, data)
+    await connection.execute(MARK_HELD, row["held_xid"])
 
 
 async def warn_of_gone_endpoint(

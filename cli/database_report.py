@@ -10,7 +10,7 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, conn
 from registry.gateway_tokens import Unproved, read_unproved
 from registry.mqtt_accounts import count_waiting_accounts
 from registry.rights import LOGINS, OWNER
-from registry.rows import entity
+from registry.rows import entity, fetch_one
 from registry.schema import SchemaMismatch, require_schema
 from registry.sealed_columns import Sealed, read_sealed
 from registry.units import UnitMismatch, require_units
@@ -63,6 +63,9 @@ WITH RECURSIVE within (id) AS (
 SELECT t.name, count(*)::int AS items FROM unconfirmed u JOIN tenant t ON t.id = u.tenant_id
 GROUP BY t.name ORDER BY t.name
 """
+READ_FEED_HELD = (
+    "SELECT now() - held_since AS held, holder FROM observation.feed_state WHERE held_since IS NOT NULL"
+)
 READ_UNREACHED = """
 SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
 FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
@@ -125,6 +128,14 @@ class Unreached:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldFeed:
+    """How long one transaction has kept readers of the feed waiting, and whose it is; empty: unknown."""
+
+    held: timedelta
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Activity:
     """What waits: shards, gateways, quarantine, alerts, rollups, MQTT accounts; sealed values; classes."""
 
@@ -138,6 +149,7 @@ class Activity:
     logins: Logins
     accounts_waiting: int
     unconfirmed: list[tuple[str, int]]
+    feed_held: HeldFeed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +243,7 @@ async def _read_activity(connection: Connection) -> Activity:
         await _read_logins(connection),
         await count_waiting_accounts(connection, ACCOUNT_LATE_AFTER),
         [(row["name"], row["items"]) for row in await connection.fetch(COUNT_UNCONFIRMED)],
+        await fetch_one(connection, HeldFeed, READ_FEED_HELD),
     )
 
 

@@ -232,6 +232,11 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         remedy = "faites reprendre, prouver ou ajouter une adresse (webhook-endpoints) : elles partent alors"
         severity = critical if any(tenant.is_critical for tenant in activity.unreached) else warning
         found.append(severity("alertes", f"{what}, aucune adresse n'est en service : {whose}", remedy))
+    if activity.feed_held is not None:
+        seconds = int(activity.feed_held.held.total_seconds())
+        whose = activity.feed_held.holder or "titulaire inconnu"
+        what = f"une transaction qui écrit est ouverte depuis {seconds} s ({whose}) : ses lecteurs attendent"
+        found.append(warning("fil des mesures", what, "terminez-la (pg_terminate_backend) ; rien n'est perdu"))
     oldest = activity.oldest_dirty
     if oldest is not None and datetime.now(UTC) - oldest > ROLLUPS_LATE:
         what = f"en retard depuis {oldest:%d/%m à %H h} UTC"

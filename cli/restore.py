@@ -34,6 +34,8 @@ COUNTERS_AHEAD = 4_096
 RAISE_SESSIONS = "UPDATE session SET f_cnt_down = f_cnt_down + $1 WHERE closed_at IS NULL"
 RAISE_GROUPS = "UPDATE multicast_group SET f_cnt = f_cnt + $1"
 RAISE_JOINS = "UPDATE join_nonce SET last_join_nonce = least(last_join_nonce + $1, 16777215)"
+# Cursors of readers of the feed name transactions of the database that was.
+RENEW_FEED = "SELECT renew_feed()"
 
 
 def restore(
@@ -243,6 +245,7 @@ async def _restore(
         async with connection.transaction():
             for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):
                 await connection.execute(statement, COUNTERS_AHEAD)
+            await connection.execute(RENEW_FEED)
         again = await erase_again(connection, _key_wrap(kept), entries)
         await write_audit(connection, None, actor(), "restore", "backup", name, {"after": {"erased_again": again}})
         await connection.execute("ANALYZE")

@@ -21,9 +21,14 @@ TRAILER = b"\xff\xff"
 JSONB_VERSION = b"\x01"
 NULL = b"\xff\xff\xff\xff"
 REMEMBERED = 1_000  # Endings of rows; a network has some dozens.
+MEASUREMENT_OCTETS = 40
+ARRAY_OCTETS = 20  # Before the elements.
+INT4, TIMESTAMPTZ = 23, 1184  # In pg_type.
 
 # The count of fields, then for each its length in octets and its value.
 _MEASUREMENT = Struct(">h ii iq id ih").pack
+_FEED_HEAD = Struct(">h ii i iiiii").pack
+_ARRAY = Struct(">i iiiii").pack
 _RECEPTION = Struct(">h ii iq i16s ii ih if if").pack
 _SEEN = Struct(">h ii iq iq iq i16s iq").pack
 _SEEN_WITHOUT_SESSION = Struct(">h ii iq iq iq i16s i").pack
@@ -42,6 +47,27 @@ def copy_of_measurements(rows: Iterable[Row]) -> bytearray:
     """observation.measurement (datastream_id, time, value, flags)."""
     pack, epoch = _MEASUREMENT, EPOCH_2000_US
     return _copy([pack(4, 4, of, 8, time_us - epoch, 8, value, 2, flags) for of, time_us, value, flags in rows])
+
+
+def copy_of_feed(measurements: bytearray) -> bytearray:
+    """One row of observation.feed (n, datastream_ids, times): of what `copy_of_measurements` has made.
+
+    Each element of an array has its length before it, as the field of a row has: they are taken out as they are.
+    """
+    first, end = len(HEADER) + 2, len(measurements) - len(TRAILER)
+    n = (end - len(HEADER)) // MEASUREMENT_OCTETS
+    ids, times = bytearray(8 * n), bytearray(12 * n)
+    for place in range(8):
+        ids[place::8] = measurements[first + place : end : MEASUREMENT_OCTETS]
+    for place in range(12):
+        times[place::12] = measurements[first + 8 + place : end : MEASUREMENT_OCTETS]
+    head = _FEED_HEAD(3, 4, n, ARRAY_OCTETS + len(ids), *_array_of(INT4, n))
+    return _copy([head, ids, _ARRAY(ARRAY_OCTETS + len(times), *_array_of(TIMESTAMPTZ, n)), times])
+
+
+def _array_of(element: int, n: int) -> tuple[int, int, int, int, int]:
+    """Dimensions, whether there are nulls, the type of the elements, how many they are, the first one's number."""
+    return 1, 0, element, n, 1
 
 
 def copy_of_receptions(rows: Iterable[ReceptionRow]) -> bytearray:
@@ -78,7 +104,7 @@ def radio_of(uplink: Uplink) -> bytes:
     return msgspec.json.encode(radio)
 
 
-def _copy(rows: list[bytes]) -> bytearray:
+def _copy(rows: Iterable[bytes | bytearray]) -> bytearray:
     """The driver sends a bytearray as it is; it would take bytes for the name of a file."""
     octets = bytearray(HEADER)
     octets += b"".join(rows)

@@ -29,11 +29,19 @@ FROM unnest($1::int[], $2::bigint[], $3::bytea[], $4::int[], $5::smallint[], $6:
      AS of (device_id, us, id, gateway_id, antenna, rssi, snr)
 ON CONFLICT DO NOTHING
 """
+# The feed gets those that are new.
 INSERT_MEASUREMENTS = """
-INSERT INTO observation.measurement (datastream_id, time, value, flags)
-SELECT id, timestamptz 'epoch' + us * interval '1 microsecond', value, flags
-FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::smallint[]) AS of (id, us, value, flags)
-ON CONFLICT DO NOTHING
+WITH new AS (
+    INSERT INTO observation.measurement (datastream_id, time, value, flags)
+    SELECT id, timestamptz 'epoch' + us * interval '1 microsecond', value, flags
+    FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::smallint[]) AS of (id, us, value, flags)
+    ON CONFLICT DO NOTHING
+    RETURNING datastream_id, time
+), noted AS (
+    INSERT INTO observation.feed (n, datastream_ids, times)
+    SELECT count(*), array_agg(datastream_id), array_agg(time) FROM new HAVING count(*) > 0
+)
+SELECT count(*) FROM new
 """
 
 
@@ -60,8 +68,7 @@ async def insert_receptions(connection: Connection, rows: Sequence[ReceptionRow]
 
 async def insert_measurements(connection: Connection, rows: Sequence[Row]) -> int:
     """observation.measurement; at least one row. Returns how many of them are new."""
-    status = await connection.execute(INSERT_MEASUREMENTS, *zip(*rows, strict=True))
-    return int(status.rpartition(" ")[2])
+    return await connection.fetchval(INSERT_MEASUREMENTS, *zip(*rows, strict=True))
 
 
 def _uplink_row(interpreted: Interpreted) -> tuple[object, ...]:

@@ -110,6 +110,11 @@ FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::smallint[]) AS of (id, us
 ON CONFLICT (datastream_id, time) DO UPDATE SET value = excluded.value, flags = excluded.flags
 WHERE m.flags & {STAYS.value} = 0
 """
+FEED = """
+INSERT INTO observation.feed (origin, n, datastream_ids, times)
+SELECT 'redecoded', count(*), array_agg(id), array_agg(timestamptz 'epoch' + us * interval '1 microsecond')
+FROM unnest($1::int[], $2::bigint[]) AS of (id, us)
+"""
 UPDATE_UPLINKS = """
 UPDATE observation.uplink u
 SET status = w.status, reason = w.reason, decoded = convert_from(w.decoded, 'UTF8')::jsonb, codec = w.codec,
@@ -275,6 +280,7 @@ async def _replace_values(connection: Connection, day: Day) -> tuple[int, int]:
         )
     if changed:
         await connection.execute(REPLACE, *map(list, zip(*sorted(changed), strict=True)))
+    await connection.execute(FEED, *map(list, zip(*touched, strict=True)))
     await _mark(connection, touched)
     await _update_latest(connection, set(removed), changed)
     return len(removed) + sum(row[:2] in stored for row in changed), len(changed)

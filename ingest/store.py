@@ -1,4 +1,4 @@
-"""Writes observation.uplink, uplink_seen, reception, measurement, latest and dirty; nothing else does."""
+"""Writes observation.uplink, uplink_seen, reception, measurement, feed, latest and dirty; nothing else does."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,13 @@ from core.runtime.ownership import fenced
 from core.runtime.postgres import Connection, Pool, UniqueViolationError
 from ingest.applications import queue_events
 from ingest.batch import HOUR_US, Batch, Prepared, Published, by_slot, compose
-from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of_seen, copy_of_uplinks
+from ingest.binary_copy import (
+    copy_of_feed,
+    copy_of_measurements,
+    copy_of_receptions,
+    copy_of_seen,
+    copy_of_uplinks,
+)
 from ingest.corrections import keep_corrections
 from ingest.identity import seen_key, sort_out
 from ingest.insertion import insert_all, insert_measurements, insert_receptions
@@ -32,6 +38,7 @@ UPLINK_COLUMNS = (
 SEEN_COLUMNS = ("device_id", "f_cnt", "digest", "time", "uplink_id", "session_id")
 RECEPTION_COLUMNS = ("device_id", "time", "uplink_id", "gateway_id", "antenna", "rssi", "snr")
 MEASUREMENT_COLUMNS = ("datastream_id", "time", "value", "flags")
+FEED_COLUMNS = ("n", "datastream_ids", "times")
 
 # Asked with the time, because each batch asks: without applications of partners they cost it nothing more.
 NOW = """
@@ -192,7 +199,9 @@ async def _copy(connection: Connection, batch: Batch) -> None:
     if batch.receptions:
         await _copy_in(connection, "reception", RECEPTION_COLUMNS, copy_of_receptions(batch.receptions))
     if batch.measurements:
-        await _copy_in(connection, "measurement", MEASUREMENT_COLUMNS, copy_of_measurements(batch.measurements))
+        measurements = copy_of_measurements(batch.measurements)
+        await _copy_in(connection, "measurement", MEASUREMENT_COLUMNS, measurements)
+        await _copy_in(connection, "feed", FEED_COLUMNS, copy_of_feed(measurements))
 
 
 async def _copy_in(connection: Connection, table: str, columns: Sequence[str], octets: bytearray) -> None:

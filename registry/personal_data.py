@@ -124,6 +124,10 @@ STORES: tuple[Store, ...] = (
         "goes with its asset; a trigger takes the instant back with last values that are erased", WITH_ITS_OWNER,
     ),
     Store("observation.dirty", "ids of hours that are to be rolled up", ERASED, "until the next pass of rollups"),
+    Store(
+        "observation.feed", "ids and instants of what has changed; the values are where they are",
+        "shows nothing of what is erased, and goes within seven days", "7 days",
+    ),
     Store("observation.forgotten", "until when a term has deleted", ERASED, WITH_ITS_OWNER),
     Store(
         "observation.meter_change",

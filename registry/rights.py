@@ -279,6 +279,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "observation.dwelling_days_made": {"maintenance": "SELECT, INSERT, UPDATE"},
     # Written by triggers, but for when an asset was last heard; read by a view.
     "observation.expectation": {"ingest": "SELECT (asset_id, last_seen_at), UPDATE (last_seen_at)"},
+    "observation.feed": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE"},
+    "observation.feed_state": {"maintenance": "SELECT, UPDATE", "alerting": "SELECT, UPDATE (warned_xid)"},
     "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE"},
     "observation.latest": {
         "ingest": "SELECT, INSERT, UPDATE",

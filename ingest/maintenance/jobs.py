@@ -15,6 +15,7 @@ from decoders.javascript.pool import PoolUnavailable
 from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
 from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.dwelling_days import make_dwelling_days
+from ingest.maintenance.feed import FeedWatch
 from ingest.maintenance.last_seen import raise_last_seen
 from ingest.maintenance.leader import NotLeader
 from ingest.maintenance.packing import pack_hours
@@ -176,6 +177,11 @@ async def import_waiting(pool: Pool, owner: str, keys: KeyWrap, writers: Writers
     """Run the bulk imports that wait, one after the other."""
     while await import_next(pool, keys, owner, writers):
         pass
+
+
+async def watch_feed(pool: Pool, feed: FeedWatch) -> None:
+    """See whether something holds the feed."""
+    await feed.look(pool)
 
 
 async def settle_communes(pool: Pool) -> None:

@@ -50,6 +50,17 @@ DELETE FROM alert_notice WHERE id = ANY(ARRAY(
           NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)
     LIMIT $2))
 """
+# The oldest ones, by the order of their key; how far it went is kept, so that a reader behind it is told.
+FEED = """
+WITH old AS MATERIALIZED (
+    SELECT xid, number FROM (SELECT xid, number, at FROM observation.feed ORDER BY xid, number LIMIT $2) f
+    WHERE at < now() - $1::interval
+), last AS (SELECT xid, number FROM old ORDER BY xid DESC, number DESC LIMIT 1), told AS (
+    UPDATE observation.feed_state s SET forgotten_xid = last.xid, forgotten_number = last.number FROM last
+    WHERE (s.forgotten_xid, s.forgotten_number) < (last.xid, last.number)
+)
+DELETE FROM observation.feed f USING old WHERE f.xid = old.xid AND f.number = old.number
+"""
 JOB_LOG = _older("jobs.pgqueuer_log", "created")
 # What pgqueuer adds up of that log; nobody reads it.
 JOB_STATISTICS = _older("jobs.pgqueuer_statistics", "created")
@@ -125,6 +136,7 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("registry_change", REGISTRY_CHANGE, 1 * days),
         Prune("webhook_attempt", WEBHOOK_ATTEMPT, settings.keep_webhook_attempts_days * days),
         Prune("alert_notice", ALERT_NOTICE, settings.keep_alert_notices_days * days),
+        Prune("feed", FEED, 7 * days),
         Prune("job_log", JOB_LOG, 7 * days),
         Prune("job_statistics", JOB_STATISTICS, 7 * days),
         Prune("idempotency_key", IDEMPOTENCY_KEY, 1 * days),

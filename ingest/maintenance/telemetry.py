@@ -30,6 +30,10 @@ PRUNED_ROWS = Counter("territoire_maintenance_pruned_rows_total", "Rows deleted 
 DROPPED_CHUNKS = Counter("territoire_maintenance_dropped_chunks_total", "Chunks dropped by age", ["hypertable"])
 COMPRESSED_CHUNKS = Counter("territoire_maintenance_compressed_chunks_total", "Chunks compressed by us")
 COMPRESSES = Gauge("territoire_maintenance_compression_enabled", "1 where TimescaleDB's edition has compression")
+FEED_HELD = Gauge(
+    "territoire_maintenance_feed_held_seconds",
+    "How long one transaction has kept readers of the feed waiting; 0: none",
+)
 CHUNKS = Gauge("territoire_maintenance_chunks", "Chunks of a hypertable", ["hypertable", "compressed"])
 OLDEST_CHUNK = Gauge(
     "territoire_maintenance_oldest_chunk_timestamp_seconds", "Where a hypertable begins", ["hypertable"]

@@ -12,6 +12,7 @@ from core.runtime.health import database_check, serve_health, starting
 from core.runtime.postgres import open_pool
 from ingest.maintenance.audit_export import Destination
 from ingest.maintenance.erasures import Eraser, Streams
+from ingest.maintenance.feed import FeedWatch
 from ingest.maintenance.jobs import (
     Job,
     import_waiting,
@@ -21,6 +22,7 @@ from ingest.maintenance.jobs import (
     seal_audit,
     send_audit,
     settle_communes,
+    watch_feed,
 )
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
@@ -38,6 +40,7 @@ COMMUNES_EVERY_S = 2.0
 # How long the end of the audit is unsealed.
 SEAL_EVERY_S = 5.0
 ERASE_EVERY_S = 2.0
+WATCH_FEED_EVERY_S = 5.0
 BUS_WITHIN_S = 10.0
 # A transaction of rollups at the fastest that ingest can be, or a chunk's worth of a class.
 COMMAND_TIMEOUT_S = 600.0
@@ -96,6 +99,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
         eraser = Eraser(
             pool, keys, settings.erasure_ledger, timedelta(seconds=settings.erasure_settle_s), ask_streams
         )
+        feed = FeedWatch()
         jobs = [
             Job("rollups", settings.rollups_every_s, lambda: make_rollups(pool)),
             Job("housekeeping", settings.housekeeping_every_s, lambda: keep_house(pool, settings)),
@@ -104,6 +108,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
                 SUPERVISE_EVERY_S,
                 lambda: supervise(pool, settings.disk_limit_bytes, settings.disk_folder),
             ),
+            Job("feed", WATCH_FEED_EVERY_S, lambda: watch_feed(pool, feed)),
             Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
             Job("erasures", ERASE_EVERY_S, eraser.work),
             Job("imports", IMPORT_EVERY_S, lambda: import_waiting(pool, settings.instance, keys, WRITERS)),

@@ -325,7 +325,7 @@ def _of_datastreams(
         rows |= {f"rollup_day {index} {day}" for day in DAYS if data.issuperset(range(day, day + 48 + end))}
         if not world.is_fine(stream):
             continue
-        for table in ("measurement", "correction"):
+        for table in ("measurement", "correction", "feed"):
             rows |= {f"{table} {index} {instant}" for instant in world.instants if instant in data}
         if max(world.instants) in data:
             rows.add(f"latest {index} {max(world.instants)}")

@@ -1,0 +1,60 @@
+"""The cursor of a reader of the feed, opaque: which database, which tenant, and after which entry. Pure."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import msgspec
+
+from api.feed_store import FeedState, Position
+from api.fields import INT4_MOST, INT8_MOST
+from core.runtime.http.errors import FieldError, Problem
+
+OLDEST = "oldest"
+LONGEST = 200
+
+
+def feed_cursor(epoch: str, tenant_id: int, position: Position) -> str:
+    """As the reader keeps it."""
+    return urlsafe_b64encode(msgspec.json.encode((epoch, tenant_id, *position))).decode().rstrip("=")
+
+
+def position_after(cursor: str | None, tenant_id: int, state: FeedState) -> Position:
+    """From where a reader goes on; without a cursor from now on.
+
+    Raises:
+        Problem: 422, it is none of ours; 409, it is of another database; 410, what follows it is kept no more.
+    """
+    if cursor is None:
+        return state.now
+    if cursor == OLDEST:
+        return state.oldest
+    try:
+        octets = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        epoch, of, xid, number, place = msgspec.json.decode(octets, type=tuple[str, int, int, int, int])
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        raise _wrong(422, "ce curseur n'est pas le `next` d'une lecture du fil") from None
+    if not (0 <= xid <= INT8_MOST and 0 <= number <= INT8_MOST and 0 <= place <= INT4_MOST):
+        raise _wrong(422, "ce curseur n'est pas le `next` d'une lecture du fil")
+    if of != tenant_id:
+        raise _wrong(422, "ce curseur est celui d'une autre collectivité ; commencez sans `after`")
+    if epoch != state.epoch or xid > state.ahead:
+        raise _wrong(
+            409,
+            "la base a été restaurée depuis ce curseur : ce qui a été lu peut ne plus y être. Prenez un nouveau "
+            "curseur (`GET /v1/measurements` sans `after`), relisez vos mesures de la période par "
+            "`/v1/datastreams/{id}/measurements` ou par un export, puis reprenez avec ce curseur",
+        )
+    if (xid, number) <= (state.forgotten_xid, state.forgotten_number):
+        raise _wrong(
+            410,
+            "ce curseur a plus de sept jours : ce qui le suivait n'est plus dans le fil. Prenez un nouveau curseur "
+            "(`GET /v1/measurements` sans `after`), relisez la période manquée par "
+            "`/v1/datastreams/{id}/measurements` ou par un export, puis reprenez avec ce curseur",
+        )
+    return Position(xid, number, place)
+
+
+def _wrong(status: int, message: str) -> Problem:
+    codes = {409: "other_epoch", 410: "forgotten"}
+    error = FieldError(field="query.after", code=codes.get(status, "cursor"), message=message)
+    return Problem(status, message, errors=[error])
