@@ -12,6 +12,7 @@ from core.runtime.errors import describe
 from core.runtime.health import Check
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from decoders.javascript.pool import PoolUnavailable
+from ingest.exports.runner import export_next
 from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
 from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.dwelling_days import make_dwelling_days
@@ -173,6 +174,12 @@ async def redecode_waiting(pool: Pool, workers: Workers, owner: str, keys: KeyWr
 async def import_waiting(pool: Pool, owner: str, keys: KeyWrap, writers: Writers) -> None:
     """Run the bulk imports that wait, one after the other."""
     while await import_next(pool, keys, owner, writers):
+        pass
+
+
+async def export_waiting(pool: Pool, owner: str, room: int) -> None:
+    """Write the exports that wait, one after the other."""
+    while await export_next(pool, owner, room):
         pass
 
 
