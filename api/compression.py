@@ -5,12 +5,16 @@ letter by letter. So pages, which carry the token of the session beside what an 
 compressed, nor what a change answers, which may show a new secret, nor the session itself.
 """
 
+import re
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette_compress import CompressMiddleware, add_compress_type, remove_compress_type
 
 # Paths of what is read by programs, and of files that everybody gets.
 COMPRESSED = ("/v1/", "/openapi.json", "/docs/")
 SECRET = frozenset({"/v1/session", "/v1/me"})
+# A finished file is sent as it is kept: its ranges are those of these octets.
+FINISHED = re.compile(r"/v1/exports/\d+/file")
 MINIMUM_OCTETS = 1000
 
 add_compress_type("text/csv")
@@ -38,4 +42,5 @@ def _is_compressed(scope: Scope) -> bool:
         and scope["method"] == "GET"
         and scope["path"].startswith(COMPRESSED)
         and scope["path"] not in SECRET
+        and FINISHED.fullmatch(scope["path"]) is None
     )

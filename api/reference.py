@@ -74,6 +74,7 @@ TITLES_OF_TAGS = {
     "devices": "Capteurs",
     "imports": "Imports",
     "measurements": "Mesures",
+    "exports": "Exports",
     "data-subjects": "Droits des personnes",
     "alerts": "Alertes",
     "alert-rules": "Règles d'alerte",

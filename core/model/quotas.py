@@ -27,6 +27,7 @@ NAMES = {
     "photos": "photos d'actifs",
     "work_order_photos": "photos d'interventions",
     "imports": "imports en cours",
+    "exports": "exports en cours",
     "campaign_drafts": "campagnes à approuver",
 }
 

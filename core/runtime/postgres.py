@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 from asyncpg import (
     CheckViolationError,
+    DiskFullError,
     ExclusionViolationError,
     ForeignKeyViolationError,
     InsufficientPrivilegeError,
@@ -37,6 +38,7 @@ __all__ = [
     "BareConnection",
     "CheckViolationError",
     "Connection",
+    "DiskFullError",
     "ExclusionViolationError",
     "ForeignKeyViolationError",
     "InsufficientPrivilegeError",

@@ -12,6 +12,7 @@ from core.runtime.errors import describe
 from core.runtime.health import Check
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from decoders.javascript.pool import PoolUnavailable
+from ingest.exports.runner import export_next
 from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
 from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.dwelling_days import make_dwelling_days
@@ -182,6 +183,12 @@ async def import_waiting(pool: Pool, owner: str, keys: KeyWrap, writers: Writers
 async def watch_feed(pool: Pool, feed: FeedWatch) -> None:
     """See whether something holds the feed."""
     await feed.look(pool)
+
+
+async def export_waiting(pool: Pool, owner: str, room: int) -> None:
+    """Write the exports that wait, one after the other."""
+    while await export_next(pool, owner, room):
+        pass
 
 
 async def settle_communes(pool: Pool) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.runtime.postgres import Pool
+from ingest.exports.store import KEPT_FOR
 from ingest.maintenance.leader import leading
 from ingest.maintenance.settings import RetentionSettings
 from ingest.maintenance.telemetry import PRUNED_ROWS
@@ -104,6 +105,13 @@ DELETE FROM import_part WHERE ctid = ANY(ARRAY(
     WHERE coalesce(j.ended_at, CASE j.state WHEN 'receiving' THEN j.created_at END) < now() - $1::interval
     LIMIT $2))
 """
+EXPORT_JOB = _older("export_job", "ended_at")
+# The file of an export.
+EXPORT_PART = """
+DELETE FROM export_part WHERE ctid = ANY(ARRAY(
+    SELECT p.ctid FROM export_part p JOIN export_job j ON j.id = p.job_id
+    WHERE j.ended_at < now() - $1::interval LIMIT $2))
+"""
 QUARANTINE = _older("observation.quarantine", "at")
 # A closed session is named by the uplinks that it carried: it goes when those are gone, if ever.
 SESSION = """
@@ -156,6 +164,8 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("invitation", INVITATION, 90 * days),
         Prune("import_job", IMPORT_JOB, 30 * days),
         Prune("import_part", IMPORT_PART, 1 * days),
+        Prune("export_job", EXPORT_JOB, 30 * days),
+        Prune("export_part", EXPORT_PART, KEPT_FOR),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),
         Prune("session", SESSION, 8 * days),  # uplink_seen names sessions, too.
     )

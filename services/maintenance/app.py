@@ -15,6 +15,7 @@ from ingest.maintenance.erasures import Eraser, Streams
 from ingest.maintenance.feed import FeedWatch
 from ingest.maintenance.jobs import (
     Job,
+    export_waiting,
     import_waiting,
     keep_house,
     make_rollups,
@@ -35,7 +36,7 @@ from services.maintenance.settings import MaintenanceSettings
 SUPERVISE_EVERY_S = 30.0
 # How long somebody who asked waits until the work begins.
 REDECODE_EVERY_S = 2.0
-IMPORT_EVERY_S = 1.0
+IMPORT_EVERY_S = EXPORT_EVERY_S = 1.0
 COMMUNES_EVERY_S = 2.0
 # How long the end of the audit is unsealed.
 SEAL_EVERY_S = 5.0
@@ -112,6 +113,9 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
             Job("erasures", ERASE_EVERY_S, eraser.work),
             Job("imports", IMPORT_EVERY_S, lambda: import_waiting(pool, settings.instance, keys, WRITERS)),
+            Job(
+                "exports", EXPORT_EVERY_S, lambda: export_waiting(pool, settings.instance, settings.exports_octets)
+            ),
             Job("communes", COMMUNES_EVERY_S, lambda: settle_communes(pool)),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]

@@ -39,6 +39,11 @@ class MaintenanceSettings(RetentionSettings):
         description="A folder on the database's disk, where this process sees it; absent: another machine's. "
         "Below a fifth left, a warning",
     )
+    exports_octets: int = Field(
+        default=2_000_000_000,
+        ge=1_000_000,
+        description="What the files of exports may fill together, in the database, for the day that each is kept",
+    )
     audit_export: Annotated[
         Annotated[str, AfterValidator(_is_destination)],
         Expected(

@@ -49,6 +49,9 @@ UNION ALL SELECT 'redecode ' || tenant_id - 1 FROM redecode
 UNION ALL SELECT 'import_job ' || tenant_id - 1 FROM import_job
 UNION ALL SELECT 'import_part ' || tenant_id - 1 FROM import_part
 UNION ALL SELECT 'import_rejection ' || tenant_id - 1 FROM import_rejection
+UNION ALL SELECT 'export_job ' || tenant_id - 1 FROM export_job
+UNION ALL SELECT 'export_part ' || tenant_id - 1 FROM export_part
+UNION ALL SELECT 'export_stream ' || tenant_id - 1 FROM export_stream
 UNION ALL SELECT 'profile_decoding_key ' || tenant_id - 1 FROM profile_decoding_key
 UNION ALL SELECT 'device_decoding_key ' || device_id - 1 FROM device_decoding_key
 UNION ALL SELECT 'codec_shadow ' || tenant_id - 1 FROM codec_shadow
@@ -143,6 +146,10 @@ WITH j AS (INSERT INTO import_job (tenant_id, kind, format, coordinates, dry_run
            SELECT id, 'cabinets', 'csv', 'wgs84', false, 'x' FROM tenant RETURNING id, tenant_id),
 p AS (INSERT INTO import_part SELECT id, tenant_id, 1, 1, 'x', 'k' FROM j)
 INSERT INTO import_rejection SELECT id, tenant_id, 1, 1, '', '', '{}' FROM j;
+WITH j AS (INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams)
+           SELECT id, 'csv', now() - interval '1 day', now(), 'x', 1 FROM tenant RETURNING id, tenant_id),
+p AS (INSERT INTO export_part SELECT id, tenant_id, 0, 1, 'x' FROM j)
+INSERT INTO export_stream SELECT id, tenant_id, 1, 1 FROM j;
 INSERT INTO redecode (tenant_id, since, until, requested_by)
 SELECT id, now() - interval '1 day', now(), 'a' FROM tenant;
 INSERT INTO codec_shadow (tenant_id, device_profile_id, shadow_version_id) SELECT id, id, id FROM tenant;

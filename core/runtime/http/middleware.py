@@ -136,7 +136,9 @@ class _Exchange:
             self.status = message["status"]
             headers = [*message.get("headers", ()), *SECURITY_HEADERS]
             present = {name.lower() for name, _ in headers}
-            self.is_file = b"content-disposition" in present and b"content-length" not in present
+            # One of which it is known how long it is belongs to the deadline, unless its ranges can be asked for.
+            is_open = b"content-length" not in present or b"accept-ranges" in present
+            self.is_file = b"content-disposition" in present and is_open
             if CONTENT_POLICY[0] not in present:
                 headers.append(CONTENT_POLICY)
             self.is_stream = _is_stream(headers)

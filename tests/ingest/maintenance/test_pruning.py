@@ -69,6 +69,11 @@ ROWS = {
     "import_part": "WITH j AS (INSERT INTO import_job (tenant_id, kind, format, coordinates, dry_run, "
     "requested_by, ended_at) SELECT id, 'cabinets', 'csv', 'wgs84', true, 'x', now() - $1::interval FROM tenant "
     "RETURNING id, tenant_id) INSERT INTO import_part SELECT id, tenant_id, 1, 1, '', 'k' FROM j",
+    "export_job": "INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, ended_at) "
+    "SELECT id, 'csv', now() - interval '1 day', now(), 'x', 1, now() - $1::interval FROM tenant",
+    "export_part": "WITH j AS (INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, "
+    "ended_at) SELECT id, 'csv', now() - interval '1 day', now(), 'x', 1, now() - $1::interval FROM tenant "
+    "RETURNING id, tenant_id) INSERT INTO export_part SELECT id, tenant_id, 0, 1, 'x' FROM j",
     "invitation": "INSERT INTO invitation (tenant_id, token_sha256, email, name, role, invited_by, expires_at) "
     "SELECT id, sha256($1::interval::text::bytea), '', '', '', '', now() - $1::interval FROM tenant",
     "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "

@@ -1,0 +1,185 @@
+"""Parquet, by pyarrow and numpy: an optional extra, imported by the process that writes, when it writes.
+
+Readings come from the database in its binary format, rows of one length, which numpy reads as columns without a
+Python object for each. A row group is written when it is full, in a thread: the others go on meanwhile.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.util import find_spec
+from typing import Any
+
+from core.runtime.postgres import Connection
+from ingest.exports import store
+from ingest.exports.lines import FLAGS, Stream, flag_names
+from ingest.exports.store import Readable
+from ingest.exports.writer import ExportFailed, PartWriter
+
+MISSING_TEXT = (
+    "ce serveur n'écrit pas de Parquet : il y faut l'extra « parquet » (pip install 'territoire[parquet]')"
+)
+ROW_GROUP = 131_072
+HEADER_OCTETS, TRAILER = 19, b"\xff\xff"
+EPOCH_2000_US = 946_684_800_000_000
+TEXTS = ("asset", "kind", "commune", "position", "channel", "quantity", "unit")
+
+
+def is_available() -> bool:
+    """Whether the extra is installed; imports nothing of it."""
+    return find_spec("pyarrow") is not None and find_spec("numpy") is not None
+
+
+def open_parquet(writer: PartWriter) -> "ParquetFile":
+    """A file that is written into `writer`.
+
+    Raises:
+        ExportFailed: the extra is not installed.
+    """
+    if not is_available():
+        raise ExportFailed(MISSING_TEXT)
+    return ParquetFile(writer)
+
+
+class _Pipe:
+    """Where pyarrow writes: taken out as it comes."""
+
+    def __init__(self) -> None:
+        self.held = bytearray()
+        self._at = 0
+        self.closed = False
+
+    def write(self, octets: Any) -> int:
+        """What follows."""
+        view = memoryview(octets)
+        self.held += view
+        self._at += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        """How much was written."""
+        return self._at
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """Nothing to let go."""
+        self.closed = True
+
+    def readable(self) -> bool:
+        """It is not read."""
+        return False
+
+    def writable(self) -> bool:
+        """It is written."""
+        return True
+
+    def seekable(self) -> bool:
+        """It goes forward only."""
+        return False
+
+
+class ParquetFile:
+    """One row group after the other; a column of texts is a dictionary, the same for many readings."""
+
+    def __init__(self, writer: PartWriter) -> None:
+        import numpy  # noqa: ICN001, PLC0415 - As the module says.
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        self._np: Any = numpy
+        self._pa: Any = pa
+        text = pa.dictionary(pa.int32(), pa.string())
+        self._schema: Any = pa.schema(
+            [
+                ("datastream_id", pa.int32()),
+                *((name, text) for name in TEXTS),
+                ("time", pa.timestamp("us", tz="UTC")),
+                ("value", pa.float64()),
+                ("flags", text),
+            ]
+        )
+        # A row of the binary format: how many fields, then each with its length before it.
+        self._row: Any = numpy.dtype(
+            [
+                *(("fields", ">i2"), ("id_length", ">i4"), ("id", ">i4"), ("time_length", ">i4")),
+                *(("time", ">i8"), ("value_length", ">i4"), ("value", ">f8")),
+                *(("flags_length", ">i4"), ("flags", ">i2")),
+            ]
+        )
+        self._pipe = _Pipe()
+        self._writer = writer
+        self._file: Any = pq.ParquetWriter(
+            self._pipe, self._schema, compression="zstd", use_dictionary=["datastream_id", *TEXTS, "flags"]
+        )
+        self._flags: Any = pa.array([" ".join(flag_names(one)) for one in FLAGS])
+        self._held = bytearray()
+        self._streams: list[Stream] = []
+        self._is_first = True
+
+    async def begin(self) -> None:
+        """The first octets."""
+        await self._drain()
+
+    async def copy(
+        self, connection: Connection, streams: Sequence[Readable], since: datetime, until: datetime
+    ) -> int:
+        """The readings of these streams."""
+        self._streams = [one.stream for one in streams]
+        self._is_first = True
+        copied = await store.copy_rows(connection, streams, since, until, self._take)
+        if not self._held.endswith(TRAILER) or (len(self._held) - len(TRAILER)) % self._row.itemsize:
+            raise ExportFailed("des mesures ne se lisent pas")
+        del self._held[-len(TRAILER) :]
+        await self._groups(1)
+        return copied
+
+    async def finish(self) -> None:
+        """The footer, without which nobody takes the file for whole."""
+        await asyncio.to_thread(self._file.close)
+        await self._drain()
+
+    async def _take(self, octets: bytes) -> None:
+        self._held += octets
+        if self._is_first and len(self._held) >= HEADER_OCTETS:
+            del self._held[:HEADER_OCTETS]
+            self._is_first = False
+        if not self._is_first:
+            await self._groups(ROW_GROUP)
+
+    async def _groups(self, least: int) -> None:
+        """Write what is there, once it is at least so many rows."""
+        size = self._row.itemsize
+        while len(self._held) // size >= least:
+            rows = min(len(self._held) // size, ROW_GROUP)
+            octets = bytes(self._held[: rows * size])
+            del self._held[: rows * size]
+            await asyncio.to_thread(self._write, octets)
+            await self._drain()
+
+    async def _drain(self) -> None:
+        taken, self._pipe.held = bytes(self._pipe.held), bytearray()
+        await self._writer.write(taken)
+
+    def _write(self, octets: bytes) -> None:
+        """A row group."""
+        np, pa = self._np, self._pa
+        rows = np.frombuffer(octets, dtype=self._row)
+        ids = rows["id"].astype(np.int32)
+        order = np.array([stream.id for stream in self._streams], dtype=np.int32)
+        sorted_places = np.argsort(order)
+        places = sorted_places[np.searchsorted(order, ids, sorter=sorted_places)].astype(np.int32)
+        columns = [pa.array(ids)]
+        for name in TEXTS:
+            texts = [getattr(stream, name) for stream in self._streams]
+            # A dictionary holds no null: the place is null instead.
+            absent = np.array([text is None for text in texts])[places]
+            words = pa.array([text or "" for text in texts], type=pa.string())
+            columns.append(pa.DictionaryArray.from_arrays(pa.array(places, mask=absent), words))
+        instants = rows["time"].astype(np.int64) + EPOCH_2000_US
+        columns.append(pa.array(instants).cast(pa.timestamp("us", tz="UTC")))
+        columns.append(pa.array(rows["value"].astype(np.float64)))
+        columns.append(pa.DictionaryArray.from_arrays(pa.array(rows["flags"].astype(np.int32)), self._flags))
+        batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        self._file.write_table(pa.Table.from_batches([batch]), row_group_size=ROW_GROUP)

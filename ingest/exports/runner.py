@@ -1,0 +1,135 @@
+"""Writes exports: streams by the handful, each handful copied in one reading transaction of who asked for it.
+
+A transaction that copies writes nothing, so it holds up no feed; and each begins by asking anew what may be read.
+A job that a crash has cut short begins again: its file is none before its last part.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from core.runtime.postgres import DATABASE_AWAY, Connection, DiskFullError, Pool
+from ingest.exports import store
+from ingest.exports.lines import LineForm, line_form
+from ingest.exports.store import ExportJob, Readable
+from ingest.exports.writer import ExportFailed, NotOurs, PartWriter
+
+# Of streams: few at first; then as many as have about so many readings, which take seconds.
+FIRST_HANDFUL, HANDFUL_MOST, READINGS_AT_ONCE = 16, 512, 500_000
+DENIED_TEXT = "la clé qui l'a demandé n'est plus valable, ou la personne n'a plus de rôle"
+DISK_TEXT = "le disque du serveur est plein : rien n'est gardé de cet export"
+DEFECT_TEXT = "le serveur n'a pas pu écrire ce fichier jusqu'au bout"
+
+log = structlog.get_logger()
+
+
+class FileForm(Protocol):
+    """How readings become a file."""
+
+    async def begin(self) -> None:
+        """What stands before all readings."""
+        ...
+
+    async def copy(
+        self, connection: Connection, streams: Sequence[Readable], since: datetime, until: datetime
+    ) -> int:
+        """The readings of these streams; how many."""
+        ...
+
+    async def finish(self) -> None:
+        """What stands behind them."""
+        ...
+
+
+class LineFile:
+    """CSV or NDJSON: the database makes the lines, nothing here looks at them."""
+
+    def __init__(self, form: LineForm, writer: PartWriter) -> None:
+        self._form = form
+        self._writer = writer
+
+    async def begin(self) -> None:
+        """The names of the columns."""
+        await self._writer.write(self._form.header.encode())
+
+    async def copy(
+        self, connection: Connection, streams: Sequence[Readable], since: datetime, until: datetime
+    ) -> int:
+        """A line for each reading."""
+        return await store.copy_lines(connection, self._form, streams, since, until, self._writer.write)
+
+    async def finish(self) -> None:
+        """Nothing follows."""
+
+
+async def export_next(pool: Pool, runner: str, room: int) -> ExportJob | None:
+    """Write the next file that no process writes; None when there is none. `runner` names this process.
+
+    `room`: how many octets the files of everybody may fill together.
+
+    Raises one of DATABASE_AWAY: the job begins again with the next call.
+    """
+    job = await store.claim_export(pool, runner)
+    if job is None:
+        return None
+    log.info("export_began", job=job.id, form=job.format, streams=job.streams)
+    writer = PartWriter(pool, job.id, runner, room)
+    try:
+        readings = await _write(pool, runner, job, writer)
+        digest = await writer.close()
+    except NotOurs:
+        log.info("export_left", job=job.id)
+    except (ExportFailed, DiskFullError) as wrong:
+        reason = str(wrong) if isinstance(wrong, ExportFailed) else DISK_TEXT
+        await store.end_export(pool, job.id, runner, "failed", reason)
+        log.warning("export_failed", job=job.id, reason=type(wrong).__name__)
+    except DATABASE_AWAY:
+        raise
+    except Exception:
+        await store.end_export(pool, job.id, runner, "failed", DEFECT_TEXT)
+        log.exception("export_failed", job=job.id)
+    else:
+        await store.end_export(pool, job.id, runner, "done", None, digest)
+        log.info("export_done", job=job.id, readings=readings)
+    return job
+
+
+async def _write(pool: Pool, runner: str, job: ExportJob, writer: PartWriter) -> int:
+    file = await _file_of(pool, job, writer)
+    ids = await store.list_streams(pool, job.id)
+    await file.begin()
+    reached = readings = 0
+    handful = FIRST_HANDFUL
+    while reached < len(ids):
+        asked = ids[reached : reached + handful]
+        async with pool.acquire() as connection, connection.transaction(readonly=True):
+            streams = await _enter(connection, job, runner, asked)
+            copied = await file.copy(connection, streams, job.since, job.until) if streams else 0
+        reached += len(asked)
+        readings += copied
+        await store.record_progress(pool, job.id, runner, reached, readings, streams)
+        handful = max(1, min(HANDFUL_MOST, len(asked) * READINGS_AT_ONCE // max(copied, 1)))
+    await file.finish()
+    return readings
+
+
+async def _enter(connection: Connection, job: ExportJob, runner: str, ids: Sequence[int]) -> list[Readable]:
+    """What may be read of these streams in this transaction."""
+    match await store.enter_export(connection, job.id, runner):
+        case "entered":
+            return await store.readable(connection, ids)
+        case "denied":
+            raise ExportFailed(DENIED_TEXT)
+        case _:
+            raise NotOurs(f"export {job.id}")
+
+
+async def _file_of(pool: Pool, job: ExportJob, writer: PartWriter) -> FileForm:
+    if job.format == "parquet":
+        from ingest.exports.parquet import open_parquet  # noqa: PLC0415 - 100 MB in memory, of an optional extra.
+
+        return open_parquet(writer)
+    zone = await store.zone_of(pool)
+    return LineFile(line_form(job.format, is_spreadsheet=job.spreadsheet, zone=zone), writer)
