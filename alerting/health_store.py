@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,8 @@ from alerting.rules.sensor_health import NEVER_STILL, Frozen, ReceivedUplink, Se
 from core.messages.measurements import SOUND, Flag
 from core.runtime.postgres import Connection
 from lorawan.commands.dev_status import EXTERNAL_POWER, DevStatusAns
+from registry.listing import numbered
+from registry.places import ANYWHERE, Place, in_commune, within
 from registry.rows import fetch_all
 
 HEARD_MOST = 20
@@ -43,32 +45,43 @@ class SensorFilter:
     """Which sensors; what is None does not matter."""
 
     tenant_id: int | None = None
-    commune: str | None = None
     model: str | None = None
     device_profile_id: int | None = None
     asset_kind: str | None = None
     dev_eui: bytes | None = None
+    tag: str | None = None
+    quarter: str | None = None
+    place: Place = ANYWHERE
+
+    def values(self) -> dict[str, Any]:
+        """By the names of the statement's parameters."""
+        named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"}
+        return named | self.place.values()
 
 
 # Tables, and the views by which the API's role sees what its tenant may see.
 SCHEMAS = ("observation.", "")
-# $1: now. A commune by its name or by its code. Devices are in order before anything is joined to them: what they
+# Devices are in order before anything is joined to them: what they
 # serve is looked up for those of the page and not for all.
-SENSORS = """
+SENSORS = numbered(
+    f"""
 SELECT d.id, d.dev_eui, d.name, d.device_profile_id, p.vendor, p.model, p.expected_interval,
        coalesce(lower(g.during), d.created_at) AS since,
        a.id AS asset_id, a.name AS asset_name, a.kind AS asset_kind, a.commune, a.insee
 FROM (SELECT id, dev_eui, name, device_profile_id, created_at FROM device
-      WHERE id > $2 AND enabled AND archived_at IS NULL AND ($4::int IS NULL OR tenant_id = $4)
-        AND ($7::int IS NULL OR device_profile_id = $7) AND ($9::bytea IS NULL OR dev_eui = $9)
+      WHERE id > :after AND enabled AND archived_at IS NULL AND (:tenant_id::int IS NULL OR tenant_id = :tenant_id)
+        AND (:device_profile_id::int IS NULL OR device_profile_id = :device_profile_id)
+        AND (:dev_eui::bytea IS NULL OR dev_eui = :dev_eui)
       ORDER BY id) AS d
 JOIN device_profile p ON p.id = d.device_profile_id
-LEFT JOIN assignment g ON g.device_id = d.id AND g.during @> $1::timestamptz
+LEFT JOIN assignment g ON g.device_id = d.id AND g.during @> :now::timestamptz
 LEFT JOIN asset a ON a.id = g.asset_id
-WHERE a.archived_at IS NULL AND ($5::text IS NULL OR a.commune = $5 OR a.insee = $5)
-  AND ($6::text IS NULL OR p.model = $6) AND ($8::text IS NULL OR a.kind = $8)
-ORDER BY d.id LIMIT $3
+WHERE a.archived_at IS NULL AND (:model::text IS NULL OR p.model = :model)
+  AND (:asset_kind::text IS NULL OR a.kind = :asset_kind) AND (:tag::text IS NULL OR :tag = ANY(a.tags))
+  AND (:quarter::text IS NULL OR a.quarter = :quarter) AND {in_commune("a")} AND {within("a")}
+ORDER BY d.id LIMIT :most
 """
+)
 # Receptions are read once a device, from the first of these uplinks on: the view asks each time who may see them.
 HEARD, VISIBLE_HEARD = (
     f"""
@@ -162,10 +175,8 @@ async def list_sensors(
     connection: Connection, wanted: SensorFilter, now: datetime, after: int, most: int
 ) -> list[Sensor]:
     """Sensors in service at `now`, by id, beyond `after`."""
-    return await fetch_all(
-        connection, Sensor, SENSORS, now, after, most, wanted.tenant_id, wanted.commune, wanted.model,
-        wanted.device_profile_id, wanted.asset_kind, wanted.dev_eui,
-    )  # fmt: skip
+    given = wanted.values() | {"now": now, "after": after, "most": most}
+    return await fetch_all(connection, Sensor, SENSORS.sql, *SENSORS.values(given))
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ of it. Why the history is the outbox: docs/decisions/0089-the-history-of-a-work-
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,8 @@ from msgspec import to_builtins
 from alerting import alert_store
 from alerting.rules.work_order_states import ENDED, ImpossibleChange, Standing, action_of, standing_after
 from core.runtime.postgres import Connection, UniqueViolationError
+from registry.listing import numbered
+from registry.places import ANYWHERE, Place, in_commune, within
 from registry.rows import fetch_all, fetch_one
 
 COLUMNS = """w.id, w.tenant_id, w.state, w.origin, w.priority, w.title, w.description, w.team_id, t.name AS team,
@@ -26,23 +28,27 @@ ARRAY(SELECT l.alert_id FROM work_order_link l WHERE l.work_order_id = w.id AND 
 s.name AS asset, coalesce(s.commune, '') AS commune, coalesce(s.street, '') AS street, s.latitude, s.longitude"""
 # The first of its assets that is visible says where it is.
 OF_ORDERS = """work_order w LEFT JOIN team t ON t.id = w.team_id
-LEFT JOIN LATERAL (SELECT a.name, a.commune, a.street, a.latitude, a.longitude
+LEFT JOIN LATERAL (SELECT a.name, a.commune, a.insee, a.quarter, a.tags, a.street, a.latitude, a.longitude
                    FROM work_order_link l JOIN asset a ON a.id = l.asset_id
                    WHERE l.work_order_id = w.id ORDER BY l.id LIMIT 1) AS s ON true"""
-LIST = f"""
+LIST = numbered(
+    f"""
 SELECT {COLUMNS} FROM {OF_ORDERS}
-WHERE ($1::text[] IS NULL OR w.state = ANY($1)) AND ($2::text[] IS NULL OR w.priority = ANY($2))
-  AND ($3::text IS NULL OR w.origin = $3) AND ($4::int IS NULL OR w.team_id = $4)
-  AND ($5::text IS NULL OR w.assignee = $5)
-  AND ($6::int IS NULL OR w.id IN (SELECT work_order_id FROM work_order_link WHERE asset_id = $6))
-  AND ($7::bigint IS NULL OR w.id IN (SELECT work_order_id FROM work_order_link WHERE alert_id = $7))
-  AND ($8::int IS NULL OR w.campaign_id = $8) AND ($9::text IS NULL OR w.external_reference = $9)
-  AND ($10::text IS NULL OR s.commune = $10)
-  AND ($11::float8 IS NULL OR (s.longitude BETWEEN $11 AND $13 AND s.latitude BETWEEN $12 AND $14))
-  AND ($15::timestamptz IS NULL OR (w.due_at < $15 AND w.state NOT IN ('done', 'cancelled')))
-  AND ($16::int IS NULL OR w.id < $16)
-ORDER BY w.id DESC LIMIT $17
+WHERE (:state::text[] IS NULL OR w.state = ANY(:state))
+  AND (:priority::text[] IS NULL OR w.priority = ANY(:priority))
+  AND (:origin::text IS NULL OR w.origin = :origin) AND (:team_id::int IS NULL OR w.team_id = :team_id)
+  AND (:assignee::text IS NULL OR w.assignee = :assignee)
+  AND (:asset_id::int IS NULL OR w.id IN (SELECT work_order_id FROM work_order_link WHERE asset_id = :asset_id))
+  AND (:alert_id::bigint IS NULL OR w.id IN (SELECT work_order_id FROM work_order_link WHERE alert_id = :alert_id))
+  AND (:campaign_id::int IS NULL OR w.campaign_id = :campaign_id)
+  AND (:external_reference::text IS NULL OR w.external_reference = :external_reference)
+  AND (:tag::text IS NULL OR :tag = ANY(s.tags)) AND (:quarter::text IS NULL OR s.quarter = :quarter)
+  AND (:late_at::timestamptz IS NULL OR (w.due_at < :late_at AND w.state NOT IN ('done', 'cancelled')))
+  AND (:before::int IS NULL OR w.id < :before)
+  AND {in_commune("s")} AND {within("s")}
+ORDER BY w.id DESC LIMIT :most
 """
+)
 READ = f"SELECT {COLUMNS} FROM {OF_ORDERS} WHERE w.id = $1"
 LOCK = "SELECT state, team_id, assignee, resolution FROM work_order WHERE id = $1 FOR UPDATE"
 FIND_REFERENCE = "SELECT id FROM work_order WHERE external_reference = $1"
@@ -220,6 +226,36 @@ class Actor:
     reported_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WantedWorkOrders:
+    """Which work orders; None: whatever they are. Where one is, is where the first of its assets is.
+
+    `late_at` keeps those that should be done by then and are not.
+    """
+
+    state: Sequence[str] | None = None
+    priority: Sequence[str] | None = None
+    origin: str | None = None
+    team_id: int | None = None
+    assignee: str | None = None
+    asset_id: int | None = None
+    alert_id: int | None = None
+    campaign_id: int | None = None
+    external_reference: str | None = None
+    late_at: datetime | None = None
+    tag: str | None = None
+    quarter: str | None = None
+    place: Place = ANYWHERE
+
+    def values(self) -> dict[str, Any]:
+        """By the names of the statement's parameters."""
+        named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"}
+        return named | self.place.values()
+
+
+EVERY_ORDER = WantedWorkOrders()
+
+
 class UnknownReference(ImpossibleChange):
     """It names a team, a campaign, an asset or an alert that is not there."""
 
@@ -257,28 +293,13 @@ async def create_work_order(
 
 async def list_work_orders(
     connection: Connection,
-    *,
-    state: Sequence[str] | None = None,
-    priority: Sequence[str] | None = None,
-    origin: str | None = None,
-    team_id: int | None = None,
-    assignee: str | None = None,
-    asset_id: int | None = None,
-    alert_id: int | None = None,
-    campaign_id: int | None = None,
-    external_reference: str | None = None,
-    commune: str | None = None,
-    box: tuple[float, float, float, float] | None = None,
-    late_at: datetime | None = None,
+    wanted: WantedWorkOrders = EVERY_ORDER,
     before: int | None = None,
     most: int = 100,
 ) -> list[WorkOrder]:
-    """Visible work orders, the newest first; `late_at` keeps those that should be done by then and are not."""
-    states = None if state is None else list(state)
-    priorities = None if priority is None else list(priority)
-    where = box or (None, None, None, None)
-    asked = states, priorities, origin, team_id, assignee, asset_id, alert_id, campaign_id, external_reference
-    return await fetch_all(connection, WorkOrder, LIST, *asked, commune, *where, late_at, before, most)
+    """Visible work orders, the newest first."""
+    given = wanted.values() | {"before": before, "most": most}
+    return await fetch_all(connection, WorkOrder, LIST.sql, *LIST.values(given))
 
 
 async def read_work_order(connection: Connection, order_id: int) -> WorkOrder | None:

@@ -13,8 +13,12 @@ from registry.listing import Ask, Key, Listing, Part, numbered, planned_anew, ro
 
 # As the statement of states has them.
 OF_STATES = tuple(
-    f"states_{name}" for name in ("kind", "commune", "search", "west", "south", "east", "north", "ids")
-)
+    f"states_{name}"
+    for name in (
+        "kind", "commune", "search", "west", "south", "east", "north", "ids", "tag", "quarter", "longitude",
+        "latitude", "radius",
+    )
+)  # fmt: skip
 # The worst first.
 BY_STATE = (
     "array_position(ARRAY['critical', 'major', 'warning', 'info', 'silent', 'unknown', 'command', 'ok'], state)"

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from api.extent import Box
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
+from registry.places import Circle, Place, distance_from
 from registry.rows import fetch_all, fetch_one
 
 # Alerts that nobody has declared ended.
@@ -21,7 +21,10 @@ _WANTED = """
   AND ($3::text IS NULL OR strpos(folded(a.name), folded($3)) > 0 OR strpos(folded(a.street), folded($3)) > 0)
   AND ($4::float8 IS NULL OR (a.longitude BETWEEN $4 AND $6 AND a.latitude BETWEEN $5 AND $7))
   AND CASE WHEN $8::int[] IS NULL THEN a.archived_at IS NULL ELSE a.id = ANY($8) END
-"""
+  AND (($9::text IS NULL AND $10::text IS NULL AND $11::float8 IS NULL) OR a.id IN (SELECT t.id FROM asset t WHERE
+       ($9::text IS NULL OR $9 = ANY(t.tags)) AND ($10::text IS NULL OR t.quarter = $10)
+       AND ($11::float8 IS NULL OR {} <= $13::float8)))
+""".format(distance_from("t", "$11", "$12"))
 _OF_THESE = "($8::int[] IS NULL OR asset_id = ANY($8))"
 
 
@@ -61,16 +64,16 @@ LEFT JOIN commanded ON commanded.asset_id = a.id
 
 
 def _from(states: str) -> str:
-    return f"SELECT * FROM ({states}) s WHERE id > $9 AND ($10::text[] IS NULL OR state = ANY($10))"
+    return f"SELECT * FROM ({states}) s WHERE id > $14 AND ($15::text[] IS NULL OR state = ANY($15))"
 
 
 ALL_AT_ONCE, ONE_BY_ONE = _states("last_seen_at"), _states("heard_at")
 LIST_STATES = _from(ALL_AT_ONCE)
-LIST_STATES_BY_ID = f"{LIST_STATES} ORDER BY id LIMIT $11"
-LIST_FEW_STATES = f"{_from(ONE_BY_ONE)} ORDER BY id LIMIT $11"
+LIST_STATES_BY_ID = f"{LIST_STATES} ORDER BY id LIMIT $16"
+LIST_FEW_STATES = f"{_from(ONE_BY_ONE)} ORDER BY id LIMIT $16"
 # Of all tenants, as the last ANALYZE or VACUUM has counted them.
 ABOUT_HOW_MANY = "SELECT reltuples FROM pg_class WHERE oid = 'asset'::regclass"
-LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $9 ORDER BY a.id LIMIT $10"
+LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $14 ORDER BY a.id LIMIT $15"
 # The digest differs when one of them is another, elsewhere, named otherwise, or in another state.
 COUNT_STATES = f"""
 SELECT kind, state, count(*)::int AS count,
@@ -95,7 +98,7 @@ SELECT DISTINCT {column} FROM found WHERE {column} <> '' ORDER BY {column} LIMIT
 """
 
 
-LIST_KINDS, LIST_COMMUNES = _values_of("kind"), _values_of("commune")
+LIST_KINDS, LIST_COMMUNES, LIST_QUARTERS = map(_values_of, ("kind", "commune", "quarter"))
 # Each table once: its policies cost more than its rows.
 OVERVIEW = f"""
 SELECT alerts.*, stations.*,
@@ -179,12 +182,18 @@ class Wanted(NamedTuple):
     kind: str | None = None
     commune: str | None = None
     search: str | None = None
-    box: Box | None = None
+    box: tuple[float, float, float, float] | None = None
     ids: list[int] | None = None
+    tag: str | None = None
+    quarter: str | None = None
+    circle: Circle | None = None
 
     def values(self) -> tuple[object, ...]:
-        """The first eight parameters of a statement."""
-        return (self.kind, self.commune, self.search, *(self.box or (None, None, None, None)), self.ids)
+        """The first thirteen parameters of a statement; a circle is looked for in its box, too."""
+        near = self.circle
+        box = Place(self.box, near).box_of_both() or (None, None, None, None)
+        around = (None, None, None) if near is None else (near.longitude, near.latitude, near.radius)
+        return (self.kind, self.commune, self.search, *box, self.ids, self.tag, self.quarter, *around)
 
 
 EVERYTHING = Wanted()
@@ -225,6 +234,11 @@ async def _planned_anew(connection: Connection) -> AsyncGenerator[None]:
 async def list_communes(connection: Connection) -> list[str]:
     """The communes in which there is a visible asset."""
     return [row["commune"] for row in await connection.fetch(LIST_COMMUNES)]
+
+
+async def list_quarters(connection: Connection) -> list[str]:
+    """The quarters in which there is a visible asset."""
+    return [row["quarter"] for row in await connection.fetch(LIST_QUARTERS)]
 
 
 async def list_kinds(connection: Connection) -> list[str]:

@@ -8,19 +8,24 @@ from typing import Any
 from core.runtime.postgres import Connection
 from registry.rows import fetch_all, fetch_one, insert
 
-TEMPLATE_COLUMNS = "id, tenant_id, name, version, description, items, rules, created_at, created_by"
-# The last version of each name; with a name, every version of it.
+TEMPLATE_COLUMNS = "id, tenant_id, name, version, description, items, rules, created_at, created_by, retired_at"
+# The last version of each name that is not retired, or that is; with a name, every version of it.
 LIST_TEMPLATES = f"""
 SELECT {TEMPLATE_COLUMNS} FROM (
     SELECT t.*, row_number() OVER (PARTITION BY name ORDER BY version DESC) AS age FROM kit_template t
     WHERE $1::text IS NULL OR name = $1) AS t
-WHERE age = 1 OR $1 IS NOT NULL ORDER BY name, version DESC
+WHERE (age = 1 AND (retired_at IS NOT NULL) = $2::boolean) OR $1 IS NOT NULL ORDER BY name, version DESC
 """
 READ_TEMPLATE = f"SELECT {TEMPLATE_COLUMNS} FROM kit_template WHERE id = $1"
 CREATE_TEMPLATE = f"""
 INSERT INTO kit_template (tenant_id, name, version, description, items, rules, created_by)
 SELECT $1, $2, 1 + coalesce(max(version), 0), $3, $4, $5, $6 FROM kit_template WHERE tenant_id = $1 AND name = $2
 RETURNING {TEMPLATE_COLUMNS}
+"""
+# All versions of its name: they are one kit.
+RETIRE_TEMPLATE = f"""
+UPDATE kit_template SET retired_at = CASE WHEN $3::boolean THEN coalesce(retired_at, now()) END
+WHERE tenant_id = $1 AND name = $2 RETURNING {TEMPLATE_COLUMNS}
 """
 COMMISSIONING_COLUMNS = """c.id, c.tenant_id, c.template_id, t.name AS template, t.version, c.site, c.created_at,
 c.created_by, c.accepted_at, c.accepted_by, c.reservations"""
@@ -79,6 +84,7 @@ class KitTemplate:
     rules: tuple[dict[str, Any], ...]
     created_at: datetime
     created_by: str
+    retired_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +127,18 @@ class CommissionedItem:
     photo_id: int | None
 
 
-async def list_templates(connection: Connection, name: str | None = None) -> list[KitTemplate]:
-    """The last version of every template, or all of one's."""
-    return await fetch_all(connection, KitTemplate, LIST_TEMPLATES, name)
+async def list_templates(
+    connection: Connection, name: str | None = None, *, retired: bool = False
+) -> list[KitTemplate]:
+    """The last version of every template in use, or of every retired one; or all versions of one's."""
+    return await fetch_all(connection, KitTemplate, LIST_TEMPLATES, name, retired)
+
+
+async def retire_template(connection: Connection, template: KitTemplate, *, retired: bool) -> KitTemplate | None:
+    """This version after all of its name were retired, or are in use again."""
+    given = template.tenant_id, template.name, retired
+    rows = await fetch_all(connection, KitTemplate, RETIRE_TEMPLATE, *given)
+    return next((row for row in rows if row.id == template.id), None)
 
 
 async def read_template(connection: Connection, template_id: int) -> KitTemplate | None:

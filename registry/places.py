@@ -23,12 +23,17 @@ AND (:near_radius::float8 IS NULL OR {distance(table)} <= :near_radius)
 
 
 def distance(table: str) -> str:
-    """Metres from the middle of the circle, by the haversine formula."""
-    half_latitude = f"sind(({table}.latitude - :near_latitude::float8) / 2) ^ 2"
-    half_longitude = f"sind(({table}.longitude - :near_longitude::float8) / 2) ^ 2"
+    """Metres from the middle of the circle."""
+    return distance_from(table, ":near_longitude", ":near_latitude")
+
+
+def distance_from(table: str, longitude: str, latitude: str) -> str:
+    """Metres from a point that two parameters say, by the haversine formula."""
+    half_latitude = f"sind(({table}.latitude - {latitude}::float8) / 2) ^ 2"
+    half_longitude = f"sind(({table}.longitude - {longitude}::float8) / 2) ^ 2"
     return f"""
 ({2 * EARTH_M} * asin(least(1, sqrt({half_latitude}
-    + cosd({table}.latitude) * cosd(:near_latitude::float8) * {half_longitude}))))
+    + cosd({table}.latitude) * cosd({latitude}::float8) * {half_longitude}))))
 """
 
 
@@ -67,15 +72,23 @@ class Place:
 
     def values(self) -> dict[str, Any]:
         """By the names of `within` and `in_commune`; a circle is looked for in its box, too."""
-        boxes = [one for one in (self.box, None if self.circle is None else self.circle.box()) if one is not None]
         named: dict[str, Any] = {"commune": self.commune}
-        if boxes:
-            named["west"], named["south"] = (max(one[side] for one in boxes) for side in (0, 1))
-            named["east"], named["north"] = (min(one[side] for one in boxes) for side in (2, 3))
+        box = self.box_of_both()
+        if box is not None:
+            named["west"], named["south"], named["east"], named["north"] = box
         if self.circle is not None:
             named["near_longitude"], named["near_latitude"] = self.circle.longitude, self.circle.latitude
             named["near_radius"] = self.circle.radius
         return named
+
+    def box_of_both(self) -> tuple[float, float, float, float] | None:
+        """What the box and the circle's have in common; None: neither is asked for."""
+        boxes = [one for one in (self.box, None if self.circle is None else self.circle.box()) if one is not None]
+        if not boxes:
+            return None
+        west, south = (max(one[side] for one in boxes) for side in (0, 1))
+        east, north = (min(one[side] for one in boxes) for side in (2, 3))
+        return west, south, east, north
 
 
 ANYWHERE = Place()

@@ -24,6 +24,7 @@ from api.console.help import views as help_pages
 from api.console.imports import views as imports
 from api.console.interventions import views as interventions
 from api.console.keys import views as keys
+from api.console.kits import form as kit_form
 from api.console.kits import views as kits
 from api.console.lighting import clocks as lighting_clocks
 from api.console.lighting import history as lighting_history
@@ -32,6 +33,7 @@ from api.console.lighting import views as lighting
 from api.console.live import views as live
 from api.console.login import views as login
 from api.console.pages import error_page, guarded, page_router, wants_page
+from api.console.partners import views as partners
 from api.console.people import views as people
 from api.console.pose import views as pose
 from api.console.programs import bounds
@@ -77,6 +79,7 @@ PAGES = (
     silences.router,
     teams.router,
     endpoints.router,
+    partners.router,
     calendars.router,
     trades.router,
     lighting_legal_hours.router,
@@ -91,6 +94,7 @@ PAGES = (
     profile_decoding.router,
     account.router,
     imports.router,
+    kit_form.router,  # Before the pages of one kit, of which `nouveau` is none.
     kits.router,
     publications.router,
     public_page.router,

@@ -19,6 +19,7 @@ TITLES = {
     "calendriers": marked("Calendriers d’ouverture"),
     "equipes": marked("Équipes"),
     "destinataires": marked("Destinataires"),
+    "partenaires": marked("Systèmes partenaires"),
     "eclairage": marked("Éclairage"),
     "campagnes": marked("Campagnes"),
     "tout-allumer": marked("Tout allumer"),

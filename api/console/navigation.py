@@ -61,6 +61,7 @@ ALERTS = (
     SubEntry("/silences", marked("Silences et travaux")),
     SubEntry("/equipes", marked("Équipes")),
     SubEntry("/destinataires", marked("Destinataires")),
+    SubEntry("/partenaires", marked("Systèmes partenaires")),
     SubEntry("/calendriers", marked("Calendriers")),
 )
 LIGHTS = (

@@ -32,7 +32,7 @@ from api.resources import Resource
 from api.routes.alert_rules import NewRule
 from api.routes.assets import ASSETS, PERSONAL, checked_kind_attributes
 from api.routes.devices import NO_JOIN_EUI
-from api.routes.kits import ITEMS_MOST, KITS, KitItem, wrong_field
+from api.routes.kits import ITEMS_MOST, KITS, RETIRED, KitItem, wrong_field
 from api.routes.lns_sources import SOURCES
 from api.routes.work_orders import Lines
 from core.model.ownership import REGISTERED_ELSEWHERE
@@ -157,6 +157,8 @@ async def create_commissioning(id: Id, body: NewCommissioning, caller: Manager) 
     """
     async with caller.changing() as change:
         template = await KITS.own(change, id)
+        if template.retired_at is not None:
+            raise Problem(409, RETIRED)
         items = [KitItem.model_validate(item) for item in template.items]
         devices = _device_of_each(items, body.devices)
         for source_id in {one.lns_source_id for one in body.devices if one.lns_source_id is not None}:

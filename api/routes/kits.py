@@ -1,6 +1,7 @@
 """Templates of kits: what a building needs, version by version."""
 
 from collections import Counter
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
@@ -35,6 +36,7 @@ router = APIRouter(prefix="/v1", tags=["kits"], responses=PROBLEM_RESPONSES)
 ITEMS_MOST, RULES_MOST = 50, 20
 NAME_MOST, RULE_NAME_MOST = 200, 63
 SITE = "{site}"
+RETIRED = "ce kit est retiré : reprenez-le d'abord"
 PDF = "application/pdf"
 ITEM = {"key": "co2_1", "device_profile_id": 42, "asset_kind": "room", "asset_name": "{site}, salle 1"}
 # Those that watch assets of a tag alone.
@@ -98,8 +100,17 @@ class KitAnswer(answer_of(KitTemplate)):
     """Une version d'un modèle de kit."""
 
     version: int = Field(description="À partir de 1 ; une mise en service garde la sienne")
+    retired_at: datetime | None = Field(description="Depuis quand le kit est retiré ; null : il sert")
     items: list[dict[str, Any]]
     rules: list[dict[str, Any]]
+
+
+class RetiredBody(Body):
+    """Si un kit est retiré."""
+
+    model_config = example({"retired": True})
+
+    retired: bool = Field(description="true : retiré, avec toutes ses versions ; false : repris")
 
 
 KITS = Resource("kit_template", "kit", kits.read_template, KitAnswer.model_validate)
@@ -141,9 +152,10 @@ async def list_kits(
     name: Annotated[
         str | None, Query(max_length=200, pattern=PRINTABLE, description="Toutes les versions de ce modèle")
     ] = None,
+    retired: Annotated[bool, Query(description="true : ceux qui sont retirés")] = False,
 ) -> Page[KitAnswer]:
-    """La dernière version de chaque modèle, par nom."""
-    return await KITS.list(caller, kits.list_templates, name)
+    """La dernière version de chaque modèle qui sert, ou de chaque modèle retiré, par nom."""
+    return await KITS.list(caller, kits.list_templates, name, retired=retired)
 
 
 @router.get("/kits/{id}", summary="Lire un modèle de kit")
@@ -157,7 +169,22 @@ async def create_kit_version(id: Id, body: KitVersionBody, caller: Manager) -> K
     """La version suivante ; ce qui a été mis en service ne change pas."""
     async with caller.changing() as change:
         former = await KITS.own(change, id)
+        if former.retired_at is not None:
+            raise Problem(409, RETIRED)
         return await _save(change, former.name, body)
+
+
+@router.put("/kits/{id}/retired", operation_id="retireKit", summary="Retirer un modèle de kit, ou le reprendre")
+async def retire_kit(id: Id, body: RetiredBody, caller: Manager) -> KitAnswer:
+    """Retiré, il ne se met plus en service et quitte la liste ; les mises en service restent telles quelles."""
+    async with caller.changing() as change:
+        former = await KITS.own(change, id)
+        retired = await kits.retire_template(change.connection, former, retired=body.retired)
+        if retired is None:
+            raise KITS.missing(id)
+        before, shown = KITS.show(former), KITS.show(retired)
+        await change.audit("retire" if body.retired else "restore", KITS.entity, id, before=before, after=shown)
+    return shown
 
 
 def wrong_field(field: str, message: str) -> Problem:

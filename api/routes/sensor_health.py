@@ -14,11 +14,13 @@ from alerting.health import LOOKED_AT_MOST, JudgedSensor, ModelReliability, Unav
 from alerting.health_store import API, SensorFilter
 from alerting.rules.sensor_health import CAUSES_FR, Cause, CauseName
 from api.auth import Caller, Reader
-from api.extent import CommuneOrCode
+from api.extent import CommuneOrCode, Placed
 from api.fields import INT4_MOST, PRINTABLE, Answer, AssetKind, Eui, Insee, answer_of
+from api.list_fields import Quarter, Tag
 from api.pages import Page, Paged, Paging, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.bulk_imports.kinds import csv_lines, harmless
+from registry.places import ANYWHERE
 
 router = APIRouter(prefix="/v1", tags=["devices"], responses=PROBLEM_RESPONSES)
 
@@ -127,17 +129,19 @@ class UnavailabilityAnswer(answer_of(Unavailability)):
 
 
 def wanted_sensors(
-    commune: CommuneOrCode = None,
     model: Annotated[str | None, Query(max_length=200, pattern=PRINTABLE, description="Modèle, exact")] = None,
     device_profile_id: Annotated[int | None, Query(ge=1, le=INT4_MOST, description="Profil")] = None,
     kind: AssetKind = None,
     dev_eui: Annotated[
         str | None, Query(pattern="^[0-9a-fA-F]{16}$", description="Un seul capteur, par son DevEUI")
     ] = None,
+    tag: Tag = None,
+    quarter: Quarter = None,
+    place: Placed = ANYWHERE,
 ) -> SensorFilter:
     """Which sensors are judged."""
     octets = None if dev_eui is None else bytes.fromhex(dev_eui)
-    return SensorFilter(None, commune, model, device_profile_id, kind, octets)
+    return SensorFilter(None, model, device_profile_id, kind, octets, tag, quarter, place)
 
 
 Wanted = Annotated[SensorFilter, Depends(wanted_sensors)]

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from alerting import work_orders
 from alerting.rules.work_order_states import ImpossibleChange
-from alerting.work_orders import Actor, WorkOrder, WorkOrderEvent
+from alerting.work_orders import Actor, WantedWorkOrders, WorkOrder, WorkOrderEvent
 from api.auth import Caller, FieldAgent, Reader
-from api.extent import BoundingBox, Commune, box_of
+from api.extent import Placed
 from api.fields import (
     INT8_MOST,
     PRINTABLE,
@@ -26,10 +26,12 @@ from api.fields import (
     answer_of,
     example,
 )
+from api.list_fields import Quarter, Tag
 from api.pages import Page, Paged, page_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
+from registry.places import ANYWHERE
 
 router = APIRouter(prefix="/v1/work-orders", tags=["work-orders"], responses=PROBLEM_RESPONSES)
 
@@ -202,28 +204,28 @@ async def list_work_orders(
     late: Annotated[
         bool, Query(description="true : celles dont l'échéance est passée et qui restent à faire")
     ] = False,
-    commune: Commune = None,
-    bbox: BoundingBox = None,
+    tag: Tag = None,
+    quarter: Quarter = None,
+    place: Placed = ANYWHERE,
 ) -> Page[WorkOrderAnswer]:
-    """Les interventions de la collectivité, la dernière d'abord."""
+    """Les interventions, la dernière d'abord ; leur lieu est celui du premier de leurs actifs."""
+    wanted = WantedWorkOrders(
+        state,
+        priority,
+        origin,
+        team_id,
+        assignee,
+        asset_id,
+        alert_id,
+        campaign_id,
+        external_reference,
+        datetime.now(UTC) if late else None,
+        tag,
+        quarter,
+        place,
+    )
     async with caller.reading() as connection:
-        found = await work_orders.list_work_orders(
-            connection,
-            state=state,
-            priority=priority,
-            origin=origin,
-            team_id=team_id,
-            assignee=assignee,
-            asset_id=asset_id,
-            alert_id=alert_id,
-            campaign_id=campaign_id,
-            external_reference=external_reference,
-            late_at=datetime.now(UTC) if late else None,
-            commune=commune,
-            box=box_of(bbox),
-            before=paging.before,
-            most=paging.most,
-        )
+        found = await work_orders.list_work_orders(connection, wanted, paging.before, paging.most)
         await audit_read(caller, connection, found[: paging.limit])
     return page_of(found, paging.limit, WORK_ORDERS.show)
 

@@ -74,6 +74,7 @@ EXAMPLES: dict[str, str] = {
     "/interventions/{id}": "SELECT id FROM work_order WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/kits/mises-en-service/{id}": "SELECT id FROM kit_commissioning WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/kits/{id}": "SELECT id FROM kit_template WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/partenaires/{id}": "SELECT id FROM event_source WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/partage/transferts/{id}": "SELECT id FROM asset_transfer WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/partage/{id}": "SELECT id FROM access_grant WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/personnes/{id}": "SELECT person_id FROM membership WHERE tenant_id = $1 ORDER BY person_id LIMIT 1",

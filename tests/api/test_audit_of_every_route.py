@@ -446,6 +446,7 @@ async def alerting_changes(
     kit = await ask(client, "POST", "/v1/kits/{id}/versions", {"items": [line]}, id=kit["id"])
     site = {"site": "Jules-Ferry", "devices": [{"item": "a", "dev_eui": secrets.token_hex(8)}]}
     placed = await ask(client, "POST", "/v1/kits/{id}/commissionings", site, id=kit["id"])
+    await ask(client, "PUT", "/v1/kits/{id}/retired", {"retired": True}, id=kit["id"])
     acceptance = "/v1/kit-commissionings/{id}/acceptance"
     await ask(client, "POST", acceptance, {"reservations": "attendu"}, id=placed["id"])
     order = await ask(client, "POST", "/v1/work-orders", {"title": "Voir", "asset_ids": [asset["id"]]})

@@ -43,6 +43,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/kits/{id}/versions"): {
         "items": [{"key": "a", "device_profile_id": 1, "asset_kind": "room", "asset_name": "a"}]
     },
+    ("put", "/v1/kits/{id}/retired"): {"retired": True},
     ("post", "/v1/kits/{id}/commissionings"): {"site": "s", "devices": [{"item": "a", "dev_eui": "fe" * 8}]},
     ("post", "/v1/kit-commissionings/{id}/acceptance"): {"reservations": "r"},
     ("patch", "/v1/work-orders/{id}"): {"priority": "high"},

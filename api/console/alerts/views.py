@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, cast, get_args
 from urllib.parse import urlencode
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 
 from alerting.rules.model import Severity
 from alerting.wording import CAUSES
-from api import asset_state_store
 from api.console.forms import checked, number_of
 from api.console.pages import page_router
 from api.console.rules import words
@@ -18,13 +17,13 @@ from api.console.said import said
 from api.console.silences import views as silences
 from api.console.sorting import Sort, paged_order_of
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit, own_address
-from api.fields import INT4_MOST, INT8_MOST, PRINTABLE, BigId
+from api.console.where import Where, read_places
+from api.fields import INT4_MOST, INT8_MOST, BigId
 from api.pages import Paging
 from api.routes import alert_rules, datastreams, gateways
 from api.routes import alerts as routes
 from api.routes.alerts import UNENDED, AlertAnswer, Workflow
 from core.runtime.http.errors import Problem
-from registry.places import Place
 
 router = page_router()
 
@@ -41,11 +40,12 @@ async def show_list(
     visit: ReadersVisit,
     etat: Annotated[str, Query(max_length=20)] = "",
     gravite: Annotated[str, Query(max_length=20)] = "",
-    commune: Annotated[str, Query(max_length=200, pattern=PRINTABLE)] = "",
     regle: Annotated[int | None, Query(ge=1, le=INT4_MOST)] = None,
     passerelle: Annotated[str, Query(pattern="^([0-9a-fA-F]{16})?$")] = "",
     suite: Annotated[str | None, Query(max_length=1000)] = None,
     tri: Sort = "",
+    *,
+    where: Annotated[Where, Depends()],
 ) -> Response:
     """The list; without a filter those that have not ended."""
     every: list[Workflow] = list(get_args(Workflow))
@@ -61,12 +61,12 @@ async def show_list(
         severity=severities or None,
         rule_id=regle,
         gateway_eui=passerelle or None,
-        place=Place(commune=commune or None),
+        tag=where.tag,
+        quarter=where.quarter,
+        place=where.place(),
     )
-    async with visit.caller.reading() as connection:
-        communes = await asset_state_store.list_communes(connection)
-    filters = {"etat": etat, "gravite": gravite, "commune": commune, "regle": str(regle or "")}
-    filters |= {"passerelle": passerelle.lower()}
+    filters = {"etat": etat, "gravite": gravite, "regle": str(regle or ""), "passerelle": passerelle.lower()}
+    filters |= where.named()
     asked = filters | {"tri": tri if order.column else ""}
     following = urlencode({name: value for name, value in asked.items() if value} | {"suite": page.next or ""})
     return visit.page(
@@ -75,7 +75,9 @@ async def show_list(
         following=f"{PAGE}?{following}" if page.next else "",
         filters=filters,
         order=order,
-        communes=communes,
+        where=where,
+        places=await read_places(visit.caller),
+        is_filtered=any(filters.values()),
         rule=None if regle is None else await _rule(visit, regle),
         gateway=await gateways.read_gateway(passerelle, visit.caller) if passerelle else None,
         assignees=await _assignees(visit),

@@ -24,6 +24,9 @@ ACTIONS = {
     "remove": marked("a retiré"),
     "set_role": marked("a changé le rôle de"),
     "close": marked("a fermé"),
+    "reopen": marked("a rouvert"),
+    "retire": marked("a retiré"),
+    "restore": marked("a repris"),
     "close_others": marked("a fermé les autres sessions"),
     "close_sessions": marked("a fermé les sessions de"),
     "reset_password": marked("a fait un lien vers un nouveau mot de passe pour"),
@@ -86,6 +89,8 @@ ENTITIES = {
     "grant": marked("partage"),
     "identity": marked("identité du fournisseur"),
     "invitation": marked("invitation"),
+    "kit_template": marked("modèle de kit"),
+    "kit_commissioning": marked("mise en service d’un kit"),
     "key_recipient": marked("destinataire de clés"),
     "lighting_command": marked("ordre d’éclairage"),
     "lns_source": marked("source d’un autre réseau"),
@@ -109,6 +114,7 @@ ENTITIES = {
     "totp": marked("second facteur"),
     "transfer": marked("transfert"),
     "webhook_endpoint": marked("adresse de webhook"),
+    "work_order": marked("intervention"),
 }
 FIELDS = {
     "addresses": marked("réseaux"),

@@ -19,9 +19,10 @@ from api.console.equipment.curves import CHOSEN, RANGES, Asked, read_curve
 from api.console.forms import checked, number_of
 from api.console.pages import page_router
 from api.console.sorting import Sort, paged_order_of
-from api.console.territory.views import Filtered, read_choices
+from api.console.territory.views import Filtered
 from api.console.versions import CHANGED, change_as_read, version_of
 from api.console.visits import FieldAgentsVisit, ManagersVisit, PersonsVisit, ReadersVisit
+from api.console.where import read_places
 from api.fields import Id
 from api.pages import Paging, ask_of, cursor_of
 from api.routes import alerts, asset_photos, assets, device_traffic, devices, measurements, sharing
@@ -60,11 +61,11 @@ async def show_list(
     next_page = cursor_of(sort, part.following)
     named = [("tri", tri if order.column else ""), ("suite", next_page or "")]
     address = "&".join(filter(None, (wanted.address, urlencode([one for one in named if one[1]]))))
-    choices = await read_choices(visit.caller)
     return visit.page(
         "equipment/list.html",
         wanted=wanted,
-        choices=choices,
+        where=wanted,
+        places=await read_places(visit.caller),
         listed=shown,
         following=f"{PAGE}?{address}" if next_page else "",
         order=order,

@@ -9,11 +9,13 @@ from fastapi import Response
 from api.console.pages import page_router
 from api.console.sorting import Keys, Sort, by_text, order_of
 from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, ReadersVisit
+from api.console.where import Text, read_places
 from api.fields import EuiPath
 from api.pages import Paging
 from api.routes import alerts, gateway_coverage, gateway_tokens, mqtt_accounts, station_updates
 from api.routes import gateways as routes
 from core.runtime.http.errors import Problem, not_found
+from registry.places import Place
 
 router = page_router()
 
@@ -34,13 +36,21 @@ GOOD_RSSI, POOR_RSSI = -105, -117
 
 
 @router.get(PAGE)
-async def show_list(visit: ReadersVisit, tri: Sort = "") -> Response:
+async def show_list(visit: ReadersVisit, tri: Sort = "", commune: Text = "") -> Response:
     """The list; for the operator those that speak without being registered, too."""
-    listed = (await routes.list_gateways(visit.caller, Paging(SHOWN))).items
+    listed = (await routes.list_gateways(visit.caller, Paging(SHOWN), place=Place(commune=commune or None))).items
     unknown = (await routes.list_unknown_gateways(visit.caller)).items if visit.caller.has("operate") else []
     listed.sort(key=attrgetter("online", "name"))
     order = order_of(visit.request, tri, COLUMNS)
-    return visit.page("gateways/list.html", gateways=order.applied(listed), unknown=unknown, order=order)
+    communes = (await read_places(visit.caller)).communes
+    return visit.page(
+        "gateways/list.html",
+        gateways=order.applied(listed),
+        unknown=unknown,
+        order=order,
+        commune=commune,
+        communes=communes,
+    )
 
 
 @router.get(PAGE + "/{gateway_id}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_args
+from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Response
 
@@ -11,9 +12,8 @@ from alerting.rules.sensor_health import CAUSES_FR, CauseName
 from api.console.forms import checked, number_of
 from api.console.navigation import marked
 from api.console.pages import page_router
-from api.console.territory.views import read_choices
 from api.console.visits import ManagersVisit, ReadersVisit
-from api.fields import PRINTABLE
+from api.console.where import Text, Where, read_places
 from api.pages import Paging
 from api.routes import sensor_health as routes
 from api.routes import silences
@@ -30,18 +30,25 @@ NAMES = (
     marked("jamais entendu"), marked("muet"), marked("messages illisibles"), marked("mal configuré"),
     marked("perd des messages"), marked("signal faible"), marked("pile faible"), marked("valeur figée"),
 )  # fmt: skip
-Word = Annotated[str, Query(max_length=200, pattern=PRINTABLE)]
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Where):
     """Which sensors, and where the page begins."""
 
-    cause: Word = ""
-    commune: Word = ""
-    modele: Word = ""
-    passerelle: Word = ""
+    cause: Text = ""
+    modele: Text = ""
+    passerelle: Text = ""
     suite: Annotated[str, Query(max_length=20, pattern=r"^\d*$")] = ""
+
+    def named(self) -> dict[str, str]:
+        """What the address says."""
+        named = {"cause": self.cause, "modele": self.modele, "passerelle": self.passerelle}
+        return {name: value for name, value in named.items() if value} | Where.named(self)
+
+    def following(self, cursor: str) -> str:
+        """As the part of an address behind `?`: where the next page begins."""
+        return urlencode(self.named() | {"suite": cursor})
 
     @property
     def known_cause(self) -> CauseName | None:
@@ -62,7 +69,7 @@ Filtered = Annotated[Filter, Depends()]
 def _asked(wanted: Filter) -> tuple[SensorFilter, routes.Selection]:
     """The filters, as the list has them."""
     return (
-        routes.wanted_sensors(wanted.commune or None, wanted.modele or None),
+        SensorFilter(model=wanted.modele or None, tag=wanted.tag, quarter=wanted.quarter, place=wanted.place()),
         routes.Selection(wanted.known_cause, wanted.known_gateway),
     )
 
@@ -78,7 +85,8 @@ async def show(visit: ReadersVisit, wanted: Filtered) -> Response:
         wanted=wanted,
         causes={cause.value: name for cause, name in CAUSES_FR.items()},
         models=await routes.read_model_names(visit.caller),
-        communes=(await read_choices(visit.caller)).communes,
+        where=wanted,
+        places=await read_places(visit.caller),
     )
 
 

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 
 from alerting.rules.work_order_states import ENDED, PRIORITIES
-from api import asset_state_store
 from api.console.forms import checked, instant_of, number_of
 from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.visits import FieldAgentsVisit, PersonsVisit, ReadersVisit
-from api.fields import INT4_MOST, INT8_MOST, PRINTABLE, Id
+from api.console.where import Where, read_places
+from api.fields import INT4_MOST, INT8_MOST, Id
 from api.pages import Paging
 from api.routes import alerts, asset_photos, assets, teams, work_order_photos
 from api.routes import work_orders as routes
@@ -73,11 +73,12 @@ async def show_list(
     etat: Annotated[str, Query(max_length=20)] = "",
     priorite: Annotated[str, Query(max_length=20)] = "",
     equipe: Annotated[str, Query(max_length=10)] = "",
-    commune: Annotated[str, Query(max_length=200, pattern=PRINTABLE)] = "",
     a_moi: Annotated[str, Query(max_length=3)] = "",
     retard: Annotated[str, Query(max_length=3)] = "",
     equipement: Annotated[int | None, Query(ge=1, le=INT4_MOST)] = None,
     suite: Annotated[str | None, Query(max_length=30)] = None,
+    *,
+    where: Annotated[Where, Depends()],
 ) -> Response:
     """The list; without a filter those that are to be done."""
     named: list[State] = [one for one in get_args(State) if one == etat]
@@ -91,12 +92,12 @@ async def show_list(
         assignee=visit.caller.person().row.person_name if a_moi else None,
         asset_id=equipement,
         late=bool(retard),
-        commune=commune or None,
+        tag=where.tag,
+        quarter=where.quarter,
+        place=where.place(),
     )
-    async with visit.caller.reading() as connection:
-        communes = await asset_state_store.list_communes(connection)
-    filters = {"etat": etat, "priorite": priorite, "equipe": equipe, "commune": commune, "a_moi": a_moi}
-    filters |= {"retard": retard, "equipement": str(equipement or "")}
+    filters = {"etat": etat, "priorite": priorite, "equipe": equipe, "a_moi": a_moi, "retard": retard}
+    filters |= {"equipement": str(equipement or "")} | where.named()
     chosen = {name: value for name, value in filters.items() if value}
     return visit.page(
         "interventions/list.html",
@@ -104,7 +105,8 @@ async def show_list(
         following=f"{PAGE}?{urlencode(chosen | {'suite': page.next})}" if page.next else "",
         filters=filters,
         is_filtered=bool(chosen),
-        communes=communes,
+        where=where,
+        places=await read_places(visit.caller),
         teams=(await teams.list_teams(visit.caller)).items,
         names=NAMES,
     )

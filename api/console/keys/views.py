@@ -35,6 +35,7 @@ def _given(visit: PersonsVisit) -> dict[str, Any]:
         "requests_per_minute": form.text("requests_per_minute") or None,
         "roles": form.texts("roles"),
         "asset_kinds": form.texts("asset_kinds"),
+        "origins": form.text("origins").split(),
     }
 
 

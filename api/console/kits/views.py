@@ -30,6 +30,7 @@ async def show_list(visit: ReadersVisit) -> Response:
     return visit.page(
         "kits/list.html",
         kits=(await routes.list_kits(visit.caller)).items,
+        retired=(await routes.list_kits(visit.caller, retired=True)).items,
         placed=(await commissionings.list_commissionings(visit.caller, Paging(SHOWN))).items,
         record=RECORD,
     )
@@ -45,8 +46,14 @@ async def _kit(visit: PersonsVisit, kit_id: int, problem: Problem | None = None)
     kit: Any = await routes.read_kit(kit_id, visit.caller)
     lines = "\n".join(f"{item['key']};;;" for item in kit.items)
     values = {"lines": lines} | dict(visit.form.carried())
+    every: list[Any] = [*(await routes.list_kits(visit.caller, name=kit.name)).items]
     return visit.form_page(
-        "kits/kit.html", problem, kit=kit, values=values, is_own=kit.tenant_id == visit.tenant.id
+        "kits/kit.html",
+        problem,
+        kit=kit,
+        versions=[one for one in every if one.tenant_id == kit.tenant_id],
+        values=values,
+        is_own=kit.tenant_id == visit.tenant.id,
     )
 
 

@@ -8,6 +8,37 @@ if (token && !token.value && location.hash.length > 1) {
   history.replaceState(null, "", location.pathname);
 }
 
+// An address says what was chosen, and nothing else.
+for (const form of document.querySelectorAll("form.filters")) {
+  form.addEventListener("formdata", (event) => {
+    const data = /** @type {FormDataEvent} */ (event).formData;
+    for (const [name, value] of [...data]) if (value === "") data.delete(name);
+    if (!data.has("autour")) data.delete("rayon");
+  });
+}
+
+// Where who looks is, in a field as they would type it.
+for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("[data-here]"))) {
+  const field = /** @type {HTMLInputElement | null} */ (document.getElementById(button.dataset.here ?? ""));
+  if (!navigator.geolocation || !field) continue;
+  button.hidden = false;
+  button.addEventListener("click", () =>
+    navigator.geolocation.getCurrentPosition(
+      ({ coords }) => {
+        field.value = `${coords.latitude.toFixed(5)}, ${coords.longitude.toFixed(5)}`;
+        field.form?.requestSubmit();
+      },
+      () => {
+        const wrong = document.createElement("p");
+        wrong.className = "error";
+        wrong.setAttribute("role", "alert");
+        wrong.textContent = button.dataset.failed ?? "";
+        button.replaceWith(wrong);
+      },
+    ),
+  );
+}
+
 const stale = document.getElementById("stale");
 
 /** The instant of the figures that the page shows: the last of those that its parts bear. */

@@ -121,6 +121,9 @@ async function showCommune() {
   if (found.length) map.fitBounds(L.geoJSON(found).getBounds(), { padding: [20, 20] });
 }
 
+/** What the filter's zone is: west, south, east, north; the map shows it whole. */
+const zone = (element.dataset.zone ?? "").split(",").map(Number);
+
 const map = L.map(element, { preferCanvas: true, maxZoom: 19, zoomControl: true, attributionControl: Boolean(element.dataset.tiles) });
 if (element.dataset.tiles) {
   let failed = 0;
@@ -186,7 +189,7 @@ async function refresh() {
     notice.textContent = element.dataset.empty ?? "";
     notice.hidden = false;
   } else if (!fitted) {
-    map.fitBounds(L.latLngBounds(markers.map((/** @type {any} */ marker) => marker.getLatLng())), { padding: [20, 20], maxZoom: 16 });
+    if (zone.length !== 4) map.fitBounds(L.latLngBounds(markers.map((/** @type {any} */ marker) => marker.getLatLng())), { padding: [20, 20], maxZoom: 16 });
     fitted = true;
   }
 }
@@ -247,4 +250,17 @@ map.on("popupclose", () => {
 document.body.addEventListener("territoire:refresh", redraw);
 setInterval(() => document.hidden || document.documentElement.hasAttribute("data-paused") || redraw(), REFRESH_MS);
 await redraw();
-if (commune) await showCommune();
+if (commune && zone.length !== 4) await showCommune();
+if (zone.length === 4) map.fitBounds([[zone[1], zone[0]], [zone[3], zone[2]]]);
+
+/** The list beside the map, and the address, become what the map shows. */
+const narrowing = /** @type {HTMLButtonElement | null} */ (document.getElementById("use-zone"));
+const field = /** @type {HTMLInputElement | null} */ (document.getElementById("zone"));
+if (narrowing && field) {
+  narrowing.hidden = false;
+  narrowing.addEventListener("click", () => {
+    const bounds = map.getBounds();
+    field.value = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((one) => one.toFixed(5)).join(",");
+    field.form?.requestSubmit();
+  });
+}

@@ -4,9 +4,9 @@ from typing import Any
 
 from fastapi import Response
 
-from api.console.forms import number_of
+from api.console.forms import checked, number_of
 from api.console.pages import page_router
-from api.console.proof import done
+from api.console.proof import check_proof_of, done
 from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, values_of
 from api.fields import Id
 from api.routes import sharing
@@ -79,6 +79,34 @@ async def set_department(id: Id, visit: ManagersVisit) -> Response:  # noqa: A00
     except Problem as problem:
         return await _again(visit, id, problem)
     return visit.go(f"{PAGE}/{id}", visit.gettext("Le département est enregistré."))
+
+
+@router.post(PAGE + "/{id}/nom")
+async def rename(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The path's word.
+    """What people call one's own tenant."""
+    try:
+        body = checked(routes.TenantPatch, {"name": visit.form.text("name")})
+        await done(routes.update_tenant(id, body, visit.caller))
+    except Problem as problem:
+        return await _again(visit, id, problem)
+    return visit.go(f"{PAGE}/{id}", visit.gettext("Le nom est changé."))
+
+
+@router.post(PAGE + "/{id}/fermeture")
+async def close(id: Id, visit: OperatorsVisit) -> Response:  # noqa: A002 - The path's word.
+    """Close another tenant, once that was confirmed; or open it again."""
+    closed = bool(visit.form.text("closed"))
+    if closed and not visit.form.text("sure"):
+        return await _again(visit, id, Problem(422, visit.gettext("Cochez la case pour confirmer.")))
+    try:
+        await check_proof_of(visit.form, visit.caller)
+        await done(routes.close_tenant(id, routes.ClosedBody(closed=closed), visit.caller))
+    except Problem as problem:
+        return await _again(visit, id, problem)
+    said = (
+        visit.gettext("Elle est fermée.") if closed else visit.gettext("Elle est rouverte, telle qu’elle était.")
+    )
+    return visit.go(f"{PAGE}/{id}", said)
 
 
 def _department(given: dict[str, str | None]) -> routes.TenantPatch:

@@ -3,19 +3,17 @@
 import gzip
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlencode
 
 import msgspec
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Request, Response
 
 from api import asset_state_store as store
 from api.auth import Caller
 from api.console.pages import page_router
 from api.console.visits import ReadersVisit
+from api.console.where import Text, Where, read_places
 from api.console.wording import STATES
-from api.fields import PRINTABLE
 from registry.assets import WantedAssets
-from registry.places import Place
 
 router = page_router()
 
@@ -27,36 +25,36 @@ DIGITS = 5
 # Of gzip: 6 takes ten thousand points 17 ms in place of 6, for a twentieth of the size.
 LEVEL = 4
 
-Text = Annotated[str, Query(max_length=200, pattern=PRINTABLE)]
-
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Where):
     """Which assets a page shows: what the form above it says, and its address."""
 
     genre: Text = ""
-    commune: Text = ""
     etat: Text = ""
     q: Text = ""
 
     def wanted(self) -> store.Wanted:
         """For the statement."""
-        return store.Wanted(self.genre or None, self.commune or None, self.q.strip()[:100] or None)
+        place = self.place()
+        kind, search = self.genre or None, self._search()
+        return store.Wanted(kind, place.commune, search, place.box, None, self.tag, self.quarter, place.circle)
 
     def assets(self) -> WantedAssets:
         """For a list that may be sorted."""
-        wanted = self.wanted()
-        return WantedAssets(wanted.kind, wanted.search, place=Place(commune=wanted.commune))
+        return WantedAssets(self.genre or None, self._search(), self.tag, quarter=self.quarter, place=self.place())
+
+    def _search(self) -> str | None:
+        return self.q.strip()[:100] or None
 
     def states(self) -> list[str] | None:
         """Of these states only; None: of any."""
         return [self.etat] if self.etat in STATES else None
 
-    @property
-    def address(self) -> str:
-        """As the part of an address behind `?`."""
-        named = {"genre": self.genre, "commune": self.commune, "etat": self.etat, "q": self.q}
-        return urlencode({name: value for name, value in named.items() if value})
+    def named(self) -> dict[str, str]:
+        """What the address says."""
+        named = {"genre": self.genre, "etat": self.etat, "q": self.q}
+        return {name: value for name, value in named.items() if value} | Where.named(self)
 
 
 Filtered = Annotated[Filter, Depends()]
@@ -64,7 +62,7 @@ Filtered = Annotated[Filter, Depends()]
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the filter offers."""
+    """What a form offers."""
 
     kinds: list[str]
     communes: list[str]
@@ -81,9 +79,13 @@ async def show(visit: ReadersVisit, wanted: Filtered) -> Response:
     """The page: the map is drawn by a script from its points, the list is there without it."""
     async with visit.caller.reading() as connection:
         listed = await store.list_states(connection, wanted.wanted(), wanted.states(), most=LISTED + 1)
-    choices = await read_choices(visit.caller)
     return visit.page(
-        "territory/page.html", wanted=wanted, choices=choices, listed=listed[:LISTED], more=len(listed) > LISTED
+        "territory/page.html",
+        wanted=wanted,
+        where=wanted,
+        places=await read_places(visit.caller),
+        listed=listed[:LISTED],
+        more=len(listed) > LISTED,
     )
 
 

@@ -14,8 +14,8 @@ from fastapi import Depends, Query, Response
 from api import asset_state_store
 from api.console.pages import page_router
 from api.console.sorting import Keys, Sort, by_text, order_of
-from api.console.territory.views import Text
 from api.console.visits import PersonsVisit, ReadersVisit
+from api.console.where import Text
 from api.pages import Page
 from api.routes import trades as routes
 from api.routes.trades import DAYS, BinAnswer, DayMaximum, Wanted

@@ -174,3 +174,79 @@ async def test_the_operator_creates_a_tenant_and_sets_what_it_may_have(enter, po
     assert await pool.fetchval("SELECT tenant_id FROM invitation WHERE email = 'anne@ville.example'") == new
     manager = await enter(tenancy.id, "service_manager")
     assert "Créer une collectivité" not in (await manager.get("/collectivites")).text
+
+
+async def test_a_tenant_is_renamed_by_itself_and_closed_by_the_operator_who_confirms_it(
+    enter, pool: Pool, tenancy, other_tenancy, other_client
+) -> None:
+    manager, operator = await enter(tenancy.id, "service_manager"), await enter(tenancy.id, "operator")
+    token = {"csrf": hidden(await manager.get("/personnes"), "csrf")}
+    own, other = f"/collectivites/{tenancy.id}", f"/collectivites/{other_tenancy.id}"
+
+    empty = await manager.post(f"{own}/nom", data=token | {"name": ""})
+    renamed = await manager.post(f"{own}/nom", data=token | {"name": "Ville <neuve>"})
+    assert (empty.status_code, renamed.status_code) == (422, 303)
+    assert "Ville &lt;neuve&gt;" in (await manager.get(own)).text
+    assert "Fermer cette collectivité" not in (await operator.get(own)).text
+
+    page = await operator.get(other)
+    asked = {"csrf": hidden(page, "csrf"), "closed": "1"}
+    assert "plus personne n’y entre" in page.text
+    unsure = await operator.post(f"{other}/fermeture", data=asked)
+    await pool.execute(AGE)
+    unproved = await operator.post(f"{other}/fermeture", data=asked | {"sure": "1"})
+    assert (unsure.status_code, unproved.status_code) == (422, 403)
+    assert 'name="proof"' in unproved.text
+    await pool.execute("UPDATE person_session SET proved_at = now()")
+    closed = await operator.post(f"{other}/fermeture", data=asked | {"sure": "1"})
+    assert closed.status_code == 303
+    assert "Fermée" in (await operator.get(other)).text
+    assert await pool.fetchval("SELECT closed_at IS NOT NULL FROM tenant WHERE id = $1", other_tenancy.id)
+    assert (await operator.post(f"{other}/fermeture", data={"csrf": asked["csrf"]})).status_code == 303
+    assert await pool.fetchval("SELECT closed_at IS NULL FROM tenant WHERE id = $1", other_tenancy.id)
+    foreign = await manager.post(f"{other}/fermeture", data=token | {"closed": "1", "sure": "1"})
+    assert foreign.status_code == 403
+
+
+async def test_a_key_has_the_sites_whose_pages_may_call_it(enter, tenancy, client) -> None:
+    manager = await enter(tenancy.id, "service_manager")
+    token = {"csrf": hidden(await manager.get("/cles"), "csrf")}
+    given = token | {"name": "carte", "roles": "read"}
+
+    wrong = await manager.post("/cles", data=given | {"origins": "http://carte.ville.example"})
+    made = await manager.post("/cles", data=given | {"origins": "https://carte.ville.example https://a.example"})
+
+    assert (wrong.status_code, made.status_code) == (422, 200)
+    (key,) = [one for one in (await client.get("/v1/api-keys")).json()["items"] if one["name"] == "carte"]
+    assert key["origins"] == ["https://a.example", "https://carte.ville.example"]
+    assert "<code>https://carte.ville.example</code>" in (await manager.get(f"/cles/{key['id']}")).text
+
+
+async def test_a_cmms_has_a_secret_for_work_orders_alone_that_is_changed_suspended_and_removed(
+    enter, tenancy, other_tenancy, client
+) -> None:
+    manager, reader = await enter(tenancy.id, "service_manager"), await enter(tenancy.id, "reader")
+    token = {"csrf": hidden(await manager.get("/partenaires"), "csrf")}
+
+    wrong = await manager.post("/partenaires", data=token | {"name": "G", "purpose": "other"})
+    made = await manager.post("/partenaires", data=token | {"name": "GMAO <b>", "purpose": "work_orders"})
+    (source,) = (await client.get("/v1/event-sources")).json()["items"]
+    page = f"/partenaires/{source['id']}"
+    assert (wrong.status_code, made.status_code, source["purpose"]) == (422, 200, "work_orders")
+    assert "whsec_" in made.text
+    assert f"/v1/work-order-reports/{source['id']}</code>" in made.text
+    assert "GMAO &lt;b&gt;" in (await reader.get("/partenaires")).text
+    assert "whsec_" not in (shown := (await reader.get(page)).text)
+    assert "Changer son secret" not in shown
+
+    unsure = await manager.post(page, data=token | {"act": "rotate"})
+    rotated = await manager.post(page, data=token | {"act": "rotate", "sure": "1"})
+    assert (unsure.status_code, rotated.status_code, "whsec_" in rotated.text) == (422, 200, True)
+    for act, enabled in (("suspend", False), ("resume", True)):
+        assert (await manager.post(page, data=token | {"act": act})).status_code == 303
+        assert (await client.get(f"/v1/event-sources/{source['id']}")).json()["enabled"] is enabled
+    stranger = await enter(other_tenancy.id, "service_manager")
+    assert (await stranger.get(page)).status_code == 404
+    assert (await manager.post(page, data=token | {"act": "remove"})).status_code == 422
+    assert (await manager.post(page, data=token | {"act": "remove", "sure": "1"})).status_code == 303
+    assert (await client.get("/v1/event-sources")).json()["items"] == []
