@@ -66,7 +66,7 @@ class Data(msgspec.Struct):
     alert: int | None = None
     work_order: int | None = None
     alerts: list[Line] = msgspec.field(default_factory=list[Line])
-    lines: list[str] = msgspec.field(default_factory=list[str])  # Of sensors.
+    lines: list[str] = msgspec.field(default_factory=list[str])  # Of sensors, or below a work order's title.
     more: int = 0
     sequence: int = 0  # Within the alert.
     story: list[Earlier] = msgspec.field(default_factory=list[Earlier])
@@ -97,7 +97,8 @@ def headline(content: Content) -> str:
         return f"{_gravity(content.data.severity)}, personne ne l'a prise en charge"
     if is_list(content):
         return content.data.message
-    return _gravity(content.data.severity) if content.data.severity else "Territoire"
+    what = "Territoire" if content.data.work_order is None else "À faire"
+    return _gravity(content.data.severity) if content.data.severity else what
 
 
 def is_list(content: Content) -> bool:
@@ -126,6 +127,8 @@ def plain_lines(content: Content) -> list[str]:
     if content.type == SENSOR_HEALTH:
         rest = [f"… et {data.more} autres, dans la liste de la santé des capteurs."] if data.more else []
         return [*data.lines, *rest]
+    if data.work_order is not None:
+        return [data.message, *data.lines, data.link]
     if not data.alerts:
         earlier = [f"Auparavant, non reçu : {_state(one)}. {one.message}" for one in data.story]
         # A rule's message may have the link in its text.

@@ -1,7 +1,8 @@
 """Opens the work orders of rules that open some, and makes a webhook message of each change of a work order.
 
-The messages go to software alone, every address of the tenant that receives Standard Webhooks or CloudEvents, in
-the transaction that marks the changes as sent: each once, whatever crashes. People are notified of alerts.
+The messages go to software, every address of the tenant that receives Standard Webhooks or CloudEvents, in the
+transaction that marks the changes as sent: each once, whatever crashes. People are notified of alerts; of what no
+alert tells them, a work order that somebody gives to their team, they are told here.
 """
 
 from datetime import datetime
@@ -10,8 +11,9 @@ from typing import Any
 import msgspec
 
 from alerting import work_orders
+from alerting.notifications import with_data
 from alerting.queue import WebhookMessage, enqueue, message_id_of
-from alerting.rules.work_order_states import PRIORITIES, PRIORITY_OF, event_of
+from alerting.rules.work_order_states import ENDED, PRIORITIES, PRIORITY_OF, event_of
 from alerting.work_orders import DESCRIPTION_MOST, TITLE_MOST, Actor, EventToSend, WorkOrder
 from core.runtime.postgres import Connection, Pool
 
@@ -20,6 +22,12 @@ TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtext('alerting.work_order_disp
 SOFTWARE = """
 SELECT id FROM webhook_endpoint
 WHERE tenant_id = $1 AND state = 'enabled' AND form IN ('standard', 'cloudevents') AND NOT for_operator ORDER BY id
+"""
+# By e-mail and chat: the team's first contacts.
+PEOPLE = """
+SELECT DISTINCT e.id FROM contact c JOIN webhook_endpoint e ON e.id = c.webhook_endpoint_id
+WHERE c.team_id = $2 AND e.tenant_id = $1 AND c.rung = 0 AND e.state = 'enabled'
+  AND e.form NOT IN ('standard', 'cloudevents') ORDER BY e.id
 """
 AT_ONCE = 200
 # What people type is cut: a message of Standard Webhooks stays under 20 kB.
@@ -58,12 +66,33 @@ async def dispatch_work_orders(pool: Pool, link: str = LINK) -> tuple[int, int]:
 
 
 async def _send(connection: Connection, event: EventToSend, link: str) -> None:
-    work_order = await work_orders.read_work_order(connection, event.work_order_id)
+    work_order = await work_orders.read_shown_work_order(connection, event.work_order_id)
     assert work_order is not None  # noqa: S101 - The history goes with its work order.
     body = message_body(event, work_order, link.replace("{work_order}", str(work_order.id)))
     endpoints = await connection.fetch(SOFTWARE, work_order.tenant_id)
     messages = [WebhookMessage(message_id_of(event.message_id), row["id"], 0, body) for row in endpoints]
+    if is_given_to_a_team(event, work_order):
+        people = await connection.fetch(PEOPLE, work_order.tenant_id, work_order.team_id)
+        told = with_data(body, lines=lines_of(work_order))
+        messages += [WebhookMessage(message_id_of(event.message_id), row["id"], 0, told) for row in people]
     await enqueue(connection, messages, PRIORITIES.index(work_order.priority))
+
+
+def is_given_to_a_team(event: EventToSend, work_order: WorkOrder) -> bool:
+    """Whether its team has not heard of it: somebody made it, or has just given it to this team."""
+    if work_order.team_id is None or work_order.state in ENDED:
+        return False
+    if event.action == "opened":
+        return work_order.origin == "person"
+    return "team_id" in event.changes
+
+
+def lines_of(work_order: WorkOrder) -> list[str]:
+    """What people read below the title: what to do, where, until when, who."""
+    place = ", ".join(one for one in (work_order.asset, work_order.street, work_order.commune) if one)
+    due = work_order.due_at and f"À faire avant le {work_order.due_at:%d/%m/%Y %H:%M} UTC"
+    who = work_order.assignee and f"Confiée à {work_order.assignee}"
+    return [one for one in (_cut(work_order.description, TEXT_MOST), place, due, who) if one]
 
 
 def message_body(event: EventToSend, work_order: WorkOrder, link: str) -> bytes:

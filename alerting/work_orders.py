@@ -31,6 +31,10 @@ OF_ORDERS = """work_order w LEFT JOIN team t ON t.id = w.team_id
 LEFT JOIN LATERAL (SELECT a.name, a.commune, a.insee, a.quarter, a.tags, a.street, a.latitude, a.longitude
                    FROM work_order_link l JOIN asset a ON a.id = l.asset_id
                    WHERE l.work_order_id = w.id ORDER BY l.id LIMIT 1) AS s ON true"""
+# To who sees every tenant: the first that the work order's own tenant may see.
+OF_ORDERS_SHOWN = OF_ORDERS.replace(
+    "ORDER BY l.id", "AND a.id IN (SELECT assets_shown_to(w.tenant_id, ARRAY[a.id])) ORDER BY l.id"
+)
 LIST = numbered(
     f"""
 SELECT {COLUMNS} FROM {OF_ORDERS}
@@ -50,6 +54,7 @@ ORDER BY w.id DESC LIMIT :most
 """
 )
 READ = f"SELECT {COLUMNS} FROM {OF_ORDERS} WHERE w.id = $1"
+READ_SHOWN = f"SELECT {COLUMNS} FROM {OF_ORDERS_SHOWN} WHERE w.id = $1"
 LOCK = "SELECT state, team_id, assignee, resolution FROM work_order WHERE id = $1 FOR UPDATE"
 FIND_REFERENCE = "SELECT id FROM work_order WHERE external_reference = $1"
 INSERT = """
@@ -129,7 +134,7 @@ WHERE r.opens_work_order AND a.workflow IN ('open', 'acknowledged', 'in_progress
 ORDER BY a.id LIMIT $1
 """
 TO_SEND = """
-SELECT e.id, e.work_order_id, e.at, e.actor, e.source_id, e.action, e.version, e.note, e.message_id,
+SELECT e.id, e.work_order_id, e.at, e.actor, e.source_id, e.action, e.version, e.note, e.changes, e.message_id,
        n.slug AS tenant
 FROM work_order_event e JOIN tenant n ON n.id = e.tenant_id
 WHERE e.sent_at IS NULL ORDER BY e.id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
@@ -200,6 +205,7 @@ class EventToSend:
     action: str
     version: int
     note: str
+    changes: dict[str, Any]
     message_id: Any  # A UUID.
     tenant: str
 
@@ -305,6 +311,11 @@ async def list_work_orders(
 async def read_work_order(connection: Connection, order_id: int) -> WorkOrder | None:
     """One work order."""
     return await fetch_one(connection, WorkOrder, READ, order_id)
+
+
+async def read_shown_work_order(connection: Connection, order_id: int) -> WorkOrder | None:
+    """To alerting, which sees every tenant: as its own tenant sees it."""
+    return await fetch_one(connection, WorkOrder, READ_SHOWN, order_id)
 
 
 async def find_by_reference(connection: Connection, reference: str) -> int | None:

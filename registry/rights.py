@@ -345,6 +345,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.end_audit_lines": ("maintenance",),
     "observation.drop_chunks_before": ("maintenance",),
     "public.lighting_version_in_force": ("alerting", "lighting"),
+    "public.assets_shown_to": ("alerting",),
     "public.lighting_switches": ("lighting",),
     "public.lighting_unreached": ("lighting",),
     "observation.compress_chunk_before": ("maintenance",),
