@@ -17,7 +17,8 @@ from services.supervisor.notify import notify
 from services.supervisor.ports import PortTaken
 from services.supervisor.postgres import ClusterFailed
 from services.supervisor.run_info import RunInfo
-from services.supervisor.stack import Stack, StackOptions
+from services.supervisor.stack import Stack
+from services.supervisor.stack_options import StackOptions
 from services.supervisor.supervisor import StartFailed
 
 # What the operator can mend; the message is written for them.
