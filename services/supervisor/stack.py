@@ -304,7 +304,8 @@ def _inherited() -> dict[str, str]:
 
 def _of_interpreter() -> dict[str, str]:
     """The part that an interpreter reads when it starts; no setting, since some are secrets."""
-    return {name: value for name, value in _inherited().items() if not name.startswith(("OTEL_", "TERRITOIRE_"))}
+    kept = {name: value for name, value in _inherited().items() if not name.startswith(("OTEL_", "TERRITOIRE_"))}
+    return kept
 
 
 async def answers_ok(url: str) -> bool:
