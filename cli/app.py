@@ -105,7 +105,7 @@ def up(
 ) -> None:
     """Démarre la pile sur cette machine, pour de vraies passerelles. Ctrl-C arrête tout proprement."""
     from cli.session import run_stack_command
-    from services.supervisor.stack import SERVICES, StackOptions
+    from services.supervisor.stack_options import SERVICES, StackOptions
 
     chosen = tuple(services.split(",")) if services else SERVICES
     unknown = [name for name in chosen if name not in SERVICES]
@@ -138,7 +138,7 @@ def up(
 
 def _replicas(text: str) -> dict[str, int]:
     """`network=2,ingest=2` as numbers."""
-    from services.supervisor.stack import SERVICES
+    from services.supervisor.stack_options import SERVICES
 
     counts: dict[str, int] = {}
     for part in filter(None, text.split(",")):

@@ -1,29 +1,31 @@
 """Runs the one-machine stack in the foreground, from the first process to the last."""
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import typer
 
 from cli.running import fail
-from cli.settings_check import wrong_settings
-from core.runtime.settings import WRONG_SETTING, unknown_settings
 from services.supervisor.home import Home, UnusableHome
 from services.supervisor.launch import Launch, ServerMissing
 from services.supervisor.notify import notify
 from services.supervisor.ports import PortTaken
 from services.supervisor.postgres import ClusterFailed
 from services.supervisor.run_info import RunInfo
-from services.supervisor.stack import Stack, StackOptions
+from services.supervisor.stack import Stack
+from services.supervisor.stack_options import StackOptions
 from services.supervisor.supervisor import StartFailed
 
 # What the operator can mend; the message is written for them.
 REFUSALS = (UnusableHome, ServerMissing, PortTaken, ClusterFailed, StartFailed)
 INTERRUPTED = 130
 FLEET_STOP_S = 20.0
+WRONG_SETTING = 2
 
 Body = Callable[[RunInfo, asyncio.Event], Awaitable[int]]
 
@@ -113,11 +115,41 @@ async def run_in_foreground(argv: tuple[str, ...], environment: dict[str, str], 
     return await ended
 
 
+def _examined_settings(services: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is misspelt in the environment and what is wrong, one line each, in French.
+
+    A process of its own looks: the supervisor would keep its libraries, 24 MB, for as long as the stack runs.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            from cli.settings_check import wrong_settings
+            from core.runtime.settings import unknown_settings
+
+            found = ([unknown.french for unknown in unknown_settings()], wrong_settings(services))
+            with open(writing, "wb") as answer:  # noqa: PTH123 - A descriptor.
+                answer.write(msgspec.json.encode(found))
+            status = 0
+        except Exception:  # noqa: BLE001 - It is shown, and ends this process.
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as answer:  # noqa: PTH123
+        octets = answer.read()
+    _, status = os.waitpid(child, 0)
+    if status != 0:
+        raise fail("les réglages n'ont pas pu être vérifiés", 1)
+    return msgspec.json.decode(octets, type=tuple[list[str], list[str]])
+
+
 def run_stack_command(home: Path, options: StackOptions, body: Body) -> None:
     """Check the settings, run a stack with `body`, and end the command with its status."""
-    for unknown in unknown_settings():
-        sys.stderr.write(f"territoire : attention, {unknown.french}\n")
-    wrong = wrong_settings(options.services)
+    unknown, wrong = _examined_settings(options.services)
+    for line in unknown:
+        sys.stderr.write(f"territoire : attention, {line}\n")
     if wrong:
         raise fail("rien n'est démarré.\n  " + "\n  ".join(wrong), WRONG_SETTING)
     try:

@@ -39,7 +39,7 @@ def demo(
     d'arriver (machine lente : allongez --exit-after).
     """
     from cli.session import run_stack_command
-    from services.supervisor.stack import StackOptions
+    from services.supervisor.stack_options import StackOptions
 
     options = StackOptions("demo", "127.0.0.1", udp_port, "127.0.0.1", api_port)
 

@@ -13,7 +13,8 @@ from msgspec import DecodeError
 from cli.report import readiness
 from services.supervisor.launch import Launch
 from services.supervisor.run_info import RunInfo, read_run_info
-from services.supervisor.stack import SERVICES, checkout
+from services.supervisor.stack import checkout
+from services.supervisor.stack_options import SERVICES
 from services.supervisor.supervisor import StartFailed, tail
 
 READY_WITHIN_S = 90.0

@@ -5,12 +5,15 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lab.radio.clock import now_us
+from services.supervisor.home import Home
 from services.supervisor.run_info import HELD, RunInfo, ServiceInfo, read_run_info
+from services.supervisor.stack import Stack
 
 POLL_S = 0.1
 STOP_WITHIN_S = 25.0
@@ -91,19 +94,20 @@ class Processes:
         Raises:
             CaseFailed: it does not stop.
         """
-        known = self.run.replicas(service)
+        # The kernel knows only the environment of the process that a service was forked from.
+        stack = Stack.running(Home(self._home))
         launches = [
-            (one, _strings(one.pid, "cmdline"), _strings(one.pid, "environ"))
-            for one in known
+            (one, [sys.executable, "-P", "-m", f"services.{service}"], stack.environment(service, instance))
+            for one in self.run.replicas(service)
             if one.pid is not None
+            for instance in [one.name if one.name != service else f"{service}-1"]
         ]
         self.hold(service)
         self.signal(service, signal.SIGTERM)
         if not await self.until_ended(service, STOP_WITHIN_S):
             raise CaseFailed(f"{service} ne s'arrête pas")
         for one, argv, former in launches:
-            variables = dict(entry.split("=", 1) for entry in former if "=" in entry)
-            self._ours.append(_start(argv, {**variables, **environment}, Path(one.log)))
+            self._ours.append(_start(argv, {**former, **environment}, Path(one.log)))
 
     async def give_back(self, service: str) -> None:
         """End what we run ourselves; the supervisor starts it as it was."""
@@ -198,10 +202,6 @@ async def _holds(condition: Callable[[], bool], within_s: float) -> bool:
             return False
         await asyncio.sleep(POLL_S)
     return True
-
-
-def _strings(pid: int, name: str) -> list[str]:
-    return [part.decode() for part in Path(f"/proc/{pid}/{name}").read_bytes().split(b"\0") if part]
 
 
 def _processes() -> list[int]:

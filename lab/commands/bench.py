@@ -69,7 +69,7 @@ def on_a_stack_of_its_own(
     Of the services all are started, or those that are named, and one replica of each, or so many.
     """
     from cli.session import REFUSALS, run_in_foreground, run_stack
-    from services.supervisor.stack import SERVICES, StackOptions
+    from services.supervisor.stack_options import SERVICES, StackOptions
 
     options = StackOptions(
         "bench",

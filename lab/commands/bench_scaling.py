@@ -19,7 +19,7 @@ HistoryOption = Annotated[int, typer.Option(min=0, help="Mesures de l'historique
 @bench_app.command()
 def scaling(rate: RateOption = 400.0, only: OnlyOption = None, as_json: JsonOption = False) -> None:
     """Deux répliques de chaque service : partage de la charge, et kill -9 de chacune sous charge."""
-    from services.supervisor.stack import SERVICES
+    from services.supervisor.stack_options import SERVICES
 
     for name in only or ():
         if name not in SERVICES:

@@ -15,7 +15,8 @@ import typer
 
 from cli.running import fail
 from services.supervisor.launch import system_path
-from services.supervisor.stack import SERVICES, checkout
+from services.supervisor.stack import checkout
+from services.supervisor.stack_options import SERVICES
 
 IMAGE = "localhost/territoire:check"
 BASE = "localhost/territoire-base"

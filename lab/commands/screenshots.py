@@ -28,7 +28,7 @@ def screenshots(folder: FolderArgument) -> None:
     """
     from cli.session import REFUSALS, run_in_foreground, run_stack
     from services.supervisor.launch import Launch
-    from services.supervisor.stack import StackOptions
+    from services.supervisor.stack_options import StackOptions
 
     async def write_pictures(run: "RunInfo", stopping: asyncio.Event) -> int:
         lab = (sys.executable, "-P", "-m", "lab")

@@ -56,9 +56,12 @@ class ForkedProcess:
 class ForkServer:
     """Starts the fork server, and processes by it. One of its own is asked for at a time."""
 
-    def __init__(self, programs: Sequence[str], env: dict[str, str]) -> None:
+    def __init__(
+        self, programs: Sequence[str], env: dict[str, str], *, forked_within: float = FORKED_WITHIN_S
+    ) -> None:
         self._programs = tuple(programs)
         self._env = env
+        self._forked_within = forked_within
         self._asking = asyncio.Lock()
         self._control: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -100,7 +103,7 @@ class ForkServer:
             if self._control is None or self._process is None or self._process.returncode is not None:
                 raise OSError("no fork server")
             try:
-                async with asyncio.timeout(FORKED_WITHIN_S):
+                async with asyncio.timeout(self._forked_within):
                     return await self._ask(self._control, launch, log)
             except TimeoutError:
                 self._process.kill()  # It is frozen: another one is started.

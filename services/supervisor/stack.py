@@ -4,8 +4,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -17,21 +17,15 @@ from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
-from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
+from services.supervisor.ports import LOOPBACK
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
+from services.supervisor.stack_options import LISTENERS, StackOptions, StackPorts
 from services.supervisor.supervisor import ChildSpec, Start, Supervisor, execute
 
-SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")
 FORK_SERVER = "fork_server"
-# Which of them wrap or open keys: the key-encryption key is handed to no other.
+# Which services wrap or open keys: the key-encryption key is handed to no other.
 UNWRAP = frozenset({"network", "intake", "ingest", "alerting", "maintenance", "api"})
-# Which of them listen to others than our own processes, and for what.
-LISTENERS: Mapping[str, tuple[str, ...]] = {
-    "gateway_bridge": ("udp", "station"),
-    "api": ("api",),
-    "intake": ("intake",),
-}
 # What the operator may say otherwise than we do: where people reach the API.
 CHOSEN = ("TERRITOIRE_PUBLIC_URL",)
 # Ours, or a single replica's: not handed on.
@@ -61,33 +55,6 @@ MIGRATE_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class StackOptions:
-    """What the operator chooses; 0 is any free port."""
-
-    mode: str = "up"
-    udp_host: str = "0.0.0.0"  # noqa: S104  (gateways are on the network)
-    udp_port: int = 1700
-    api_host: str = LOOPBACK
-    api_port: int = 8080
-    services: tuple[str, ...] = SERVICES
-    replicas: Mapping[str, int] = field(default_factory=dict[str, int])
-    """How many of a service, by name; those that are not named are one. Of those that listen to others, the first
-    has the port that is asked for, and the next ones any free port: run.json says which."""
-    postgres: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Settings of the private PostgreSQL beyond its own: benchmarks want commit timestamps."""
-    intake_host: str = LOOPBACK
-    intake_port: int = 0
-    station_port: int = 0
-    """On `udp_host`, as gateways are."""
-
-    def children(self, service: str) -> list[tuple[str, str]]:
-        """Name and instance of each replica: `network` alone, else `network-1`, `network-2`..."""
-        count = self.replicas.get(service, 1)
-        instances = [f"{service}-{number}" for number in range(1, count + 1)]
-        return [(service, instances[0])] if count == 1 else [(instance, instance) for instance in instances]
-
-
-@dataclass(frozen=True, slots=True)
 class Servers:
     """The three private servers of one home."""
 
@@ -99,24 +66,27 @@ class Servers:
 class Stack:
     """The children of one home. Call it with the home held."""
 
-    def __init__(self, home: Home, options: StackOptions) -> None:
+    def __init__(self, home: Home, options: StackOptions, ports: StackPorts | None = None) -> None:
         self._home = home
         self._options = options
         self._secrets = home.secrets()
-        self._health_ports = {
-            instance: free_tcp_port() for name in options.services for _, instance in options.children(name)
-        }
-        self._ports = _ports(options)
-        self.servers = _servers(home, self._secrets, options)
+        self._ports = StackPorts.free(options) if ports is None else ports
+        self.servers = _servers(home, self._secrets, self._ports, options)
         self._fork_server = ForkServer(
             [f"services.{name}" for name in ("migrate", *options.services)], _of_interpreter()
         )
         self.supervisor = Supervisor(changed=self._publish, held=home.holds)
         self.run = self._describe()
 
+    @classmethod
+    def running(cls, home: Home) -> "Stack":
+        """The one that another process runs in this home: for the environments of its services."""
+        run = read_run_info(home.folder)
+        return cls(home, StackOptions.of(run), StackPorts.of(run))
+
     def _describe(self) -> RunInfo:
         servers, secrets, options = self.servers, self._secrets, self._options
-        first = {what: port for name in LISTENERS for what, port in self._ports[f"{name}-1"].items()}
+        first = {what: port for name in LISTENERS for what, port in self._ports.listeners[f"{name}-1"].items()}
         return RunInfo(
             home=str(self._home.folder),
             mode=options.mode,
@@ -202,8 +172,8 @@ class Stack:
         return ChildSpec(name, launch, self._home.log(name), ready, stop_within=SERVER_STOP_S, has_room=has_room)
 
     def _service(self, name: str, child: str, instance: str) -> ChildSpec:
-        ports = self._ports.get(instance, {})
-        health_url = f"http://{LOOPBACK}:{self._health_ports[instance]}"
+        ports = self._ports.listeners.get(instance, {})
+        health_url = f"http://{LOOPBACK}:{self._ports.health[instance]}"
         return ChildSpec(
             child,
             Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self.environment(name, instance)),
@@ -219,7 +189,7 @@ class Stack:
     @property
     def _forks(self) -> bool:
         """Whether there are enough processes of ours that importing once is worth it."""
-        return bool(self._options.services)
+        return len(self._options.services) > 1
 
     @property
     def _start(self) -> Start:
@@ -227,7 +197,7 @@ class Stack:
 
     def environment(self, name: str, instance: str) -> dict[str, str]:
         """The environment of a replica of a service."""
-        run, options, ports = self.run, self._options, self._ports.get(instance, {})
+        run, options, ports = self.run, self._options, self._ports.listeners.get(instance, {})
         environment = {
             **_inherited(),
             "TERRITOIRE_DATABASE_URL": self.servers.postgres.url(
@@ -236,7 +206,7 @@ class Stack:
             "TERRITOIRE_NATS_URL": self.servers.nats.url_of(name),
             # The same at every restart: a replica that comes back takes its shards back at once.
             "TERRITOIRE_INSTANCE": instance,
-            "TERRITOIRE_HEALTH_PORT": str(self._health_ports[instance]),
+            "TERRITOIRE_HEALTH_PORT": str(self._ports.health[instance]),
         }
         if name in UNWRAP:
             environment |= {
@@ -307,34 +277,14 @@ class Stack:
         await self.supervisor.stop()
 
 
-def _servers(home: Home, secrets: Secrets, options: StackOptions) -> Servers:
+def _servers(home: Home, secrets: Secrets, ports: StackPorts, options: StackOptions) -> Servers:
+    accounts = {account: secrets.mqtt[account] for account in (BRIDGE, ACCOUNTS)}
+    name = f"territoire-{home.identity}"
     return Servers(
-        PrivatePostgres(home.postgres_data, free_tcp_port(), secrets.postgres, options.postgres),
-        PrivateNats(
-            home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}", users=secrets.bus
-        ),
-        PrivateMosquitto(
-            home.folder / "mosquitto",
-            free_tcp_port(),
-            {account: secrets.mqtt[account] for account in (BRIDGE, ACCOUNTS)},
-        ),
+        PrivatePostgres(home.postgres_data, ports.postgres, secrets.postgres, options.postgres),
+        PrivateNats(home.folder / "nats", ports.nats, secrets.nats, name, users=secrets.bus),
+        PrivateMosquitto(home.folder / "mosquitto", ports.mosquitto, accounts),
     )
-
-
-def _ports(options: StackOptions) -> dict[str, dict[str, int]]:
-    """What each replica of a service listens on for others, by instance and kind."""
-    wanted = {
-        "udp": (udp_port, options.udp_port, options.udp_host),
-        "station": (tcp_port, options.station_port, options.udp_host),
-        "api": (tcp_port, options.api_port, options.api_host),
-        "intake": (tcp_port, options.intake_port, options.intake_host),
-    }
-    found: dict[str, dict[str, int]] = {}
-    for name, kinds in LISTENERS.items():
-        for number, (_, instance) in enumerate(options.children(name)):
-            chosen = [(kind, *wanted[kind]) for kind in kinds]
-            found[instance] = {kind: choose(0 if number else port, host) for kind, choose, port, host in chosen}
-    return found
 
 
 def _reachable(host: str) -> str:
@@ -354,7 +304,8 @@ def _inherited() -> dict[str, str]:
 
 def _of_interpreter() -> dict[str, str]:
     """The part that an interpreter reads when it starts; no setting, since some are secrets."""
-    return {name: value for name, value in _inherited().items() if not name.startswith(("OTEL_", "TERRITOIRE_"))}
+    kept = {name: value for name, value in _inherited().items() if not name.startswith(("OTEL_", "TERRITOIRE_"))}
+    return kept
 
 
 async def answers_ok(url: str) -> bool:

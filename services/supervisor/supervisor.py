@@ -37,7 +37,7 @@ class Process(Protocol):
         """Its status once it has ended."""
         ...
 
-    def send_signal(self, signal: int) -> None:
+    def send_signal(self, number: int, /) -> None:
         """Signal it unless it has ended."""
         ...
 

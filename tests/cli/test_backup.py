@@ -25,7 +25,8 @@ from registry.erasures import LEDGER_NAME
 from registry.keys import KeyWrap
 from registry.schema import migrations
 from services.supervisor.home import Home
-from services.supervisor.stack import Stack, StackOptions
+from services.supervisor.stack import Stack
+from services.supervisor.stack_options import StackOptions
 from services.supervisor.supervisor import ChildSpec
 
 OPTIONS = StackOptions(udp_port=0, api_port=0, services=("maintenance",))

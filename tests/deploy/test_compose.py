@@ -23,7 +23,7 @@ from integrations.mqtt_accounts.wanted import Permissions
 from services.supervisor.launch import Launch, program
 from services.supervisor.mosquitto import PLUGIN, password_line, plugin
 from services.supervisor.ports import free_tcp_port
-from services.supervisor.stack import SERVICES
+from services.supervisor.stack_options import SERVICES
 from tests.k8s.test_rules import PREFIX, known_settings, settings_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]

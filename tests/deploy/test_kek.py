@@ -2,7 +2,8 @@
 
 import yaml
 
-from services.supervisor.stack import SERVICES, UNWRAP
+from services.supervisor.stack import UNWRAP
+from services.supervisor.stack_options import SERVICES
 from tests.deploy.test_compose import COMPOSE
 from tests.k8s.conftest import containers_of, render
 from tests.k8s.test_rules import environment_of

@@ -8,7 +8,7 @@ from asyncpg import ObjectNotInPrerequisiteStateError, WrongObjectTypeError
 from core.runtime.postgres import Connection, InsufficientPrivilegeError, PostgresError, connect
 from registry.policies import apply_policies
 from registry.rights import ALL_TENANTS, LOGINS, OWNER, RIGHTS, SECRET, SERVICES, apply_rights, read_tables
-from services.supervisor.stack import SERVICES as PROCESSES
+from services.supervisor.stack_options import SERVICES as PROCESSES
 from tests.reachable import statements_of
 
 # The same replay of the past is live in alerting, on tables, and tried by the API, on views.

@@ -21,7 +21,8 @@ from lab.fleet.pilot import PILOT_DEVICES, plan_pilot
 from lab.simulator.demo import NAME, REPORT
 from lab.simulator.report import MOST_MEMORY_MB
 from services.supervisor.run_info import read_run_info
-from services.supervisor.stack import SERVICES, checkout
+from services.supervisor.stack import checkout
+from services.supervisor.stack_options import SERVICES
 from tests.otlp import Collector, collector
 from tests.system.exposed_metrics import EVERY, LABELLED, MOVED, OF_SERVICE
 

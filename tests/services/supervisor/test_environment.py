@@ -6,7 +6,8 @@ import pytest
 from cli.settings_check import CLASSES as SETTINGS
 from registry.rights import LOGINS
 from services.supervisor.home import Home
-from services.supervisor.stack import SERVICES, Stack, StackOptions
+from services.supervisor.stack import Stack
+from services.supervisor.stack_options import SERVICES, StackOptions
 
 
 def test_a_service_gets_the_operators_environment_and_nothing_of_the_supervisors(

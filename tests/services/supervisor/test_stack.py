@@ -13,7 +13,8 @@ from core.runtime.postgres import connect
 from services.supervisor.home import Home
 from services.supervisor.ports import free_udp_port
 from services.supervisor.run_info import RunInfo, read_run_info
-from services.supervisor.stack import Stack, StackOptions
+from services.supervisor.stack import Stack
+from services.supervisor.stack_options import StackOptions
 
 NO_SERVICES = StackOptions(udp_port=0, api_port=0, services=())
 in_the_loop_of_the_stack = pytest.mark.asyncio(loop_scope="module")

@@ -1,0 +1,105 @@
+"""What a one-machine stack consists of, and the ports that it takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import urlsplit
+
+from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
+from services.supervisor.run_info import RunInfo
+
+SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")
+# Which of them listen to others than our own processes, and for what.
+LISTENERS: Mapping[str, tuple[str, ...]] = {
+    "gateway_bridge": ("udp", "station"),
+    "api": ("api",),
+    "intake": ("intake",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What the operator chooses; 0 is any free port."""
+
+    mode: str = "up"
+    udp_host: str = "0.0.0.0"  # noqa: S104  (gateways are on the network)
+    udp_port: int = 1700
+    api_host: str = LOOPBACK
+    api_port: int = 8080
+    services: tuple[str, ...] = SERVICES
+    replicas: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many of a service, by name; those that are not named are one. Of those that listen to others, the first
+    has the port that is asked for, and the next ones any free port: run.json says which."""
+    postgres: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Settings of the private PostgreSQL beyond its own: benchmarks want commit timestamps."""
+    intake_host: str = LOOPBACK
+    intake_port: int = 0
+    station_port: int = 0
+    """On `udp_host`, as gateways are."""
+
+    def children(self, service: str) -> list[tuple[str, str]]:
+        """Name and instance of each replica: `network` alone, else `network-1`, `network-2`..."""
+        count = self.replicas.get(service, 1)
+        instances = [f"{service}-{number}" for number in range(1, count + 1)]
+        return [(service, instances[0])] if count == 1 else [(instance, instance) for instance in instances]
+
+    @classmethod
+    def of(cls, run: RunInfo) -> Self:
+        """Those of a stack that runs, as far as its services' settings depend on them."""
+        hosts = [urlsplit(url).hostname or LOOPBACK for url in (run.api_url, run.intake_url)]
+        return cls(run.mode, udp_host=run.udp_host, api_host=hosts[0], intake_host=hosts[1])
+
+
+@dataclass(frozen=True, slots=True)
+class StackPorts:
+    """Every port of a stack, by replica where there are several."""
+
+    postgres: int
+    nats: int
+    mosquitto: int
+    health: Mapping[str, int]
+    listeners: Mapping[str, Mapping[str, int]]
+    """What each replica listens on for others, by instance and kind."""
+
+    @classmethod
+    def free(cls, options: StackOptions) -> Self:
+        """Those that are wanted, else free ones.
+
+        Raises:
+            PortTaken: one that is wanted is in use.
+        """
+        health = {instance: free_tcp_port() for name in options.services for _, instance in options.children(name)}
+        listeners = _listeners(options)
+        return cls(free_tcp_port(), free_tcp_port(), free_tcp_port(), health, listeners)
+
+    @classmethod
+    def of(cls, run: RunInfo) -> Self:
+        """Those of a stack that runs."""
+        services = {
+            one.name if one.name.rpartition("-")[2].isdecimal() else f"{one.name}-1": one
+            for one in run.services
+            if one.health_url is not None
+        }
+        health = {instance: _port(one.health_url or "") for instance, one in services.items()}
+        listeners = {instance: one.ports for instance, one in services.items()}
+        return cls(_port(run.database_admin_url), _port(run.nats_url), _port(run.mqtt_url), health, listeners)
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+def _listeners(options: StackOptions) -> dict[str, dict[str, int]]:
+    """Chosen for each replica of a service that listens to others."""
+    wanted = {
+        "udp": (udp_port, options.udp_port, options.udp_host),
+        "station": (tcp_port, options.station_port, options.udp_host),
+        "api": (tcp_port, options.api_port, options.api_host),
+        "intake": (tcp_port, options.intake_port, options.intake_host),
+    }
+    found: dict[str, dict[str, int]] = {}
+    for name, kinds in LISTENERS.items():
+        for number, (_, instance) in enumerate(options.children(name)):
+            chosen = [(kind, *wanted[kind]) for kind in kinds]
+            found[instance] = {kind: choose(0 if number else port, host) for kind, choose, port, host in chosen}
+    return found
