@@ -7,19 +7,22 @@ import secrets
 import shutil
 import subprocess
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import asyncpg
 import nats
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from structlog.testing import capture_logs
 
 from core.messages.measurements import Flag
 from core.runtime.postgres import Pool, connect, open_pool
@@ -32,21 +35,26 @@ from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries
 from services.supervisor.run_info import RunInfo
 from tests.entering import LET_EVERYBODY_SEAL
+from tests.forks import before_fork
 from tests.hooks import (
+    pytest_addoption,
     pytest_collection,
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_runtest_logreport,
+    pytest_runtestloop,
     pytest_sessionstart,
     pytest_terminal_summary,
 )
 from tests.leftovers import owned_folder
 
 __all__ = [
+    "pytest_addoption",
     "pytest_collection",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_runtest_logreport",
+    "pytest_runtestloop",
     "pytest_sessionstart",
     "pytest_terminal_summary",
 ]
@@ -73,6 +81,30 @@ DELETE FROM pg_shdepend WHERE dbid = (SELECT oid FROM pg_database WHERE datname 
 """
 MEMORY, MEMORY_FREE = Path("/dev/shm"), 6 << 30
 T = TypeVar("T")
+
+
+_introspect = asyncpg.Connection._introspect_types
+_known_types: dict[tuple[int, ...], Any] = {}
+COPY = "test_"
+
+
+async def _introspect_once(connection: Any, typeoids: Iterable[int], timeout: float | None) -> Any:
+    """The driver asks what an enumeration is on each connection; in all copies of the template it is the same.
+
+    The question takes twelve milliseconds: three times what the connection does.
+    """
+    wanted = tuple(sorted(typeoids))
+    if wanted in _known_types and connection._params.database.startswith(COPY):
+        return _known_types[wanted], _ASKED_BY_NOBODY
+    rows, statement = await _introspect(connection, typeoids, timeout)
+    # A row's type changes with its table.
+    if connection._params.database.startswith(COPY) and all(row["kind"] != b"c" for row in rows):
+        _known_types[wanted] = rows
+    return rows, statement
+
+
+_ASKED_BY_NOBODY = SimpleNamespace(name="none")  # Without a name the driver prepares its own statement again.
+asyncpg.Connection._introspect_types = _introspect_once  # type: ignore[method-assign]
 
 
 def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -146,18 +178,65 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster(server_folder: Path) -> Iterator[Cluster]:
+    if _prepared:
+        with _running_copy(_prepared[0], server_folder) as cluster:
+            yield cluster
+        return
+    cluster = _new_cluster(server_folder)
+    with running(cluster.server.launch(), cluster.server.ready, server_folder / "postgres.log"):
+        run_apart(_make_template(cluster))
+        yield cluster
+
+
+def _new_cluster(folder: Path) -> Cluster:
     server = PrivatePostgres(
-        server_folder / "pg",
+        folder / "pg",
         free_tcp_port(),
         secrets.token_hex(16),
         CLUSTER_SETTINGS | (ONE_SCRAM_ITERATION if postgres_major() >= HAS_SCRAM_ITERATIONS else {}),
         durable=False,
     )
     server.prepare()
-    with running(server.launch(), server.ready, server_folder / "postgres.log"):
-        cluster = Cluster(server, {role: secrets.token_hex(16) for role in (OWNER, *LOGINS.values())})
+    return Cluster(server, {role: secrets.token_hex(16) for role in (OWNER, *LOGINS.values())})
+
+
+# Forked workers copy what their parent has made once: a cluster takes two and a half seconds of a core.
+_prepared: list[Cluster] = []
+
+
+def prepare_cluster(items: Sequence[pytest.Item]) -> None:
+    """A stopped cluster that has the template, where a test that will run asks for one."""
+    if all("cluster" not in getattr(item, "fixturenames", ()) for item in items):
+        return
+    kept = ExitStack()
+    items[0].config.add_cleanup(kept.close)
+    folder = kept.enter_context(owned_folder(_memory()))
+    cluster = _new_cluster(folder)
+    launch, ready, log = cluster.server.launch(), cluster.server.ready, folder / "postgres.log"
+    with capture_logs(), running(launch, ready, log):  # A line for each migration.
         run_apart(_make_template(cluster))
-        yield cluster
+    _prepared.append(cluster)
+
+
+@contextmanager
+def _running_copy(prepared: Cluster, folder: Path) -> Iterator[Cluster]:
+    server = replace(prepared.server, data=folder / "pg", port=free_tcp_port())
+    subprocess.run(["cp", "-a", str(prepared.server.data), str(server.data)], check=True)
+    with running(server.launch(), server.ready, folder / "postgres.log"):
+        yield Cluster(server, prepared.passwords)
+
+
+def build_routes(items: Sequence[pytest.Item]) -> None:
+    """The routes of the API, which the first request makes: also two and a half seconds."""
+    if any("app" in getattr(item, "fixturenames", ()) for item in items):
+        from api.app import _without_state  # noqa: PLC0415 - Most runs of a few tests have no use for it.
+
+        for route in _without_state().routes:
+            for _ in getattr(route, "effective_route_contexts", tuple)():
+                pass
+
+
+before_fork += [prepare_cluster, build_routes]
 
 
 def postgres_major() -> int:
@@ -255,7 +334,7 @@ def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterat
 @contextmanager
 def fresh_database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
     """A copy of the migrated schema, dropped at the end."""
-    name = f"test_{secrets.token_hex(6)}"
+    name = f"{COPY}{secrets.token_hex(6)}"
     administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
     yield Database(cluster, name)
     administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from _pytest.assertion import rewrite
 
+from tests.forks import run_forked
 from tests.leftovers import sweep
 from tests.protocol_matrix import listed, rows
 
@@ -19,6 +20,10 @@ NEED_SERVERS = {"server_folder", "demo_folder", "chaos_folder"}
 
 # Of the controller only: workers have no terminal.
 _terminal: list[pytest.TerminalReporter] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--forks", type=int, default=0, help="run in so many workers, forked after collection")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,6 +73,15 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    count = session.config.getoption("forks")
+    if not count or session.config.option.collectonly or session.testsfailed:
+        return None  # As ever; it also says what could not be collected.
+    run_forked(session, count)
+    return True
 
 
 @pytest.hookimpl(tryfirst=True)

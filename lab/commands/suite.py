@@ -18,7 +18,9 @@ from services.supervisor.launch import system_path
 # Most tests wait for a server as long as they compute: four left a quarter of two cores idle. Whole stacks, one
 # after the other, go on beside all the rest: seven processes in all took the cores from each other, and lost what
 # they had to do in time.
-WORKERS, FEW_WORKERS, ONE_WORKER = "5", "2", "1"
+WORKERS, FEW_WORKERS = "5", "2"
+# xdist hands a crashed worker's file to nobody, and waits for it for ever.
+BY_XDIST = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
 WHOLE_STACKS = "tests/system"
 # Minutes of a demonstration to its balanced account: with what else people look at, after all the others.
 WATCHED = "tests/system/test_demo.py"
@@ -60,15 +62,15 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
             if any(IN_A_BROWSER in word for word in pytest_arguments)
             else (WATCHED, IN_A_BROWSER, *pytest_arguments)
         )
-        parts = {BROWSER: ["0", *arguments]}
+        parts = {BROWSER: arguments}
     elif unit:
-        parts = {REST: [FEW_WORKERS, "-m", "unit", *pytest_arguments]}
+        parts = {REST: ["--forks", FEW_WORKERS, "-m", "unit", *pytest_arguments]}
     elif pytest_arguments:
-        parts = {REST: [FEW_WORKERS, *pytest_arguments]}
+        parts = {REST: ["-n", FEW_WORKERS, *BY_XDIST, *pytest_arguments]}
     else:
         parts = {
-            SYSTEM: [ONE_WORKER, WHOLE_STACKS, "--ignore", WATCHED],
-            REST: [WORKERS, "--ignore", WHOLE_STACKS],
+            SYSTEM: [WHOLE_STACKS, "--ignore", WATCHED],
+            REST: ["--forks", WORKERS, "--ignore", WHOLE_STACKS],
         }
     running = {name: _start(checkout, results, name, arguments) for name, arguments in parts.items()}
     if SYSTEM in running:
@@ -90,10 +92,8 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
 
 
 def _start(checkout: Path, results: Path, name: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-P", "-m", "pytest", "--dist", "loadfile", "--no-loadscope-reorder"]
-    # xdist hands a crashed worker's file to nobody, and waits for it for ever.
-    argv += ["--max-worker-restart", "0"]
-    argv += [f"--junit-xml={results / name}.xml", "-o", f"cache_dir={_cache(results, name)}", "-n", *arguments]
+    argv = [sys.executable, "-P", "-m", "pytest"]
+    argv += [f"--junit-xml={results / name}.xml", "-o", f"cache_dir={_cache(results, name)}", *arguments]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{system_path()}"}
     environment[RESULTS_SETTING] = str(results)
     # Hundreds of processes are started: each would compile again what the last one did.
@@ -129,7 +129,7 @@ def _run_failed_alone(checkout: Path, results: Path, statuses: Mapping[str, int]
     for number, test in enumerate(failed, start=1):
         print_heading(f"seul, tout le reste étant fini : {test}")
         name = f"alone-{number}"
-        status = _start(checkout, results, name, ["0", test]).wait()
+        status = _start(checkout, results, name, [test]).wait()
         ran = results / f"{name}.xml"
         if status == 0:
             cases = [case for case in ET.parse(ran).iter("testcase") if case.find("skipped") is None]

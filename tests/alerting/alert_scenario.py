@@ -25,6 +25,18 @@ FIRST = datetime(2026, 10, 26, 0, 0, tzinfo=PARIS)
 HOURS = 30 * 24
 SINCE_LONG = datetime(2020, 1, 1, tzinfo=PARIS)
 
+STORE_HOUR = """
+WITH said AS (SELECT * FROM unnest($1::int[], $2::float8[]) AS said (datastream_id, value)), stored AS (
+    INSERT INTO observation.measurement SELECT datastream_id, $3, value, 0 FROM said
+)
+INSERT INTO observation.latest SELECT datastream_id, $3, value, 0 FROM said
+ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value
+"""
+RECEIVE_HOUR = """
+INSERT INTO observation.reception SELECT device_id, $2, gen_random_uuid(), $3, 0, -80, 5
+FROM unnest($1::int[]) AS device_id
+"""
+
 
 def on(day: int, hour: float) -> datetime:
     """The given hour of the given day of October and November: 26 is October's, 1 November's first."""
@@ -104,18 +116,13 @@ class AlertScenario:
     async def store_hour(self, at: datetime) -> list[Measurement]:
         """What the devices send in this hour, stored as ingest does, with the gateway that received it."""
         said = [(thing, value) for thing in self.things if (value := thing.script(at)) is not None]
-        rows = [(thing.datastream_id, at, float(value), 0) for thing, value in said]
-        await self.pool.executemany("INSERT INTO observation.measurement VALUES ($1, $2, $3, $4)", rows)
-        await self.pool.executemany(
-            "INSERT INTO observation.latest VALUES ($1, $2, $3, $4) ON CONFLICT (datastream_id) DO UPDATE "
-            "SET time = excluded.time, value = excluded.value",
-            rows,
-        )
-        await self.pool.executemany(
-            "INSERT INTO observation.reception VALUES ($1, $2, gen_random_uuid(), $3, 0, -80, 5)",
-            [(thing.device_id, at, self.gateway_id) for thing, _ in said],
-        )
-        return [Measurement(row[0], int(at.timestamp()) * 1_000_000, row[2], 0) for row in rows]
+        streams = [thing.datastream_id for thing, _ in said]
+        values = [float(value) for _, value in said]
+        devices = [thing.device_id for thing, _ in said]
+        await self.pool.execute(STORE_HOUR, streams, values, at)
+        await self.pool.execute(RECEIVE_HOUR, devices, at, self.gateway_id)
+        pairs = zip(streams, values, strict=True)
+        return [Measurement(stream, int(at.timestamp()) * 1_000_000, value, 0) for stream, value in pairs]
 
     async def notifications(self) -> list[tuple[str, str, str, str]]:
         """What the engine notified: local instant, event, severity, text."""
