@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 from api.auth import Caller, Change, Manager, Reader
 from api.extent import Commune
 from api.fields import Answer, Body, Slug, answer_of, example
+from api.list_formats import GEOJSON
 from api.pages import Page, Paged, page_of
 from api.public_pages import compressed
 from core.model.outlines import InvalidOutline, Outline, read_outline
@@ -121,6 +122,7 @@ async def take_in(body: NewOutlines, caller: Manager) -> TakenIn:
     operation_id="listCommuneOutlines",
     summary="Lire les contours des communes",
     response_model=OutlinesAnswer,
+    responses={200: {"content": {GEOJSON: {}}}},
 )
 async def list_outlines(caller: Reader, request: Request, commune: Commune = None) -> Response:
     """En GeoJSON, simplifiés (80 m), de quoi dessiner une carte sans fond. À garder une heure."""
@@ -138,7 +140,7 @@ async def list_outlines(caller: Reader, request: Request, commune: Commune = Non
             for one in found
         ],
     }
-    return compressed(request, msgspec.json.encode(answer), "application/geo+json", KEPT)
+    return compressed(request, msgspec.json.encode(answer), GEOJSON, KEPT)
 
 
 @router.get(

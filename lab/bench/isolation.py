@@ -5,96 +5,38 @@ answered as the same request that names what nobody has. And no row of the other
 Besides, no answer is a 5xx, and each has a status that the OpenAPI document promises for its operation.
 """
 
-import json
 import random
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from fastapi.routing import APIRoute
 
+from alerting.work_order_dispatch import dispatch_work_orders
 from api.app import ROUTERS
 from api.auth import RequireRight
 from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.postgres import Pool, open_pool
-from lab.bench.isolation_world import Attacker, NewClient, Planted, open_attackers, plant
+from lab.bench.isolation_requests import Call, Requests
+from lab.bench.isolation_world import Attacker, NewClient, Planted, open_attackers, plant, share_everything
 
-# By their right an operator's: they are about every tenant (tests/api/rights_of_routes.txt).
-OF_OPERATORS = "operate"
-# They end the caller's own session or account; nothing in them names anybody else.
-OF_THE_CALLER = re.compile(r"/v1/(session$|session/|account/|oidc/|sessions|password-resets|invitations/accept)")
-# Which things a field of a body or a query names; `{slug}` and the like are found by their own name.
-NAMED_BY: Mapping[str, tuple[str, ...]] = {
-    "asset_id": ("assets",),
-    "parent_id": ("assets",),
-    "dev_eui": ("devices",),
-    "dev_euis": ("devices",),
-    "eui": ("gateways", "devices"),
-    "gateway_id": ("gateways",),
-    "device_profile_id": ("device-profiles",),
-    "codec_version_id": ("codec-versions",),
-    "against": ("codec-versions",),
-    "datastream_id": ("datastreams",),
-    "lns_source_id": ("lns-sources",),
-    "recipient_id": ("key-recipients",),
-    "rule_id": ("alert-rules",),
-    "team_id": ("teams",),
-    "calendar_id": ("alert-calendars",),
-    "tenant_id": ("tenants",),
-    "webhook_endpoint_id": ("webhook-endpoints",),
-    "tenant": ("slugs",),
-    "slug": ("slugs",),
-    "codec": ("codecs",),
-    "entity_id": ("assets", "devices"),
-    "q": ("marks",),
-}
 # Of what is wrong in JSON.
 POSITION = re.compile(r"\bbody\.\d+\b")
 CONTESTING = ("post", "/v1/eui-claims")
-# An operator works for every tenant, and may name any.
-TENANTS = frozenset({"tenants", "slugs"})
-# How long the stream of live frames is to go on: no longer than it must.
-WAITING = "seconds"
-# Shares of requests and fields.
-OWN, OPTIONAL, WRONG = 0.25, 0.4, 0.03
-# What is shorter is the number of a row.
-LONGEST_NUMBER = 9
-PLAIN: tuple[Any, ...] = (None, True, 0, 1, 42, "a", "on", "2026-01-01T00:00:00Z", "ab" * 8, [], [1], {}, 1.5)
-ODD: tuple[Any, ...] = (*PLAIN, -1, 2**31, 2**63, "", "\u0000", "é" * 300, "9999-12-31T23:59:59-12:00", {"a": {}})
 ROWS_OF_A_TENANT = """
 SELECT c.table_name FROM information_schema.columns c
 JOIN information_schema.tables t USING (table_schema, table_name)
 WHERE c.table_schema = 'public' AND c.column_name = 'tenant_id' AND t.table_type = 'BASE TABLE'
 """
 # Lines of the audit come when somebody contests an EUI, and the use of a key is no change.
+TO_SEND = "SELECT payload FROM jobs.pgqueuer ORDER BY id"
+PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
 WRITTEN_BESIDE = frozenset({"audit_line", "audit_detail", "rejected_login"})
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request, without what varies between the other tenant's things and those that nobody has."""
-
-    method: str
-    template: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-    body: str | None
-    named: bool
-    """Whether it names anything of the other tenant's."""
-
-    def naming(self, values: Mapping[str, str]) -> "Call":
-        """The same with other names in it."""
-        return Call(
-            self.method,
-            self.template,
-            _replaced(self.path, values),
-            tuple((name, _replaced(value, values)) for name, value in self.query),
-            None if self.body is None else _replaced(self.body, values),
-            self.named,
-        )
 
 
 @dataclass(slots=True)
@@ -106,6 +48,16 @@ class Findings:
     """Those that named something of the other tenant's."""
     statuses: Counter[int] = field(default_factory=Counter[int])
     by_caller: Counter[str] = field(default_factory=Counter[str])
+    operations: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """How often each was asked, zero included."""
+    formats: Counter[str] = field(default_factory=Counter[str])
+    """The types of what was answered with success."""
+    seen: int = 0
+    """Answers with something of what the callers may see: a list that is always empty would hide everything."""
+    seen_shared: int = 0
+    """Those with what is shared with them."""
+    messages: int = 0
+    """Webhooks that the requests have caused."""
     leaks: list[str] = field(default_factory=list[str])
     faults: list[str] = field(default_factory=list[str])
     """Statuses that the document does not have, and of 5xx it has 503 alone."""
@@ -116,144 +68,61 @@ class Findings:
         return not self.leaks and not self.faults
 
 
-def _replaced(text: str, values: Mapping[str, str]) -> str:
-    for placeholder, value in values.items():
-        text = text.replace(placeholder, value)
-    return text
-
-
-class Requests:
-    """Random requests over every operation of the document, which name the victim's things and the caller's own.
-
-    The victim's stand in them as placeholders: `other` fills in what exists, `nobody` what does not.
-    """
-
-    def __init__(self, document: Mapping[str, Any], victim: Planted, own: Planted, source: random.Random) -> None:
-        self._schemas = document["components"]["schemas"]
-        self._source = source
-        self._own = own
-        self._spared: frozenset[str] = frozenset()
-        self.operations = [
-            (method, path, operation)
-            for path, operations in document["paths"].items()
-            for method, operation in operations.items()
-            if not OF_THE_CALLER.match(path)
-        ]
-        self.other: dict[str, str] = {}
-        self._placeholders: dict[str, list[str]] = {}
-        known = victim.ids | {"slugs": [victim.slug], "marks": [victim.mark]}
-        for segment, values in known.items():
-            for number, value in enumerate(values):
-                # Letters outside of ASCII: no value of the generator's own looks like one.
-                placeholder = f"⟦{segment}{number}⟧"
-                self._placeholders.setdefault(segment, []).append(placeholder)
-                self.other[placeholder] = value
-
-    def nobody(self) -> dict[str, str]:
-        """What nobody has, in place of `other`: drawn anew each time, for a request may have registered it."""
-        return {placeholder: self._unknown(value) for placeholder, value in self.other.items()}
-
-    def _unknown(self, value: str) -> str:
-        """Of the same form, and nobody's."""
-        if value.isdecimal() and len(value) < LONGEST_NUMBER:
-            return str(1_900_000_000 + self._source.randrange(100_000_000))
-        flipped = value[:-6] + "".join(self._source.choice("0123456789abcdef") for _ in range(6))
-        return flipped if flipped != value else self._unknown(value)
-
-    def draw(self, *, operator: bool, rights: Mapping[tuple[str, str], str]) -> Call:
-        """One request, for a caller who is an operator or not."""
-        while True:
-            method, path, operation = self._source.choice(self.operations)
-            is_of_operators = rights.get((method, path)) == OF_OPERATORS or path.startswith("/v1/tenants")
-            if not (operator and is_of_operators):
-                break
-        self._spared = TENANTS if operator else frozenset()
-        filled = re.sub(r"([a-z-]+(?:/[a-z-]+)?)/\{(\w+)\}", self._path_part, path)
-        query = [
-            (one["name"], str(self._value(one["name"], one["schema"])))
-            for one in operation.get("parameters", [])
-            if one["in"] == "query" and self._source.random() < OPTIONAL
-        ]
-        body = None
-        if "requestBody" in operation:
-            schema = next(iter(operation["requestBody"]["content"].values()))["schema"]
-            body = json.dumps(self._value("", schema), ensure_ascii=False)
-            if self._source.random() < WRONG:
-                body = body[: len(body) // 2]
-        text = f"{filled} {query} {body}"
-        return Call(method, path, filled, tuple(query), body, "⟦" in text)
-
-    def _path_part(self, matched: re.Match[str]) -> str:
-        before, name = matched[1], matched[2]
-        if name == "name":
-            return f"{before}/switch_on"
-        segments = [before, before.rsplit("/", 1)[-1], "gateways" if name == "gateway_id" else ""]
-        for segment in segments:
-            if segment in self._placeholders:
-                return f"{before}/{self._thing(segment)}"
-        return f"{before}/1"
-
-    def _thing(self, segment: str) -> str:
-        own = self._own.ids.get(segment)
-        if segment in self._spared or (own and self._source.random() < OWN):
-            return self._source.choice(own or [self._own.slug])
-        return self._source.choice(self._placeholders[segment])
-
-    def _value(self, name: str, schema: Mapping[str, Any], depth: int = 0) -> Any:
-        if "$ref" in schema:
-            return self._value(name, self._schemas[schema["$ref"].rsplit("/", 1)[-1]], depth)
-        if depth and self._source.random() < WRONG:
-            return self._source.choice(ODD)
-        if name == WAITING:
-            return schema.get("minimum", schema.get("exclusiveMinimum", 1))
-        if name in NAMED_BY and schema.get("type") != "array":
-            value = self._thing(self._source.choice(NAMED_BY[name]))
-            return value if "⟦" in value or not value.isdecimal() else int(value)
-        return self._of_form(name, schema, depth)
-
-    def _of_form(self, name: str, schema: Mapping[str, Any], depth: int) -> Any:
-        if "properties" in schema:
-            required = set(schema.get("required", ()))
-            return {
-                one: self._value(one, described, depth + 1)
-                for one, described in schema["properties"].items()
-                if one in required or self._source.random() < OPTIONAL
-            }
-        for several in ("anyOf", "oneOf"):
-            if several in schema:
-                return self._value(name, self._source.choice(schema[several]), depth)
-        if schema.get("type") == "array" and not schema.get("examples"):
-            return [self._value(name, schema.get("items", {}), depth + 1)]
-        known = schema.get("examples") or schema.get("enum") or [schema.get("default", self._source.choice(PLAIN))]
-        return self._source.choice(known)
-
-
 async def measure(new_client: NewClient, database_url: str, count: int, seed: int) -> tuple[Findings, list[str]]:
-    """Plant two tenants and attack one from the other; what was found, and the tables of its that have changed."""
+    """Plant tenants and attack two from the third; what was found, and which tables of theirs have changed."""
     source = random.Random(seed)
     async with open_pool(database_url, "bench", size=1) as pool, new_client({}) as client:
         document = (await client.get("/openapi.json")).json()
-        victim, own = await plant(new_client, pool, "cible"), await plant(new_client, pool, "attaque")
-        before = await rows_of(pool, victim.tenant_id)
-        requests = Requests(document, victim, own, source)
-        async with open_attackers(new_client, pool, own.tenant_id) as attackers:
-            found = await attack(requests, attackers, victim, document, count, source)
-        after = await rows_of(pool, victim.tenant_id)
+        field = await set_up(new_client, pool)
+        before = await rows_of_all(pool, field.victims)
+        found = await attack(new_client, pool, field, document, count, source)
+        after = await rows_of_all(pool, field.victims)
     return found, sorted(table for table in before if before[table] != after[table])
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Who is attacked, and from where: a stranger, and who shares everything but has things of class 2."""
+
+    victims: tuple[Planted, Planted]
+    own: Planted
+    shown: str
+    """The name of the one asset of the second that may be seen."""
+
+
+async def set_up(new_client: NewClient, pool: Pool) -> Field:
+    """Three tenants that have one of everything."""
+    stranger, own = await plant(new_client, pool, "cible"), await plant(new_client, pool, "attaque")
+    household = await plant(new_client, pool, "foyer", personal=True)
+    del own.ids["webhook-endpoints"]  # It goes on listening.
+    shown = await share_everything(new_client, pool, household, own)
+    await dispatch_work_orders(pool)  # Of what they have made themselves, before anybody asks.
+    return Field((stranger, household), own, shown)
+
+
 async def attack(
-    requests: Requests,
-    attackers: Sequence[Attacker],
-    victim: Planted,
-    document: Mapping[str, Any],
-    count: int,
-    source: random.Random,
+    new_client: NewClient, pool: Pool, field: Field, document: Mapping[str, Any], count: int, source: random.Random
 ) -> Findings:
     """Make so many requests, each by one of the callers, and compare; what was found."""
-    found, rights, documented = Findings(), rights_of_routes(), documented_statuses(document)
-    # What only the other tenant has said; its EUIs are in the callers' own requests and audit.
-    marks = [victim.mark, str(victim.measured)]
+    requests = Requests(document, field.victims, field.own, source)
+    found = Findings(operations=Counter({one[:2]: 0 for one in requests.operations}))
+    async with open_attackers(new_client, pool, field.own.tenant_id) as attackers:
+        await _ask(requests, attackers, field, document, count, found)
+    await _check_webhooks(pool, field, found)
+    return found
+
+
+async def _ask(
+    requests: Requests,
+    attackers: Sequence[Attacker],
+    field: Field,
+    document: Mapping[str, Any],
+    count: int,
+    found: Findings,
+) -> None:
+    rights, documented, source = rights_of_routes(), documented_statuses(document), requests.source
+    # What only the other tenants have said; their EUIs are in the callers' own requests and audit.
+    marks = marks_of(field)
     for _ in range(count):
         caller = source.choice(attackers)
         call = requests.draw(operator=caller.is_operator, rights=rights)
@@ -263,10 +132,15 @@ async def attack(
         found.naming += call.named
         found.statuses[answer.status_code] += 1
         found.by_caller[caller.name] += 1
+        found.operations[call.method, call.template] += 1
+        found.formats[answer.headers.get("content-type", "").partition(";")[0]] += answer.is_success
+        text = text_of(answer).lower()
+        found.seen += answer.is_success and (field.own.mark in text or field.shown in text)
+        found.seen_shared += field.shown in text
         said = f"{caller.name}: {real.method.upper()} {real.path} {dict(real.query)} {real.body}"
         _check_status(found, call, answer, documented, said)
         sent = f"{real.path} {real.query} {real.body}".lower()
-        shown = [mark for mark in marks if mark in answer.text.lower() and mark not in sent]
+        shown = [mark for mark in marks if mark in text and mark not in sent]
         if shown:
             found.leaks.append(f"{said}: shows {shown}: {answer.text[:300]}")
         if not call.named:
@@ -277,7 +151,31 @@ async def attack(
         difference = _difference(answer, twin, call, nobody, requests.other)
         if difference:
             found.leaks.append(f"{said}: {difference}")
-    return found
+
+
+async def _check_webhooks(pool: Pool, field: Field, found: Findings) -> None:
+    """What the attackers' own work orders and alerts say to their own addresses names nothing of the victims'."""
+    await dispatch_work_orders(pool)
+    texts = [bytes(row["payload"] or b"").decode("utf-8", "replace") for row in await pool.fetch(TO_SEND)]
+    own = [text for text in texts if field.own.slug in text]
+    found.messages += len(own)
+    found.leaks += [f"webhook: {text[:500]}" for text in own for mark in marks_of(field) if mark in text.lower()]
+
+
+def marks_of(field: Field) -> list[str]:
+    """The texts that are nobody's but a victim's."""
+    return [text for victim in field.victims for text in (victim.mark, str(victim.measured))]
+
+
+def text_of(answer: httpx.Response) -> str:
+    """What an answer says; of a PDF what its streams say."""
+    if not answer.content.startswith(b"%PDF"):
+        return answer.text
+    found: list[bytes] = []
+    for stream in PDF_STREAM.findall(answer.content):
+        with suppress(zlib.error):
+            found.append(zlib.decompress(stream))
+    return b"\n".join(found).decode("latin-1")
 
 
 async def _send(caller: Attacker, call: Call) -> httpx.Response:
@@ -287,7 +185,7 @@ async def _send(caller: Attacker, call: Call) -> httpx.Response:
         call.path,
         params=list(call.query),
         content=None if call.body is None else call.body.encode("utf-8", "surrogatepass"),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", "Accept": call.accept},
         timeout=60,
     )
 
@@ -328,13 +226,21 @@ async def rows_of(pool: Pool, tenant_id: int) -> dict[str, str]:
     """A digest of the tenant's rows in each table."""
     tables = sorted({row[0] for row in await pool.fetch(ROWS_OF_A_TENANT)} - WRITTEN_BESIDE)
     return {
-        table: await pool.fetchval(
+        f"{table} of {tenant_id}": await pool.fetchval(
             f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t "
             "WHERE tenant_id = $1",
             tenant_id,
         )
         for table in tables
     }
+
+
+async def rows_of_all(pool: Pool, victims: Sequence[Planted]) -> dict[str, str]:
+    """`rows_of` each of them."""
+    rows: dict[str, str] = {}
+    for victim in victims:
+        rows |= await rows_of(pool, victim.tenant_id)
+    return rows
 
 
 def rights_of_routes() -> dict[tuple[str, str], str]:

@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,8 @@ from fastapi import FastAPI
 from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.postgres import Pool
 from lab.bench import isolation
-from lab.bench.isolation_world import Planted, open_attackers, plant
+from lab.bench.isolation_requests import NAMED_BY
+from lab.bench.isolation_world import Planted, plant
 from tests.api.document import DOCUMENT
 
 REQUESTS = 100
@@ -77,18 +79,16 @@ def new_client(app: FastAPI, asked: list[httpx.Request]) -> NewClient:
 async def test_random_requests_that_name_what_is_anothers_are_answered_as_for_what_nobody_has(
     new_client: NewClient, pool: Pool
 ) -> None:
-    victim, own = await plant(new_client, pool, "cible"), await plant(new_client, pool, "attaque")
-    source = random.Random(20261127)
-    requests = isolation.Requests(DOCUMENT, victim, own, source)
-    before = await isolation.rows_of(pool, victim.tenant_id)
-    async with open_attackers(new_client, pool, own.tenant_id) as attackers:
-        found = await isolation.attack(requests, attackers, victim, DOCUMENT, REQUESTS, source)
+    field = await isolation.set_up(new_client, pool)
+    before = await isolation.rows_of_all(pool, field.victims)
+    found = await isolation.attack(new_client, pool, field, DOCUMENT, REQUESTS, random.Random(20261127))
 
     assert found.leaks == []
     assert found.faults == []
-    assert await isolation.rows_of(pool, victim.tenant_id) == before
+    assert await isolation.rows_of_all(pool, field.victims) == before
     assert found.naming > REQUESTS / 3
     assert {200, 404} <= found.statuses.keys()
+    assert found.seen
 
 
 async def test_what_another_tenant_has_registered_is_told_by_one_sentence_alone(
@@ -96,7 +96,11 @@ async def test_what_another_tenant_has_registered_is_told_by_one_sentence_alone(
 ) -> None:
     """The second one asks for all that the first has, under its names, over every route that makes something."""
     first = await plant(new_client, pool, "cible")
-    made = [request for request in asked if not request.url.path.endswith("/transfer")]
+    made = [
+        request
+        for request in asked
+        if request.method in {"POST", "PUT"} and not request.url.path.endswith(("/transfer", "/commissionings"))
+    ]
     second = await plant(new_client, pool, "attaque")
     key = asked[-1].headers["Authorization"]
     # One public key is the same for all; it has it already, as its own.
@@ -104,10 +108,8 @@ async def test_what_another_tenant_has_registered_is_told_by_one_sentence_alone(
     rejected: dict[str, tuple[int, str]] = {}
     async with new_client({"Authorization": key}) as client:
         for request in made:
-            path, body = request.url.path, json.loads(request.content)
-            for field, segments in isolation.NAMED_BY.items():
-                if str(body.get(field)) in first.ids.get(segments[0], ()):
-                    body[field] = type(body[field])(second.ids[segments[0]][0])
+            path = request.url.path
+            body = own_for_theirs("", json.loads(request.content), first, second)
             if request.method == "POST" and path == "/v1/devices":
                 body["dev_eui"] = first.ids["devices"][0]
             if path == "/v1/gateways":
@@ -135,3 +137,14 @@ def theirs_for_ours(path: str, first: Planted, second: Planted) -> str:
     for segment, ids in first.ids.items():
         path = re.sub(rf"/{segment}/{ids[0]}(?=/|$)", f"/{segment}/{second.ids[segment][0]}", path)
     return path
+
+
+def own_for_theirs(name: str, value: Any, first: Planted, second: Planted) -> Any:
+    if isinstance(value, dict):
+        return {one: own_for_theirs(one, held, first, second) for one, held in value.items()}
+    if isinstance(value, list):
+        return [own_for_theirs(name, one, first, second) for one in value]
+    for segment in NAMED_BY.get(name, ()):
+        if str(value) in first.ids.get(segment, ()):
+            return type(value)(second.ids[segment][0])
+    return value
