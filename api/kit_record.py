@@ -6,7 +6,11 @@ Those have Latin letters alone: what else is typed becomes a question mark.
 import io
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 TYPED = str.maketrans(
     {"’": "'", "‘": "'", "“": '"', "”": '"', "—": "-", "–": "-", "…": "...", "œ": "oe", "Œ": "OE"}
@@ -15,10 +19,13 @@ HEADS = ("Ligne", "Actif", "Capteur", "Reçu", "RSSI", "Meilleure passerelle", "
 WIDTHS = (22, 50, 40, 34, 18, 50, 38)
 PHOTO_WIDTH_MM = 60
 LANDSCAPE_ROOM_MM = 190
+LINE_MM = 4
+SIGNATURES_MM = 40
+SIGNERS = ("Pour l’installateur (nom, date, signature)", "Pour la collectivité (nom, date, signature)")
 
 
-def printed(record: Mapping[str, Any], photos: Mapping[int, bytes]) -> bytes:
-    """The PDF of a record as the API shows it; `photos` are JPEG files by the place of their item."""
+def printed(record: Mapping[str, Any], photos: Mapping[int, bytes], zone: ZoneInfo) -> bytes:
+    """The PDF of a record as the API shows it, in local time; `photos`: JPEG files, by their item's place."""
     from fpdf import FPDF  # noqa: PLC0415 - Rarely used: it brings pillow and fonttools.
 
     pdf = FPDF(orientation="landscape", format="A4")
@@ -27,18 +34,20 @@ def printed(record: Mapping[str, Any], photos: Mapping[int, bytes]) -> bytes:
     pdf.set_font("helvetica", style="B", size=16)
     pdf.multi_cell(0, 9, _latin(f"Procès-verbal de recette : {record['site']}"), new_x="LMARGIN", new_y="NEXT")
     pdf.set_font("helvetica", size=10)
-    for line in _facts(record):
+    for line in _facts(record, zone):
         pdf.multi_cell(0, 6, _latin(line), new_x="LMARGIN", new_y="NEXT")
     pdf.ln(3)
     pdf.set_font("helvetica", size=8)
-    with pdf.table(col_widths=WIDTHS, text_align="LEFT") as table:
+    with pdf.table(col_widths=WIDTHS, text_align="LEFT", line_height=LINE_MM, padding=1) as table:
         row = table.row()
         for head in HEADS:
             row.cell(_latin(head))
         for item in record["items"]:
             row = table.row()
-            for text in _cells(item):
+            for text in _cells(item, zone):
                 row.cell(_latin(text))
+    _add_signatures(pdf)
+    pdf.set_font("helvetica", size=8)
     for item in record["items"]:
         if item["place"] in photos:
             if pdf.get_y() + PHOTO_WIDTH_MM > LANDSCAPE_ROOM_MM:
@@ -51,8 +60,21 @@ def printed(record: Mapping[str, Any], photos: Mapping[int, bytes]) -> bytes:
     return bytes(pdf.output())
 
 
-def _facts(record: Mapping[str, Any]) -> list[str]:
-    made = f"Kit {record['template']}, version {record['version']}, mis en service le {_day(record['created_at'])}"
+def _add_signatures(pdf: "FPDF") -> None:
+    """Where those who accept it sign: together, on one page."""
+    pdf.set_font("helvetica", size=10)
+    if pdf.get_y() + SIGNATURES_MM > LANDSCAPE_ROOM_MM:
+        pdf.add_page()
+    pdf.ln(6)
+    with pdf.table(col_widths=(1, 1), text_align="LEFT", first_row_as_headings=False, padding=2) as table:
+        row = table.row(min_height=SIGNATURES_MM - 10)
+        for who in SIGNERS:
+            row.cell(_latin(who), v_align="TOP")
+
+
+def _facts(record: Mapping[str, Any], zone: ZoneInfo) -> list[str]:
+    made_on = _day(record["created_at"], zone)
+    made = f"Kit {record['template']}, version {record['version']}, mis en service le {made_on}"
     lines = [
         f"{made} par {record['created_by']}",
         f"Capteurs attendus : {record['expected']} ; reçus : {record['seen']}",
@@ -60,21 +82,21 @@ def _facts(record: Mapping[str, Any]) -> list[str]:
     if record["accepted_at"] is None:
         lines.append("Recette non prononcée.")
     else:
-        lines.append(f"Recette prononcée le {_day(record['accepted_at'])} par {record['accepted_by']}")
+        lines.append(f"Recette prononcée le {_day(record['accepted_at'], zone)} par {record['accepted_by']}")
         lines.append(f"Réserves : {record['reservations'] or 'aucune'}")
     return lines
 
 
-def _cells(item: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(item: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
     where = "" if item["latitude"] is None else f"{item['latitude']:.5f}, {item['longitude']:.5f}"
-    seen = "attendu" if item["seen_at"] is None else _day(item["seen_at"])
+    seen = "attendu" if item["seen_at"] is None else _day(item["seen_at"], zone)
     level = "" if item["rssi"] is None else f"{item['rssi']:.0f} dBm"
     best = item["gateway"] or ("d'une autre collectivité" if item["gateways"] else "")
     return item["item"], item["asset"] or "", item["dev_eui"] or "", seen, level, best, where
 
 
-def _day(at: datetime) -> str:
-    return f"{at:%d/%m/%Y %H:%M} UTC"
+def _day(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%d/%m/%Y %H:%M}"
 
 
 def _latin(text: str) -> str:

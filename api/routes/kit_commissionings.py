@@ -36,6 +36,7 @@ from api.routes.kits import ITEMS_MOST, KITS, RETIRED, KitItem, wrong_field
 from api.routes.lns_sources import SOURCES
 from api.routes.work_orders import Lines
 from core.model.ownership import REGISTERED_ELSEWHERE
+from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection, UniqueViolationError
 from registry import assets, kits
@@ -43,6 +44,7 @@ from registry.asset_photos import ASSET_PHOTOS
 from registry.assignments import open_assignment
 from registry.enrolment import OtaaKeys, UnknownProfile, create_device, read_enrolled
 from registry.kits import CommissionedItem, Commissioning, KitTemplate
+from registry.tenants import read_with_timezone
 
 router = APIRouter(prefix="/v1", tags=["kits"], responses=PROBLEM_RESPONSES)
 
@@ -303,12 +305,14 @@ async def print_commissioning(id: Id, caller: Reader) -> Response:
     async with caller.reading() as connection:
         shown = await _record(connection, id)
         await _audit_read(caller, connection, shown)
+        tenant, timezone = await read_with_timezone(connection, shown.tenant_id)
         photos: dict[int, bytes] = {}
         for item in shown.items:
             found = None if item.photo_id is None else await ASSET_PHOTOS.read_content(connection, item.photo_id)
             if found is not None:
                 photos[item.place] = found[1]
-    octets = await asyncio.to_thread(kit_record.printed, shown.model_dump(), photos)
+    zone = region_of(tenant.department, timezone).zone
+    octets = await asyncio.to_thread(kit_record.printed, shown.model_dump(), photos, zone)
     name = f"recette-{id}.pdf"
     return Response(octets, media_type=PDF, headers={"Content-Disposition": f'inline; filename="{name}"'})
 

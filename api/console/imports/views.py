@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Response
 
 from api.console.forms import checked, number_of
+from api.console.navigation import marked
 from api.console.pages import page_router
 from api.console.visits import ManagersVisit, PersonsVisit
 from api.fields import Id
@@ -20,6 +21,17 @@ router = page_router()
 PAGE = "/imports"
 SHOWN, JOBS_SHOWN = 50, 20
 FILE_MOST = 32 << 20
+NAMES = {
+    "cabinets": marked("armoires d’éclairage"),
+    "circuits": marked("circuits d’armoire"),
+    "light-points": marked("points lumineux"),
+    "devices": marked("capteurs"),
+    "assets": marked("équipements de tout type"),
+    "gateways": marked("passerelles"),
+    "contacts": marked("contacts des équipes"),
+    "rules": marked("règles d’alerte"),
+    "commune-outlines": marked("contours des communes"),
+}
 CONFLICT = 409
 
 
@@ -30,9 +42,14 @@ async def show_list(visit: ManagersVisit) -> Response:
 
 
 async def _list(visit: PersonsVisit, problem: Problem | None = None) -> Response:
-    kinds = {kind.name: kind.french for kind in KINDS.values()}
+    kinds = _kinds(visit)
     jobs = (await routes.list_all(visit.caller, limit=JOBS_SHOWN)).items
     return visit.form_page("imports/list.html", problem, kinds=kinds, jobs=jobs, most=FILE_MOST >> 20)
+
+
+def _kinds(visit: PersonsVisit) -> dict[str, str]:
+    """What a file may hold, in the visitor's language."""
+    return {kind.name: visit.gettext(NAMES.get(kind.name, kind.french)) for kind in KINDS.values()}
 
 
 @router.post(PAGE)
@@ -105,8 +122,7 @@ async def _job(visit: PersonsVisit, job_id: int, template: str) -> Response:
     job = await routes.read(job_id, visit.caller)
     async with visit.caller.reading() as connection:
         rejections = [row.rejection for row in await list_rejections(connection, job_id, most=SHOWN)]
-    kinds = {kind.name: kind.french for kind in KINDS.values()}
-    return visit.page(template, job=job, rejections=rejections, kinds=kinds)
+    return visit.page(template, job=job, rejections=rejections, kinds=_kinds(visit))
 
 
 @router.post(PAGE + "/{id}")

@@ -25,7 +25,7 @@ async def test_what_is_wrong_with_sensors_is_shown_filtered_and_silenced_in_one_
 
     assert "Borne &lt;7&gt;" in page.text
     assert f"/capteurs/{device['dev_eui']}" in page.text
-    assert "jamais entendu depuis sa pose, 10 jours" in page.text
+    assert "<strong>jamais entendu</strong> depuis sa pose, 10 jours" in page.text
     assert "Taire une semaine" in page.text
     assert "Rien à signaler" in filtered.text
     assert "EM &lt;7&gt;" not in filtered.text
