@@ -8,6 +8,7 @@ from starlette.datastructures import State
 
 from api import reference, webhook_messages
 from api.auth import Authenticator, principal_of
+from api.change_stream import ChangeStreams
 from api.compression import CompressionMiddleware
 from api.console.app import serve_console
 from api.console.files import FilesMiddleware
@@ -85,6 +86,7 @@ from api.routes import (
     sharing,
     silences,
     station_updates,
+    stream,
     teams,
     tenants,
     trades,
@@ -164,6 +166,7 @@ ROUTERS = (
     datastreams.router,
     measurements.router,
     feed.router,
+    stream.router,
     meter_changes.router,
     manual_readings.router,
     daily.router,
@@ -227,6 +230,7 @@ def create_app(
     app.state = State()
     app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access())
     app.state.broadcast = Broadcast(app.state.platform)
+    app.state.changes = ChangeStreams(app.state.platform)
     app.state.allowed_origins = AllowedOrigins(pool)
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
