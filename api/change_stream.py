@@ -58,7 +58,7 @@ class _Seat:
     stream: EventStream
     caller: Caller
     wanted: WantedChanges
-    followed: frozenset[str]
+    kinds: frozenset[str]
     epoch: str
     position: Position
     read_on: date = date.min
@@ -69,7 +69,7 @@ class _Seat:
     def audience(self) -> tuple[Tenant, WantedChanges, frozenset[str]]:
         """Who else is given the same."""
         principal = self.caller.principal
-        return (principal.tenant_id, principal.asset_kinds), self.wanted, self.followed
+        return (principal.tenant_id, principal.asset_kinds), self.wanted, self.kinds
 
 
 @dataclass(eq=False, slots=True)
@@ -96,7 +96,7 @@ class ChangeStreams:
         self,
         caller: Caller,
         wanted: WantedChanges,
-        followed: frozenset[str],
+        kinds: frozenset[str],
         state: FeedState,
         position: Position,
     ) -> EventStream | None:
@@ -104,8 +104,8 @@ class ChangeStreams:
         of_key = sum(seat.caller.principal.proof == caller.principal.proof for seat in self._seats.values())
         if self._is_closed or len(self._seats) >= MOST_READERS or of_key >= MOST_OF_A_KEY:
             return None
-        stream = EventStream(self._forget, self._catch_up, farewell=TOO_SLOW)
-        self._seats[stream] = _Seat(stream, caller, wanted, followed, state.epoch, position)
+        stream = EventStream(self._forget, self._catch_up, when_slow=TOO_SLOW)
+        self._seats[stream] = _Seat(stream, caller, wanted, kinds, state.epoch, position)
         READERS.set(len(self._seats))
         if not self._tasks:
             self._tasks = [
@@ -263,10 +263,10 @@ async def _events(connection: Connection, seat: _Seat, entries: Sequence[Entry])
             continue
         for entry in run:
             found = (alerts if entry.origin == "alert" else commands).get(entry.subject or 0)
-            if found is not None and f"{entry.origin}s" in seat.followed:
+            if found is not None and f"{entry.origin}s" in seat.kinds:
                 octets.append(_event(entry.origin, found, cursor(entry.position)))
     touched = sorted({entry.asset_id for entry in entries if entry.subject is not None and entry.asset_id})
-    if "states" in seat.followed and touched:
+    if "states" in seat.kinds and touched:
         states = await list_states(connection, Wanted(ids=touched), most=len(touched))
         octets += [_event("state", one, cursor(entries[-1].position)) for one in states]
     return octets

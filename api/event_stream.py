@@ -45,14 +45,14 @@ class EventStream(Response):
         self,
         when_over: Callable[["EventStream"], None],
         feed: Callable[["EventStream"], Awaitable[None]] | None = None,
-        farewell: bytes = b"",
+        when_slow: bytes = b"",
     ) -> None:
-        """`feed` runs beside the answer, and puts; the stream ends with it. `farewell`: for a slow reader."""
+        """`feed` runs beside the answer, and puts; the stream ends with it. `when_slow`: for a slow reader."""
         super().__init__()
         del self.headers["content-length"]
         self._when_over = when_over
         self._feed = feed
-        self._farewell = farewell
+        self._when_slow = when_slow
         self._over, self._taken = asyncio.Event(), asyncio.Event()
         self._waiting: deque[bytes] = deque()
         self._woken = asyncio.Event()
@@ -65,8 +65,8 @@ class EventStream(Response):
             return
         if len(self._waiting) >= MOST_WAITING:
             DROPPED.inc()
-            if self._farewell:
-                self.leave(self._farewell)
+            if self._when_slow:
+                self.leave(self._when_slow)
                 return
             self.end()
             if self._abort is not None:

@@ -53,13 +53,13 @@ async def stream_changes(
 
     `beat` dit que le flux vit ; `dropped`, que le lecteur est trop lent ; `ended`, que sa clé n'a plus ce droit.
     """
-    followed = set(what or EVERYTHING)
-    origins = tuple(sorted({origin for one in followed for origin in ORIGINS[one]}))
+    kinds = set(what or EVERYTHING)
+    origins = tuple(sorted({origin for one in kinds for origin in ORIGINS[one]}))
     wanted = wanted_changes(origins, datastream_id, kind, quantity, tag, commune)
     async with caller.reading() as connection:
         state = await read_state(connection)
     position = position_after(last_event_id or after, caller.principal.tenant_id, state)
-    opened = request.app.state.changes.open(caller, wanted, frozenset(followed), state, position)
+    opened = request.app.state.changes.open(caller, wanted, frozenset(kinds), state, position)
     if opened is None:
         raise Problem(
             503, "trop de flux sont ouverts (huit par clé) : fermez-en un, ou suivez par GET /v1/measurements"
