@@ -8,6 +8,7 @@ from starlette.datastructures import State
 
 from api import reference, webhook_messages
 from api.auth import Authenticator, principal_of
+from api.change_stream import ChangeStreams
 from api.compression import CompressionMiddleware
 from api.console.app import serve_console
 from api.console.files import FilesMiddleware
@@ -86,6 +87,7 @@ from api.routes import (
     sharing,
     silences,
     station_updates,
+    stream,
     teams,
     tenants,
     trades,
@@ -166,6 +168,7 @@ ROUTERS = (
     measurements.router,
     feed.router,
     exports.router,
+    stream.router,
     meter_changes.router,
     manual_readings.router,
     daily.router,
@@ -229,6 +232,7 @@ def create_app(
     app.state = State()
     app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access())
     app.state.broadcast = Broadcast(app.state.platform)
+    app.state.changes = ChangeStreams(app.state.platform)
     app.state.allowed_origins = AllowedOrigins(pool)
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})

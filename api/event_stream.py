@@ -17,6 +17,7 @@ MOST_WAITING = 16
 # An event, and no comment: a browser's script sees it, and knows that the stream is alive.
 BEAT_EVERY_S = 5.0
 # Browsers come back after a time of their own: not all at once to the replica that is left.
+LEAVE_WITHIN_S = 5.0
 RETRY_MS = (500, 3_000)
 LINES = re.compile(r"\r\n|\r|\n")
 log = structlog.get_logger()
@@ -44,12 +45,15 @@ class EventStream(Response):
         self,
         when_over: Callable[["EventStream"], None],
         feed: Callable[["EventStream"], Awaitable[None]] | None = None,
+        when_slow: bytes = b"",
     ) -> None:
-        """`feed` runs beside the answer, and puts; the stream ends with it."""
+        """`feed` runs beside the answer, and puts; the stream ends with it. `when_slow`: for a slow reader."""
         super().__init__()
         del self.headers["content-length"]
         self._when_over = when_over
         self._feed = feed
+        self._when_slow = when_slow
+        self._over, self._taken = asyncio.Event(), asyncio.Event()
         self._waiting: deque[bytes] = deque()
         self._woken = asyncio.Event()
         self._abort: Callable[[], None] | None = None
@@ -61,6 +65,9 @@ class EventStream(Response):
             return
         if len(self._waiting) >= MOST_WAITING:
             DROPPED.inc()
+            if self._when_slow:
+                self.leave(self._when_slow)
+                return
             self.end()
             if self._abort is not None:
                 self._abort()
@@ -68,11 +75,32 @@ class EventStream(Response):
         self._waiting.append(octets)
         self._woken.set()
 
+    def leave(self, last: bytes) -> None:
+        """Say this instead of all that waits, then end: whoever does not even take that is cut off."""
+        if self.is_over:
+            return
+        self.end()
+        self._waiting.append(last)
+        if self._abort is not None:
+            asyncio.get_running_loop().call_later(LEAVE_WITHIN_S, self._abort)
+
+    async def until_room(self, most: int) -> None:
+        """Wait until no more than this waits, or the stream is over."""
+        while len(self._waiting) > most and not self.is_over:
+            self._taken.clear()
+            await self._taken.wait()
+
+    async def until_over(self) -> None:
+        """Wait for the end of the stream."""
+        await self._over.wait()
+
     def end(self) -> None:
         """No more; what waits is not sent."""
         self.is_over = True
         self._waiting.clear()
         self._woken.set()
+        self._over.set()
+        self._taken.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI says."""
@@ -87,7 +115,7 @@ class EventStream(Response):
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await give(b"retry: %d\n\n" % random.randint(*RETRY_MS))  # noqa: S311 - Nobody gains by guessing it.
-            while not self.is_over:
+            while not self.is_over or self._waiting:
                 await give(await self._next())
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
@@ -105,6 +133,7 @@ class EventStream(Response):
                     await self._woken.wait()
             except TimeoutError:
                 return BEAT
+        self._taken.set()
         return self._waiting.popleft() if self._waiting else b""
 
     async def _run_feed(self, feed: Callable[["EventStream"], Awaitable[None]]) -> None:
@@ -113,7 +142,8 @@ class EventStream(Response):
         except Exception:
             log.exception("feed_failed")
         finally:
-            self.end()
+            if not self.is_over:
+                self.end()
 
     async def _end_when_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -47,8 +47,8 @@ def position_after(cursor: str | None, tenant_id: int, state: FeedState) -> Posi
     if (xid, number) <= (state.forgotten_xid, state.forgotten_number):
         raise _wrong(
             410,
-            "ce curseur a plus de sept jours : ce qui le suivait n'est plus dans le fil. Prenez un nouveau curseur "
-            "(`GET /v1/measurements` sans `after`), relisez la période manquée par "
+            "ce curseur a plus de sept jours : ce qui le suivait n'est plus dans le fil. Prenez un nouveau "
+            "curseur (`GET /v1/measurements` sans `after`), relisez la période manquée par "
             "`/v1/datastreams/{id}/measurements` ou par un export, puis reprenez avec ce curseur",
         )
     return Position(xid, number, place)

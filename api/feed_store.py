@@ -1,8 +1,11 @@
 """SQL that reads the feed: what has changed since a position, as far as the caller may see it (decision 0097)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import msgspec
 
 from core.runtime.postgres import Connection
 
@@ -14,6 +17,16 @@ POSITION = "SELECT epoch, settled, ahead, forgotten_xid, forgotten_number FROM f
 READ = """
 SELECT xid, number, place, at, origin, subject, datastream_id, asset_id, quantity, time, value, flags
 FROM read_feed($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+
+ALERTS = """
+SELECT id, asset_id, datastream_id, severity::text, workflow::text, condition::text, message, value, opened_at,
+       acknowledged_by, resolved_at
+FROM alert WHERE id = ANY($1::bigint[])
+"""
+COMMANDS = """
+SELECT id, asset_id, action, state::text, failure, requested_by, created_at
+FROM lighting_command WHERE id = ANY($1::bigint[])
 """
 
 
@@ -76,6 +89,34 @@ class Part(NamedTuple):
     is_all: bool
 
 
+class AlertNow(msgspec.Struct, frozen=True):
+    """An alert, as it is when it is read."""
+
+    id: int
+    asset_id: int | None
+    datastream_id: int | None
+    severity: str
+    workflow: str
+    condition: str
+    message: str
+    value: float | None
+    opened_at: datetime
+    acknowledged_by: str | None
+    resolved_at: datetime | None
+
+
+class CommandNow(msgspec.Struct, frozen=True):
+    """A command of lighting, as it is when it is read."""
+
+    id: int
+    asset_id: int
+    action: str
+    state: str
+    failure: str | None
+    requested_by: str
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class WantedChanges:
     """Which changes a reader asks for; None: whatever they are of."""
@@ -95,6 +136,16 @@ class WantedChanges:
 async def read_state(connection: Connection) -> FeedState:
     """Where the feed is now."""
     return FeedState(*(await connection.fetchrow(POSITION) or ()))
+
+
+async def read_alerts(connection: Connection, ids: Sequence[int]) -> dict[int, AlertNow]:
+    """Those of these that the caller may see, by id."""
+    return {row["id"]: AlertNow(*row) for row in await connection.fetch(ALERTS, ids)} if ids else {}
+
+
+async def read_commands(connection: Connection, ids: Sequence[int]) -> dict[int, CommandNow]:
+    """Those of these that the caller may see, by id."""
+    return {row["id"]: CommandNow(*row) for row in await connection.fetch(COMMANDS, ids)} if ids else {}
 
 
 async def read_changes(connection: Connection, after: Position, wanted: WantedChanges, most: int) -> Part:

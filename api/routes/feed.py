@@ -109,6 +109,19 @@ def changed_measurements(entries: Sequence[Entry]) -> Iterator[ChangedMeasuremen
             yield ChangedMeasurement(datastream_id, asset_id, quantity or "", time, value, named, kind, at)
 
 
+def wanted_changes(
+    origins: tuple[str, ...],
+    datastream_id: Sequence[int] | None,
+    kind: str | None,
+    quantity: str | None,
+    tag: str | None,
+    commune: str | None,
+) -> WantedChanges:
+    """What a request asks for."""
+    ids = None if datastream_id is None else tuple(datastream_id)
+    return WantedChanges(origins, ids, quantity, kind, tag, commune)
+
+
 @router.get(
     "/measurements",
     operation_id="listChangedMeasurements",
@@ -130,8 +143,7 @@ async def list_changed(
     Rien n'est manqué ni répété d'un curseur au suivant. Un curseur d'avant une restauration : 409 ; de plus de
     sept jours : 410.
     """
-    ids = None if datastream_id is None else tuple(datastream_id)
-    wanted = WantedChanges(OF_MEASUREMENTS, ids, quantity, kind, tag, commune)
+    wanted = wanted_changes(OF_MEASUREMENTS, datastream_id, kind, quantity, tag, commune)
     tenant_id = caller.principal.tenant_id
     async with caller.reading() as connection:
         state = await read_state(connection)

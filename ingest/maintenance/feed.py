@@ -9,12 +9,13 @@ from ingest.maintenance.telemetry import FEED_HELD
 
 HELD_AFTER = timedelta(seconds=10)
 
-# The oldest transaction that writes, when there is one, and whose it is. Every role may read who has a transaction.
+# The oldest transaction that writes, when newer ones have ended, and whose it is: every role may read that.
 READ_OLDEST = """
 SELECT now() AS now, s.xid, coalesce(
     (SELECT format('%s (processus %s)', a.usename, a.pid) FROM pg_stat_activity a
      WHERE a.backend_xid = xid(s.xid) LIMIT 1),
-    (SELECT 'transaction préparée ' || p.gid FROM pg_prepared_xacts p WHERE p.transaction = xid(s.xid)), '') AS holder
+    (SELECT 'transaction préparée ' || p.gid FROM pg_prepared_xacts p WHERE p.transaction = xid(s.xid)),
+    '') AS holder
 FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xid) AS s
 WHERE s.xid < pg_snapshot_xmax(pg_current_snapshot())
 """
@@ -26,13 +27,13 @@ log = structlog.get_logger()
 
 
 class FeedWatch:
-    """Remembers since when the oldest transaction has been open; what is seen at two looks is as old as the first."""
+    """Remembers since when the oldest transaction has been open: since the first look that found it."""
 
     def __init__(self) -> None:
         self._oldest: tuple[int, datetime] | None = None
 
     async def look(self, pool: Pool) -> timedelta:
-        """How long the feed has been held, when that is more than ten seconds; it is written where others see it."""
+        """How long the feed has been held, when that is more than ten seconds; others read it in the database."""
         row = await pool.fetchrow(READ_OLDEST)
         if row is None:
             self._oldest = None

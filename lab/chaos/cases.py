@@ -12,12 +12,14 @@ from lab.chaos.faults import (
     freeze_owner,
     keep_down,
     kill,
+    kill_in_turn,
     kill_replicas_in_turn,
     kill_with_unacknowledged,
     terminate,
     with_clock_off,
     with_mqtt_fleet,
 )
+from lab.chaos.feed import following_feed
 
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
 HOUR_S = 3_600
@@ -61,7 +63,9 @@ def _name(service: str) -> str:
 
 
 def _around(kind: str, service: str) -> Around | None:
-    """The load is on UDP: for the broker there is a fleet besides."""
+    """The load is on UDP: for the broker there is a fleet besides. While ingest dies the feed is followed, too."""
+    if (kind, service) == ("kill", "ingest"):
+        return following_feed
     return with_mqtt_fleet(kind) if service == "mosquitto" else None
 
 
@@ -140,6 +144,13 @@ CASES: tuple[Case, ...] = (
         "Serveur de réseau absent au coucher du soleil",
         20,
         during=dusk_without_network(8),
+    ),
+    Case(
+        "feed",
+        "Fil des mesures suivi par deux lecteurs : ingestion, API, alertes et PostgreSQL tués l'un après l'autre",
+        60,
+        during=kill_in_turn("ingest", "api", "alerting", "postgres"),
+        around=following_feed,
     ),
     *_clocks(),
     Case("bus-down", "Bus arrêté 60 s", 69, during=keep_down("nats")),

@@ -20,7 +20,7 @@ from lab.simulator.main import provision_fleet
 Act = Callable[[Scene], Awaitable[None]]
 Around = Callable[[Scene], AbstractAsyncContextManager[None]]
 
-KILL_EVERY_S = 10.0
+KILL_EVERY_S, READY_WITHIN_S = 10.0, 60.0
 # PostgreSQL takes SIGTERM for "when everybody has left"; an operator sends more after a while.
 INSIST_AFTER_S = 3.0
 MOST_UNACKNOWLEDGED_WAIT_S = 15.0
@@ -42,6 +42,18 @@ def kill(service: str) -> Act:
         await scene.lead()
         former = scene.strike(service, signal.SIGKILL)
         await scene.until_replaced(service, former)
+
+    return act
+
+
+def kill_in_turn(*services: str) -> Act:
+    """SIGKILL to every replica of one service after the other, each when the former has been replaced."""
+
+    async def act(scene: Scene) -> None:
+        await scene.lead()
+        for service in services:
+            await scene.until_replaced(service, scene.strike(service, signal.SIGKILL))
+            await scene.processes.until_ready(READY_WITHIN_S)
 
     return act
 

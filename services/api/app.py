@@ -86,4 +86,5 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
         front.application = app
         log.info("listening", host=settings.api_host, port=port)
         await stopping.wait()
+        app.state.changes.close()
         app.state.broadcast.close()  # Requests under way end by themselves, streams do not.

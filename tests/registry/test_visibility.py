@@ -124,7 +124,8 @@ UNION ALL SELECT 'unrolled ' || datastream_id - 1 || cell(hour) FROM unrolled
 UNION ALL SELECT 'feed ' || datastream_id - 1 || cell(time)
 FROM read_feed('0', 0, 0, 100000, 100000, '{live}', NULL, NULL, NULL, NULL, NULL) WHERE origin = 'live'
 UNION ALL SELECT 'feed_' || origin || ' ' || subject - 1
-FROM read_feed('0', 0, 0, 100000, 100000, '{alert,command}', NULL, NULL, NULL, NULL, NULL) WHERE subject IS NOT NULL
+FROM read_feed('0', 0, 0, 100000, 100000, '{alert,command}', NULL, NULL, NULL, NULL, NULL)
+WHERE subject IS NOT NULL
 UNION ALL SELECT 'uplink ' || device_id - 1 || cell(time) FROM uplink
 UNION ALL SELECT 'reception ' || device_id - 1 || cell(time) FROM reception
 """,

@@ -18,6 +18,9 @@ SETTINGS = MaintenanceSettings(
 ROWS = {
     "uplink_seen": "INSERT INTO observation.uplink_seen (device_id, f_cnt, digest, time, uplink_id) "
     "SELECT 1, 1, extract(epoch FROM $1::interval), now() - $1, gen_random_uuid()",
+    # Transactions follow each other in time.
+    "feed": "INSERT INTO observation.feed (xid, at, datastream_ids, times) "
+    "SELECT (100000000 - extract(epoch FROM $1::interval)::int)::text::xid8, now() - $1, '{1}', '{now}'",
     "transmission": "INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority) "
     "SELECT '', now() - $1::interval, 0, 0, 0",
     "registry_change": "INSERT INTO registry_change (changed_at, entity, entity_id) "
@@ -93,7 +96,11 @@ INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at, 
 SELECT tenant_id, id, 'major', '', 'ok', now(), $1::text::alert_workflow,
        CASE WHEN $1 = 'resolved' THEN now() END FROM rule RETURNING id
 """
-TABLES = {"quarantine": "observation.quarantine", "uplink_seen": "observation.uplink_seen"} | {
+TABLES = {
+    "feed": "observation.feed",
+    "quarantine": "observation.quarantine",
+    "uplink_seen": "observation.uplink_seen",
+} | {
     "job_log": "jobs.pgqueuer_log",
     "job_statistics": "jobs.pgqueuer_statistics",
     "application_event": "observation.application_event",

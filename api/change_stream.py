@@ -1,0 +1,286 @@
+"""Hands the feed to those who follow it by server-sent events: one reader for all who may see the same.
+
+Each process has one loop. What an audience (a tenant, the kinds that its key is limited to, and what is asked
+for) may see is read once, under its row security, however many follow; another audience is another query: the
+database decides who sees what, not this process. The cursor is the feed's: who comes back goes on where it was.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from itertools import groupby
+
+import msgspec
+import structlog
+from prometheus_client import Gauge
+
+from api.asset_state_store import Wanted, list_states
+from api.auth import Caller
+from api.dependencies import Dependencies
+from api.event_stream import EventStream, encode_event
+from api.feed_cursor import feed_cursor
+from api.feed_store import (
+    Entry,
+    FeedState,
+    Position,
+    WantedChanges,
+    read_alerts,
+    read_changes,
+    read_commands,
+    read_state,
+)
+from api.routes.feed import changed_measurements
+from core.runtime.http.errors import Problem
+from core.runtime.postgres import DATABASE_AWAY, Connection
+
+MOST_READERS = 500
+MOST_OF_A_KEY = 8
+LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 2.0
+MOST_AT_ONCE = 1_000
+MOST_OF_AN_EVENT = 500
+# While a reader catches up, it is given as much as it takes.
+ROOM = 4
+TOO_SLOW = encode_event("dropped", "trop lent : reprenez avec Last-Event-ID, rien n'est perdu")
+ENDED = encode_event("ended", "cette clé ou cette session n'a plus ce droit")
+
+READERS = Gauge("territoire_api_followers", "Open event streams of the feed")
+
+log = structlog.get_logger()
+Tenant = tuple[int, tuple[str, ...]]
+
+
+@dataclass(eq=False, slots=True)
+class _Seat:
+    """One stream, whose it is, and what it has been given."""
+
+    stream: EventStream
+    caller: Caller
+    wanted: WantedChanges
+    kinds: frozenset[str]
+    epoch: str
+    position: Position
+    read_on: date = date.min
+    read: set[int] = field(default_factory=set[int])
+    """Datastreams of which this reading is recorded, on that day."""
+
+    @property
+    def audience(self) -> tuple[Tenant, WantedChanges, frozenset[str]]:
+        """Who else is given the same."""
+        principal = self.caller.principal
+        return (principal.tenant_id, principal.asset_kinds), self.wanted, self.kinds
+
+
+@dataclass(eq=False, slots=True)
+class _Group:
+    """Readers who have all been given what comes before `position`."""
+
+    position: Position
+    seats: list[_Seat] = field(default_factory=list[_Seat])
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Who reads for them, or joins them."""
+
+
+class ChangeStreams:
+    """Every open stream of the feed of this process."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._groups: dict[object, _Group] = {}
+        self._seats: dict[EventStream, _Seat] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_closed = False
+
+    def open(
+        self,
+        caller: Caller,
+        wanted: WantedChanges,
+        kinds: frozenset[str],
+        state: FeedState,
+        position: Position,
+    ) -> EventStream | None:
+        """A stream from a position on; None: there are too many, or the process is about to end."""
+        of_key = sum(seat.caller.principal.proof == caller.principal.proof for seat in self._seats.values())
+        if self._is_closed or len(self._seats) >= MOST_READERS or of_key >= MOST_OF_A_KEY:
+            return None
+        stream = EventStream(self._forget, self._catch_up, when_slow=TOO_SLOW)
+        self._seats[stream] = _Seat(stream, caller, wanted, kinds, state.epoch, position)
+        READERS.set(len(self._seats))
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._follow(), name="follow the feed"),
+                asyncio.create_task(self._check(), name="check who follows the feed"),
+            ]
+        return stream
+
+    def close(self) -> None:
+        """End every stream at once; readers come back by themselves, to a process that is left."""
+        self._is_closed = True
+        for stream in list(self._seats):
+            stream.end()
+            self._forget(stream)
+
+    def _forget(self, stream: EventStream) -> None:
+        seat = self._seats.pop(stream, None)
+        READERS.set(len(self._seats))
+        if seat is None:
+            return
+        group = self._groups.get(seat.audience)
+        if group is not None and seat in group.seats:
+            group.seats.remove(seat)
+            if not group.seats:
+                del self._groups[seat.audience]
+        if not self._seats:
+            for task in self._tasks:
+                task.cancel()
+            self._tasks = []
+
+    async def _catch_up(self, stream: EventStream) -> None:
+        """Read for one reader alone until it is where its audience is; then stay until the stream ends."""
+        seat = self._seats[stream]
+        try:
+            while not stream.is_over:
+                group = self._groups.get(seat.audience)
+                if group is not None and await self._join(group, seat):
+                    break
+                seat.position, is_all = await self._read_on(seat.position, [seat])
+                if is_all and seat.audience not in self._groups and not stream.is_over:
+                    self._groups[seat.audience] = _Group(seat.position, [seat])
+                    break
+                await stream.until_room(ROOM)
+            await stream.until_over()
+        except Problem:
+            stream.leave(ENDED)
+
+    async def _join(self, group: _Group, seat: _Seat) -> bool:
+        """Sit down where the others are, who go on together up to now: at most a page before them, or not yet."""
+        async with group.turn:
+            await self._serve(group)
+            if self._groups.get(seat.audience) is not group:
+                return False
+            seat.position, _ = await self._read_on(seat.position, [seat], until=group.position)
+            if seat.position < group.position or seat.stream.is_over:
+                return False
+            group.seats.append(seat)
+            return True
+
+    async def _follow(self) -> None:
+        """Give every audience what is new, until cancelled. The feed itself is looked at once for all."""
+        settled = -1
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                async with self._dependencies.pool.acquire() as connection:
+                    state = await read_state(connection)
+                if state.settled == settled:
+                    continue
+                settled = state.settled
+                for group in list(self._groups.values()):
+                    if any(seat.epoch != state.epoch for seat in group.seats):
+                        self._end_all(group)
+                    else:
+                        async with group.turn:
+                            await self._serve(group)
+            except DATABASE_AWAY:
+                settled = -1  # Once it is back they go on where they were.
+            except Exception:
+                log.exception("feed_not_followed")
+
+    async def _serve(self, group: _Group) -> None:
+        """Read by the key or session of one of its readers, and hand it to all."""
+        is_all = False
+        while group.seats and not is_all:
+            try:
+                group.position, is_all = await self._read_on(group.position, group.seats)
+            except Problem:  # It has no right any more.
+                group.seats[0].stream.leave(ENDED)
+                self._forget(group.seats[0].stream)
+
+    def _end_all(self, group: _Group) -> None:
+        for seat in list(group.seats):
+            seat.stream.end()
+            self._forget(seat.stream)
+
+    async def _read_on(
+        self, after: Position, seats: list[_Seat], until: Position | None = None
+    ) -> tuple[Position, bool]:
+        """What follows a position goes out to these, who see the same; where that ends, and whether it is all."""
+        first = seats[0]
+        async with first.caller.reading() as connection:
+            entries, position, is_all = await read_changes(connection, after, first.wanted, MOST_AT_ONCE)
+            if until is not None and position >= until:
+                entries, position = [entry for entry in entries if entry.position < until], until
+            octets = b"".join(await _events(connection, first, entries)) if entries else b""
+            streams = {entry.datastream_id for entry in entries if entry.datastream_id is not None}
+            today = datetime.now(UTC).date()
+            for seat in list(seats):
+                if seat.read_on != today:
+                    seat.read_on, seat.read = today, set()
+                if not streams <= seat.read:
+                    await seat.caller.audit_personal(connection, streams=sorted(streams - seat.read))
+                    seat.read |= streams
+        for seat in list(seats):
+            if octets:
+                seat.stream.put(octets)
+            if seat.stream.is_over:
+                self._forget(seat.stream)
+        return position, is_all
+
+    async def _check(self) -> None:
+        """End the streams of keys and sessions that have no right any more, until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            proofs: dict[object, list[_Seat]] = {}
+            for seat in list(self._seats.values()):
+                proofs.setdefault(seat.caller.principal.proof, []).append(seat)
+            for seats in proofs.values():
+                try:
+                    async with seats[0].caller.reading():
+                        pass
+                except Problem:
+                    for seat in seats:
+                        seat.stream.leave(ENDED)
+                        self._forget(seat.stream)
+                except DATABASE_AWAY:
+                    break  # Nothing is read either.
+                except Exception:
+                    log.exception("followers_not_checked")
+
+
+async def _events(connection: Connection, seat: _Seat, entries: Sequence[Entry]) -> list[bytes]:
+    """As they go out, each with the cursor behind it: values by the hundred, alerts and commands one by one."""
+
+    def cursor(position: Position) -> str:
+        return feed_cursor(seat.epoch, seat.caller.principal.tenant_id, position)
+
+    alerts = await read_alerts(connection, _subjects(entries, "alert"))
+    commands = await read_commands(connection, _subjects(entries, "command"))
+    octets: list[bytes] = []
+    for is_value, run in groupby(entries, lambda entry: entry.subject is None):
+        if is_value:
+            octets += _values(list(run), cursor)
+            continue
+        for entry in run:
+            found = (alerts if entry.origin == "alert" else commands).get(entry.subject or 0)
+            if found is not None and f"{entry.origin}s" in seat.kinds:
+                octets.append(_event(entry.origin, found, cursor(entry.position)))
+    touched = sorted({entry.asset_id for entry in entries if entry.subject is not None and entry.asset_id})
+    if "states" in seat.kinds and touched:
+        states = await list_states(connection, Wanted(ids=touched), most=len(touched))
+        octets += [_event("state", one, cursor(entries[-1].position)) for one in states]
+    return octets
+
+
+def _subjects(entries: Sequence[Entry], origin: str) -> list[int]:
+    return sorted({entry.subject for entry in entries if entry.origin == origin and entry.subject is not None})
+
+
+def _values(entries: Sequence[Entry], cursor: Callable[[Position], str]) -> Iterator[bytes]:
+    for begin in range(0, len(entries), MOST_OF_AN_EVENT):
+        part = entries[begin : begin + MOST_OF_AN_EVENT]
+        yield _event("values", list(changed_measurements(part)), cursor(part[-1].position))
+
+
+def _event(name: str, content: object, cursor: str) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), name.encode(), msgspec.json.encode(content))
