@@ -1,7 +1,7 @@
 """HTTP client of a running stack's API."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,8 @@ ANSWER_WITHIN_S = 60
 REFUSED = 2  # Exit status of a command whose request the API, or what was typed, does not allow.
 PAGE = 200
 MOST_DETAILS = 5
+# Of a download that is cut short.
+ATTEMPTS, PARTIAL = 5, 206
 
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Dossier de la pile qui tourne.")]
 KeyOption = Annotated[
@@ -69,6 +71,39 @@ class ApiClient:
             raise ApiError(f"l'API ne répond pas, ou plus : {away}") from None
         draft.replace(file)
         return file.stat().st_size
+
+    def download_in_ranges(self, path: str, file: Path, size: int, reached: Callable[[int], None]) -> None:
+        """A finished file of so many octets; what was cut short goes on where it stopped, a few times.
+
+        Its ETag is its SHA-256: what does not have it is not kept.
+        """
+        import hashlib
+
+        import httpx
+
+        draft = file.with_name(file.name + ".part")
+        digest, tag, left = hashlib.sha256(), "", ATTEMPTS
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+            while output.tell() < size or not tag:
+                ranged = {"Range": f"bytes={output.tell()}-", "If-Range": tag} if tag else {}
+                try:
+                    with self._client.stream("GET", path, headers=ranged) as answer:
+                        if not answer.is_success or (tag and answer.status_code != PARTIAL):
+                            answer.read()
+                            raise self._failure(answer)
+                        tag = answer.headers["etag"]
+                        for part in answer.iter_bytes():
+                            output.write(part)
+                            digest.update(part)
+                            reached(output.tell())
+                except (httpx.HTTPError, httpx.InvalidURL) as away:
+                    left -= 1
+                    if not left:
+                        raise ApiError(f"l'API ne répond pas, ou plus : {away}") from None
+        if tag != f'"{digest.hexdigest()}"':
+            draft.unlink()
+            raise ApiError("le fichier reçu n'est pas celui qui a été écrit : relancez")
+        draft.replace(file)
 
     def put(self, path: str, body: Any) -> Any:
         """The answer to PUT."""

@@ -20,6 +20,7 @@ from cli.frames import frames
 from cli.install import install
 from cli.keys import keys_app
 from cli.lns_import import export_app, import_app
+from cli.measurements_export import export_measurements
 from cli.people import people_app
 from cli.person import person_app
 from cli.restore import restore
@@ -45,6 +46,7 @@ codec_app.command("propose")(propose_file)
 add_confirm(codec_app)
 app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
+export_app.command("measurements")(export_measurements)
 app.add_typer(export_app, name="export")
 app.add_typer(keys_app, name="keys")
 app.add_typer(people_app, name="people")

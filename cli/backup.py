@@ -249,6 +249,7 @@ async def _dump(url: str, draft: Path, snapshot: str, recipients: list[str]) -> 
             encrypting = asyncio.create_task(asyncio.to_thread(_encrypt, reading, output, recipients))
         process = await asyncio.create_subprocess_exec(
             binaries() / "pg_dump", "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
+            "--exclude-table-data=export_part",  # What can be asked for again.
             stdin=subprocess.DEVNULL, stdout=output if writing is None else writing, stderr=subprocess.PIPE,
             env=libpq_environment(url),
         )  # fmt: skip

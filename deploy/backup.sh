@@ -28,7 +28,7 @@ trap 'rm -f "$file.part" "$file.failed"' EXIT
 # One snapshot, whatever is written meanwhile. The variables are the container's.
 dump() {
     docker compose -f "$here/compose.yaml" exec -T database \
-        sh -c 'exec pg_dump -U "$POSTGRES_USER" -d "$POSTGRES_DB" --format=custom --compress=6' || touch "$file.failed"
+        sh -c 'exec pg_dump -U "$POSTGRES_USER" -d "$POSTGRES_DB" --format=custom --compress=6 --exclude-table-data=export_part' || touch "$file.failed"
 }
 if [ -n "$suffix" ]; then
     # shellcheck disable=SC2086

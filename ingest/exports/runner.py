@@ -104,9 +104,14 @@ async def _write(pool: Pool, runner: str, job: ExportJob, writer: PartWriter) ->
     handful = FIRST_HANDFUL
     while reached < len(ids):
         asked = ids[reached : reached + handful]
-        async with pool.acquire() as connection, connection.transaction(readonly=True):
-            streams = await _enter(connection, job, runner, asked)
-            copied = await file.copy(connection, streams, job.since, job.until) if streams else 0
+        try:
+            async with pool.acquire() as connection, connection.transaction(readonly=True):
+                streams = await _enter(connection, job, runner, asked)
+                copied = await file.copy(connection, streams, job.since, job.until) if streams else 0
+        except DATABASE_AWAY:
+            if writer.failure is not None:
+                raise writer.failure from None
+            raise
         reached += len(asked)
         readings += copied
         await store.record_progress(pool, job.id, runner, reached, readings, streams)

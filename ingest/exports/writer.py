@@ -26,6 +26,8 @@ class PartWriter:
         self._held = bytearray()
         self._number = 0
         self._digest = hashlib.sha256()
+        self.failure: Exception | None = None
+        """What `write` has raised: in the middle of a COPY the driver closes its connection, and raises that."""
 
     async def write(self, octets: bytes) -> None:
         """What follows in the file.
@@ -36,7 +38,11 @@ class PartWriter:
         """
         self._held += octets
         while len(self._held) >= store.PART_OCTETS:
-            await self._put(bytes(self._held[: store.PART_OCTETS]))
+            try:
+                await self._put(bytes(self._held[: store.PART_OCTETS]))
+            except Exception as failure:
+                self.failure = failure
+                raise
             del self._held[: store.PART_OCTETS]
 
     async def close(self) -> bytes:

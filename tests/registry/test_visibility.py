@@ -342,6 +342,14 @@ INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at
 SELECT 1, t, gen_random_uuid(), '', t, 'empty' FROM unnest($1::timestamptz[]) t;
 INSERT INTO observation.reception SELECT 1, t, gen_random_uuid(), 1, 0, -80, 5 FROM unnest($1::timestamptz[]) t
 """
+# What an export may read is what the view shows, to the instant.
+UNLIKE_THE_VIEW = """
+SELECT datastream_id, time, v.value IS NULL AS is_exported
+FROM measurement v FULL JOIN (
+    SELECT r.datastream_id, t AS time FROM readable_periods(ARRAY(SELECT generate_series(1, 20))) r,
+           unnest($1::timestamptz[]) t WHERE r.periods @> t) e USING (datastream_id, time)
+WHERE v.value IS NULL OR e.datastream_id IS NULL
+"""
 FORGET = "DELETE FROM observation.measurement; DELETE FROM observation.uplink; DELETE FROM observation.reception"
 OBSERVE = """
 INSERT INTO observation.measurement SELECT d.id, t, 1, 0 FROM datastream d, unnest($1::timestamptz[]) t;
@@ -445,11 +453,12 @@ async def fill(connection: Connection, world: World) -> None:
         await connection.execute(re.sub(r"\$\d", "$1", statement), *used)
 
 
-async def read_all(connection: Connection, me: int | None) -> set[str]:
+async def read_all(connection: Connection, world: World, me: int | None) -> set[str]:
     await connection.execute("SET LOCAL ROLE territoire_api")
     await enter_tenant(connection, None if me is None else me + 1)
     rows = await connection.fetch(EVERYTHING)
     await same_states(connection)
+    assert await connection.fetch(UNLIKE_THE_VIEW, [at(i) for i in world.instants]) == []
     await connection.execute("RESET ROLE")
     assert len(rows) == len({row[0] for row in rows})  # Nothing is shown twice.
     return {row[0] for row in rows}
@@ -469,7 +478,7 @@ async def compare(connection: Connection, world: World) -> None:
     try:
         await fill(connection, world)
         for me in (None, *range(TENANTS)):
-            seen = await read_all(connection, me)
+            seen = await read_all(connection, world, me)
 
             assert seen == with_feed(expected(world, me)), f"tenant {me}"
     finally:
