@@ -18,12 +18,14 @@ d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quan
 a.kind AS asset_kind, a.commune, a.insee, a.longitude, a.latitude
 """
 OF_DATASTREAMS = "datastream d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id"
-WANTED = f"""
-(:asset_ids::int[] IS NULL OR d.asset_id = ANY(:asset_ids)) AND (:dev_eui::bytea IS NULL OR v.dev_eui = :dev_eui)
+# Of a datastream `d` and its asset `a`.
+ASSET_WANTED = f"""
+(:asset_ids::int[] IS NULL OR d.asset_id = ANY(:asset_ids))
   AND (:quantity::text IS NULL OR d.quantity = :quantity) AND (:asset_kind::text IS NULL OR a.kind = :asset_kind)
   AND (:tag::text IS NULL OR :tag = ANY(a.tags)) AND (:quarter::text IS NULL OR a.quarter = :quarter)
   AND {in_commune("a")} AND {within("a")}
 """
+WANTED = f"(:dev_eui::bytea IS NULL OR v.dev_eui = :dev_eui) AND {ASSET_WANTED}"
 DISTANCE = f"CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance('a')} END AS distance"
 KEYS = {
     "asset": Key("asset COLLATE french", "text"),

@@ -119,12 +119,13 @@ LatestSort = Literal[
 ]  # fmt: skip
 
 
-def _flags(flags: int) -> list[str]:
+def flag_names(flags: int) -> list[str]:
+    """The names of what is known about a measurement besides its value."""
     return [(flag.name or "").lower() for flag in Flag if flags & flag]
 
 
 def _measurement(reading: Reading) -> MeasurementAnswer:
-    return MeasurementAnswer(time=reading.time, value=reading.value, flags=_flags(reading.flags))
+    return MeasurementAnswer(time=reading.time, value=reading.value, flags=flag_names(reading.flags))
 
 
 @router.get("/datastreams/{id}/measurements", summary="Lister les mesures d'un flux")
@@ -188,7 +189,7 @@ async def list_corrections(
         CorrectionAnswer(
             time=row.time,
             value=row.value,
-            flags=_flags(row.flags),
+            flags=flag_names(row.flags),
             source_id=row.source_id,
             received_at=row.received_at,
             in_force=row.in_force,
@@ -272,7 +273,7 @@ async def list_latest(
                 **DATASTREAMS.show(row).model_dump(),
                 time=reading.time,
                 value=reading.value,
-                flags=_flags(reading.flags),
+                flags=flag_names(reading.flags),
                 stale=row.id in stale,
             )
             for row in rows

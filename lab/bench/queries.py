@@ -20,8 +20,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from api import bucket_store, daily_store
-from api.store import LATEST, read_latest
+from api import bucket_store, daily_store, series_store
+from api.calendar_buckets import Unit, counterparts, edges_of, spans_of
+from api.store import LATEST, WantedDatastreams, read_latest
 from core.model.quantities import Kind
 from core.runtime.lifetime import GC_THRESHOLDS
 from core.runtime.postgres import Connection, Pool, open_pool
@@ -33,7 +34,7 @@ from registry.tenants import authenticate, create_api_key, find_tenant, revoke_a
 from services.supervisor.postgres import binaries, libpq_environment
 from services.supervisor.run_info import RunInfo
 
-ASSETS, SERIES, BINS = 10_000, 2_000, 88
+ASSETS, SERIES, BINS, METERS = 10_000, 2_000, 88, 200
 # Of a hundred thousand points the goal is 3 s.
 MAP_GOAL_MS = 300.0
 FULL = 75.0  # Per cent.
@@ -47,6 +48,9 @@ SELECT min(d.id) AS id FROM datastream d WHERE d.tenant_id = $1
 GROUP BY d.asset_id ORDER BY md5(d.asset_id::text) LIMIT $2
 """
 PICK_ANY = "SELECT id FROM datastream WHERE tenant_id = $1 ORDER BY md5(id::text) LIMIT $2"
+PICK_METERS = """
+SELECT id FROM datastream WHERE tenant_id = $1 AND quantity = 'water_volume' ORDER BY md5(id::text) LIMIT $2
+"""
 PICK_OF_KIND = """
 SELECT d.id FROM datastream d JOIN asset a ON a.id = d.asset_id
 WHERE d.tenant_id = $1 AND a.kind = $2 AND d.quantity = $3 ORDER BY md5(d.id::text) LIMIT $4
@@ -104,6 +108,7 @@ async def plan_queries(pool: Pool) -> tuple[int, list[Query]]:
     zone = ZoneInfo(await pool.fetchval(READ_TIMEZONE))
     many = [row["id"] for row in await pool.fetch(PICK_ANY, tenant.id, SERIES)]
     bins = [row["id"] for row in await pool.fetch(PICK_OF_KIND, tenant.id, "glass_container", "fill_level", BINS)]
+    meters = [row["id"] for row in await pool.fetch(PICK_METERS, tenant.id, METERS)]
     one = await pool.fetchval(PICK_OF_KIND, tenant.id, "room", "temperature", 1)
     today = datetime.combine(datetime.now(UTC).astimezone(zone).date(), datetime.min.time(), zone)
     middle = await pool.fetchrow(MIDDLE, tenant.id)
@@ -112,7 +117,8 @@ async def plan_queries(pool: Pool) -> tuple[int, list[Query]]:
     return tenant.id, [
         _last_values(series),
         _year_by_hour(one, today - timedelta(365), today, zone),
-        _month_by_day(many, today - timedelta(30), today),
+        _month_by_day(many, today - timedelta(30), today, zone),
+        _meters_by_month(meters, today, zone),
         _days_above(bins, today - timedelta(365), today),
         *(
             Query(name, f"/v1/{name}", MAP_GOAL_MS if name == "assets/map" else GOAL_MS, read)
@@ -125,7 +131,7 @@ def _last_values(ids: list[int]) -> Query:
     async def read(connection: Connection) -> int:
         return len(await read_latest(connection, ids))
 
-    return Query("last_values", f"dernières valeurs de {len(ids)} actifs", 50, read, LATEST, (ids,))
+    return Query("last_values", f"dernières valeurs de {len(ids)} actifs", 25, read, LATEST, (ids,))
 
 
 def _year_by_hour(id_: int, since: datetime, until: datetime, zone: ZoneInfo) -> Query:
@@ -137,15 +143,45 @@ def _year_by_hour(id_: int, since: datetime, until: datetime, zone: ZoneInfo) ->
 
     nothing = timedelta(0)
     arguments = (id_, until, until, nothing, until, list[datetime](), since)
-    return Query("year_by_hour", "une série, un an par heure", 20, read, bucket_store.HOURS, arguments)
+    return Query("year_by_hour", "une série, un an par heure", 15, read, bucket_store.HOURS, arguments)
 
 
-def _month_by_day(ids: list[int], since: datetime, until: datetime) -> Query:
-    async def read(connection: Connection) -> int:
-        return sum(map(len, (await daily_store.read_daily(connection, ids, since, until)).values()))
-
+def _month_by_day(ids: list[int], since: datetime, until: datetime, zone: ZoneInfo) -> Query:
     label = f"{len(ids)} séries, un mois par jour"
-    return Query("month_by_day", label, 100, read, daily_store.READY_DAYS, (ids, since, until))
+    return Query(
+        "month_by_day", label, 100, _read_series(ids, edges_of(since, until, "day", zone), "day", zone),
+        series_store.DAYS, (ids, since, until),
+    )  # fmt: skip
+
+
+def _meters_by_month(ids: list[int], today: datetime, zone: ZoneInfo) -> Query:
+    """Twelve months beside the twelve before and the same ones of the year before, as one request reads them."""
+    until = today.replace(day=1)
+    edges = edges_of(until.replace(year=until.year - 1), until, "month", zone)
+    beside = [
+        start
+        for comparison in ("previous_period", "previous_year")
+        for start in counterparts(edges, "month", zone, comparison)
+        if start is not None
+    ]
+    every = sorted({*edges, *spans_of(beside, "month", zone)})
+    label = f"{len(ids)} compteurs, un an par mois, deux comparaisons"
+    return Query(
+        "meters_by_month", label, 150, _read_series(ids, every, "month", zone),
+        series_store.DAYS_IN_ORDER, (ids, every[0], every[-1]),
+    )  # fmt: skip
+
+
+def _read_series(
+    ids: list[int], edges: list[datetime], unit: Unit, zone: ZoneInfo
+) -> Callable[[Connection], Awaitable[int]]:
+    async def read(connection: Connection) -> int:
+        chosen = await series_store.select_series(connection, ids, WantedDatastreams(), SERIES)
+        series = await series_store.with_profiles(connection, chosen)
+        found = await series_store.read_series(connection, series, edges, unit, zone)
+        return sum(len(one.buckets) for one in found.series.values())
+
+    return read
 
 
 def _days_above(ids: list[int], since: datetime, until: datetime) -> Query:

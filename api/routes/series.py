@@ -1,0 +1,429 @@
+"""Several datastreams in one request: by bucket of the local calendar, beside another period, or by reading."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
+
+from api import readings_store
+from api.auth import Caller, Reader
+from api.bucket_store import Aggregated, Bucket
+from api.calendar_buckets import Comparison, UnevenZone, Unit, counterparts, edges_of, spans_of
+from api.closed_answers import NOT_MODIFIED, answer_of_period
+from api.extent import Placed
+from api.fields import INT4_MOST, Answer, AssetKind, answer_of
+from api.list_fields import Quarter, Tag
+from api.pages import Cursor, Page
+from api.periods import period
+from api.routes.datastreams import QuantityName
+from api.routes.measurements import AVERAGED, LONGEST, LONGEST_HOURS, AssetIds, From, To, flag_names
+from api.series_store import Series, read_series, select_series, unknown_assets, with_profiles
+from api.store import WantedDatastreams
+from core.model.quantities import Kind
+from core.model.region import region_of
+from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
+from core.runtime.postgres import Connection
+from registry.places import ANYWHERE
+from registry.tenants import read_with_timezone
+
+MOST_SERIES, MOST_BUCKETS, MOST_READINGS = 2_000, 100_000, 10_000
+HOUR = timedelta(hours=1)
+# Of another calendar than the deployment's, days are put together from hours.
+MOST_HOURS = 2_000_000
+DIGITS = 4
+
+router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
+
+DatastreamIds = Annotated[
+    list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None,
+    Query(max_length=MOST_SERIES, description="Identifiant du flux ; répétable ; absent : tous", examples=[[42]]),
+]
+Timezone = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        pattern="^[A-Za-z][A-Za-z0-9_+/-]*$",
+        description="Fuseau du calendrier ; absent : celui de la collectivité",
+        examples=["Europe/Paris"],
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which datastreams: all that is given is to hold."""
+
+    datastream_id: DatastreamIds = None
+    asset_id: AssetIds = None
+    kind: AssetKind = None
+    quantity: QuantityName = None
+    tag: Tag = None
+    quarter: Quarter = None
+    place: Placed = ANYWHERE
+
+    async def select(self, connection: Connection) -> list[Series]:
+        """Raises 422 for what nobody here has, and for too many."""
+        filters = WantedDatastreams(
+            self.asset_id, None, self.quantity, self.kind, self.tag, self.quarter, self.place
+        )
+        found = await select_series(connection, self.datastream_id, filters, MOST_SERIES + 1)
+        if len(found) > MOST_SERIES:
+            raise _wrong("datastream_id", "too_long", f"plus de {MOST_SERIES} flux : précisez la demande")
+        if self.asset_id is not None:
+            _require_known("asset_id", "actif", await unknown_assets(connection, self.asset_id))
+        if self.datastream_id is not None and len(found) < len(set(self.datastream_id)):
+            every = await select_series(connection, self.datastream_id, WantedDatastreams(), MOST_SERIES)
+            missing = sorted(set(self.datastream_id) - {one.id for one in every})
+            _require_known("datastream_id", "flux", missing)
+        return found
+
+
+def _require_known(parameter: str, noun: str, missing: Sequence[int]) -> None:
+    if missing:
+        named = ", ".join(map(str, missing[:5])) + ("…" if len(missing) > 5 else "")  # noqa: PLR2004
+        raise _wrong(parameter, "unknown", f"{noun} inconnu : {named}")
+
+
+def _wrong(parameter: str, code: str, message: str) -> Problem:
+    return Problem(422, message, errors=[FieldError(field=f"query.{parameter}", code=code, message=message)])
+
+
+ValueIs = Literal["mean", "difference"]
+
+
+class _Beside(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
+    """What BesideAnswer describes."""
+
+    since: datetime
+    until: datetime
+    readings: int
+    completeness: float | None
+    value: float | None
+
+
+class _Item(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
+    """What SeriesItem describes; a hundred thousand of them are encoded in one go."""
+
+    datastream_id: int
+    asset_id: int | None
+    asset_name: str | None
+    quantity: str
+    unit: str
+    since: datetime
+    until: datetime
+    readings: int
+    suspects: int
+    completeness: float | None
+    value: float | None
+    value_is: ValueIs | None
+    minimum: float | None
+    maximum: float | None
+    first: float | None
+    last: float | None
+    in_gap: bool
+    previous_period: _Beside | None = None
+    previous_year: _Beside | None = None
+
+
+class BesideAnswer(answer_of(_Beside)):
+    """Le même intervalle, une période ou une année plus tôt."""
+
+    since: datetime = Field(serialization_alias="from")
+    until: datetime = Field(serialization_alias="to")
+
+
+class SeriesItem(answer_of(_Item, {"previous_period", "previous_year"})):
+    """Un flux dans une heure, un jour, une semaine, un mois ou une année du calendrier local.
+
+    Les mesures suspectes sont comptées, et laissées de côté.
+    """
+
+    since: datetime = Field(serialization_alias="from")
+    until: datetime = Field(serialization_alias="to")
+    completeness: float | None = Field(
+        description="Part des relevés attendus de l'intervalle que prévoit le profil, jusqu'à maintenant ; null : "
+        "pas encore commencé, ou plus court que cet intervalle"
+    )
+    value: float | None = Field(description="Ce que `value_is` en dit ; null : rien de connu")
+    value_is: ValueIs | None = Field(
+        description="`mean` la moyenne (d'un état, la part du temps) ; `difference` la progression d'un index, "
+        "sans les lacunes ; null : une énumération, qui n'a ni l'une ni l'autre"
+    )
+    in_gap: bool = Field(description="D'un index : une lacune (`gaps`) en couvre une partie")
+    previous_period: BesideAnswer | None = Field(None, description="La période d'avant ; null : non demandée")
+    previous_year: BesideAnswer | None = Field(
+        None, description="L'année d'avant ; null : non demandée, ou rien en face (29 février, 53e semaine)"
+    )
+
+
+class SeriesGapAnswer(Answer):
+    """Ce qu'un index a progressé pendant une lacune : on sait combien, non quand."""
+
+    datastream_id: int
+    since: datetime = Field(serialization_alias="from", description="Dernier relevé avant la lacune")
+    until: datetime = Field(serialization_alias="to", description="Premier relevé après")
+    difference: float
+
+
+class SeriesAnswer(Page[SeriesItem]):
+    """Les intervalles de tous les flux demandés, par flux puis par date, aussi ceux où rien n'a été relevé."""
+
+    bucket: str
+    timezone: str
+    gaps: list[SeriesGapAnswer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """The buckets that are asked for, and those that stand beside them."""
+
+    unit: Unit
+    zone: ZoneInfo
+    edges: list[datetime]
+    beside: Mapping[Comparison, list[datetime | None]]
+
+    def ranges(self) -> list[list[datetime]]:
+        """The edges of all buckets to be read; what touches is one range."""
+        ranges = [self.edges]
+        for of in self.beside.values():
+            starts = [one for one in of if one is not None]
+            if starts:
+                ranges.append(spans_of(starts, self.unit, self.zone))
+        merged: list[list[datetime]] = []
+        for edges in sorted(ranges, key=lambda one: one[0]):
+            if merged and edges[0] <= merged[-1][-1]:
+                merged[-1] = sorted({*merged[-1], *edges})
+            else:
+                merged.append(edges)
+        return merged
+
+
+@router.get(
+    "/measurements/series",
+    operation_id="listMeasurementSeries",
+    summary="Agréger plusieurs flux par heure, jour, semaine, mois ou année",
+    response_model=SeriesAnswer,
+    responses=NOT_MODIFIED,
+)
+async def list_series(
+    request: Request,
+    caller: Reader,
+    wanted: Annotated[Wanted, Depends()],
+    bucket: Annotated[
+        Unit,
+        Query(description="`hour` par heure, `day`, `week` (du lundi), `month`, `year` du calendrier local"),
+    ],
+    since: From = None,
+    until: To = None,
+    timezone: Timezone = None,
+    compare: Annotated[
+        list[Comparison] | None,
+        Query(
+            max_length=2,
+            description="`previous_period` autant d'intervalles plus tôt ; `previous_year` la même date, heure, "
+            "semaine ISO ou le même mois un an plus tôt ; répétable",
+        ),
+    ] = None,
+) -> Response:
+    """Jusqu'à 2 000 flux et 100 000 intervalles (ceux comparés compris), toujours entiers.
+
+    Par heure 366 jours au plus, sinon 10 ans. D'une période close la réponse a un `ETag`.
+    """
+    begin, end = period(
+        since, until, usual=timedelta(days=7), longest=LONGEST_HOURS if bucket == "hour" else LONGEST
+    )
+    async with caller.reading() as connection:
+        zone = await _zone(caller, connection, timezone)
+        question = _ask(begin, end, bucket, zone, compare or [])
+        series = await wanted.select(connection)
+        ranges = question.ranges()
+        _require_few(series, ranges, bucket)
+        await caller.audit_personal(connection, streams=[one.id for one in series])
+        series = await with_profiles(connection, series)
+        read = [await read_series(connection, series, edges, bucket, zone) for edges in ranges]
+    found = _joined([one.series for one in read])
+    items = [item for one in series for item in _items(one, question, found.get(one.id))]
+    answer = {
+        "items": items,
+        "next": None,
+        "bucket": bucket,
+        "timezone": zone.key,
+        "gaps": [
+            {"datastream_id": id_, "from": gap.since, "to": gap.until, "difference": gap.amount}
+            for id_, one in sorted(found.items())
+            for gap in one.gaps
+            if gap.since < question.edges[-1] and gap.until > question.edges[0]
+        ],
+    }
+    return answer_of_period(request, answer, is_closed=all(one.is_closed for one in read))
+
+
+async def _zone(caller: Caller, connection: Connection, named: str | None) -> ZoneInfo:
+    if named is None:
+        tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)
+        return region_of(tenant.department, timezone).zone
+    try:
+        return ZoneInfo(named)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise _wrong("timezone", "timezone", f"fuseau inconnu : « {named} »") from None
+
+
+def _ask(begin: datetime, end: datetime, unit: Unit, zone: ZoneInfo, compare: Iterable[Comparison]) -> _Question:
+    try:
+        edges = edges_of(begin, end, unit, zone)
+        return _Question(unit, zone, edges, {one: counterparts(edges, unit, zone, one) for one in compare})
+    except UnevenZone:
+        message = (
+            f"« {zone.key} » n'est pas à un nombre entier d'heures d'UTC : voir /v1/datastreams/{{id}}/aggregates"
+        )
+        raise _wrong("timezone", "timezone", message) from None
+    except (OverflowError, ValueError):
+        raise _wrong("from", "range", "une date de la comparaison n'existe pas") from None
+
+
+def _require_few(series: Sequence[Series], ranges: Sequence[Sequence[datetime]], unit: Unit) -> None:
+    buckets = len(series) * sum(len(edges) - 1 for edges in ranges)
+    hours = len(series) * sum((edges[-1] - edges[0]) // HOUR for edges in ranges)
+    if buckets > MOST_BUCKETS or (unit == "hour" and hours > MOST_HOURS):
+        message = (
+            f"{buckets} intervalles demandés, {MOST_BUCKETS} au plus : moins de flux, une période plus courte ou "
+            "des intervalles plus longs"
+        )
+        raise _wrong("bucket", "too_long", message)
+
+
+def _joined(found: Sequence[Mapping[int, Aggregated]]) -> dict[int, Aggregated]:
+    joined: dict[int, Aggregated] = {}
+    for part in found:
+        for id_, one in part.items():
+            known = joined.setdefault(id_, Aggregated([]))
+            known.buckets.extend(one.buckets)
+            known.gaps.extend(one.gaps)
+    return joined
+
+
+def _items(one: Series, question: _Question, found: Aggregated | None) -> Iterator[_Item]:
+    kind, now = one.kind, datetime.now(UTC)
+    value_is: ValueIs | None = "difference" if kind is Kind.COUNTER else "mean" if kind in AVERAGED else None
+    known = {bucket.since: bucket for bucket in found.buckets} if found is not None else {}
+    gaps = [] if found is None else found.gaps
+    edges = question.edges
+    untils = _untils(question)
+
+    def value_of(bucket: Bucket) -> float | None:
+        return bucket.difference if kind is Kind.COUNTER else bucket.mean if value_is is not None else None
+
+    def beside(comparison: Comparison, place: int) -> _Beside | None:
+        since = question.beside[comparison][place] if comparison in question.beside else None
+        if since is None:
+            return None
+        bucket, until = known.get(since), untils[since]
+        if bucket is None:
+            return _Beside(since, until, 0, _completeness(0, since, until, one.expected, now), None)
+        completeness = _completeness(bucket.readings, since, until, one.expected, now)
+        return _Beside(since, until, bucket.readings, completeness, value_of(bucket))
+
+    identity = (one.id, one.asset_id, one.asset_name, one.quantity, one.unit)
+    for place, (since, until) in enumerate(pairwise(edges)):
+        bucket = known.get(since)
+        in_gap = any(gap.since < until and gap.until > since for gap in gaps) if gaps else False
+        former = (beside("previous_period", place), beside("previous_year", place)) if question.beside else ()
+        if bucket is None:
+            completeness = _completeness(0, since, until, one.expected, now)
+            yield _Item(
+                *identity,
+                since,
+                until,
+                0,
+                0,
+                completeness,
+                None,
+                value_is,
+                None,
+                None,
+                None,
+                None,
+                in_gap,
+                *former,
+            )
+            continue
+        yield _Item(
+            *identity, since, until, bucket.readings, bucket.suspects,
+            _completeness(bucket.readings, since, until, one.expected, now), value_of(bucket), value_is,
+            bucket.minimum, bucket.maximum, bucket.first, bucket.last, in_gap, *former,
+        )  # fmt: skip
+
+
+def _untils(question: _Question) -> dict[datetime, datetime]:
+    return {since: until for edges in question.ranges() for since, until in pairwise(edges)}
+
+
+def _completeness(
+    readings: int, since: datetime, until: datetime, expected: timedelta, now: datetime
+) -> float | None:
+    if expected > until - since or since >= now:
+        return None
+    return min(1.0, round(readings / max(1, (min(until, now) - since) // expected), DIGITS))
+
+
+class SeriesReading(Answer):
+    """Une mesure d'un des flux ; `flags` : suspect, time_suspect, manual, redecoded, corrected."""
+
+    datastream_id: int
+    asset_id: int | None
+    quantity: str
+    unit: str
+    time: datetime
+    value: float
+    flags: list[str]
+
+
+@router.get(
+    "/measurements/readings",
+    operation_id="listReadings",
+    summary="Lister les mesures brutes de plusieurs flux",
+    response_model=Page[SeriesReading],
+    responses=NOT_MODIFIED,
+)
+async def list_readings(
+    request: Request,
+    caller: Reader,
+    wanted: Annotated[Wanted, Depends()],
+    since: From = None,
+    until: To = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_READINGS, description="Nombre de mesures par page")] = 1000,
+    cursor: Cursor = None,
+) -> Response:
+    """Par flux, puis par instant ; 2 000 flux et 10 ans au plus (par défaut : les dernières 24 heures).
+
+    `next` dit où la page a fini (le flux et l'instant), non combien de mesures sont passées : ce qui arrive entre
+    deux pages n'en décale aucune. D'une période close la réponse a un `ETag`.
+    """
+    begin, end = period(since, until, usual=timedelta(days=1), longest=LONGEST)
+    after = readings_store.position_of(cursor)
+    async with caller.reading() as connection:
+        series = {one.id: one for one in await wanted.select(connection)}
+        await caller.audit_personal(connection, streams=list(series))
+        part = await readings_store.read_readings(connection, sorted(series), begin, end, after, limit)
+    answer: dict[str, Any] = {
+        "items": [
+            {
+                "datastream_id": id_,
+                "asset_id": series[id_].asset_id,
+                "quantity": series[id_].quantity,
+                "unit": series[id_].unit,
+                "time": time,
+                "value": value,
+                "flags": flag_names(flags),
+            }
+            for id_, time, value, flags in part.rows
+        ],
+        "next": part.next,
+    }
+    return answer_of_period(request, answer, is_closed=part.is_closed)

@@ -1,0 +1,82 @@
+"""Pieces of one datastream, column by column: what costs is the row, not the value."""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from api.bucket_store import Piece
+
+
+@dataclass(slots=True)
+class Columns:
+    """Pieces of one datastream in order: days, hours and single readings, each column a list."""
+
+    at: list[datetime] = field(default_factory=list[datetime])
+    """By which a piece is placed: its beginning; of a reading the instant, an edge's belonging to what it ends."""
+    n: list[int] = field(default_factory=list[int])
+    suspects: list[int] = field(default_factory=list[int])
+    min: list[float | None] = field(default_factory=list[float | None])
+    max: list[float | None] = field(default_factory=list[float | None])
+    first: list[Any] = field(default_factory=list[Any])
+    last: list[Any] = field(default_factory=list[Any])
+    sum: list[Any] = field(default_factory=list[Any])
+    first_at: list[datetime | None] = field(default_factory=list[datetime | None])
+    last_at: list[datetime | None] = field(default_factory=list[datetime | None])
+    seconds: list[float | None] = field(default_factory=list[float | None])
+    weighted: list[float | None] = field(default_factory=list[float | None])
+    falls: dict[datetime, list[float]] = field(default_factory=dict[datetime, list[float]])
+    """By `at`, of the few that have some."""
+    until: dict[datetime, datetime] = field(default_factory=dict[datetime, datetime])
+    """By `at`, of what is no day."""
+
+    def every(self) -> list[list[Any]]:
+        """The columns, `at` first; of what has no order the last four stay empty, of what has one `sum` does."""
+        return [
+            self.at,
+            self.n,
+            self.suspects,
+            self.min,
+            self.max,
+            self.first,
+            self.last,
+            self.sum,
+            self.first_at,
+            self.last_at,
+            self.seconds,
+            self.weighted,
+        ]
+
+    def extend(self, other: "Columns") -> None:
+        """Add the pieces of another one."""
+        for column, added in zip(self.every(), other.every(), strict=True):
+            column.extend(added)
+
+    def filled(self) -> list[list[Any]]:
+        """The columns that are not empty."""
+        return [column for column in self.every() if column]
+
+    def keep(self, wanted: Callable[[datetime], bool]) -> None:
+        """Leave out the pieces whose `at` is not wanted."""
+        chosen = list(map(wanted, self.at))
+        if not all(chosen):
+            for column in self.filled():
+                column[:] = [one for one, is_kept in zip(column, chosen, strict=True) if is_kept]
+
+    def put_in_order(self) -> None:
+        """By `at`."""
+        if not all(map(operator.le, self.at, self.at[1:])):
+            order = sorted(range(len(self.at)), key=self.at.__getitem__)
+            for column in self.filled():
+                column[:] = [column[place] for place in order]
+
+    def piece(self, place: int, day_ends: Mapping[datetime, datetime]) -> Piece:
+        """One of them, as `bucket_store` has it."""
+        at = self.at[place]
+        until = self.until.get(at) or day_ends[at]
+        return Piece(
+            at, until, at, until, self.n[place], self.suspects[place], self.min[place], self.max[place],
+            self.first[place], self.last[place], self.first_at[place], self.last_at[place], self.seconds[place],
+            self.weighted[place], self.falls.get(at),
+        )  # fmt: skip

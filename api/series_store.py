@@ -1,0 +1,476 @@
+"""Buckets of many datastreams at once, in a local calendar, as `bucket_store` has them of one.
+
+What is over is read from rollups, as arrays; hours that the dirty log names, and this hour, from raw. Where every
+reading counts (a meter change inside the range), `bucket_store` reads that one datastream.
+"""
+
+import operator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise, repeat
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from api.bucket_store import (
+    AT_THE_EDGE,
+    HOUR,
+    IN_ORDER,
+    Aggregated,
+    Bucket,
+    finite,
+    indexes_of,
+    read_buckets,
+)
+from api.calendar_buckets import Unit, edges_of
+from api.consumption_store import CHANGES_OF_MANY
+from api.series_columns import Columns
+from api.store import ASSET_WANTED, WantedDatastreams
+from core.messages.measurements import SOUND
+from core.model import consumption
+from core.model.consumption import IndexReading, Modulus
+from core.model.quantities import QUANTITIES, Kind
+from core.model.time_weighted import StatePiece, StateReading, state_means
+from core.model.unknown_time import known_for
+from core.runtime.postgres import Connection
+from registry.listing import numbered, planned_anew
+
+NOTHING = timedelta(0)
+
+SELECT_SERIES = numbered(f"""
+SELECT d.id, d.asset_id, a.name AS asset_name, d.quantity, d.unit
+FROM datastream d LEFT JOIN asset a ON a.id = d.asset_id
+WHERE (:ids::int[] IS NULL OR d.id = ANY(:ids)) AND {ASSET_WANTED}
+ORDER BY d.id LIMIT :most
+""")
+KNOWN_ASSETS = "SELECT id FROM asset WHERE id = ANY($1::int[])"
+PROFILES = "SELECT datastream_id, since, modulus, expected_interval FROM datastream_profiles($1) ORDER BY 1, 2"
+CLOCK = "SELECT now() AS now, date_trunc('hour', now(), 'UTC') AS open, timezone FROM deployment"
+# Hours whose rollups are behind, whenever they were.
+STALE = "SELECT DISTINCT datastream_id, hour FROM unrolled WHERE datastream_id = ANY($1::int[]) AND hour < $2"
+
+
+def _arrays(table: str, columns: str, also: str = "") -> str:
+    # $1: datastreams; $2 to $3: buckets.
+    aggregated = ", ".join(f"array_agg({column})" for column in columns.split(", "))
+    return f"""
+SELECT datastream_id, {aggregated}{also} FROM {table}
+WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3 GROUP BY datastream_id
+"""
+
+
+COLUMNS = "bucket, n, suspects, min, max, first, last"
+ORDERED = "first_at, last_at, seconds, weighted"
+FALLS = """,
+       array_agg(bucket) FILTER (WHERE falls IS NOT NULL),
+       array_agg(falls::text) FILTER (WHERE falls IS NOT NULL)"""
+DAYS = _arrays("rollup_day", f"{COLUMNS}, sum")
+HOURS = _arrays("rollup_hour", f"{COLUMNS}, sum")
+DAYS_IN_ORDER = _arrays("rollup_day", f"{COLUMNS}, {ORDERED}", FALLS)
+HOURS_IN_ORDER = _arrays("rollup_hour", f"{COLUMNS}, {ORDERED}", FALLS)
+# $1, $2: datastreams and days that are to be put together from their hours; $3: time zone.
+HOURS_OF_DAYS = f"""
+SELECT h.datastream_id, {COLUMNS}, sum, {ORDERED}, falls
+FROM unnest($1::int[], $2::timestamptz[]) AS t (id, day)
+JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
+     AND h.bucket < date_add(t.day, interval '1 day', $3)
+"""
+# $1: datastreams; $2 to $3: instants, both of them included.
+RAW = f"""
+SELECT datastream_id, time, value, {SOUND} AS is_sound, NULL::timestamptz AS hour FROM measurement
+WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time <= $3
+"""
+# $1, $2: datastreams and hours; $3 to $4: between which all of them lie.
+RAW_OF_HOURS = f"""
+SELECT s.id AS datastream_id, m.time, m.value, m.{SOUND} AS is_sound, s.hour
+FROM unnest($1::int[], $2::timestamptz[]) AS s (id, hour)
+JOIN measurement m ON m.datastream_id = s.id AND m.time >= s.hour AND m.time <= s.hour + interval '1 hour'
+WHERE m.time >= $3::timestamptz AND m.time <= $4::timestamptz
+"""
+# The last hours with a reading before $3, of each of $1 so many as $2 says.
+HOURS_BEFORE = """
+SELECT s.id, b.bucket, coalesce(b.last_at, b.bucket + interval '1 hour') AS at, b.last, b.last_at IS NOT NULL
+FROM unnest($1::int[], $2::int[]) AS s (id, most)
+CROSS JOIN LATERAL (SELECT bucket, last, last_at FROM rollup_hour
+                    WHERE datastream_id = s.id AND bucket < $3 AND n > 0
+                    ORDER BY bucket DESC LIMIT s.most) AS b
+ORDER BY 1, 2 DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A datastream that is visible and asked for; `expected` is how often its device is to speak."""
+
+    id: int
+    asset_id: int | None
+    asset_name: str | None
+    quantity: str
+    unit: str
+    expected: timedelta = HOUR
+    moduli: Sequence[Modulus] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """How its values may be aggregated."""
+        known = QUANTITIES.get(self.quantity)
+        return Kind.GAUGE if known is None else known.kind
+
+    @property
+    def edge(self) -> timedelta:
+        """An index at an edge ends a bucket, anything else begins one."""
+        return AT_THE_EDGE if self.kind is Kind.COUNTER else NOTHING
+
+
+class _Before(NamedTuple):
+    """The last sound reading before the range."""
+
+    at: datetime
+    value: float
+    is_exact: bool
+
+
+async def select_series(
+    connection: Connection, ids: Sequence[int] | None, wanted: WantedDatastreams, most: int
+) -> list[Series]:
+    """Those that are visible, by id."""
+    given = {name: value for name, value in wanted.values().items() if name != "dev_eui"}
+    async with planned_anew(connection):
+        values = SELECT_SERIES.values({**given, "ids": ids, "most": most})
+        rows = await connection.fetch(SELECT_SERIES.sql, *values)
+    return [Series(*row) for row in rows]
+
+
+async def unknown_assets(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Those of these assets that this reader does not see."""
+    known = {row["id"] for row in await connection.fetch(KNOWN_ASSETS, ids)}
+    return sorted(set(ids) - known)
+
+
+async def with_profiles(connection: Connection, series: Sequence[Series]) -> list[Series]:
+    """The same with what their devices' profiles say of them."""
+    moduli: dict[int, list[Modulus]] = {}
+    expected: dict[int, timedelta] = {}
+    for id_, since, modulus, interval in await connection.fetch(PROFILES, [one.id for one in series]):
+        moduli.setdefault(id_, []).append(Modulus(finite(since), modulus))
+        expected[id_] = interval
+    return [replace(one, expected=expected.get(one.id, HOUR), moduli=moduli.get(one.id, ())) for one in series]
+
+
+class Read(NamedTuple):
+    """What was read of a range, by datastream; and whether none of it can change but by what comes late."""
+
+    series: dict[int, Aggregated]
+    is_closed: bool
+
+
+async def read_series(
+    connection: Connection, series: Sequence[Series], edges: Sequence[datetime], unit: Unit, zone: ZoneInfo
+) -> Read:
+    """The buckets between these edges that have readings, of each datastream; it has `with_profiles`."""
+    row = await connection.fetchrow(CLOCK)
+    assert row is not None  # noqa: S101 - The first migration wrote it.
+    reading = _Reading(connection, series, edges, unit, zone, row["now"], row["open"], row["timezone"])
+    return Read(await reading.read(), edges[-1] <= row["open"] and not reading.stale)
+
+
+class _Reading:
+    """One range of many datastreams."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        series: Sequence[Series],
+        edges: Sequence[datetime],
+        unit: Unit,
+        zone: ZoneInfo,
+        now: datetime,
+        opened: datetime,
+        own_timezone: str,
+    ) -> None:
+        self._connection = connection
+        self._series = {one.id: one for one in series}
+        self._edges, self._unit, self._zone, self._now = edges, unit, zone, now
+        self._sinces = list(edges[:-1])
+        self._since, self._until = edges[0], edges[-1]
+        self._open = opened
+        # Hours before this one are over; days before that one are ready made.
+        self._closed = max(self._since, min(self._until, opened))
+        self._ready = self._since
+        if unit != "hour" and own_timezone == zone.key:
+            today = edges_of(opened, opened + AT_THE_EDGE, "day", zone)[0]
+            self._ready = max(self._since, min(self._until, today))
+        self.stale: set[tuple[int, datetime]] = set()
+        """The hours within the range whose rollups are behind."""
+        self._stale_before: dict[int, set[datetime]] = {}
+        days = edges_of(self._since, self._until, "day", zone)
+        self._day_ends = dict(pairwise(days))
+        self._columns: dict[int, Columns] = {}
+
+    async def read(self) -> dict[int, Aggregated]:
+        """Everything, by datastream."""
+        ids = sorted(self._series)
+        if not ids:
+            return {}
+        for id_, hour in await self._connection.fetch(STALE, ids, self._closed):
+            if hour >= self._since:
+                self.stale.add((id_, hour))
+            else:
+                self._stale_before.setdefault(id_, set()).add(hour)
+        ordered = [id_ for id_ in ids if self._series[id_].kind in IN_ORDER]
+        plain = [id_ for id_ in ids if self._series[id_].kind not in IN_ORDER]
+        torn = {(id_, self._day_of(hour)) for id_, hour in self.stale if hour < self._ready}
+        for chosen, days, hours in ((plain, DAYS, HOURS), (ordered, DAYS_IN_ORDER, HOURS_IN_ORDER)):
+            if chosen and self._since < self._ready:
+                await self._add_arrays(days, chosen, self._since, self._ready, torn, None)
+            if chosen and self._ready < self._closed:
+                await self._add_arrays(hours, chosen, self._ready, self._closed, self.stale, HOUR)
+        if torn:
+            await self._add_hours(torn)
+        await self._add_raw(ids)
+        for columns in self._columns.values():
+            columns.put_in_order()
+        before = await self._read_before([id_ for id_ in ordered if id_ in self._columns])
+        return await self._put_together(before)
+
+    async def _add_arrays(
+        self,
+        statement: str,
+        ids: list[int],
+        since: datetime,
+        until: datetime,
+        left_out: set[tuple[int, datetime]],
+        length: timedelta | None,
+    ) -> None:
+        touched = {id_ for id_, _ in left_out}
+        for id_, *found in await self._connection.fetch(statement, ids, since, until):
+            columns = self._columns.setdefault(id_, Columns())
+            ats: list[datetime] = found[0]
+            if self._series[id_].kind in IN_ORDER:
+                part = Columns(*found[:7], [], *found[7:11])
+                if found[11] is not None:
+                    columns.falls |= {at: _floats(text) for at, text in zip(found[11], found[12], strict=True)}
+            else:
+                part = Columns(*found[:8])
+            if id_ in touched:
+                part.keep(lambda at, id_=id_: (id_, at) not in left_out)
+                ats = part.at
+            if length is not None:
+                columns.until |= {at: at + length for at in ats}
+            columns.extend(part)
+
+    async def _add_hours(self, torn: set[tuple[int, datetime]]) -> None:
+        ids, days = [id_ for id_, _ in torn], [day for _, day in torn]
+        for id_, *row in await self._connection.fetch(HOURS_OF_DAYS, ids, days, self._zone.key):
+            at: datetime = row[0]
+            if (id_, at) not in self.stale:
+                self._add(id_, at, at + HOUR, row[1:12], row[12])
+
+    async def _add_raw(self, ids: list[int]) -> None:
+        rows: list[Any] = []
+        if self._closed < self._until:
+            rows += await self._connection.fetch(RAW, ids, self._closed, self._until)
+        if self.stale:
+            hours = [hour for _, hour in self.stale]
+            stale = [id_ for id_, _ in self.stale]
+            rows += await self._connection.fetch(RAW_OF_HOURS, stale, hours, min(hours), max(hours) + HOUR)
+        for id_, time, value, is_sound, hour in rows:
+            at = time - self._series[id_].edge
+            if self._closed <= at < self._until if hour is None else hour <= at < hour + HOUR:
+                one = value if is_sound else None
+                moment = time if is_sound else None
+                row = [int(is_sound), int(not is_sound), one, one, one, one, one, moment, moment, 0.0, 0.0]
+                self._add(id_, at, time, row, None)
+
+    def _add(self, id_: int, at: datetime, until: datetime, row: Sequence[Any], falls: list[float] | None) -> None:
+        columns = self._columns.setdefault(id_, Columns())
+        kept = columns.every()
+        values = [at, *row]
+        # As the arrays have it: what has an order has no sum, and the other no instants.
+        is_ordered = self._series[id_].kind in IN_ORDER
+        chosen = [*range(7), *(range(8, 12) if is_ordered else (7,))]
+        for place in chosen:
+            kept[place].append(values[place])
+        columns.until[at] = until
+        if falls:
+            columns.falls[at] = falls
+
+    async def _read_before(self, ids: list[int]) -> dict[int, _Before]:
+        """The last sound reading of each before the range, from whichever of rollup and raw has the later one."""
+        if not ids:
+            return {}
+        behind = {id_: hours for id_, hours in self._stale_before.items() if id_ in set(ids)}
+        most = [1 + len(behind.get(id_, ())) for id_ in ids]
+        before: dict[int, _Before] = {}
+        reached = min(self._since, self._open)
+        for id_, hour, at, value, is_exact in await self._connection.fetch(HOURS_BEFORE, ids, most, reached):
+            if id_ not in before and hour not in behind.get(id_, ()):
+                before[id_] = _Before(at, value, is_exact)
+        pairs = [(id_, hour) for id_, hours in behind.items() for hour in hours]
+        if pairs:
+            hours = [hour for _, hour in pairs]
+            rows = await self._connection.fetch(
+                RAW_OF_HOURS, [id_ for id_, _ in pairs], hours, min(hours), max(hours) + HOUR
+            )
+            for id_, time, value, is_sound, hour in rows:
+                at = time - self._series[id_].edge
+                if is_sound and hour <= at < hour + HOUR and at < self._since:
+                    known = before.get(id_)
+                    if known is None or known.at <= time:
+                        before[id_] = _Before(time, value, True)
+        return before
+
+    async def _put_together(self, before: Mapping[int, _Before]) -> dict[int, Aggregated]:
+        counters = [id_ for id_ in self._columns if self._series[id_].kind is Kind.COUNTER]
+        changed: set[int] = set()
+        for id_, at, *_ in await self._connection.fetch(CHANGES_OF_MANY, counters) if counters else ():
+            known = before.get(id_)
+            if at <= self._until and (known is None or at > known.at):
+                changed.add(id_)
+        found: dict[int, Aggregated] = {}
+        for id_, columns in sorted(self._columns.items()):
+            one = self._series[id_]
+            if not columns.at:
+                continue
+            if id_ in changed:
+                found[id_] = await read_buckets(
+                    self._connection, id_, self._since, self._until, bucket=self._unit, timezone=self._zone.key,
+                    kind=one.kind,
+                )  # fmt: skip
+                continue
+            match one.kind:
+                case Kind.COUNTER:
+                    found[id_] = self._consumed(one, columns, before.get(id_))
+                case Kind.BOOLEAN:
+                    found[id_] = self._with_means(one, columns, before.get(id_))
+                case _:
+                    found[id_] = Aggregated(self._averaged(columns))
+        return found
+
+    def _slices(self, ats: list[datetime]) -> list[tuple[int, int, int]]:
+        """Of each bucket that has pieces: its number, and the first piece in it and beyond it."""
+        if len(ats) > len(self._edges):
+            places = [bisect_left(ats, edge) for edge in self._edges]
+            slices = zip(range(len(places)), places, places[1:], strict=False)
+            return [one for one in slices if one[1] < one[2]]
+        edges, slices, place = self._edges, list[tuple[int, int, int]](), 0
+        number = bisect_left(edges, ats[0])
+        number -= edges[number] > ats[0]
+        while place < len(ats):
+            while edges[number + 1] <= ats[place]:
+                number += 1
+            begin = place
+            while place < len(ats) and ats[place] < edges[number + 1]:
+                place += 1
+            slices.append((number, begin, place))
+        return slices
+
+    def _averaged(self, columns: Columns) -> list[Bucket]:
+        sinces = columns.at
+        if sinces == self._sinces:  # Each piece is a bucket, and none is missing: most days of most sensors.
+            return self._as_they_are(columns, sinces, self._edges[1:])
+        slices = self._slices(columns.at)
+        if len(slices) == len(sinces):
+            numbers = [number for number, _, _ in slices]
+            sinces = [self._edges[number] for number in numbers]
+            return self._as_they_are(columns, sinces, [self._edges[number + 1] for number in numbers])
+        buckets = [self._bucket(columns, one) for one in slices]
+        return [
+            bucket._replace(mean=_total(columns.sum[begin:end]) / bucket.readings) if bucket.readings else bucket
+            for bucket, (_, begin, end) in zip(buckets, slices, strict=True)
+        ]
+
+    @staticmethod
+    def _as_they_are(columns: Columns, sinces: list[datetime], untils: list[datetime]) -> list[Bucket]:
+        means = [total / n if n else None for total, n in zip(columns.sum, columns.n, strict=True)]
+        kept = columns.n, columns.suspects, columns.min, columns.max, means, columns.first, columns.last
+        return [Bucket._make(row) for row in zip(sinces, untils, *kept, repeat(None))]
+
+    def _bucket(self, columns: Columns, of: tuple[int, int, int]) -> Bucket:
+        number, begin, end = of
+        firsts, lasts = columns.first[begin:end], columns.last[begin:end]
+        return Bucket(
+            self._edges[number],
+            self._edges[number + 1],
+            sum(columns.n[begin:end]),
+            sum(columns.suspects[begin:end]),
+            _extreme(min, columns.min[begin:end]),
+            _extreme(max, columns.max[begin:end]),
+            None,
+            next((one for one in firsts if one is not None), None),
+            next((one for one in reversed(lasts) if one is not None), None),
+        )
+
+    def _consumed(self, one: Series, columns: Columns, before: _Before | None) -> Aggregated:
+        slices = self._slices(columns.at)
+        buckets = [self._bucket(columns, of) for of in slices]
+        spans = [consumption.Bucket(bucket.since, bucket.until) for bucket in buckets]
+        readings: list[IndexReading] = []
+        if before is not None:
+            spans.insert(0, consumption.Bucket(*self._bucket_at(before.at - AT_THE_EDGE)))
+            readings.append(IndexReading(before.at, before.value))
+        for _, begin, end in slices:
+            readings += self._indexes(columns, begin, end)
+        consumed = consumption.consumption(spans, readings, (), one.moduli, known_for(one.expected))
+        of_buckets = consumed.by_bucket if before is None else consumed.by_bucket[1:]
+        return Aggregated(
+            [bucket._replace(difference=rise) for bucket, rise in zip(buckets, of_buckets, strict=True)],
+            consumed.gaps,
+        )
+
+    def _indexes(self, columns: Columns, begin: int, end: int) -> Iterable[IndexReading]:
+        """Readings that say what a bucket has consumed: where it never fell, the first and the last one."""
+        firsts, lasts = columns.first[begin:end], columns.last[begin:end]
+        first_ats, last_ats = columns.first_at[begin:end], columns.last_at[begin:end]
+        ats = columns.at[begin:end]
+        if (
+            not columns.falls.keys().isdisjoint(ats)
+            or None in first_ats
+            or None in lasts
+            or not all(map(operator.le, lasts, firsts[1:]))
+        ):
+            pieces = [columns.piece(place, self._day_ends) for place in range(begin, end)]
+            return [reading for piece in pieces if piece.readings for reading in indexes_of(piece)]
+        since, until = first_ats[0], last_ats[-1]
+        assert since is not None and until is not None  # noqa: S101, PT018 - None is none of them.
+        last = IndexReading(until, lasts[-1])
+        return [last] if since == until else [IndexReading(since, firsts[0]), last]
+
+    def _with_means(self, one: Series, columns: Columns, before: _Before | None) -> Aggregated:
+        buckets = [self._bucket(columns, of) for of in self._slices(columns.at)]
+        pieces = [columns.piece(place, self._day_ends) for place in range(len(columns.at))]
+        means = state_means(
+            [consumption.Bucket(bucket.since, bucket.until) for bucket in buckets],
+            [
+                StatePiece(piece.until, piece.first_at, piece.last_at, piece.last, piece.seconds, piece.weighted)
+                for piece in pieces
+                if piece.last is not None
+            ],
+            None if before is None or not before.is_exact else StateReading(before.at, before.value),
+            known_for(one.expected),
+            min(self._until, self._now),
+        )
+        return Aggregated([bucket._replace(mean=mean) for bucket, mean in zip(buckets, means, strict=True)])
+
+    def _bucket_at(self, at: datetime) -> tuple[datetime, datetime]:
+        edges = edges_of(at, at + AT_THE_EDGE, self._unit, self._zone)
+        return edges[0], edges[1]
+
+    def _day_of(self, hour: datetime) -> datetime:
+        return datetime.combine(hour.astimezone(self._zone).date(), datetime.min.time(), self._zone).astimezone(
+            UTC
+        )
+
+
+def _floats(text: str) -> list[float]:
+    return [float(one) for one in text.strip("{}").split(",")]
+
+
+def _total(values: Sequence[float | None]) -> float:
+    return sum(value for value in values if value is not None)
+
+
+def _extreme(choose: Callable[..., float], values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return choose(known) if known else None

@@ -1,0 +1,90 @@
+"""Buckets of many datastreams at once are those of each, at every moment, and those of Python's own calendar."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from api.bucket_store import Aggregated, read_buckets
+from api.calendar_buckets import edges_of
+from api.series_store import read_series, select_series, with_profiles
+from api.store import WantedDatastreams
+from core.runtime.postgres import Pool
+from ingest.rollups import roll_up
+from tests.entering import tenant_transaction
+
+HOUR = timedelta(hours=1)
+NIGHTS = (
+    datetime(2026, 3, 28, tzinfo=UTC),
+    datetime(2026, 10, 24, tzinfo=UTC),
+    datetime(2025, 12, 29, tzinfo=UTC),
+)
+
+
+def near(found: Aggregated) -> tuple:
+    def close(one: float | None) -> object:
+        return None if one is None else pytest.approx(one, abs=1e-6)
+
+    return (
+        [(*bucket[:6], close(bucket.mean), *bucket[7:9], close(bucket.difference)) for bucket in found.buckets],
+        [(gap.since, gap.until, close(gap.amount)) for gap in found.gaps],
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_buckets_of_many_are_the_buckets_of_each(pool: Pool, api_pool: Pool, measuring, seed: int) -> None:
+    """Both nights of the clock, a new year, suspects, late data, resets, meter changes, this very hour."""
+    chance = random.Random(seed)
+    gauges, indexes = await measuring.datastreams("temperature", 2), await measuring.datastreams("water_volume", 3)
+    states = await measuring.datastreams("open", 2)
+    await pool.execute(
+        "UPDATE device_profile SET expected_interval = '2 hours', moduli = '{\"water_volume\": 200}'"
+    )
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    starts = [*NIGHTS, now - 50 * HOUR]
+    rows = {}
+    for start in starts:
+        for id_ in (*gauges, *indexes, *states):
+            index = chance.uniform(0, 100)
+            for _ in range(35):
+                at = start + chance.choice((HOUR, HOUR / 4)) * chance.randrange(60)
+                if at <= now + HOUR:
+                    index = max(0.0, index + chance.choice((1, 1, 2, 5, -1, -80)))
+                    value = chance.choice((0.0, 1.0)) if id_ in states else index
+                    rows[id_, at] = (id_, at, value, chance.choice((0, 0, 0, 0, 1)))
+    shuffled = list(rows.values())
+    chance.shuffle(shuffled)
+    changed = chance.choice(NIGHTS) + 20 * HOUR
+    await pool.execute(
+        "INSERT INTO observation.meter_change (datastream_id, at, final_index, initial_index, cause) "
+        "VALUES ($1, $2, 120, 3, 'manual')",
+        indexes[0],
+        changed,
+    )
+    tenant = await pool.fetchval("SELECT id FROM tenant WHERE slug = 'mesures'")
+    for place in range(0, len(shuffled), 200):
+        if place:
+            await roll_up(pool, force=chance.random() < 0.5)
+        await measuring.write(*shuffled[place : place + 200])
+        async with tenant_transaction(api_pool, tenant) as connection:
+            series = await with_profiles(
+                connection, await select_series(connection, None, WantedDatastreams(), 100)
+            )
+            assert [one.id for one in series] == sorted((*gauges, *indexes, *states))
+            for _ in range(6):
+                since = chance.choice(starts) + HOUR * chance.uniform(-30, 60)
+                until = since + HOUR * chance.choice((1, 3, 30, 100))
+                unit = chance.choice(("hour", "day", "week", "month", "year"))
+                zone = ZoneInfo(chance.choice(("Europe/Paris", "Europe/Paris", "UTC", "America/Cayenne")))
+                edges = edges_of(since, until, unit, zone)
+                found = (await read_series(connection, series, edges, unit, zone)).series
+                for one in series:
+                    wanted = await read_buckets(
+                        connection, one.id, since, until, bucket=unit, timezone=zone.key, kind=one.kind
+                    )
+                    asked = (one.id, one.quantity, since, until, unit, zone)
+                    if wanted.buckets:
+                        assert near(found[one.id]) == near(wanted), asked
+                    else:
+                        assert one.id not in found or not found[one.id].buckets, asked
