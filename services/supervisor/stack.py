@@ -167,7 +167,7 @@ class Stack:
         name: str,
         launch: Launch,
         ready: Callable[[], Awaitable[bool]],
-        has_room: Callable[[], bool] = lambda: True,
+        has_room: Callable[[], bool] | None = None,
     ) -> ChildSpec:
         return ChildSpec(name, launch, self._home.log(name), ready, stop_within=SERVER_STOP_S, has_room=has_room)
 
@@ -304,8 +304,7 @@ def _inherited() -> dict[str, str]:
 
 def _of_interpreter() -> dict[str, str]:
     """The part that an interpreter reads when it starts; no setting, since some are secrets."""
-    kept = {name: value for name, value in _inherited().items() if not name.startswith(("OTEL_", "TERRITOIRE_"))}
-    return kept
+    return {name: value for name, value in _inherited().items() if not name.startswith(("OTEL_", "TERRITOIRE_"))}
 
 
 async def answers_ok(url: str) -> bool:

@@ -63,8 +63,9 @@ class ChildSpec:
     """How often it may end before it is ready for the first time."""
     stop_within: float = 10.0
     health_url: str | None = None
-    has_room: Callable[[], bool] = lambda: True
-    """Whether its disk has room enough. When not, it is stopped, and started again once there is."""
+    has_room: Callable[[], bool] | None = None
+    """Whether its disk has room enough. None: it needs none. When not, it is stopped, and started
+    again once there is."""
     ports: Mapping[str, int] = field(default_factory=dict[str, int])
     """The ports that it listens on, by kind, so that others find this replica."""
     start: Start = execute
@@ -164,9 +165,10 @@ class Supervisor:
         delay = FIRST_DELAY
         while child.process is not None:
             began = time.monotonic()
-            guarding = asyncio.create_task(self._guard(child), name=f"guard {child.spec.name}")
+            guarding = self._guarding(child)
             status = await child.process.wait()
-            guarding.cancel()
+            if guarding is not None:
+                guarding.cancel()
             if self.stopping:
                 return
             if time.monotonic() - began > SOUND_AFTER:
@@ -177,7 +179,7 @@ class Supervisor:
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
             delay = min(delay * 2, LONGEST_DELAY)
-            while (self.held(child.spec.name) or not child.spec.has_room()) and not self.stopping:  # noqa: ASYNC110 - A file has no event.
+            while (self.held(child.spec.name) or not _has_room(child)) and not self.stopping:  # noqa: ASYNC110 - A file has no event.
                 await asyncio.sleep(HELD_INTERVAL)
             if self.stopping:
                 return
@@ -189,9 +191,14 @@ class Supervisor:
                 child.send(child.spec.launch.stop_signal)
             self._publish()
 
+    def _guarding(self, child: Child) -> asyncio.Task[None] | None:
+        if child.spec.has_room is None:
+            return None
+        return asyncio.create_task(self._guard(child), name=f"guard {child.spec.name}")
+
     async def _guard(self, child: Child) -> None:
         """Stop a child before its disk is full."""
-        while child.spec.has_room():  # noqa: ASYNC110 - A disk has no event.
+        while _has_room(child):  # noqa: ASYNC110 - A disk has no event.
             await asyncio.sleep(ROOM_INTERVAL)
         self._write_event(child, "is stopped until its disk has room again")
         child.send(child.spec.launch.stop_signal)
@@ -262,6 +269,10 @@ class Supervisor:
         self._stopping.set()
         for child in self.children:
             child.kill_group()
+
+
+def _has_room(child: Child) -> bool:
+    return child.spec.has_room is None or child.spec.has_room()
 
 
 async def _always() -> bool:
