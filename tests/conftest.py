@@ -88,7 +88,11 @@ _known_types: dict[tuple[int, ...], Any] = {}
 COPY = "test_"
 
 
-async def _introspect_once(connection: Any, typeoids: Iterable[int], timeout: float | None) -> Any:
+async def _introspect_once(
+    connection: Any,
+    typeoids: Iterable[int],
+    timeout: float | None,  # noqa: ASYNC109 - The driver's own signature.
+) -> Any:
     """The driver asks what an enumeration is on each connection; in all copies of the template it is the same.
 
     The question takes twelve milliseconds: three times what the connection does.
@@ -215,7 +219,18 @@ def prepare_cluster(items: Sequence[pytest.Item]) -> None:
     launch, ready, log = cluster.server.launch(), cluster.server.ready, folder / "postgres.log"
     with capture_logs(), running(launch, ready, log):  # A line for each migration.
         run_apart(_make_template(cluster))
+        run_apart(_pack_template(cluster))
     _prepared.append(cluster)
+
+
+async def _pack_template(cluster: Cluster) -> None:
+    """A tenth less to copy, for half a second: worth it where hundreds of copies follow."""
+    for statement in ("VACUUM FULL", "SELECT 1"):  # The second connection leaves its cache of the catalogue.
+        connection = await connect(cluster.server.url(TEMPLATE), "territoire-tests")
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
 
 
 @contextmanager
