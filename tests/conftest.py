@@ -183,7 +183,7 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster(server_folder: Path) -> Iterator[Cluster]:
     if _prepared:
-        with _running_copy(_prepared[0], server_folder) as cluster:
+        with _running_clone(_prepared[0], server_folder) as cluster:
             yield cluster
         return
     cluster = _new_cluster(server_folder)
@@ -234,7 +234,7 @@ async def _pack_template(cluster: Cluster) -> None:
 
 
 @contextmanager
-def _running_copy(prepared: Cluster, folder: Path) -> Iterator[Cluster]:
+def _running_clone(prepared: Cluster, folder: Path) -> Iterator[Cluster]:
     server = replace(prepared.server, data=folder / "pg", port=free_tcp_port())
     subprocess.run(["cp", "-a", str(prepared.server.data), str(server.data)], check=True)
     with running(server.launch(), server.ready, folder / "postgres.log"):
