@@ -88,7 +88,11 @@ _known_types: dict[tuple[int, ...], Any] = {}
 COPY = "test_"
 
 
-async def _introspect_once(connection: Any, typeoids: Iterable[int], timeout: float | None) -> Any:
+async def _introspect_once(
+    connection: Any,
+    typeoids: Iterable[int],
+    timeout: float | None,  # noqa: ASYNC109 - The driver's own signature.
+) -> Any:
     """The driver asks what an enumeration is on each connection; in all copies of the template it is the same.
 
     The question takes twelve milliseconds: three times what the connection does.
@@ -179,7 +183,7 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster(server_folder: Path) -> Iterator[Cluster]:
     if _prepared:
-        with _running_copy(_prepared[0], server_folder) as cluster:
+        with _running_clone(_prepared[0], server_folder) as cluster:
             yield cluster
         return
     cluster = _new_cluster(server_folder)
@@ -215,11 +219,22 @@ def prepare_cluster(items: Sequence[pytest.Item]) -> None:
     launch, ready, log = cluster.server.launch(), cluster.server.ready, folder / "postgres.log"
     with capture_logs(), running(launch, ready, log):  # A line for each migration.
         run_apart(_make_template(cluster))
+        run_apart(_pack_template(cluster))
     _prepared.append(cluster)
 
 
+async def _pack_template(cluster: Cluster) -> None:
+    """A tenth less to copy, for half a second: worth it where hundreds of copies follow."""
+    for statement in ("VACUUM FULL", "SELECT 1"):  # The second connection leaves its cache of the catalogue.
+        connection = await connect(cluster.server.url(TEMPLATE), "territoire-tests")
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
 @contextmanager
-def _running_copy(prepared: Cluster, folder: Path) -> Iterator[Cluster]:
+def _running_clone(prepared: Cluster, folder: Path) -> Iterator[Cluster]:
     server = replace(prepared.server, data=folder / "pg", port=free_tcp_port())
     subprocess.run(["cp", "-a", str(prepared.server.data), str(server.data)], check=True)
     with running(server.launch(), server.ready, folder / "postgres.log"):

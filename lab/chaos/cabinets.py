@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 
 from core.model.region import ZONES
 from core.runtime.postgres import connect
+from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
 from lab.device.application import Message
 from lab.device.lamp_clock import LampClock, sunset
@@ -24,11 +26,15 @@ from lab.lighting.registered import profile_of
 
 EQUATOR = 0.0
 DEGREES_PER_MINUTE = 0.25
-FIRST_REPORTS_WITHIN_S, REPORTED_S = 8.0, 3.0
+FIRST_REPORTS_WITHIN_S, REPORTED_S, TAKEN_WITHIN_S = 8.0, 3.0, 90.0
 RELAYS_EVERY = 2
 SNR = (5.0, 3.0)
 PLACE_TENANT = "UPDATE tenant SET department = $2 WHERE id = $1"
 PATH = "/v1/lighting-programs"
+READ_HEARD = """
+SELECT DISTINCT a.asset_id FROM assignment a JOIN observation.uplink u ON u.device_id = a.device_id
+WHERE a.asset_id = ANY($1::int[])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +111,22 @@ class Street:
         return {number: one for number, one in every if isinstance(one, Cabinet)}
 
     async def report(self) -> None:
-        """Each says once what it does, and the platform has taken it."""
-        await asyncio.gather(*(_report(cabinet) for cabinet in self.real.cabinets))
-        await asyncio.sleep(REPORTED_S)
+        """Each says what it does until the platform has taken it: no frame goes to what was never heard.
+
+        A stack that has just started knows sessions that were made in its tables some seconds later.
+
+        Raises:
+            CaseFailed: not all were heard in time.
+        """
+        deadline = time.monotonic() + TAKEN_WITHIN_S
+        unheard = dict(zip(self.real.assets, self.real.cabinets, strict=True))
+        while unheard:
+            if time.monotonic() > deadline:
+                raise CaseFailed(f"{len(unheard)} armoires sur {len(self.real.cabinets)} n'ont pas été entendues")
+            await asyncio.gather(*(_report(cabinet) for cabinet in unheard.values()))
+            await asyncio.sleep(REPORTED_S)
+            for row in await self.real.pool.fetch(READ_HEARD, list(unheard)):
+                del unheard[row["asset_id"]]
 
     async def assign(self, program: dict[str, object]) -> None:
         """All of them are to follow this program."""

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ PROGRAM: dict[str, object] = {"default": {"dimming": [["22:00", 60]]}, "coeffici
 NIGHT, COEFFICIENT = Night(steps=((22 * 60, 60),)), 0.9
 PLACED_WITHIN = 0.006  # Half of the hundredth of a degree in which a program says where it is.
 LOOKED_AT_EVERY_S, BETWEEN_KILLS_S = 0.5, 6.0
-READY_WITHIN_S, ENDS_WITHIN_S = 60.0, 900.0
+READY_WITHIN_S, BEGINS_WITHIN_S, ENDS_WITHIN_S = 60.0, 120.0, 900.0
 FINAL = frozenset({"applied", "confirmed", "unproven", "failed", "expired", "superseded"})
 READ_COMMANDS = """
 SELECT id, asset_id, state::text AS state, attempts FROM lighting_command WHERE tenant_id = $1 ORDER BY id
@@ -119,7 +120,13 @@ async def _look(street: Street, watch: CommandWatch) -> None:
 
 async def _kill(scene: Scene, street: Street, services: Sequence[str]) -> None:
     """One after the other, once the first frames are out; each is replaced before the next dies."""
-    while not any(one.switches for one in street.remembered.values()):  # noqa: ASYNC110 - The air has no event.
+    deadline = time.monotonic() + BEGINS_WITHIN_S
+    while not any(one.switches for one in street.remembered.values()):
+        if time.monotonic() > deadline:
+            commands = Counter(one.state for one in await read_commands(street.real.pool, street.real.tenant_id))
+            raise CaseFailed(
+                f"aucune trame en {BEGINS_WITHIN_S:.0f} s : {await _states(street)}, {dict(commands)}"
+            )
         await asyncio.sleep(LOOKED_AT_EVERY_S)
     for service in services:
         states = await _states(street)
