@@ -19,8 +19,9 @@ from core.runtime.postgres import open_pool
 from lab.bench.console_world import add_many
 from lab.bench.processes import cpu_seconds
 from lab.bench.queries import p95
-from lab.fleet.tenancy import prepare_tenant
+from lab.fleet.tenancy import ALL_ROLES, prepare_tenant
 from lab.simulator.stack_memory import pss_mb
+from registry.tenants import create_api_key
 from services.supervisor.run_info import RunInfo
 
 SHOWN = 50
@@ -36,8 +37,8 @@ FILTERED: Mapping[str, Sequence[Mapping[str, str]]] = {
     "/v1/alerts": ({"severity": "critical"}, BOX),
 }
 MAP_RUNS = 5
-TRIES = 20
-TOO_MANY = 429
+# A minute and key: what the limit is for is measured elsewhere.
+ENOUGH = 60_000
 
 
 class ListFigures(msgspec.Struct, frozen=True):
@@ -110,15 +111,10 @@ class Asker:
         )
 
     def get(self, path: str, parameters: Mapping[str, str]) -> tuple[httpx.Response, float]:
-        """The answer, and how many milliseconds it took; what a limit of requests holds up is not counted."""
-        for _ in range(TRIES):
-            began = time.perf_counter()
-            answer = self.client.get(path, params=dict(parameters))
-            took = (time.perf_counter() - began) * 1_000
-            if answer.status_code != TOO_MANY:
-                return answer.raise_for_status(), took
-            time.sleep(float(answer.headers.get("Retry-After", 1)))
-        raise RuntimeError(f"{path}: 429 {TRIES} times")
+        """The answer, and how many milliseconds it took."""
+        began = time.perf_counter()
+        answer = self.client.get(path, params=dict(parameters))
+        return answer.raise_for_status(), (time.perf_counter() - began) * 1_000
 
     def list_figures(self, path: str, parameters: dict[str, str], runs: int) -> list[ListFigures]:
         """Of the first page, and of the second where there is one."""
@@ -175,7 +171,9 @@ class Asker:
 async def make_tenant(run: RunInfo, slug: str, name: str, assets: int) -> str:
     """A tenant with so many assets, their devices, last values and alerts; a key that may see them."""
     async with open_pool(run.database_url, "bench", size=1) as pool:
-        tenant, key = await prepare_tenant(pool, slug, name)
+        tenant, _ = await prepare_tenant(pool, slug, name)
+        async with pool.acquire() as connection:
+            key = await create_api_key(connection, tenant.id, "bench", ALL_ROLES, requests_per_minute=ENOUGH)
     await add_many(run.database_admin_url, tenant.id, assets)
     return key
 
