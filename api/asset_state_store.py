@@ -26,8 +26,9 @@ _OF_THESE = "($8::int[] IS NULL OR asset_id = ANY($8))"
 
 
 # Every wanted asset, and how it is, in the order of the fields of `AssetState`. A sign of life is a reading that
-# the device has sent (no manual reading); an asset without a device, or of whose device nothing was ever received, is
-# unknown. Several devices: the one that speaks most rarely decides. The view says nothing of what is seen in part.
+# the device has sent (no manual reading); an asset without a device, or of whose device nothing was ever received,
+# is unknown. Several devices: the one that speaks most rarely decides. Of what is seen in part the view says
+# nothing.
 STATES = f"""
 WITH alarmed AS (
     SELECT asset_id, max(severity) AS severity, count(*)::int AS alerts FROM alert
