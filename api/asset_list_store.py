@@ -30,7 +30,7 @@ KEYS = assets.KEYS | {
 LIST_WITH_STATES = Listing(
     f"""
 SELECT l.*, s.state, s.last_seen_at FROM ({assets.LIST.select}) l
-JOIN ({asset_state_store.ALL_AT_ONCE}) s ON s.id = l.id
+JOIN ({asset_state_store.STATES}) s ON s.id = l.id
 WHERE :states::text[] IS NULL OR s.state = ANY(:states)
 """,
     KEYS,
@@ -44,7 +44,7 @@ SELECT '{{"type":"FeatureCollection","features":[' || coalesce(string_agg(
     '{{"type":"Feature","id":' || s.id || ',"geometry":{{"type":"Point","coordinates":['
     || round(s.longitude::numeric, 6) || ',' || round(s.latitude::numeric, 6) || ']}},"properties":{{"kind":'
     || to_json(s.kind) || ',"state":"' || s.state || '"}}}}', ','), '') || ']}}'
-FROM ({assets.LIST.select}) l JOIN ({asset_state_store.ALL_AT_ONCE}) s ON s.id = l.id
+FROM ({assets.LIST.select}) l JOIN ({asset_state_store.STATES}) s ON s.id = l.id
 WHERE s.longitude IS NOT NULL AND s.latitude IS NOT NULL AND (:states::text[] IS NULL OR s.state = ANY(:states))
 """,
     OF_STATES,

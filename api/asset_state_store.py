@@ -28,14 +28,11 @@ _WANTED = """
 _OF_THESE = "($8::int[] IS NULL OR asset_id = ANY($8))"
 
 
-def _states(seen_at: str) -> str:
-    """Every wanted asset, and how it is, in the order of the fields of `AssetState`.
-
-    A sign of life is a reading that the device has sent (no manual reading); an asset without a device, or of
-    whose device nothing was ever received, is unknown. Several devices: the one that speaks most rarely decides.
-    `seen_at`: the view's column, of all at once or of a few one by one. It says nothing of what is seen in part.
-    """
-    return f"""
+# Every wanted asset, and how it is, in the order of the fields of `AssetState`. A sign of life is a reading that
+# the device has sent (no manual reading); an asset without a device, or of whose device nothing was ever received,
+# is unknown. Several devices: the one that speaks most rarely decides. Of what is seen in part the view says
+# nothing.
+STATES = f"""
 WITH alarmed AS (
     SELECT asset_id, max(severity) AS severity, count(*)::int AS alerts FROM alert
     WHERE {OPEN} AND asset_id IS NOT NULL AND {_OF_THESE} GROUP BY asset_id
@@ -52,7 +49,7 @@ SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.lon
        a.last_seen_at, coalesce(alarmed.alerts, 0) AS alerts
 FROM (
     SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street, a.latitude, a.longitude,
-           coalesce(p.last_seen_at, a.{seen_at}) AS last_seen_at,
+           coalesce(p.last_seen_at, a.last_seen_at) AS last_seen_at,
            coalesce(p.expected_interval, a.expected_interval) AS expected_interval
     FROM asset_life a LEFT JOIN asset_life_in_part($8) p ON p.asset_id = a.id
     WHERE {_WANTED}
@@ -63,14 +60,8 @@ LEFT JOIN commanded ON commanded.asset_id = a.id
 """
 
 
-def _from(states: str) -> str:
-    return f"SELECT * FROM ({states}) s WHERE id > $14 AND ($15::text[] IS NULL OR state = ANY($15))"
-
-
-ALL_AT_ONCE, ONE_BY_ONE = _states("last_seen_at"), _states("heard_at")
-LIST_STATES = _from(ALL_AT_ONCE)
+LIST_STATES = f"SELECT * FROM ({STATES}) s WHERE id > $14 AND ($15::text[] IS NULL OR state = ANY($15))"
 LIST_STATES_BY_ID = f"{LIST_STATES} ORDER BY id LIMIT $16"
-LIST_FEW_STATES = f"{_from(ONE_BY_ONE)} ORDER BY id LIMIT $16"
 # Of all tenants, as the last ANALYZE or VACUUM has counted them.
 ABOUT_HOW_MANY = "SELECT reltuples FROM pg_class WHERE oid = 'asset'::regclass"
 LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $14 ORDER BY a.id LIMIT $15"
@@ -78,7 +69,7 @@ LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $14 ORDER BY a.
 COUNT_STATES = f"""
 SELECT kind, state, count(*)::int AS count,
        bit_xor(hashtextextended(concat_ws('|', id, kind, state, latitude, longitude, name), 0)) AS digest
-FROM ({ALL_AT_ONCE}) s GROUP BY kind, state ORDER BY kind, state
+FROM ({STATES}) s GROUP BY kind, state ORDER BY kind, state
 """
 
 
@@ -210,7 +201,7 @@ async def list_states(
             rows = await connection.fetch(LIST_IDS, *wanted.values(), after, most)
             wanted = Wanted(ids=[row["id"] for row in rows])
         if wanted.ids is not None:
-            rows = await connection.fetch(LIST_FEW_STATES, *wanted.values(), after, states, most)
+            rows = await connection.fetch(LIST_STATES_BY_ID, *wanted.values(), after, states, most)
         elif await connection.fetchval(ABOUT_HOW_MANY) <= SORTED_HERE * most:
             rows = sorted(await connection.fetch(LIST_STATES, *wanted.values(), after, states), key=_ID)[:most]
         else:

@@ -83,7 +83,9 @@ READ_THESE = f"""
 SELECT {COLUMNS}, p.vendor, p.model, p.expected_interval, {LAST_SEEN} AS last_seen_at, {STATE} AS state,
        {BATTERY} AS battery_percent, best.gateway_id AS best_gateway, best.rssi AS best_rssi, best.snr AS best_snr,
        a.name AS asset, a.kind, a.commune, a.insee, a.quarter, a.latitude, a.longitude
-FROM {FROM} {_last_signs("$1::int[]")}
+FROM device d {SERVED} AND s.device_id = ANY($1)  -- Or all that are in force are read for these few.
+LEFT JOIN device_profile p ON p.id = d.device_profile_id LEFT JOIN asset a ON a.id = s.asset_id
+{_last_signs("$1::int[]")}
 LEFT JOIN LATERAL (
     SELECT g.gateway_id, r.rssi, r.snr FROM (
         SELECT gateway_id, rssi, snr FROM reception

@@ -31,7 +31,7 @@ STATEMENTS = (
     INSERT INTO datastream (tenant_id, asset_id, device_id, quantity, unit)
     SELECT $1, g.asset_id, g.device_id, q.quantity, q.unit
     FROM assignment g,
-         (VALUES ('temperature', 'Cel'), ('battery_voltage', 'V'), ('fill_level', '%')) AS q (quantity, unit)
+         (VALUES ('temperature', 'Cel'), ('battery_level', '%'), ('fill_level', '%')) AS q (quantity, unit)
     WHERE g.tenant_id = $1 AND $2::int > 0 ORDER BY g.asset_id, q.quantity
     """,
     """

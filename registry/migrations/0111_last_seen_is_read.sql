@@ -11,6 +11,9 @@ CREATE OR REPLACE VIEW asset_life AS
            CASE WHEN a.id IN (SELECT asset_seen_in_part()) THEN NULL ELSE e.last_seen_at END AS heard_at
     FROM asset a LEFT JOIN observation.expectation e ON e.asset_id = a.id;
 
+-- A device serves one asset at a time; until now only an index of ranges said it.
+CREATE UNIQUE INDEX assignment_of_device_in_force ON assignment (device_id) WHERE upper_inf(during);
+
 -- As in 0104. Of all of them: a device that alone serves an asset was last heard when that was, if it was since; of the
 -- others what they have measured is looked for.
 CREATE OR REPLACE FUNCTION device_heard(wanted int[])
@@ -21,37 +24,26 @@ CREATE OR REPLACE FUNCTION device_heard(wanted int[])
 DECLARE
     me int := current_tenant();
     mine int[] := visible_tenants();
-    alone int[];
-    heard timestamptz[];
-    others int[] := wanted;
 BEGIN
-    IF wanted IS NULL THEN
-        SELECT array_agg(s.device_id), array_agg(e.last_seen_at) INTO alone, heard
-        FROM assignment s JOIN observation.expectation e ON e.asset_id = s.asset_id
-        WHERE upper_inf(s.during) AND s.tenant_id = ANY(mine)
-          AND e.is_sole AND e.is_plain AND e.last_seen_at >= lower(s.during)
-          AND e.asset_id NOT IN (SELECT f.asset_id FROM datastream f
-                                 WHERE f.fine_until <= now() AND f.asset_id IS NOT NULL);
-        SELECT array_agg(d.id) INTO others FROM device d
-        WHERE d.tenant_id = ANY(mine) AND NOT EXISTS (SELECT FROM unnest(alone) AS t (id) WHERE t.id = d.id);
-        others := coalesce(others, '{}');
-    END IF;
     RETURN QUERY
-    SELECT d.id, greatest(spoken.at, measured.at), battery.value
+    SELECT d.id, greatest(spoken.at, CASE WHEN measured.at >= d.owned_since THEN measured.at END), battery.value
     FROM device d
     LEFT JOIN (
         SELECT s.device_id, max(s.last_uplink_at) AS at FROM session s
         WHERE (wanted IS NULL OR s.device_id = ANY(wanted)) AND s.closed_at IS NULL GROUP BY s.device_id
     ) AS spoken ON spoken.device_id = d.id AND spoken.at >= d.owned_since
-    LEFT JOIN (
-        SELECT s.device_id, max(l.time) AS at
-        FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
-        WHERE s.device_id = ANY(others) AND s.tenant_id = ANY(mine) AND l.flags & 4 <> 4
-          AND (s.fine_until IS NULL OR s.fine_until > now())
-        GROUP BY s.device_id
-        UNION ALL
-        SELECT t.device_id, t.at FROM unnest(alone, heard) AS t (device_id, at)
-    ) AS measured ON measured.device_id = d.id AND measured.at >= d.owned_since
+    LEFT JOIN assignment g ON wanted IS NULL AND g.device_id = d.id AND upper_inf(g.during)
+    LEFT JOIN observation.expectation e
+        ON e.asset_id = g.asset_id AND e.is_sole AND e.is_plain AND e.last_seen_at >= lower(g.during)
+       AND e.asset_id NOT IN (SELECT f.asset_id FROM datastream f
+                              WHERE f.fine_until <= now() AND f.asset_id IS NOT NULL)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(e.last_seen_at, (
+            SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
+            WHERE s.device_id = d.id AND s.tenant_id = ANY(mine) AND l.flags & 4 <> 4
+              AND (s.fine_until IS NULL OR s.fine_until > now()))) AS at
+        OFFSET 0  -- Or it is found out for each mention.
+    ) AS measured
     LEFT JOIN (
         SELECT DISTINCT ON (s.device_id) s.device_id, l.time AS at, l.value
         FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
