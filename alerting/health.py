@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from alerting.defaults import DEFAULT_RULES
 from alerting.health_store import Sensor, SensorFilter, Source, list_sensors, read_facts
 from alerting.rules.sensor_health import Limits, SensorHealth, judge
+from alerting.silences import BY_GATEWAYS
 from core.runtime.postgres import Connection
 from registry.rows import fetch_all
 
@@ -22,7 +23,7 @@ LOOKED_AT_MOST = 1_000
 
 # Times of service and of silence within $1 and $2. A silence is an alert of the rule that nothing was received.
 SILENCES = """
-SELECT al.device_id, al.asset_id, al.occurrences,
+SELECT al.id AS alert_id, al.device_id, al.asset_id, al.occurrences, al.notified_severity,
        tstzrange(greatest(al.opened_at, $1), greatest(least(coalesce(al.resolved_at, $2), $2), $1)) AS during
 FROM alert al JOIN alert_rule r ON r.id = al.rule_id AND r.kind = 'silence' AND r.quantity IS NULL
 WHERE al.opened_at < $2 AND coalesce(al.resolved_at, $2) > $1
@@ -40,7 +41,12 @@ served AS (
     GROUP BY d.id, p.vendor, p.model, d.tenant_id
 ), failed AS (
     SELECT device_id, sum(occurrences)::int AS failures, sum({DAYS.format(span="during")}) AS days
-    FROM silence GROUP BY device_id
+    FROM silence s
+    -- One that nobody could hear has not failed: it spoke again with its gateway, before anybody was notified.
+    WHERE s.notified_severity IS NOT NULL OR NOT EXISTS (
+        SELECT FROM alert_event e
+        WHERE e.alert_id = s.alert_id AND e.action = 'muted' AND e.note LIKE '{BY_GATEWAYS}')
+    GROUP BY device_id
 )
 SELECT v.vendor, v.model, count(*)::int AS sensors, sum(v.days) AS served_days,
        CASE WHEN bool_and({IS_WATCHED.format(tenant="v.tenant_id")}) THEN coalesce(sum(f.failures), 0)::int END

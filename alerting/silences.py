@@ -203,6 +203,10 @@ WHERE muted_until > now()
 """
 
 
+# What its history says of an alert that was muted since no gateway could hear the device.
+BY_GATEWAYS = "passerelle %"
+
+
 async def find_suppression(
     connection: Connection, tenant_id: int, rule: Rule, about: About, severity: str, since: datetime, now: datetime
 ) -> Suppression | None:

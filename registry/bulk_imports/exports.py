@@ -14,7 +14,7 @@ NUMBER = re.compile(r"-?[0-9.e+-]+")
 # What has no reference is found again by its name.
 ASSETS = """
 SELECT a.id, a.kind, coalesce(a.external_reference, a.name) AS external_reference, a.name, a.commune, a.insee,
-       a.street, a.latitude, a.longitude, a.tags, a.attributes, p.kind AS parent_kind,
+       a.street, a.quarter, a.latitude, a.longitude, a.tags, a.attributes, p.kind AS parent_kind,
        coalesce(p.external_reference, p.name) AS parent_reference
 FROM asset a LEFT JOIN asset p ON p.id = a.parent_id
 WHERE a.tenant_id = $1 AND ($2 = '*' OR a.kind = $2) AND a.id > $3 AND a.archived_at IS NULL ORDER BY a.id LIMIT $4

@@ -76,6 +76,7 @@ PLACE = (
     Column("insee", "insee", "code INSEE de la commune", "29103"),
     Column("commune", "text", "nom de la commune ; absent : celui du code INSEE", "Landerneau", False, 1, 200),
     Column("street", "text", "voie, ou lieu", "4 place du Marché", False, 1, 200),
+    Column("quarter", "text", "quartier", "Centre", False, 1, 63),
     Column("latitude", "number", "latitude, degrés WGS 84", "48,4499", False, -90, 90),
     Column("longitude", "number", "longitude, degrés WGS 84", "-4,2516", False, -180, 180),
     Column("tags", "tags", "étiquettes, séparées par des espaces", "eclairage centre"),

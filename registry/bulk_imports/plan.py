@@ -51,6 +51,7 @@ class KnownAsset:
     commune: str
     insee: str | None
     street: str
+    quarter: str
     latitude: float | None
     longitude: float | None
     attributes: Mapping[str, Any]
@@ -97,6 +98,7 @@ class PlannedAsset:
     commune: str
     insee: str | None
     street: str
+    quarter: str
     latitude: float | None
     longitude: float | None
     attributes: Mapping[str, Any]
@@ -265,6 +267,7 @@ def _planned(kind: ImportKind, read: ReadLine, known: KnownAsset | None, there: 
         commune,
         insee,
         given.get("street", known.street if known else ""),
+        given.get("quarter", known.quarter if known else ""),
         given.get("latitude", known.latitude if known else None),
         given.get("longitude", known.longitude if known else None),
         attributes,
@@ -352,6 +355,7 @@ def _is_as(known: KnownAsset, planned: PlannedAsset) -> bool:
         and known.commune == planned.commune
         and known.insee == planned.insee
         and known.street == planned.street
+        and known.quarter == planned.quarter
         and known.latitude == planned.latitude
         and known.longitude == planned.longitude
         and dict(known.attributes) == dict(planned.attributes)

@@ -153,14 +153,14 @@ FROM ended e
 """
 
 KNOWN = """
-SELECT id, external_reference, name, commune, insee, street, latitude, longitude, attributes, tags, parent_id,
-       archived_at IS NOT NULL AS archived
+SELECT id, external_reference, name, commune, insee, street, quarter, latitude, longitude, attributes, tags,
+       parent_id, archived_at IS NOT NULL AS archived
 FROM asset WHERE tenant_id = $1 AND kind = $2 AND external_reference = ANY($3::text[]) ORDER BY id FOR UPDATE
 """
 # Of before it had a reference: its name says which it is.
 UNREFERENCED = """
-SELECT id, external_reference, name, commune, insee, street, latitude, longitude, attributes, tags, parent_id,
-       archived_at IS NOT NULL AS archived
+SELECT id, external_reference, name, commune, insee, street, quarter, latitude, longitude, attributes, tags,
+       parent_id, archived_at IS NOT NULL AS archived
 FROM asset WHERE tenant_id = $1 AND kind = $2 AND external_reference IS NULL AND name = ANY($3::text[])
 ORDER BY id FOR UPDATE
 """
@@ -175,24 +175,25 @@ SELECT DISTINCT ON (insee) insee, name FROM commune_outline WHERE tenant_id = $1
 ORDER BY insee, tenant_id NULLS LAST
 """
 CREATE = """
-INSERT INTO asset (tenant_id, kind, privacy_class, external_reference, name, commune, insee, street, latitude,
-                   longitude, attributes, tags, parent_id)
-SELECT $1, $2, NULL, w.reference, w.name, w.commune, w.insee, w.street, w.latitude, w.longitude, w.attributes,
-       string_to_array(w.tags, ' '), w.parent_id
-FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[], $9::float8[], $10::jsonb[],
-            $11::text[], $12::int[])
-     AS w (reference, name, commune, insee, street, latitude, longitude, attributes, tags, parent_id)
+INSERT INTO asset (tenant_id, kind, privacy_class, external_reference, name, commune, insee, street, quarter,
+                   latitude, longitude, attributes, tags, parent_id)
+SELECT $1, $2, NULL, w.reference, w.name, w.commune, w.insee, w.street, w.quarter, w.latitude, w.longitude,
+       w.attributes, string_to_array(w.tags, ' '), w.parent_id
+FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::float8[], $10::float8[],
+            $11::jsonb[], $12::text[], $13::int[])
+     AS w (reference, name, commune, insee, street, quarter, latitude, longitude, attributes, tags, parent_id)
 """
 # Two statements: what hangs where it hung is not asked again what class that makes it.
 UPDATE = """
 UPDATE asset a SET external_reference = w.reference, name = w.name, commune = w.commune, insee = w.insee,
-                   street = w.street, latitude = w.latitude, longitude = w.longitude, attributes = w.attributes,
-                   tags = string_to_array(w.tags, ' ')
-FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::float8[], $9::float8[],
-            $10::jsonb[], $11::text[])
-     AS w (id, reference, name, commune, insee, street, latitude, longitude, attributes, tags)
+                   street = w.street, quarter = w.quarter, latitude = w.latitude, longitude = w.longitude,
+                   attributes = w.attributes, tags = string_to_array(w.tags, ' ')
+FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::float8[],
+            $10::float8[], $11::jsonb[], $12::text[])
+     AS w (id, reference, name, commune, insee, street, quarter, latitude, longitude, attributes, tags)
 WHERE a.id = w.id AND a.tenant_id = $1
 """
+OF_ASSETS = "reference, name, commune, insee, street, quarter, latitude, longitude, attributes"
 MOVE = """
 UPDATE asset a SET parent_id = w.parent_id FROM unnest($2::int[], $3::int[]) AS w (id, parent_id)
 WHERE a.id = w.id AND a.tenant_id = $1 AND a.parent_id IS DISTINCT FROM w.parent_id
@@ -386,11 +387,11 @@ async def write_assets(
 ) -> None:
     """Write what is new and what is another than it was."""
     if created:
-        values = arrays(created, "reference, name, commune, insee, street, latitude, longitude, attributes")
+        values = arrays(created, OF_ASSETS)
         tags, parents = [" ".join(one.tags) for one in created], [one.parent_id for one in created]
         await connection.execute(CREATE, tenant_id, asset_kind, *values, tags, parents)
     if updated:
-        values = arrays(updated, "id, reference, name, commune, insee, street, latitude, longitude, attributes")
+        values = arrays(updated, f"id, {OF_ASSETS}")
         await connection.execute(UPDATE, tenant_id, *values, [" ".join(one.tags) for one in updated])
         await connection.execute(MOVE, tenant_id, *arrays(updated, "id, parent_id"))
 

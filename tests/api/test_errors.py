@@ -7,10 +7,11 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
-from api.app import create_app
+from api.app import LISTS, create_app
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
 from registry.keys import KeyWrap
+from tests.api.test_every_route import QUERIES, example_of
 
 JSON = {"Content-Type": "application/json"}
 
@@ -131,6 +132,15 @@ async def test_a_key_reaches_neither_an_answer_nor_a_log(client, registry) -> No
     assert app_key not in json.dumps(logs, default=str)
 
 
+FORMATS = ("application/json", "text/csv", "application/geo+json")
+# A key is refused there, whatever the database does.
+OF_PEOPLE = {"/v1/invitations", "/v1/people", "/v1/account/sessions"}
+# The same for everybody, in the code.
+KNOWN = {"/v1/quantities", "/v1/asset-kinds", "/v1/import-kinds"}
+# The map, and what is printed: they are no lists, and go away alike.
+DRAWN = ("/v1/assets/map", "/v1/kit-commissionings/{id}/record.pdf", "/v1/photos/{id}", "/v1/commune-outlines")
+
+
 async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(
     cluster, database, bus: Bus, tenancy
 ) -> None:
@@ -143,14 +153,20 @@ async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(
             before = await client.get("/v1/assets")
             await _cut_off(cluster, database.name)
             away = await client.get("/v1/assets")
+            shown = [
+                await client.get(
+                    example_of(path), params=QUERIES.get(path, {}), headers={"Accept": FORMATS[n % 3]}
+                )
+                for n, path in enumerate(sorted({*(route.path for route in LISTS), *DRAWN} - OF_PEOPLE - KNOWN))
+            ]
             written = await client.post("/v1/assets", json={"kind": "bin", "name": "b"})
             problems = await app.state.readiness.problems()
             await _let_in(cluster, database.name)
             again = await client.get("/v1/assets")
 
     assert before.status_code == 200
-    for answer in (away, written):
-        assert answer.status_code == 503
+    for answer in (away, written, *shown):
+        assert answer.status_code == 503, answer.request.url
         assert answer.headers["retry-after"] == "5"
         assert answer.json()["title"] == "Service momentanément indisponible"
     assert list(problems) == ["database"]

@@ -34,12 +34,24 @@ async def test_gateways_show_whose_they_are(client: httpx.AsyncClient, registry,
     assert {one["gateway_id"]: one["tenant_id"] for one in listed} == {gateway["gateway_id"]: tenancy.id}
 
 
+# To a group, as its owner has begun it or not.
+TO_GROUP = """
+INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, not_after, state)
+SELECT tenant_id, id, slot, 1, '', now() + interval '1 h', $2::text::downlink_state FROM multicast_group WHERE id = $1
+RETURNING state::text
+"""
+
+
 async def test_closed_tenant_admits_nobody_and_sends_nothing_until_it_is_opened_again(
     app: FastAPI, client: httpx.AsyncClient, other_client, other_registry, other_tenancy, pool: Pool
 ) -> None:
     device = await other_registry.device()
     waiting = {"f_port": 1, "payload": "00"}
     queued = await other_client.post(f"/v1/devices/{device['dev_eui']}/downlinks", json=waiting)
+    group = {"name": "rue", "dev_addr": "00c0ffee", "nwk_s_key": "00" * 16, "app_s_key": "11" * 16}
+    group_id = (await other_client.post("/v1/multicast-groups", json=group)).json()["id"]
+    for state in ("queued", "sending", "sent"):
+        await pool.fetchval(TO_GROUP, group_id, state)
     person = await person_client(app, pool, other_tenancy.id, "reader")
     path = f"/v1/tenants/{other_tenancy.id}"
     renamed = await other_client.patch(path, json={"name": "Ville d'ailleurs"})
@@ -54,6 +66,8 @@ async def test_closed_tenant_admits_nobody_and_sends_nothing_until_it_is_opened_
             "SELECT tenant_id, id, slot, 1, '', now() FROM device WHERE dev_eui = $1 RETURNING state::text",
             bytes.fromhex(device["dev_eui"]),
         )
+        late_to_group = await pool.fetchval(TO_GROUP, group_id, "queued")
+        to_group = await pool.fetch("SELECT state::text FROM multicast_message ORDER BY id")
         again = await client.put(f"{path}/closed", json={"closed": False})
         admitted = [(await one.get("/v1/assets")).status_code for one in (other_client, person)]
 
@@ -62,6 +76,8 @@ async def test_closed_tenant_admits_nobody_and_sends_nothing_until_it_is_opened_
     assert closed.json()["closed_at"] is not None
     assert rejected == [401, 401]
     assert ([tuple(row) for row in states], late) == ([("cancelled", "WITHDRAWN")], "cancelled")
+    assert late_to_group == "cancelled"
+    assert [row["state"] for row in to_group] == ["cancelled", "cancelled", "sent", "cancelled"]
     assert again.json()["closed_at"] is None
     assert admitted == [200, 200]
 

@@ -23,6 +23,11 @@ INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, severity, message, c
 SELECT r.tenant_id, r.id, g.asset_id, g.device_id, 'warning', 'muet', 'ok', 'resolved',
        now() - interval '3 days', now() - interval '3 days', now() - interval '1 day', 2
 FROM r JOIN assignment g ON g.asset_id = $1
+RETURNING id
+"""
+MUTED = """
+INSERT INTO alert_event (tenant_id, alert_id, at, action, note)
+SELECT tenant_id, id, opened_at, 'muted', 'passerelle Mairie muette' FROM alert WHERE id = $1
 """
 
 
@@ -86,5 +91,13 @@ async def test_what_is_wrong_with_each_sensor_is_one_list_and_what_nobody_knows_
     assert model["mtbf_days"] == 24.0
     days = {one["name"]: one for one in (await client.get("/v1/asset-unavailability")).json()["items"]}
     assert (round(days["sound"]["unavailable_days"], 1), days["weak"]["unavailable_days"]) == (2.0, 0.0)
+    # Its gateway was away: nobody could hear it, and nobody was notified.
+    explained = await pool.fetchval(SILENCE, sensors["weak"]["asset_id"])
+    assert (await client.get("/v1/sensor-health/models")).json()["items"][0]["failures"] == 4
+    await pool.execute(MUTED, explained)
+    (model,) = (await client.get("/v1/sensor-health/models")).json()["items"]
+    assert (model["failures"], model["mtbf_days"]) == (2, 24.0)
+    await pool.execute("UPDATE alert SET notified_severity = severity WHERE id = $1", explained)
+    assert (await client.get("/v1/sensor-health/models")).json()["items"][0]["failures"] == 4
     await pool.execute("UPDATE alert_rule SET enabled = false")
     assert (await client.get("/v1/sensor-health/models")).json()["items"][0]["failures"] is None

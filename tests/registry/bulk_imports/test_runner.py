@@ -357,14 +357,14 @@ async def test_a_key_in_the_wrong_place_of_a_file_is_in_no_reason_no_refused_lin
     assert APP_KEY not in said
 
 
-ASSETS = """kind;external_reference;name;commune;parent_kind;parent;attributes;latitude;longitude
-glass_container;BV-1;Borne 1;Landerneau;;;"{""container"": {""empty_distance_mm"": 1700}}";;
-room;R-1;Salle 1;;building;B-1;;;
-building;B-1;École;;;;;48,45;-4,25
-room;R-2;Salle 2;;;B-1;;;
-light_point;PL-9;;;;;"{""lamp"": ""LED"", ""watts"": 3}";;
-room;R-1;Double;;;;;;
-building;BV-1;Autre type;;;;;;
+ASSETS = """kind;external_reference;name;commune;quarter;parent_kind;parent;attributes;latitude;longitude
+glass_container;BV-1;Borne 1;Landerneau;Centre;;;"{""container"": {""empty_distance_mm"": 1700}}";;
+room;R-1;Salle 1;;;building;B-1;;;
+building;B-1;École;;;;;;48,45;-4,25
+room;R-2;Salle 2;;;;B-1;;;
+light_point;PL-9;;;;;;"{""lamp"": ""LED"", ""watts"": 3}";;
+room;R-1;Double;;;;;;;
+building;BV-1;Autre type;;;;;;;
 """
 GATEWAYS = """gateway_id;name;site;latitude;longitude;backhaul;sim;purchase_cost_eur;yearly_cost_eur
 0080e115000a9b72;Mairie;Clocher;48,45;-4,25;4G;8933150319;7500;500
@@ -426,6 +426,7 @@ async def test_assets_gateways_contacts_rules_and_outlines_go_in_once_and_come_o
         done[kind] = (job.created, exported.unchanged, rejected)
 
     assert done["assets"][:2] == (4, 4)
+    assert await pool.fetchval("SELECT quarter FROM asset WHERE name = 'Borne 1'") == "Centre"
     wrong = [(5, "parent_kind"), (6, "attributes"), (7, "external_reference")]
     assert sorted(one[:2] for one in done["assets"][2]) == wrong
     assert any("watts" in one[2] for one in done["assets"][2])
