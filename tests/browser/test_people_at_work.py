@@ -235,3 +235,25 @@ async def test_who_pauses_updates_reads_since_when_in_every_tab_until_they_resum
         await expect(tab.locator("#live-state")).to_have_text(re.compile(r"En pause : chiffres de \d"))
     await other.get_by_role("button", name="Reprendre les mises à jour").click()
     await expect(page.locator("#live-state")).to_have_text(re.compile("Mis à jour"))
+
+
+async def test_what_the_map_shows_becomes_the_list_and_an_address(visit: Visit, scene: Scene) -> None:
+    """By the button, by the keyboard alone, and without sideways scrolling at 320 pixels with every field open."""
+    visitor = await visit("reader")
+    page = await visitor.open("/carte")
+    await page.locator(".cluster, #map[data-count='0']").first.wait_for()
+    await page.locator(".leaflet-control-zoom-in").click()
+    await tab_to(page, "#use-zone")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/carte?zone=*")
+
+    assert page.url.partition("?")[2].count("=") == 1  # What was not chosen is not in it.
+    await expect(page.locator(".chip")).to_contain_text("Dans la zone de la carte")
+    await page.locator("details.more summary").focus()
+    await expect(page.locator("#etiquette")).to_be_visible()
+    await visitor.is_accessible()
+    await page.set_viewport_size({"width": 320, "height": 640})
+    wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0
+    await page.locator(".chip a").click()
+    await expect(page.locator(".chip")).to_have_count(0)
