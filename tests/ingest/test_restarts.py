@@ -126,7 +126,8 @@ async def test_a_database_that_is_killed_in_between_loses_and_repeats_nothing(
                 "(SELECT count(*) FROM observation.measurement) AS measurements, "
                 "(SELECT count(*) FROM observation.reception) AS receptions, "
                 "(SELECT sum(n) FROM observation.feed) AS changes, "
-                "(SELECT count(DISTINCT (id, at)) FROM observation.feed, unnest(datastream_ids, times) AS u (id, at) "
+                "(SELECT count(DISTINCT (u.id, u.at)) FROM observation.feed f "
+                "CROSS JOIN LATERAL unnest(f.datastream_ids, f.times) AS u (id, at) "
                 "JOIN observation.measurement m ON m.datastream_id = u.id AND m.time = u.at) AS changed"
             )
 
