@@ -6,6 +6,7 @@ database decides who sees what, not this process. The cursor is the feed's: who 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -167,9 +168,11 @@ class ChangeStreams:
 
     async def _follow(self) -> None:
         """Give every audience what is new, until cancelled. The feed itself is looked at once for all."""
-        settled = -1
+        settled, worked_s = -1, 0.0
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            # At most half of one connection's time, however many audiences there are.
+            await asyncio.sleep(max(LOOK_EVERY_S, worked_s))
+            began = time.monotonic()
             try:
                 async with self._dependencies.pool.acquire() as connection:
                     state = await read_state(connection)
@@ -186,6 +189,8 @@ class ChangeStreams:
                 settled = -1  # Once it is back they go on where they were.
             except Exception:
                 log.exception("feed_not_followed")
+            finally:
+                worked_s = time.monotonic() - began
 
     async def _serve(self, group: _Group) -> None:
         """Read by the key or session of one of its readers, and hand it to all."""

@@ -24,6 +24,8 @@ ORIGINS: dict[What, tuple[str, ...]] = {
     "commands": ("command",),
     "states": ("alert", "command"),
 }
+TOO_MANY = "trop de flux sont ouverts (huit par clé) : fermez-en un, ou suivez par GET /v1/measurements"
+TRY_AGAIN_S = 5
 
 
 @router.get(
@@ -61,7 +63,5 @@ async def stream_changes(
     position = position_after(last_event_id or after, caller.principal.tenant_id, state)
     opened = request.app.state.changes.open(caller, wanted, frozenset(kinds), state, position)
     if opened is None:
-        raise Problem(
-            503, "trop de flux sont ouverts (huit par clé) : fermez-en un, ou suivez par GET /v1/measurements"
-        )
+        raise Problem(429, TOO_MANY, headers={"Retry-After": str(TRY_AGAIN_S)})
     return opened

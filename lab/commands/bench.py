@@ -114,6 +114,33 @@ def ingest(
     raise typer.Exit(on_a_stack_of_its_own("ingest-load", argv, {"track_commit_timestamp": "on"}))
 
 
+@bench_app.command()
+def feed(as_json: JsonOption = False) -> None:
+    """Le fil des mesures : ce que coûte un lecteur, en part d'un cœur pour 10 000 valeurs par seconde."""
+    services = ("api", "maintenance")
+    raise typer.Exit(on_a_stack_of_its_own("feed-load", ["--json"] if as_json else [], {}, services))
+
+
+@bench_app.command("feed-load", hidden=True)
+def feed_load(home: RunningStackOption, as_json: JsonOption = False) -> None:
+    """La lecture et sa mesure, dans leur propre processus ; `bench feed` les lance."""
+    from dataclasses import asdict
+
+    import msgspec
+
+    from lab.bench.feed import measure_feed
+    from services.supervisor.run_info import read_run_info
+
+    cost = asyncio.run(measure_feed(read_run_info(home)))
+    if as_json:
+        print(msgspec.json.encode(asdict(cost) | {"cores_at_goal": cost.cores_at_goal}).decode())
+        return
+    print(
+        f"{cost.values} valeurs en {cost.seconds:.1f} s ; par valeur {cost.api_us:.1f} us de l'API et "
+        f"{cost.postgres_us:.1f} us de PostgreSQL : {cost.cores_at_goal:.2f} cœur pour 10 000 valeurs/s"
+    )
+
+
 @bench_app.command("ingest-load", hidden=True)
 def ingest_load(
     home: RunningStackOption,

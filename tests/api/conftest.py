@@ -48,7 +48,10 @@ async def bus(nats_url: str) -> AsyncGenerator[Bus]:
 
 @pytest.fixture
 def app(api_pool: Pool, bus: Bus) -> FastAPI:
-    return create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4)
+    app = create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4)
+    # A stream never ends, and this client waits for the end of every answer: it is told that there are too many.
+    app.state.changes.close()
+    return app
 
 
 @pytest.fixture

@@ -99,7 +99,9 @@ async def app(api_pool: Pool, bus: Bus) -> AsyncGenerator[FastAPI]:
     await workers.start()
     try:
         access = Access(mailer=cast("Mailer", NoMail()))
-        yield create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4, workers, access)
+        app = create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4, workers, access)
+        app.state.changes.close()  # A stream has no end that could be waited for.
+        yield app
     finally:
         await workers.close()
 

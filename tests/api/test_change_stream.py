@@ -87,6 +87,7 @@ async def follow(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerato
             with suppress(asyncio.CancelledError):
                 await task
 
+    app.state.changes = change_stream.ChangeStreams(app.state.platform)
     async with serve_http(app, "127.0.0.1", 0, shutdown_timeout_s=1) as port:
         yield opened
         app.state.changes.close()

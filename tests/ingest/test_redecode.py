@@ -105,6 +105,14 @@ class World:
         )
         return {(row["quantity"], row["time"]): (row["value"], row["flags"]) for row in rows}
 
+    async def changes(self, origin: str) -> list[tuple[str, datetime]]:
+        rows = await self.pool.fetch(
+            "SELECT d.quantity, u.time FROM observation.feed f, unnest(f.datastream_ids, f.times) AS u (id, time) "
+            "JOIN datastream d ON d.id = u.id WHERE f.origin = $1",
+            origin,
+        )
+        return [(row["quantity"], row["time"]) for row in rows]
+
     async def uplinks(self, device_id: int) -> list[tuple[Any, ...]]:
         rows = await self.pool.fetch(
             "SELECT time, status, reason, decoded::text, codec, codec_version, payload FROM observation.uplink "
@@ -172,6 +180,9 @@ async def test_what_is_stored_is_what_live_ingest_would_have_made(world: World) 
     assert (job.state, job.frames, job.frames_done) == ("done", 40, 40)
     assert (job.frames_decoded, job.frames_failed) == (34, 6)
     assert (job.values_removed, job.values_written) == (len(wrong), len(values))
+    live, again = await world.changes("live"), await world.changes("redecoded")
+    assert sorted(live) == sorted(set(live)) == sorted(wrong)
+    assert sorted(again) == sorted(wrong.keys() | values.keys())
 
 
 async def test_decoding_once_more_changes_nothing(world: World) -> None:

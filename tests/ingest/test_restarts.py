@@ -124,11 +124,15 @@ async def test_a_database_that_is_killed_in_between_loses_and_repeats_nothing(
             counts = await after.fetchrow(
                 "SELECT (SELECT count(*) FROM observation.uplink) AS uplinks, "
                 "(SELECT count(*) FROM observation.measurement) AS measurements, "
-                "(SELECT count(*) FROM observation.reception) AS receptions"
+                "(SELECT count(*) FROM observation.reception) AS receptions, "
+                "(SELECT sum(n) FROM observation.feed) AS changes, "
+                "(SELECT count(DISTINCT (u.id, u.at)) FROM observation.feed f "
+                "CROSS JOIN LATERAL unnest(f.datastream_ids, f.times) AS u (id, at) "
+                "JOIN observation.measurement m ON m.datastream_id = u.id AND m.time = u.at) AS changed"
             )
 
     assert counts is not None
-    assert tuple(counts) == (UPLINKS, 4 * UPLINKS, UPLINKS)
+    assert tuple(counts) == (UPLINKS, 4 * UPLINKS, UPLINKS, 4 * UPLINKS, 4 * UPLINKS)
 
 
 async def test_a_bus_that_is_killed_in_between_loses_and_repeats_nothing(
