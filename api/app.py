@@ -262,7 +262,7 @@ def _without_state() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(reject_unknown_parameters)])
     reference.serve_reference(app, LISTS)
-    app.add_middleware(ListFormatsMiddleware)
+    app.add_middleware(ListFormatsMiddleware, lists=LISTS)
     app.add_middleware(EntityTagMiddleware, paths=TAGGED, record_stale=record_stale)
     app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(FilesMiddleware)

@@ -15,6 +15,8 @@ from api.pages import Page
 
 OK = 200
 CURSOR = "cursor"
+# Of the address of a list that a browser follows.
+ENDING = ".csv"
 
 
 class _Whole(msgspec.Struct):
@@ -44,22 +46,32 @@ def item_of(route: object) -> type[Any] | None:
 class ListFormatsMiddleware:
     """The innermost: it sees what a route has answered, before anything is compressed."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, lists: Iterable[APIRoute] = ()) -> None:
         self._app = app
+        self._lists = [one.path_regex for one in lists]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}:
-            send = _Negotiated(scope, send).send
+            send = _Negotiated(scope, send, self._take_ending(scope)).send
         await self._app(scope, receive, send)
+
+    def _take_ending(self, scope: Scope) -> str:
+        """`.csv` of an address of a list: a link of a page sends no Accept. The router sees it without."""
+        path = scope["path"].removesuffix(ENDING)
+        if path == scope["path"] or not any(one.fullmatch(path) for one in self._lists):
+            return ""
+        scope["path"], scope["raw_path"] = path, path.encode()
+        return ENDING
 
 
 class _Negotiated:
     """Holds the answer of a list, and sends it as it is wanted; anything else goes through."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, ending: str = "") -> None:
         self._scope = scope
         self._send = send
+        self._ending = ending
         self._start: Message | None = None
         self._item: type[Any] | None = None
         self._body = bytearray()
@@ -83,7 +95,7 @@ class _Negotiated:
     async def _send_list(self, start: Message) -> None:
         headers = MutableHeaders(raw=list(start["headers"]))
         headers.add_vary_header("Accept")
-        wanted = chosen_format(Headers(scope=self._scope).get("accept"))
+        wanted = CSV if self._ending else chosen_format(Headers(scope=self._scope).get("accept"))
         body = bytes(self._body)
         if wanted == JSON:
             following = NEXT.decode(body).next
@@ -98,6 +110,9 @@ class _Negotiated:
             )
             headers["content-type"] = f"{CSV}; charset=utf-8; header=present" if wanted == CSV else GEOJSON
             headers["content-length"] = str(len(body))
+        if self._ending:
+            name = self._scope["path"].rpartition("/")[2]
+            headers["content-disposition"] = f'attachment; filename="{name}{ENDING}"'
         if following is not None:
             headers["link"] = f'<{self._address(following)}>; rel="next"'
         await self._send({**start, "headers": headers.raw})
@@ -106,7 +121,7 @@ class _Negotiated:
     def _address(self, following: str) -> str:
         asked = parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True)
         kept = [(name, value) for name, value in asked if name != CURSOR]
-        return f"{self._scope['path']}?{urlencode([*kept, (CURSOR, following)])}"
+        return f"{self._scope['path']}{self._ending}?{urlencode([*kept, (CURSOR, following)])}"
 
 
 def lists_of(routers: Iterable[APIRouter]) -> list[APIRoute]:

@@ -99,6 +99,7 @@ GROUPS = (
         marked("Collectivité"),
         (
             Entry("/imports", marked("Imports"), "arrow-down-circle", "manage"),
+            Entry("/exports", marked("Exports"), "arrow-down-circle"),
             Entry("/kits", marked("Kits"), "list"),
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),

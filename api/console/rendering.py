@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -36,10 +37,15 @@ def _environment(code: str) -> Environment:
     given.update(file=address_of, icon=_icon, has_libraries=has_libraries, languages=NAMES, is_below=is_below)
     given.update(kind_name=kind_name, states=STATES, state_names=STATES)
     filters: dict[str, Any] = environment.filters
-    filters.update(number=_number, ago=_ago, said=partial(said, code), unit=unit_label)
+    filters.update(chosen_query=_chosen_query, number=_number, ago=_ago, said=partial(said, code), unit=unit_label)
     install: Any = getattr(environment, "install_gettext_translations")  # noqa: B009 - Added by the extension.
     install(translations_of(code), newstyle=True)
     return environment
+
+
+def _chosen_query(named: Mapping[str, object]) -> str:
+    """As the part of an address behind `?`, without what is not chosen."""
+    return urlencode({name: value for name, value in named.items() if value})
 
 
 def _icon(name: str) -> Markup:

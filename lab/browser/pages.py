@@ -25,6 +25,8 @@ PARTS = frozenset(
         "/direct",
         "/eclairage/horaires/export",
         "/eclairage/{id}/ordre",
+        "/exports/avancement",
+        "/exports/{id}/fichier",
         "/imports/{id}/avancement",
         "/imports/{id}/refus",
         "/trames/direct",
