@@ -52,11 +52,13 @@ STALE = "SELECT DISTINCT datastream_id, hour FROM unrolled WHERE datastream_id =
 
 
 def _arrays(table: str, columns: str, also: str = "") -> str:
-    # $1: datastreams; $2 to $3: buckets.
+    # $1: datastreams; $2 to $3: buckets. One after the other: together they would be joined with their policies row
+    # by row, and sorted, which takes a fifth longer for days and two fifths for years.
     aggregated = ", ".join(f"array_agg({column})" for column in columns.split(", "))
     return f"""
-SELECT datastream_id, {aggregated}{also} FROM {table}
-WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3 GROUP BY datastream_id
+SELECT s.id, a.* FROM unnest($1::int[]) AS s (id) CROSS JOIN LATERAL (
+    SELECT {aggregated}{also} FROM {table}
+    WHERE datastream_id = s.id AND bucket >= $2 AND bucket < $3 HAVING count(*) > 0) AS a
 """
 
 
