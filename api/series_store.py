@@ -52,11 +52,13 @@ STALE = "SELECT DISTINCT datastream_id, hour FROM unrolled WHERE datastream_id =
 
 
 def _arrays(table: str, columns: str, also: str = "") -> str:
-    # $1: datastreams; $2 to $3: buckets.
+    # $1: datastreams; $2 to $3: buckets. One after the other: together they would be joined with their policies row
+    # by row, and sorted, which takes a fifth longer for days and two fifths for years.
     aggregated = ", ".join(f"array_agg({column})" for column in columns.split(", "))
     return f"""
-SELECT datastream_id, {aggregated}{also} FROM {table}
-WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3 GROUP BY datastream_id
+SELECT s.id, a.* FROM unnest($1::int[]) AS s (id) CROSS JOIN LATERAL (
+    SELECT {aggregated}{also} FROM {table}
+    WHERE datastream_id = s.id AND bucket >= $2 AND bucket < $3 HAVING count(*) > 0) AS a
 """
 
 
@@ -191,7 +193,8 @@ class _Reading:
     ) -> None:
         self._connection = connection
         self._series = {one.id: one for one in series}
-        self._edges, self._unit, self._zone, self._now = edges, unit, zone, now
+        self._edges, self._zone, self._now = list(edges), zone, now
+        self._unit: Unit = unit
         self._sinces = list(edges[:-1])
         self._since, self._until = edges[0], edges[-1]
         self._open = opened
@@ -247,12 +250,12 @@ class _Reading:
         for id_, *found in await self._connection.fetch(statement, ids, since, until):
             columns = self._columns.setdefault(id_, Columns())
             ats: list[datetime] = found[0]
+            kept: list[Any] = found[:8]
             if self._series[id_].kind in IN_ORDER:
-                part = Columns(*found[:7], [], *found[7:11])
-                if found[11] is not None:
-                    columns.falls |= {at: _floats(text) for at, text in zip(found[11], found[12], strict=True)}
-            else:
-                part = Columns(*found[:8])
+                kept = [*found[:7], [], *found[7:11]]
+                fallen = zip(found[11] or (), found[12] or (), strict=True)
+                columns.falls |= {at: _floats(text) for at, text in fallen if (id_, at) not in left_out}
+            part = Columns(*kept)
             if id_ in touched:
                 part.keep(lambda at, id_=id_: (id_, at) not in left_out)
                 ats = part.at

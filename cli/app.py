@@ -10,6 +10,7 @@ import typer
 
 from cli.audit import audit_app
 from cli.backup import backup
+from cli.bi import bi_app
 from cli.codec import codec_app
 from cli.codec_confirm import add_confirm
 from cli.codec_lab import add_lab
@@ -50,6 +51,7 @@ export_app.command("measurements")(export_measurements)
 app.add_typer(export_app, name="export")
 app.add_typer(keys_app, name="keys")
 app.add_typer(people_app, name="people")
+app.add_typer(bi_app, name="bi")
 app.add_typer(stations_app, name="stations")
 app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")

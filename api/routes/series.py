@@ -25,6 +25,7 @@ from api.routes.datastreams import QuantityName
 from api.routes.measurements import AVERAGED, LONGEST, LONGEST_HOURS, AssetIds, From, To, flag_names
 from api.series_store import Series, read_series, select_series, unknown_assets, with_profiles
 from api.store import WantedDatastreams
+from core.model.consumption import Amount
 from core.model.quantities import Kind
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
@@ -107,7 +108,7 @@ class _Beside(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False)
     value: float | None
 
 
-class _Item(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
+class Item(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
     """What SeriesItem describes; a hundred thousand of them are encoded in one go."""
 
     datastream_id: int
@@ -138,7 +139,7 @@ class BesideAnswer(answer_of(_Beside)):
     until: datetime = Field(serialization_alias="to")
 
 
-class SeriesItem(answer_of(_Item, {"previous_period", "previous_year"})):
+class SeriesItem(answer_of(Item, {"previous_period", "previous_year"})):
     """Un flux dans une heure, un jour, une semaine, un mois ou une année du calendrier local.
 
     Les mesures suspectes sont comptées, et laissées de côté.
@@ -238,30 +239,62 @@ async def list_series(
     begin, end = period(
         since, until, usual=timedelta(days=7), longest=LONGEST_HOURS if bucket == "hour" else LONGEST
     )
-    async with caller.reading() as connection:
-        zone = await _zone(caller, connection, timezone)
-        question = _ask(begin, end, bucket, zone, compare or [])
-        series = await wanted.select(connection)
-        ranges = question.ranges()
-        _require_few(series, ranges, bucket)
-        await caller.audit_personal(connection, streams=[one.id for one in series])
-        series = await with_profiles(connection, series)
-        read = [await read_series(connection, series, edges, bucket, zone) for edges in ranges]
-    found = _joined([one.series for one in read])
-    items = [item for one in series for item in _items(one, question, found.get(one.id))]
+    found = await ask_series(caller, wanted, bucket, begin, end, timezone, compare or [])
     answer = {
-        "items": items,
+        "items": found.items,
         "next": None,
         "bucket": bucket,
-        "timezone": zone.key,
+        "timezone": found.timezone,
         "gaps": [
             {"datastream_id": id_, "from": gap.since, "to": gap.until, "difference": gap.amount}
-            for id_, one in sorted(found.items())
-            for gap in one.gaps
-            if gap.since < question.edges[-1] and gap.until > question.edges[0]
+            for id_, gap in found.gaps
         ],
     }
-    return answer_of_period(request, answer, is_closed=all(one.is_closed for one in read))
+    return answer_of_period(request, answer, is_closed=found.is_closed)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a question about several datastreams is answered by."""
+
+    items: list[Item]
+    gaps: list[tuple[int, Amount]]
+    timezone: str
+    is_closed: bool
+
+
+async def ask_series(
+    caller: Caller,
+    wanted: Wanted,
+    unit: Unit,
+    begin: datetime,
+    end: datetime,
+    timezone: str | None,
+    compare: Sequence[Comparison],
+) -> Found:
+    """The buckets of these datastreams, beside others; raises 422 for what cannot be answered."""
+    async with caller.reading() as connection:
+        zone = await _zone(caller, connection, timezone)
+        question = _ask(begin, end, unit, zone, compare)
+        series = await wanted.select(connection)
+        ranges = question.ranges()
+        _require_few(series, ranges, unit)
+        await caller.audit_personal(connection, streams=[one.id for one in series])
+        series = await with_profiles(connection, series)
+        read = [await read_series(connection, series, edges, unit, zone) for edges in ranges]
+    found = _joined([one.series for one in read])
+    first, last = question.edges[0], question.edges[-1]
+    return Found(
+        [item for one in series for item in _items(one, question, found.get(one.id))],
+        [
+            (id_, gap)
+            for id_, one in sorted(found.items())
+            for gap in one.gaps
+            if gap.since < last and gap.until > first
+        ],
+        zone.key,
+        all(one.is_closed for one in read),
+    )
 
 
 async def _zone(caller: Caller, connection: Connection, named: str | None) -> ZoneInfo:
@@ -308,7 +341,7 @@ def _joined(found: Sequence[Mapping[int, Aggregated]]) -> dict[int, Aggregated]:
     return joined
 
 
-def _items(one: Series, question: _Question, found: Aggregated | None) -> Iterator[_Item]:
+def _items(one: Series, question: _Question, found: Aggregated | None) -> Iterator[Item]:
     kind, now = one.kind, datetime.now(UTC)
     value_is: ValueIs | None = "difference" if kind is Kind.COUNTER else "mean" if kind in AVERAGED else None
     known = {bucket.since: bucket for bucket in found.buckets} if found is not None else {}
@@ -336,7 +369,7 @@ def _items(one: Series, question: _Question, found: Aggregated | None) -> Iterat
         former = (beside("previous_period", place), beside("previous_year", place)) if question.beside else ()
         if bucket is None:
             completeness = _completeness(0, since, until, one.expected, now)
-            yield _Item(
+            yield Item(
                 *identity,
                 since,
                 until,
@@ -353,7 +386,7 @@ def _items(one: Series, question: _Question, found: Aggregated | None) -> Iterat
                 *former,
             )
             continue
-        yield _Item(
+        yield Item(
             *identity, since, until, bucket.readings, bucket.suspects,
             _completeness(bucket.readings, since, until, one.expected, now), value_of(bucket), value_is,
             bucket.minimum, bucket.maximum, bucket.first, bucket.last, in_gap, *former,

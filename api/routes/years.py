@@ -11,6 +11,7 @@ from pydantic import Field
 from api import bucket_store
 from api.auth import Reader
 from api.bucket_store import Bucket
+from api.calendar_buckets import a_year_before
 from api.fields import EARLIEST, LATEST, Answer, Day, Id
 from api.routes.datastreams import DATASTREAMS, DatastreamAnswer
 from api.routes.measurements import AVERAGED
@@ -47,13 +48,6 @@ class DatastreamYearAnswer(Answer):
         "null pour une énumération, qui n'a ni l'une ni l'autre"
     )
     items: list[YearDayAnswer]
-
-
-def a_year_before(day: date) -> date | None:
-    """The same date of the year before; None for a 29 February, which that year has not."""
-    if (day.month, day.day) == (FEBRUARY, LEAP_DAY):
-        return None
-    return day.replace(year=day.year - 1)
 
 
 def days_of_year(last: date) -> list[date]:

@@ -1,9 +1,11 @@
 """A client that is generated from the document is imported whole, and talks to the API as it runs."""
 
 import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import AsyncGenerator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,3 +90,32 @@ async def test_client_of_every_operation_is_generated_and_used(generated, caller
     assert models.CodecTrialAnswer is not models.RuleTrialAnswer
     assert json.loads(wrong.content)["status"] == wrong.status_code == 422
     assert me.parsed.tenant.slug == "sdef"
+
+
+async def test_script_of_the_documents_reads_months_and_readings_by_the_generated_client(
+    generated, caller, registry, observations, capsys
+) -> None:
+    path = Path(__file__).parents[2] / "docs/exemples/mesures.py"
+    spec = importlib.util.spec_from_file_location("mesures", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    asset = await registry.asset(kind="water_meter", name="Mairie")
+    device = await registry.device(asset_id=asset["id"])
+    id_ = await observations.datastream(device["dev_eui"], asset["id"], "water_volume", "L")
+    for year in (2024, 2025):
+        await observations.readings(id_, {datetime(year, 3, day, 12, tzinfo=UTC): year + day for day in (1, 2, 3)})
+
+    rows = await script.months(caller, "water_volume", 2025)
+    found = await script.readings(
+        caller, "water_volume", datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    script.show(rows)
+
+    assert [(row["mois"], row["valeur"], row["an dernier"]) for row in rows if row["valeur"] is not None] == [
+        ("2025-03", 2.0, 2.0)
+    ]
+    assert len(rows) == 12
+    assert [one.value for one in found] == [2026.0, 2027.0, 2028.0]
+    assert "Mairie" in capsys.readouterr().out

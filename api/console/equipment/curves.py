@@ -1,16 +1,17 @@
-"""The curve of a datastream: which instants a page asks for, and its points with those of before beside them."""
+"""Curves of datastreams: which instants a page asks for, and its points with those of before beside them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import Query
 
 from api.auth import Caller
+from api.calendar_buckets import Comparison, a_year_before
 from api.console.navigation import marked
-from api.routes import measurements, years
+from api.routes import measurements, series
 
 CHOSEN, USUAL = "dates", "7j"
 RANGES = {
@@ -19,11 +20,12 @@ RANGES = {
     "30j": (marked("30 jours"), timedelta(days=30)),
     "1a": (marked("1 an"), timedelta(days=365)),
 }
-COMPARISONS = ("", "avant", "annee")
+COMPARISONS: dict[str, Comparison] = {"avant": "previous_period", "annee": "previous_year"}
+# Beside the first one: more curves are told apart by nobody.
+ALSO_MOST = 3
 # Up to so long each reading is drawn, then hours, then days.
 EACH_READING_UP_TO, HOURS_UP_TO, LONGEST = timedelta(days=2), timedelta(days=31), timedelta(days=3650)
 READINGS_MOST = 3_000
-A_YEAR = timedelta(days=366)
 Day = Annotated[str, Query(max_length=10)]
 
 
@@ -34,6 +36,7 @@ class Asked:
     flux: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
     periode: Annotated[str, Query(max_length=10)] = USUAL
     compare: Annotated[str, Query(max_length=10)] = ""
+    avec: Annotated[list[int] | None, Query(max_length=50)] = None
     du: Day = ""
     au: Day = ""
 
@@ -81,55 +84,60 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One line of the table below a curve, and one point of it."""
+    """One line of the table below a curve, and one point of it; `others` are of the curves beside it, in order."""
 
     at: datetime
     value: float | None
     low: float | None = None
     high: float | None = None
     former: float | None = None
+    others: tuple[float | None, ...] = ()
 
 
-async def read_curve(caller: Caller, datastream: int, span: Span, zone: str, compared: str) -> Sequence[Point]:
-    """The points of a datastream, with those of the time or the year before beside them."""
-    if compared == "annee" and span.bucket == "day" and span.lasts <= A_YEAR:
-        return await _beside_last_year(caller, datastream, span, ZoneInfo(zone))
-    points = await _points(caller, datastream, span, zone)
+async def read_curve(
+    caller: Caller, datastream: int, also: Sequence[int], span: Span, zone: str, compared: str
+) -> Sequence[Point]:
+    """The points of a datastream, with those of the time or the year before and of others beside them."""
+    bucket = span.bucket or ("hour" if also else None)
+    if bucket is None:
+        return await _each_reading(caller, datastream, span, ZoneInfo(zone), compared)
+    comparisons: list[Comparison] = [COMPARISONS[compared]] if compared else []
+    wanted = series.Wanted(datastream_id=[datastream, *also])
+    found = await series.ask_series(caller, wanted, bucket, span.since, span.until, zone, comparisons)
+    of: dict[int, list[series.Item]] = {}
+    for item in found.items:
+        of.setdefault(item.datastream_id, []).append(item)
+    points: list[Point] = []
+    for place, item in enumerate(of[datastream]):
+        former = item.previous_period or item.previous_year
+        others = tuple(of[id_][place].value for id_ in also)
+        known = (item.value, None if former is None else former.value, *others)
+        if compared or any(one is not None for one in known):
+            points.append(Point(item.since, item.value, item.minimum, item.maximum, known[1], others))
+    return points if any(point.value is not None or any(point.others) for point in points) else []
+
+
+async def _each_reading(
+    caller: Caller, datastream: int, span: Span, zone: ZoneInfo, compared: str
+) -> Sequence[Point]:
+    points = await _readings(caller, datastream, span)
     if not compared:
         return points
-    shift = span.lasts if compared == "avant" else _a_year_at(span.until, ZoneInfo(zone))
-    former = await _points(caller, datastream, span.moved(shift), zone)
+    shift = span.lasts if compared == "avant" else _a_year_at(span.until, zone)
+    former = await _readings(caller, datastream, span.moved(shift))
     by_instant = {point.at + shift: point.value for point in former}
-    return [Point(point.at, point.value, point.low, point.high, by_instant.get(point.at)) for point in points]
-
-
-async def _beside_last_year(caller: Caller, datastream: int, span: Span, zone: ZoneInfo) -> list[Point]:
-    """The days of a range, also those of which nothing is known, with the same dates of the year before."""
-    last = (span.until - timedelta(microseconds=1)).astimezone(zone).date()
-    year = await years.read_year(datastream, caller, last)
-    return [
-        Point(datetime.combine(one.day, time(), zone), one.value, former=one.former)
-        for one in year.items[-span.lasts.days :]
-    ]
+    return [Point(point.at, point.value, former=by_instant.get(point.at)) for point in points]
 
 
 def _a_year_at(until: datetime, zone: ZoneInfo) -> timedelta:
     """From the same date of the year before to this one."""
     today = until.astimezone(zone).date()
-    return today - (years.a_year_before(today) or today - timedelta(days=366))
+    return today - (a_year_before(today) or today - timedelta(days=366))
 
 
-async def _points(caller: Caller, datastream: int, span: Span, zone: str) -> list[Point]:
-    if span.bucket is None:
-        read = await measurements.list_measurements(
-            datastream, caller, span.since, span.until, "asc", READINGS_MOST
-        )
-        return [Point(one.time, one.value) for one in read.items]
-    found: Any = await measurements.list_aggregates(datastream, caller, span.bucket, span.since, span.until, zone)
-    return [
-        Point(one.since, one.difference if one.mean is None else one.mean, one.minimum, one.maximum)
-        for one in found.items
-    ]
+async def _readings(caller: Caller, datastream: int, span: Span) -> list[Point]:
+    read = await measurements.list_measurements(datastream, caller, span.since, span.until, "asc", READINGS_MOST)
+    return [Point(one.time, one.value) for one in read.items]
 
 
 def _day_of(text: str) -> date | None:

@@ -15,7 +15,7 @@ from api import asset_state_store as store
 from api.asset_list_store import LIST_WITH_STATES, list_assets
 from api.auth import Caller
 from api.console.equipment.codes import read_code
-from api.console.equipment.curves import CHOSEN, RANGES, Asked, read_curve
+from api.console.equipment.curves import ALSO_MOST, CHOSEN, RANGES, Asked, read_curve
 from api.console.forms import checked, number_of
 from api.console.pages import page_router
 from api.console.sorting import Sort, paged_order_of
@@ -107,7 +107,11 @@ async def _asset_page(
     chosen = next((one for one in latest if one.id == asked.flux), latest[0] if latest else None)
     zone = visit.language.zone
     span = asked.span(zone, datetime.now(UTC))
-    curve = None if chosen is None else await read_curve(caller, chosen.id, span, zone.key, asked.compared)
+    also = [one for one in latest if one.id in (asked.avec or ()) and one is not chosen][:ALSO_MOST]
+    curve = None
+    if chosen is not None:
+        beside = [one.id for one in also]
+        curve = await read_curve(caller, chosen.id, beside, span, zone.key, asked.compared)
     known: list[Any] = [*(await alerts.list_alerts(caller, Paging(50), asset_id=asset_id)).items]
     served: list[Any] = [*(await assets.list_devices(asset_id, caller)).items]
     is_own = asset.tenant_id == visit.tenant.id
@@ -125,6 +129,7 @@ async def _asset_page(
         asked=asked,
         compare=asked.compared,
         curve=curve,
+        also=also,
         open_alerts=[alert for alert in known if alert.workflow in alerts.UNENDED],
         past_alerts=[alert for alert in known if alert.workflow not in alerts.UNENDED],
         former_devices=[one for one in served if one.until is not None],

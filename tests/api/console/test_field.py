@@ -120,6 +120,9 @@ async def test_equipment_is_found_by_numbers_and_its_page_says_who_serves_hears_
     token = {"csrf": hidden(page, "csrf")}
     tomorrow = f"{now + timedelta(days=1):%Y-%m-%d}"  # Its end is behind now in every time zone.
     dated = await browser.get(f"{path}?periode=dates&du={(now - timedelta(days=3)):%Y-%m-%d}&au={tomorrow}")
+    air = await observations.datastream(first["dev_eui"], asset["id"], "temperature", "Cel")
+    await observations.readings(air, {now - timedelta(minutes=n): 19.5 for n in range(5)})
+    several = await browser.get(f"{path}?flux={stream}&avec={air}&avec={air + 1}&periode=30j&compare=annee")
     odd = await browser.get(f"{path}?periode=dates&du=2026-13-45&au=hier&compare=x&flux=999999")
     no_photo = await browser.post(
         f"{path}/photos", data=token, files={"photo": ("a.png", b"\x89PNG", "image/png")}
@@ -135,6 +138,9 @@ async def test_equipment_is_found_by_numbers_and_its_page_says_who_serves_hears_
         assert said in page.text, said
     assert f'value="{tomorrow}"' in dated.text
     assert 'id="curve"' in dated.text
+    heads = re.findall(r'<th scope="col" data-series="([^"]+)" data-unit="([^"]*)"', several.text)
+    assert heads == [("Remplissage", "%"), ("avant", "%"), ("Température", "°C")]
+    assert "19,5" in several.text.partition('<table id="curve"')[2]
     assert odd.status_code == 200
     assert (no_photo.status_code, "pas une photo JPEG" in no_photo.text) == (422, True)
     assert photo.status_code == 303

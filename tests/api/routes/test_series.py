@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
+from tests.api.conftest import make_tenancy
 
 PARIS = ZoneInfo("Europe/Paris")
 HOUR, MICROSECOND = timedelta(hours=1), timedelta(microseconds=1)
@@ -393,3 +394,88 @@ async def test_what_cannot_be_answered_is_rejected_in_french(client, other_clien
     ):
         answer = await client.get("/v1/measurements/series", params=JUNE | query)
         assert (answer.status_code, message in answer.json()["detail"]) == (422, True), answer.text
+
+
+@pytest.fixture
+async def shared_world(client, client_of_key, other_client, other_tenancy, tenancy, registry, observations, pool):
+    """Four kinds of datastreams, by privacy class and kind of asset, and who else than their owner reads some."""
+    made: dict[str, int] = {}
+    kinds = {"room": ("room", 0), "meter": ("water_meter", 1), "home": ("dwelling", 2), "lapsed": ("dwelling", 2)}
+    start = datetime(2026, 6, 1, tzinfo=UTC)
+    for name, (kind, class_) in kinds.items():
+        asset = await registry.asset(kind=kind, privacy_class=class_)
+        device = await registry.device(asset_id=asset["id"])
+        quantity = ("water_volume", "L") if name == "meter" else ("temperature", "Cel")
+        made[name] = await observations.datastream(device["dev_eui"], asset["id"], *quantity)
+        await observations.readings(made[name], {start + n * 3 * HOUR: 20.0 + n for n in range(24)})
+        if name in {"room", "home"}:  # Of the second day of three alone.
+            body = {"tenant": "autre", "asset_id": asset["id"]}
+            days = {"data_from": "2026-06-01T22:00:00Z", "data_to": "2026-06-02T22:00:00Z"}
+            grant = (await client.post("/v1/grants", json=body | days)).json()
+            assert (await other_client.post(f"/v1/grants/{grant['id']}/accept")).status_code == 200
+    await pool.execute("UPDATE datastream SET fine_until = now() - interval '1 day' WHERE id = $1", made["lapsed"])
+    await roll_up(pool)
+    syndicat = await make_tenancy(pool, "syndicat")
+    await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", syndicat.id, tenancy.id)
+    stranger = await make_tenancy(pool, "ailleurs")
+    body = {"name": "compteurs", "roles": ["read"], "asset_kinds": ["water_meter"]}
+    key = (await client.post("/v1/api-keys", json=body)).json()["key"]
+    readers = {"limited": key, "syndicat": syndicat.key, "stranger": stranger.key}
+    opened = {name: client_of_key(one) for name, one in readers.items()} | {
+        "owner": client,
+        "grantee": other_client,
+    }
+    return made, opened
+
+
+async def test_each_reader_is_shown_what_each_datastream_shows_alone(shared_world) -> None:
+    """Grants with periods, a syndicat, class 2, a consent that ended, a limited key: by every way the same."""
+    made, readers = shared_world
+    seen: dict[str, set[str]] = {}
+    for name, reader in readers.items():
+        for bucket in ("hour", "day", "month"):
+            answer = await reader.get("/v1/measurements/series", params=JUNE | {"bucket": bucket})
+            items = [one for one in answer.json()["items"] if one["readings"]]
+            for stream, id_ in made.items():
+                alone = await reader.get(f"/v1/datastreams/{id_}/aggregates", params=JUNE | {"bucket": bucket})
+                wanted = alone.json()["items"] if alone.status_code == 200 else []
+                found = [one for one in items if one["datastream_id"] == id_]
+                fields = ("from", "to", "readings", "minimum", "maximum", "first", "last")
+                assert [{field: one[field] for field in fields} for one in found] == [
+                    {field: one[field] for field in fields} for one in wanted
+                ], (name, stream, bucket)
+                if found:
+                    seen.setdefault(f"{name} {bucket}", set()).add(stream)
+        raw = (await reader.get("/v1/measurements/readings", params=JUNE)).json()["items"]
+        for stream, id_ in made.items():
+            alone = await reader.get(f"/v1/datastreams/{id_}/measurements", params=JUNE)
+            wanted = [one["value"] for one in alone.json()["items"]] if alone.status_code == 200 else []
+            found = [one["value"] for one in raw if one["datastream_id"] == id_]
+            assert found == wanted, (name, stream)
+            if found:
+                seen.setdefault(f"{name} raw", set()).add(stream)
+        for stream, id_ in made.items():
+            named = await reader.get(
+                "/v1/measurements/series", params=JUNE | {"bucket": "day", "datastream_id": id_}
+            )
+            is_known = (await reader.get(f"/v1/datastreams/{id_}")).status_code == 200
+            assert named.status_code == (200 if is_known else 422), (name, stream)
+
+    assert seen == {
+        "owner hour": {"room", "meter", "home"},
+        "owner day": {"room", "meter", "home", "lapsed"},
+        "owner month": {"room", "meter", "home", "lapsed"},
+        "owner raw": {"room", "meter", "home"},
+        "grantee hour": {"room", "home"},
+        "grantee day": {"room", "home"},
+        "grantee month": {"room", "home"},
+        "grantee raw": {"room", "home"},
+        "syndicat hour": {"room", "meter"},
+        "syndicat day": {"room", "meter"},
+        "syndicat month": {"room", "meter"},
+        "syndicat raw": {"room", "meter"},
+        "limited hour": {"meter"},
+        "limited day": {"meter"},
+        "limited month": {"meter"},
+        "limited raw": {"meter"},
+    }

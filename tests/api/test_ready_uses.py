@@ -1,0 +1,133 @@
+"""What docs/api.md asks of measurements, and the files of docs/usages.md, against one world."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree as ET
+
+import httpx
+import pytest
+
+from core.runtime.postgres import Pool
+from ingest.rollups import roll_up
+from tests.api.document import DOCUMENT
+
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLES = DOCS / "exemples"
+HOUR = timedelta(hours=1)
+CALL = re.compile(r"\| `(/v1/[^`]+)`(?:, `([\w-]+): ([^`]+)`)? \|$", re.MULTILINE)
+GEO = {"Accept": "application/geo+json"}
+
+
+def questions() -> list[tuple[str, dict[str, str]]]:
+    """The calls of the last table of docs/api.md; what the feed and exports answer is played with them."""
+    table = (DOCS / "api.md").read_text("utf-8").partition("## Douze questions de plus")[2]
+    return [(path, {name: value} if name else {}) for path, name, value in CALL.findall(table)]
+
+
+@pytest.fixture
+async def world(registry, observations, pool: Pool) -> None:
+    """A bin and a water meter of Landerneau, read every six hours in the Octobers of two years."""
+    place = {"commune": "Landerneau", "insee": "29103", "latitude": 48.45, "longitude": -4.25, "tags": ["rapport"]}
+    for kind, quantity, unit in (("glass_container", "fill_level", "%"), ("water_meter", "water_volume", "L")):
+        asset = await registry.asset(kind=kind, **place)
+        device = await registry.device(asset_id=asset["id"])
+        id_ = await observations.datastream(device["dev_eui"], asset["id"], quantity, unit)
+        for year in (2025, 2026):
+            start = datetime(year, 9, 30, tzinfo=UTC)
+            level = (lambda n: n % 20 * 5.0) if quantity == "fill_level" else float
+            await observations.readings(id_, {start + n * 6 * HOUR: level(n) for n in range(4 * 32)})
+        tenant = await pool.fetchval("SELECT tenant_id FROM datastream WHERE id = $1", id_)
+        await observations.alert(tenant, asset["id"])
+    await roll_up(pool)
+
+
+def rows_of(answer: httpx.Response) -> list[Any]:
+    if answer.headers["content-type"].startswith("text/csv"):
+        return list(csv.DictReader(io.StringIO(answer.text)))
+    return answer.json()["items"]
+
+
+async def test_questions_of_the_documents_and_ready_uses_are_answered(client, world, tmp_path: Path) -> None:
+    played = questions()
+    assert len(played) == 10
+    for path, headers in played:
+        answer = await client.get(path, headers=headers)
+        assert answer.status_code == 200, (path, answer.text)
+        assert rows_of(answer), path
+        if "compare" in path and not headers:
+            name = "previous_year" if "previous_year" in path else "previous_period"
+            assert any(one[name] and one[name]["value"] is not None for one in rows_of(answer)), path
+    tag = (await client.get(played[8][0])).headers["etag"]
+    assert (await client.get(played[8][0], headers={"If-None-Match": tag})).status_code == 304
+    night = await client.get(played[5][0])
+    assert len(rows_of(night)) == 25
+
+    await _layers_are_read(client, tmp_path)
+    await _power_query_finds_its_columns(client)
+    _flow_is_whole()
+
+
+async def _layers_are_read(client: httpx.AsyncClient, folder: Path) -> None:
+    """Each layer as GDAL is given it: points where it says so; by GDAL itself where it is installed."""
+    layers = ET.parse(EXAMPLES / "territoire.qlr").getroot()
+    tree = {one.get("id"): one.get("source") for one in layers.iter("layer-tree-layer")}
+    found = {one.findtext("id"): one for one in layers.iter("maplayer")}
+    assert tree.keys() == found.keys()
+    for id_, layer in found.items():
+        source = layer.findtext("datasource") or ""
+        assert source == tree[id_]
+        assert (layer.findtext("provider"), layer.get("geometry")) == ("ogr", "Point")
+        assert layer.findtext("srs/spatialrefsys/authid") == "EPSG:4326"
+        address = urlsplit(source.removeprefix("/vsicurl/"))
+        answer = await client.get(f"{address.path}?{address.query}", headers=GEO)
+        features = answer.json()["features"]
+        assert features, source
+        assert {one["geometry"]["type"] for one in features} == {"Point"}
+        if shutil.which("ogrinfo"):
+            file = folder / f"{id_}.geojson"
+            file.write_bytes(answer.content)
+            summary = _summary(file)
+            assert f"Feature Count: {len(features)}" in summary
+            assert "Geometry: Point" in summary
+
+
+def _summary(file: Path) -> str:
+    return subprocess.run(["ogrinfo", "-so", "-al", file], capture_output=True, text=True, check=True).stdout
+
+
+async def _power_query_finds_its_columns(client: httpx.AsyncClient) -> None:
+    text = (EXAMPLES / "consommations.pq").read_text("utf-8")
+    asked = re.search(r"RelativePath = \"([^\"]+)\",\s+Query = \[(.*?)\]", text, re.DOTALL)
+    assert asked is not None
+    query = dict(re.findall(r"(\w+) = \"([^\"]+)\"", asked[2]))
+    answer = await client.get(f"/{asked[1]}", params=query, headers={"Accept": "text/csv"})
+    titles = set(rows_of(answer)[0])
+    typed = re.findall(r"\{\"([\w.]+)\", type", text)
+    kept = re.search(r"SelectColumns\(Types, \{(.*?)\}", text, re.DOTALL)
+    assert kept is not None
+    wanted = {*typed, *re.findall(r"\"([\w.]+)\"", kept[1])}
+    assert len(wanted) == 7
+    assert wanted <= titles
+
+
+def _flow_is_whole() -> None:
+    """Wires lead somewhere, and addresses are routes with their parameters."""
+    nodes = json.loads((EXAMPLES / "node-red.json").read_text("utf-8"))
+    ids = {node["id"] for node in nodes}
+    assert {wire for node in nodes for output in node.get("wires", []) for wire in output} <= ids
+    addresses = re.findall(r"'(/v1/[^']+)'", " ".join(node.get("func", "") for node in nodes))
+    assert len(addresses) == 2
+    for address in addresses:
+        path = urlsplit(address).path
+        if path == "/v1/measurements":  # Of the feed.
+            continue
+        known = {one["name"] for one in DOCUMENT["paths"][path]["get"]["parameters"]}
+        assert parse_qs(urlsplit(address).query).keys() <= known
