@@ -56,8 +56,8 @@ class ForkedProcess:
 class ForkServer:
     """Starts the fork server, and processes by it. It is asked for one at a time.
 
-    The first of the programs runs before the others, and not for long: it does not wait until they are imported. Nor
-    does anything that is started again when the fork server was: what it shares with others counts for less then.
+    The first of the programs runs before the others, and not for long: it does not wait until they are imported.
+    Nor does anything that is started again when the fork server was: what it shares counts for less then.
     """
 
     def __init__(
