@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def _examined_settings(services: Sequence[str]) -> tuple[list[str], list[str]]:
                 answer.write(msgspec.json.encode(found))
             status = 0
         except Exception:  # noqa: BLE001 - It is shown, and ends this process.
-            sys.excepthook(*sys.exc_info())
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writing)

@@ -22,6 +22,9 @@ from services.supervisor.launch import die_with
 from services.supervisor.preloading import Preloading, hide
 
 LONGEST_REQUEST = 256
+# Before the name of a program that is asked for.
+AT_ONCE = b"+"
+# Before the reason, where there is no process's id.
 FAILED = b"!"
 BOUND = b"."
 # proc(5), /proc/pid/stat: arg_start and arg_end are fields 48 and 49, counted here from field 3.
@@ -43,11 +46,11 @@ class Orders(msgspec.Struct, frozen=True):
     stop_signal: int
 
 
-def serve(control: socket.socket, preloading: Preloading, first: str) -> Orders:
+def serve(control: socket.socket, preloading: Preloading) -> Orders:
     """Import, and fork whenever the supervisor asks. Returns in a forked process, with its orders.
 
-    The first program runs once, before the others, and is not kept waiting for what they import. They are forked
-    once everything is imported: a page that is written on here afterwards is no longer shared with them.
+    What is asked for at once waits for its own imports alone. The others are forked when everything is imported: a
+    page that is written on here afterwards is no longer shared with them.
     """
     while True:
         if not preloading.is_complete and not select.select([control], [], [], 0)[0]:
@@ -56,9 +59,9 @@ def serve(control: socket.socket, preloading: Preloading, first: str) -> Orders:
         request, descriptors, _, _ = socket.recv_fds(control, LONGEST_REQUEST, 2)
         if not request:
             raise SystemExit(0)  # The supervisor has closed it.
-        program = request.decode()
+        program = request.removeprefix(AT_ONCE).decode()
         preloading.import_program(program)
-        if program != first:
+        if not request.startswith(AT_ONCE):
             preloading.import_all()
         foreign = preloading.foreign_metrics(program)
         log, private = descriptors
@@ -152,7 +155,7 @@ def main() -> None:
     """Serve; in each forked process run its program, whose end is the process's."""
     gc.disable()
     with socket.socket(fileno=int(sys.argv[1])) as control:
-        orders = serve(control, Preloading(sys.argv[2:]), sys.argv[2])
+        orders = serve(control, Preloading(sys.argv[2:]))
     gc.enable()
     sys.argv = [orders.program]
     runpy.run_module(orders.program, run_name="__main__", alter_sys=True)

@@ -12,7 +12,7 @@ from typing import IO
 
 import msgspec
 
-from services.supervisor.fork_server import FAILED, LONGEST_REQUEST, Orders
+from services.supervisor.fork_server import AT_ONCE, FAILED, LONGEST_REQUEST, Orders
 from services.supervisor.launch import Launch
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -54,7 +54,11 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """Starts the fork server, and processes by it. One of its own is asked for at a time."""
+    """Starts the fork server, and processes by it. It is asked for one at a time.
+
+    The first of the programs runs before the others, and not for long: it does not wait until they are imported.
+    Nor does anything that is started again when the fork server was: what it shares counts for less then.
+    """
 
     def __init__(
         self, programs: Sequence[str], env: dict[str, str], *, forked_within: float = FORKED_WITHIN_S
@@ -62,6 +66,7 @@ class ForkServer:
         self._programs = tuple(programs)
         self._env = env
         self._forked_within = forked_within
+        self._starts = 0
         self._asking = asyncio.Lock()
         self._control: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -87,6 +92,7 @@ class ForkServer:
         if self._control is not None:
             self._control.close()
         self._control, self._process = ours, process
+        self._starts += 1
         return process
 
     async def is_there(self) -> bool:
@@ -112,11 +118,13 @@ class ForkServer:
     async def _ask(self, control: socket.socket, launch: Launch, log: IO[bytes]) -> ForkedProcess:
         loop = asyncio.get_running_loop()
         program = launch.argv[-1]
+        is_urgent = program == self._programs[0] or self._starts > 1
+        request = (AT_ONCE if is_urgent else b"") + program.encode()
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)
             with theirs, _adopting():
-                socket.send_fds(control, [program.encode()], [log.fileno(), theirs.fileno()])
+                socket.send_fds(control, [request], [log.fileno(), theirs.fileno()])
                 answer = await loop.sock_recv(control, LONGEST_REQUEST)
             if not answer or answer.startswith(FAILED):
                 raise OSError(answer.removeprefix(FAILED).decode() or "the fork server ended")
