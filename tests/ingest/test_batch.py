@@ -37,4 +37,4 @@ def test_an_asset_was_heard_when_the_newest_of_its_values_was_measured() -> None
         ]
     )
 
-    assert compose(batch).heard == {1: newest, 3: AT_US, 4: before}
+    assert compose(batch).last_seen == {1: newest, 3: AT_US, 4: before}
