@@ -63,7 +63,7 @@ class Batch:
     """Rows of new uplinks, sorted as their tables' keys are; rows that may be stored already are kept apart.
 
     `latest` is the last measurement of each datastream, by datastream: every writer locks in the same order.
-    `heard` is the newest of them by asset.
+    `last_seen` is the newest of them by asset.
     `hours` are the datastreams whose rollup of an hour changes, by the hour's number since 1970. `replaced` are
     new uplinks whose key in uplink_seen stood for another one until now, `copies` the places of those that are
     stored under another identity. `misdated` are uplinks with an instant that is not credible.
@@ -75,7 +75,7 @@ class Batch:
     measurements: list[Row] = field(default_factory=list[Row])
     history: list[Row] = field(default_factory=list[Row])
     latest: list[Row] = field(default_factory=list[Row])
-    heard: dict[int, int] = field(default_factory=dict[int, int])
+    last_seen: dict[int, int] = field(default_factory=dict[int, int])
     hours: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     replaced: list[Uplink] = field(default_factory=list[Uplink])
     duplicates: set[int] = field(default_factory=set[int])
@@ -152,7 +152,7 @@ def compose(
 
 
 def _add_measurements(batch: Batch) -> None:
-    measurements, history, hours, heard = batch.measurements, batch.history, batch.hours, batch.heard
+    measurements, history, hours, last_seen = batch.measurements, batch.history, batch.hours, batch.last_seen
     for interpreted in batch.uplinks:
         rows = interpreted.rows
         if rows:
@@ -160,10 +160,10 @@ def _add_measurements(batch: Batch) -> None:
             asset_id, time_us = interpreted.serving.asset_id, interpreted.uplink.time_us
             if (
                 asset_id is not None
-                and heard.get(asset_id, 0) < time_us
+                and last_seen.get(asset_id, 0) < time_us
                 and not (interpreted.is_misdated and _is_all_misdated(rows))
             ):
-                heard[asset_id] = time_us
+                last_seen[asset_id] = time_us
             hour, after = divmod(interpreted.uplink.time_us, HOUR_US)
             of_hour = hours.get(hour)
             if of_hour is None:
@@ -174,8 +174,8 @@ def _add_measurements(batch: Batch) -> None:
         if interpreted.history:
             history += interpreted.history
             asset_id, time_us = interpreted.serving.asset_id, max(row[1] for row in interpreted.history)
-            if asset_id is not None and heard.get(asset_id, 0) < time_us:
-                heard[asset_id] = time_us
+            if asset_id is not None and last_seen.get(asset_id, 0) < time_us:
+                last_seen[asset_id] = time_us
     for datastream_id, time_us, _, _ in history:
         # A counter's value at the very edge ends the hour before; a needless rollup costs little.
         for hour in {time_us // HOUR_US, (time_us - 1) // HOUR_US}:

@@ -239,7 +239,7 @@ async def _write_rest(connection: Connection, batch: Batch, marks: Hours, *, fee
     if batch.history:
         new = await insert_measurements(connection, batch.history)
         repeats = new < sum(len(one.history) for one in batch.uplinks)
-    await _write_latest(connection, batch.latest, batch.heard, feeds=feeds)
+    await _write_latest(connection, batch.latest, batch.last_seen, feeds=feeds)
     if batch.misdated:
         await count_doubts(connection, [doubt_of(interpreted) for interpreted in batch.misdated])
     if marks:
@@ -255,14 +255,14 @@ def doubt_of(interpreted: Interpreted) -> ClockDoubt:
 
 
 async def _write_latest(
-    connection: Connection, rows: Sequence[Row], heard: Mapping[int, int], *, feeds: bool
+    connection: Connection, rows: Sequence[Row], last_seen: Mapping[int, int], *, feeds: bool
 ) -> None:
     if not rows:
         return
     ids, times, values, flags = zip(*rows, strict=True)
     of = [id_ << 16 | flag for id_, flag in zip(ids, flags, strict=True)]
-    assets = sorted(heard)
-    given = (assets, [heard[asset_id] for asset_id in assets])
+    assets = sorted(last_seen)
+    given = (assets, [last_seen[asset_id] for asset_id in assets])
     update = UPDATE_LATEST_AND_FEED if feeds else UPDATE_LATEST
     if await connection.execute(update, of, times, values, *given) != f"UPDATE {len(rows)}":
         await connection.execute(UPSERT_LATEST, of, times, values)  # Some are the first or not newer.

@@ -194,9 +194,10 @@ def measure(run: RunInfo, keys: Sequence[str], points: int, runs: int, console: 
 
 def print_figures(console: Console, figures: PageFigures) -> None:
     """One table, the slowest first."""
-    table = Table(
-        "liste de 50", "lignes", "objectif", "meilleure", "médiane", "p95", "CPU API", "CPU PostgreSQL", ""
-    )
+    table = Table()
+    table.add_column("liste de 50", overflow="fold")
+    for column in ("lignes", "objectif", "meilleure", "médiane", "p95", "CPU API", "CPU PostgreSQL", ""):
+        table.add_column(column)
     for one in sorted(figures.lists, key=lambda one: -one.p95_ms):
         table.add_row(
             one.request,

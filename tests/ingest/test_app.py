@@ -21,6 +21,7 @@ from ingest.batch import UplinkMessage
 from ingest.prepare import Registry, prepare
 from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.store import Store
+from lorawan.instants import from_us
 
 Ingesting = Callable[..., AbstractAsyncContextManager[None]]
 MakeUplink = Callable[..., Uplink]
@@ -34,6 +35,8 @@ W1 = bytes.fromhex(
 )
 NOW_US = 1_795_597_200_000_000  # 2026-11-25
 W1_US = 1_625_802_690_000_000
+LAST_SEEN = "SELECT last_seen_at FROM observation.expectation"
+NEWEST = "SELECT max(time) FROM observation.latest"
 
 
 class Planted(Protocol):
@@ -288,6 +291,7 @@ async def test_a_meter_s_history_becomes_measurements_at_their_own_instants_once
     )
     assert latest is not None
     assert (latest["time"], latest["value"]) == (volumes[-1]["time"], 103_720.0)
+    assert await planted.pool.fetchval(LAST_SEEN) == await planted.pool.fetchval(NEWEST)
     for shard in range(4):
         times = [m.time_us for m in await published(bus, shard)]
         half = len(times) // 2
@@ -301,7 +305,7 @@ async def test_live_ingest_never_overwrites_a_measurement_nor_takes_latest_back(
     ingesting: Ingesting,
     until_drained: UntilDrained,
 ) -> None:
-    device_id = await planted.device(await planted.profile("milesight.em400"))
+    device_id = await planted.device(await planted.profile("milesight.em400"), await planted.asset())
 
     async with ingesting():
         await send(make_uplink(device_id, 5))
@@ -317,6 +321,7 @@ async def test_live_ingest_never_overwrites_a_measurement_nor_takes_latest_back(
         "WHERE d.quantity = 'battery_level' ORDER BY m.time"
     )
     assert [(row["value"], row["flags"], row["latest"]) for row in values] == [(2.0, 0, 92.0), (-1.0, 8, 92.0)]
+    assert await planted.pool.fetchval(LAST_SEEN) == from_us(NOW_US + 5 * 1_000_000)
 
 
 async def test_a_late_copy_adds_its_receptions_and_nothing_else(
