@@ -160,6 +160,9 @@ class Requests:
         """Of the same form, and nobody's."""
         if value.isdecimal() and len(value) < LONGEST_NUMBER:
             return str(1_900_000_000 + self.source.randrange(100_000_000))
+        before, _, number = value.rpartition("-")
+        if number.isdecimal() and before.isalpha():  # asset-12
+            return f"{before}-{self._unknown(number)}"
         flipped = value[:-6] + "".join(self.source.choice("0123456789abcdef") for _ in range(6))
         return flipped if flipped != value else self._unknown(value)
 
