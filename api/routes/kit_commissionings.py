@@ -305,7 +305,8 @@ async def print_commissioning(id: Id, caller: Reader) -> Response:
     async with caller.reading() as connection:
         shown = await _record(connection, id)
         await _audit_read(caller, connection, shown)
-        tenant, timezone = await read_with_timezone(connection, shown.tenant_id)
+        owner = (await COMMISSIONINGS.get(connection, id)).tenant_id
+        tenant, timezone = await read_with_timezone(connection, owner)
         photos: dict[int, bytes] = {}
         for item in shown.items:
             found = None if item.photo_id is None else await ASSET_PHOTOS.read_content(connection, item.photo_id)

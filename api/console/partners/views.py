@@ -34,11 +34,12 @@ async def show_list(visit: ReadersVisit) -> Response:
 
 
 async def _list(visit: PersonsVisit, problem: Problem | None = None) -> Response:
+    known: list[Any] = [*(await teams.list_teams(visit.caller)).items]
     return visit.form_page(
         "partners/list.html",
         problem,
         sources=(await routes.list_sources(visit.caller)).items,
-        teams={str(one.id): one.name for one in (await teams.list_teams(visit.caller)).items},
+        teams={str(one.id): one.name for one in known},
         purposes=PURPOSES,
     )
 
@@ -53,7 +54,7 @@ async def create(visit: ManagersVisit) -> Response:
         "team_id": number_of(form.text("team_id")),
     }
     try:
-        made = await routes.create_source(checked(NewEventSource, given), visit.caller)
+        made: Any = await routes.create_source(checked(NewEventSource, given), visit.caller)
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise
@@ -70,14 +71,14 @@ async def show_source(id: Id, visit: ReadersVisit) -> Response:  # noqa: A002 - 
 async def _page(visit: PersonsVisit, source_id: int, problem: Problem | None = None, secret: str = "") -> Response:
     source: Any = await routes.read_source(source_id, visit.caller)
     base = visit.dependencies.access.public_url.rstrip("/") or str(visit.request.base_url).rstrip("/")
-    known = {one.id: one.name for one in (await teams.list_teams(visit.caller)).items}
+    known: list[Any] = [*(await teams.list_teams(visit.caller)).items]
     return visit.form_page(
         "partners/source.html",
         problem,
         source=source,
         purpose=PURPOSES[source.purpose],
         door=f"{base}{DOORS[source.purpose]}{source.id}",
-        team=known.get(source.team_id),
+        team=next((one.name for one in known if one.id == source.team_id), None),
         secret=secret,
     )
 
