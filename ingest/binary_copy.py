@@ -49,7 +49,7 @@ def copy_of_measurements(rows: Iterable[Row]) -> bytearray:
     return _copy([pack(4, 4, of, 8, time_us - epoch, 8, value, 2, flags) for of, time_us, value, flags in rows])
 
 
-def copy_of_feed(measurements: bytearray) -> bytearray:
+def feed_octets(measurements: bytearray) -> bytearray:
     """One row of observation.feed (n, datastream_ids, times): of what `copy_of_measurements` has made.
 
     Each element of an array has its length before it, as the field of a row has: they are taken out as they are.

@@ -11,11 +11,11 @@ from core.runtime.postgres import Connection, Pool, UniqueViolationError
 from ingest.applications import queue_events
 from ingest.batch import HOUR_US, Batch, Prepared, Published, by_slot, compose
 from ingest.binary_copy import (
-    copy_of_feed,
     copy_of_measurements,
     copy_of_receptions,
     copy_of_seen,
     copy_of_uplinks,
+    feed_octets,
 )
 from ingest.corrections import keep_corrections
 from ingest.identity import seen_key, sort_out
@@ -213,7 +213,7 @@ async def _copy(connection: Connection, batch: Batch) -> None:
         measurements = copy_of_measurements(batch.measurements)
         await _copy_in(connection, "measurement", MEASUREMENT_COLUMNS, measurements)
         if not _is_latest(batch):
-            await _copy_in(connection, "feed", FEED_COLUMNS, copy_of_feed(measurements))
+            await _copy_in(connection, "feed", FEED_COLUMNS, feed_octets(measurements))
 
 
 def _is_latest(batch: Batch) -> bool:

@@ -40,12 +40,12 @@ class Follower:
                 if line:
                     fields[name] = value
                 elif fields.get("event", "beat") != "beat":
-                    self._add(fields)
+                    self._record_event(fields)
                     fields = {}
         self.has_ended = True
         self._news.set()
 
-    def _add(self, fields: dict[str, str]) -> None:
+    def _record_event(self, fields: dict[str, str]) -> None:
         text = fields["data"]
         content = json.loads(text) if text[:1] in "[{" else text
         self.heard.append((fields["event"], content, fields.get("id", "")))

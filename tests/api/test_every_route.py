@@ -412,6 +412,7 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/session",
                     "/v1/audit",
                     "/v1/commune-outlines",
+                    "/v1/stream",
                     *OF_THE_OPERATOR,
                 }
             ):

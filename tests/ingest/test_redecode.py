@@ -105,11 +105,12 @@ class World:
         )
         return {(row["quantity"], row["time"]): (row["value"], row["flags"]) for row in rows}
 
-    async def changes(self, origin: str) -> list[tuple[str, datetime]]:
+    async def changes(self, origin: str, device_id: int) -> list[tuple[str, datetime]]:
         rows = await self.pool.fetch(
             "SELECT d.quantity, u.time FROM observation.feed f, unnest(f.datastream_ids, f.times) AS u (id, time) "
-            "JOIN datastream d ON d.id = u.id WHERE f.origin = $1",
+            "JOIN datastream d ON d.id = u.id WHERE f.origin = $1 AND d.device_id = $2",
             origin,
+            device_id,
         )
         return [(row["quantity"], row["time"]) for row in rows]
 
@@ -180,7 +181,7 @@ async def test_what_is_stored_is_what_live_ingest_would_have_made(world: World) 
     assert (job.state, job.frames, job.frames_done) == ("done", 40, 40)
     assert (job.frames_decoded, job.frames_failed) == (34, 6)
     assert (job.values_removed, job.values_written) == (len(wrong), len(values))
-    live, again = await world.changes("live"), await world.changes("redecoded")
+    live, again = await world.changes("live", device), await world.changes("redecoded", device)
     assert sorted(live) == sorted(set(live)) == sorted(wrong)
     assert sorted(again) == sorted(wrong.keys() | values.keys())
 
