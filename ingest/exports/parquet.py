@@ -129,7 +129,7 @@ class ParquetFile:
         """The readings of these streams."""
         self._streams = [one.stream for one in streams]
         self._is_first = True
-        copied = await store.copy_rows(connection, streams, since, until, self._take)
+        copied = await store.copy_rows(connection, streams, since, until, self._receive)
         if not self._held.endswith(TRAILER) or (len(self._held) - len(TRAILER)) % self._row.itemsize:
             raise ExportFailed("des mesures ne se lisent pas")
         del self._held[-len(TRAILER) :]
@@ -141,7 +141,7 @@ class ParquetFile:
         await asyncio.to_thread(self._file.close)
         await self._drain()
 
-    async def _take(self, octets: bytes) -> None:
+    async def _receive(self, octets: bytes) -> None:
         self._held += octets
         if self._is_first and len(self._held) >= HEADER_OCTETS:
             del self._held[:HEADER_OCTETS]
