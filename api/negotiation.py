@@ -53,10 +53,10 @@ class ListFormatsMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}:
-            send = _Negotiated(scope, send, self._take_ending(scope)).send
+            send = _Negotiated(scope, send, self._cut_ending(scope)).send
         await self._app(scope, receive, send)
 
-    def _take_ending(self, scope: Scope) -> str:
+    def _cut_ending(self, scope: Scope) -> str:
         """`.csv` of an address of a list: a link of a page sends no Accept. The router sees it without."""
         path = scope["path"].removesuffix(ENDING)
         if path == scope["path"] or not any(one.fullmatch(path) for one in self._lists):

@@ -34,6 +34,7 @@ HOSTS = re.compile(r"py[p]i\.org|python[h]osted\.org|npm[j]s\.org|deb[.]debian")
 
 def declared() -> list[str]:
     requirements = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]
+    requirements += [one for extra in PROJECT["project"]["optional-dependencies"].values() for one in extra]
     return [re.split(r"[\[<>=!~; ]", requirement)[0] for requirement in requirements]
 
 
@@ -48,7 +49,7 @@ def test_the_program_says_the_projects_version() -> None:
     assert PROJECT["project"]["version"] == VERSION
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-parquet.lock"])
 def test_every_locked_version_is_pinned_by_hash(lock: str) -> None:
     text = (CHECKOUT / lock).read_text("utf-8")
 
@@ -58,7 +59,7 @@ def test_every_locked_version_is_pinned_by_hash(lock: str) -> None:
     assert [entry for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
 
 
-def test_both_locks_pin_the_same_versions() -> None:
+def test_all_locks_pin_the_same_versions() -> None:
     """The bootstrap keeps a development environment for `demo` and `up`: it must hold what they lock."""
 
     def pins(lock: str) -> set[str]:
@@ -66,6 +67,7 @@ def test_both_locks_pin_the_same_versions() -> None:
         return set(re.findall(r"^[A-Za-z0-9][^ \\]*==[^ \\;]+", text, re.MULTILINE))
 
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
+    assert pins("requirements-parquet.lock") <= pins("requirements-dev.lock")
 
 
 def test_no_tracked_file_names_a_package_index() -> None:

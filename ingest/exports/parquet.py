@@ -7,6 +7,7 @@ Python object for each. A row group is written when it is full, in a thread: the
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -84,12 +85,11 @@ class ParquetFile:
     """One row group after the other; a column of texts is a dictionary, the same for many readings."""
 
     def __init__(self, writer: PartWriter) -> None:
-        import numpy  # noqa: ICN001, PLC0415 - As the module says.
-        import pyarrow as pa  # noqa: PLC0415
-        import pyarrow.parquet as pq  # noqa: PLC0415
-
-        self._np: Any = numpy
-        self._pa: Any = pa
+        # Neither has types that say much; and both are loaded here, by the process that writes.
+        numpy: Any = import_module("numpy")
+        pa: Any = import_module("pyarrow")
+        self._np = numpy
+        self._pa = pa
         text = pa.dictionary(pa.int32(), pa.string())
         self._schema: Any = pa.schema(
             [
@@ -110,7 +110,8 @@ class ParquetFile:
         )
         self._pipe = _Pipe()
         self._writer = writer
-        self._file: Any = pq.ParquetWriter(
+        parquet: Any = import_module("pyarrow.parquet")
+        self._file = parquet.ParquetWriter(
             self._pipe, self._schema, compression="zstd", use_dictionary=["datastream_id", *TEXTS, "flags"]
         )
         self._flags: Any = pa.array([" ".join(flag_names(one)) for one in FLAGS])
@@ -128,7 +129,7 @@ class ParquetFile:
         """The readings of these streams."""
         self._streams = [one.stream for one in streams]
         self._is_first = True
-        copied = await store.copy_rows(connection, streams, since, until, self._take)
+        copied = await store.copy_rows(connection, streams, since, until, self._receive)
         if not self._held.endswith(TRAILER) or (len(self._held) - len(TRAILER)) % self._row.itemsize:
             raise ExportFailed("des mesures ne se lisent pas")
         del self._held[-len(TRAILER) :]
@@ -140,7 +141,7 @@ class ParquetFile:
         await asyncio.to_thread(self._file.close)
         await self._drain()
 
-    async def _take(self, octets: bytes) -> None:
+    async def _receive(self, octets: bytes) -> None:
         self._held += octets
         if self._is_first and len(self._held) >= HEADER_OCTETS:
             del self._held[:HEADER_OCTETS]

@@ -1,6 +1,6 @@
 """SQL of exports: jobs, the streams and parts of their files, and the readings that are copied into them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ STREAMS_MOST = 5_000
 HELD_FOR = timedelta(seconds=60)
 KEPT_FOR = timedelta(days=1)
 PART_OCTETS = 1 << 20
-Sink = Callable[[bytes], Awaitable[None]]
+Sink = Callable[[bytes], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import statistics
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -102,9 +104,8 @@ async def measure(run: RunInfo, readings: int, formats: tuple[str, ...]) -> Expo
             body = {"format": form, "from": BEGIN.isoformat(), "datastream_ids": ids}
             asked = (await client.post("/v1/exports", json=body)).raise_for_status().json()
             forget_peak(pid)
-            ended = asyncio.create_task(_ended(client, asked["id"]))
-            p95 = await _others_p95(client, ids, ended)
-            job = ended.result()
+            p95 = await _others_p95(client, ids, _ended(client, asked["id"]))
+            job = await _ended(client, asked["id"])
             began, end = (datetime.fromisoformat(job[name]) for name in ("started_at", "ended_at"))
             seconds, memory = (end - began).total_seconds(), memory_mb(pid, "VmHWM") - at_rest
             files.append(Written(form, job["readings"], job["octets"], seconds, memory, p95))
@@ -123,7 +124,7 @@ async def _fill(pool: Pool, readings: int) -> list[int]:
     return ids
 
 
-async def _ended(client: httpx.AsyncClient, job_id: int) -> dict[str, str]:
+async def _ended(client: httpx.AsyncClient, job_id: int) -> dict[str, Any]:
     while True:
         job = (await client.get(f"/v1/exports/{job_id}")).raise_for_status().json()
         if job["state"] in {"done", "failed", "cancelled"}:
@@ -133,9 +134,9 @@ async def _ended(client: httpx.AsyncClient, job_id: int) -> dict[str, str]:
         await asyncio.sleep(0.5)
 
 
-async def _others_p95(client: httpx.AsyncClient, ids: list[int], until: object) -> float:
+async def _others_p95(client: httpx.AsyncClient, ids: list[int], until: Coroutine[Any, Any, Any]) -> float:
     """Of a page of readings of one datastream, asked twenty times a second meanwhile."""
-    ending = asyncio.ensure_future(until)  # type: ignore[arg-type]
+    ending = asyncio.create_task(until)
     took: list[float] = []
     while not ending.done():
         one = ids[len(took) % len(ids)]

@@ -409,6 +409,18 @@ async def decoding_changes(ask: Journey, client: httpx.AsyncClient, registry: Re
     await ask(client, "PUT", "/v1/imports/{id}/parts/{number}", {"content": "YQ=="}, id=trial["id"], number=1)
     await pool.execute("UPDATE import_job SET state = 'done', ended_at = now() WHERE id = $1", trial["id"])
     await ask(client, "POST", "/v1/imports/{id}/confirm", id=trial["id"])
+    await exports_change(ask, client, registry, pool)
+
+
+async def exports_change(ask: Journey, client: httpx.AsyncClient, registry: Registry, pool: Pool) -> None:
+    device = await registry.device()
+    await pool.execute(
+        "INSERT INTO datastream (tenant_id, device_id, quantity, unit) "
+        "SELECT tenant_id, id, 'fill_level', '%' FROM device WHERE dev_eui = $1",
+        bytes.fromhex(device["dev_eui"]),
+    )
+    file = await ask(client, "POST", "/v1/exports", {"from": "2026-11-01T00:00:00Z"})
+    await ask(client, "POST", "/v1/exports/{id}/cancel", id=file["id"])
 
 
 async def alerting_changes(

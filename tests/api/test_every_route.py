@@ -325,6 +325,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     site = {"site": "Jules-Ferry", "devices": [{"item": "a", "dev_eui": "fd" * 8}]}
     placed = await other_client.post(f"/v1/kits/{kit.json()['id']}/commissionings", json=site)
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
+    file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
     return Theirs(
         {
             "publications": str(publication.json()["id"]),
@@ -334,6 +335,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "work-orders": str(order.json()["id"]),
             "work-order-photos": str(taken.json()["id"]),
             "imports": str(job.json()["id"]),
+            "exports": str(file.json()["id"]),
             "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),
             "people": str(person_id),
@@ -420,6 +422,9 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
             answer = await ask(client, method, path, path)
             if path.endswith(".csv"):
                 assert answer.text.count("\n") == 1, path  # The names of its columns.
+                continue
+            if path == "/v1/measurements/export":
+                assert (answer.status_code, "aucun flux" in answer.text) == (422, True)
                 continue
             page = answer.json()
 
