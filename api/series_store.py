@@ -52,8 +52,8 @@ STALE = "SELECT DISTINCT datastream_id, hour FROM unrolled WHERE datastream_id =
 
 
 def _arrays(table: str, columns: str, also: str = "") -> str:
-    # $1: datastreams; $2 to $3: buckets. One after the other: together they would be joined with their policies row
-    # by row, and sorted, which takes a fifth longer for days and two fifths for years.
+    # $1: datastreams; $2 to $3: buckets. One after the other: together they would be joined with their policies
+    # row by row, and sorted, which takes a fifth longer for days and two fifths for years.
     aggregated = ", ".join(f"array_agg({column})" for column in columns.split(", "))
     return f"""
 SELECT s.id, a.* FROM unnest($1::int[]) AS s (id) CROSS JOIN LATERAL (

@@ -71,8 +71,8 @@ def test_no_package_of_ours_hides_one_of_the_standard_library() -> None:
 
 
 def root_packages() -> set[str]:
-    """Every folder at the root that holds a tracked module, tests apart."""
-    return {name.partition("/")[0] for name in tracked("*/*.py", "*/**/*.py")} - {"tests"}
+    """Every folder at the root that holds a tracked module, tests and examples of the documents apart."""
+    return {name.partition("/")[0] for name in tracked("*/*.py", "*/**/*.py")} - {"tests", "docs"}
 
 
 def test_every_list_of_packages_names_the_tracked_root_packages() -> None:

@@ -35,6 +35,8 @@ from services.supervisor.postgres import binaries, libpq_environment
 from services.supervisor.run_info import RunInfo
 
 ASSETS, SERIES, BINS, METERS = 10_000, 2_000, 88, 200
+# A year, and the one before that stands beside it.
+YEARS = 2
 # Of a hundred thousand points the goal is 3 s.
 MAP_GOAL_MS = 300.0
 FULL = 75.0  # Per cent.

@@ -190,7 +190,7 @@ def queries(
     check: CheckOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Les questions de tous les jours sur un an de mesures, contre psql et contre les objectifs."""
+    """Les questions de tous les jours sur deux ans de mesures, contre psql et contre les objectifs."""
     argv = ["--measurements", str(measurements), "--runs", str(runs)]
     argv += [name for name, given in (("--explain", explain), ("--check", check), ("--json", as_json)) if given]
     if home is not None:
@@ -211,14 +211,14 @@ def queries_ask(
     import msgspec
     import uvloop
 
-    from lab.bench.queries import ASSETS, NoHistory, measure, print_table
+    from lab.bench.queries import ASSETS, YEARS, NoHistory, measure, print_table
     from lab.history.load import HistoryRejected, load_history
 
     console = tables(beside_json=as_json)
     run = read_run(home)
     try:
         if measurements:
-            asyncio.run(load_history(run, measurements=measurements, assets=ASSETS, console=console))
+            asyncio.run(load_history(run, measurements=measurements, assets=ASSETS, years=YEARS, console=console))
         figures = uvloop.run(measure(run, runs, console, explain=explain))
     except (HistoryRejected, NoHistory) as refused:
         raise fail(str(refused)) from None

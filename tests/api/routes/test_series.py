@@ -200,7 +200,7 @@ QUANTITIES = {"index": ("water_volume", "L"), "gauge": ("fill_level", "%"), "sta
 
 # An example that fails is small enough, and to shrink it takes minutes.
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

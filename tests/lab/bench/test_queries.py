@@ -48,7 +48,7 @@ async def test_every_question_is_answered_by_the_api_and_by_psql(run: RunInfo, p
 
     figures = {one.name: one for one in await measure(run, 2, quiet, explain=True)}
 
-    against_psql = ["last_values", "year_by_hour", "month_by_day", "days_above"]
+    against_psql = ["last_values", "year_by_hour", "month_by_day", "meters_by_month", "days_above"]
     lists = list(figures)[len(against_psql) :]
     assert list(figures)[: len(against_psql)] == against_psql
     assert lists == list(list_reads(0, 0))
@@ -57,6 +57,7 @@ async def test_every_question_is_answered_by_the_api_and_by_psql(run: RunInfo, p
     assert figures["last_values"].rows == assets
     assert figures["year_by_hour"].rows > 24 * 30
     assert figures["month_by_day"].rows > 29
+    assert figures["meters_by_month"].rows >= 1
     assert figures["days_above"].rows >= 1
     for one in figures.values():
         assert 0 < one.median_ms <= one.p95_ms
