@@ -40,8 +40,8 @@ async def play(page: str, clients: dict[str, httpx.AsyncClient], known: dict[str
 
     calls = shown_calls(page)
     for who, method, path, body, status, expected in calls:
-        sent = {"content": filled(body), "headers": {"Content-Type": "application/json"}} if body else {}
-        answer = await clients[who].request(method, filled(path), **sent)
+        headers = {"Content-Type": "application/json"} if body else {}
+        answer = await clients[who].request(method, filled(path), content=filled(body) or None, headers=headers)
         call = f"{who} {method} {path} {body}"
         assert answer.status_code == status, (call, answer.text)
         for one in expected:

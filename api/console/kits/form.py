@@ -60,7 +60,9 @@ def _items_of(
     visit: PersonsVisit, profiles: Profiles, former: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """What the lines say; attributes, which they do not, are those of the former version's line of this name."""
-    attributes = {(one["key"], one["asset_kind"]): one.get("attributes") or {} for one in former}
+    attributes: dict[tuple[str, str], dict[str, Any]] = {
+        (one["key"], one["asset_kind"]): one.get("attributes") or {} for one in former
+    }
     items: list[dict[str, Any]] = []
     for number, line in enumerate(visit.form.text("lines").splitlines(), 1):
         parts = [part.strip() for part in line.replace("\t", ";").split(";")]
@@ -160,7 +162,7 @@ async def create(visit: ManagersVisit) -> Response:
     """Make it; nothing is put anywhere yet."""
     try:
         given = await _given(visit) | {"name": visit.form.text("name")}
-        made = await routes.create_kit(checked(NewKit, given), visit.caller)
+        made: Any = await routes.create_kit(checked(NewKit, given), visit.caller)
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise
@@ -180,7 +182,7 @@ async def publish(id: Id, visit: ManagersVisit) -> Response:  # noqa: A002 - The
     kit = await routes.read_kit(id, visit.caller)
     try:
         body = checked(KitVersionBody, await _given(visit, kit))
-        made = await routes.create_kit_version(id, body, visit.caller)
+        made: Any = await routes.create_kit_version(id, body, visit.caller)
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise
