@@ -37,7 +37,8 @@ async def test_gateways_show_whose_they_are(client: httpx.AsyncClient, registry,
 # To a group, as its owner has begun it or not.
 TO_GROUP = """
 INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, not_after, state)
-SELECT tenant_id, id, slot, 1, '', now() + interval '1 h', $2::text::downlink_state FROM multicast_group WHERE id = $1
+SELECT tenant_id, id, slot, 1, '', now() + interval '1 h', $2::text::downlink_state
+FROM multicast_group WHERE id = $1
 RETURNING state::text
 """
 
