@@ -120,7 +120,7 @@ class Series:
         return Kind.GAUGE if known is None else known.kind
 
     @property
-    def edge(self) -> timedelta:
+    def boundary(self) -> timedelta:
         """An index at an edge ends a bucket, anything else begins one."""
         return AT_THE_EDGE if self.kind is Kind.COUNTER else NOTHING
 
@@ -268,7 +268,7 @@ class _Reading:
         for id_, *row in await self._connection.fetch(HOURS_OF_DAYS, ids, days, self._zone.key):
             at: datetime = row[0]
             if (id_, at) not in self.stale:
-                self._add(id_, at, at + HOUR, row[1:12], row[12])
+                self._append(id_, at, at + HOUR, row[1:12], row[12])
 
     async def _add_raw(self, ids: list[int]) -> None:
         rows: list[Any] = []
@@ -279,14 +279,16 @@ class _Reading:
             stale = [id_ for id_, _ in self.stale]
             rows += await self._connection.fetch(RAW_OF_HOURS, stale, hours, min(hours), max(hours) + HOUR)
         for id_, time, value, is_sound, hour in rows:
-            at = time - self._series[id_].edge
+            at = time - self._series[id_].boundary
             if self._closed <= at < self._until if hour is None else hour <= at < hour + HOUR:
                 one = value if is_sound else None
                 moment = time if is_sound else None
                 row = [int(is_sound), int(not is_sound), one, one, one, one, one, moment, moment, 0.0, 0.0]
-                self._add(id_, at, time, row, None)
+                self._append(id_, at, time, row, None)
 
-    def _add(self, id_: int, at: datetime, until: datetime, row: Sequence[Any], falls: list[float] | None) -> None:
+    def _append(
+        self, id_: int, at: datetime, until: datetime, row: Sequence[Any], falls: list[float] | None
+    ) -> None:
         columns = self._columns.setdefault(id_, Columns())
         kept = columns.every()
         values = [at, *row]
@@ -317,7 +319,7 @@ class _Reading:
                 RAW_OF_HOURS, [id_ for id_, _ in pairs], hours, min(hours), max(hours) + HOUR
             )
             for id_, time, value, is_sound, hour in rows:
-                at = time - self._series[id_].edge
+                at = time - self._series[id_].boundary
                 if is_sound and hour <= at < hour + HOUR and at < self._since:
                     known = before.get(id_)
                     if known is None or known.at <= time:
