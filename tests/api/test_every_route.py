@@ -240,6 +240,13 @@ async def test_every_role_opens_what_its_rights_say_and_nothing_else(app: FastAP
     assert opened == {name: set(role.rights) & route_of.keys() for name, role in ROLES.items()}
 
 
+WRITE_FILE = """
+WITH done AS (UPDATE export_job SET state = 'done', ended_at = now(), octets = 1, digest = sha256('x')
+              WHERE id = $1 RETURNING id, tenant_id)
+INSERT INTO export_part SELECT id, tenant_id, 0, 1, 'x' FROM done
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Theirs:
     """What belongs to another tenant, by the route that shows it."""
@@ -326,6 +333,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     placed = await other_client.post(f"/v1/kits/{kit.json()['id']}/commissionings", json=site)
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
+    await pool.execute(WRITE_FILE, file.json()["id"])
     return Theirs(
         {
             "publications": str(publication.json()["id"]),
