@@ -1,4 +1,4 @@
-"""The cursor of a reader of the feed, opaque: which database, which tenant, and after which entry. Pure."""
+"""The cursor of a reader of the feed, opaque: which database, which tenant, and after which entry."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode

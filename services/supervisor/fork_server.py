@@ -63,7 +63,7 @@ def serve(control: socket.socket, preloading: Preloading) -> Orders:
         preloading.import_program(program)
         if not request.startswith(AT_ONCE):
             preloading.import_all()
-        foreign = preloading.foreign_metrics(program)
+        foreign = preloading.metrics_of_others(program)
         log, private = descriptors
         # What is frozen is not walked through by a child's collector, which would copy every page of it.
         gc.freeze()

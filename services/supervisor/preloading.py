@@ -77,7 +77,7 @@ class Preloading:
             imported.update(f"{name}.{part}" for part in fromlist or ())
         return module
 
-    def foreign_metrics(self, program: str) -> list[MetricWrapperBase]:
+    def metrics_of_others(self, program: str) -> list[MetricWrapperBase]:
         """The metrics that are here for the sake of other programs alone.
 
         For all programs at once: to look for them is to write on most of the pages that are to be shared.
