@@ -105,8 +105,8 @@ async def following_feed(scene: Scene) -> AsyncGenerator[None]:
         # What came in between the two is no one's: the load has not begun.
         readers = [FeedReader(client, limit, first.json()["next"]) for limit in LIMITS]
         tasks = [asyncio.create_task(reader.follow(), name="follow the feed") for reader in readers]
-        tasks.append(asyncio.create_task(_type_readings(client, began), name="type readings"))
-        tasks.append(asyncio.create_task(_decode_again(client), name="decode again"))
+        tasks.append(asyncio.create_task(_type_readings(client, readers[0]), name="type readings"))
+        tasks.append(asyncio.create_task(_decode_again(client, readers[0]), name="decode again"))
         try:
             yield
             tasks[-2].cancel()
@@ -155,14 +155,12 @@ async def _until_read(scene: Scene, readers: list[FeedReader], began: dict[Key, 
     return found if expected else [*found, "fil : rien n'a été enregistré"]
 
 
-async def _type_readings(client: httpx.AsyncClient, known: dict[Key, int]) -> None:
+async def _type_readings(client: httpx.AsyncClient, reader: FeedReader) -> None:
     """Now a reading of an instant without any, now one that corrects another."""
-    streams = sorted({datastream_id for datastream_id, _ in known})
-    instants = sorted(known)
     for number in range(10**6):
-        if not streams:
-            return
-        datastream_id, at = instants[number % len(instants)]
+        while not reader.read:  # noqa: ASYNC110 - Another process has no event.
+            await asyncio.sleep(TRIES_EVERY_S)
+        datastream_id, at = next(reversed(reader.read))
         if number % 2:
             at -= timedelta(days=1, seconds=number)
         body: dict[str, Any] = {"time": at.isoformat(), "value": number % 100}
@@ -171,9 +169,9 @@ async def _type_readings(client: httpx.AsyncClient, known: dict[Key, int]) -> No
         await asyncio.sleep(TYPED_EVERY_S)
 
 
-async def _decode_again(client: httpx.AsyncClient) -> None:
+async def _decode_again(client: httpx.AsyncClient, reader: FeedReader) -> None:
     while True:
-        with suppress(httpx.HTTPError):
-            if (await client.post("/v1/redecodes", json={})).is_success:
-                return
         await asyncio.sleep(TRIES_EVERY_S)
+        with suppress(httpx.HTTPError):
+            if reader.read and (await client.post("/v1/redecodes", json={})).is_success:
+                return
