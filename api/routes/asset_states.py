@@ -98,7 +98,7 @@ async def list_states(
 ) -> Response:
     """Comment va chaque actif visible, et son dernier signe de vie, par type, lieu ou état."""
     wanted = store.Wanted(kind, place.commune, q, place.box, None, tag, quarter, place.circle)
-    states = None if state is None else list(state)
+    states: list[str] | None = None if state is None else [*state]
     paging = Paging(limit, cursor)
     async with caller.reading() as connection:
         if sort == "id":
