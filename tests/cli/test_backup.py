@@ -142,10 +142,10 @@ def check_status(shown: str, status: dict[str, Any], url: str, folder: Path) -> 
     """What runs, what is in it, and the backup that was made a moment before."""
     assert status["url"] == url
     assert [(one["name"], one["ready"]) for one in status["services"]] == [
+        ("fork_server", True),
         ("postgres", True),
         ("nats", True),
         ("mosquitto", True),
-        ("fork_server", True),
         ("maintenance", True),
         ("api", True),
     ]

@@ -54,7 +54,7 @@ HARMLESS = {
     "feed_position()": "up to which transaction the feed is settled, and from which it is kept: numbers",
     "has_data(integer)": "whether something measures an asset whose number one knows",
     "lighting_version_in_force(integer)": "a number of a version, which policies show or not",
-    "read_feed(xid8,bigint,integer,integer,integer,text[],integer[],text,text,text,text)": "where to go on: a number",
+    "read_feed(xid8,bigint,integer,integer,integer,text[],integer[],text,text,text,text)": "where to go on",
     "record_key_use(text)": "the minute of a key's last use",
     "record_rejected_login(text,integer,text,text,jsonb)": "a line about a rejection, one a minute and address",
     "subject_scope(text,integer,integer)": "what was asked for, and that it is unknown",
