@@ -1,4 +1,4 @@
-"""SQL that reads the feed: what has changed since a position, as far as the caller may see it (decision 0097)."""
+"""SQL that reads the feed: what has changed since a position, as far as the caller may see it (decision 0096)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

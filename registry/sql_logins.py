@@ -1,6 +1,6 @@
 """Logins for tools that speak SQL: each bound to one tenant by its name, reading the views of the schema `bi`.
 
-Made by whoever may make roles. `0116_logins_for_tools.sql` says what they see (decision 101).
+Made by whoever may make roles. `0116_logins_for_tools.sql` says what they see (decision 99).
 """
 
 import re

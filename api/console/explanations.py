@@ -30,6 +30,7 @@ TITLES = {
     "atelier": marked("Atelier des décodeurs"),
     "publications": marked("Publications"),
     "imports": marked("Imports"),
+    "exports": marked("Exports"),
     "kits": marked("Kits"),
     "personnes": marked("Personnes"),
     "cles": marked("Clés des applications"),

@@ -77,6 +77,18 @@ class Where:
         named |= {"zone": self.zone, "autour": self.autour, "rayon": radius}
         return {name: value for name, value in named.items() if value}
 
+    def for_lists(self) -> dict[str, str]:
+        """The same as the API's lists are asked; a point that is none says nothing."""
+        try:
+            circle = self.circle()
+        except Problem:
+            circle = None
+        around: dict[str, str] = {}
+        if circle is not None:
+            around = {"near": f"{circle.longitude},{circle.latitude}", "radius": str(int(circle.radius))}
+        named = {"commune": self.commune, "quarter": self.quarter, "tag": self.tag, "bbox": self.zone}
+        return {name: value for name, value in named.items() if value} | around
+
     @property
     def address(self) -> str:
         """As the part of an address behind `?`."""

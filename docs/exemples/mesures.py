@@ -12,12 +12,15 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from territoire_client import AuthenticatedClient
 from territoire_client.api.measurements import list_measurement_series, list_readings
 from territoire_client.models import ListMeasurementSeriesBucket, ListMeasurementSeriesCompareType0Item
 from territoire_client.types import UNSET
 
+# Les mois du territoire : celui de Paris commence à 23 h UTC en hiver.
+CALENDAR = ZoneInfo("Europe/Paris")
 COLUMNS = ("compteur", "grandeur", "unité", "mois", "valeur", "an dernier", "complétude")
 
 
@@ -37,7 +40,7 @@ async def months(client: AuthenticatedClient, quantity: str, year: int) -> list[
             "compteur": item.asset_name,
             "grandeur": item.quantity,
             "unité": item.unit,
-            "mois": item.from_.strftime("%Y-%m"),
+            "mois": item.from_.astimezone(CALENDAR).strftime("%Y-%m"),
             "valeur": item.value,
             "an dernier": item.previous_year.value if item.previous_year else None,
             "complétude": item.completeness,

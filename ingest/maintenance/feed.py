@@ -1,4 +1,4 @@
-"""Watches the feed: a transaction that writes and does not end keeps every reader waiting (decision 0097)."""
+"""Watches the feed: a transaction that writes and does not end keeps every reader waiting (decision 0096)."""
 
 from datetime import datetime, timedelta
 

@@ -1,6 +1,6 @@
 -- The feed: what has changed, in an order that misses nothing. Every transaction that changes measurements, an alert or a
 -- command of lighting adds a row; readers go by (xid, number) below the oldest transaction that still writes, so that
--- nothing can come in behind them (docs/decisions/0097).
+-- nothing can come in behind them (docs/decisions/0096).
 
 -- Of measurements which and of when, not what: the value is read where it is (erased there, it is gone here, too).
 CREATE TABLE observation.feed (

@@ -1,5 +1,5 @@
 -- Exports of measurements: asked for, written in the background by maintenance, and kept for a day in parts of a
--- megabyte, which any replica of the API serves in ranges (docs/decisions/0099).
+-- megabyte, which any replica of the API serves in ranges (docs/decisions/0098).
 
 CREATE TABLE export_job (
     id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -142,6 +142,7 @@ def check_status(shown: str, status: dict[str, Any], url: str, folder: Path) -> 
     """What runs, what is in it, and the backup that was made a moment before."""
     assert status["url"] == url
     assert [(one["name"], one["ready"]) for one in status["services"]] == [
+        ("fork_server", True),
         ("postgres", True),
         ("nats", True),
         ("mosquitto", True),
@@ -155,7 +156,7 @@ def check_status(shown: str, status: dict[str, Any], url: str, folder: Path) -> 
     assert status["backups"] == str(folder)
     assert status["backup_at"] is not None
     assert status["problems"] == {}
-    for words in (url, "5 prêts", f"schéma {len(migrations())}", "NATS 2.", "il y a", "Tout est prêt."):
+    for words in (url, "6 prêts", f"schéma {len(migrations())}", "NATS 2.", "il y a", "Tout est prêt."):
         assert words in shown
 
 

@@ -29,6 +29,7 @@ SELECT c.oid::regclass::text FROM pg_class c WHERE c.relrowsecurity AND c.relkin
   AND has_any_column_privilege('territoire_api', c.oid, 'SELECT')
 UNION ALL
 SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'v' AND c.relowner = 'territoire_views'::regrole
+  AND has_schema_privilege('territoire_api', c.relnamespace, 'USAGE')
 ORDER BY 1
 """
 # Of these every tenant is offered some that are nobody's.

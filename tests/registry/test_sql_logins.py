@@ -134,8 +134,8 @@ async def test_a_login_reads_nothing_but_its_views_and_ends_with_its_tenant(
     admin = await connect(database.admin_url)
     assert await admin.fetchval(WRITABLE, role) is None
     assert await admin.fetchval(READABLE, role) is None
+    await admin.execute("REVOKE EXECUTE ON FUNCTION seal_transaction FROM PUBLIC")  # Tests alone let everybody.
     assert set(await admin.fetchval(DEFINERS, role)) == ASKED
-    await admin.close()
     for statement in (
         "SELECT * FROM public.asset",
         "SELECT * FROM observation.measurement",
@@ -148,9 +148,10 @@ async def test_a_login_reads_nothing_but_its_views_and_ends_with_its_tenant(
 
     assert await reader.fetchval("SELECT count(*) FROM bi.measurement") == 0
     with pytest.raises(NotMade, match="collectivité inconnue"):
-        await create_login(reader, "personne", "grafana")
+        await create_login(admin, "personne", "grafana")
     with pytest.raises(NotMade, match="minuscules"):
-        await create_login(reader, "mesures", "grafana'; --")
+        await create_login(admin, "mesures", "grafana'; --")
+    await admin.close()
 
 
 def queries(board: dict[str, Any]) -> list[str]:

@@ -43,6 +43,7 @@ VALUES = {
     "bigint[]": "'{1}'",
     "bytea[]": "ARRAY[sha256('x')]",
     "text[]": "'{}'",
+    "xid8": "'1'",
 }
 REFUSALS = (InsufficientPrivilegeError, NoDataFoundError)
 CHANGED = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::int FROM pg_stat_xact_user_tables"
@@ -50,8 +51,10 @@ CHANGED = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::int FROM pg_stat_xact_
 HARMLESS = {
     "counter_profiles(integer)": "at what a meter's counter begins again, of a datastream whose number one knows",
     "export_keys(text,jsonb,bytea[])": "no key, and a line in the audit of nobody",
+    "feed_position()": "up to which transaction the feed is settled, and from which it is kept: numbers",
     "has_data(integer)": "whether something measures an asset whose number one knows",
     "lighting_version_in_force(integer)": "a number of a version, which policies show or not",
+    "read_feed(xid8,bigint,integer,integer,integer,text[],integer[],text,text,text,text)": "where to go on",
     "record_key_use(text)": "the minute of a key's last use",
     "record_rejected_login(text,integer,text,text,jsonb)": "a line about a rejection, one a minute and address",
     "subject_scope(text,integer,integer)": "what was asked for, and that it is unknown",
