@@ -14,8 +14,8 @@ from msgspec import to_builtins
 from alerting import alert_store
 from alerting.rules.work_order_states import ENDED, ImpossibleChange, Standing, action_of, standing_after
 from core.runtime.postgres import Connection, UniqueViolationError
-from registry.listing import numbered
-from registry.places import ANYWHERE, Place, in_commune, within
+from registry.listing import Ask, Key, Listing, Part, rows_in_order
+from registry.places import ANYWHERE, Place, distance, in_commune, within
 from registry.rows import fetch_all, fetch_one
 
 COLUMNS = """w.id, w.tenant_id, w.state, w.origin, w.priority, w.title, w.description, w.team_id, t.name AS team,
@@ -28,17 +28,15 @@ ARRAY(SELECT l.alert_id FROM work_order_link l WHERE l.work_order_id = w.id AND 
 s.name AS asset, coalesce(s.commune, '') AS commune, coalesce(s.street, '') AS street, s.latitude, s.longitude"""
 # The first of its assets that is visible says where it is.
 OF_ORDERS = """work_order w LEFT JOIN team t ON t.id = w.team_id
-LEFT JOIN LATERAL (SELECT a.name, a.commune, a.insee, a.quarter, a.tags, a.street, a.latitude, a.longitude
+LEFT JOIN LATERAL (SELECT a.name, a.kind, a.commune, a.insee, a.quarter, a.tags, a.street, a.latitude, a.longitude
                    FROM work_order_link l JOIN asset a ON a.id = l.asset_id
                    WHERE l.work_order_id = w.id ORDER BY l.id LIMIT 1) AS s ON true"""
 # To who sees every tenant: the first that the work order's own tenant may see.
 OF_ORDERS_SHOWN = OF_ORDERS.replace(
     "ORDER BY l.id", "AND a.id IN (SELECT assets_shown_to(w.tenant_id, ARRAY[a.id])) ORDER BY l.id"
 )
-LIST = numbered(
-    f"""
-SELECT {COLUMNS} FROM {OF_ORDERS}
-WHERE (:state::text[] IS NULL OR w.state = ANY(:state))
+WANTED = f"""
+(:state::text[] IS NULL OR w.state = ANY(:state))
   AND (:priority::text[] IS NULL OR w.priority = ANY(:priority))
   AND (:origin::text IS NULL OR w.origin = :origin) AND (:team_id::int IS NULL OR w.team_id = :team_id)
   AND (:assignee::text IS NULL OR w.assignee = :assignee)
@@ -46,13 +44,28 @@ WHERE (:state::text[] IS NULL OR w.state = ANY(:state))
   AND (:alert_id::bigint IS NULL OR w.id IN (SELECT work_order_id FROM work_order_link WHERE alert_id = :alert_id))
   AND (:campaign_id::int IS NULL OR w.campaign_id = :campaign_id)
   AND (:external_reference::text IS NULL OR w.external_reference = :external_reference)
+  AND (:kind::text IS NULL OR s.kind = :kind)
   AND (:tag::text IS NULL OR :tag = ANY(s.tags)) AND (:quarter::text IS NULL OR s.quarter = :quarter)
   AND (:late_at::timestamptz IS NULL OR (w.due_at < :late_at AND w.state NOT IN ('done', 'cancelled')))
-  AND (:before::int IS NULL OR w.id < :before)
   AND {in_commune("s")} AND {within("s")}
-ORDER BY w.id DESC LIMIT :most
 """
+# The most urgent first; of states the one that was furthest from its end.
+KEYS = {
+    "created_at": Key("created_at", "timestamptz"),
+    "due_at": Key("due_at", "timestamptz"),
+    "priority": Key("array_position(ARRAY['urgent', 'high', 'normal', 'low'], priority)", "bigint"),
+    "state": Key("array_position(ARRAY['open', 'assigned', 'in_progress', 'done', 'cancelled'], state)", "bigint"),
+    "distance": Key("distance", "float8"),
+}
+LIST = Listing(
+    f"""
+SELECT w.id, w.created_at, w.due_at, w.priority, w.state,
+       CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("s")} END AS distance
+FROM {OF_ORDERS} WHERE {WANTED}
+""",
+    KEYS,
 )
+READ_THESE = f"SELECT {COLUMNS} FROM {OF_ORDERS} WHERE w.id = ANY($1)"
 READ = f"SELECT {COLUMNS} FROM {OF_ORDERS} WHERE w.id = $1"
 READ_SHOWN = f"SELECT {COLUMNS} FROM {OF_ORDERS_SHOWN} WHERE w.id = $1"
 LOCK = "SELECT state, team_id, assignee, resolution FROM work_order WHERE id = $1 FOR UPDATE"
@@ -249,6 +262,7 @@ class WantedWorkOrders:
     campaign_id: int | None = None
     external_reference: str | None = None
     late_at: datetime | None = None
+    kind: str | None = None
     tag: str | None = None
     quarter: str | None = None
     place: Place = ANYWHERE
@@ -259,7 +273,7 @@ class WantedWorkOrders:
         return named | self.place.values()
 
 
-EVERY_ORDER = WantedWorkOrders()
+EVERY_ORDER, NEWEST_FIRST = WantedWorkOrders(), Ask("-id", None, 100)
 
 
 class UnknownReference(ImpossibleChange):
@@ -298,14 +312,11 @@ async def create_work_order(
 
 
 async def list_work_orders(
-    connection: Connection,
-    wanted: WantedWorkOrders = EVERY_ORDER,
-    before: int | None = None,
-    most: int = 100,
-) -> list[WorkOrder]:
-    """Visible work orders, the newest first."""
-    given = wanted.values() | {"before": before, "most": most}
-    return await fetch_all(connection, WorkOrder, LIST.sql, *LIST.values(given))
+    connection: Connection, ask: Ask = NEWEST_FIRST, wanted: WantedWorkOrders = EVERY_ORDER
+) -> tuple[list[WorkOrder], Part]:
+    """A page of the visible work orders."""
+    part = await LIST.page(connection, ask, wanted.values())
+    return await rows_in_order(connection, WorkOrder, READ_THESE, part.ids), part
 
 
 async def read_work_order(connection: Connection, order_id: int) -> WorkOrder | None:

@@ -6,26 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from api import asset_state_store
+from api.asset_state_store import BY_STATE, OF_STATES
 from core.runtime.postgres import Connection
 from registry import assets, device_lists
 from registry.assets import WantedAssets
 from registry.listing import Ask, Key, Listing, Part, numbered, planned_anew, rows_in_order
 
-# As the statement of states has them.
-OF_STATES = tuple(
-    f"states_{name}"
-    for name in (
-        "kind", "commune", "search", "west", "south", "east", "north", "ids", "tag", "quarter", "longitude",
-        "latitude", "radius",
-    )
-)  # fmt: skip
-# The worst first.
-BY_STATE = (
-    "array_position(ARRAY['critical', 'major', 'warning', 'info', 'silent', 'unknown', 'command', 'ok'], state)"
-)
 KEYS = assets.KEYS | {
     "last_seen_at": Key("last_seen_at", "timestamptz"),
-    "state": Key(BY_STATE, "bigint"),
+    "state": BY_STATE,
 }
 LIST_WITH_STATES = Listing(
     f"""

@@ -1,5 +1,6 @@
 """How each asset is, at a glance, and the figures of a whole territory: one statement each."""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import msgspec
 
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
+from registry.listing import Ask, Key, Listing, Part
 from registry.places import Circle, Place, distance_from
 from registry.rows import fetch_all, fetch_one
 
@@ -21,9 +23,10 @@ _WANTED = """
   AND ($3::text IS NULL OR strpos(folded(a.name), folded($3)) > 0 OR strpos(folded(a.street), folded($3)) > 0)
   AND ($4::float8 IS NULL OR (a.longitude BETWEEN $4 AND $6 AND a.latitude BETWEEN $5 AND $7))
   AND CASE WHEN $8::int[] IS NULL THEN a.archived_at IS NULL ELSE a.id = ANY($8) END
-  AND (($9::text IS NULL AND $10::text IS NULL AND $11::float8 IS NULL) OR a.id IN (SELECT t.id FROM asset t WHERE
-       ($9::text IS NULL OR $9 = ANY(t.tags)) AND ($10::text IS NULL OR t.quarter = $10)
-       AND ($11::float8 IS NULL OR {} <= $13::float8)))
+  AND (($9::text IS NULL AND $10::text IS NULL AND $11::float8 IS NULL AND $14::text IS NULL)
+       OR a.id IN (SELECT t.id FROM asset t WHERE ($9::text IS NULL OR $9 = ANY(t.tags))
+                   AND ($10::text IS NULL OR t.quarter = $10) AND ($11::float8 IS NULL OR {} <= $13::float8)
+                   AND ($14::text IS NULL OR t.insee = $14)))
 """.format(distance_from("t", "$11", "$12"))
 _OF_THESE = "($8::int[] IS NULL OR asset_id = ANY($8))"
 
@@ -60,11 +63,38 @@ LEFT JOIN commanded ON commanded.asset_id = a.id
 """
 
 
-LIST_STATES = f"SELECT * FROM ({STATES}) s WHERE id > $14 AND ($15::text[] IS NULL OR state = ANY($15))"
-LIST_STATES_BY_ID = f"{LIST_STATES} ORDER BY id LIMIT $16"
+# Its parameters, as lists that take it for a part of theirs name them.
+OF_STATES = tuple(
+    f"states_{name}"
+    for name in (
+        "kind", "commune", "search", "west", "south", "east", "north", "ids", "tag", "quarter", "longitude",
+        "latitude", "radius", "insee",
+    )
+)  # fmt: skip
+LIST_STATES = f"SELECT * FROM ({STATES}) s WHERE id > $15 AND ($16::text[] IS NULL OR state = ANY($16))"
+LIST_STATES_BY_ID = f"{LIST_STATES} ORDER BY id LIMIT $17"
+# The worst first.
+BY_STATE = Key(
+    "array_position(ARRAY['critical', 'major', 'warning', 'info', 'silent', 'unknown', 'command', 'ok'], state)",
+    "bigint",
+)
+SORTED = Listing(
+    f"""
+SELECT id, name, state, last_seen_at,
+       CASE WHEN $13::float8 IS NOT NULL THEN {distance_from("s", "$11", "$12")} END AS distance
+FROM ({STATES}) s WHERE :states::text[] IS NULL OR state = ANY(:states)
+""",
+    {
+        "name": Key("name COLLATE french", "text"),
+        "state": BY_STATE,
+        "last_seen_at": Key("last_seen_at", "timestamptz"),
+        "distance": Key("distance", "float8"),
+    },
+    OF_STATES,
+)
 # Of all tenants, as the last ANALYZE or VACUUM has counted them.
 ABOUT_HOW_MANY = "SELECT reltuples FROM pg_class WHERE oid = 'asset'::regclass"
-LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $14 ORDER BY a.id LIMIT $15"
+LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $15 ORDER BY a.id LIMIT $16"
 # The digest differs when one of them is another, elsewhere, named otherwise, or in another state.
 COUNT_STATES = f"""
 SELECT kind, state, count(*)::int AS count,
@@ -168,7 +198,10 @@ class Figures:
 
 
 class Wanted(NamedTuple):
-    """Which assets; None: whatever they are, but for those that are archived, which only their ids find."""
+    """Which assets; None: whatever they are, but for those that are archived, which only their ids find.
+
+    A commune is a name, or its INSEE code.
+    """
 
     kind: str | None = None
     commune: str | None = None
@@ -180,14 +213,17 @@ class Wanted(NamedTuple):
     circle: Circle | None = None
 
     def values(self) -> tuple[object, ...]:
-        """The first thirteen parameters of a statement; a circle is looked for in its box, too."""
+        """The first parameters of a statement; a circle is looked for in its box, too."""
         near = self.circle
         box = Place(self.box, near).box_of_both() or (None, None, None, None)
         around = (None, None, None) if near is None else (near.longitude, near.latitude, near.radius)
-        return (self.kind, self.commune, self.search, *box, self.ids, self.tag, self.quarter, *around)
+        is_code = self.commune is not None and INSEE.fullmatch(self.commune)
+        name, code = (None, self.commune) if is_code else (self.commune, None)
+        return (self.kind, name, self.search, *box, self.ids, self.tag, self.quarter, *around, code)
 
 
 EVERYTHING = Wanted()
+INSEE = re.compile(r"[0-9][0-9AB][0-9]{3}")
 _ID = itemgetter(0)
 
 
@@ -207,6 +243,16 @@ async def list_states(
         else:
             rows = await connection.fetch(LIST_STATES_BY_ID, *wanted.values(), after, states, most)
     return [AssetState(*row) for row in rows]
+
+
+async def find_states(
+    connection: Connection, ask: Ask, wanted: Wanted, states: list[str] | None = None
+) -> tuple[list[AssetState], Part]:
+    """A page of visible assets in any order, with how they are."""
+    given = dict(zip(OF_STATES, wanted.values(), strict=True))
+    part = await SORTED.page(connection, ask, given | {"states": states})
+    found = {one.id: one for one in await list_states(connection, Wanted(ids=part.ids), most=len(part.ids))}
+    return [found[id_] for id_ in part.ids if id_ in found], part
 
 
 async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> list[StateCount]:

@@ -57,6 +57,9 @@ def printed(record: Mapping[str, Any], photos: Mapping[int, bytes], zone: ZoneIn
             pdf.image(
                 io.BytesIO(photos[item["place"]]), w=PHOTO_WIDTH_MM, h=PHOTO_WIDTH_MM, keep_aspect_ratio=True
             )
+        elif item["photo_id"] is not None:
+            text = f"{item['item']} : photo n° {item['photo_id']}, trop lourde pour ce document"
+            pdf.multi_cell(0, 5, _latin(text), new_x="LMARGIN", new_y="NEXT")
     return bytes(pdf.output())
 
 

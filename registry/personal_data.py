@@ -316,6 +316,7 @@ STORES: tuple[Store, ...] = (
     Store("frame_refusal", "how many frames were rejected", ERASED, "30 days"),
     Store("clock_doubt", "how often a clock was doubted", ERASED, WITH_ITS_OWNER),
     Store("codec_difference", "two decoders' readings of frames that are exported", ERASED, "the last hundred"),
+    Store("photo_upload", "of which asset a photo is being sent", ERASED, "1 day"),
     Store("export_job", NAME_ONLY, ERASED, "30 days after its end"),
     Store("export_stream", "which datastreams a file is of; their readings are exported", ERASED, WITH_ITS_OWNER),
     Store("export_part", "a file with readings that are exported", ERASED, "1 day after its end"),

@@ -163,6 +163,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "invitation": {"maintenance": "SELECT (ctid, expires_at), DELETE"},
     "join_nonce": {"network": "SELECT, INSERT, UPDATE"},
     "key_recipient": {},
+    "photo_upload": {"maintenance": "SELECT (ctid, created_at), DELETE"},
+    "photo_upload_part": {},
     "kit_commissioning": {},
     "kit_item": {},
     "kit_template": {},

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from pydantic import Base64Bytes, Field
 
-from api.auth import FieldAgent, Reader
+from api.auth import Change, FieldAgent, Reader
 from api.fields import Body, Id, Label, answer_of, example
 from api.jpeg import NoJpeg, stripped
 from api.pages import Page
@@ -19,6 +19,7 @@ OCTETS_MOST = 2 << 20
 BODY_MOST = OCTETS_MOST // 3 * 4 + (1 << 16)
 OF_ONE_ASSET_MOST = 12
 MEDIA_TYPE = "image/jpeg"
+NO_JPEG = "ce n'est pas une photo JPEG entière"
 TOO_LARGE = "une photo compte 2 Mo au plus : réduisez-la, ou laissez la page de pose la réduire"
 
 
@@ -28,8 +29,8 @@ class NewPhoto(Body):
     model_config = example({"content": "/9j/4AAQSkZJRg==", "remark": "Capteur sous le couvercle"})
 
     content: Base64Bytes = Field(
-        description="Le fichier JPEG en Base64, 2 Mo au plus. Ce que l'appareil y note (lieu, date, modèle, "
-        "vignette) est retiré avant que la photo soit gardée"
+        description="Le fichier JPEG en Base64, 2 Mo au plus (8 en morceaux : `/v1/photo-uploads`). Ce que "
+        "l'appareil y note (lieu, date, modèle, vignette) est retiré avant que la photo soit gardée"
     )
     remark: Label = Field("", description="Ce qu'on y voit", examples=["Capteur sous le couvercle"])
 
@@ -54,7 +55,7 @@ def picture_of(body: NewPhoto) -> bytes:
     try:
         return stripped(body.content)
     except NoJpeg:
-        raise invalid("content", "jpeg", "ce n'est pas une photo JPEG entière") from None
+        raise invalid("content", "jpeg", NO_JPEG) from None
 
 
 @router.post(
@@ -64,15 +65,17 @@ async def create_photo(id: Id, body: NewPhoto, caller: FieldAgent) -> PhotoAnswe
     """Ajouter une photo, douze au plus par actif. Seule la collectivité de l'actif la voit, partages compris."""
     content = picture_of(body)
     async with caller.changing() as change:
-        asset = await ASSETS.own(change, id)
-        if await ASSET_PHOTOS.count(change.connection, id, OF_ONE_ASSET_MOST) >= OF_ONE_ASSET_MOST:
-            raise Problem(409, f"cet actif a déjà {OF_ONE_ASSET_MOST} photos : retirez-en une")
-        made = await ASSET_PHOTOS.create(
-            change.connection, change.tenant_id, asset.id, body.remark, change.actor, content
-        )
-        shown = PHOTOS.show(made)
-        await change.audit("add_photo", "asset", id, after=shown)
-    return shown
+        return PHOTOS.show(await add_photo(change, id, body.remark, content))
+
+
+async def add_photo(change: Change, asset_id: int, remark: str, content: bytes) -> AssetPhoto:
+    """Keep what `picture_of` made of a photo of one's own asset; 409 when it has enough of them."""
+    asset = await ASSETS.own(change, asset_id)
+    if await ASSET_PHOTOS.count(change.connection, asset_id, OF_ONE_ASSET_MOST) >= OF_ONE_ASSET_MOST:
+        raise Problem(409, f"cet actif a déjà {OF_ONE_ASSET_MOST} photos : retirez-en une")
+    made = await ASSET_PHOTOS.create(change.connection, change.tenant_id, asset.id, remark, change.actor, content)
+    await change.audit("add_photo", "asset", asset_id, after=PHOTOS.show(made))
+    return made
 
 
 @router.get("/assets/{id}/photos", operation_id="listAssetPhotos", summary="Lister les photos d'un actif")

@@ -12,10 +12,10 @@ from alerting.rules.model import Severity
 from api import asset_list_store
 from api import asset_state_store as store
 from api.auth import Reader
-from api.extent import BoundingBox, Commune, Placed, box_of
+from api.extent import Placed
 from api.fields import Answer, AssetKind, Search, answer_of
-from api.list_fields import Model, Quarter, Tag
-from api.pages import Page, after_id, next_of
+from api.list_fields import SORT_TEXT, Model, Quarter, Tag
+from api.pages import Cursor, Page, Paging, ask_of, cursor_of, next_of
 from api.routes.gateways import ONLINE_WITHIN
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.assets import WantedAssets
@@ -30,6 +30,9 @@ STATES_TEXT = (
     "l'intervalle attendu ; `ok`"
 )
 StateQuery = Annotated[list[State] | None, Query(max_length=8, description=f"{STATES_TEXT} ; répétable")]
+StateSort = Literal[
+    "id", "-id", "name", "-name", "state", "-state", "last_seen_at", "-last_seen_at", "distance", "-distance"
+]
 # A map shows them all at once.
 STATES_MOST = 10_000
 # Long enough that a minute's figure is steady.
@@ -84,23 +87,28 @@ class Overview(Answer):
 async def list_states(
     caller: Reader,
     kind: AssetKind = None,
-    commune: Commune = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et la rue")] = None,
-    bbox: BoundingBox = None,
+    tag: Tag = None,
+    quarter: Quarter = None,
     state: StateQuery = None,
     limit: Annotated[int, Query(ge=1, le=STATES_MOST, description="Nombre d'éléments par page")] = 1000,
-    cursor: Annotated[
-        str | None, Query(max_length=200, description="`next` de la page précédente ; absent : première page")
-    ] = None,
+    cursor: Cursor = None,
+    sort: Annotated[StateSort, Query(description=f"{SORT_TEXT} ; `state` : le pire d'abord")] = "id",
+    place: Placed = ANYWHERE,
 ) -> Response:
-    """Comment va chaque actif visible, et son dernier signe de vie, par type, commune, étendue ou état."""
-    wanted = store.Wanted(kind, commune, q, box_of(bbox))
+    """Comment va chaque actif visible, et son dernier signe de vie, par type, lieu ou état."""
+    wanted = store.Wanted(kind, place.commune, q, place.box, None, tag, quarter, place.circle)
+    states: list[str] | None = None if state is None else [*state]
+    paging = Paging(limit, cursor)
     async with caller.reading() as connection:
-        found = await store.list_states(
-            connection, wanted, None if state is None else list(state), after_id(cursor), limit + 1
-        )
+        if sort == "id":
+            found = await store.list_states(connection, wanted, states, paging.after, paging.most)
+            following = next_of(found, limit)
+        else:
+            found, part = await store.find_states(connection, ask_of(paging, sort, store.SORTED), wanted, states)
+            following = cursor_of(sort, part.following)
     # Written as they are: to make ten thousand answers of them, and check these, takes longer than to find them.
-    content = {"items": found[:limit], "next": next_of(found, limit)}
+    content = {"items": found[:limit], "next": following}
     return Response(msgspec.json.encode(content), media_type="application/json")
 
 

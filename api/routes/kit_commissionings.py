@@ -51,6 +51,8 @@ router = APIRouter(prefix="/v1", tags=["kits"], responses=PROBLEM_RESPONSES)
 NAME_MOST, RULE_NAME_MOST = 200, 63
 SITE = "{site}"
 PDF = "application/pdf"
+# Octets of photos in one document, which is made in memory.
+PRINTED_MOST = 16 << 20
 
 
 class KitDevice(Body):
@@ -301,17 +303,21 @@ async def _audit_read(caller: Caller, connection: Connection, record: RecordAnsw
     responses={200: {"content": {PDF: {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def print_commissioning(id: Id, caller: Reader) -> Response:
-    """Le procès-verbal en PDF, avec la dernière photo de chaque actif."""
+    """Le procès-verbal en PDF, avec la dernière photo de chaque actif (16 Mo en tout ; des autres, le numéro)."""
     async with caller.reading() as connection:
         shown = await _record(connection, id)
         await _audit_read(caller, connection, shown)
         owner = (await COMMISSIONINGS.get(connection, id)).tenant_id
         tenant, timezone = await read_with_timezone(connection, owner)
-        photos: dict[int, bytes] = {}
+        photos, room = dict[int, bytes](), PRINTED_MOST
         for item in shown.items:
-            found = None if item.photo_id is None else await ASSET_PHOTOS.read_content(connection, item.photo_id)
+            photo = None if item.photo_id is None else await ASSET_PHOTOS.read(connection, item.photo_id)
+            if photo is None or photo.octets > room:
+                continue
+            found = await ASSET_PHOTOS.read_content(connection, photo.id)
             if found is not None:
                 photos[item.place] = found[1]
+                room -= photo.octets
     zone = region_of(tenant.department, timezone).zone
     octets = await asyncio.to_thread(kit_record.printed, shown.model_dump(), photos, zone)
     name = f"recette-{id}.pdf"

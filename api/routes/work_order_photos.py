@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from alerting.work_order_photos import WORK_ORDER_PHOTOS, WorkOrderPhoto
-from api.auth import FieldAgent, Reader
+from api.auth import Change, FieldAgent, Reader
 from api.fields import Id, answer_of
 from api.pages import Page
 from api.resources import Resource
@@ -33,15 +33,19 @@ async def create_work_order_photo(id: Id, body: NewPhoto, caller: FieldAgent) ->
     """Ajouter une photo, douze au plus par intervention ; ce que l'appareil y note est retiré."""
     content = picture_of(body)
     async with caller.changing() as change:
-        order = await WORK_ORDERS.own(change, id)
-        if await WORK_ORDER_PHOTOS.count(change.connection, id, OF_ONE_ORDER_MOST) >= OF_ONE_ORDER_MOST:
-            raise Problem(409, f"cette intervention a déjà {OF_ONE_ORDER_MOST} photos : retirez-en une")
-        made = await WORK_ORDER_PHOTOS.create(
-            change.connection, change.tenant_id, order.id, body.remark, change.actor, content
-        )
-        shown = PHOTOS.show(made)
-        await change.audit("add_photo", WORK_ORDERS.entity, id, after=shown)
-    return shown
+        return PHOTOS.show(await add_work_order_photo(change, id, body.remark, content))
+
+
+async def add_work_order_photo(change: Change, order_id: int, remark: str, content: bytes) -> WorkOrderPhoto:
+    """Keep what `picture_of` made of a photo of one's own work order; 409 when it has enough of them."""
+    order = await WORK_ORDERS.own(change, order_id)
+    if await WORK_ORDER_PHOTOS.count(change.connection, order_id, OF_ONE_ORDER_MOST) >= OF_ONE_ORDER_MOST:
+        raise Problem(409, f"cette intervention a déjà {OF_ONE_ORDER_MOST} photos : retirez-en une")
+    made = await WORK_ORDER_PHOTOS.create(
+        change.connection, change.tenant_id, order.id, remark, change.actor, content
+    )
+    await change.audit("add_photo", WORK_ORDERS.entity, order_id, after=PHOTOS.show(made))
+    return made
 
 
 @router.get("/work-orders/{id}/photos", summary="Lister les photos d'une intervention")

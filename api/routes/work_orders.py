@@ -15,6 +15,7 @@ from api.extent import Placed
 from api.fields import (
     INT8_MOST,
     PRINTABLE,
+    AssetKind,
     Body,
     Id,
     IdQuery,
@@ -26,8 +27,8 @@ from api.fields import (
     answer_of,
     example,
 )
-from api.list_fields import Quarter, Tag
-from api.pages import Page, Paged, page_of
+from api.list_fields import SORT_TEXT, Quarter, Tag
+from api.pages import Page, Paged, ask_of, cursor_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
@@ -38,6 +39,10 @@ router = APIRouter(prefix="/v1/work-orders", tags=["work-orders"], responses=PRO
 State = Literal["open", "assigned", "in_progress", "done", "cancelled"]
 Priority = Literal["low", "normal", "high", "urgent"]
 Origin = Literal["person", "rule", "lighting"]
+WorkOrderSort = Literal[
+    "id", "-id", "created_at", "-created_at", "due_at", "-due_at", "priority", "-priority", "state", "-state",
+    "distance", "-distance",
+]  # fmt: skip
 STATE_TEXT = (
     "`open` ouverte, `assigned` confiée, `in_progress` en cours, `done` faite, `cancelled` annulée ; les deux "
     "dernières demandent `resolution`"
@@ -204,8 +209,10 @@ async def list_work_orders(
     late: Annotated[
         bool, Query(description="true : celles dont l'échéance est passée et qui restent à faire")
     ] = False,
+    kind: AssetKind = None,
     tag: Tag = None,
     quarter: Quarter = None,
+    sort: Annotated[WorkOrderSort, Query(description=SORT_TEXT)] = "-id",
     place: Placed = ANYWHERE,
 ) -> Page[WorkOrderAnswer]:
     """Les interventions, la dernière d'abord ; leur lieu est celui du premier de leurs actifs."""
@@ -220,14 +227,16 @@ async def list_work_orders(
         campaign_id,
         external_reference,
         datetime.now(UTC) if late else None,
+        kind,
         tag,
         quarter,
         place,
     )
+    ask = ask_of(paging, sort, work_orders.LIST)
     async with caller.reading() as connection:
-        found = await work_orders.list_work_orders(connection, wanted, paging.before, paging.most)
-        await audit_read(caller, connection, found[: paging.limit])
-    return page_of(found, paging.limit, WORK_ORDERS.show)
+        found, part = await work_orders.list_work_orders(connection, ask, wanted)
+        await audit_read(caller, connection, found)
+    return Page(items=[WORK_ORDERS.show(one) for one in found], next=cursor_of(sort, part.following))
 
 
 @router.post("", status_code=201, summary="Créer une intervention")

@@ -26,6 +26,7 @@ NAMES = {
     "invitations": "invitations en attente",
     "photos": "photos d'actifs",
     "work_order_photos": "photos d'interventions",
+    "photo_uploads": "photos en morceaux, pas encore entières",
     "imports": "imports en cours",
     "exports": "exports en cours",
     "campaign_drafts": "campagnes à approuver",

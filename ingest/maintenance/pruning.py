@@ -105,6 +105,7 @@ DELETE FROM import_part WHERE ctid = ANY(ARRAY(
     WHERE coalesce(j.ended_at, CASE j.state WHEN 'receiving' THEN j.created_at END) < now() - $1::interval
     LIMIT $2))
 """
+PHOTO_UPLOAD = _older("photo_upload", "created_at")
 EXPORT_JOB = _older("export_job", "ended_at")
 # The file of an export.
 EXPORT_PART = """
@@ -164,6 +165,7 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("invitation", INVITATION, 90 * days),
         Prune("import_job", IMPORT_JOB, 30 * days),
         Prune("import_part", IMPORT_PART, 1 * days),
+        Prune("photo_upload", PHOTO_UPLOAD, 1 * days),
         Prune("export_job", EXPORT_JOB, 30 * days),
         Prune("export_part", EXPORT_PART, KEPT_FOR),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),

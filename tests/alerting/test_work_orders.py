@@ -52,7 +52,7 @@ async def test_an_alert_of_a_rule_that_opens_work_orders_has_one_and_software_fo
     assert await dispatch_work_orders(pool) == (0, 0)
 
     opened = await queued(pool)
-    (order,) = await work_orders.list_work_orders(pool)  # pyright: ignore[reportArgumentType]
+    ((order,), _) = await work_orders.list_work_orders(pool)  # pyright: ignore[reportArgumentType]
     assert (order.origin, order.priority, order.state, order.title) == (
         "rule",
         "urgent",
@@ -100,7 +100,7 @@ async def test_what_lighting_gave_up_is_a_work_order(place: Place, pool: Pool) -
     await pool.execute("UPDATE alert SET notified_severity = severity")
     assert await dispatch_work_orders(pool) == (1, 1)
 
-    (order,) = await work_orders.list_work_orders(pool)  # pyright: ignore[reportArgumentType]
+    ((order,), _) = await work_orders.list_work_orders(pool)  # pyright: ignore[reportArgumentType]
     assert (order.origin, order.priority) == ("lighting", "high")
     assert order.asset_ids == (place.asset_id,)
     assert "aucune relecture" in order.description

@@ -469,6 +469,11 @@ async def alerting_changes(
     await ask(client, "POST", path + "/comments", {"text": "vu"}, id=id_)
     photo = await ask(client, "POST", path + "/photos", {"content": b64encode(jpeg()).decode()}, id=id_)
     await ask(client, "DELETE", "/v1/work-order-photos/{id}", id=photo["id"])
+    upload = {"work_order_id": id_, "octets": len(jpeg())}
+    upload = await ask(client, "POST", "/v1/photo-uploads", upload)
+    part = {"content": b64encode(jpeg()).decode()}
+    await ask(client, "PUT", "/v1/photo-uploads/{id}/parts/{number}", part, id=upload["id"], number=1)
+    await ask(client, "POST", "/v1/photo-uploads/{id}/complete", id=upload["id"])
     calendar = await ask(client, "PUT", "/v1/alert-calendars", {"name": "libre", "weekly": [[]] * 7})
     await ask(client, "DELETE", "/v1/alert-calendars/{id}", id=calendar["id"])
     team = await ask(client, "POST", "/v1/teams", {"name": "Voirie"})

@@ -110,6 +110,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/publication-hosts"): {"hosts": []},
     ("post", "/v1/eui-claims/{id}/decision"): {"decision": "keep", "reason": "vu"},
     ("put", "/v1/imports/{id}/parts/{number}"): {"content": "YQ=="},
+    ("put", "/v1/photo-uploads/{id}/parts/{number}"): {"content": "YQ=="},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}", "/v1/work-order-reports/{id}"}
@@ -334,6 +335,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     kit = await other_client.post("/v1/kits", json={"name": "École", "items": [line]})
     site = {"site": "Jules-Ferry", "devices": [{"item": "a", "dev_eui": "fd" * 8}]}
     placed = await other_client.post(f"/v1/kits/{kit.json()['id']}/commissionings", json=site)
+    upload = await other_client.post("/v1/photo-uploads", json={"asset_id": asset["id"], "octets": 4})
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
     await pool.execute(WRITE_FILE, file.json()["id"])
@@ -345,6 +347,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "kit-commissionings": str(placed.json()["id"]),
             "work-orders": str(order.json()["id"]),
             "work-order-photos": str(taken.json()["id"]),
+            "photo-uploads": str(upload.json()["id"]),
             "imports": str(job.json()["id"]),
             "exports": str(file.json()["id"]),
             "consents": str(consent.json()["id"]),

@@ -2,19 +2,20 @@
 
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from alerting import alert_store
-from api import asset_list_store, store
+from alerting import alert_store, work_orders
+from api import asset_list_store, asset_state_store, store
 from api.app import LISTS
 from api.auth import RequireRight
 from api.list_formats import JSON, as_csv, chosen_format
-from api.routes import alerts, assets, datastreams, devices, gateways, measurements
+from api.routes import alerts, asset_states, assets, datastreams, devices, gateways, measurements
+from api.routes import work_orders as work_order_routes
 from core.model.rights import ROLES
 from core.runtime.postgres import Pool
 from registry import device_lists
@@ -27,9 +28,11 @@ CONTAINER = {"empty_distance_mm": 1700, "full_distance_mm": 300}
 GEO, CSV = {"Accept": "application/geo+json"}, {"Accept": "text/csv"}
 SORTS = {
     "/v1/assets": (assets.AssetSort, asset_list_store.LIST_WITH_STATES),
+    "/v1/asset-states": (asset_states.StateSort, asset_state_store.SORTED),
     "/v1/devices": (devices.DeviceSort, device_lists.LIST_WITH_SIGNS),
     "/v1/gateways": (gateways.GatewaySort, gateway_store.LIST),
     "/v1/alerts": (alerts.AlertSort, alert_store.LIST),
+    "/v1/work-orders": (work_order_routes.WorkOrderSort, work_orders.LIST),
     "/v1/datastreams": (datastreams.DatastreamSort, store.LIST_DATASTREAMS),
     "/v1/measurements/latest": (measurements.LatestSort, store.LIST_LATEST),
 }
@@ -112,6 +115,10 @@ async def two_places(client, registry, observations, tenancy) -> None:
         flow = await observations.datastream(device["dev_eui"], asset["id"], "temperature", "Cel")
         await observations.readings(flow, {NOW: 20 - number})
         await observations.alert(tenancy.id, asset["id"])
+        order = {"title": name, "asset_ids": [asset["id"]], "priority": ("low", "urgent", "normal")[number]}
+        if number:  # The first one has no end.
+            order["due_at"] = (NOW - number * timedelta(days=1)).isoformat()
+        await client.post("/v1/work-orders", json=order)
 
 
 async def test_every_list_is_the_same_in_every_format_for_every_role(app, tenancy, pool: Pool, two_places) -> None:
@@ -160,6 +167,13 @@ async def test_a_list_is_sorted_as_a_whole_and_its_pages_stay_right(client, regi
             assert paged == everything, (path, sort)
             assert len(everything) == len(set(everything)) == 3, (path, sort)
 
+    for sort, titles in (
+        ("due_at", ["école 2", "=1+1", "École 10"]),
+        ("-due_at", ["=1+1", "école 2", "École 10"]),
+        ("priority", ["=1+1", "école 2", "École 10"]),
+    ):
+        orders = (await client.get("/v1/work-orders", params={"sort": sort})).json()["items"]
+        assert [one["title"] for one in orders] == titles, sort
     named = [one["name"] for one in (await client.get("/v1/assets", params={"sort": "name"})).json()["items"]]
     first = (await client.get("/v1/assets", params={"sort": "name", "limit": "2"})).json()
     await registry.asset(kind="room", name="École 1")  # Between two pages, before where the first has ended.

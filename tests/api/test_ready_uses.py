@@ -26,10 +26,14 @@ CALL = re.compile(r"\| `(/v1/[^`]+)`(?:, `([\w-]+): ([^`]+)`)? \|$", re.MULTILIN
 GEO = {"Accept": "application/geo+json"}
 
 
-def questions() -> list[tuple[str, dict[str, str]]]:
-    """The calls of the last table of docs/api.md; what the feed and exports answer is played with them."""
-    table = (DOCS / "api.md").read_text("utf-8").partition("## Douze questions de plus")[2]
-    return [(path, {name: value} if name else {}) for path, name, value in CALL.findall(table)]
+FIRST, LAST = "## Quelques questions", "## Douze questions de plus"
+
+
+def questions(heading: str) -> list[tuple[str, dict[str, str]]]:
+    """The calls of a table of docs/api.md; what the feed and exports answer is played with them."""
+    table = (DOCS / "api.md").read_text("utf-8").partition(heading)[2].partition("\n## ")[0]
+    # What is left out there is in no header.
+    return [(path, {name: value.replace("…", "0")} if name else {}) for path, name, value in CALL.findall(table)]
 
 
 @pytest.fixture
@@ -52,11 +56,68 @@ async def world(registry, observations, pool: Pool) -> None:
 def rows_of(answer: httpx.Response) -> list[Any]:
     if answer.headers["content-type"].startswith("text/csv"):
         return list(csv.DictReader(io.StringIO(answer.text)))
+    if answer.headers["content-type"] == "application/geo+json":
+        return answer.json()["features"]
     return answer.json()["items"]
 
 
+async def test_first_questions_of_the_documents_find_what_they_ask_for_and_no_more(
+    client, registry, observations, pool: Pool, tenancy
+) -> None:
+    landerneau = {"commune": "Landerneau", "insee": "29103"}
+    full = await registry.asset(name="Pleine", longitude=-4.2516, latitude=48.4499, **landerneau)
+    quiet = await registry.asset(name="Muette", longitude=-4.2516, latitude=48.46, **landerneau)
+    await registry.asset(kind="lighting_cabinet", name="Armoire", longitude=-4.3, latitude=48.4)
+    brest = {"commune": "Brest", "insee": "29019", "quarter": "Recouvrance"}
+    lamp = await registry.asset(kind="light_point", name="Lampe", external_reference="PL-0012", **brest)
+    for asset, level, age in ((full, 80, 0 * HOUR), (quiet, 20, 9 * HOUR)):
+        device = await registry.device(name=f"de {asset['name']}", asset_id=asset["id"])
+        await pool.execute("UPDATE device SET owned_since = now() - interval '1 day'")
+        for quantity, value in (("fill_level", level), ("battery_level", 100 - level)):
+            id_ = await observations.datastream(device["dev_eui"], asset["id"], quantity, "%")
+            await observations.readings(id_, {datetime.now(UTC) - age: value})
+    await registry.device(name="nouveau")
+    await pool.execute("UPDATE asset SET attributes = '{\"volum_l\": 1}' WHERE id = $1", quiet["id"])
+    for name in ("Eau", "Voirie", "Éclairage"):
+        team = (await client.post("/v1/teams", json={"name": name})).json()
+    assert team["id"] == 3
+    await observations.alert(tenancy.id, full["id"])
+    await pool.execute(
+        "UPDATE alert SET severity = 'critical', team_id = $2, opened_at = '2026-11-20' WHERE id = $1",
+        await observations.alert(tenancy.id, lamp["id"]),
+        team["id"],
+    )
+
+    found = [
+        [one.get("properties", one) for one in rows_of(await client.get(path, headers=headers))]
+        for path, headers in questions(FIRST)
+    ]
+
+    placed = ["glass_container", "glass_container", "lighting_cabinet"]
+    for (path, _), rows, (column, expected) in zip(
+        questions(FIRST),
+        found,
+        (
+            ("name", ["de Muette"]),
+            ("name", ["de Pleine", "de Muette", "nouveau"]),
+            ("name", ["Pleine"]),
+            ("name", ["nouveau"]),
+            ("id", [quiet["id"]]),
+            ("name", ["Armoire"]),
+            ("kind", placed),
+            ("asset", ["Lampe"]),
+            ("name", ["Lampe"]),
+            ("name", ["Pleine", "Muette"]),
+            ("value", [80, 20]),
+            ("asset", ["Lampe"]),
+        ),
+        strict=True,
+    ):
+        assert [one[column] for one in rows] == expected, path
+
+
 async def test_questions_of_the_documents_and_ready_uses_are_answered(client, world, tmp_path: Path) -> None:
-    played = questions()
+    played = questions(LAST)
     assert len(played) == 10
     for path, headers in played:
         answer = await client.get(path, headers=headers)

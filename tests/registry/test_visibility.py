@@ -46,6 +46,8 @@ UNION ALL SELECT 'codec ' || id - 1 FROM codec
 UNION ALL SELECT 'codec_version ' || id - 1 FROM codec_version
 UNION ALL SELECT 'device_profile_override ' || tenant_id - 1 FROM device_profile_override
 UNION ALL SELECT 'redecode ' || tenant_id - 1 FROM redecode
+UNION ALL SELECT 'photo_upload ' || tenant_id - 1 FROM photo_upload
+UNION ALL SELECT 'photo_upload_part ' || tenant_id - 1 FROM photo_upload_part
 UNION ALL SELECT 'import_job ' || tenant_id - 1 FROM import_job
 UNION ALL SELECT 'import_part ' || tenant_id - 1 FROM import_part
 UNION ALL SELECT 'import_rejection ' || tenant_id - 1 FROM import_rejection
@@ -234,6 +236,9 @@ INSERT INTO work_order (id, tenant_id, origin, title) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'person', 'w' FROM tenant;
 INSERT INTO work_order_event (tenant_id, work_order_id, action, version) SELECT id, id, 'opened', 1 FROM tenant;
 INSERT INTO work_order_photo (tenant_id, work_order_id, taken_by, content) SELECT id, id, 'a', 'jpeg' FROM tenant;
+WITH u AS (INSERT INTO photo_upload (tenant_id, work_order_id, octets, requested_by)
+           SELECT id, id, 4, 'a' FROM tenant RETURNING id, tenant_id)
+INSERT INTO photo_upload_part (upload_id, tenant_id, number, content) SELECT id, tenant_id, 1, 'jpeg' FROM u;
 INSERT INTO publication_host SELECT id, 'https://a.example' FROM tenant;
 INSERT INTO eui_claim (tenant_id, holder_id, kind, eui, reason, created_by)
 SELECT id, id % 4 + 1, 'gateway', int8send(id), 'r', 'x' FROM tenant;

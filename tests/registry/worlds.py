@@ -170,6 +170,8 @@ def expected(world: World, me: int | None) -> set[str]:
         "work_order",
         "work_order_event",
         "work_order_photo",
+        "photo_upload",
+        "photo_upload_part",
     )
     rows |= {
         f"{table} {me}"

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import pytest
 
+from api.routes import kit_commissionings
 from core.model.ownership import REGISTERED_ELSEWHERE
 from core.runtime.postgres import Pool
 from tests.api.conftest import Observations, Registry
@@ -36,6 +38,7 @@ async def test_a_kit_of_thirteen_is_commissioned_at_once_seen_and_accepted(
     other_registry: Registry,
     observations: Observations,
     pool: Pool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     profile = await registry.profile()
     lines: list[dict[str, Any]] = [
@@ -130,5 +133,9 @@ async def test_a_kit_of_thirteen_is_commissioned_at_once_seen_and_accepted(
     assert (printed.status_code, printed.headers["content-type"]) == (200, "application/pdf")
     assert printed.content.startswith(b"%PDF-")
     assert b"/DCTDecode" in printed.content  # The photo.
+    with monkeypatch.context() as patched:  # What is too much for a document is named in it.
+        patched.setattr(kit_commissionings, "PRINTED_MOST", 0)
+        named = await client.get(one + "/record.pdf")
+    assert (named.status_code, b"/DCTDecode" in named.content) == (200, False)
     assert (await other_client.get(one + "/record.pdf")).status_code == 404
     assert (await other_client.get("/v1/kit-commissionings")).json()["items"] == []

@@ -72,6 +72,10 @@ ROWS = {
     "import_part": "WITH j AS (INSERT INTO import_job (tenant_id, kind, format, coordinates, dry_run, "
     "requested_by, ended_at) SELECT id, 'cabinets', 'csv', 'wgs84', true, 'x', now() - $1::interval FROM tenant "
     "RETURNING id, tenant_id) INSERT INTO import_part SELECT id, tenant_id, 1, 1, '', 'k' FROM j",
+    "photo_upload": "WITH a AS (INSERT INTO asset (tenant_id, kind, name) "
+    "SELECT id, 'k', 'upload ' || $1::interval FROM tenant LIMIT 1 RETURNING id, tenant_id) "
+    "INSERT INTO photo_upload (tenant_id, asset_id, octets, requested_by, created_at) "
+    "SELECT tenant_id, id, 4, 'x', now() - $1::interval FROM a",
     "export_job": "INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, ended_at) "
     "SELECT id, 'csv', now() - interval '1 day', now(), 'x', 1, now() - $1::interval FROM tenant",
     "export_part": "WITH j AS (INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, "
