@@ -1,4 +1,4 @@
-"""Three of the questions of docs/api.md, each asked by one call while the demonstration goes on."""
+"""Four of the questions of docs/api.md, each asked by one call while the demonstration goes on."""
 
 import asyncio
 from collections.abc import Callable
@@ -65,6 +65,13 @@ QUESTIONS = (
         "/v1/work-orders",
         {"state": "open", "limit": SHOWN},
         lambda item: f"{item['title']} ({_place(item)})",
+    ),
+    Question(
+        "une start-up",
+        "qu'est-ce qui est arrivé, sans rien manquer ?",
+        "/v1/measurements",
+        {"after": "oldest", "limit": SHOWN},
+        lambda item: f"{item['quantity']} {item['value']}  flux {item['datastream_id']}, {item['change']}",
     ),
 )
 
