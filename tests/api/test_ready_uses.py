@@ -113,7 +113,8 @@ async def test_first_questions_of_the_documents_find_what_they_ask_for_and_no_mo
         ),
         strict=True,
     ):
-        assert [one[column] for one in rows] == expected, path
+        shown = [one[column] for one in rows]
+        assert (sorted(shown) if path == "/v1/assets/map" else shown) == expected, path  # Points have no order.
 
 
 async def test_questions_of_the_documents_and_ready_uses_are_answered(client, world, tmp_path: Path) -> None:
