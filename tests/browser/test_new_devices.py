@@ -19,6 +19,7 @@ from lab.fleet.placement import nearest_links
 from lab.fleet.plan import JOIN_EUI, DevicePlan, plan_device
 from tests.browser.conftest import INTERVAL_S, PATIENCE_S, Scene, Visit, until
 
+IS_JPEG = "document.querySelector('#photo').files[0]?.type === 'image/jpeg'"
 PATIENCE_MS = PATIENCE_S * 1_000
 HEARD_WITHIN_S = 10.0
 [ROOM] = [kind for _, kind in PILOT if kind.profile == ERS_CO2]
@@ -94,7 +95,8 @@ async def test_a_phone_installs_a_device_and_sees_it_heard(visit: Visit, scene: 
     await page.get_by_role("button", name="Prendre ma position").tap()
     await expect(page.locator("#latitude")).to_have_value(f"{plan.latitude:.6f}")
     await page.locator("#photo").set_input_files(picture)
-    await page.wait_for_function("document.querySelector('#photo').files[0]?.type === 'image/jpeg'")
+    # Waiting for a function evaluates it in the page, which its policy refuses from the second time on.
+    await until(lambda: page.evaluate(IS_JPEG), "the photo is a JPEG")
     await page.get_by_role("button", name="Posé ici").tap()
 
     await expect(page.locator("#heard")).to_contain_text("Rien n’est encore venu")
