@@ -1,13 +1,13 @@
 """SQL of alerts for people: lists, history, and the steps of the workflow. Row security bounds every statement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from core.runtime.postgres import Connection, Pool, Record
 from registry.listing import Ask, Key, Listing, Part, rows_in_order
-from registry.places import ANYWHERE, Place, distance, in_commune, within
+from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 from registry.rows import fetch_all, fetch_one
 
 # An alert that was notified to nobody, because no address was in service, is not notified.
@@ -179,9 +179,7 @@ class WantedAlerts:
 
     def values(self) -> dict[str, Any]:
         """By the names of the statement's parameters."""
-        return {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"
-        } | self.place.values()
+        return values_of(self)
 
 
 EVERY_ALERT, NEWEST_FIRST = WantedAlerts(), Ask("-id", None, 100)

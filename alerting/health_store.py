@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from core.messages.measurements import SOUND, Flag
 from core.runtime.postgres import Connection
 from lorawan.commands.dev_status import EXTERNAL_POWER, DevStatusAns
 from registry.listing import numbered
-from registry.places import ANYWHERE, Place, in_commune, within
+from registry.places import ANYWHERE, Place, in_commune, values_of, within
 from registry.rows import fetch_all
 
 HEARD_MOST = 20
@@ -55,8 +55,7 @@ class SensorFilter:
 
     def values(self) -> dict[str, Any]:
         """By the names of the statement's parameters."""
-        named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"}
-        return named | self.place.values()
+        return values_of(self)
 
 
 # Tables, and the views by which the API's role sees what its tenant may see.

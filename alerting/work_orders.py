@@ -5,7 +5,7 @@ of it. Why the history is the outbox: docs/decisions/0089-the-history-of-a-work-
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from alerting import alert_store
 from alerting.rules.work_order_states import ENDED, ImpossibleChange, Standing, action_of, standing_after
 from core.runtime.postgres import Connection, UniqueViolationError
 from registry.listing import Ask, Key, Listing, Part, rows_in_order
-from registry.places import ANYWHERE, Place, distance, in_commune, within
+from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 from registry.rows import fetch_all, fetch_one
 
 COLUMNS = """w.id, w.tenant_id, w.state, w.origin, w.priority, w.title, w.description, w.team_id, t.name AS team,
@@ -269,8 +269,7 @@ class WantedWorkOrders:
 
     def values(self) -> dict[str, Any]:
         """By the names of the statement's parameters."""
-        named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"}
-        return named | self.place.values()
+        return values_of(self)
 
 
 EVERY_ORDER, NEWEST_FIRST = WantedWorkOrders(), Ask("-id", None, 100)

@@ -1,7 +1,7 @@
 """SQL that reads uplinks and measurements through the views of row security (docs/architecture.md, "Tenancy")."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from uuid import UUID
 from core.model.quantities import QUANTITIES
 from core.runtime.postgres import Connection
 from registry.listing import Ask, Key, Listing, Part, rows_in_order
-from registry.places import ANYWHERE, Place, distance, in_commune, within
+from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 from registry.rows import entity, fetch_all, fetch_one
 
 DATASTREAM_COLUMNS = """
@@ -166,9 +166,7 @@ class WantedDatastreams:
 
     def values(self) -> dict[str, Any]:
         """By the names of the statement's parameters."""
-        return {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"
-        } | self.place.values()
+        return values_of(self)
 
 
 async def list_datastreams(connection: Connection, ask: Ask, wanted: WantedDatastreams) -> Part:

@@ -1,13 +1,13 @@
 """Assets: read by the services, created, changed and listed by the API."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from core.model.entities import Asset
 from core.runtime.postgres import CheckViolationError, Connection, Pool
 from registry.listing import Ask, Key, Listing, Part, rows_in_order
-from registry.places import ANYWHERE, Place, distance, in_commune, within
+from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 from registry.rows import Written, columns_of, entity, fetch_all, fetch_one, insert
 
 COLUMNS = columns_of(Asset)
@@ -110,8 +110,7 @@ class WantedAssets:
 
     def values(self) -> dict[str, Any]:
         """By the names of the statement's parameters."""
-        named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "place"}
-        return named | self.place.values()
+        return values_of(self)
 
 
 async def list_assets(connection: Connection, ask: Ask, wanted: WantedAssets) -> Part:

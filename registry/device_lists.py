@@ -1,7 +1,7 @@
 """Devices in lists: when each was last heard, how its battery is, which gateway hears it best, what it serves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
 from registry.enrolment import COLUMNS, SERVED, EnrolledDevice
 from registry.listing import Ask, Key, Listing, Part, planned_anew, rows_in_order
-from registry.places import ANYWHERE, Place, distance, in_commune, within
+from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 
 # A reading of so long ago says nothing of who hears a device now.
 HEARD_WITHIN = timedelta(days=8)
@@ -136,10 +136,7 @@ class WantedDevices:
 
     def values(self) -> dict[str, Any]:
         """By the names of the statement's parameters."""
-        kept = {"place", "states"}
-        return {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name not in kept
-        } | self.place.values()
+        return values_of(self, "states")
 
 
 async def list_devices(connection: Connection, ask: Ask, wanted: WantedDevices) -> Part:

@@ -1,8 +1,8 @@
 """Where things are, in statements of lists: a box, a circle, a commune by its name or its INSEE code."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
 
 # Of the sphere (IUGG's mean): of a kilometre three metres are lost against the ellipsoid.
 EARTH_M = 6_371_008.8
@@ -92,3 +92,19 @@ class Place:
 
 
 ANYWHERE = Place()
+
+
+class _HasPlace(Protocol):
+    """A dataclass of what a list is asked for, one field of which is where."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def place(self) -> Place: ...
+
+
+def values_of(wanted: _HasPlace, *left_out: str) -> dict[str, Any]:
+    """By the names of a statement's parameters, `place` taken apart; without what no parameter is named after."""
+    other = {"place", *left_out}
+    named = {one.name: getattr(wanted, one.name) for one in fields(wanted) if one.name not in other}
+    return named | wanted.place.values()
