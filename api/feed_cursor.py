@@ -1,12 +1,8 @@
 """The cursor of a reader of the feed, opaque: which database, which tenant, and after which entry."""
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-
-import msgspec
-
 from api.feed_store import FeedState, Position
 from api.fields import INT4_MOST, INT8_MOST
+from api.pages import packed, unpacked
 from core.runtime.http.errors import FieldError, Problem
 
 OLDEST = "oldest"
@@ -15,7 +11,7 @@ LONGEST = 200
 
 def feed_cursor(epoch: str, tenant_id: int, position: Position) -> str:
     """As the reader keeps it."""
-    return urlsafe_b64encode(msgspec.json.encode((epoch, tenant_id, *position))).decode().rstrip("=")
+    return packed((epoch, tenant_id, *position))
 
 
 def position_after(cursor: str | None, tenant_id: int, state: FeedState) -> Position:
@@ -28,11 +24,10 @@ def position_after(cursor: str | None, tenant_id: int, state: FeedState) -> Posi
         return state.now
     if cursor == OLDEST:
         return state.oldest
-    try:
-        octets = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        epoch, of, xid, number, place = msgspec.json.decode(octets, type=tuple[str, int, int, int, int])
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise _wrong(422, "ce curseur n'est pas le `next` d'une lecture du fil") from None
+    found = unpacked(cursor, tuple[str, int, int, int, int])
+    if found is None:
+        raise _wrong(422, "ce curseur n'est pas le `next` d'une lecture du fil")
+    epoch, of, xid, number, place = found
     if not (0 <= xid <= INT8_MOST and 0 <= number <= INT8_MOST and 0 <= place <= INT4_MOST):
         raise _wrong(422, "ce curseur n'est pas le `next` d'une lecture du fil")
     if of != tenant_id:

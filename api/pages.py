@@ -22,6 +22,7 @@ NUMBERS = frozenset({"float8", "bigint", "timestamptz"})
 LATEST_INSTANT = 8_000_000_000_000_000  # Microseconds: the year 2223.
 Item = TypeVar("Item")
 Row = TypeVar("Row")
+Unpacked = TypeVar("Unpacked")
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Nombre d'éléments par page")]
 Cursor = Annotated[
@@ -104,6 +105,19 @@ def ask_of(paging: Paging, sort: str, listing: Listing) -> Ask:
     return Ask(sort, None if paging.cursor is None else _position(paging.cursor, sort, listing), paging.limit)
 
 
+def packed(values: Sequence[object]) -> str:
+    """Numbers and texts as an opaque cursor."""
+    return urlsafe_b64encode(msgspec.json.encode(values)).decode().rstrip("=")
+
+
+def unpacked(cursor: str, shape: type[Unpacked]) -> Unpacked | None:
+    """What `packed` made a cursor of; None: it is none of this shape."""
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=shape)
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        return None
+
+
 def cursor_of(sort: str, position: Position | None) -> str | None:
     """The cursor of the page that begins there: an id, or the order, a value and an id in Base64."""
     if position is None:
@@ -111,18 +125,17 @@ def cursor_of(sort: str, position: Position | None) -> str | None:
     if sort.removeprefix(BACKWARDS) == "id":
         return str(position.id)
     value = to_us(position.value) if isinstance(position.value, datetime) else position.value
-    return urlsafe_b64encode(msgspec.json.encode([sort, value, position.id])).decode().rstrip("=")
+    return packed([sort, value, position.id])
 
 
 def _position(cursor: str, sort: str, listing: Listing) -> Position:
     name = sort.removeprefix(BACKWARDS)
     if name == "id":
         return Position(None, cursor_id(cursor) or 0)
-    try:
-        octets = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        of, value, id_ = msgspec.json.decode(octets, type=tuple[str, str | int | float | None, int])
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise bad_cursor() from None
+    found = unpacked(cursor, tuple[str, str | int | float | None, int])
+    if found is None:
+        raise bad_cursor()
+    of, value, id_ = found
     if of != sort:
         raise bad_cursor(f"ce curseur est d'une liste triée par « {of} »" if of in listing.statements else None)
     form = listing.keys[name].form

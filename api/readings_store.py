@@ -1,15 +1,11 @@
 """Readings of several datastreams, one datastream after the other, a page after a place in that order (keyset)."""
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import msgspec
-
 from api.fields import INT4_MOST
-from api.pages import LATEST_INSTANT, bad_cursor
+from api.pages import LATEST_INSTANT, bad_cursor, packed, unpacked
 from core.runtime.postgres import Connection
 from lorawan.instants import from_us, to_us
 
@@ -55,11 +51,10 @@ def position_of(cursor: str | None) -> Position | None:
     """Where the former page ended; raises 422 for what is no cursor of such a list."""
     if cursor is None:
         return None
-    try:
-        octets = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        id_, time_us = msgspec.json.decode(octets, type=tuple[int, int])
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise bad_cursor() from None
+    found = unpacked(cursor, tuple[int, int])
+    if found is None:
+        raise bad_cursor()
+    id_, time_us = found
     if not (0 < id_ <= INT4_MOST and 0 <= time_us <= LATEST_INSTANT):
         raise bad_cursor()
     return Position(id_, from_us(time_us))
@@ -67,7 +62,7 @@ def position_of(cursor: str | None) -> Position | None:
 
 def cursor_of(last: Reading) -> str:
     """What a client hands back as it is."""
-    return urlsafe_b64encode(msgspec.json.encode([last.datastream_id, to_us(last.time)])).decode().rstrip("=")
+    return packed([last.datastream_id, to_us(last.time)])
 
 
 async def read_readings(
