@@ -15,7 +15,7 @@ from api.feed_store import Entry, WantedChanges, read_changes, read_state
 from api.fields import INT4_MOST, Answer, AssetKind, answer_of
 from api.list_fields import Tag
 from api.routes.datastreams import QuantityName
-from core.messages.measurements import Flag
+from api.routes.measurements import flag_names
 from core.runtime.http.errors import PROBLEM_RESPONSES
 
 MOST = 10_000
@@ -78,16 +78,6 @@ class FeedAnswer(Answer):
     )
 
 
-_FLAGS: dict[int, tuple[str, ...]] = {}
-
-
-def _flags_of(flags: int) -> tuple[str, ...]:
-    found = _FLAGS.get(flags)
-    if found is None:
-        found = _FLAGS[flags] = tuple((flag.name or "").lower() for flag in Flag if flags & flag)
-    return found
-
-
 def _kind_of(origin: str, at: datetime, time: datetime, value: float | None) -> Kind:
     match origin:
         case "meter_change" | "manual" as kind:
@@ -105,7 +95,7 @@ def changed_measurements(entries: Sequence[Entry]) -> Iterator[ChangedMeasuremen
     for _, _, _, at, origin, _, datastream_id, asset_id, quantity, time, value, flags in entries:
         if datastream_id is not None and time is not None:
             kind = _kind_of(origin, at, time, value)
-            named = _flags_of(flags or 0)
+            named = flag_names(flags or 0)
             yield ChangedMeasurement(datastream_id, asset_id, quantity or "", time, value, named, kind, at)
 
 

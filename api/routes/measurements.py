@@ -1,6 +1,7 @@
 """What was measured: ranges, hours and local days, last values."""
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -119,13 +120,14 @@ LatestSort = Literal[
 ]  # fmt: skip
 
 
-def flag_names(flags: int) -> list[str]:
+@cache
+def flag_names(flags: int) -> tuple[str, ...]:
     """The names of what is known about a measurement besides its value."""
-    return [(flag.name or "").lower() for flag in Flag if flags & flag]
+    return tuple((flag.name or "").lower() for flag in Flag if flags & flag)
 
 
 def _measurement(reading: Reading) -> MeasurementAnswer:
-    return MeasurementAnswer(time=reading.time, value=reading.value, flags=flag_names(reading.flags))
+    return MeasurementAnswer(time=reading.time, value=reading.value, flags=[*flag_names(reading.flags)])
 
 
 @router.get("/datastreams/{id}/measurements", summary="Lister les mesures d'un flux")
@@ -189,7 +191,7 @@ async def list_corrections(
         CorrectionAnswer(
             time=row.time,
             value=row.value,
-            flags=flag_names(row.flags),
+            flags=[*flag_names(row.flags)],
             source_id=row.source_id,
             received_at=row.received_at,
             in_force=row.in_force,
@@ -273,7 +275,7 @@ async def list_latest(
                 **DATASTREAMS.show(row).model_dump(),
                 time=reading.time,
                 value=reading.value,
-                flags=flag_names(reading.flags),
+                flags=[*flag_names(reading.flags)],
                 stale=row.id in stale,
             )
             for row in rows
