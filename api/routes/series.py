@@ -283,9 +283,11 @@ async def ask_series(
         series = await with_profiles(connection, series)
         read = [await read_series(connection, series, edges, unit, zone) for edges in ranges]
     found = _joined([one.series for one in read])
+    untils = {since: until for edges in ranges for since, until in pairwise(edges)}
+    now = datetime.now(UTC)
     first, last = question.edges[0], question.edges[-1]
     return Found(
-        [item for one in series for item in _items(one, question, found.get(one.id))],
+        [item for one in series for item in _items(one, question, untils, found.get(one.id), now)],
         [
             (id_, gap)
             for id_, one in sorted(found.items())
@@ -341,60 +343,39 @@ def _joined(found: Sequence[Mapping[int, Aggregated]]) -> dict[int, Aggregated]:
     return joined
 
 
-def _items(one: Series, question: _Question, found: Aggregated | None) -> Iterator[Item]:
-    kind, now = one.kind, datetime.now(UTC)
+def _items(
+    one: Series, question: _Question, untils: Mapping[datetime, datetime], found: Aggregated | None, now: datetime
+) -> Iterator[Item]:
+    kind = one.kind
     value_is: ValueIs | None = "difference" if kind is Kind.COUNTER else "mean" if kind in AVERAGED else None
     known = {bucket.since: bucket for bucket in found.buckets} if found is not None else {}
     gaps = [] if found is None else found.gaps
-    edges = question.edges
-    untils = _untils(question)
+
+    def bucket_of(since: datetime, until: datetime) -> Bucket:
+        return known.get(since) or Bucket(since, until, 0, 0, None, None, None, None, None)
 
     def value_of(bucket: Bucket) -> float | None:
         return bucket.difference if kind is Kind.COUNTER else bucket.mean if value_is is not None else None
+
+    def completeness_of(bucket: Bucket) -> float | None:
+        return _completeness(bucket.readings, bucket.since, bucket.until, one.expected, now)
 
     def beside(comparison: Comparison, place: int) -> _Beside | None:
         since = question.beside[comparison][place] if comparison in question.beside else None
         if since is None:
             return None
-        bucket, until = known.get(since), untils[since]
-        if bucket is None:
-            return _Beside(since, until, 0, _completeness(0, since, until, one.expected, now), None)
-        completeness = _completeness(bucket.readings, since, until, one.expected, now)
-        return _Beside(since, until, bucket.readings, completeness, value_of(bucket))
+        bucket = bucket_of(since, untils[since])
+        return _Beside(since, bucket.until, bucket.readings, completeness_of(bucket), value_of(bucket))
 
     identity = (one.id, one.asset_id, one.asset_name, one.quantity, one.unit)
-    for place, (since, until) in enumerate(pairwise(edges)):
-        bucket = known.get(since)
+    for place, (since, until) in enumerate(pairwise(question.edges)):
+        bucket = bucket_of(since, until)
         in_gap = any(gap.since < until and gap.until > since for gap in gaps) if gaps else False
         former = (beside("previous_period", place), beside("previous_year", place)) if question.beside else ()
-        if bucket is None:
-            completeness = _completeness(0, since, until, one.expected, now)
-            yield Item(
-                *identity,
-                since,
-                until,
-                0,
-                0,
-                completeness,
-                None,
-                value_is,
-                None,
-                None,
-                None,
-                None,
-                in_gap,
-                *former,
-            )
-            continue
         yield Item(
-            *identity, since, until, bucket.readings, bucket.suspects,
-            _completeness(bucket.readings, since, until, one.expected, now), value_of(bucket), value_is,
-            bucket.minimum, bucket.maximum, bucket.first, bucket.last, in_gap, *former,
+            *identity, since, until, bucket.readings, bucket.suspects, completeness_of(bucket), value_of(bucket),
+            value_is, bucket.minimum, bucket.maximum, bucket.first, bucket.last, in_gap, *former,
         )  # fmt: skip
-
-
-def _untils(question: _Question) -> dict[datetime, datetime]:
-    return {since: until for edges in question.ranges() for since, until in pairwise(edges)}
 
 
 def _completeness(
