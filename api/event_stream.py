@@ -16,8 +16,9 @@ from core.runtime.http.head_deadline import ABORT
 MOST_WAITING = 16
 # An event, and no comment: a browser's script sees it, and knows that the stream is alive.
 BEAT_EVERY_S = 5.0
-# Browsers come back after a time of their own: not all at once to the replica that is left.
+# Who is told why the stream ends has so long to take it.
 LEAVE_WITHIN_S = 5.0
+# Browsers come back after a time of their own: not all at once to the replica that is left.
 RETRY_MS = (500, 3_000)
 LINES = re.compile(r"\r\n|\r|\n")
 log = structlog.get_logger()

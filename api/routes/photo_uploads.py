@@ -1,5 +1,6 @@
 """Photos in parts, from a telephone on a bad network: what has arrived stays, and the rest is sent again."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -14,7 +15,6 @@ from api.routes.assets import ASSETS
 from api.routes.work_order_photos import add_work_order_photo
 from api.routes.work_orders import WORK_ORDERS
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
-from core.runtime.postgres import Connection
 from registry import photo_uploads as store
 from registry.photo_uploads import PhotoUpload
 
@@ -60,8 +60,7 @@ UPLOADS = Resource("photo_upload", "photo en morceaux", store.read_upload, Photo
 LOCKED = Resource("photo_upload", "photo en morceaux", store.lock_upload, PhotoUploadAnswer.model_validate)
 
 
-async def _shown(connection: Connection, upload: PhotoUpload) -> PhotoUploadAnswer:
-    received = await store.list_received(connection, upload.id)
+def _shown(upload: PhotoUpload, received: Iterable[int]) -> PhotoUploadAnswer:
     return UPLOADS.show(upload).model_copy(update={"received": list(received)})
 
 
@@ -90,7 +89,7 @@ async def create(body: NewPhotoUpload, caller: FieldAgent) -> PhotoUploadAnswer:
 async def read(id: Id, caller: Reader) -> PhotoUploadAnswer:
     """Les morceaux qui sont arrivés, après une coupure."""
     async with caller.reading() as connection:
-        return await _shown(connection, await UPLOADS.get(connection, id))
+        return _shown(await UPLOADS.get(connection, id), await store.list_received(connection, id))
 
 
 @router.put("/{id}/parts/{number}", operation_id="putPhotoPart", summary="Envoyer un morceau d'une photo")
@@ -110,10 +109,11 @@ async def put_part(
         if upload.photo_id is not None:
             raise Problem(409, "cette photo est déjà entière")
         await store.put_part(change.connection, id, number, body.content)
-        received = sum((await store.list_received(change.connection, id)).values())
-        if received > upload.octets:
-            raise invalid("content", "too_long", f"{received} octets avec ce morceau, {upload.octets} annoncés")
-        shown = await _shown(change.connection, upload)
+        received = await store.list_received(change.connection, id)
+        so_far = sum(received.values())
+        if so_far > upload.octets:
+            raise invalid("content", "too_long", f"{so_far} octets avec ce morceau, {upload.octets} annoncés")
+        shown = _shown(upload, received)
         part = {"number": number, "octets": len(body.content)}
         await change.audit("put_part", UPLOADS.entity, id, part, after=shown)
     return shown
