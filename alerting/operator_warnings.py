@@ -75,7 +75,7 @@ async def warn_of_held_feed(connection: Connection, now: datetime) -> None:
     holder = row["holder"] or "titulaire inconnu"
     text = (
         f"Une transaction qui écrit est ouverte depuis {row['held_since']:%H:%M:%S} UTC ({holder}) : le fil des "
-        "mesures, les flux et les webhooks de mesures attendent sa fin. Rien n'est perdu ; terminez-la."
+        "mesures et les flux attendent sa fin. Rien n'est perdu ; terminez-la."
     )
     data = {"severity": "warning", "message": text, "holder": holder}
     await _send(connection, endpoints, "operator.feed_held", now, data)
