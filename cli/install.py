@@ -34,6 +34,7 @@ PACKAGES = (
     "ingest",
     "alerting",
     "lighting",
+    "indicators",
     "api",
     "services",
     "cli",
