@@ -154,16 +154,25 @@ def _replicas(text: str) -> dict[str, int]:
 
 
 @app.command()
-def migrate(home: HomeOption = None) -> None:
+def migrate(
+    home: HomeOption = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Dit ce qui serait appliqué, ce que cela bloque et combien de temps.")
+    ] = False,
+) -> None:
     """Met le schéma à jour : la base de TERRITOIRE_DATABASE_URL, sinon celle de la pile qui tourne."""
-    from services.migrate.__main__ import main as migrate_main
-
     if "TERRITOIRE_DATABASE_URL" not in os.environ:
         run = find_run(home)
         os.environ |= {
             "TERRITOIRE_DATABASE_URL": run.database_admin_url,
             "TERRITOIRE_NATS_URL": run.nats_url,
         }
+    if check:
+        from cli.migration_check import check_or_exit
+
+        asyncio.run(check_or_exit(os.environ["TERRITOIRE_DATABASE_URL"]))
+    from services.migrate.__main__ import main as migrate_main
+
     migrate_main()
 
 

@@ -244,6 +244,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "lighting": "SELECT",
         "maintenance": "SELECT, DELETE",
     },
+    "service_release": dict.fromkeys(SERVICES, REPLICAS),
     "shard_lease": {"network": LEASES, "intake": LEASES, "ingest": LEASES, "alerting": LEASES},
     "silence": {"alerting": "SELECT"},
     "station_order": {"gateway_bridge": "SELECT"},
@@ -465,8 +466,10 @@ async def read_tables(connection: Connection) -> dict[str, list[str]]:
     return {row["name"]: row["columns"] for row in await connection.fetch(READ_TABLES)}
 
 
-async def apply_rights(connection: Connection) -> int:
+async def apply_rights(connection: Connection, *, withdraw: bool = True) -> int:
     """Grant and withdraw what differs from this module; returns how much did.
+
+    Without `withdraw` nothing is withdrawn: programs of before are alive, and may need it.
 
     Where the schema's owner may not make roles, those that its administrator has not made are left out, with a
     line in the log: the installation goes on with the login that all services share.
@@ -484,7 +487,7 @@ async def apply_rights(connection: Connection) -> int:
     members = {row[0] for row in await connection.fetch(READ_MEMBERS, ALL_TENANTS, services)}
     statements = [
         *(f"GRANT {ALL_TENANTS} TO {role}" for role in services if role in known - members),
-        *(right.statement("REVOKE") for right in sorted(granted - wanted, key=repr)),
+        *(right.statement("REVOKE") for right in sorted(granted - wanted, key=repr) if withdraw),
         *(right.statement("GRANT") for right in sorted(wanted - granted, key=repr)),
     ]
     async with connection.transaction():

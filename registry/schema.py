@@ -1,7 +1,11 @@
-"""Runs the numbered migrations: forward only, one transaction each, one runner at a time, checksums kept."""
+"""Runs the numbered migrations: forward only, one runner at a time, checksums kept (decision 114).
 
-import hashlib
-import re
+A file is one transaction, or steps that are committed one by one (`registry.migration_files`). Programs of before
+go on beside it, and start on it, unless the ledger says that it needs a newer one.
+"""
+
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -9,14 +13,17 @@ import structlog
 
 from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
+from registry.migration_files import Kind, Migration, Step, min_compatible, parse
 from registry.policies import apply_policies, enforce_seal
+from registry.releases import Program, programs_before
 from registry.rights import ALL_TENANTS, LOGINS, OWNER, apply_rights, close_shared_login
 from registry.vouching import demand_vouching
 
-# Arbitrary, ours: serialises concurrent runners. Released with the transaction.
+# Arbitrary, ours: serialises concurrent runners. Ends with the connection.
 LOCK = 0x7E44170172E
 # Of the runner: services go on behind a migration that waits for a lock, but not for longer than this.
 LOCK_TIMEOUT_S = 10.0
+ASK_LOCK_EVERY_S = 0.2
 
 CREATE_LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migration (
@@ -25,6 +32,16 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     checksum text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 )
+"""
+# The oldest program, by the number of files that it knows, that works since then. Looked for before it is made:
+# that locks out the services, which read the ledger when they start.
+HAS_MIN_COMPATIBLE = """
+SELECT EXISTS (SELECT FROM pg_attribute
+               WHERE attrelid = 'schema_migration'::regclass AND attname = 'min_compatible' AND NOT attisdropped)
+"""
+ADD_MIN_COMPATIBLE = """
+ALTER TABLE schema_migration ADD COLUMN min_compatible int;
+UPDATE schema_migration SET min_compatible = number;
 """
 # Before the first file and every other, so that the schema's owner need be no superuser: who gives something to a
 # role must be its member, and the role must be allowed to create in the schema. As a member the owner is also seen
@@ -62,8 +79,15 @@ $$
 FINISH_ROLES = f"REVOKE CREATE ON SCHEMA public FROM {OWNER}"
 # Every service compares the ledger with what it knows before it starts.
 SHOW_LEDGER = "GRANT SELECT ON schema_migration TO territoire_service, territoire_api"
-READ_LEDGER = "SELECT number, name, checksum FROM schema_migration ORDER BY number"
-WRITE_LEDGER = "INSERT INTO schema_migration (number, name, checksum) VALUES ($1, $2, $3)"
+# Of a ledger of before the column, too.
+READ_LEDGER = """
+SELECT number, name, checksum, coalesce((to_jsonb(m) ->> 'min_compatible')::int, number) AS min_compatible
+FROM schema_migration m ORDER BY number
+"""
+WRITE_LEDGER = """
+INSERT INTO schema_migration (number, name, checksum, min_compatible) VALUES ($1, $2, $3, $4)
+"""
+IS_INVALID = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)"
 
 log = structlog.get_logger()
 
@@ -75,37 +99,36 @@ class SchemaMismatch(OperatorError):
 class MigrationFailed(OperatorError):
     """A file was not applied, and nothing of it stays: run it again once the cause is gone."""
 
-    def __init__(self, name: str, cause: PostgresError) -> None:
+    def __init__(self, name: str, cause: PostgresError, *, before: int = 0) -> None:
         if isinstance(cause, LockNotAvailableError):
             why = "une autre session tient ce qu'elle doit modifier ; terminez-la (ou attendez) et relancez"
         else:
             why = f"PostgreSQL répond : {cause}"
+        left = f"{before} étapes avant elle sont faites" if before else "rien n'en reste"
         super().__init__(
             f"migration {name} was not applied: {cause}",
-            f"la migration {name} n'est pas appliquée, et rien n'en reste : {why}",
+            f"la migration {name} n'est pas appliquée, et {left} : {why}",
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One file of registry/migrations."""
+class OlderProgramsRun(OperatorError):
+    """A contract step waits: programs that use what it takes away are alive."""
 
-    number: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the file, in hexadecimal."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
+    def __init__(self, migration: Migration, older: Sequence[Program]) -> None:
+        names = ", ".join(f"{program.service} {program.instance} ({program.release})" for program in older)
+        super().__init__(
+            f"migration {migration.name} waits for older programs to end: {names}",
+            f"la migration {migration.name} retire ce dont se servent encore des programmes plus anciens : "
+            f"{names}. Remplacez-les ou arrêtez-les, attendez une minute, relancez ; ce qui précède est appliqué",
+        )
 
 
 def migrations() -> list[Migration]:
     """Every migration that this program knows, by number; numbers run from 1 without a gap."""
     found = [
-        Migration(int(matched[1]), entry.name, entry.read_text("utf-8"))
+        migration
         for entry in files("registry.migrations").iterdir()
-        if (matched := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name))
+        if entry.name.endswith(".sql") and (migration := parse(entry.name, entry.read_text("utf-8")))
     ]
     found.sort(key=lambda migration: migration.number)
     if [migration.number for migration in found] != list(range(1, len(found) + 1)):
@@ -116,46 +139,122 @@ def migrations() -> list[Migration]:
     return found
 
 
-def _pending(known: list[Migration], applied: dict[int, str]) -> Migration | None:
-    for number, checksum in applied.items():
-        if number > len(known):
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What was applied: the checksum of each number, and the oldest program that works since (0: nothing was)."""
+
+    checksums: dict[int, str]
+    min_compatible: int
+
+    @property
+    def number(self) -> int:
+        """The newest, 0 for none."""
+        return max(self.checksums, default=0)
+
+    def pending(self, known: Sequence[Migration]) -> list[Migration]:
+        """What this program knows and the database lacks.
+
+        Raises:
+            SchemaMismatch: the database is newer and needs a newer program, or an applied file was changed.
+        """
+        if self.min_compatible > len(known):
             raise SchemaMismatch(
-                f"the database is at migration {max(applied)}, this program knows {len(known)}: "
-                "start a newer program",
-                f"la base est à la version {max(applied)}, ce programme ne connaît que la {len(known)} : "
+                f"the database is at migration {self.number} and needs a program that knows "
+                f"{self.min_compatible}, this one knows {len(known)}: start a newer program",
+                f"la base est à la version {self.number}, ce programme ne connaît que la {len(known)}, et elle en "
+                f"demande au moins la {self.min_compatible} : "
                 "installez la version du programme qui l'a mise à jour (on ne redescend que par une restauration)",
             )
-        if known[number - 1].checksum != checksum:
-            raise SchemaMismatch(
-                f"migration {known[number - 1].name} was changed after it was applied",
-                f"la migration {known[number - 1].name} n'est pas celle qui a été appliquée à cette base : "
-                "ce programme et cette base ne vont pas ensemble",
-            )
-    return next((migration for migration in known if migration.number not in applied), None)
+        for migration in known:
+            if self.checksums.get(migration.number, migration.checksum) != migration.checksum:
+                raise SchemaMismatch(
+                    f"migration {migration.name} was changed after it was applied",
+                    f"la migration {migration.name} n'est pas celle qui a été appliquée à cette base : "
+                    "ce programme et cette base ne vont pas ensemble",
+                )
+        return [migration for migration in known if migration.number not in self.checksums]
 
 
-async def _apply_next(
-    connection: Connection, known: list[Migration], shards: int, lock_timeout_s: float
-) -> Migration | None:
+async def read_ledger(connection: Connection) -> Ledger:
+    """What the database says was applied to it; nothing where it has no ledger."""
+    exists = await connection.fetchval("SELECT to_regclass('schema_migration') IS NOT NULL")
+    rows = await connection.fetch(READ_LEDGER) if exists else []
+    return Ledger(
+        {row["number"]: row["checksum"] for row in rows}, max((row["min_compatible"] for row in rows), default=0)
+    )
+
+
+async def _alone(connection: Connection) -> None:
+    """Wait for another runner, however long it works, and keep the next ones waiting.
+
+    Asked again and again: a statement that waits is a transaction, and an index that is made beside writers waits
+    for every transaction to end.
+    """
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110
+        await asyncio.sleep(ASK_LOCK_EVERY_S)
+
+
+async def _prepare_ledger(connection: Connection) -> None:
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)  # However long another runner works.
-        await connection.execute(
-            "SELECT set_config('lock_timeout', $1, true)", f"{round(lock_timeout_s * 1000)}ms"
-        )
         await connection.execute(CREATE_LEDGER)
-        applied = {row["number"]: row["checksum"] for row in await connection.fetch(READ_LEDGER)}
-        migration = _pending(known, applied)
-        if migration is not None:
-            try:
-                await connection.execute(PREPARE_ROLES)
-                await connection.execute(migration.sql.replace("{shards}", str(shards)))
-                await connection.execute(FINISH_ROLES)
-            except DATABASE_AWAY:
-                raise
-            except PostgresError as cause:
-                raise MigrationFailed(migration.name, cause) from cause
-            await connection.execute(WRITE_LEDGER, migration.number, migration.name, migration.checksum)
+        if not await connection.fetchval(HAS_MIN_COMPATIBLE):
+            await connection.execute(ADD_MIN_COMPATIBLE)
+
+
+async def _apply_next(connection: Connection, known: list[Migration], shards: int) -> Migration | None:
+    """Apply the first file that is missing, if there is one."""
+    ledger = await read_ledger(connection)
+    migration = next(iter(ledger.pending(known)), None)
+    if migration is None:
+        return None
+    if migration.kind is Kind.CONTRACT:
+        older = await programs_before(connection, migration.needs or 0)
+        if older:
+            raise OlderProgramsRun(migration, older)
+    if migration.steps:
+        await _apply_steps(connection, migration)
+        await _write_ledger(connection, ledger, migration)
         return migration
+    async with connection.transaction():
+        try:
+            await connection.execute(PREPARE_ROLES)
+            await connection.execute(migration.sql.replace("{shards}", str(shards)))
+            await connection.execute(FINISH_ROLES)
+        except DATABASE_AWAY:
+            raise
+        except PostgresError as cause:
+            raise MigrationFailed(migration.name, cause) from cause
+        await _write_ledger(connection, ledger, migration)
+    return migration
+
+
+async def _write_ledger(connection: Connection, ledger: Ledger, migration: Migration) -> None:
+    compatible = min_compatible(migration, ledger.min_compatible)
+    await connection.execute(WRITE_LEDGER, migration.number, migration.name, migration.checksum, compatible)
+
+
+async def _apply_steps(connection: Connection, migration: Migration) -> None:
+    for place, step in enumerate(migration.steps, 1):
+        try:
+            rows = await _apply_step(connection, step)
+        except DATABASE_AWAY:
+            raise
+        except PostgresError as cause:
+            raise MigrationFailed(f"{migration.name}, étape {place}", cause, before=place - 1) from cause
+        log.info("migration_step", name=migration.name, step=place, rows=rows, is_step=True)
+
+
+async def _apply_step(connection: Connection, step: Step) -> int:
+    """Returns how many rows it changed in all."""
+    if step.index is not None and await connection.fetchval(IS_INVALID, step.index):
+        await connection.execute(f"DROP INDEX CONCURRENTLY {step.index}")  # Of a runner that was killed in it.
+    changed = 0
+    while True:
+        status = await connection.execute(step.sql)
+        rows = int(last) if step.repeats and (last := status.rpartition(" ")[2]).isdecimal() else 0
+        changed += rows
+        if not rows:
+            return changed
 
 
 async def migrate(
@@ -164,41 +263,46 @@ async def migrate(
     shards: int = 4,
     passwords: dict[str, str] | None = None,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
+    known: list[Migration] | None = None,
 ) -> int:
     """Apply what is missing; returns how many files were applied.
 
-    Each file is a transaction: a process that is killed in one leaves nothing of it, and all before it. Then every
-    service's role has the rights of `registry.rights` and no others. `passwords` sets those of login roles
-    (`territoire_network`...); once each service has its own, the login that all shared is closed.
+    Each file is a transaction, or steps that may be done again: a process that is killed in one leaves nothing
+    that hinders the next. Then every service's role has the rights of `registry.rights` and no others, once no
+    older program is alive. `passwords` sets those of login roles (`territoire_network`...); once each service has
+    its own, the login that all shared is closed. `known`: the files, this program's by default.
 
     Raises:
-        SchemaMismatch: the database is newer than this program, or an applied file was changed.
+        SchemaMismatch: the database needs a newer program, or an applied file was changed.
         MigrationFailed: a file failed, or waited longer than `lock_timeout_s` for what another session holds.
+        OlderProgramsRun: a contract step waits for programs that use what it takes away.
     """
     connection = await connect(database_url, "territoire-migrate")
     try:
-        known = migrations()
+        known = migrations() if known is None else known
+        await _alone(connection)
+        await connection.execute(
+            "SELECT set_config('lock_timeout', $1, false)", f"{round(lock_timeout_s * 1000)}ms"
+        )
+        await _prepare_ledger(connection)
         count = 0
-        while (migration := await _apply_next(connection, known, shards, lock_timeout_s)) is not None:
+        while (migration := await _apply_next(connection, known, shards)) is not None:
             log.info("migration_applied", number=migration.number, name=migration.name, is_step=True)
             count += 1
-        await _finish(connection, passwords or {}, lock_timeout_s)
+        await _finish(connection, known, passwords or {})
         return count
     finally:
         await connection.close()
 
 
-async def _finish(connection: Connection, passwords: dict[str, str], lock_timeout_s: float) -> None:
-    await connection.execute("SELECT pg_advisory_lock($1)", LOCK)  # With the connection it ends.
-    await connection.execute("SELECT set_config('lock_timeout', $1, false)", f"{round(lock_timeout_s * 1000)}ms")
+async def _finish(connection: Connection, known: list[Migration], passwords: dict[str, str]) -> None:
     await connection.execute(SHOW_LEDGER)
     await connection.execute(PREPARE_ROLES + ";" + FINISH_ROLES)
-    try:
-        changed = await apply_rights(connection) + await apply_policies(connection)
-    except LockNotAvailableError as cause:
-        raise MigrationFailed("des droits", cause) from cause
-    if changed:
-        log.info("rights_applied", changed=changed, is_step=True)
+    if (await read_ledger(connection)).number > len(known):
+        # A program that was put back: rights and policies are those of the newer one, which ours are part of.
+        log.warning("rights_left_to_the_newer_program")
+    else:
+        await _apply_rights(connection, len(known))
     if not await enforce_seal(connection):
         log.warning("seal_not_enforced_yet")
     if LOGINS["api"] in passwords and not await demand_vouching(connection, passwords[LOGINS["api"]]):
@@ -215,17 +319,29 @@ async def _finish(connection: Connection, passwords: dict[str, str], lock_timeou
         await close_shared_login(connection)
 
 
-async def require_schema(connection: Connection) -> None:
-    """Require a schema that is exactly ours.
+async def _apply_rights(connection: Connection, known: int) -> None:
+    older = await programs_before(connection, known)
+    try:
+        changed = await apply_rights(connection, withdraw=not older) + await apply_policies(connection)
+    except LockNotAvailableError as cause:
+        raise MigrationFailed("des droits", cause) from cause
+    if changed:
+        log.info("rights_applied", changed=changed, is_step=True)
+    if older:
+        log.warning("rights_not_withdrawn_yet", older=[program.instance for program in older])
+
+
+async def require_schema(connection: Connection, known: list[Migration] | None = None) -> int:
+    """Require a schema that this program works on, with all the migrations that it knows; returns how many.
 
     Raises:
-        SchemaMismatch: the database is behind or ahead of this program.
+        SchemaMismatch: the database is behind this program, or needs a newer one.
     """
-    exists = await connection.fetchval("SELECT to_regclass('schema_migration') IS NOT NULL")
-    rows = await connection.fetch(READ_LEDGER) if exists else []
-    pending = _pending(migrations(), {row["number"]: row["checksum"] for row in rows})
-    if pending is not None:
+    known = migrations() if known is None else known
+    pending = (await read_ledger(connection)).pending(known)
+    if pending:
         raise SchemaMismatch(
-            f"the database lacks migration {pending.name}: run `territoire migrate`",
-            f"il manque la migration {pending.name} à la base : lancez « territoire migrate »",
+            f"the database lacks migration {pending[0].name}: run `territoire migrate`",
+            f"il manque la migration {pending[0].name} à la base : lancez « territoire migrate »",
         )
+    return len(known)

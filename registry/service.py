@@ -10,6 +10,7 @@ from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool
 from core.runtime.settings import ServiceSettings
 from registry.former_format import following_former_format
+from registry.releases import announced
 from registry.schema import require_schema
 
 
@@ -44,7 +45,7 @@ async def open_service(
         connect_bus(settings.nats_url.get_secret_value(), bus_name or settings.instance) as bus,
     ):
         async with pool.acquire() as connection:
-            await require_schema(connection)
+            knows = await require_schema(connection)
             shards = await read_shards(connection)
-        async with following_former_format(pool, settings):
+        async with announced(pool, name, settings.instance, knows), following_former_format(pool, settings):
             yield OpenedService(pool, bus, shards, readiness)

@@ -90,6 +90,7 @@ LNS_UNKNOWN_DEVICE = _older("lns_unknown_device", "last_seen_at")
 # Events that could not be delivered to an application, and those of applications that are gone.
 APPLICATION_EVENT = _older("observation.application_event", "queued_at")
 SERVICE_REPLICA = _older("service_replica", "seen_at")
+SERVICE_RELEASE = _older("service_release", "seen_at")
 LOGIN_FAILURE = _older("login_failure", "first_at")
 REJECTED_LOGIN = _older("rejected_login", "minute")
 PERSONAL_READ = _older("personal_read", "at")
@@ -157,6 +158,7 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("lns_unknown_device", LNS_UNKNOWN_DEVICE, 30 * days),
         Prune("application_event", APPLICATION_EVENT, 7 * days),
         Prune("service_replica", SERVICE_REPLICA, 1 * days),
+        Prune("service_release", SERVICE_RELEASE, 1 * days),
         Prune("login_failure", LOGIN_FAILURE, 1 * days),
         Prune("rejected_login", REJECTED_LOGIN, 1 * days),
         Prune("personal_read", PERSONAL_READ, 2 * days),

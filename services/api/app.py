@@ -17,6 +17,7 @@ from ingest.workers import open_workers
 from registry.former_format import following_former_format
 from registry.keys import key_wrap_of
 from registry.policies import API_NAME
+from registry.releases import announced
 from registry.schema import require_schema
 from registry.vouching import vouched
 from services.api.front import Front
@@ -75,10 +76,11 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
             connect_bus(settings.nats_url.get_secret_value(), settings.instance)
         )
         async with pool.acquire() as connection:
-            await require_schema(connection)
+            knows = await require_schema(connection)
             async with vouched(connection):
                 pass  # Not at the first login: now.
             shards = await read_shards(connection)
+        await outlive_requests.enter_async_context(announced(pool, "api", settings.instance, knows))
         await outlive_requests.enter_async_context(following_former_format(pool, settings))
         workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))
         app = create_app(pool, bus, key_wrap_of(settings), shards, workers, _access_of(settings))

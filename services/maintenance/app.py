@@ -30,6 +30,7 @@ from ingest.workers import open_workers
 from registry.bulk_imports.rows import DoneLine, Place, Writers
 from registry.former_format import following_former_format
 from registry.keys import key_wrap_of
+from registry.releases import announced
 from registry.schema import require_schema
 from services.maintenance.settings import MaintenanceSettings
 
@@ -80,7 +81,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
         open_workers(1) as workers,
     ):
         async with pool.acquire() as connection:
-            await require_schema(connection)
+            knows = await require_schema(connection)
         keys = key_wrap_of(settings)
 
         async def ask_streams(question: Callable[[Streams], Awaitable[bool]]) -> bool:
@@ -123,7 +124,11 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             destination = Destination(settings.audit_export)
             jobs.append(Job("audit_export", SEAL_EVERY_S, lambda: send_audit(pool, destination)))
         readiness.checks = {"database": database_check(pool)} | {job.name: job.check() for job in jobs}
-        async with following_former_format(pool, settings), asyncio.TaskGroup() as tasks:
+        async with (
+            announced(pool, "maintenance", settings.instance, knows),
+            following_former_format(pool, settings),
+            asyncio.TaskGroup() as tasks,
+        ):
             background = [tasks.create_task(job.repeat(), name=job.name) for job in jobs]
             await stopping.wait()
             for task in background:

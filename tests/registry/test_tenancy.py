@@ -19,6 +19,7 @@ UNSCOPED = {
     "public.personal_term": "one row of terms",
     "public.registry_change": "entity names and ids, no content",
     "public.schema_migration": "the ledger of migrations",
+    "public.service_release": "which release each living process is",
     "public.unknown_gateway": "gateways that belong to nobody yet; the API asks for the operator's role",
     "public.shard_lease": NEVER_READ,
     "public.service_replica": NEVER_READ,

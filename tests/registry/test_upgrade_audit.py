@@ -4,10 +4,10 @@ from hashlib import sha256
 
 from core.runtime.postgres import connect, open_pool
 from registry.audit_chain import seal, verify
-from registry.schema import WRITE_LEDGER, migrate, migrations
+from registry.schema import migrate, migrations
 from registry.sessions import find_session
 from registry.tenants import authenticate
-from tests.core.runtime.versions import migrate_up_to
+from tests.core.runtime.versions import WRITE_LEDGER, migrate_up_to
 
 PLANT = """
 INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz');

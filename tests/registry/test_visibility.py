@@ -133,7 +133,14 @@ UNION ALL SELECT 'reception ' || device_id - 1 || cell(time) FROM reception
 """,
 )
 # What the API's role may read besides: nothing of a tenant's (see test_tenancy).
-OF_NOBODY = {"deployment", "personal_term", "registry_change", "schema_migration", "unknown_gateway"}
+OF_NOBODY = {
+    "deployment",
+    "personal_term",
+    "registry_change",
+    "schema_migration",
+    "service_release",
+    "unknown_gateway",
+}
 READABLE = """
 SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
 AND has_any_column_privilege('territoire_api', oid, 'SELECT')

@@ -1,12 +1,16 @@
 """A database as an older program left it."""
 
 from core.runtime.postgres import connect
-from registry.schema import CREATE_LEDGER, WRITE_LEDGER, migrations
+from registry.schema import CREATE_LEDGER, migrations
 
 # 0009 begins by adding these, and waits for other tables afterwards.
 HAS_TAGS = """
 SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_name = 'asset' AND column_name = 'tags')
 """
+
+
+# Programs of then knew no other columns.
+WRITE_LEDGER = "INSERT INTO schema_migration (number, name, checksum) VALUES ($1, $2, $3)"
 
 
 async def migrate_up_to(number: int, database_url: str, *, after: int = 0) -> None:

@@ -55,6 +55,8 @@ ROWS = {
     "outage": "INSERT INTO outage (what, began_at, ended_at) "
     "SELECT 'bridge', now() - $1::interval - interval '1 hour', now() - $1::interval",
     "service_replica": "INSERT INTO service_replica SELECT 's', $1::interval::text, now() - $1::interval",
+    "service_release": "INSERT INTO service_release "
+    "SELECT 's', $1::interval::text, '0.1.0', 1, now() - $1::interval",
     "login_failure": "INSERT INTO login_failure (account, address, failures, first_at) "
     "SELECT '', $1::interval::text, 1, now() - $1::interval",
     "rejected_login": "INSERT INTO rejected_login SELECT $1::interval::text, now() - $1::interval, 0",

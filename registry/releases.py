@@ -1,0 +1,72 @@
+"""Which release every living process of the services is, so that nothing is taken away that one of them uses."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from core import VERSION
+from core.runtime.errors import describe
+from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+
+ANNOUNCE_EVERY_S = 20.0
+# A process that was killed, or whose database was away, counts as alive for so long.
+ALIVE_S = 60.0
+
+# $1 service, $2 instance, $3 release, $4 how many migrations it knows.
+ANNOUNCE = """
+INSERT INTO service_release (service, instance, release, knows, seen_at) VALUES ($1, $2, $3, $4, now())
+ON CONFLICT (service, instance) DO UPDATE
+SET release = excluded.release, knows = excluded.knows, seen_at = excluded.seen_at
+"""
+WITHDRAW = "DELETE FROM service_release WHERE service = $1 AND instance = $2"
+READ_BEFORE = """
+SELECT service, instance, release, knows FROM service_release
+WHERE knows < $1 AND seen_at > now() - make_interval(secs => $2)
+ORDER BY service, instance
+"""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One living process. `knows`: how many migrations its release has."""
+
+    service: str
+    instance: str
+    release: str
+    knows: int
+
+
+async def programs_before(connection: Connection, number: int) -> list[Program]:
+    """Living processes that know fewer migrations than this; none where the table is not made yet."""
+    if await connection.fetchval("SELECT to_regclass('service_release') IS NULL"):
+        return []
+    return [Program(**dict(row)) for row in await connection.fetch(READ_BEFORE, number, ALIVE_S)]
+
+
+@asynccontextmanager
+async def announced(pool: Pool, service: str, instance: str, knows: int) -> AsyncGenerator[None]:
+    """While the block runs, the database says that this process lives, and of which release it is."""
+    await pool.execute(ANNOUNCE, service, instance, VERSION, knows)
+    repeating = asyncio.create_task(_repeat(pool, service, instance, knows), name="announce the release")
+    try:
+        yield
+    finally:
+        repeating.cancel()
+        try:
+            await pool.execute(WITHDRAW, service, instance)
+        except DATABASE_AWAY as away:
+            log.warning("release_not_withdrawn", error=describe(away))
+
+
+async def _repeat(pool: Pool, service: str, instance: str, knows: int) -> None:
+    while True:
+        await asyncio.sleep(ANNOUNCE_EVERY_S)
+        try:
+            await pool.execute(ANNOUNCE, service, instance, VERSION, knows)
+        except DATABASE_AWAY as away:
+            log.warning("release_not_announced", error=describe(away))

@@ -1,0 +1,230 @@
+"""Programs of before go on beside a migration, and start on its schema; what they use is taken away after them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from core.runtime.postgres import Connection, connect, open_pool
+from registry.migration_files import FIRST_WITH_KIND, Kind, MalformedMigration, Migration, parse
+from registry.releases import announced
+from registry.schema import (
+    MigrationFailed,
+    OlderProgramsRun,
+    SchemaMismatch,
+    migrate,
+    migrations,
+    read_ledger,
+    require_schema,
+)
+
+KNOWN = migrations()
+NEXT = len(KNOWN) + 1
+
+
+def made(number: int, kind: str, sql: str) -> Migration:
+    found = parse(f"{number:04}_{kind}_of_a_test.sql", sql)
+    assert found is not None
+    return found
+
+
+EXPAND = made(NEXT, "expand", "ALTER TABLE asset ADD COLUMN colour text;")
+CONTRACT = made(NEXT + 1, "contract", f"-- needs: {NEXT:04}\nALTER TABLE asset DROP COLUMN colour;")
+
+
+@pytest.fixture
+async def connection(database) -> AsyncIterator[Connection]:
+    connection = await connect(database.admin_url)
+    yield connection
+    await connection.close()
+
+
+async def test_a_program_of_before_starts_on_what_was_added(database, connection: Connection) -> None:
+    await migrate(database.admin_url, known=[*KNOWN, EXPAND])
+
+    assert await require_schema(connection, KNOWN) == len(KNOWN)
+    assert await require_schema(connection, [*KNOWN, EXPAND]) == NEXT
+
+
+async def test_a_program_that_uses_what_was_taken_away_does_not_start(database, connection: Connection) -> None:
+    await migrate(database.admin_url, known=[*KNOWN, EXPAND, CONTRACT])
+
+    with pytest.raises(SchemaMismatch, match=f"needs a program that knows {NEXT}") as refused:
+        await require_schema(connection, KNOWN)
+    assert f"demande au moins la {NEXT}" in refused.value.french
+    assert await require_schema(connection, [*KNOWN, EXPAND]) == NEXT
+
+
+async def test_what_an_older_living_program_uses_is_not_taken_away(database, connection: Connection) -> None:
+    async with open_pool(database.admin_url, "test", size=1) as pool:
+        async with announced(pool, "lighting", "lighting-0", len(KNOWN)):
+            with pytest.raises(OlderProgramsRun, match="lighting lighting-0") as refused:
+                await migrate(database.admin_url, known=[*KNOWN, EXPAND, CONTRACT])
+            ledger = await read_ledger(connection)
+        applied = await migrate(database.admin_url, known=[*KNOWN, EXPAND, CONTRACT])
+
+    assert "Remplacez-les ou arrêtez-les" in refused.value.french
+    assert ledger.number == NEXT
+    assert applied == 1
+
+
+async def test_the_release_before_may_stay_while_its_predecessor_may_not(database) -> None:
+    async with open_pool(database.admin_url, "test", size=1) as pool, announced(pool, "api", "api-0", NEXT):
+        assert await migrate(database.admin_url, known=[*KNOWN, EXPAND, CONTRACT]) == 2
+
+
+async def test_a_program_that_was_killed_holds_nothing_up_after_a_minute(database, connection: Connection) -> None:
+    await connection.execute(
+        "INSERT INTO service_release VALUES ('network', 'network-0', '0.1.0', 1, now() - interval '61 s')"
+    )
+
+    assert await migrate(database.admin_url, known=[*KNOWN, EXPAND, CONTRACT]) == 2
+
+
+async def test_rights_are_withdrawn_once_no_older_program_is_alive(database, connection: Connection) -> None:
+    await connection.execute("GRANT DELETE ON tenant TO territoire_lighting")
+    may = "SELECT has_table_privilege('territoire_lighting', 'tenant', 'DELETE')"
+    async with open_pool(database.admin_url, "test", size=1) as pool:
+        async with announced(pool, "lighting", "lighting-0", len(KNOWN)):
+            await migrate(database.admin_url, known=[*KNOWN, EXPAND])
+            while_it_lives = await connection.fetchval(may)
+        await migrate(database.admin_url, known=[*KNOWN, EXPAND])
+
+    assert while_it_lives
+    assert not await connection.fetchval(may)
+
+
+async def test_a_program_that_was_put_back_leaves_rights_alone(database, connection: Connection) -> None:
+    await migrate(database.admin_url, known=[*KNOWN, EXPAND])
+    await connection.execute("GRANT DELETE ON tenant TO territoire_lighting")  # The newer program's, say.
+
+    assert await migrate(database.admin_url, known=KNOWN) == 0
+    assert await connection.fetchval("SELECT has_table_privilege('territoire_lighting', 'tenant', 'DELETE')")
+
+
+BACKFILL = made(
+    NEXT,
+    "expand",
+    """
+-- outside a transaction
+
+-- step
+ALTER TABLE asset ADD COLUMN IF NOT EXISTS initial text;
+
+-- step: until nothing changes
+UPDATE asset SET initial = left(name, 1)
+WHERE id IN (SELECT id FROM asset WHERE initial IS NULL ORDER BY id LIMIT 10);
+
+-- step
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS asset_initial ON asset (id, initial);
+""",
+)
+MAKE_ASSETS = """
+WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id)
+INSERT INTO asset (tenant_id, kind, name) SELECT t.id, 'bin', 'Bac ' || n FROM t, generate_series(1, 25) n
+"""
+
+
+async def test_rows_are_filled_in_batches_and_an_index_is_made_beside_writers(
+    database, connection: Connection
+) -> None:
+    await connection.execute(MAKE_ASSETS)
+
+    assert await migrate(database.admin_url, known=[*KNOWN, BACKFILL]) == 1
+
+    assert await connection.fetchval("SELECT count(*) FROM asset WHERE initial = 'B'") == 25
+    assert await connection.fetchval(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'asset_initial'::regclass"
+    )
+
+
+async def test_a_run_that_was_cut_short_is_resumed(database, connection: Connection) -> None:
+    """Two rows are equal: the last step fails and leaves an index that is invalid, as a kill does."""
+    await connection.execute(MAKE_ASSETS)
+    await connection.execute("CREATE TABLE twice AS SELECT 1 AS n FROM generate_series(1, 2)")
+    unique = "-- step\nCREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS only_once ON twice (n);\n"
+    known = [*KNOWN, made(NEXT, "expand", BACKFILL.sql + unique)]
+
+    with pytest.raises(MigrationFailed, match="étape 4") as refused:
+        await migrate(database.admin_url, known=known)
+    ledger = await read_ledger(connection)
+    await connection.execute("DELETE FROM twice WHERE ctid = (SELECT max(ctid) FROM twice)")
+    applied = await migrate(database.admin_url, known=known)
+
+    assert "3 étapes avant elle sont faites" in refused.value.french
+    assert ledger.number == len(KNOWN)
+    assert applied == 1
+    assert await connection.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'only_once'::regclass")
+
+
+async def test_two_runners_do_each_step_of_a_file_once(database, connection: Connection) -> None:
+    await connection.execute(MAKE_ASSETS)
+
+    applied = await asyncio.gather(*(migrate(database.admin_url, known=[*KNOWN, BACKFILL]) for _ in range(2)))
+
+    assert sorted(applied) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "sql", "says"),
+    [
+        (f"{FIRST_WITH_KIND:04}_what.sql", "", "a name says expand or contract"),
+        ("0130_contract_what.sql", "", "needs one number from before it"),
+        ("0130_contract_what.sql", "-- needs: 0130", "needs one number from before it"),
+        ("0130_expand_what.sql", "-- needs: 0125", "needs one number from before it"),
+        ("0130_expand_what.sql", "-- locks: asset ACCESS EXCLUSIVE briefly", "a lock is TABLE MODE"),
+        ("0130_expand_what.sql", "-- outside a transaction\nSELECT 1", "outside a transaction there are steps"),
+    ],
+)
+def test_a_file_that_does_not_say_what_it_must_is_rejected(name: str, sql: str, says: str) -> None:
+    with pytest.raises(MalformedMigration, match=says):
+        parse(name, sql)
+
+
+# What blocks somebody's reading or writing; the locks of the rest are shared with both.
+READ_LOCKS = """
+SELECT DISTINCT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name,
+       upper(trim(regexp_replace(l.mode, '([A-Z])', ' \\1', 'g'))) AS mode
+FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE l.pid = pg_backend_pid() AND c.relkind IN ('r', 'p', 'v') AND c.oid = ANY($1::oid[])
+  AND n.nspname IN ('public', 'observation', 'jobs')
+  AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+"""
+READ_TABLES = "SELECT array_agg(oid) FROM pg_class WHERE relkind IN ('r', 'p', 'v')"
+
+
+async def test_every_file_says_what_it_locks(empty_database_url: str) -> None:
+    """PostgreSQL's own word for the locks that a transaction holds, against the head of the file."""
+    connection = await connect(empty_database_url)
+    try:
+        await migrate(empty_database_url, known=KNOWN[: FIRST_WITH_KIND - 1])
+        for migration in KNOWN[FIRST_WITH_KIND - 1 :]:
+            before = await connection.fetchval(READ_TABLES)
+            if migration.steps:
+                await migrate(empty_database_url, known=KNOWN[: migration.number])
+                continue
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(migration.sql)
+            locked = {
+                (row["name"], row["mode"].removesuffix(" LOCK"))
+                for row in await connection.fetch(READ_LOCKS, before)
+            }
+            await transaction.rollback()
+            assert locked == {(lock.table, lock.mode) for lock in migration.locks}, migration.name
+            await migrate(empty_database_url, known=KNOWN[: migration.number])
+    finally:
+        await connection.close()
+
+
+# A step that only adds does none of this to what is there. Comments and functions' bodies apart.
+TAKES_AWAY = ("DROP TABLE", "DROP COLUMN", "DROP VIEW", "RENAME ", "ALTER COLUMN", "SET NOT NULL", "DROP SCHEMA")
+
+
+@pytest.mark.parametrize(
+    "migration", [one for one in KNOWN if one.kind is Kind.EXPAND], ids=lambda migration: migration.name
+)
+def test_an_expand_step_takes_nothing_away(migration: Migration) -> None:
+    statements = "\n".join(line for line in migration.sql.splitlines() if not line.startswith("--"))
+
+    assert [words for words in TAKES_AWAY if words in statements] == []
