@@ -20,6 +20,8 @@ from lab.chaos.faults import (
     with_mqtt_fleet,
 )
 from lab.chaos.feed import following_feed
+from lab.chaos.upgrade import upgrade_and_back
+from services.supervisor.stack_options import SERVICES
 
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
 HOUR_S = 3_600
@@ -130,6 +132,14 @@ CASES: tuple[Case, ...] = (
         20,
         during=kill_with_unacknowledged("ingest", topics.UPLINKS, FEWEST_BATCHES),
         quick_s=9,
+    ),
+    Case(
+        "upgrade",
+        "Mise à jour sous charge : le schéma, puis chaque réplique, puis une version en arrière",
+        90,
+        during=upgrade_and_back(*SERVICES),
+        quick_s=20,
+        quick_during=upgrade_and_back("network", "api"),
     ),
     Case(
         "lighting-campaign",

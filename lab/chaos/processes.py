@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.radio.clock import now_us
@@ -28,12 +29,34 @@ class CaseFailed(Exception):
     """What was to be done to the stack could not be done. The message says in French what."""
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How one replica is started by us."""
+
+    replica: ServiceInfo
+    service: str
+    environment: Mapping[str, str]
+
+    def start(self, besides: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """As the supervisor starts its children; it dies with us, also when we are killed."""
+        with Path(self.replica.log).open("ab") as output:
+            return subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", sys.executable, "-P", "-m", f"services.{self.service}"],
+                env={**self.environment, **besides},
+                cwd="/tmp",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
 class Processes:
     """Control over one stack by what its run.json says; the supervisor goes on doing its work."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._ours: list[subprocess.Popen[bytes]] = []
+        self._ours: dict[str, subprocess.Popen[bytes]] = {}
         self._leaders: set[int] = set()
         self._began = time.time()
 
@@ -57,10 +80,13 @@ class Processes:
 
     def hold(self, service: str) -> None:
         """From now on the supervisor does not start this service again."""
+        for one in self.run.replicas(service):
+            self._hold_one(one.name)
+
+    def _hold_one(self, name: str) -> None:
         folder = self._home / HELD
         folder.mkdir(mode=0o700, exist_ok=True)
-        for one in self.run.replicas(service):
-            (folder / one.name).touch()
+        (folder / name).touch()
 
     def let_go(self, service: str) -> None:
         """The supervisor starts what was held."""
@@ -94,37 +120,88 @@ class Processes:
         Raises:
             CaseFailed: it does not stop.
         """
-        # The kernel knows only the environment of the process that a service was forked from.
-        stack = Stack.running(Home(self._home))
-        launches = [
-            (one, [sys.executable, "-P", "-m", f"services.{service}"], stack.environment(service, instance))
-            for one in self.run.replicas(service)
-            if one.pid is not None
-            for instance in [one.name if one.name != service else f"{service}-1"]
-        ]
+        launches = self._launches(service)
         self.hold(service)
         self.signal(service, signal.SIGTERM)
         if not await self.until_ended(service, STOP_WITHIN_S):
             raise CaseFailed(f"{service} ne s'arrête pas")
-        for one, argv, former in launches:
-            self._ours.append(_start(argv, {**former, **environment}, Path(one.log)))
+        for launch in launches:
+            self._ours[launch.replica.name] = launch.start(environment)
+
+    async def replace_in_turn(
+        self, service: str, environment: Mapping[str, str], before: Callable[[], None], within_s: float
+    ) -> None:
+        """The same one replica after the other, each once the former is ready; `before` each.
+
+        Raises:
+            CaseFailed: one does not stop, or its successor is not ready in time.
+        """
+        for launch in self._launches(service):
+            name, pid = launch.replica.name, launch.replica.pid
+            self._hold_one(name)
+            before()
+            send(pid or 0, signal.SIGTERM)
+            if not await _holds(lambda name=name: name not in self.pids(service), STOP_WITHIN_S):
+                raise CaseFailed(f"{name} ne s'arrête pas")
+            self._ours[name] = launch.start(environment)
+            await self._until_one_is_ready(launch.replica, within_s)
 
     async def give_back(self, service: str) -> None:
         """End what we run ourselves; the supervisor starts it as it was."""
-        for process in self._ours:
-            process.terminate()
-        for process in self._ours:
-            try:
-                await asyncio.to_thread(process.wait, STOP_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        self._ours.clear()
+        names = [one.name for one in self.run.replicas(service)]
+        for name in names:
+            if name in self._ours:
+                self._ours[name].terminate()
+        for name in names:
+            await self._end(name)
         self.let_go(service)
+
+    async def give_back_in_turn(self, service: str, before: Callable[[], None], within_s: float) -> None:
+        """The same one replica after the other, each once the former is ready; `before` each.
+
+        Raises:
+            CaseFailed: one is not ready in time.
+        """
+        for one in self.run.replicas(service):
+            if one.name not in self._ours:
+                continue
+            before()
+            self._ours[one.name].terminate()
+            await self._end(one.name)
+            (self._home / HELD / one.name).unlink(missing_ok=True)
+            if not await _holds(lambda name=one.name: name in self.pids(service), within_s):
+                raise CaseFailed(f"{one.name} n'a pas été relancé")
+            await self._until_one_is_ready(one, within_s)
+
+    def _launches(self, service: str) -> list["Launch"]:
+        # The kernel knows only the environment of the process that a service was forked from.
+        stack = Stack.running(Home(self._home))
+        return [
+            Launch(one, service, stack.environment(service, one.name if one.name != service else f"{service}-1"))
+            for one in self.run.replicas(service)
+            if one.pid is not None
+        ]
+
+    async def _end(self, name: str) -> None:
+        process = self._ours.pop(name, None)
+        if process is None:
+            return
+        try:
+            await asyncio.to_thread(process.wait, STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+    async def _until_one_is_ready(self, replica: ServiceInfo, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        while not await answers(f"{replica.health_url}/readyz"):
+            if time.monotonic() > deadline:
+                raise CaseFailed(f"{replica.name} : pas prêt après {within_s:.0f} s")
+            await asyncio.sleep(POLL_S)
 
     def clean_up(self) -> None:
         """Let everything go, wake what is frozen, and end what a killed child has left behind. Never raises."""
         shutil.rmtree(self._home / HELD, ignore_errors=True)
-        for process in self._ours:
+        for process in self._ours.values():
             process.kill()
         self._ours.clear()
 
@@ -151,20 +228,6 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def _start(argv: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """As the supervisor starts its children; it dies with us, also when we are killed."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *argv],
-            env=dict(environment),
-            cwd="/tmp",
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
 
 
 async def _is_ready(service: ServiceInfo) -> bool:

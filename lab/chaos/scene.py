@@ -59,13 +59,16 @@ class Scene:
         former = self.processes.pids(service)
         if not former:
             raise CaseFailed(f"{service} ne tourne pas")
-        self.victims.add(service)
-        at_us = self.processes.signal(service, number)
-        cut_off = self._behind(service)
-        if cut_off:
-            self.kills.append(Kill(at_us, cut_off))
-        self.recover_from_now()
+        self.cut_off(service, self.processes.signal(service, number))
         return former
+
+    def cut_off(self, service: str, at_us: int) -> None:
+        """The service ends at this instant: what is behind it has nobody to send to."""
+        self.victims.add(service)
+        behind = self._behind(service)
+        if behind:
+            self.kills.append(Kill(at_us, behind))
+        self.recover_from_now()
 
     def _behind(self, service: str) -> frozenset[bytes]:
         """The gateways whose way in leads through this service."""
