@@ -43,7 +43,11 @@ COUNT_QUARANTINED = """
 SELECT reason, count(*) AS items FROM observation.quarantine WHERE at > now() - $1::interval
 GROUP BY reason ORDER BY items DESC, reason
 """
-READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
+# An hour can be rolled up once it is over and marked.
+READ_ROLLUPS_WAIT_SINCE = """
+SELECT min(greatest(marked_at, hour + interval '1 hour')) FROM observation.dirty
+WHERE hour < date_trunc('hour', now(), 'UTC')
+"""
 # What would be of class 2 if it were new, by tenant; as class_proposals() has it for one.
 COUNT_UNCONFIRMED = """
 WITH RECURSIVE within (id) AS (
@@ -143,7 +147,7 @@ class Activity:
     unknown_gateways: int
     quarantined: list[tuple[str, int]]
     unreached: list[Unreached]
-    oldest_dirty: datetime | None
+    rollups_wait_since: datetime | None
     sealed: list[Sealed]
     unproved: list[Unproved]
     logins: Logins
@@ -237,7 +241,7 @@ async def _read_activity(connection: Connection) -> Activity:
         await connection.fetchval(COUNT_UNKNOWN_GATEWAYS),
         [(row["reason"], row["items"]) for row in quarantined],
         [entity(Unreached, row) for row in await connection.fetch(READ_UNREACHED)],
-        await connection.fetchval(READ_OLDEST_DIRTY),
+        await connection.fetchval(READ_ROLLUPS_WAIT_SINCE),
         await read_sealed(connection),
         await read_unproved(connection),
         await _read_logins(connection),

@@ -237,9 +237,9 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         whose = activity.feed_held.holder or "titulaire inconnu"
         what = f"une transaction qui écrit est ouverte depuis {seconds} s ({whose}) : ses lecteurs attendent"
         found.append(warning("fil des mesures", what, "terminez-la (pg_terminate_backend) ; rien n'est perdu"))
-    oldest = activity.oldest_dirty
-    if oldest is not None and datetime.now(UTC) - oldest > ROLLUPS_LATE:
-        what = f"en retard depuis {oldest:%d/%m à %H h} UTC"
+    since = activity.rollups_wait_since
+    if since is not None and datetime.now(UTC) - since > ROLLUPS_LATE:
+        what = f"en retard depuis {since:%d/%m à %H h %M} UTC"
         found.append(warning("agrégats", what, "vérifiez que maintenance tourne, et lisez son journal"))
     return found
 

@@ -203,13 +203,13 @@ async def read_bus(url: str | None) -> Bus:
     waiting = waiting_for_bus(url)
     try:
         async with asyncio.timeout(WITHIN_S), connect_bus(url, "territoire-cli", waiting) as bus:
-            found = [(name, await bus.filled(name)) for name in (topics.FRAMES, topics.UPLINKS)]
+            found = [(name, await bus.room(name)) for name in (topics.FRAMES, topics.UPLINKS)]
             is_owner = urlsplit(url.partition(",")[0]).username == OWNER
             logins = await bus.logins() if is_owner else []
             return Bus(
                 bus.server_version,
-                [Stream(name, *filled) for name, filled in found if filled is not None],
-                [name for name, filled in found if filled is None],
+                [Stream(name, room.messages, room.filled) for name, room in found if room is not None],
+                [name for name, room in found if room is None],
                 shared=sorted({name for name, login in logins if login == OWNER and is_service(name)}),
                 is_open=any(not login for _, login in logins),
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,13 @@ from registry.alert_requests import request_address_alerts
 from registry.changes import Change
 from registry.gateway_supervision import AddressSeen, save_address_changes
 from registry.gateway_tokens import GatewayToken, read_tokens, save_uses
-from registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
+from registry.gateways import (
+    GatewaySeen,
+    read_gateways,
+    read_last_seen,
+    save_gateway_states,
+    save_unknown_gateways,
+)
 from registry.mqtt_accounts import AccountProof, read_account_proofs, save_proved_accounts
 
 SAVE_EVERY_S = 5.0
@@ -58,7 +65,16 @@ class Gateways:
         self._proved = heard | (self._proved & self._accounts.keys())
         for gateway_id in former.keys() - self._known.keys():
             gateway_metrics.forget(gateway_id)
+        await self._show_last_seen(self._known.keys() - former.keys())
         REGISTERED.set(len(self._known))
+
+    async def _show_last_seen(self, new: AbstractSet[bytes]) -> None:
+        """A gateway that was lost while this process started is missed all the same."""
+        if not new:
+            return
+        for gateway_id, at in (await read_last_seen(self._pool)).items():
+            if gateway_id in new:
+                gateway_metrics.LAST_SEEN.labels(gateway_id.hex()).set(at.timestamp())
 
     async def apply(self, changes: list[Change]) -> None:
         """Read the gateways again when one of them changed, or what one proves itself by."""

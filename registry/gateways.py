@@ -44,6 +44,9 @@ ORDER BY gateway_id
 ON CONFLICT (gateway_id) DO UPDATE
 SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at
 """
+READ_LAST_SEEN = """
+SELECT g.gateway_id, s.last_seen_at FROM gateway_state s JOIN gateway g ON g.id = s.gateway_id
+"""
 READ_OWNERS = """
 SELECT g.gateway_id, s.frontend, s.address FROM gateway_state s JOIN gateway g ON g.id = s.gateway_id
 WHERE s.last_seen_at > now() - make_interval(secs => $1)
@@ -154,6 +157,11 @@ class UnknownGateway:
 async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
     """Every registered gateway by EUI."""
     return {row["gateway_id"]: entity(Gateway, row) for row in await connection.fetch(READ_GATEWAYS)}
+
+
+async def read_last_seen(connection: Connection | Pool) -> dict[bytes, datetime]:
+    """When each registered gateway was last seen, by EUI; without those that never were."""
+    return {row["gateway_id"]: row["last_seen_at"] for row in await connection.fetch(READ_LAST_SEEN)}
 
 
 async def read_last_frontends(connection: Connection | Pool, within_s: float) -> list[tuple[bytes, str, str]]:

@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from prometheus_client import Gauge
+
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.health import Check, Readiness, bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
@@ -12,6 +14,8 @@ from core.runtime.settings import ServiceSettings
 from registry.former_format import following_former_format
 from registry.releases import announced
 from registry.schema import require_schema
+
+SHARDS = Gauge("territoire_shards", "In how many parts the work of this deployment is divided")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +51,6 @@ async def open_service(
         async with pool.acquire() as connection:
             knows = await require_schema(connection)
             shards = await read_shards(connection)
+        SHARDS.set(shards)
         async with announced(pool, name, settings.instance, knows), following_former_format(pool, settings):
             yield OpenedService(pool, bus, shards, readiness)

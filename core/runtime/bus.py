@@ -73,6 +73,15 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamRoom:
+    """`filled`: which share of its room is used. A missing copy is gone, or not in step with the leader."""
+
+    messages: int
+    filled: float
+    copies_missing: int
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a shard, with its place in the stream and the stream's own clock."""
 
@@ -380,13 +389,19 @@ class Bus:
         reader.acknowledges = False
         return reader
 
-    async def filled(self, stream: str) -> tuple[int, float] | None:
-        """How many messages a stream holds, and what share of its room is used; None: no such stream."""
+    async def room(self, stream: str) -> StreamRoom | None:
+        """What a stream holds, and whether it has all of its copies; None: no such stream."""
         try:
             info = await self._ask(self._jetstream.stream_info(stream))
         except NotFoundError:
             return None
-        return info.state.messages, info.state.bytes / (info.config.max_bytes or 1)
+        followers = (info.cluster.replicas or []) if info.cluster is not None else []
+        in_step = sum(bool(one.current) and not one.offline for one in followers)
+        return StreamRoom(
+            info.state.messages,
+            info.state.bytes / (info.config.max_bytes or 1),
+            (info.config.num_replicas or 1) - 1 - in_step,
+        )
 
     async def stream_messages(self, stream: str) -> int:
         """How many messages a stream holds."""

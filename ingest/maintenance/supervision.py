@@ -11,8 +11,8 @@ from ingest.maintenance.telemetry import (
     CHUNKS,
     DATABASE_BYTES,
     DIRTY_HOURS,
-    DIRTY_OLDEST,
     DIRTY_ROWS,
+    DIRTY_WAITING_SINCE,
     DISK_BYTES,
     DISK_FREE_BYTES,
     DISK_LIMIT_BYTES,
@@ -36,7 +36,9 @@ WHERE relnamespace = 'observation'::regnamespace AND relkind = 'r'
 """
 READ_DATABASE_SIZE = "SELECT pg_database_size(current_database())"
 READ_DIRTY = """
-SELECT count(*) AS rows, min(hour) AS oldest,
+SELECT count(*) AS rows,
+       min(greatest(marked_at, hour + interval '1 hour'))
+           FILTER (WHERE hour < date_trunc('hour', now(), 'UTC')) AS waiting_since,
        coalesce(sum(cardinality(datastream_ids))
                 FILTER (WHERE hour < date_trunc('hour', now(), 'UTC')), 0) AS hours
 FROM observation.dirty
@@ -71,7 +73,7 @@ async def supervise(pool: Pool, disk_limit: int, disk_folder: Path | None) -> No
     assert dirty is not None  # noqa: S101 - Counts are one row.
     DIRTY_ROWS.set(dirty["rows"])
     DIRTY_HOURS.set(dirty["hours"])
-    DIRTY_OLDEST.set(dirty["oldest"].timestamp() if dirty["oldest"] else 0)
+    DIRTY_WAITING_SINCE.set(dirty["waiting_since"].timestamp() if dirty["waiting_since"] else 0)
     octets = await pool.fetchval(READ_DATABASE_SIZE)
     DATABASE_BYTES.set(octets)
     DISK_LIMIT_BYTES.set(disk_limit)

@@ -23,8 +23,9 @@ DIRTY_ROWS = Gauge("territoire_maintenance_dirty_rows", "Rows of the dirty log, 
 DIRTY_HOURS = Gauge(
     "territoire_maintenance_dirty_hours", "Marks of a datastream's hour that is over and not rolled up"
 )
-DIRTY_OLDEST = Gauge(
-    "territoire_maintenance_dirty_oldest_hour_timestamp_seconds", "The oldest hour that is marked; 0: none"
+DIRTY_WAITING_SINCE = Gauge(
+    "territoire_maintenance_dirty_waiting_since_timestamp_seconds",
+    "Since when the hour waits that has waited longest to be rolled up; 0: none does",
 )
 PRUNED_ROWS = Counter("territoire_maintenance_pruned_rows_total", "Rows deleted by age", ["table"])
 DROPPED_CHUNKS = Counter("territoire_maintenance_dropped_chunks_total", "Chunks dropped by age", ["hypertable"])

@@ -19,6 +19,7 @@ from alerting.rulebook import Rulebook
 from alerting.worker import WebhookWorker
 from core.messages import topics
 from core.model.region import read_school_holidays
+from core.runtime.bus_state import keep_showing_bus
 from core.runtime.ownership import Sharded, ShardOwner
 from registry.changes import Change, RegistryWatcher
 from registry.keys import key_wrap_of
@@ -82,6 +83,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(keep_counting(pool), name="count"),
                 tasks.create_task(keep_beating(pool, "platform"), name="leave signs of life"),
                 tasks.create_task(keep_watching_outages(pool), name="watch for outages"),
+                tasks.create_task(keep_showing_bus(bus), name="show the bus"),
             ]
             owning = tasks.create_task(owner.run(), name="own shards")
             delivering = tasks.create_task(worker.work(stopping), name="deliver webhooks")

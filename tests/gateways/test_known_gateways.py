@@ -1,6 +1,8 @@
 import asyncio
 from contextlib import suppress
 
+from prometheus_client import REGISTRY
+
 from core.runtime.postgres import Pool
 from gateways.known_gateways import Gateways, LastSeen
 from lorawan.identifiers import GatewayId
@@ -67,3 +69,16 @@ async def test_a_token_that_is_used_while_its_gateway_is_saved_is_saved_with_the
     await sightings.save()
 
     assert await pool.fetchval("SELECT count(*) FROM gateway_token WHERE last_used_at IS NOT NULL") == 2
+
+
+async def test_a_gateway_that_was_lost_while_the_bridge_was_replaced_is_missed(pool: Pool) -> None:
+    await register(pool, EUI)
+    await pool.execute(
+        "INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) "
+        "SELECT id, 'semtech_udp', '192.0.2.1', 'epoch'::timestamptz + interval '1 hour' FROM gateway"
+    )
+
+    await Gateways(pool).load()
+
+    seen_at = "territoire_gateway_bridge_gateway_last_seen_timestamp_seconds"
+    assert REGISTRY.get_sample_value(seen_at, {"gateway_id": EUI.hex()}) == 3600

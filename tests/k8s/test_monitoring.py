@@ -10,22 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import prometheus_client
-import pytest
 import yaml
 
 from tests.each import each
-from tests.k8s.conftest import CHECKOUT
+from tests.k8s.conftest import CHECKOUT, Rendered, labels_of
 from tests.rooms import PRODUCT
 
-MONITORING = CHECKOUT / "k8s" / "components" / "monitoring"
-RULES: dict[str, Any] = yaml.safe_load((MONITORING / "rules.yaml").read_text("utf-8"))["spec"]
-ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
+COMPONENTS = CHECKOUT / "k8s" / "components"
+MONITORING = COMPONENTS / "monitoring"
+# As promtool's test names them.
+RULES: dict[str, dict[str, Any]] = {
+    name: yaml.safe_load((COMPONENTS / component / "rules.yaml").read_text("utf-8"))["spec"]
+    for name, component in (("rules.yaml", "monitoring"), ("rules-of-the-database.yaml", "monitoring-cnpg"))
+}
+ALERTS = [rule for rules in RULES.values() for group in rules["groups"] for rule in group["rules"]]
+FOREIGN: dict[str, str] = yaml.safe_load((CHECKOUT / "tests" / "k8s" / "foreign_series.yaml").read_text("utf-8"))
 DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
 NAME = re.compile(r"\bterritoire_\w+")
 SELECTED = re.compile(r"\b(territoire_\w+)\{([^}]*)\}")
 GROUPED = re.compile(r"\b(?:by|without) \(([^)]*)\)")
 # What Prometheus, the operator and Kubernetes add to every series.
-ADDED = frozenset({"app_kubernetes_io_name", "job", "pod", "namespace", "instance", "le", "name"})
+ADDED = frozenset(
+    {"app_kubernetes_io_name", "job", "pod", "namespace", "instance", "le", "name", "persistentvolumeclaim"}
+)
 
 
 def exported() -> dict[str, set[str]]:
@@ -81,13 +88,54 @@ def test_the_eight_dashboards_have_titles_in_french_and_panels_with_data() -> No
         assert all(panel["targets"] and panel["title"] for panel in panels if panel["type"] != "row")
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is in Debian's package prometheus")
 def test_the_rules_ring_when_they_should(tmp_path: Path) -> None:
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(RULES), "utf-8")
-    shutil.copy(CHECKOUT / "tests" / "k8s" / "rules_test.yaml", tmp_path)
+    for name, rules in RULES.items():
+        (tmp_path / name).write_text(yaml.safe_dump(rules), "utf-8")
+    tests = ("rules_test.yaml", "rules_of_days_test.yaml")
+    for test in tests:
+        shutil.copy(CHECKOUT / "tests" / "k8s" / test, tmp_path)
 
     done = subprocess.run(
-        ["promtool", "test", "rules", "rules_test.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["promtool", "test", "rules", *tests], cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+SERIES = re.compile(r"\b(?:up|(?:kubelet|certmanager|cnpg|barman|kube|container|node)_\w+)\b")
+
+
+@each([rule["expr"] for rule in ALERTS])
+def test_what_is_not_ours_has_a_source(expression: str) -> None:
+    assert set(SERIES.findall(expression)) <= FOREIGN.keys()
+
+
+def test_no_source_is_left_over() -> None:
+    asked = {name for rule in ALERTS for name in SERIES.findall(rule["expr"])}
+
+    assert asked == FOREIGN.keys()
+
+
+def test_every_process_is_missed_when_all_of_it_is_gone(rendered: Rendered) -> None:
+    [rule] = [rule for rule in ALERTS if rule["alert"] == "ServiceAbsent"]
+    missed = set(re.findall(r'app_kubernetes_io_name="([^"]+)"', rule["expr"]))
+    running = {labels_of(one)["app.kubernetes.io/name"] for one in rendered.ours if one["kind"] == "Deployment"}
+
+    assert missed == {name.removesuffix("-mqtt") for name in running}
+
+
+def test_what_the_rules_ask_for_is_scraped_and_let_through(rendered: Rendered) -> None:
+    """Of our processes, and where CloudNativePG runs the database of its instances, too."""
+    if rendered.overlay == "demo":
+        assert not rendered.of("PrometheusRule")
+        return
+    assert {one["metadata"]["name"] for one in rendered.of("PrometheusRule")} == {
+        "territoire",
+        "territoire-database",
+    }
+    assert {one["metadata"]["name"] for one in rendered.of("PodMonitor")} == {"territoire", "database"}
+    from_monitoring = rendered.named("NetworkPolicy", "database-from-monitoring")["spec"]
+    assert from_monitoring["podSelector"]["matchLabels"] == {"cnpg.io/cluster": "database"}
+    assert from_monitoring["ingress"][0]["ports"] == [{"port": 9187, "protocol": "TCP"}]
+    # The rule wants two replicas beside the primary.
+    assert rendered.named("Cluster", "database")["spec"]["instances"] == 3

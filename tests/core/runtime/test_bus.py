@@ -135,7 +135,7 @@ async def test_a_cancellation_that_comes_together_with_an_answer_is_not_forgotte
         {
             "request": lambda: bus.request("subject", b"", 10),
             "publish_once": lambda: bus.publish_once("subject", b""),
-            "stream_info": lambda: bus.filled("stream"),
+            "stream_info": lambda: bus.room("stream"),
             "fetch": reader.fetch,
         }[call]()
     )

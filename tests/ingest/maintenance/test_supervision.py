@@ -1,4 +1,5 @@
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,22 @@ async def test_a_folder_that_cannot_be_seen_does_not_stop_the_rest(pool: Pool, t
 
     assert [line["event"] for line in lines] == ["disk_not_measured"]
     assert exported("disk_limit_bytes") == LARGE
+
+
+async def test_an_hour_waits_from_when_it_could_be_rolled_up(pool: Pool) -> None:
+    """Marked a moment ago it is not late, however old it is; the hour that goes on does not wait."""
+    mark = "INSERT INTO observation.dirty (hour, datastream_ids, marked_at) VALUES ($1, '{1}', $2)"
+    now = datetime.now(UTC)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    await pool.execute(mark, hour, now)
+    await supervise(pool, LARGE, None)
+    nothing_waits = exported("dirty_waiting_since_timestamp_seconds")
+    await pool.execute(mark, hour - timedelta(days=1000), now - timedelta(minutes=5))
+    await supervise(pool, LARGE, None)
+    late_data = exported("dirty_waiting_since_timestamp_seconds")
+    await pool.execute(mark, hour - timedelta(hours=7), hour - timedelta(hours=7))
+    await supervise(pool, LARGE, None)
+
+    assert nothing_waits == 0
+    assert late_data == pytest.approx((now - timedelta(minutes=5)).timestamp())
+    assert exported("dirty_waiting_since_timestamp_seconds") == (hour - timedelta(hours=6)).timestamp()
