@@ -62,7 +62,7 @@ def alarm(
     if stopped and os.environ.get("SERVICE_RESULT", "success") == "success":
         return
     sudden = _sudden(failed, stopped=stopped)
-    asyncio.run(_examine_and_tell(settings, folder, backups, sudden))
+    asyncio.run(_examine_and_notify(settings, folder, backups, sudden))
 
 
 def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:
@@ -75,31 +75,31 @@ def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:
     return []
 
 
-async def _examine_and_tell(
+async def _examine_and_notify(
     settings: "AlarmSettings", folder: Path, backups: Path | None, sudden: list[Finding]
 ) -> None:
     before, now = _read(folder), datetime.now(UTC)
     if sudden:
-        told, found = news(before.sudden, sudden, now, at_once=True)
-        told, after = News(told.bad, []), replace(before, sudden={**before.sudden, **found})
+        report, found = news(before.sudden, sudden, now, at_once=True)
+        report, after = News(report.bad, []), replace(before, sudden={**before.sudden, **found})
     else:
         from cli.doctor import examine
 
-        told, known = news(before.known, await examine(folder, [], backups), now)
+        report, known = news(before.known, await examine(folder, [], backups), now)
         after = replace(before, known=known)
-    if told:
-        await _send(settings, told)
+    if report:
+        await _send(settings, report)
     _write(folder, after)
 
 
-async def _send(settings: "AlarmSettings", told: News) -> None:
-    """To everybody; what one does not take is told again in two minutes.
+async def _send(settings: "AlarmSettings", report: News) -> None:
+    """To everybody; what one does not take is sent again in two minutes.
 
     Raises:
         typer.Exit: somebody was not reached.
     """
     host = socket.gethostname()
-    subject, text = subject_of(host, told), text_of(told)
+    subject, text = subject_of(host, report), text_of(report)
     failures: list[str] = []
     if settings.mailer is not None:
         from alerting.mail import MailRejected
@@ -112,7 +112,7 @@ async def _send(settings: "AlarmSettings", told: News) -> None:
     if settings.alarm_url is not None:
         import httpx
 
-        body = {"text": f"{subject}\n{text}", "host": host, "bad": told.bad, "good": told.good}
+        body = {"text": f"{subject}\n{text}", "host": host, "bad": report.bad, "good": report.good}
         try:
             # The operator's own address, from the operator's own file: not one that a tenant chose.
             async with httpx.AsyncClient(timeout=SEND_WITHIN_S) as client:

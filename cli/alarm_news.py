@@ -1,7 +1,7 @@
-"""What is new since the operator was last told: what turned bad, and what is good again. Pure.
+"""What is new since the operator was last notified: what turned bad, and what is good again. Pure.
 
 A finding is believed once two examinations in a row have seen it, so that a restart wakes nobody; what nobody can
-be wrong about (a unit that failed) is told at once. What stays bad is told again every day.
+be wrong about (a unit that failed) is notified at once. What stays bad is notified again every day.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,31 +11,31 @@ import msgspec
 
 from cli.findings import Finding, Severity
 
-TOLD_AGAIN_AFTER = timedelta(days=1)
+REPEATED_AFTER = timedelta(days=1)
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A subject that is bad. `told_at`: None until the operator was."""
+    """A subject that is bad. `notified_at`: None until the operator was."""
 
     finding: Finding
-    told_at: datetime | None = None
+    notified_at: datetime | None = None
 
 
 class News(msgspec.Struct, frozen=True):
-    """What is to be told now."""
+    """What is to be notified now."""
 
     bad: list[Finding]
     good: list[Finding]
 
     def __bool__(self) -> bool:
-        """Whether there is anything to tell."""
+        """Whether there is anything to notify."""
         return bool(self.bad or self.good)
 
 
 def news(
     known: Mapping[str, Known], findings: Iterable[Finding], now: datetime, *, at_once: bool = False
 ) -> tuple[News, dict[str, Known]]:
-    """What to tell, and what is known once it was told.
+    """What to notify, and what is known once it was.
 
     `known`: by subject, as the examination before left it. `at_once`: a single sight is enough.
     """
@@ -48,15 +48,15 @@ def news(
             bad.append(finding)
             after[subject] = Known(finding, now)
         else:
-            after[subject] = Known(finding, None if before is None else before.told_at)
-    good = [one.finding for subject, one in known.items() if subject not in after and one.told_at is not None]
+            after[subject] = Known(finding, None if before is None else before.notified_at)
+    good = [one.finding for subject, one in known.items() if subject not in after and one.notified_at is not None]
     return News(bad, good), after
 
 
 def _is_due(before: Known | None, finding: Finding, now: datetime) -> bool:
-    if before is None or before.told_at is None:
+    if before is None or before.notified_at is None:
         return True
-    return before.finding.severity < finding.severity or before.told_at <= now - TOLD_AGAIN_AFTER
+    return before.finding.severity < finding.severity or before.notified_at <= now - REPEATED_AFTER
 
 
 def _worst_by_subject(findings: Iterable[Finding]) -> dict[str, Finding]:
@@ -68,21 +68,21 @@ def _worst_by_subject(findings: Iterable[Finding]) -> dict[str, Finding]:
     return worst
 
 
-def subject_of(host: str, told: News) -> str:
+def subject_of(host: str, report: News) -> str:
     """One line: the worst first."""
-    if not told.bad:
+    if not report.bad:
         return f"Territoire ({host}) : rétabli"
-    is_broken = any(finding.severity is Severity.CRITICAL for finding in told.bad)
-    what = ", ".join(finding.subject for finding in told.bad)
+    is_broken = any(finding.severity is Severity.CRITICAL for finding in report.bad)
+    what = ", ".join(finding.subject for finding in report.bad)
     return f"Territoire ({host}) : {'en panne' if is_broken else 'à surveiller'} : {what}"
 
 
-def text_of(told: News) -> str:
+def text_of(report: News) -> str:
     """The letter, in French."""
     lines: list[str] = []
-    for finding in told.bad:
+    for finding in report.bad:
         mark = "EN PANNE" if finding.severity is Severity.CRITICAL else "À SURVEILLER"
         lines += [f"{mark} : {finding.subject} : {finding.what}", f"  À faire : {finding.remedy}", ""]
-    if told.good:
-        lines += ["RÉTABLI :", *(f"  {finding.subject} ({finding.what})" for finding in told.good), ""]
+    if report.good:
+        lines += ["RÉTABLI :", *(f"  {finding.subject} ({finding.what})" for finding in report.good), ""]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Whom `territoire alarm` tells."""
+"""Whom `territoire alarm` notifies."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ class AlarmSettings(MailSettings):
     alarm_mail: Annotated[str, Expected("des adresses, séparées par des virgules")] = Field(
         default="",
         pattern=r"^(\s*[^\s@,]+@[^\s@,]+\s*(,|$))*$",
-        description="Who is told when something of this server turns bad; commas between addresses",
+        description="Who is notified when something of this server turns bad; commas between addresses",
     )
     alarm_url: Annotated[SecretStr | None, Expected("une adresse http(s)")] = Field(
         default=None, description="Or an address that takes a POST with a text: a chat's incoming webhook"

@@ -9,7 +9,7 @@ BUS = critical("bus", "ne répond pas", "démarrez-le")
 DISK = warning("disque", "4 Go libres", "libérez de la place")
 
 
-def told(*examinations: list[Finding], every: timedelta = TWO_MINUTES) -> list[News]:
+def reports(*examinations: list[Finding], every: timedelta = TWO_MINUTES) -> list[News]:
     known: dict[str, Known] = {}
     found: list[News] = []
     for number, findings in enumerate(examinations):
@@ -19,11 +19,11 @@ def told(*examinations: list[Finding], every: timedelta = TWO_MINUTES) -> list[N
 
 
 def test_what_one_examination_alone_has_seen_wakes_nobody() -> None:
-    assert [bool(one) for one in told([BUS], [good("bus", "répond")], [BUS], [])] == [False] * 4
+    assert [bool(one) for one in reports([BUS], [good("bus", "répond")], [BUS], [])] == [False] * 4
 
 
 def test_what_two_have_seen_is_told_once_and_its_end_too() -> None:
-    found = told([BUS], [BUS], [BUS], [BUS], [good("bus", "répond")], [])
+    found = reports([BUS], [BUS], [BUS], [BUS], [good("bus", "répond")], [])
 
     assert [one.bad for one in found] == [[], [BUS], [], [], [], []]
     assert [one.good for one in found] == [[], [], [], [], [BUS], []]
@@ -31,13 +31,13 @@ def test_what_two_have_seen_is_told_once_and_its_end_too() -> None:
 
 def test_what_gets_worse_is_told_again_and_what_gets_better_is_not() -> None:
     full = critical("disque", "presque plein", "libérez de la place")
-    found = told([DISK], [DISK], [full], [full], [DISK], [DISK])
+    found = reports([DISK], [DISK], [full], [full], [DISK], [DISK])
 
     assert [one.bad for one in found] == [[], [DISK], [full], [], [], []]
 
 
 def test_what_stays_bad_is_told_again_every_day() -> None:
-    found = told([BUS], [BUS], [BUS], [BUS], [BUS], [BUS], every=timedelta(hours=12))
+    found = reports([BUS], [BUS], [BUS], [BUS], [BUS], [BUS], every=timedelta(hours=12))
 
     assert [bool(one.bad) for one in found] == [False, True, False, True, False, True]
 
@@ -45,7 +45,7 @@ def test_what_stays_bad_is_told_again_every_day() -> None:
 def test_the_worst_of_one_subject_is_told() -> None:
     late = warning("bus", "se remplit", "regardez")
 
-    assert told([late, BUS], [BUS, late])[1].bad == [BUS]
+    assert reports([late, BUS], [BUS, late])[1].bad == [BUS]
 
 
 def test_a_unit_that_failed_is_told_at_once() -> None:
