@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cli.alarm import alarm
 from cli.audit import audit_app
 from cli.backup import backup
 from cli.bi import bi_app
@@ -81,6 +82,7 @@ def every_command(
     """Options that stand before the name of a command."""
 
 
+app.command()(alarm)
 app.command()(backup)
 app.command()(doctor)
 app.command()(frames)

@@ -27,7 +27,7 @@ def doctor(
     Sans pile sur cette machine, examine ce que disent les variables TERRITOIRE_DATABASE_URL, TERRITOIRE_NATS_URL,
     TERRITOIRE_MQTT_URL et TERRITOIRE_KEK : dans un conteneur, par exemple.
     """
-    findings = asyncio.run(_examine(home, certificate or [], backups))
+    findings = asyncio.run(examine(home, certificate or [], backups))
     if as_json:
         answer = {"severity": int(worst(findings)), "findings": findings}
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(answer)) + b"\n")
@@ -36,7 +36,8 @@ def doctor(
     raise typer.Exit(int(worst(findings)))
 
 
-async def _examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
+async def examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
+    """Everything that `doctor` looks at."""
     from cli import examination, machine
     from cli.place import find_installation
 

@@ -81,7 +81,9 @@ def install(
     subprocess.run(["sysctl", "--quiet", "--load", "/etc/sysctl.d/territoire.conf"], check=False)
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     typer.echo("Réglages : /etc/territoire/territoire.env")
-    typer.echo("Démarrez : systemctl enable --now territoire.service territoire-backup.timer")
+    typer.echo(
+        "Démarrez : systemctl enable --now territoire.service territoire-backup.timer territoire-alarm.timer"
+    )
     typer.echo("Journal : journalctl -u territoire ; état : ./territoire status --home " + str(home))
 
 

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # What is written, and where under /.
-UNITS = ("territoire.service", "territoire-backup.service", "territoire-backup.timer")
+UNITS = (
+    "territoire.service",
+    "territoire-backup.service",
+    "territoire-backup.timer",
+    "territoire-alarm.service",
+    "territoire-alarm.timer",
+    "territoire-failed@.service",
+)
 PLACES = {
     **dict.fromkeys(UNITS, Path("etc/systemd/system")),
     "territoire.env": Path("etc/territoire"),

@@ -21,6 +21,7 @@ from services.supervisor.run_info import RunInfo
 from services.supervisor.stack import Stack
 from services.supervisor.stack_options import StackOptions
 from services.supervisor.supervisor import StartFailed
+from services.supervisor.watchdog import keep_feeding
 
 # What the operator can mend; the message is written for them.
 REFUSALS = (UnusableHome, ServerMissing, PortTaken, ClusterFailed, StartFailed)
@@ -67,7 +68,11 @@ async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
             if started is None:
                 return INTERRUPTED
             notify("READY=1")
-            return await body(started, interruption.asked)
+            feeding = asyncio.create_task(keep_feeding(stack.all_live), name="feed the watchdog")
+            try:
+                return await body(started, interruption.asked)
+            finally:
+                feeding.cancel()
         finally:
             notify("STOPPING=1")
             await stack.stop()

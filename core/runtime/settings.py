@@ -65,7 +65,7 @@ _OF_SERVICES = """
     udp_receive_buffer webhook_concurrency webhook_permit_http webhook_schedule_s
 """
 # What the command line and the units read.
-_OF_COMMANDS = "api_key backup_database_url backup_plain backup_recipients home options"
+_OF_COMMANDS = "alarm_mail alarm_url api_key backup_database_url backup_plain backup_recipients home options"
 SERVICE_SETTINGS = frozenset(f"TERRITOIRE_{name.upper()}" for name in _OF_SERVICES.split())
 SETTING_NAMES = SERVICE_SETTINGS | {f"TERRITOIRE_{name.upper()}" for name in _OF_COMMANDS.split()}
 

@@ -186,6 +186,12 @@ class Stack:
             start=self._start,
         )
 
+    async def all_live(self) -> bool:
+        """Whether every process of ours that runs answers; one that has ended is started again anyway."""
+        running = [child.spec.health_url for child in self.supervisor.children if child.pid is not None]
+        answers = await asyncio.gather(*(answers_ok(f"{url}/livez") for url in running if url is not None))
+        return all(answers)
+
     @property
     def _forks(self) -> bool:
         """Whether there are enough processes of ours that importing once is worth it."""

@@ -26,17 +26,19 @@ ISOLATING = {
     "RestrictSUIDSGID": "yes", "LockPersonality": "yes", "SystemCallArchitectures": "native",
     "SystemCallErrorNumber": "EPERM", "UMask": "0077", "LimitCORE": "0",
 }  # fmt: skip
+# adjtimex(2) says whether the clock is right; ProtectClock refuses to ask.
+ASKS_THE_CLOCK = ("territoire-alarm.service", "territoire-failed@.service")
 # What else the units say, by section; a directive that systemd does not know is passed over in silence.
 KNOWN = {
-    "Unit": {"Description", "Documentation", "After", "Wants", "Requisite", "StartLimitIntervalSec"},
+    "Unit": {"Description", "Documentation", "After", "Wants", "Requisite", "StartLimitIntervalSec", "OnFailure"},
     "Service": {
         *ISOLATING, "Type", "TimeoutStartSec", "TimeoutStopSec", "User", "Group", "Environment",
         "EnvironmentFile", "Restart",
         "WorkingDirectory", "ExecStart", "RestartSec", "KillMode", "LimitNOFILE", "OOMScoreAdjust", "Nice",
         "IOSchedulingClass", "ReadWritePaths", "RestrictAddressFamilies", "RestrictNamespaces", "SystemCallFilter",
-        "MemoryDenyWriteExecute", "IPAddressDeny", "IPAddressAllow",
+        "MemoryDenyWriteExecute", "IPAddressDeny", "IPAddressAllow", "WatchdogSec", "ExecStopPost",
     },
-    "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent"},
+    "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent", "OnBootSec", "OnUnitInactiveSec", "AccuracySec"},
     "Install": {"WantedBy"},
 }  # fmt: skip
 
@@ -74,7 +76,22 @@ def test_the_units_are_cut_off_from_all_they_do_not_need_and_say_nothing_unknown
         for section in unit.sections():
             assert set(unit[section]) <= KNOWN[section], name
         if name.endswith(".service"):
-            assert {directive: unit["Service"].get(directive) for directive in ISOLATING} == ISOLATING, name
+            isolating = ISOLATING.keys() - ({"ProtectClock"} if name in ASKS_THE_CLOCK else set())
+            assert {one: unit["Service"].get(one) for one in isolating} == {
+                one: ISOLATING[one] for one in isolating
+            }
+
+
+def test_who_is_on_call_is_told_of_what_systemd_alone_knows(tmp_path: Path) -> None:
+    units = installed(tmp_path, "--home", "/srv/territoire")
+    service, backup = units["territoire.service"]["Service"], units["territoire-backup.service"]["Unit"]
+
+    assert service["ExecStopPost"] == f"-{sys.executable} -P -m cli alarm --home /srv/territoire --stopped"
+    assert backup["OnFailure"] == "territoire-failed@%n.service"
+    failed = units["territoire-failed@.service"]["Service"]
+    assert failed["ExecStart"].endswith("cli alarm --home /srv/territoire --failed %i")
+    assert units["territoire-alarm.timer"]["Timer"]["OnUnitInactiveSec"] == "2min"
+    assert int(service["WatchdogSec"]) == 120
 
 
 def test_a_unit_that_systemd_rejects_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +113,10 @@ def test_the_environment_starts_and_names_settings_that_exist(tmp_path: Path) ->
     named = re.findall(r"^#? ?(TERRITOIRE_\w+)=", file.read_text("utf-8"), re.MULTILINE)
     [options] = re.findall(r"^TERRITOIRE_OPTIONS=(.*)$", file.read_text("utf-8"), re.MULTILINE)
 
-    of_commands = {"TERRITOIRE_OPTIONS", "TERRITOIRE_BACKUP_RECIPIENTS", "TERRITOIRE_BACKUP_PLAIN"}
+    of_commands = {
+        *("TERRITOIRE_OPTIONS", "TERRITOIRE_BACKUP_RECIPIENTS", "TERRITOIRE_BACKUP_PLAIN"),
+        *("TERRITOIRE_ALARM_MAIL", "TERRITOIRE_ALARM_URL"),
+    }
     assert set(named) - of_commands <= known_settings()
     help_text = CliRunner().invoke(app, ["up", "--help"], env={"COLUMNS": "200"}).output
     assert all(word in help_text for word in options.split() if word.startswith("--"))

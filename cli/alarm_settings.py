@@ -1,0 +1,34 @@
+"""Whom `territoire alarm` notifies."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from alerting.mail_settings import MailSettings
+from core.runtime.settings import Expected
+
+
+class AlarmSettings(MailSettings):
+    """TERRITOIRE_ALARM_MAIL and TERRITOIRE_ALARM_URL, beside those of the mail server."""
+
+    model_config = SettingsConfigDict(env_prefix="TERRITOIRE_", extra="ignore", frozen=True)
+
+    alarm_mail: Annotated[str, Expected("des adresses, séparées par des virgules")] = Field(
+        default="",
+        pattern=r"^(\s*[^\s@,]+@[^\s@,]+\s*(,|$))*$",
+        description="Who is notified when something of this server turns bad; commas between addresses",
+    )
+    alarm_url: Annotated[SecretStr | None, Expected("une adresse http(s)")] = Field(
+        default=None, description="Or an address that takes a POST with a text: a chat's incoming webhook"
+    )
+
+    @property
+    def addresses(self) -> list[str]:
+        """Each address by itself."""
+        return [address.strip() for address in self.alarm_mail.split(",") if address.strip()]
+
+    @property
+    def reaches_somebody(self) -> bool:
+        """Whether a message would arrive anywhere."""
+        return self.alarm_url is not None or (bool(self.addresses) and self.mailer is not None)
