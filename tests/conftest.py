@@ -146,10 +146,22 @@ def logs_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(structlog, "configure", partial(_configure_uncached, structlog.configure))
     yield
-    structlog.reset_defaults()
+    log_plainly()
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def log_plainly() -> None:
+    """As structlog does unasked, but a traceback as Python prints it: with every local variable, drawn by rich, it
+    takes seconds of a core, and half an hour where one of them is the application."""
+    structlog.reset_defaults()
+    *before, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, plain])
+
+
+log_plainly()
 
 
 def _configure_uncached(configure: Callable[..., None], **settings: Any) -> None:
