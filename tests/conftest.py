@@ -36,7 +36,8 @@ from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries
 from services.supervisor.run_info import RunInfo
 from tests.entering import LET_EVERYBODY_SEAL
-from tests.forks import before_fork
+from tests.forked_programs import fork_server
+from tests.forks import before_fork, in_each_worker
 from tests.hooks import (
     pytest_addoption,
     pytest_collection,
@@ -291,6 +292,7 @@ def build_routes(items: Sequence[pytest.Item]) -> None:
 
 
 before_fork += [prepare_cluster, build_routes]
+in_each_worker.append(fork_server)
 
 
 def postgres_major() -> int:
