@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -35,7 +36,8 @@ from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries
 from services.supervisor.run_info import RunInfo
 from tests.entering import LET_EVERYBODY_SEAL
-from tests.forks import before_fork
+from tests.forked_programs import fork_server
+from tests.forks import before_fork, in_each_worker
 from tests.hooks import (
     pytest_addoption,
     pytest_collection,
@@ -67,7 +69,17 @@ settings.load_profile("territoire")
 
 TEMPLATE = "territoire_template"
 # No table lives for long enough to be vacuumed, no statement runs for as long as compiling it takes.
-CLUSTER_SETTINGS = {"shared_buffers": "64MB", "max_wal_size": "128MB", "autovacuum": "off", "jit": "off"}
+# Nobody replicates from it either, and what is written to its log is in memory.
+CLUSTER_SETTINGS = {
+    "shared_buffers": "64MB",
+    "max_wal_size": "128MB",
+    "autovacuum": "off",
+    "jit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
+    "wal_compression": "off",
+}
 # Ten thousand connections are made, with random passwords: nobody guesses them however cheap a guess is.
 ONE_SCRAM_ITERATION = {"scram_iterations": "1"}
 HAS_SCRAM_ITERATIONS = 16
@@ -146,10 +158,22 @@ def logs_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(structlog, "configure", partial(_configure_uncached, structlog.configure))
     yield
-    structlog.reset_defaults()
+    log_plainly()
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def log_plainly() -> None:
+    """As structlog does unasked, but a traceback as Python prints it: with every local variable, drawn by rich, it
+    takes seconds of a core, and half an hour where one of them is the application."""
+    structlog.reset_defaults()
+    *before, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, plain])
+
+
+log_plainly()
 
 
 def _configure_uncached(configure: Callable[..., None], **settings: Any) -> None:
@@ -197,11 +221,27 @@ def _new_cluster(folder: Path) -> Cluster:
         folder / "pg",
         free_tcp_port(),
         secrets.token_hex(16),
-        CLUSTER_SETTINGS | (ONE_SCRAM_ITERATION if postgres_major() >= HAS_SCRAM_ITERATIONS else {}),
+        CLUSTER_SETTINGS
+        | {"shared_preload_libraries": _with_its_extension()}
+        | (ONE_SCRAM_ITERATION if postgres_major() >= HAS_SCRAM_ITERATIONS else {}),
         durable=False,
     )
     server.prepare()
     return Cluster(server, {role: secrets.token_hex(16) for role in (OWNER, *LOGINS.values())})
+
+
+def _with_its_extension() -> str:
+    """TimescaleDB's loader, and what it loads into each backend at its first statement, once for all of them.
+
+    A fifth of what a connection costs, ten thousand times.
+    """
+    config = subprocess.run(
+        [binaries() / "pg_config", "--sharedir"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    control = (Path(config) / "extension" / "timescaledb.control").read_text("utf-8")
+    version = re.search(r"^default_version\s*=\s*'([^']+)'", control, re.MULTILINE)
+    assert version is not None
+    return f"timescaledb,timescaledb-{version[1]}"
 
 
 # Forked workers copy what their parent has made once: a cluster takes two and a half seconds of a core.
@@ -252,6 +292,7 @@ def build_routes(items: Sequence[pytest.Item]) -> None:
 
 
 before_fork += [prepare_cluster, build_routes]
+in_each_worker.append(fork_server)
 
 
 def postgres_major() -> int:

@@ -23,6 +23,8 @@ import pytest
 
 # Called once by the parent, with what will run: what each worker would else make for itself.
 before_fork: list[Callable[[Sequence[pytest.Item]], None]] = []
+# Called by each worker at its birth, while it has neither a thread nor a loop.
+in_each_worker: list[Callable[[], None]] = []
 ENDS_WITHIN_S = 60.0
 REPORT, WARNING, NEXT, BROKEN = "report", "warning", "next", "broken"
 
@@ -115,6 +117,8 @@ def _become_worker(session: pytest.Session, number: int, parent: Connection, fol
     own.mkdir(mode=0o700)
     config._tmp_path_factory._basetemp = own  # type: ignore[attr-defined]
     config.pluginmanager.register(_Sender(config, parent), "sender")
+    for prepare in in_each_worker:
+        prepare()
 
 
 class _Sender:

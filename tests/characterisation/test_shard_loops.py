@@ -7,10 +7,8 @@ so nothing here depends on how a service works through its shards. Who stopped t
 import asyncio
 import os
 import signal
-import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,6 +26,8 @@ from core.runtime.postgres import Connection, Pool, connect
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from lorawan.session import build_uplink
+from services.supervisor.forking import ForkedProcess
+from tests.forked_programs import start_program
 from tests.ingest.conftest import Planted
 from tests.network.conftest import KEK, Network
 
@@ -100,35 +100,28 @@ class World:
     """By number: how the trigger's column calls the item."""
     kept_of: Callable[[int], bytes]
     """What quarantine keeps of an item."""
-    processes: list[Process] = field(default_factory=list[Process])
+    processes: list[ForkedProcess] = field(default_factory=list[ForkedProcess])
 
     async def send(self, *numbers: int) -> None:
         await self.bus.publish(self.subject, encode_batch([self.make(number) for number in numbers]))
 
-    async def start(self, instance: str = "a") -> Process:
-        with self.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                f"services.{self.service}",
-                env=self.environment | {"TERRITOIRE_INSTANCE": instance},
-                stdout=log,
-                stderr=log,
-            )
+    async def start(self, instance: str = "a") -> ForkedProcess:
+        environment = self.environment | {"TERRITOIRE_INSTANCE": instance}
+        process = await start_program(f"services.{self.service}", environment, self.log)
         self.processes.append(process)
         return process
 
     async def harm(self, number: int, how: str) -> None:
         await self.admin.execute("INSERT INTO harm VALUES ($1, $2)", self.column_of[number], how)
 
-    async def stopped_at_the_deadly_item(self, process: Process) -> None:
+    async def stopped_at_the_deadly_item(self, process: ForkedProcess) -> None:
         async def is_there() -> bool:
             assert process.returncode is None, self.log.read_text("utf-8")[-2000:]
             return await self.admin.fetchval(f"SELECT EXISTS ({NOT_GRANTED})")
 
         await self.until(is_there)
 
-    async def kill(self, process: Process) -> None:
+    async def kill(self, process: ForkedProcess) -> None:
         """At once; its backends, which would wait on, go with it."""
         process.send_signal(signal.SIGKILL)
         await process.wait()
@@ -194,8 +187,7 @@ async def world(
             yield made
         finally:
             for process in made.processes:
-                with suppress(ProcessLookupError):
-                    process.kill()
+                process.send_signal(signal.SIGKILL)
                 await process.wait()
 
 

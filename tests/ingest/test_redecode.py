@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,10 +26,10 @@ from ingest.scripts import Scripts
 from ingest.store import Store
 from ingest.workers import NoWorkers
 from registry.redecodes import cancel_redecode, read_redecode, request_redecode
+from tests.forked_programs import start_program
 from tests.ingest.conftest import Planted
 from tests.ingest.test_vendor_codecs import Codecs
 
-ROOT = Path(__file__).resolve().parents[2]
 NOW_US = 1_795_597_200_000_000  # 2026-11-25, 9 o'clock UTC
 DAY_US = 86_400_000_000
 HOUR = timedelta(hours=1)
@@ -427,25 +426,8 @@ async def test_a_database_that_fails_in_the_middle_of_a_day_leaves_it_whole(
     assert unflagged(await world.values(device)) == values
 
 
-WORKER = """
-import asyncio, sys
-from core.runtime.postgres import open_pool
-from decoders.javascript.pool import CodecPool
-from ingest.redecode import redecode_next
-async def main():
-    workers = CodecPool(1)
-    await workers.start()
-    async with open_pool(sys.argv[1], "redecode") as pool:
-        print("ready", flush=True)
-        while True:
-            await redecode_next(pool, workers, "killed")
-            await asyncio.sleep(0.01)
-asyncio.run(main())
-"""
-
-
 async def test_a_worker_that_is_killed_again_and_again_loses_and_doubles_nothing(
-    world: World, database_url: str
+    world: World, database_url: str, tmp_path: Path
 ) -> None:
     """kill -9 at random moments; the next process of the same name goes on at once."""
     device = await world.planted.device(world.profile)
@@ -456,12 +438,13 @@ async def test_a_worker_that_is_killed_again_and_again_loses_and_doubles_nothing
 
     killed = 0
     while (await read_redecode(world.pool, job)).state in ("waiting", "running"):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WORKER, database_url, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        log = tmp_path / f"{killed}.log"
+        process = await start_program(
+            "tests.ingest.redecoding_worker", os.environ | {"DATABASE_URL": database_url}, log
         )
-        assert process.stdout is not None
-        while b"ready" not in await process.stdout.readline():
-            pass
+        async with asyncio.timeout(60):
+            while b"ready" not in log.read_bytes():  # noqa: ASYNC110 - A file has no event.
+                await asyncio.sleep(0.01)
         reached = (await read_redecode(world.pool, job)).frames_done
         async with asyncio.timeout(60):
             # Another process writes it, and the database has no event for it.

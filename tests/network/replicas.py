@@ -4,8 +4,7 @@ import asyncio
 import itertools
 import os
 import secrets
-import sys
-from asyncio.subprocess import DEVNULL, Process
+import signal
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -24,7 +23,9 @@ from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import slot_of_dev_eui
 from lorawan.join import allocate_dev_addr
 from services.network.settings import NetworkSettings
+from services.supervisor.forking import ForkedProcess
 from tests.core.runtime.tcp_proxy import Way, way_to
+from tests.forked_programs import start_program
 from tests.network.conftest import GATEWAYS, KEK, SHARDS, Network, RadioDevice
 
 DEVICES = 16
@@ -55,17 +56,14 @@ class Replica:
     environment: dict[str, str]
     to_bus: Way
     to_database: Way
-    process: Process | None = None
+    process: ForkedProcess | None = None
 
     async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.network", env=self.environment, stdout=DEVNULL, stderr=DEVNULL
-        )
+        self.process = await start_program("services.network", self.environment)
 
     async def end(self) -> None:
         if self.process is not None:
-            with suppress(ProcessLookupError):
-                self.process.kill()
+            self.process.send_signal(signal.SIGKILL)
             await self.process.wait()
 
 

@@ -20,7 +20,7 @@ Act = Callable[[Replica], Awaitable[None]]
 
 async def kill(replica: Replica) -> None:
     assert replica.process is not None
-    replica.process.kill()
+    replica.process.send_signal(signal.SIGKILL)
     await replica.process.wait()
 
 

@@ -2,25 +2,24 @@
 
 import asyncio
 import os
-import sys
-from asyncio.subprocess import DEVNULL, Process
+import signal
 
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.topics import shard_of_slot
 from lorawan.frame import routing_slot
+from services.supervisor.forking import ForkedProcess
+from tests.forked_programs import start_program
 
 ENDS = 9
 MOST_STARTS = 8
 
 
-async def start_poisoned(network, poison: bytes) -> Process:
+async def start_poisoned(network, poison: bytes) -> ForkedProcess:
     settings = network.settings
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
+    return await start_program(
         "tests.network.poisoned_service",
-        env=os.environ
+        os.environ
         | {
             "POISON": poison.hex(),
             "TERRITOIRE_DATABASE_URL": settings.database_url.get_secret_value(),
@@ -28,8 +27,6 @@ async def start_poisoned(network, poison: bytes) -> Process:
             "TERRITOIRE_INSTANCE": settings.instance,
             "TERRITOIRE_KEK": settings.kek.get_secret_value(),
         },
-        stdout=DEVNULL,
-        stderr=DEVNULL,
     )
 
 
@@ -41,7 +38,7 @@ async def ends_until_all_is_acknowledged(network, poison: bytes) -> int:
         emptied = asyncio.create_task(network.all_acknowledged())
         await asyncio.wait((ended, emptied), return_when=asyncio.FIRST_COMPLETED)
         if emptied.done():
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             assert await ended == 0
             return ends
         emptied.cancel()

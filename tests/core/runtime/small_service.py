@@ -1,12 +1,11 @@
 """A service as small as one can be, to be killed, frozen and poisoned: writes its messages' lines to `written`.
 
-Run as a module, with DATABASE_URL, NATS_URL and INSTANCE.
+Run as a module, with DATABASE_URL, NATS_URL and INSTANCE in its environment.
 """
 
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Sequence
 
 from core.messages import topics
@@ -82,4 +81,4 @@ async def run(database_url: str, nats_url: str, instance: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(*sys.argv[1:]))
+    asyncio.run(run(os.environ["DATABASE_URL"], os.environ["NATS_URL"], os.environ["INSTANCE"]))

@@ -1,9 +1,8 @@
 """Replicas that are real processes: killed, frozen, and ended again and again by one item."""
 
 import asyncio
+import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,8 +12,10 @@ import pytest
 from core.messages import topics
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect
+from services.supervisor.forking import ForkedProcess
 from tests.conftest import Database
 from tests.core.runtime.small_service import POISON, TABLE
+from tests.forked_programs import start_program
 
 PATIENCE_S = 30
 SHARDS = 4
@@ -27,19 +28,13 @@ class Stage:
     pool: Pool
     bus: Bus
     urls: tuple[str, str]
-    processes: list[Process] = field(default_factory=list[Process])
+    processes: list[ForkedProcess] = field(default_factory=list[ForkedProcess])
     published: int = 0
 
-    async def start(self, instance: str) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.core.runtime.small_service",
-            *self.urls,
-            instance,
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-        )
+    async def start(self, instance: str) -> ForkedProcess:
+        database_url, nats_url = self.urls
+        environment = {"DATABASE_URL": database_url, "NATS_URL": nats_url, "INSTANCE": instance}
+        process = await start_program("tests.core.runtime.small_service", os.environ | environment)
         self.processes.append(process)
         return process
 
@@ -95,8 +90,7 @@ async def stage(pool: Pool, database: Database, nats_url: str) -> AsyncGenerator
         stage = Stage(pool, bus, (database.service_url, nats_url))
         yield stage
         for process in stage.processes:
-            with suppress(ProcessLookupError):
-                process.kill()
+            process.send_signal(signal.SIGKILL)
             await process.wait()
 
 
@@ -114,7 +108,7 @@ async def test_the_shards_of_a_killed_replica_are_read_on_in_order_within_ten_se
     async with publishing(stage):
         await eventually(shared_by("a", "b", stage=stage))
 
-        killed.kill()
+        killed.send_signal(signal.SIGKILL)
 
         await eventually(shared_by("b", stage=stage), within_s=10)
     await eventually(stage.everything_written)
@@ -189,12 +183,12 @@ async def test_a_healthy_owner_that_is_killed_leaves_one_crash_and_the_next_batc
         first = await stage.start("a")
         await stage.publish("in hand")
         await eventually(is_writing)
-        first.kill()
+        first.send_signal(signal.SIGKILL)
         await first.wait()
         second = await stage.start("a")
         await eventually(lambda: _is(crashes, 1))
     await eventually(stage.everything_written)
-    second.kill()
+    second.send_signal(signal.SIGKILL)
     await second.wait()
     await stage.start("a")
     await stage.publish("next")

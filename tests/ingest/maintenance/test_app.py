@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from registry.decoding_keys import set_device_key
 from registry.keys import KeyWrap
 from registry.redecodes import read_redecode, request_redecode
 from services.maintenance.settings import MaintenanceSettings
+from tests.forked_programs import start_program
 from tests.ingest.conftest import Planted
 
 
@@ -52,7 +52,7 @@ async def service(database_url: str, free_port: int, tmp_path: Path):
         "TERRITOIRE_DISK_FOLDER": str(tmp_path),
         "TERRITOIRE_INSTANCE": "maintenance-test",
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.maintenance", env=environment)
+    process = await start_program("services.maintenance", environment, tmp_path / "service.log")
     try:
         yield f"http://127.0.0.1:{free_port}"
     finally:
