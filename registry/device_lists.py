@@ -8,7 +8,7 @@ from typing import Any
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
 from registry.enrolment import COLUMNS, SERVED, EnrolledDevice
-from registry.listing import Ask, Key, Listing, Part, planned_anew, rows_in_order
+from registry.listing import Ask, Key, Listing, Part, planned_anew, reached, rows_in_order
 from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 
 # A reading of so long ago says nothing of who hears a device now.
@@ -38,8 +38,15 @@ CASE WHEN NOT d.enabled THEN 'disabled' WHEN {LAST_SEEN} IS NULL THEN 'unknown'
 FROM = f"""
 device d {SERVED} LEFT JOIN device_profile p ON p.id = d.device_profile_id LEFT JOIN asset a ON a.id = s.asset_id
 """
+# Of all of them. It serves one asset; a group the planner leaves out where nothing asks for it.
+FROM_ALL = f"""
+device d LEFT JOIN (SELECT s.device_id, max(s.asset_id) AS asset_id FROM assignment s
+                    WHERE upper_inf(s.during) AND {reached("s")} GROUP BY s.device_id) s ON s.device_id = d.id
+LEFT JOIN device_profile p ON p.id = d.device_profile_id
+LEFT JOIN asset a ON a.id = s.asset_id AND {reached("a")}
+"""
 WANTED = f"""
-(:device_profile_id::int IS NULL OR d.device_profile_id = :device_profile_id)
+{reached("d")} AND (:device_profile_id::int IS NULL OR d.device_profile_id = :device_profile_id)
   AND (:enabled::boolean IS NULL OR d.enabled = :enabled)
   AND (:search::text IS NULL OR strpos(folded(d.name), folded(:search)) > 0
        OR strpos(encode(d.dev_eui, 'hex'), lower(:search)) > 0)
@@ -57,13 +64,14 @@ KEYS = {
     "commune": Key("commune COLLATE french", "text"),
     "distance": Key("distance", "float8"),
 }
+_COLUMNS = f"""
+d.id, d.name, d.dev_eui, p.model, a.commune,
+CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
+"""
 LIST = Listing(
-    f"""
-SELECT d.id, d.name, d.dev_eui, p.model, a.commune,
-       CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
-FROM {FROM} WHERE {WANTED}
-""",
+    f"SELECT {_COLUMNS} FROM {FROM_ALL} WHERE {WANTED}",
     KEYS,
+    walked=f"SELECT {_COLUMNS} FROM {FROM} WHERE {WANTED}",
 )
 # What is asked of each of them before the first is shown.
 SIGN_KEYS = {
@@ -72,9 +80,8 @@ SIGN_KEYS = {
 }
 LIST_WITH_SIGNS = Listing(
     f"""
-SELECT d.id, d.name, d.dev_eui, p.model, a.commune, {LAST_SEEN} AS last_seen_at, {BATTERY} AS battery_percent,
-       CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
-FROM {FROM} {_last_signs("NULL::int[]")}
+SELECT {_COLUMNS}, {LAST_SEEN} AS last_seen_at, {BATTERY} AS battery_percent
+FROM {FROM_ALL} {_last_signs("NULL::int[]")}
 WHERE {WANTED} AND (:states::text[] IS NULL OR {STATE} = ANY(:states))
 """,
     KEYS | SIGN_KEYS,
