@@ -25,7 +25,7 @@ _WANTED = """
        OR a.id IN (SELECT t.id FROM asset t WHERE ($9::text IS NULL OR $9 = ANY(t.tags))
                    AND ($10::text IS NULL OR t.quarter = $10) AND ($11::float8 IS NULL OR {} <= $13::float8)
                    AND ($14::text IS NULL OR t.insee = $14)))
-  AND a.tenant_id = ANY($15::int[])
+  AND ($4::float8 IS NOT NULL OR a.tenant_id = ANY($15::int[]))
 """.format(distance_from("t", "$11", "$12"))
 _OF_THESE = "($8::int[] IS NULL OR asset_id = ANY($8))"
 

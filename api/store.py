@@ -9,7 +9,7 @@ from uuid import UUID
 
 from core.model.quantities import QUANTITIES
 from core.runtime.postgres import Connection
-from registry.listing import OF_TENANTS, Ask, Key, Listing, Part, reached, rows_in_order
+from registry.listing import OF_TENANTS, Ask, Key, Listing, Part, reached, reached_or_placed, rows_in_order
 from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 from registry.rows import entity, fetch_all, fetch_one
 
@@ -30,7 +30,7 @@ DISTANCE = f"CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance('a')} END
 # Joined to `d`: of a few of them, one by one.
 FEW = f"""
 JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id
-WHERE {reached("d")} AND {OF_DEVICE} AND {ASSET_WANTED}
+WHERE {reached_or_placed("d")} AND {OF_DEVICE} AND {ASSET_WANTED}
 """
 # Or of all of them: the planner does not know that conditions on the tenant of several tables are one, expects few
 # rows, and would look each of them up. A group by its key it can only hash, and leaves out where nothing asks for

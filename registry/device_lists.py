@@ -8,7 +8,7 @@ from typing import Any
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
 from registry.enrolment import COLUMNS, SERVED, EnrolledDevice
-from registry.listing import Ask, Key, Listing, Part, planned_anew, reached, rows_in_order
+from registry.listing import Ask, Key, Listing, Part, planned_anew, reached, reached_or_placed, rows_in_order
 from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 
 # A reading of so long ago says nothing of who hears a device now.
@@ -46,7 +46,7 @@ LEFT JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN asset a ON a.id = s.asset_id AND {reached("a")}
 """
 WANTED = f"""
-{reached("d")} AND (:device_profile_id::int IS NULL OR d.device_profile_id = :device_profile_id)
+(:device_profile_id::int IS NULL OR d.device_profile_id = :device_profile_id)
   AND (:enabled::boolean IS NULL OR d.enabled = :enabled)
   AND (:search::text IS NULL OR strpos(folded(d.name), folded(:search)) > 0
        OR strpos(encode(d.dev_eui, 'hex'), lower(:search)) > 0)
@@ -69,9 +69,9 @@ d.id, d.name, d.dev_eui, p.model, a.commune,
 CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
 """
 LIST = Listing(
-    f"SELECT {_COLUMNS} FROM {FROM_ALL} WHERE {WANTED}",
+    f"SELECT {_COLUMNS} FROM {FROM_ALL} WHERE {reached('d')} AND {WANTED}",
     KEYS,
-    walked=f"SELECT {_COLUMNS} FROM {FROM} WHERE {WANTED}",
+    walked=f"SELECT {_COLUMNS} FROM {FROM} WHERE {reached_or_placed('d')} AND {WANTED}",
 )
 # What is asked of each of them before the first is shown.
 SIGN_KEYS = {
@@ -82,7 +82,7 @@ LIST_WITH_SIGNS = Listing(
     f"""
 SELECT {_COLUMNS}, {LAST_SEEN} AS last_seen_at, {BATTERY} AS battery_percent
 FROM {FROM_ALL} {_last_signs("NULL::int[]")}
-WHERE {WANTED} AND (:states::text[] IS NULL OR {STATE} = ANY(:states))
+WHERE {reached("d")} AND {WANTED} AND (:states::text[] IS NULL OR {STATE} = ANY(:states))
 """,
     KEYS | SIGN_KEYS,
 )
