@@ -15,10 +15,10 @@ from registry.places import ANYWHERE, Place, distance, in_commune, values_of, wi
 HEARD_WITHIN = timedelta(days=8)
 
 
-def _last_signs(ids: str) -> str:
+def _last_signs(ids: str, signs: str) -> str:
     """Joins to `d`: the last sign of life and the battery of these devices, or (NULL) of all that are seen."""
     return f"""
-LEFT JOIN device_heard({ids}) h ON h.device_id = d.id
+LEFT JOIN device_heard({ids}, {signs}) h ON h.device_id = d.id
 LEFT JOIN device_heard_in_part({ids}) m ON m.device_id = d.id
 LEFT JOIN device_status st ON st.device_id = d.id
 """
@@ -81,7 +81,7 @@ SIGN_KEYS = {
 LIST_WITH_SIGNS = Listing(
     f"""
 SELECT {_COLUMNS}, {LAST_SEEN} AS last_seen_at, {BATTERY} AS battery_percent
-FROM {FROM_ALL} {_last_signs("NULL::int[]")}
+FROM {FROM_ALL} {_last_signs("NULL::int[]", ":signs::text")}
 WHERE {reached("d")} AND {WANTED} AND (:states::text[] IS NULL OR {STATE} = ANY(:states))
 """,
     KEYS | SIGN_KEYS,
@@ -92,7 +92,7 @@ SELECT {COLUMNS}, p.vendor, p.model, p.expected_interval, {LAST_SEEN} AS last_se
        a.name AS asset, a.kind, a.commune, a.insee, a.quarter, a.latitude, a.longitude
 FROM device d {SERVED} AND s.device_id = ANY($1)  -- Or all that are in force are read for these few.
 LEFT JOIN device_profile p ON p.id = d.device_profile_id LEFT JOIN asset a ON a.id = s.asset_id
-{_last_signs("$1::int[]")}
+{_last_signs("$1::int[]", "'both'")}
 LEFT JOIN LATERAL (
     SELECT g.gateway_id, r.rssi, r.snr FROM (
         SELECT gateway_id, rssi, snr FROM reception
@@ -151,7 +151,15 @@ async def list_devices(connection: Connection, ask: Ask, wanted: WantedDevices) 
     if wanted.states is None and ask.sort in LIST.statements:
         return await LIST.page(connection, ask, wanted.values())
     states = None if wanted.states is None else list(wanted.states)
-    return await LIST_WITH_SIGNS.page(connection, ask, wanted.values() | {"states": states})
+    given = wanted.values() | {"states": states, "signs": _signs_for(ask.sort, states)}
+    return await LIST_WITH_SIGNS.page(connection, ask, given)
+
+
+def _signs_for(sort: str, states: Sequence[str] | None) -> str:
+    """What the order and the filter ask of all devices: each of the two is half of a list's time."""
+    if "battery_percent" not in sort:
+        return "seen"
+    return "battery" if states is None else "both"
 
 
 async def read_in_order(connection: Connection, ids: Sequence[int]) -> list[ListedDevice]:
