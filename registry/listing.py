@@ -199,9 +199,12 @@ ORDER BY id {direction} LIMIT :most
     is_plain = key.form in PLAIN_FORMS
     given = f":after_value::{key.form}" if is_plain else f":after_value::text::{key.form}"
     return f"""
-SELECT id, {column if is_plain else f"({column})::text"} AS sorted_by FROM ({select}) l
+SELECT id, {"sorted_by" if is_plain else "sorted_by::text AS sorted_by"}
+FROM (SELECT id, {column} AS sorted_by FROM ({select}) l
+      OFFSET 0  -- Or it is computed for each mention.
+     ) AS l
 WHERE :after_id::bigint IS NULL OR CASE
-    WHEN {given} IS NULL THEN {column} IS NULL AND id > :after_id
-    ELSE {column} IS NULL OR {column} {beyond} {given} OR ({column} = {given} AND id > :after_id) END
-ORDER BY {column} {direction} NULLS LAST, id LIMIT :most
+    WHEN {given} IS NULL THEN sorted_by IS NULL AND id > :after_id
+    ELSE sorted_by IS NULL OR sorted_by {beyond} {given} OR (sorted_by = {given} AND id > :after_id) END
+ORDER BY l.sorted_by {direction} NULLS LAST, id LIMIT :most
 """
