@@ -1,3 +1,5 @@
+-- locks: observation.latest ACCESS EXCLUSIVE instant
+
 -- Lists read the rows of the tenants that their reader reaches, and not everybody's: whose a last value is stands beside
 -- it, where an index finds it (decision 102). An update of the value leaves both alone, so it stays a heap-only one.
 ALTER TABLE observation.latest ADD COLUMN tenant_id int;

@@ -1,6 +1,4 @@
--- What there is already; whoever writes meanwhile has the triggers of 0120.
-UPDATE observation.latest l SET tenant_id = d.tenant_id FROM datastream d WHERE d.id = l.datastream_id;
-CREATE INDEX latest_by_tenant ON observation.latest (tenant_id);
+-- locks: latest ACCESS EXCLUSIVE instant
 
 -- As in 0111, with whose the datastream and the last value are: the same, and each is found by an index of its own.
 CREATE OR REPLACE VIEW latest AS
@@ -12,11 +10,6 @@ CREATE OR REPLACE VIEW latest AS
                 ELSE d.tenant_id = (SELECT current_tenant()) END
            OR CASE WHEN d.privacy_class < 2 THEN g.data ELSE g.by_name END @> l.time)
       AND (d.fine_until IS NULL OR d.fine_until > now());
-
--- By id, of one tenant: a page reads as far as it goes, and not over everybody else's rows to begin with.
-CREATE INDEX datastream_by_tenant_id ON datastream (tenant_id, id);
--- What serves now, of whom.
-CREATE INDEX assignment_of_tenant_in_force ON assignment (tenant_id) WHERE upper_inf(during);
 
 -- As in 0111, which is for the version before. Of the reader's tenants from the start: assignments and last values of
 -- others were read, too. `signs`: 'seen' or 'battery' alone, or 'both'; what is not asked for is NULL.
