@@ -10,7 +10,17 @@ from api.asset_state_store import BY_STATE, OF_STATES
 from core.runtime.postgres import Connection
 from registry import assets, device_lists
 from registry.assets import WantedAssets
-from registry.listing import Ask, Key, Listing, Part, numbered, planned_anew, rows_in_order
+from registry.listing import (
+    TENANTS,
+    Ask,
+    Key,
+    Listing,
+    Part,
+    numbered,
+    planned_anew,
+    planned_for_tenants,
+    rows_in_order,
+)
 
 KEYS = assets.KEYS | {
     "last_seen_at": Key("last_seen_at", "timestamptz"),
@@ -94,8 +104,8 @@ async def list_assets(
 async def read_map(connection: Connection, wanted: WantedAssets, states: Sequence[str] | None = None) -> str:
     """A GeoJSON FeatureCollection of all that are wanted and have a place: id, kind and state of each."""
     given = wanted.values() | {"states": None if states is None else list(states), "states_kind": wanted.kind}
-    async with planned_anew(connection):
-        return await connection.fetchval(MAP.sql, *MAP.values(given))
+    async with planned_for_tenants(connection) as tenants:
+        return await connection.fetchval(MAP.sql, *MAP.values(given | {TENANTS: tenants}))
 
 
 async def read_conditions(connection: Connection, ids: Sequence[int]) -> dict[int, AssetCondition]:

@@ -1,8 +1,6 @@
 """How each asset is, at a glance, and the figures of a whole territory: one statement each."""
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -12,7 +10,7 @@ import msgspec
 
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
-from registry.listing import Ask, Key, Listing, Part
+from registry.listing import TENANTS, Ask, Key, Listing, Part, planned_for_tenants
 from registry.places import Circle, Place, distance_from
 from registry.rows import fetch_all, fetch_one
 
@@ -27,6 +25,7 @@ _WANTED = """
        OR a.id IN (SELECT t.id FROM asset t WHERE ($9::text IS NULL OR $9 = ANY(t.tags))
                    AND ($10::text IS NULL OR t.quarter = $10) AND ($11::float8 IS NULL OR {} <= $13::float8)
                    AND ($14::text IS NULL OR t.insee = $14)))
+  AND ($4::float8 IS NOT NULL OR a.tenant_id = ANY($15::int[]))
 """.format(distance_from("t", "$11", "$12"))
 _OF_THESE = "($8::int[] IS NULL OR asset_id = ANY($8))"
 
@@ -64,15 +63,16 @@ LEFT JOIN commanded ON commanded.asset_id = a.id
 
 
 # Its parameters, as lists that take it for a part of theirs name them.
-OF_STATES = tuple(
+OF_WANTED = tuple(
     f"states_{name}"
     for name in (
         "kind", "commune", "search", "west", "south", "east", "north", "ids", "tag", "quarter", "longitude",
         "latitude", "radius", "insee",
     )
 )  # fmt: skip
-LIST_STATES = f"SELECT * FROM ({STATES}) s WHERE id > $15 AND ($16::text[] IS NULL OR state = ANY($16))"
-LIST_STATES_BY_ID = f"{LIST_STATES} ORDER BY id LIMIT $17"
+OF_STATES = (*OF_WANTED, TENANTS)
+LIST_STATES = f"SELECT * FROM ({STATES}) s WHERE id > $16 AND ($17::text[] IS NULL OR state = ANY($17))"
+LIST_STATES_BY_ID = f"{LIST_STATES} ORDER BY id LIMIT $18"
 # The worst first.
 BY_STATE = Key(
     "array_position(ARRAY['critical', 'major', 'warning', 'info', 'silent', 'unknown', 'command', 'ok'], state)",
@@ -94,7 +94,7 @@ FROM ({STATES}) s WHERE :states::text[] IS NULL OR state = ANY(:states)
 )
 # Of all tenants, as the last ANALYZE or VACUUM has counted them.
 ABOUT_HOW_MANY = "SELECT reltuples FROM pg_class WHERE oid = 'asset'::regclass"
-LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $15 ORDER BY a.id LIMIT $16"
+LIST_IDS = f"SELECT a.id FROM asset a WHERE {_WANTED} AND a.id > $16 ORDER BY a.id LIMIT $17"
 # The digest differs when one of them is another, elsewhere, named otherwise, or in another state.
 COUNT_STATES = f"""
 SELECT kind, state, count(*)::int AS count,
@@ -138,11 +138,6 @@ FROM (SELECT (count(*) FILTER (WHERE severity = 'critical'))::int AS critical,
 """
 
 
-# A plan that is kept for any parameters expects a row or two of each part, and loops where it should hash: with
-# 1,288 assets 3.5 s instead of 0.15, from the sixth time on that a connection runs the statement.
-PLAN_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
-# What else a page reads in the same transaction has plans that are kept.
-PLAN_AS_USUAL = "SET LOCAL plan_cache_mode = auto"
 # So few are found by their ids sooner than among what there is of all.
 FEW = 1_001
 # Where there are no more than so many times those that are wanted, all are read as they come and sorted here: ten
@@ -231,17 +226,17 @@ async def list_states(
     connection: Connection, wanted: Wanted, states: list[str] | None = None, after: int = 0, most: int = 100
 ) -> list[AssetState]:
     """Visible assets by id, beyond `after`, with how they are."""
-    async with _planned_anew(connection):
-        if wanted.ids is None and most <= FEW and states is None:
+    is_few = wanted.ids is not None or (most <= FEW and states is None)
+    async with planned_for_tenants(connection) as tenants:
+        if wanted.ids is None and is_few:
             # What is not shown need not be asked how it is.
-            rows = await connection.fetch(LIST_IDS, *wanted.values(), after, most)
+            rows = await connection.fetch(LIST_IDS, *wanted.values(), tenants, after, most)
             wanted = Wanted(ids=[row["id"] for row in rows])
-        if wanted.ids is not None:
-            rows = await connection.fetch(LIST_STATES_BY_ID, *wanted.values(), after, states, most)
-        elif await connection.fetchval(ABOUT_HOW_MANY) <= SORTED_HERE * most:
-            rows = sorted(await connection.fetch(LIST_STATES, *wanted.values(), after, states), key=_ID)[:most]
+        given = (*wanted.values(), tenants, after, states)
+        if wanted.ids is None and await connection.fetchval(ABOUT_HOW_MANY) <= SORTED_HERE * most:
+            rows = sorted(await connection.fetch(LIST_STATES, *given), key=_ID)[:most]
         else:
-            rows = await connection.fetch(LIST_STATES_BY_ID, *wanted.values(), after, states, most)
+            rows = await connection.fetch(LIST_STATES_BY_ID, *given, most)
     return [AssetState(*row) for row in rows]
 
 
@@ -249,7 +244,7 @@ async def find_states(
     connection: Connection, ask: Ask, wanted: Wanted, states: list[str] | None = None
 ) -> tuple[list[AssetState], Part]:
     """A page of visible assets in any order, with how they are."""
-    given = dict(zip(OF_STATES, wanted.values(), strict=True))
+    given = dict(zip(OF_WANTED, wanted.values(), strict=True))
     part = await SORTED.page(connection, ask, given | {"states": states})
     found = {one.id: one for one in await list_states(connection, Wanted(ids=part.ids), most=len(part.ids))}
     return [found[id_] for id_ in part.ids if id_ in found], part
@@ -257,15 +252,8 @@ async def find_states(
 
 async def count_states(connection: Connection, wanted: Wanted = EVERYTHING) -> list[StateCount]:
     """How many visible assets there are, by kind and state."""
-    async with _planned_anew(connection):
-        return await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values())
-
-
-@asynccontextmanager
-async def _planned_anew(connection: Connection) -> AsyncGenerator[None]:
-    await connection.execute(PLAN_ANEW)
-    yield
-    await connection.execute(PLAN_AS_USUAL)
+    async with planned_for_tenants(connection) as tenants:
+        return await fetch_all(connection, StateCount, COUNT_STATES, *wanted.values(), tenants)
 
 
 async def list_communes(connection: Connection) -> list[str]:

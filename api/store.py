@@ -9,7 +9,7 @@ from uuid import UUID
 
 from core.model.quantities import QUANTITIES
 from core.runtime.postgres import Connection
-from registry.listing import Ask, Key, Listing, Part, rows_in_order
+from registry.listing import OF_TENANTS, Ask, Key, Listing, Part, reached, reached_or_placed, rows_in_order
 from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 from registry.rows import entity, fetch_all, fetch_one
 
@@ -25,24 +25,38 @@ ASSET_WANTED = f"""
   AND (:tag::text IS NULL OR :tag = ANY(a.tags)) AND (:quarter::text IS NULL OR a.quarter = :quarter)
   AND {in_commune("a")} AND {within("a")}
 """
-WANTED = f"(:dev_eui::bytea IS NULL OR v.dev_eui = :dev_eui) AND {ASSET_WANTED}"
+OF_DEVICE = "(:dev_eui::bytea IS NULL OR v.dev_eui = :dev_eui)"
 DISTANCE = f"CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance('a')} END AS distance"
+# Joined to `d`: of a few of them, one by one.
+FEW = f"""
+JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id
+WHERE {reached_or_placed("d")} AND {OF_DEVICE} AND {ASSET_WANTED}
+"""
+# Or of all of them: the planner does not know that conditions on the tenant of several tables are one, expects few
+# rows, and would look each of them up. A group by its key it can only hash, and leaves out where nothing asks for
+# it (decision 102).
+ALL = f"""
+LEFT JOIN (SELECT a.id, a.name, a.kind, a.commune, a.insee, a.quarter, a.tags, a.longitude, a.latitude
+           FROM asset a WHERE {reached("a")} GROUP BY a.id) a ON a.id = d.asset_id
+WHERE {reached("d")} AND {ASSET_WANTED}
+  AND (d.device_id IN (SELECT v.id FROM device v WHERE {reached("v")} AND {OF_DEVICE})) IS TRUE
+"""
 KEYS = {
     "asset": Key("asset COLLATE french", "text"),
     "quantity": Key("quantity", "text"),
     "commune": Key("commune COLLATE french", "text"),
     "distance": Key("distance", "float8"),
 }
-LIST_DATASTREAMS = Listing(
-    f"SELECT d.id, a.name AS asset, d.quantity, a.commune, {DISTANCE} FROM {OF_DATASTREAMS} WHERE {WANTED}", KEYS
-)
+_SORTED_BY = f"a.name AS asset, d.quantity, a.commune, {DISTANCE}"
+_DATASTREAMS = f"d.id, {_SORTED_BY} FROM datastream d"
+LIST_DATASTREAMS = Listing(f"SELECT {_DATASTREAMS} {ALL}", KEYS, walked=f"SELECT {_DATASTREAMS} {FEW}")
 # Those that have a last value; its view has asked the policies of the datastream.
+_LATEST = f"d.datastream_id AS id, {_SORTED_BY}, d.time, d.value FROM latest d"
 LIST_LATEST = Listing(
-    f"""
-SELECT d.datastream_id AS id, a.name AS asset, d.quantity, a.commune, {DISTANCE}, d.time, d.value
-FROM latest d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id WHERE {WANTED}
-""",
+    # Whose each is stands beside the value, too: looked up one by one they take two thirds of the time.
+    f"SELECT {_LATEST} {ALL} AND d.value_tenant_id = ANY({OF_TENANTS})",
     KEYS | {"time": Key("time", "timestamptz"), "value": Key("value", "float8")},
+    walked=f"SELECT {_LATEST} {FEW}",
 )
 READ_THESE = f"SELECT {DATASTREAM_COLUMNS} FROM {OF_DATASTREAMS} WHERE d.id = ANY($1)"
 READ_DATASTREAM = f"SELECT {DATASTREAM_COLUMNS} FROM {OF_DATASTREAMS} WHERE d.id = $1"

@@ -9,6 +9,7 @@ from core.messages.measurements import SOUND
 from core.model.quantities import QUANTITIES, Kind
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
+from registry.listing import planned_for_tenants
 from registry.rows import fetch_all
 
 INDEXES = tuple(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER)
@@ -35,12 +36,13 @@ _SERVING = """(
     WHERE upper_inf(g.during) AND v.enabled AND g.asset_id = ANY({}) GROUP BY g.asset_id
 )"""
 _IS_KNOWN = f"(l.{SOUND} AND l.time >= now() - {UNKNOWN_AFTER_INTERVALS} * {{}}.expected_interval) IS TRUE"
-# $1: pattern of kinds; $2, $3: kind and commune, null for any; $4: the quantity that ranks; $5, $6: which page.
+# $1: pattern of kinds; $2, $3: kind and commune, null for any; $4: the quantity that ranks; $5: whose they can
+# be; $6, $7: which page.
 _CHOSEN = """
 chosen AS MATERIALIZED (
     SELECT a.id, a.tenant_id, a.kind, a.name, a.commune, a.street FROM asset a
     WHERE a.kind ~ $1 AND ($2::text IS NULL OR a.kind = $2) AND ($3::text IS NULL OR a.commune = $3)
-      AND a.archived_at IS NULL
+      AND a.archived_at IS NULL AND a.tenant_id = ANY($5::int[])
 )"""
 # By grouping: nothing says how many there are, and a join of the two is planned as a loop in a loop.
 _BOTH = """
@@ -63,9 +65,9 @@ WITH {_CHOSEN}, ranked AS (
 )
 SELECT id, max(tenant_id), max(kind), max(name), max(commune), max(street) {_BOTH}
 """
-HIGHEST_FIRST = f"{_RANKED} ORDER BY max(value) DESC NULLS LAST, id OFFSET $5 LIMIT $6"
+HIGHEST_FIRST = f"{_RANKED} ORDER BY max(value) DESC NULLS LAST, id OFFSET $6 LIMIT $7"
 # What nobody knows is looked at first, then what is off.
-LOWEST_FIRST = f"{_RANKED} ORDER BY max(value) NULLS FIRST, max(name), id OFFSET $5 LIMIT $6"
+LOWEST_FIRST = f"{_RANKED} ORDER BY max(value) NULLS FIRST, max(name), id OFFSET $6 LIMIT $7"
 # By how far the index went in the last days that are over: an order, not a figure. $4: indexes.
 BUSIEST_FIRST = f"""
 WITH {_CHOSEN}, ranked AS (
@@ -80,7 +82,7 @@ WITH {_CHOSEN}, ranked AS (
     GROUP BY d.asset_id
 )
 SELECT id, max(tenant_id), max(kind), max(name), max(commune), max(street) {_BOTH}
-ORDER BY max(kind), max(value) DESC NULLS LAST, id OFFSET $5 LIMIT $6
+ORDER BY max(kind), max(value) DESC NULLS LAST, id OFFSET $6 LIMIT $7
 """
 # One value of each quantity and channel: the last one, whichever device has measured it.
 VALUES = f"""
@@ -148,7 +150,8 @@ async def list_places(connection: Connection, trade: Trade, selection: Selection
     kind, commune, offset, most = selection
     statement = {WASTE: HIGHEST_FIRST, ROOMS: HIGHEST_FIRST, METERS: BUSIEST_FIRST, LIGHTING: LOWEST_FIRST}[trade]
     rank = list(INDEXES) if trade is METERS else trade.quantities[0]
-    rows = await connection.fetch(statement, trade.kinds, kind, commune, rank, offset, most)
+    async with planned_for_tenants(connection) as tenants:
+        rows = await connection.fetch(statement, trade.kinds, kind, commune, rank, tenants, offset, most)
     return [Place(*row) for row in rows]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.model.entities import Asset
 from core.runtime.postgres import CheckViolationError, Connection, Pool
-from registry.listing import Ask, Key, Listing, Part, rows_in_order
+from registry.listing import Ask, Key, Listing, Part, planned_for_tenants, reached, rows_in_order
 from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 from registry.rows import Written, columns_of, entity, fetch_all, fetch_one, insert
 
@@ -22,7 +22,7 @@ INSERT INTO asset (tenant_id, {WRITTEN.columns}) VALUES ($1, {WRITTEN.parameters
 READ = f"SELECT {COLUMNS} FROM asset WHERE id = $1"
 READ_THESE = f"SELECT {COLUMNS} FROM asset WHERE id = ANY($1)"
 WANTED = f"""
-(:kind::text IS NULL OR a.kind = :kind)
+{reached("a")} AND (:kind::text IS NULL OR a.kind = :kind)
   AND (:search::text IS NULL OR strpos(a.words, folded(:search)) > 0)
   AND (:tag::text IS NULL OR :tag = ANY(a.tags)) AND (:tenant_id::int IS NULL OR a.tenant_id = :tenant_id)
   AND (a.archived_at IS NOT NULL) = :archived::boolean
@@ -52,7 +52,8 @@ FROM asset a WHERE {WANTED}
 )
 LIST_DESCRIBED = f"""
 SELECT {COLUMNS} FROM asset
-WHERE id > $1 AND kind = ANY($2) AND attributes <> '{{}}' AND archived_at IS NULL ORDER BY id LIMIT $3
+WHERE id > $1 AND kind = ANY($2) AND attributes <> '{{}}' AND archived_at IS NULL AND tenant_id = ANY($4::int[])
+ORDER BY id LIMIT $3
 """
 ARCHIVE = f"""
 UPDATE asset SET archived_at = CASE WHEN $2::boolean THEN coalesce(archived_at, now()) END WHERE id = $1
@@ -127,7 +128,8 @@ async def list_described(
     connection: Connection, kinds: Sequence[str], *, after: int = 0, most: int = 100
 ) -> list[Asset]:
     """Assets of these kinds that have attributes, by id, beyond `after`."""
-    return await fetch_all(connection, Asset, LIST_DESCRIBED, after, kinds, most)
+    async with planned_for_tenants(connection) as tenants:
+        return await fetch_all(connection, Asset, LIST_DESCRIBED, after, kinds, most, tenants)
 
 
 async def archive_asset(connection: Connection, asset_id: int, *, archived: bool) -> Asset | None:

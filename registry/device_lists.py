@@ -8,17 +8,17 @@ from typing import Any
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection
 from registry.enrolment import COLUMNS, SERVED, EnrolledDevice
-from registry.listing import Ask, Key, Listing, Part, planned_anew, rows_in_order
+from registry.listing import Ask, Key, Listing, Part, planned_anew, reached, reached_or_placed, rows_in_order
 from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
 
 # A reading of so long ago says nothing of who hears a device now.
 HEARD_WITHIN = timedelta(days=8)
 
 
-def _last_signs(ids: str) -> str:
+def _last_signs(ids: str, signs: str) -> str:
     """Joins to `d`: the last sign of life and the battery of these devices, or (NULL) of all that are seen."""
     return f"""
-LEFT JOIN device_heard({ids}) h ON h.device_id = d.id
+LEFT JOIN device_heard({ids}, {signs}) h ON h.device_id = d.id
 LEFT JOIN device_heard_in_part({ids}) m ON m.device_id = d.id
 LEFT JOIN device_status st ON st.device_id = d.id
 """
@@ -37,6 +37,13 @@ CASE WHEN NOT d.enabled THEN 'disabled' WHEN {LAST_SEEN} IS NULL THEN 'unknown'
 """
 FROM = f"""
 device d {SERVED} LEFT JOIN device_profile p ON p.id = d.device_profile_id LEFT JOIN asset a ON a.id = s.asset_id
+"""
+# Of all of them. It serves one asset; a group the planner leaves out where nothing asks for it.
+FROM_ALL = f"""
+device d LEFT JOIN (SELECT s.device_id, max(s.asset_id) AS asset_id FROM assignment s
+                    WHERE upper_inf(s.during) AND {reached("s")} GROUP BY s.device_id) s ON s.device_id = d.id
+LEFT JOIN device_profile p ON p.id = d.device_profile_id
+LEFT JOIN asset a ON a.id = s.asset_id AND {reached("a")}
 """
 WANTED = f"""
 (:device_profile_id::int IS NULL OR d.device_profile_id = :device_profile_id)
@@ -57,13 +64,14 @@ KEYS = {
     "commune": Key("commune COLLATE french", "text"),
     "distance": Key("distance", "float8"),
 }
+_COLUMNS = f"""
+d.id, d.name, d.dev_eui, p.model, a.commune,
+CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
+"""
 LIST = Listing(
-    f"""
-SELECT d.id, d.name, d.dev_eui, p.model, a.commune,
-       CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
-FROM {FROM} WHERE {WANTED}
-""",
+    f"SELECT {_COLUMNS} FROM {FROM_ALL} WHERE {reached('d')} AND {WANTED}",
     KEYS,
+    walked=f"SELECT {_COLUMNS} FROM {FROM} WHERE {reached_or_placed('d')} AND {WANTED}",
 )
 # What is asked of each of them before the first is shown.
 SIGN_KEYS = {
@@ -72,10 +80,9 @@ SIGN_KEYS = {
 }
 LIST_WITH_SIGNS = Listing(
     f"""
-SELECT d.id, d.name, d.dev_eui, p.model, a.commune, {LAST_SEEN} AS last_seen_at, {BATTERY} AS battery_percent,
-       CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance("a")} END AS distance
-FROM {FROM} {_last_signs("NULL::int[]")}
-WHERE {WANTED} AND (:states::text[] IS NULL OR {STATE} = ANY(:states))
+SELECT {_COLUMNS}, {LAST_SEEN} AS last_seen_at, {BATTERY} AS battery_percent
+FROM {FROM_ALL} {_last_signs("NULL::int[]", ":signs::text")}
+WHERE {reached("d")} AND {WANTED} AND (:states::text[] IS NULL OR {STATE} = ANY(:states))
 """,
     KEYS | SIGN_KEYS,
 )
@@ -85,7 +92,7 @@ SELECT {COLUMNS}, p.vendor, p.model, p.expected_interval, {LAST_SEEN} AS last_se
        a.name AS asset, a.kind, a.commune, a.insee, a.quarter, a.latitude, a.longitude
 FROM device d {SERVED} AND s.device_id = ANY($1)  -- Or all that are in force are read for these few.
 LEFT JOIN device_profile p ON p.id = d.device_profile_id LEFT JOIN asset a ON a.id = s.asset_id
-{_last_signs("$1::int[]")}
+{_last_signs("$1::int[]", "'both'")}
 LEFT JOIN LATERAL (
     SELECT g.gateway_id, r.rssi, r.snr FROM (
         SELECT gateway_id, rssi, snr FROM reception
@@ -144,7 +151,15 @@ async def list_devices(connection: Connection, ask: Ask, wanted: WantedDevices) 
     if wanted.states is None and ask.sort in LIST.statements:
         return await LIST.page(connection, ask, wanted.values())
     states = None if wanted.states is None else list(wanted.states)
-    return await LIST_WITH_SIGNS.page(connection, ask, wanted.values() | {"states": states})
+    given = wanted.values() | {"states": states, "signs": _signs_for(ask.sort, states)}
+    return await LIST_WITH_SIGNS.page(connection, ask, given)
+
+
+def _signs_for(sort: str, states: Sequence[str] | None) -> str:
+    """What the order and the filter ask of all devices: each of the two is half of a list's time."""
+    if "battery_percent" not in sort:
+        return "seen"
+    return "battery" if states is None else "both"
 
 
 async def read_in_order(connection: Connection, ids: Sequence[int]) -> list[ListedDevice]:

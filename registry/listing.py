@@ -3,6 +3,10 @@
 A list is a SELECT with named parameters (`:kind`), and the columns by which it may be sorted. A page begins after
 a value of that column and an id, so it stays right when rows come and go between two pages; ties are in order of
 id, and rows of which the column says nothing come last, either way.
+
+Row security shows a reader rows of few tenants, but asks functions which ones: the planner does not know them, and
+expects to read everybody's. So a SELECT says itself whose rows it can have (`reached`), by a parameter that
+the planner sees (decision 102).
 """
 
 import re
@@ -21,6 +25,14 @@ PLAIN_FORMS = frozenset({"text", "float8", "bigint", "timestamptz"})
 # A plan that is kept for any parameters can use no index for a filter that may be absent.
 PLAN_ANEW = "SET LOCAL plan_cache_mode = force_custom_plan"
 PLAN_AS_USUAL = "SET LOCAL plan_cache_mode = auto"
+# The same, and whose rows may be visible.
+PLAN_FOR_TENANTS = """
+SELECT reachable_tenants() AS tenants, set_config('plan_cache_mode', 'force_custom_plan', true)
+"""
+TENANTS: Final = "tenants"
+OF_TENANTS = f":{TENANTS}::int[]"
+# Parameters by which an index finds a few rows of many.
+NARROW = frozenset({"asset_ids", "dev_addr", "dev_eui", "external_reference", "parent_id", "states_ids"})
 
 Row = TypeVar("Row")
 
@@ -70,6 +82,19 @@ class Statement:
         return [given.get(name) for name in self.names]
 
 
+def reached(*tables: str) -> str:
+    """The condition that these tables, of which policies show rows of `reachable_tenants()` alone, are of those.
+
+    It hides nothing that the policies show, and leaks nothing: row security lets an index answer it.
+    """
+    return " AND ".join(f"{table}.tenant_id = ANY({OF_TENANTS})" for table in tables)
+
+
+def reached_or_placed(table: str) -> str:
+    """The same where no box is asked for: in one there are fewer rows than of a tenant, and an index of places."""
+    return f"(:west::float8 IS NOT NULL OR {reached(table)})"
+
+
 def numbered(text: str, first: Sequence[str] = ()) -> Statement:
     """The statement with `$1`, `$2`... in the place of names, in the order of their first use, after `first`."""
     names = list(first)
@@ -86,13 +111,26 @@ def numbered(text: str, first: Sequence[str] = ()) -> Statement:
 class Listing:
     """The statements of a list, one for each order. `id` is always a column of it.
 
-    `first` are the names of parameters that `select` has as numbers already.
+    `first` are the names of parameters that `select` has as numbers already. `walked` is the same for who reads a
+    few rows, by id or by what an index finds: it looks up one by one what `select` hashes for all of a tenant.
     """
 
-    def __init__(self, select: str, keys: Mapping[str, Key], first: Sequence[str] = ()) -> None:
+    def __init__(
+        self, select: str, keys: Mapping[str, Key], first: Sequence[str] = (), walked: str | None = None
+    ) -> None:
         self.select = select
         self.keys: Mapping[str, Key] = {"id": Key("id", "bigint"), **keys}
-        self.statements = {
+        self.statements = self._in_each_order(select, first)
+        walked = walked or select
+        self.walked = self.statements if walked == select else self._in_each_order(walked, first)
+        # By id and of one tenant, as nearly always: an index of both has the order; a page stops where it ends.
+        self.of_one = {
+            sort: numbered(_ordered(_of_one_tenant(walked), self.keys["id"], is_backwards=sort == "-id"), first)
+            for sort in ("id", "-id")
+        }
+
+    def _in_each_order(self, select: str, first: Sequence[str]) -> dict[str, Statement]:
+        return {
             direction + name: numbered(_ordered(select, key, is_backwards=bool(direction)), first)
             for name, key in self.keys.items()
             for direction in ("", BACKWARDS)
@@ -100,11 +138,18 @@ class Listing:
 
     async def page(self, connection: Connection | Pool, ask: Ask, wanted: Mapping[str, Any]) -> Part:
         """Up to `ask.limit` ids after a place; of `wanted` what is not given is whatever it is."""
-        statement = self.statements[ask.sort]
+        is_few = ask.sort in self.of_one or any(wanted.get(name) is not None for name in NARROW)
+        statement = (self.walked if is_few else self.statements)[ask.sort]
         value, id_ = ask.after or (None, None)
         given = {**wanted, "after_value": value, "after_id": id_, "most": ask.limit + 1}
-        async with planned_anew(connection):
-            rows = await connection.fetch(statement.sql, *statement.values(given))
+        if TENANTS in statement.names:
+            async with planned_for_tenants(connection) as tenants:
+                if len(tenants) == 1:
+                    statement = self.of_one.get(ask.sort, statement)
+                rows = await connection.fetch(statement.sql, *statement.values(given | {TENANTS: tenants}))
+        else:
+            async with planned_anew(connection):
+                rows = await connection.fetch(statement.sql, *statement.values(given))
         ids = [row["id"] for row in rows[: ask.limit]]
         if len(rows) <= ask.limit:
             return Part(ids, None)
@@ -119,6 +164,14 @@ async def planned_anew(connection: Connection | Pool) -> AsyncGenerator[None]:
     await connection.execute(PLAN_AS_USUAL)
 
 
+@asynccontextmanager
+async def planned_for_tenants(connection: Connection | Pool) -> AsyncGenerator[list[int]]:
+    """Plan each statement for its parameters, the tenants whose rows may be visible among them."""
+    tenants: Sequence[int] = await connection.fetchval(PLAN_FOR_TENANTS)
+    yield sorted(set(tenants))
+    await connection.execute(PLAN_AS_USUAL)
+
+
 async def rows_in_order(
     connection: Connection | Pool, kind: type[Row], statement: str, ids: Sequence[int], *values: Any
 ) -> list[Row]:
@@ -127,6 +180,11 @@ async def rows_in_order(
     for row in await fetch_all(connection, kind, statement, ids, *values):
         found[row.id] = row  # type: ignore[attr-defined]  # A row of a list has an id.
     return [found[id_] for id_ in ids if id_ in found]
+
+
+def _of_one_tenant(select: str) -> str:
+    """The SELECT for a reader who reaches one tenant: of an equality the planner knows the order of an index."""
+    return select.replace(f"= ANY({OF_TENANTS})", f"= ({OF_TENANTS})[1]")
 
 
 def _ordered(select: str, key: Key, *, is_backwards: bool) -> str:
@@ -141,9 +199,12 @@ ORDER BY id {direction} LIMIT :most
     is_plain = key.form in PLAIN_FORMS
     given = f":after_value::{key.form}" if is_plain else f":after_value::text::{key.form}"
     return f"""
-SELECT id, {column if is_plain else f"({column})::text"} AS sorted_by FROM ({select}) l
+SELECT id, {"sorted_by" if is_plain else "sorted_by::text AS sorted_by"}
+FROM (SELECT id, {column} AS sorted_by FROM ({select}) l
+      OFFSET 0  -- Or it is computed for each mention.
+     ) AS l
 WHERE :after_id::bigint IS NULL OR CASE
-    WHEN {given} IS NULL THEN {column} IS NULL AND id > :after_id
-    ELSE {column} IS NULL OR {column} {beyond} {given} OR ({column} = {given} AND id > :after_id) END
-ORDER BY {column} {direction} NULLS LAST, id LIMIT :most
+    WHEN {given} IS NULL THEN sorted_by IS NULL AND id > :after_id
+    ELSE sorted_by IS NULL OR sorted_by {beyond} {given} OR (sorted_by = {given} AND id > :after_id) END
+ORDER BY l.sorted_by {direction} NULLS LAST, id LIMIT :most
 """

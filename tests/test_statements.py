@@ -26,7 +26,12 @@ def statements() -> dict[str, str]:
                 if isinstance(value, Statement):
                     found[f"{info.name}.{name}"] = value.sql
                 elif isinstance(value, Listing):
-                    found |= {f"{info.name}.{name} {sort}": one.sql for sort, one in value.statements.items()}
+                    for how, those in (
+                        ("", value.statements),
+                        (" walked", value.walked),
+                        (" of one", value.of_one),
+                    ):
+                        found |= {f"{info.name}.{name} {sort}{how}": one.sql for sort, one in those.items()}
                 elif isinstance(value, PhotoTable):
                     found |= {f"{info.name}.{name} {what}": sql for what, sql in value.statements.items()}
                 if name.isupper() and isinstance(value, str) and STATEMENT.match(value):

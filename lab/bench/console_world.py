@@ -35,8 +35,8 @@ STATEMENTS = (
     WHERE g.tenant_id = $1 AND $2::int > 0 ORDER BY g.asset_id, q.quantity
     """,
     """
-    INSERT INTO observation.latest (datastream_id, asset_id, time, value, flags)
-    SELECT id, asset_id,
+    INSERT INTO observation.latest (datastream_id, asset_id, tenant_id, time, value, flags)
+    SELECT id, asset_id, tenant_id,
            now() - CASE WHEN asset_id % 30 = 0 THEN interval '5 days' ELSE random() * interval '1 hour' END,
            random() * 100, 0
     FROM datastream WHERE tenant_id = $1 AND asset_id % 50 <> 0 AND $2::int > 0 ORDER BY id

@@ -10,6 +10,7 @@ from ingest.store import UPDATE_LATEST, UPSERT_LATEST
 from registry.assignments import assign, end_assignment
 from registry.schema import migrate
 from registry.sharing import History
+from tests.api.plain_lists import ASTRAY, same_lists
 from tests.api.plain_states import same_states
 from tests.core.runtime.versions import migrate_up_to
 from tests.entering import LET_EVERYBODY_SEAL, tenant_transaction, transfer
@@ -185,9 +186,11 @@ async def look(pool: Pool) -> None:
         async with tenant_transaction(pool, tenant) as inside:
             await inside.execute("SET LOCAL ROLE territoire_api")
             found = await same_states(inside)
+            await same_lists(inside)
         assert found["count"] >= ASSETS_AT_LEAST
         states.update(found["states"])
     assert states >= {"ok", "silent", "unknown", "major"}
+    assert await pool.fetchval(ASTRAY) == 0
 
 
 async def test_states_after_the_upgrade_and_whatever_happens_are_those_of_the_plain_statement(

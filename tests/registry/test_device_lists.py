@@ -64,7 +64,7 @@ SELECT id, now() - make_interval(mins => $5), 50, $4 FROM stream
 FORGET = "UPDATE datastream SET fine_until = now() - interval '1 day' WHERE asset_id = 10"
 HEARD = """
 SELECT device_id, round(extract(epoch FROM now() - last_seen_at) / 60)::int AS minutes, battery
-FROM device_heard($1) ORDER BY device_id
+FROM device_heard($1, $2) ORDER BY device_id
 """
 SEEN = {1: 5, 2: 3, 3: 500, 4: 61, 6: 7, 8: 70, 9: 80, 10: 2, 12: 6, 13: 8}
 MINUTES = {device: SEEN.get(device) for device in range(1, 14)}
@@ -81,9 +81,13 @@ async def test_devices_of_all_at_once_were_heard_when_those_one_by_one_were(pool
 
     for tenant, minutes in ((1, MINUTES), (2, {12: 6}), (3, dict[int, int]())):
         async with tenant_transaction(pool, tenant) as connection:
-            at_once = await connection.fetch(HEARD, None)
-            of_these = await connection.fetch(HEARD, list(range(1, 14)))
+            at_once = await connection.fetch(HEARD, None, "both")
+            of_these = await connection.fetch(HEARD, list(range(1, 14)), "both")
+            seen = await connection.fetch(HEARD, None, "seen")
+            batteries = await connection.fetch(HEARD, None, "battery")
 
         assert at_once == of_these
+        assert [tuple(row) for row in seen] == [(*row[:2], None) for row in map(tuple, at_once)]
+        assert [tuple(row) for row in batteries] == [(row[0], None, row[2]) for row in map(tuple, at_once)]
         assert {row["device_id"]: row["minutes"] for row in at_once} == minutes
     assert at_once == []

@@ -70,7 +70,7 @@ async def test_what_was_before_is_listed_and_tenants_of_before_are_closed(empty_
     assert [row["name"] for row in names] == ["École 2", "École 10", "Zoo"]
     async with connection.transaction():
         await enter_tenant(connection, tenants["metz"])
-        heard = await connection.fetch("SELECT device_id, last_seen_at FROM device_heard(NULL) ORDER BY 1")
+        heard = await connection.fetch("SELECT device_id, last_seen_at FROM device_heard(NULL, 'seen') ORDER BY 1")
     assert [row["last_seen_at"] is not None for row in heard] == [True, False]
 
     # 103: nobody was closed; whom the operator closes enters no more, and has nothing sent.
