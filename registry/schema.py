@@ -87,7 +87,10 @@ FROM schema_migration m ORDER BY number
 WRITE_LEDGER = """
 INSERT INTO schema_migration (number, name, checksum, min_compatible) VALUES ($1, $2, $3, $4)
 """
-IS_INVALID = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)"
+FIND_INVALID = """
+SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE c.relname = $1 AND NOT i.indisvalid
+"""
 
 log = structlog.get_logger()
 
@@ -236,7 +239,7 @@ async def _write_ledger(connection: Connection, ledger: Ledger, migration: Migra
 async def _apply_steps(connection: Connection, migration: Migration) -> None:
     for place, step in enumerate(migration.steps, 1):
         try:
-            rows = await _apply_step(connection, step)
+            rows = await apply_step(connection, step)
         except DATABASE_AWAY:
             raise
         except PostgresError as cause:
@@ -244,10 +247,11 @@ async def _apply_steps(connection: Connection, migration: Migration) -> None:
         log.info("migration_step", name=migration.name, step=place, rows=rows, is_step=True)
 
 
-async def _apply_step(connection: Connection, step: Step) -> int:
-    """Returns how many rows it changed in all."""
-    if step.index is not None and await connection.fetchval(IS_INVALID, step.index):
-        await connection.execute(f"DROP INDEX CONCURRENTLY {step.index}")  # Of a runner that was killed in it.
+async def apply_step(connection: Connection, step: Step) -> int:
+    """Do one step of a file outside a transaction; returns how many rows it changed in all."""
+    if step.index is not None:
+        for (left_over,) in await connection.fetch(FIND_INVALID, step.index):
+            await connection.execute(f"DROP INDEX CONCURRENTLY {left_over}")  # Of a runner that was killed in it.
     changed = 0
     while True:
         status = await connection.execute(step.sql)

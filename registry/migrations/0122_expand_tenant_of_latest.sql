@@ -1,3 +1,4 @@
+-- locks: datastream ACCESS EXCLUSIVE instant
 -- locks: observation.latest ACCESS EXCLUSIVE instant
 
 -- Lists read the rows of the tenants that their reader reaches, and not everybody's: whose a last value is stands beside

@@ -141,20 +141,24 @@ async def test_rows_are_filled_in_batches_and_an_index_is_made_beside_writers(
 async def test_a_run_that_was_cut_short_is_resumed(database, connection: Connection) -> None:
     """Two rows are equal: the last step fails and leaves an index that is invalid, as a kill does."""
     await connection.execute(MAKE_ASSETS)
-    await connection.execute("CREATE TABLE twice AS SELECT 1 AS n FROM generate_series(1, 2)")
-    unique = "-- step\nCREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS only_once ON twice (n);\n"
+    await connection.execute("CREATE TABLE observation.twice AS SELECT 1 AS n FROM generate_series(1, 2)")
+    unique = "-- step\nCREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS only_once ON observation.twice (n);\n"
     known = [*KNOWN, made(NEXT, "expand", BACKFILL.sql + unique)]
 
     with pytest.raises(MigrationFailed, match="étape 4") as refused:
         await migrate(database.admin_url, known=known)
     ledger = await read_ledger(connection)
-    await connection.execute("DELETE FROM twice WHERE ctid = (SELECT max(ctid) FROM twice)")
+    await connection.execute(
+        "DELETE FROM observation.twice WHERE ctid = (SELECT max(ctid) FROM observation.twice)"
+    )
     applied = await migrate(database.admin_url, known=known)
 
     assert "3 étapes avant elle sont faites" in refused.value.french
     assert ledger.number == len(KNOWN)
     assert applied == 1
-    assert await connection.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'only_once'::regclass")
+    assert await connection.fetchval(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'observation.only_once'::regclass"
+    )
 
 
 async def test_two_runners_do_each_step_of_a_file_once(database, connection: Connection) -> None:
@@ -181,7 +185,8 @@ def test_a_file_that_does_not_say_what_it_must_is_rejected(name: str, sql: str, 
         parse(name, sql)
 
 
-# What blocks somebody's reading or writing; the locks of the rest are shared with both.
+# What blocks somebody's reading or writing, the weakest first; the locks of the rest are shared with both.
+MODES = ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 READ_LOCKS = """
 SELECT DISTINCT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name,
        upper(trim(regexp_replace(l.mode, '([A-Z])', ' \\1', 'g'))) AS mode
@@ -206,12 +211,12 @@ async def test_every_file_says_what_it_locks(empty_database_url: str) -> None:
             transaction = connection.transaction()
             await transaction.start()
             await connection.execute(migration.sql)
-            locked = {
-                (row["name"], row["mode"].removesuffix(" LOCK"))
-                for row in await connection.fetch(READ_LOCKS, before)
-            }
+            rows = await connection.fetch(READ_LOCKS, before)
+            locked: dict[str, str] = {}
+            for row in sorted(rows, key=lambda row: MODES.index(row["mode"].removesuffix(" LOCK"))):
+                locked[row["name"]] = row["mode"].removesuffix(" LOCK")
             await transaction.rollback()
-            assert locked == {(lock.table, lock.mode) for lock in migration.locks}, migration.name
+            assert locked == {lock.table: lock.mode for lock in migration.locks}, migration.name
             await migrate(empty_database_url, known=KNOWN[: migration.number])
     finally:
         await connection.close()

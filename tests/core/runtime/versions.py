@@ -1,7 +1,7 @@
 """A database as an older program left it."""
 
 from core.runtime.postgres import connect
-from registry.schema import CREATE_LEDGER, migrations
+from registry.schema import CREATE_LEDGER, apply_step, migrations
 
 # 0009 begins by adding these, and waits for other tables afterwards.
 HAS_TAGS = """
@@ -18,6 +18,9 @@ async def migrate_up_to(number: int, database_url: str, *, after: int = 0) -> No
     connection = await connect(database_url)
     await connection.execute(CREATE_LEDGER)
     for migration in migrations()[after:number]:
-        await connection.execute(migration.sql.replace("{shards}", "4"))
+        for step in migration.steps:
+            await apply_step(connection, step)
+        if not migration.steps:
+            await connection.execute(migration.sql.replace("{shards}", "4"))
         await connection.execute(WRITE_LEDGER, migration.number, migration.name, migration.checksum)
     await connection.close()
