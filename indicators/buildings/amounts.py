@@ -12,6 +12,7 @@ from math import fsum
 from core.model.unknown_time import known_for
 
 LEAST_KNOWN = 0.9
+MOST_IN_GAPS = 0.01
 DAY = timedelta(days=1)
 # Indexes by tariff add up to the total; those of a phase or of the distributor count the same energy again.
 OFF_PEAK = frozenset({"hc", "ejp_hn", "bbr_hcjb", "bbr_hcjw", "bbr_hcjr"})
@@ -21,19 +22,22 @@ SUPPLIER = tuple(f"index_{number}" for number in range(1, 11))
 
 @dataclass(frozen=True, slots=True)
 class StreamMonth:
-    """One index in a month: what it counted (None: unknown), on how many days it was known, a gap over an edge."""
+    """One index in a month: what it counted (None: unknown), on how many days it was known.
+
+    `in_gaps`: what was counted over gaps that reach into the month, of which nobody knows how much belongs to it.
+    """
 
     amount: float | None
     known_days: int
-    in_gap: bool = False
+    in_gaps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class MonthAmount:
     """A month of a use. `amount`: what all its indexes have counted; None: one of them says nothing.
 
-    `days`: those of the month that are over. `is_whole`: the month is over, no gap takes a part of it, and its
-    indexes were known on nine days of ten.
+    `days`: those of the month that are over. `is_whole`: the month is over, its indexes were known on
+    nine days of ten, and gaps over its edges take a hundredth of it at the most.
     """
 
     first: date
@@ -74,7 +78,7 @@ def month_amount(first: date, after: date, over: int, streams: Sequence[StreamMo
         amount is not None
         and over == (after - first).days
         and known >= LEAST_KNOWN * over
-        and not any(one.in_gap for one in streams)
+        and fsum(one.in_gaps for one in streams) <= MOST_IN_GAPS * amount
     )
     return MonthAmount(first, over, known, amount, is_whole)
 

@@ -47,7 +47,8 @@ def test_a_leap_february_of_two_tariffs_is_their_sum_and_whole() -> None:
     [
         ([StreamMonth(100, 29), StreamMonth(None, 0)], 29, None),  # One says nothing: nor do they together.
         ([StreamMonth(100, 26)], 29, 100),  # 26 of 29 is 89.7 %.
-        ([StreamMonth(100, 29, in_gap=True)], 29, 100),
+        ([StreamMonth(100, 29, in_gaps=1.1)], 29, 100),  # More than a hundredth may be anybody's.
+        ([StreamMonth(0, 29, in_gaps=0.1)], 29, 0),
         ([StreamMonth(100, 20)], 20, 100),  # Of a month that goes on.
         ([], 29, None),
     ],
@@ -60,6 +61,10 @@ def test_a_month_that_is_not_whole_is_compared_with_nothing(streams, over: int, 
     assert change_percent(whole, month) is None
     assert change_percent(month, whole) is None
     assert change_percent(whole, None) is None
+
+
+def test_a_gap_that_takes_less_than_a_hundredth_leaves_a_month_whole() -> None:
+    assert month_amount(FEBRUARY, MARCH, 29, [StreamMonth(100, 29, in_gaps=0.9)]).is_whole
 
 
 def test_the_change_between_two_whole_months() -> None:
