@@ -6,8 +6,14 @@ Each cabinet is judged first; a commune's figures are sums over those of which t
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from math import fsum
 from typing import NamedTuple
+
+from core.model.lighting import DAY, NOON, LampPlace, Program, changes, night_of
+
+HOUR = timedelta(hours=1)
+HOUR_S = 3600.0
 
 
 class LampHour(NamedTuple):
@@ -41,6 +47,38 @@ def burning_of(hours: Iterable[LampHour]) -> Burning:
         len(judged),
         fsum(judged) / len(judged) if judged else None,
     )
+
+
+def expected_shares(program: Program, place: LampPlace, begin: datetime, end: datetime) -> list[float | None]:
+    """Of each hour from one instant to another, which share of it a program burns; None: nobody can say."""
+    shares: list[float | None] = [0.0] * ((end - begin) // HOUR)
+    night = night_of(begin, place.region)
+    while night <= night_of(end, place.region):
+        found = changes(program, place, night)
+        noons = [_noon(night, place), _noon(night + DAY, place)]
+        if found is None:
+            _add(shares, begin, noons[0], noons[1], None)
+        else:
+            edges = [*(change.at for change in found[1:]), noons[1]]
+            for change, until in zip(found, edges, strict=False):
+                if change.level > 0:
+                    _add(shares, begin, change.at, until, 1.0)
+        night += DAY
+    return shares
+
+
+def _noon(night: date, place: LampPlace) -> datetime:
+    return datetime.combine(night, NOON, place.region.zone).astimezone(UTC)
+
+
+def _add(shares: list[float | None], begin: datetime, since: datetime, until: datetime, lit: float | None) -> None:
+    """To each hour its part of a stretch; a stretch of which nothing is known makes its hours unknown."""
+    for place in range(max(0, (since - begin) // HOUR), min(len(shares), -((begin - until) // HOUR))):
+        hour = begin + HOUR * place
+        seconds = (min(until, hour + HOUR) - max(since, hour)).total_seconds()
+        known = shares[place]
+        if seconds > 0:
+            shares[place] = None if known is None or lit is None else min(1.0, known + lit * seconds / HOUR_S)
 
 
 @dataclass(frozen=True, slots=True)
