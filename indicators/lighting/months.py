@@ -57,12 +57,12 @@ def expected_shares(program: Program, place: LampPlace, begin: datetime, end: da
         found = changes(program, place, night)
         noons = [_noon(night, place), _noon(night + DAY, place)]
         if found is None:
-            _add(shares, begin, noons[0], noons[1], None)
+            _add_stretch(shares, begin, noons[0], noons[1], None)
         else:
             edges = [*(change.at for change in found[1:]), noons[1]]
             for change, until in zip(found, edges, strict=False):
                 if change.level > 0:
-                    _add(shares, begin, change.at, until, 1.0)
+                    _add_stretch(shares, begin, change.at, until, 1.0)
         night += DAY
     return shares
 
@@ -71,7 +71,9 @@ def _noon(night: date, place: LampPlace) -> datetime:
     return datetime.combine(night, NOON, place.region.zone).astimezone(UTC)
 
 
-def _add(shares: list[float | None], begin: datetime, since: datetime, until: datetime, lit: float | None) -> None:
+def _add_stretch(
+    shares: list[float | None], begin: datetime, since: datetime, until: datetime, lit: float | None
+) -> None:
     """To each hour its part of a stretch; a stretch of which nothing is known makes its hours unknown."""
     for place in range(max(0, (since - begin) // HOUR), min(len(shares), -((begin - until) // HOUR))):
         hour = begin + HOUR * place

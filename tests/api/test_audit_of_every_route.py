@@ -6,7 +6,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import httpx
@@ -158,6 +158,7 @@ async def test_every_route_that_changes_something_says_who_from_where_before_and
     await sharing_changes(ask, client, other_client, registry, other_tenancy)
     await contested_changes(ask, client, other_client)
     await publication_changes(ask, client, registry, person)
+    await baseline_changes(ask, client, registry, observations)
     await campaign_changes(ask, client, registry, person, pool, other_tenancy.id)
     await people_changes(ask, app, client, person, pool)
 
@@ -335,6 +336,20 @@ async def publication_changes(ask: Journey, client: httpx.AsyncClient, registry:
     async with person("responsable", "service_manager") as (_, browser):
         await ask(browser, "POST", path + "/approval", id=id_)
     await ask(client, "POST", path + "/withdrawal", id=id_)
+
+
+async def baseline_changes(
+    ask: Journey, client: httpx.AsyncClient, registry: Registry, observations: Observations
+) -> None:
+    school = await registry.asset(kind="building")
+    device = await registry.device()
+    index = await observations.datastream(device["dev_eui"], school["id"], "water_volume", "L")
+    first = datetime(2023, 12, 31, 23, tzinfo=UTC)
+    await observations.readings(index, {first + timedelta(days=n): 1000.0 * n for n in range(400)})
+    baseline = {"asset_id": school["id"], "use": "water", "depends_on_weather": False}
+    baseline |= {"from": "2024-01", "to": "2024-12", "works_from": "2025-01-01", "works_to": "2025-06-30"}
+    made = await ask(client, "POST", "/v1/energy-baselines", baseline)
+    await ask(client, "PUT", "/v1/energy-baselines/{id}/retired", {"retired": True}, id=made["id"])
 
 
 async def campaign_changes(
