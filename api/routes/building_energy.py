@@ -94,7 +94,7 @@ class BesideMonth(Answer):
     change_percent: float | None = Field(description="Null : l'un des deux mois n'est pas entier")
 
 
-class MonthAnswer(Answer):
+class BuildingMonthAnswer(Answer):
     """Un mois d'un usage."""
 
     month: str
@@ -125,7 +125,7 @@ class BuildingUse(Answer):
 class BuildingEnergy(BuildingUse):
     """Un usage d'un bâtiment, mois par mois."""
 
-    months: list[MonthAnswer]
+    months: list[BuildingMonthAnswer]
 
 
 class BuildingEnergyPage(Page[BuildingEnergy]):
@@ -214,11 +214,11 @@ def _month(
     by_month: Mapping[date, tuple[MonthAmount, tuple[float, float] | None]],
     month: date,
     cold: DegreeDays | None,
-) -> MonthAnswer:
+) -> BuildingMonthAnswer:
     this, peak = by_month[month]
     former, year = moved(month, "month", -1), a_year_before(month)
     assert year is not None  # noqa: S101 - The first day of a month is in each year.
-    return MonthAnswer(
+    return BuildingMonthAnswer(
         month=named(month),
         amount=this.amount,
         is_whole=this.is_whole,

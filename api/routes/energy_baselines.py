@@ -129,7 +129,7 @@ class BaselineAnswer(answer_of(Baseline, {"energy_use", "months", "x_mean", "x_s
     formula: str
 
 
-class RetiredBody(Body):
+class RetiredBaselineBody(Body):
     """Une référence qui ne compte plus, ou qui compte de nouveau."""
 
     model_config = example({"retired": True})
@@ -259,7 +259,7 @@ async def read(id: Id, caller: Reader) -> BaselineAnswer:
     operation_id="retireEnergyBaseline",
     summary="Retirer une référence, ou la reprendre",
 )
-async def retire(id: Id, body: RetiredBody, caller: Manager) -> BaselineAnswer:
+async def retire(id: Id, body: RetiredBaselineBody, caller: Manager) -> BaselineAnswer:
     """Une référence retirée n'est plus dans les économies ; elle reste lisible, et se reprend telle quelle."""
     async with caller.changing() as change:
         former = await BASELINES.get(change.connection, id)
