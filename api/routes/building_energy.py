@@ -28,13 +28,12 @@ from api.pages import Page, Paged, next_of
 from api.routes.weather import (
     METHOD_TEXT,
     DegreeDaysAnswer,
-    MethodName,
     StationName,
     choose_station,
-    read_degree_days,
     shown_degree_days,
     zone_of,
 )
+from api.weather_store import MethodName, read_degree_days
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from core.runtime.postgres import Connection
 from indicators.buildings.amounts import MonthAmount, change_percent, per_unit

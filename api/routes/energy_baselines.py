@@ -1,60 +1,34 @@
 """Baselines of buildings before works, frozen, and what was saved since (IPMVP, option C)."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, NamedTuple, Self
-from zoneinfo import ZoneInfo
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Caller, Manager, Reader
-from api.building_store import USES, Building, Use, list_buildings, meters_of, read_months
+from api.auth import Manager, Reader
+from api.baseline_months import FORMULA, AskedMonths, read_months_of, why_not
+from api.building_store import USES, Use
 from api.calendar_buckets import moved
 from api.fields import Answer, Body, Day, Id, IdQuery, IdRef, Label, answer_of, example
-from api.months import MONTH, FromMonth, ToMonth, first_of, months_between, named, span_of
-from api.pages import Page, Paged, next_of, page_of
+from api.months import MONTH, first_of, months_between
+from api.pages import Page, Paged, page_of
 from api.resources import Resource
 from api.routes.assets import ASSETS
-from api.routes.weather import METHOD_TEXT, MethodName, choose_station, read_degree_days, zone_of
+from api.routes.weather import METHOD_TEXT, choose_station, zone_of
+from api.weather_store import MethodName
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
-from core.runtime.postgres import Connection
 from indicators.buildings import baseline_store as store
-from indicators.buildings.amounts import MonthAmount
 from indicators.buildings.baseline_store import Baseline, NewBaseline
-from indicators.buildings.degree_days import DegreeDays
-from indicators.buildings.regression import Fit
 from indicators.buildings.savings import (
-    LEAST_MONTHS,
-    LEAST_R2,
-    Month,
-    Reason,
     RejectedBaseline,
-    Savings,
-    expected_amount,
     fit_baseline,
-    savings,
     usable,
 )
 
 MONTHS_MOST = 60
-SAVINGS_MOST = 100
-FORMULA = (
-    "IPMVP option C : économie = consommation de référence ajustée - consommation relevée, sur les mois entiers ; "
-    "référence E / jours = a + b x (degrés-jours / jours), ou moyenne par jour pour un usage sans météo ; "
-    "intervalle à 95 % (Student, écarts indépendants)"
-)
-REASONS = {
-    Reason.TOO_FEW_MONTHS: "{months} mois entiers et à météo connue : il en faut {least_months}",
-    Reason.SEASON_MISSING: "il manque des mois de l'année : chacun des douze doit y être",
-    Reason.LOW_R2: "R² de {r2} : sous {least_r2}, la météo n'explique pas cette consommation",
-    Reason.FALLING: "la consommation baisse quand il fait plus froid : ce n'est pas un chauffage",
-    Reason.NO_COLD: "tous les mois ont les mêmes degrés-jours",
-    Reason.NO_MONTHS: "aucun mois entier à comparer",
-    Reason.ZERO_BASELINE: "la référence ne consomme rien",
-}
 
 router = APIRouter(prefix="/v1", tags=["indicators"], responses=PROBLEM_RESPONSES)
 
@@ -137,43 +111,6 @@ class RetiredBaselineBody(Body):
     retired: bool
 
 
-class SavedMonth(Answer):
-    """Un mois comparé à la référence."""
-
-    month: str
-    amount: float | None
-    expected: float | None = Field(description="Ce que la référence aurait consommé ; null : météo inconnue")
-    is_counted: bool = Field(description="Entier, et à météo connue : il est dans le total")
-
-
-class SavingsAnswer(Answer):
-    """Ce qui a été économisé depuis les travaux ; tout est null quand `reason` dit pourquoi."""
-
-    baseline_id: int
-    asset_id: int
-    name: str
-    use: Use
-    unit: str
-    reason: str | None
-    n: int = Field(description="Mois comptés")
-    actual: float | None
-    expected: float | None
-    saved: float | None
-    saved_low: float | None = Field(description="Bas de l'intervalle à 95 %")
-    saved_high: float | None
-    percent: float | None
-    percent_low: float | None
-    percent_high: float | None
-    is_found: bool = Field(description="L'intervalle exclut zéro")
-    months: list[SavedMonth]
-
-
-class SavingsPage(Page[SavingsAnswer]):
-    """Par référence."""
-
-    formula: str
-
-
 def _shown(one: Baseline) -> BaselineAnswer:
     use = one.energy_use
     more = {"use": use, "unit": USES[use].unit, "formula": FORMULA}  # type: ignore[index]
@@ -183,13 +120,6 @@ def _shown(one: Baseline) -> BaselineAnswer:
 BASELINES: Resource[Baseline, BaselineAnswer] = Resource(
     "energy_baseline", "référence", store.read_baseline, _shown, lambda one: one.asset_id
 )
-
-
-def _why(reason: Reason, months: int = 0, fit: Fit | None = None) -> str:
-    r2 = "" if fit is None or fit.r2 is None else f"{fit.r2:.2f}".replace(".", ",")
-    return REASONS[reason].format(
-        months=months, r2=r2, least_months=LEAST_MONTHS, least_r2=str(LEAST_R2).replace(".", ",")
-    )
 
 
 @router.post(
@@ -218,12 +148,12 @@ async def create(body: NewBaselineBody, caller: Manager) -> BaselineAnswer:
             station, first, after, body.works_since, moved(body.works_until, "day", 1), body.label,
         )  # fmt: skip
         zone = await zone_of(caller, change.connection)
-        [found] = await _months_of(change.connection, [_Asked(new, first, after)], zone, now)
+        [found] = await read_months_of(change.connection, [AskedMonths(new, first, after)], zone, now)
         try:
             fit = fit_baseline(found.whole, depends_on_weather=body.depends_on_weather)
         except RejectedBaseline as rejected:
             raise Problem(
-                422, f"référence refusée : {_why(rejected.reason, rejected.months, rejected.fit)}"
+                422, f"référence refusée : {why_not(rejected.reason, rejected.months, rejected.fit)}"
             ) from None
         kept = usable(found.whole, depends_on_weather=body.depends_on_weather)
         made = await store.create_baseline(change.connection, change.tenant_id, change.actor, new, fit, kept)
@@ -269,151 +199,3 @@ async def retire(id: Id, body: RetiredBaselineBody, caller: Manager) -> Baseline
         shown = _shown(made)
         await change.audit("retire", "energy_baseline", id, before=_shown(former), after=shown)
         return shown
-
-
-@router.get(
-    "/indicators/buildings/savings", operation_id="listSavings", summary="Lire les économies depuis des travaux"
-)
-async def list_savings(
-    caller: Reader, paging: Paged, asset_id: IdQuery = None, since: FromMonth = None, until: ToMonth = None
-) -> SavingsPage:
-    """De chaque référence, sur les mois entiers d'après les travaux ; sans période : les douze derniers mois."""
-    now = datetime.now(UTC)
-    most = min(paging.limit, SAVINGS_MOST)
-    async with caller.reading() as connection:
-        zone = await zone_of(caller, connection)
-        first, after = span_of(since, until, now, zone)
-        found = await store.list_baselines(connection, asset_id=asset_id, after=paging.after, most=most + 1)
-        baselines = found[:most]
-        names = {
-            one.id: one
-            for one in await list_buildings(
-                connection, [one.asset_id for one in baselines], None, 0, len(baselines)
-            )
-        }
-        visible = [one for one in baselines if one.asset_id in names]
-        asked = [_Asked(_as_new(one), max(first, _after_works(one)), after) for one in visible]
-        months = await _months_of(connection, asked, zone, now, caller)
-    items = [_savings(one, names[one.asset_id], of) for one, of in zip(visible, months, strict=True)]
-    return SavingsPage(items=items, next=next_of(found, most), formula=FORMULA)
-
-
-def _after_works(one: Baseline) -> date:
-    """The first month that begins when the works are over."""
-    first = one.works_until.replace(day=1)
-    return first if first == one.works_until else moved(first, "month", 1)
-
-
-def _as_new(one: Baseline) -> NewBaseline:
-    return NewBaseline(
-        one.asset_id, one.energy_use, one.depends_on_weather, one.method, one.station, one.since, one.until,
-        one.works_since, one.works_until, one.label,
-    )  # fmt: skip
-
-
-class _Asked(NamedTuple):
-    """A use of a building, with its weather, from one month to another."""
-
-    of: NewBaseline
-    first: date
-    after: date
-
-
-class _Found(NamedTuple):
-    """All of these months, and of those that are whole what baselines are made of and compared with."""
-
-    months: list[tuple[MonthAmount, DegreeDays | None]]
-    whole: list[Month]
-
-
-async def _months_of(
-    connection: Connection, asked: Sequence[_Asked], zone: ZoneInfo, now: datetime, caller: Caller | None = None
-) -> list[_Found]:
-    """Of all of them at once, by one reading of all of their meters."""
-    real = [one for one in asked if one.first < one.after]
-    if not real:
-        return [_Found([], []) for _ in asked]
-    uses: set[Any] = {one.of.energy_use for one in real}
-    meters, series = await meters_of(connection, sorted({one.of.asset_id for one in real}), uses)
-    if caller is not None:
-        await caller.audit_personal(connection, streams=[one.id for one in series])
-    begin, end = min(one.first for one in real), max(one.after for one in real)
-    amounts = {
-        (one.meters.building_id, one.meters.use): {month.first: month for month in one.months}
-        for one in await read_months(connection, meters, series, begin, end, zone, now)
-    }
-    cold: dict[tuple[str, MethodName], Mapping[date, DegreeDays]] = {}
-    for one in real:
-        if one.of.station is not None and one.of.method is not None:
-            key = (one.of.station, one.of.method)
-            if key not in cold:
-                cold[key] = await read_degree_days(connection, *key, months_between(begin, end))
-    return [_found(one, amounts, cold) for one in asked]
-
-
-def _found(
-    asked: _Asked,
-    amounts: Mapping[tuple[int, Any], Mapping[date, MonthAmount]],
-    cold: Mapping[tuple[Any, Any], Mapping[date, DegreeDays]],
-) -> _Found:
-    of_use = amounts.get((asked.of.asset_id, asked.of.energy_use), {})
-    of_weather = cold.get((asked.of.station, asked.of.method), {})
-    months = [
-        (of_use[month], of_weather.get(month))
-        for month in months_between(asked.first, asked.after)
-        if month in of_use
-    ]
-    whole = [
-        Month(month.first, month.days, month.amount, None if degrees is None else degrees.total)
-        for month, degrees in months
-        if month.is_whole and month.amount is not None
-    ]
-    return _Found(months, whole)
-
-
-def _savings(one: Baseline, building: Building, found: _Found) -> SavingsAnswer:
-    result = savings(one.fit, found.whole, depends_on_weather=one.depends_on_weather)
-    known = result if isinstance(result, Savings) else None
-    counted = {month.first for month in usable(found.whole, depends_on_weather=one.depends_on_weather)}
-    use: Any = one.energy_use
-    values: dict[str, Any] = dict.fromkeys(
-        ("actual", "expected", "saved", "saved_low", "saved_high", "percent", "percent_low", "percent_high")
-    )
-    if known is not None:
-        values = {
-            "actual": known.actual,
-            "expected": known.expected,
-            "saved": known.saved,
-            "saved_low": known.saved - known.saved_half_width,
-            "saved_high": known.saved + known.saved_half_width,
-            "percent": known.percent,
-            "percent_low": known.percent - known.percent_half_width,
-            "percent_high": known.percent + known.percent_half_width,
-        }
-    return SavingsAnswer(
-        baseline_id=one.id,
-        asset_id=one.asset_id,
-        name=building.name,
-        use=use,
-        unit=USES[use].unit,
-        reason=None if isinstance(result, Savings) else _why(result),
-        n=0 if known is None else known.n,
-        is_found=known is not None and known.is_found,
-        months=[
-            SavedMonth(
-                month=named(month.first),
-                amount=month.amount,
-                expected=_expected(one, month, degrees),
-                is_counted=month.first in counted,
-            )
-            for month, degrees in found.months
-        ],
-        **values,
-    )
-
-
-def _expected(one: Baseline, month: MonthAmount, degrees: DegreeDays | None) -> float | None:
-    total = None if degrees is None else degrees.total
-    if one.depends_on_weather and total is None:
-        return None
-    return expected_amount(one.fit, Month(month.first, month.days, 0.0, total))

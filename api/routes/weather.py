@@ -1,20 +1,18 @@
 """Temperatures of days at weather stations, and the degree days that follow from them."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime
-from itertools import pairwise
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from api.auth import Caller, Reader
-from api.calendar_buckets import moved
 from api.fields import PRINTABLE, Answer, answer_of
 from api.months import FromMonth, ToMonth, months_between, named, span_of
 from api.pages import Page
+from api.weather_store import MethodName, read_degree_days
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
@@ -24,7 +22,6 @@ from indicators.buildings.degree_days import (
     DegreeDays,
     by_energy_professionals,
     by_mean,
-    degree_days,
 )
 from registry import weather_days
 from registry.tenants import read_with_timezone
@@ -40,7 +37,6 @@ StationName = Annotated[
         examples=["29075001"],
     ),
 ]
-MethodName = Literal["meteo", "energy_professionals"]
 METHOD_TEXT = (
     "`meteo` : max(0, 18 - (Tn + Tx) / 2) ; `energy_professionals` : 0 si Tn >= 18, 18 - (Tn + Tx) / 2 si "
     "Tx < 18, sinon (18 - Tn) x (0,08 + 0,42 x (18 - Tn) / (Tx - Tn))"
@@ -145,16 +141,6 @@ def shown_degree_days(one: DegreeDays) -> DegreeDaysAnswer:
     return DegreeDaysAnswer(
         method=one.method, base_c=BASE_C, total=one.total, known=one.known, days=one.days, missing=one.missing
     )
-
-
-async def read_degree_days(
-    connection: Connection, station: str, method: MethodName, months: Sequence[date]
-) -> dict[date, DegreeDays]:
-    """Of each of these months, which follow each other, by its first day."""
-    edges = [*months, moved(months[-1], "month", 1)]
-    days = await weather_days.list_days(connection, station, edges[0], edges[-1])
-    known = {one.day: DayTemperatures(one.tn, one.tx) for one in days}
-    return {since: degree_days(known, since, until, method) for since, until in pairwise(edges)}
 
 
 async def choose_station(connection: Connection, named_station: str | None) -> str | None:

@@ -6,7 +6,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, cast
 
 import httpx
@@ -31,6 +31,7 @@ from registry.keys import KeyWrap
 from registry.passwords import Passwords
 from registry.people import enter_person
 from tests.api.conftest import KEK, Observations, Registry, Tenancy, client_of
+from tests.api.metering import daily
 from tests.api.photos import jpeg
 from tests.api.routes.test_station_updates import signed_update
 from tests.proved import prove_all
@@ -344,8 +345,7 @@ async def baseline_changes(
     school = await registry.asset(kind="building")
     device = await registry.device()
     index = await observations.datastream(device["dev_eui"], school["id"], "water_volume", "L")
-    first = datetime(2023, 12, 31, 23, tzinfo=UTC)
-    await observations.readings(index, {first + timedelta(days=n): 1000.0 * n for n in range(400)})
+    await observations.readings(index, daily(date(2024, 1, 1), 366, lambda _: 1000))
     baseline = {"asset_id": school["id"], "use": "water", "depends_on_weather": False}
     baseline |= {"from": "2024-01", "to": "2024-12", "works_from": "2025-01-01", "works_to": "2025-06-30"}
     made = await ask(client, "POST", "/v1/energy-baselines", baseline)
