@@ -75,6 +75,7 @@ TITLES_OF_TAGS = {
     "imports": "Imports",
     "measurements": "Mesures",
     "exports": "Exports",
+    "indicators": "Indicateurs",
     "data-subjects": "Droits des personnes",
     "alerts": "Alertes",
     "alert-rules": "Règles d'alerte",

@@ -39,6 +39,7 @@ KINDS = {
     "contacts": "Importe les contacts des équipes",
     "rules": "Importe des règles d'alerte",
     "commune-outlines": "Importe des contours de communes, ligne par ligne",
+    "weather-days": "Importe les températures journalières d'une station météo",
 }
 OUTCOMES = {"created": "nouvelles", "updated": "mises à jour", "unchanged": "déjà à jour", "refused": "refusées"}
 

@@ -250,6 +250,7 @@ STORES: tuple[Store, ...] = (
         "kit_item", _of("commissioning_id, item, asset_id, device_id", "kit_item", "asset_id", "asset_ids"),
         ERASED, WITH_ITS_OWNER,
     ),
+    Store("energy_baseline", NAME_ONLY, ERASED, REGISTRY),
     Store("kit_template", NAME_ONLY, ERASED, REGISTRY),
     Store("kit_commissioning", NAME_ONLY, ERASED, REGISTRY),
     Store("work_order", NAME_ONLY, ERASED, REGISTRY),

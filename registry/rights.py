@@ -154,6 +154,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "gateway_token": {"gateway_bridge": "SELECT *, INSERT, UPDATE (last_used_at, expires_at), DELETE"},
     "heartbeat": {"gateway_bridge": "SELECT, INSERT, UPDATE", "alerting": "SELECT, INSERT, UPDATE"},
     "idempotency_key": {"maintenance": "SELECT (ctid, started_at), DELETE"},
+    "energy_baseline": {},
     "export_job": {"maintenance": "SELECT, UPDATE, DELETE"},
     "export_part": {"maintenance": "SELECT, INSERT, DELETE"},
     "export_stream": {"maintenance": "SELECT, UPDATE (periods)"},
@@ -260,6 +261,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "transmission": {"gateway_bridge": "SELECT, INSERT, UPDATE (status)", "maintenance": "SELECT, DELETE"},
     "unknown_gateway": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "webhook_attempt": {"alerting": "SELECT, INSERT", "maintenance": "SELECT, DELETE"},
+    "weather_day": {"maintenance": "SELECT, INSERT, UPDATE"},
     "webhook_endpoint": {
         "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped, "
         "proved_at, proof_digest)",

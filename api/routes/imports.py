@@ -38,6 +38,7 @@ Kind = Literal[
     "contacts",
     "rules",
     "commune-outlines",
+    "weather-days",
 ]
 KindPath = Annotated[Kind, Path(description="Ce que le fichier contient")]
 
@@ -50,7 +51,7 @@ class NewImportJob(Body):
     kind: Kind = Field(
         description="`cabinets` armoires, `circuits`, `light-points` points lumineux, `devices` capteurs, "
         "`assets` actifs de tout type, `gateways` passerelles, `contacts`, `rules` règles, "
-        "`commune-outlines` contours"
+        "`commune-outlines` contours, `weather-days` températures journalières"
     )
     format: Literal["csv", "geojson"] = "csv"
     coordinates: Literal["wgs84", "lambert93"] = Field(

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, cast
 
 from registry.asset_attributes import wrong_value
@@ -17,6 +18,7 @@ TAG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 TAGS_MOST = 20
 YES = frozenset({"oui", "o", "vrai", "true", "1", "x", "yes"})
 NO = frozenset({"non", "n", "faux", "false", "0", "no"})
+DAY = re.compile(r"([12]\d{3})(-?)(\d{2})\2(\d{2})|(\d{1,2})/(\d{1,2})/([12]\d{3})", re.ASCII)
 WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 JSON_MOST = 32_000
 CHOICES = {"backhaul": ("ethernet", "fibre", "dsl", "4g", "5g", "wifi", "satellite", "other")}
@@ -129,6 +131,17 @@ def _word(_column: Column, cell: str) -> str:
     return cell
 
 
+def _day(_column: Column, cell: str) -> date:
+    parts = DAY.fullmatch(cell)
+    year, month, day = (0, 0, 0) if parts is None else (int(one) for one in parts.groups() if one and one != "-")
+    if parts is not None and "/" in cell:
+        year, day = day, year
+    try:
+        return date(year, month, day)
+    except ValueError:
+        raise WrongCell("jour attendu : 2026-01-31, 31/01/2026 ou 20260131") from None
+
+
 def _choice(column: Column, cell: str) -> str:
     if (word := cell.lower()) not in CHOICES[column.name]:
         raise WrongCell(f"l'un de {', '.join(CHOICES[column.name])} attendu")
@@ -159,6 +172,7 @@ _READ: Mapping[str, Callable[[Column, str], Any]] = {
     "tags": _tags,
     "pdl": _pdl,
     "word": _word,
+    "day": _day,
     "choice": _choice,
     "json": _json,
     **dict.fromkeys(HEXADECIMAL, _hexadecimal),

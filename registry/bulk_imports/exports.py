@@ -52,6 +52,9 @@ SELECT r.id, r.name, r.kind, r.quantity, r.severity::text AS severity, r.message
 FROM alert_rule r LEFT JOIN team t ON t.id = r.team_id LEFT JOIN alert_calendar k ON k.id = r.calendar_id
 WHERE r.tenant_id = $1 AND r.id > $2 ORDER BY r.id LIMIT $3
 """,
+    "weather-days": """
+SELECT id, station, day, tn, tx, source FROM weather_day WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3
+""",
     "commune-outlines": """
 SELECT id, insee, name, borders::text[] AS borders, border_parts
 FROM commune_outline WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3

@@ -274,9 +274,35 @@ OUTLINES = ImportKind(
     "",
     has_outlines=True,
 )  # fmt: skip
+WEATHER_DAYS = ImportKind(
+    "weather-days",
+    "températures journalières",
+    "day",
+    "",
+    (
+        Column("station", "text", "station, par son numéro ou son nom", "29075001", True, 1, 100),
+        Column("day", "day", "jour : 2026-01-31, 31/01/2026 ou 20260131", "2026-01-31", True),
+        Column("tn", "number", "température la plus basse du jour, °C", "-2,4", True, -90, 60),
+        Column("tx", "number", "température la plus haute du jour, °C", "6,1", True, -90, 60),
+        Column("source", "text", "d'où elles viennent", "Météo-France, données ouvertes", False, 0, 200),
+    ),
+    "",
+    ("station",),
+)
 KINDS: Mapping[str, ImportKind] = {
     kind.name: kind
-    for kind in (CABINETS, CIRCUITS, LIGHT_POINTS, DEVICES, ASSETS, GATEWAYS, CONTACTS, RULES, OUTLINES)
+    for kind in (
+        CABINETS,
+        CIRCUITS,
+        LIGHT_POINTS,
+        DEVICES,
+        ASSETS,
+        GATEWAYS,
+        CONTACTS,
+        RULES,
+        OUTLINES,
+        WEATHER_DAYS,
+    )
 }
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, UniqueViolationError
 from lorawan.crypto import WrongKek
-from registry.bulk_imports import devices, store, territory
+from registry.bulk_imports import devices, store, territory, weather
 from registry.bulk_imports.files import Line, Table, UnreadableFile, read_table
 from registry.bulk_imports.kinds import EVERY_KIND, KINDS, ImportKind, of_one_kind, read_columns
 from registry.bulk_imports.plan import (
@@ -35,7 +35,11 @@ from registry.keys import KeyWrap
 
 AT_ONCE = 1_000
 DEVICES_AT_ONCE, OUTLINES_AT_ONCE = 200, 20
-WRITERS: Writers = {"gateways": territory.write_gateways, "commune-outlines": territory.write_outlines}
+WRITERS: Writers = {
+    "gateways": territory.write_gateways,
+    "commune-outlines": territory.write_outlines,
+    "weather-days": weather.write_weather_days,
+}
 NO_WRITERS: Writers = {}
 UNBOUNDED = 1_000_000
 # After so long a job lets another tenant's go first, and is read again from its beginning to where it stood.

@@ -6,7 +6,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, cast
 
 import httpx
@@ -31,6 +31,7 @@ from registry.keys import KeyWrap
 from registry.passwords import Passwords
 from registry.people import enter_person
 from tests.api.conftest import KEK, Observations, Registry, Tenancy, client_of
+from tests.api.metering import daily
 from tests.api.photos import jpeg
 from tests.api.routes.test_station_updates import signed_update
 from tests.proved import prove_all
@@ -158,6 +159,7 @@ async def test_every_route_that_changes_something_says_who_from_where_before_and
     await sharing_changes(ask, client, other_client, registry, other_tenancy)
     await contested_changes(ask, client, other_client)
     await publication_changes(ask, client, registry, person)
+    await baseline_changes(ask, client, registry, observations)
     await campaign_changes(ask, client, registry, person, pool, other_tenancy.id)
     await people_changes(ask, app, client, person, pool)
 
@@ -335,6 +337,19 @@ async def publication_changes(ask: Journey, client: httpx.AsyncClient, registry:
     async with person("responsable", "service_manager") as (_, browser):
         await ask(browser, "POST", path + "/approval", id=id_)
     await ask(client, "POST", path + "/withdrawal", id=id_)
+
+
+async def baseline_changes(
+    ask: Journey, client: httpx.AsyncClient, registry: Registry, observations: Observations
+) -> None:
+    school = await registry.asset(kind="building")
+    device = await registry.device()
+    index = await observations.datastream(device["dev_eui"], school["id"], "water_volume", "L")
+    await observations.readings(index, daily(date(2024, 1, 1), 366, lambda _: 1000))
+    baseline = {"asset_id": school["id"], "use": "water", "depends_on_weather": False}
+    baseline |= {"from": "2024-01", "to": "2024-12", "works_from": "2025-01-01", "works_to": "2025-06-30"}
+    made = await ask(client, "POST", "/v1/energy-baselines", baseline)
+    await ask(client, "PUT", "/v1/energy-baselines/{id}/retired", {"retired": True}, id=made["id"])
 
 
 async def campaign_changes(

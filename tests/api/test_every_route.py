@@ -111,6 +111,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/eui-claims/{id}/decision"): {"decision": "keep", "reason": "vu"},
     ("put", "/v1/imports/{id}/parts/{number}"): {"content": "YQ=="},
     ("put", "/v1/photo-uploads/{id}/parts/{number}"): {"content": "YQ=="},
+    ("put", "/v1/energy-baselines/{id}/retired"): {"retired": True},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}", "/v1/work-order-reports/{id}"}
@@ -251,6 +252,16 @@ INSERT INTO export_part SELECT id, tenant_id, 0, 1, 'x' FROM done
 """
 
 
+FREEZE = """
+INSERT INTO energy_baseline (
+    tenant_id, asset_id, energy_use, depends_on_weather, since, until, works_since, works_until, n, intercept,
+    slope, cv_rmse, residual_s, x_mean, x_spread, dof, months, created_by)
+VALUES ($1, $2, 'water', false, '2024-01-01', '2025-01-01', '2025-01-01', '2025-06-01', 12, 1, 0, 0, 0, 0, 0, 11,
+    '[]', 'a')
+RETURNING id
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Theirs:
     """What belongs to another tenant, by the route that shows it."""
@@ -339,8 +350,10 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
     await pool.execute(WRITE_FILE, file.json()["id"])
+    baseline = await pool.fetchval(FREEZE, other_tenancy.id, asset["id"])
     return Theirs(
         {
+            "energy-baselines": str(baseline),
             "publications": str(publication.json()["id"]),
             "photos": str(photo.json()["id"]),
             "kits": str(kit.json()["id"]),
@@ -451,7 +464,7 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/data-subjects": 1,
                     "/v1/account/sessions": 1,
                     "/v1/assignees": 1,
-                    "/v1/import-kinds": 9,
+                    "/v1/import-kinds": 10,
                     "/v1/asset-kinds": len(ATTRIBUTES),
                 }
                 | rules

@@ -93,6 +93,8 @@ UNION ALL SELECT 'dwelling_day ' || tenant_id - 1 || ' ' || day - '2026-11-02'::
 UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'publication ' || asset_id - 1 FROM publication
 UNION ALL SELECT 'commune_outline ' || coalesce(tenant_id, 0) - 1 FROM commune_outline
+UNION ALL SELECT 'weather_day ' || tenant_id - 1 FROM weather_day
+UNION ALL SELECT 'energy_baseline ' || asset_id - 1 FROM energy_baseline
 UNION ALL SELECT 'publication_host ' || tenant_id - 1 FROM publication_host
 UNION ALL SELECT 'asset_transfer ' || tenant_id - 1 FROM asset_transfer
 UNION ALL SELECT 'eui_claim ' || tenant_id - 1 FROM eui_claim
@@ -227,6 +229,7 @@ INSERT INTO asset_transfer (tenant_id, asset_kind, asset_name, history, offered_
 SELECT t.id, 'bin', 'a', 'stays', r.slug, 'x' FROM tenant t JOIN tenant r ON r.id = t.id % 4 + 1;
 INSERT INTO commune_outline (tenant_id, insee, name, polygons, west, south, east, north)
 SELECT id, '29103', 'l', '[]', 0, 0, 0, 0 FROM tenant;
+INSERT INTO weather_day (tenant_id, station, day, tn, tx) SELECT id, '29075001', '2026-01-01', 1, 2 FROM tenant;
 INSERT INTO lighting_program (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, 'p' FROM tenant;
 INSERT INTO lighting_program_version (id, tenant_id, program_id, version, program, author)
 OVERRIDING SYSTEM VALUE SELECT id, id, id, 1, '{}', 'a' FROM tenant;
@@ -258,6 +261,10 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ADD_WINDOWS = """
 INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, ends_at)
 SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset;
+INSERT INTO energy_baseline (tenant_id, asset_id, energy_use, depends_on_weather, since, until, works_since,
+    works_until, n, intercept, slope, cv_rmse, residual_s, x_mean, x_spread, dof, months, created_by)
+SELECT tenant_id, id, 'water', false, '2024-01-01', '2025-01-01', '2025-01-01', '2025-06-01', 12, 1, 0, 0, 0, 0, 0,
+    11, '[]', 'a' FROM asset;
 INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_id, id, 'a', 'jpeg' FROM asset;
 INSERT INTO work_order_link (tenant_id, work_order_id, asset_id)
 SELECT tenant_id, tenant_id, min(id) FROM asset GROUP BY tenant_id;

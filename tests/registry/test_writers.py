@@ -9,7 +9,7 @@ from core.runtime.postgres import connect
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("core", "registry", "gateways", "network", "integrations", "ingest", "alerting", "lighting", "api")
-PRODUCT += ("services", "cli")
+PRODUCT += ("indicators", "services", "cli")
 # Which files of the product may contain a statement that writes the table.
 WRITERS = {
     "downlink": re.compile(r"registry/downlinks\.py"),
@@ -17,6 +17,8 @@ WRITERS = {
     "alert_request": re.compile(r"registry/alert_requests\.py"),
     "outage": re.compile(r"registry/outages\.py"),
     "heartbeat": re.compile(r"registry/outages\.py"),
+    "weather_day": re.compile(r"registry/weather_days\.py"),
+    "energy_baseline": re.compile(r"indicators/buildings/baseline_store\.py"),
     "alert": re.compile(r"alerting/.*"),
     "alert_event": re.compile(r"alerting/.*"),
     "alert_notice": re.compile(r"alerting/.*|ingest/maintenance/pruning\.py"),

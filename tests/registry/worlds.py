@@ -164,6 +164,7 @@ def expected(world: World, me: int | None) -> set[str]:
         "silence",
         "publication_host",
         "commune_outline",
+        "weather_day",
         "kit_template",
         "kit_commissioning",
         "kit_item",
@@ -213,7 +214,7 @@ def expected(world: World, me: int | None) -> set[str]:
     for day in DAYS:
         rows |= {f"dwelling_day {tenant} {day // 48}" for tenant in seen | _of_days(held, day)}
     rows |= {f"work_order_link {me}" for asset in world.assets if asset.tenant == me}
-    for table in ("maintenance_window", "asset_photo"):
+    for table in ("maintenance_window", "asset_photo", "energy_baseline"):
         rows |= {f"{table} {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
     rows |= {
         f"access_grant {index}"

@@ -89,6 +89,7 @@ ENTITIES = {
     "grant": marked("partage"),
     "identity": marked("identité du fournisseur"),
     "invitation": marked("invitation"),
+    "energy_baseline": marked("référence d’énergie"),
     "kit_template": marked("modèle de kit"),
     "kit_commissioning": marked("mise en service d’un kit"),
     "key_recipient": marked("destinataire de clés"),

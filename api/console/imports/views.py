@@ -31,6 +31,7 @@ NAMES = {
     "contacts": marked("contacts des équipes"),
     "rules": marked("règles d’alerte"),
     "commune-outlines": marked("contours des communes"),
+    "weather-days": marked("températures journalières"),
 }
 CONFLICT = 409
 

@@ -372,6 +372,17 @@ GATEWAYS = """gateway_id;name;site;latitude;longitude;backhaul;sim;purchase_cost
 0080e115000a9b74;;;48,45;;;;;
 ffffffffffffffff;D'un autre;;;;;;;
 """
+# A day in each of three forms, one without tx, one that is upside down, one that no calendar has, one that is hot.
+WEATHER_DAYS = """station;day;tn;tx;source
+29075001;2028-02-29;-2,4;6,1;Météo-France
+29075001;20280301;0;8;Météo-France
+29075001;02/03/2028;1,5;9;
+29075001;2028-03-03;1,5;;
+29075001;2028-03-04;9;1,5;
+29075001;2027-02-29;1;2;
+29075001;2028-03-05;1;61;
+29075001;2028-02-29;3;4;deux fois
+"""
 CONTACTS = """team;email;name;rung;after_minutes
 Voirie;agent@ville.example;Agent;0;
 Voirie;chef@ville.example;;1;45
@@ -411,7 +422,7 @@ async def test_assets_gateways_contacts_rules_and_outlines_go_in_once_and_come_o
     # The outline comes last: what is there by then learns its commune from it.
     files = {
         "assets": ASSETS, "gateways": GATEWAYS, "contacts": CONTACTS, "rules": RULES,
-        "commune-outlines": json.dumps(communes),
+        "weather-days": WEATHER_DAYS, "commune-outlines": json.dumps(communes),
     }  # fmt: skip
     for kind, text in files.items():
         form = "geojson" if kind == "commune-outlines" else "csv"
@@ -439,6 +450,20 @@ async def test_assets_gateways_contacts_rules_and_outlines_go_in_once_and_come_o
     assert [one[:2] for one in done["contacts"][2]] == [(4, "team"), (5, "email")]
     assert done["rules"][0] == 1
     assert [one[:2] for one in done["rules"][2]] == [(2, "more"), (4, ""), (5, "message")]
+    assert done["weather-days"][:2] == (3, 3)
+    assert done["weather-days"][2][:4] == [
+        (5, "tx", "manque : un jour sans les deux températures est un jour inconnu"),
+        (6, "tn", "9 est au-dessus de tx, 1.5"),
+        (7, "day", "jour attendu : 2026-01-31, 31/01/2026 ou 20260131"),
+        (8, "tx", "entre -90 et 60 attendu"),
+    ]
+    assert [one[0] for one in done["weather-days"][2][4:]] == [9]
+    found = await pool.fetch("SELECT day::text, tn, tx, source FROM weather_day ORDER BY day")
+    assert [tuple(row) for row in found] == [
+        ("2028-02-29", -2.4, 6.1, "Météo-France"),
+        ("2028-03-01", 0, 8, "Météo-France"),
+        ("2028-03-02", 1.5, 9, ""),
+    ]
     assert done["commune-outlines"][0] == 1
     assert [one[:2] for one in done["commune-outlines"][2]] == [(2, "geometry")]
     assert "se croise lui-même" in done["commune-outlines"][2][0][2]

@@ -1,0 +1,1 @@
+"""Public lighting, by commune and month."""
