@@ -74,6 +74,8 @@ UNION ALL SELECT 'erasure ' || tenant_id - 1 FROM erasure
 UNION ALL SELECT 'key_recipient ' || tenant_id - 1 FROM key_recipient
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
 UNION ALL SELECT 'webhook_attempt ' || tenant_id - 1 FROM webhook_attempt
+UNION ALL SELECT 'measurement_webhook ' || tenant_id - 1 FROM measurement_webhook
+UNION ALL SELECT 'measurement_batch ' || tenant_id - 1 FROM measurement_batch
 UNION ALL SELECT 'audit ' || tenant_id - 1 FROM audit
 UNION ALL SELECT 'audit_line ' || tenant_id - 1 FROM audit_line
 UNION ALL SELECT 'audit_detail ' || tenant_id - 1 FROM audit_detail
@@ -203,6 +205,9 @@ SELECT id, 'k', 'age1' || repeat('q', 58), 'a' FROM tenant;
 INSERT INTO contact (tenant_id, team_id, name, webhook_endpoint_id) SELECT id, id, 'c', id FROM tenant;
 INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, duration_ms)
 SELECT id, id, 'm', 1, 1, now(), 'failed', 1 FROM tenant;
+WITH w AS (INSERT INTO measurement_webhook (tenant_id, endpoint_id, person_id, epoch, xid, number, place)
+           SELECT id, id, id, 'e', 1, 0, 0 FROM tenant RETURNING id, tenant_id)
+INSERT INTO measurement_batch SELECT id, tenant_id, 1, 'msg_1', now(), 1, now(), now() FROM w;
 INSERT INTO audit (tenant_id, actor, action, entity, entity_id) SELECT id, 'a', 'b', 'c', 'd' FROM tenant;
 INSERT INTO lns_source (id, tenant_id, kind, transport, name, token_sha256) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'generic', 'http', 's', sha256('x') FROM tenant;
