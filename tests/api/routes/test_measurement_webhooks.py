@@ -81,7 +81,7 @@ class Queue:
     pool: Pool
     alerting: Pool
 
-    async def take(self) -> list[dict[str, Any]]:
+    async def take_messages(self) -> list[dict[str, Any]]:
         """The messages that wait, checked against the reference; those about measurements alone."""
         rows = await self.pool.fetch("DELETE FROM jobs.pgqueuer RETURNING id, payload")
         messages = [decode_message(row["payload"]) for row in sorted(rows, key=lambda row: row["id"])]
@@ -97,7 +97,7 @@ class Queue:
         """One turn of the dispatcher, whatever the seconds."""
         await self.pool.execute("UPDATE measurement_webhook SET next_at = now()")
         await dispatch_measurements(self.alerting, datetime.now(UTC))
-        return await self.take()
+        return await self.take_messages()
 
     async def all(self) -> list[dict[str, Any]]:
         """Batch after batch, until there is none."""
@@ -428,7 +428,7 @@ async def test_a_receiver_that_is_away_is_waited_for_and_people_are_notified(
     assert (state["state"], "relancez" in state["to_do"]) == ("abandoned", True)
     restarted = (await client.post(f"{path}/restart", json={})).json()
     assert (restarted["replayed"], restarted["webhook"]["state"]) == (1, "waiting")
-    assert said(await queue.take()) == [(stream, 1, "new")]
+    assert said(await queue.take_messages()) == [(stream, 1, "new")]
     assert said(await queue.all()) == [(stream, 2, "new"), (stream, 3, "new")]
     assert (await shown(client, webhook))["state"] == "active"
     # Out of service, nothing is made; and what was thrown away is passed.
@@ -454,7 +454,7 @@ async def test_nothing_is_lost_and_nothing_doubled_wherever_it_dies(
             await dispatch_measurements(mortal, NOW)
         except Crash:
             deaths += 1
-        taken += await queue.take()
+        taken += await queue.take_messages()
     taken += await queue.all()
 
     assert deaths > 20
@@ -564,7 +564,7 @@ async def test_two_replicas_make_each_batch_once(
     while len(said(taken)) < 20:
         await pool.execute("UPDATE measurement_webhook SET next_at = now()")
         await asyncio.gather(*(dispatch_measurements(alerting, NOW) for _ in range(3)))
-        taken += await queue.take()
+        taken += await queue.take_messages()
 
     assert [batch["sequence"] for batch in taken] == list(range(1, 11))
     assert len({item["time"] for batch in taken for item in batch["items"]}) == 20
