@@ -278,7 +278,10 @@ CONFLICTS = {
 }
 
 
-REFUSED = {"tenant_member_of_circle": "une collectivité ne peut pas être membre d'elle-même, même indirectement"}
+REFUSED = {
+    "tenant_member_of_circle": "une collectivité ne peut pas être membre d'elle-même, même indirectement",
+    "webhook_endpoint_of_software": "une adresse qui reçoit des mesures n'est pas celle de l'exploitant",
+}
 
 
 REJECTIONS = (

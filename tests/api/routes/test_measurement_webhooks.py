@@ -1,7 +1,7 @@
 """Webhooks of measurements as an application has them: each change once, signed, and only what may be seen."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,9 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook
 
+from alerting import measurement_cursors
 from alerting.measurement_batches import dispatch_measurements, warn_of_late_webhooks
+from alerting.notifications import endpoints_of
 from alerting.queue import decode_message
 from api.measurement_messages import MeasurementsMessage
 from api.webhook_messages import DeliveryWarning
@@ -462,6 +464,61 @@ async def test_nothing_is_lost_and_nothing_doubled_wherever_it_dies(
     assert [batch["sequence"] for batch in taken] == list(range(1, len(taken) + 1))
     assert len({batch["id"] for batch in taken}) == len(taken)
     assert (await shown(client, webhook))["readings"] == len(written)
+
+
+class Meddled:
+    """A pool, and its connections, of which somebody does something else before a statement."""
+
+    def __init__(self, inner: Any, before: str, meddle: Callable[[], Awaitable[object]]) -> None:
+        self._inner, self._before, self._meddle = inner, before, meddle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncGenerator["Meddled"]:
+        async with self._inner.acquire() as connection:
+            yield Meddled(connection, self._before, self._meddle)
+
+    async def fetchval(self, statement: str, *arguments: object) -> Any:
+        if statement == self._before:
+            await self._meddle()
+        return await self._inner.fetchval(statement, *arguments)
+
+
+async def test_nothing_stays_of_a_batch_that_somebody_overtakes(
+    client, stream: int, pool: Pool, alerting: Pool, queue: Queue
+) -> None:
+    webhook = await subscribe(client, pool)
+    path = f"{PATH}/{webhook['id']}"
+    for verb, body in (("stop", None), ("restart", {"from": "oldest"})):
+        await client.post(f"{path}/restart", json={"from": "now"})
+        await store(pool, (stream, MINUTE if verb == "stop" else 2 * MINUTE, 1))
+
+        async def meddle(verb: str = verb, body: Any = body) -> None:
+            answer = await client.post(f"{path}/{verb}", json=body)
+            assert answer.status_code == 200, answer.text
+
+        meddled = cast(Pool, Meddled(alerting, measurement_cursors.ADVANCE_BY_BATCH, meddle))
+        assert await dispatch_measurements(meddled, NOW) == 0
+        assert await queue.take_messages() == []
+        assert (await shown(client, webhook))["batches"] == 0
+    assert len(said(await queue.all())) == 2  # From the oldest on.
+
+
+async def test_an_address_for_measurements_is_for_nothing_else(client, pool: Pool) -> None:
+    endpoint = (await address(client, pool))["id"]
+    await client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/alertes"})
+    await prove_all(pool)
+    team = (await client.post("/v1/teams", json={"name": "Voirie"})).json()["id"]
+    contact = {"name": "SI", "webhook_endpoint_id": endpoint}
+    operator = await client.put(f"/v1/webhook-endpoints/{endpoint}/operator", json={"for_operator": True})
+
+    assert (await client.post(f"/v1/teams/{team}/contacts", json=contact)).status_code == 422
+    assert (operator.status_code, "reçoit des mesures" in operator.text) == (422, True)
+    async with pool.acquire() as connection:
+        told = await endpoints_of(connection, await pool.fetchval("SELECT min(id) FROM tenant"), None, 0, 0)
+    assert told == [endpoint + 1]
 
 
 async def test_an_erasure_makes_the_batch_that_waits_anew(
