@@ -360,6 +360,8 @@ FROM measurement v FULL JOIN (
            unnest($1::timestamptz[]) t WHERE r.periods @> t) e USING (datastream_id, time)
 WHERE v.value IS NULL OR e.datastream_id IS NULL
 """
+ENTER_WEBHOOK = "SELECT enter_measurement_webhook(id) FROM measurement_webhook WHERE tenant_id = $1"
+[OF_FEED] = re.findall(r"SELECT 'feed ' .*\n.*", EVERYTHING)
 FORGET = "DELETE FROM observation.measurement; DELETE FROM observation.uplink; DELETE FROM observation.reception"
 OBSERVE = """
 INSERT INTO observation.measurement SELECT d.id, t, 1, 0 FROM datastream d, unnest($1::timestamptz[]) t;
@@ -474,6 +476,16 @@ async def read_all(connection: Connection, world: World, me: int | None) -> set[
     return {row[0] for row in rows}
 
 
+async def read_pushed(connection: Connection, me: int) -> set[str]:
+    """What a webhook of measurements of a tenant is sent, by the door that alerting enters."""
+    await connection.execute("SET LOCAL ROLE territoire_alerting")
+    assert await connection.fetchval(ENTER_WEBHOOK, me + 1) == "entered"
+    rows = await connection.fetch(OF_FEED)
+    await connection.execute("RESET ROLE")
+    assert len(rows) == len({row[0] for row in rows})
+    return {row[0] for row in rows}
+
+
 def with_feed(rows: set[str]) -> set[str]:
     """Who sees an alert or a command sees in the feed that it has changed."""
     changed = {
@@ -491,6 +503,8 @@ async def compare(connection: Connection, world: World) -> None:
             seen = await read_all(connection, world, me)
 
             assert seen == with_feed(expected(world, me)), f"tenant {me}"
+            if me is not None:
+                assert await read_pushed(connection, me) == {row for row in seen if row.startswith("feed ")}
     finally:
         await transaction.rollback()
 
