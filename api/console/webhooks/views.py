@@ -28,14 +28,10 @@ REASONS = {
     "tenant_closed": marked("la collectivité est fermée"),
     "key_ended": marked("sa clé est révoquée, a expiré ou ne lit plus : relancez-le avec vos droits"),
     "person_gone": marked("la personne qui l’a créé n’a plus de rôle : relancez-le avec vos droits"),
-    "withdrawn": marked(
-        "rien de ce qu’il nomme ne peut plus être lu : un partage a pris fin, un droit est retiré"
-    ),
+    "withdrawn": marked("rien de ce qu’il nomme ne peut plus être lu : fin d’un partage, droit retiré"),
     "personal": marked("ce qu’il nomme est devenu une donnée personnelle, qu’il n’envoie pas"),
     "forgotten": marked("plus de sept jours de retard : relancez-le du plus ancien, et exportez le reste"),
-    "restored": marked(
-        "la base a été restaurée : relancez-le de maintenant, et exportez ce qui a été mesuré depuis"
-    ),
+    "restored": marked("la base a été restaurée : relancez-le de maintenant, et exportez ce qui suit"),
 }
 BEGINNINGS = {
     "cursor": marked("d’où il en était"),
