@@ -33,7 +33,10 @@ GIVEN_UP = (
     "le dernier lot a été abandonné après tous ses essais : réparez le récepteur, puis relancez (POST …/restart), "
     "ou effacez ce lot parmi les messages abandonnés de l'adresse pour passer au suivant"
 )
-WAITS = "le dernier lot n'a pas encore été pris : il est réessayé, et le suivant l'attend"
+WAITS = (
+    "le dernier lot n'a pas encore été pris : il est réessayé, et le suivant l'attend ; le récepteur réparé, un "
+    "essai de l'adresse (POST /v1/webhook-endpoints/{id}/test) le fait partir aussitôt"
+)
 OUT_OF_SERVICE = "l'adresse n'est pas en service : prouvez-la ou reprenez l'envoi (/v1/webhook-endpoints)"
 PERSONAL_TEXT = (
     "Envoyer aussi ce qui est de classe 2 (données personnelles) ; chaque lecture est au journal d'audit"
