@@ -1,5 +1,6 @@
 """What alerting does by the clock, beside what measurements bring: sweeps, digests and escalations, counts."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge
@@ -8,6 +9,7 @@ from alerting.alert_rows import count_open
 from alerting.dispatch import dispatch
 from alerting.engine import Engine
 from alerting.health_report import report_health
+from alerting.measurement_batches import count_webhooks, dispatch_measurements, warn_of_late_webhooks
 from alerting.operator_warnings import count_unreached
 from alerting.queue import count_pending
 from alerting.rules.model import SEVERITIES
@@ -42,6 +44,7 @@ async def keep_dispatching(pool: Pool, every_s: float) -> None:
         DISPATCHED.labels("escalation").inc(done.escalations)
         DISPATCHED.labels("caught_up").inc(done.caught_up)
         DISPATCHED.labels("sensor_health").inc(await report_health(pool, now))
+        await warn_of_late_webhooks(pool, now)
 
     await repeat(turn, every_s, "dispatch_put_off", (*DATABASE_AWAY, PostgresError))
 
@@ -57,6 +60,18 @@ async def keep_dispatching_work_orders(pool: Pool, link: str, every_s: float) ->
     await repeat(turn, every_s, "work_orders_put_off", (*DATABASE_AWAY, PostgresError))
 
 
+async def keep_dispatching_measurements(pool: Pool, every_s: float, at_once_s: float = 0.2) -> None:
+    """Queue what the feed has for webhooks of measurements, until cancelled; sooner again after a batch."""
+
+    async def turn() -> None:
+        queued = await dispatch_measurements(pool, datetime.now(UTC))
+        while queued:
+            await asyncio.sleep(at_once_s)
+            queued = await dispatch_measurements(pool, datetime.now(UTC))
+
+    await repeat(turn, every_s, "measurement_batches_put_off", (*DATABASE_AWAY, PostgresError))
+
+
 async def keep_counting(pool: Pool) -> None:
     """Show open alerts and waiting messages in the metrics, until cancelled."""
 
@@ -68,5 +83,6 @@ async def keep_counting(pool: Pool) -> None:
         OUTBOX_PENDING.set(pending)
         OUTBOX_OLDEST.set(oldest_s)
         NOTIFIED_NOBODY.set(await count_unreached(pool))
+        await count_webhooks(pool)
 
     await repeat(count, COUNT_EVERY_S, "counts_not_read")

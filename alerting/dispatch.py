@@ -79,7 +79,7 @@ WHERE a.id IN (
           AND NOT EXISTS (SELECT FROM alert_notice_recipient r
                           WHERE r.notice_id = n.id AND r.endpoint_id = e.id AND r.state = 'abandoned'
                           AND r.changed_at > coalesce(e.recovered_at, '-infinity')) AND (
-            e.form <> 'email' AND NOT e.for_operator
+            e.form <> 'email' AND NOT e.for_operator AND e.purpose = 'events'
             OR EXISTS (SELECT FROM contact c WHERE c.webhook_endpoint_id = e.id AND c.team_id = n.team_id)
             OR EXISTS (SELECT FROM alert_notice_recipient r
                        WHERE r.alert_id = n.alert_id AND r.endpoint_id = e.id))))

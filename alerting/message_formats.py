@@ -25,7 +25,10 @@ ENDPOINT_EVENTS = {
     "endpoint.suspended": "Adresse suspendue",
     "operator.nobody_notified": "Alertes sans destinataire",
     "webhook.code": "Code de confirmation",
+    "measurement_webhook.late": "Webhook de mesures en retard",
+    "measurement_webhook.stopped": "Webhook de mesures arrêté",
 }
+MEASUREMENTS = "measurements.changed"
 SENSOR_HEALTH = "team.sensor_health"
 # What begins a mention or a link in Slack and Mattermost: nobody is called by the name of a bin.
 CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
@@ -154,6 +157,8 @@ def _cloudevent(message_id: str, body: bytes) -> Rendered:
     """Structured mode (CloudEvents 1.0.2, JSON format), so that the signature covers its attributes, too."""
     whole: dict[str, Any] = msgspec.json.decode(body)
     content = read_content(body)
+    if content.type == MEASUREMENTS:
+        return _cloudevents(message_id, content, whole["data"])
     event: dict[str, Any] = {
         "specversion": "1.0",
         "id": message_id,
@@ -171,6 +176,25 @@ def _cloudevent(message_id: str, body: bytes) -> Rendered:
         # CloudEvents' extension: a string whose order is that of its characters.
         event["sequence"] = f"{content.data.sequence:010d}"
     return Rendered("application/cloudevents+json; charset=utf-8", msgspec.json.encode(event))
+
+
+def _cloudevents(message_id: str, content: Content, data: dict[str, Any]) -> Rendered:
+    """JSON Batch Format: an event for each change; what concerns all of them are extensions of each."""
+    events: list[dict[str, Any]] = [
+        {
+            "specversion": "1.0",
+            "id": f"{message_id}.{place}",
+            "source": f"/territoire/{content.data.tenant}/measurement-webhooks/{data['measurement_webhook']}",
+            "type": f"{TYPE_PREFIX}measurement.{item['change']}",
+            "subject": f"datastreams/{item['datastream_id']}",
+            "time": item["recorded_at"],
+            "datacontenttype": "application/json",
+            "sequence": f"{data['sequence']:010d}.{place:04d}",
+            "data": item,
+        }
+        for place, item in enumerate(data["items"], 1)
+    ]
+    return Rendered("application/cloudevents-batch+json; charset=utf-8", msgspec.json.encode(events))
 
 
 def _card(content: Content) -> dict[str, Any]:

@@ -43,7 +43,8 @@ ORDER BY e.id
 """
 OF_TENANT = """
 SELECT id FROM webhook_endpoint
-WHERE tenant_id = $1 AND state = 'enabled' AND form <> 'email' AND NOT for_operator ORDER BY id
+WHERE tenant_id = $1 AND state = 'enabled' AND form <> 'email' AND NOT for_operator
+  AND purpose = 'events' ORDER BY id
 """
 # While the notification of an opening is held back, what follows it (a rise, the end) is held back as well.
 OPENING_HELD = """

@@ -1,4 +1,4 @@
-"""Warns the network's operator of alerts that reached nobody, and a tenant of an address that is gone."""
+"""Warns the network's operator of alerts that reached nobody, and a tenant of what it does not get any more."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import msgspec
 
+from alerting.measurement_cursors import LateWebhook
+from alerting.measurement_webhooks import STOPPED_FOR
 from alerting.notifications import OF_TENANT, priority_of
 from alerting.queue import WebhookMessage, enqueue, message_id_of
 from core.runtime.postgres import Connection, Pool
@@ -102,6 +104,35 @@ async def warn_of_gone_endpoint(
     text = f"L'adresse n° {endpoint_id} ({address}) {what}"
     data = {"endpoint": endpoint_id, "severity": "warning", "message": text}
     await _send(connection, endpoints, event, now, data)
+
+
+async def warn_of_late_webhook(connection: Connection, late: LateWebhook, now: datetime) -> None:
+    """Its receiver has taken nothing for long: what is still in the feed is sent once it does."""
+    what = (
+        "son dernier lot a été abandonné après tous ses essais : réparez le récepteur, puis relancez-le"
+        if late.is_abandoned
+        else f"il est en retard depuis le {late.reached_at:%d/%m/%Y à %H:%M} UTC : réparez le récepteur avant "
+        "sept jours de retard, au-delà desquels des mesures seront à relire"
+    )
+    await _warn_of_webhook(connection, late.tenant_id, late.endpoint_id, late.id, "late", what, now)
+
+
+async def warn_of_stopped_webhook(
+    connection: Connection, tenant_id: int, endpoint_id: int, webhook_id: int, reason: str, now: datetime
+) -> None:
+    """It was stopped by no person: why, and what to do."""
+    what = f"il est arrêté : {STOPPED_FOR[reason]}"
+    await _warn_of_webhook(connection, tenant_id, endpoint_id, webhook_id, "stopped", what, now)
+
+
+async def _warn_of_webhook(
+    connection: Connection, tenant_id: int, endpoint_id: int, webhook_id: int, event: str, what: str, now: datetime
+) -> None:
+    endpoints = [row["id"] for row in await connection.fetch(OF_TENANT, tenant_id)]
+    endpoints = endpoints or [row["id"] for row in await connection.fetch(OPERATOR_ENDPOINTS)]
+    text = f"Webhook de mesures n° {webhook_id} (adresse n° {endpoint_id}) : {what}."
+    data = {"endpoint": endpoint_id, "severity": "warning", "message": text}
+    await _send(connection, endpoints, f"measurement_webhook.{event}", now, data)
 
 
 async def _send(

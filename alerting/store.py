@@ -18,6 +18,7 @@ from registry.rows import columns_of, fetch_all, fetch_one, insert
 SECRET_OCTETS = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - The prefix that Standard Webhooks gives every secret.
 URL_MOST = 2000
+EVENTS, MEASUREMENTS = "events", "measurements"
 # RFC 5321 as people use it; a mail server has the last word.
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
 ADDRESS_MOST = 254
@@ -36,6 +37,7 @@ class Endpoint:
     disabled_reason: str | None
     previous_until: datetime | None  # Until then messages are signed with the former secret, too.
     for_operator: bool  # Of the network's operator: it gets warnings, and no alerts.
+    purpose: str  # events, or measurements: what webhooks of measurements send there, and nothing else.
     gone_at: datetime | None  # Its first answer 410 since it last took a message.
     proved_at: datetime | None
     proof_until: datetime | None  # Until then the challenge or code that was sent last holds.
@@ -64,8 +66,8 @@ class Attempt:
 ENDPOINT_COLUMNS = columns_of(Endpoint)
 CREATE_ENDPOINT = f"""
 INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id, sealed_for, form, url_wrapped,
-                              state, proved_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'unproved', NULL)
+                              purpose, state, proved_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'unproved', NULL)
 RETURNING {ENDPOINT_COLUMNS}
 """
 FIND_ADDRESS = "SELECT id FROM webhook_endpoint WHERE form = 'email' AND lower(url) = lower($1) AND tenant_id = $2"
@@ -138,22 +140,29 @@ async def create_endpoint(
     url: str,
     description: str = "",
     form: str = STANDARD,
+    purpose: str = EVENTS,
 ) -> tuple[Endpoint, str]:
     """A new endpoint and its secret `whsec_...`, which is shown this once and kept wrapped; it is to be proved.
 
     Raises:
         RejectedUrl: see `check_url`.
     """
-    return await _create(connection, keys, tenant_id, check_url(url), description, form)
+    return await _create(connection, keys, tenant_id, check_url(url), description, form, purpose)
 
 
 async def _create(
-    connection: Connection | Pool, keys: KeyWrap, tenant_id: int, url: str, description: str, form: str
+    connection: Connection | Pool,
+    keys: KeyWrap,
+    tenant_id: int,
+    url: str,
+    description: str,
+    form: str,
+    purpose: str = EVENTS,
 ) -> tuple[Endpoint, str]:
     secret, sealed_for = secrets.token_bytes(SECRET_OCTETS), uuid4()
     wrapped = keys.wrap(secret, row_owner("webhook_endpoint", sealed_for))
     shown, url_wrapped = stored_url(keys, sealed_for, form, url)
-    values = tenant_id, shown, description, wrapped, keys.kek_id, sealed_for, form, url_wrapped
+    values = tenant_id, shown, description, wrapped, keys.kek_id, sealed_for, form, url_wrapped, purpose
     return await insert(connection, Endpoint, CREATE_ENDPOINT, *values), secret_text(secret)
 
 

@@ -53,7 +53,7 @@ DELETE_TEAM = "DELETE FROM team WHERE id = $1 RETURNING true"
 CREATE_CONTACT = """
 INSERT INTO contact (tenant_id, team_id, name, rung, after_seconds, webhook_endpoint_id)
 SELECT m.tenant_id, m.id, $2, $3, $4, e.id FROM team m JOIN webhook_endpoint e ON e.tenant_id = m.tenant_id
-WHERE m.id = $1 AND e.id = $5 RETURNING id
+WHERE m.id = $1 AND e.id = $5 AND e.purpose = 'events' RETURNING id
 """
 LIST_CONTACTS = """
 SELECT c.id, c.team_id, c.name, c.rung, c.after_seconds, c.webhook_endpoint_id,

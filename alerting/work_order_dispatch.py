@@ -21,7 +21,8 @@ from core.runtime.postgres import Connection, Pool
 TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtext('alerting.work_order_dispatch'))"
 SOFTWARE = """
 SELECT id FROM webhook_endpoint
-WHERE tenant_id = $1 AND state = 'enabled' AND form IN ('standard', 'cloudevents') AND NOT for_operator ORDER BY id
+WHERE tenant_id = $1 AND state = 'enabled' AND form IN ('standard', 'cloudevents') AND NOT for_operator
+  AND purpose = 'events' ORDER BY id
 """
 # By e-mail and chat: the team's first contacts.
 PEOPLE = """

@@ -6,7 +6,7 @@ from functools import cache
 from fastapi import Depends, FastAPI
 from starlette.datastructures import State
 
-from api import reference, webhook_messages
+from api import measurement_messages, reference
 from api.auth import Authenticator, principal_of
 from api.change_stream import ChangeStreams
 from api.compression import CompressionMiddleware
@@ -76,6 +76,7 @@ from api.routes import (
     lns_sources,
     manual_readings,
     me,
+    measurement_webhooks,
     measurements,
     meter_changes,
     mqtt_accounts,
@@ -205,6 +206,7 @@ ROUTERS = (
     event_sources.router,
     webhook_endpoints.router,
     webhook_delivery.router,
+    measurement_webhooks.router,
     lns_sources.router,
     applications.router,
     lighting.router,
@@ -270,7 +272,7 @@ def _without_state() -> FastAPI:
         servers=reference.SERVERS,
         openapi_tags=reference.TAGS,
         generate_unique_id_function=reference.operation_id,
-        webhooks=webhook_messages.messages,
+        webhooks=measurement_messages.messages,
     )
     handle_errors(app)
     audit_rejections(app)

@@ -20,20 +20,12 @@ from api.asset_state_store import Wanted, list_states
 from api.auth import Caller
 from api.dependencies import Dependencies
 from api.event_stream import EventStream, encode_event
-from api.feed_cursor import feed_cursor
-from api.feed_store import (
-    Entry,
-    FeedState,
-    Position,
-    WantedChanges,
-    read_alerts,
-    read_changes,
-    read_commands,
-    read_state,
-)
-from api.routes.feed import changed_measurements
+from api.feed_store import read_alerts, read_commands
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import DATABASE_AWAY, Connection
+from registry.changed_measurements import changed_measurements
+from registry.cursors import feed_cursor
+from registry.feed import Entry, FeedState, Position, WantedChanges, read_changes, read_state
 
 MOST_READERS = 500
 MOST_OF_A_KEY = 8

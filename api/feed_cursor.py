@@ -1,17 +1,12 @@
-"""The cursor of a reader of the feed, opaque: which database, which tenant, and after which entry."""
+"""Where a reader of the feed goes on, or why it cannot, in French."""
 
-from api.feed_store import FeedState, Position
 from api.fields import INT4_MOST, INT8_MOST
-from api.pages import packed, unpacked
 from core.runtime.http.errors import FieldError, Problem
+from registry.cursors import unpacked
+from registry.feed import FeedState, Position, Standing
 
 OLDEST = "oldest"
 LONGEST = 200
-
-
-def feed_cursor(epoch: str, tenant_id: int, position: Position) -> str:
-    """As the reader keeps it."""
-    return packed((epoch, tenant_id, *position))
 
 
 def position_after(cursor: str | None, tenant_id: int, state: FeedState) -> Position:
@@ -32,21 +27,23 @@ def position_after(cursor: str | None, tenant_id: int, state: FeedState) -> Posi
         raise _wrong(422, "ce curseur n'est pas le `next` d'une lecture du fil")
     if of != tenant_id:
         raise _wrong(422, "ce curseur est celui d'une autre collectivité ; commencez sans `after`")
-    if epoch != state.epoch or xid > state.ahead:
+    position = Position(xid, number, place)
+    standing = state.standing_of(epoch, position)
+    if standing is Standing.RESTORED:
         raise _wrong(
             409,
             "la base a été restaurée depuis ce curseur : ce qui a été lu peut ne plus y être. Prenez un nouveau "
             "curseur (`GET /v1/measurements` sans `after`), relisez vos mesures de la période par "
             "`/v1/datastreams/{id}/measurements` ou par un export, puis reprenez avec ce curseur",
         )
-    if (xid, number) <= (state.forgotten_xid, state.forgotten_number):
+    if standing is Standing.FORGOTTEN:
         raise _wrong(
             410,
             "ce curseur a plus de sept jours : ce qui le suivait n'est plus dans le fil. Prenez un nouveau "
             "curseur (`GET /v1/measurements` sans `after`), relisez la période manquée par "
             "`/v1/datastreams/{id}/measurements` ou par un export, puis reprenez avec ce curseur",
         )
-    return Position(xid, number, place)
+    return position
 
 
 def _wrong(status: int, message: str) -> Problem:

@@ -1,23 +1,11 @@
-"""SQL that reads the feed: what has changed since a position, as far as the caller may see it (decision 0096)."""
+"""SQL of what entries of the feed are about besides measurements: alerts and commands that the caller may see."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
 
 import msgspec
 
 from core.runtime.postgres import Connection
-
-# Batches that are looked at for one page, by their values: from a page's worth to so many times that.
-LEAST_BUDGET, MOST_BUDGET = 500, 200_000
-MOST_SCANNED = 400_000
-
-POSITION = "SELECT epoch, settled, ahead, forgotten_xid, forgotten_number FROM feed_position()"
-READ = """
-SELECT xid, number, place, at, origin, subject, datastream_id, asset_id, quantity, time, value, flags
-FROM read_feed($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-"""
 
 ALERTS = """
 SELECT id, asset_id, datastream_id, severity::text, workflow::text, condition::text, message, value, opened_at,
@@ -28,65 +16,6 @@ COMMANDS = """
 SELECT id, asset_id, action, state::text, failure, requested_by, created_at
 FROM lighting_command WHERE id = ANY($1::bigint[])
 """
-
-
-class Position(NamedTuple):
-    """After which entry reading goes on: the transaction, the row's number, and the place in the row."""
-
-    xid: int
-    number: int
-    place: int
-
-
-@dataclass(frozen=True, slots=True)
-class FeedState:
-    """Which database it is; below `settled` all is there, from `ahead` on nothing is begun."""
-
-    epoch: str
-    settled: int
-    ahead: int
-    forgotten_xid: int
-    forgotten_number: int
-
-    @property
-    def now(self) -> Position:
-        """Behind everything that is there to read."""
-        return Position(self.settled, 0, 0)
-
-    @property
-    def oldest(self) -> Position:
-        """Before everything that is kept."""
-        return Position(self.forgotten_xid, self.forgotten_number + 1, 0)
-
-
-class Entry(NamedTuple):
-    """One change: of a measurement, of a meter, of an alert or of a command (`subject`)."""
-
-    xid: int
-    number: int
-    place: int
-    at: datetime
-    origin: str
-    subject: int | None
-    datastream_id: int | None
-    asset_id: int | None
-    quantity: str | None
-    time: datetime | None
-    value: float | None
-    flags: int | None
-
-    @property
-    def position(self) -> Position:
-        """Where reading goes on after it."""
-        return Position(self.xid, self.number, self.place)
-
-
-class Part(NamedTuple):
-    """Entries in their order, from where to go on, and whether that is behind everything that is there now."""
-
-    entries: list[Entry]
-    following: Position
-    is_all: bool
 
 
 class AlertNow(msgspec.Struct, frozen=True):
@@ -117,27 +46,6 @@ class CommandNow(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class WantedChanges:
-    """Which changes a reader asks for; None: whatever they are of."""
-
-    origins: tuple[str, ...]
-    datastream_ids: tuple[int, ...] | None = None
-    quantity: str | None = None
-    asset_kind: str | None = None
-    tag: str | None = None
-    commune: str | None = None
-
-    def values(self) -> tuple[Any, ...]:
-        """In the order of the function's parameters."""
-        return (self.origins, self.datastream_ids, self.quantity, self.asset_kind, self.tag, self.commune)
-
-
-async def read_state(connection: Connection) -> FeedState:
-    """Where the feed is now."""
-    return FeedState(*(await connection.fetchrow(POSITION) or ()))
-
-
 async def read_alerts(connection: Connection, ids: Sequence[int]) -> dict[int, AlertNow]:
     """Those of these that the caller may see, by id."""
     return {row["id"]: AlertNow(*row) for row in await connection.fetch(ALERTS, ids)} if ids else {}
@@ -146,20 +54,3 @@ async def read_alerts(connection: Connection, ids: Sequence[int]) -> dict[int, A
 async def read_commands(connection: Connection, ids: Sequence[int]) -> dict[int, CommandNow]:
     """Those of these that the caller may see, by id."""
     return {row["id"]: CommandNow(*row) for row in await connection.fetch(COMMANDS, ids)} if ids else {}
-
-
-async def read_changes(connection: Connection, after: Position, wanted: WantedChanges, most: int) -> Part:
-    """Up to `most` entries after a position; fewer only where there are no more, or after a long look for them."""
-    entries: list[Entry] = []
-    budget, scanned = max(most, LEAST_BUDGET), 0
-    while True:
-        room = most - len(entries)
-        rows = await connection.fetch(READ, *after, room, budget, *wanted.values())
-        entries += [Entry(*row) for row in rows if row["origin"] is not None]
-        if rows and rows[-1]["origin"] is not None:
-            return Part(entries, entries[-1].position, is_all=False)
-        after = Position(*rows[-1][:3])
-        if after.number == 0 or scanned > MOST_SCANNED:
-            return Part(entries, after, is_all=after.number == 0)
-        scanned += budget
-        budget = min(4 * budget, MOST_BUDGET)

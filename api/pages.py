@@ -1,19 +1,17 @@
 """Pages of long lists: `limit` items, and `next`, the cursor of the following page, opaque (docs/api.md)."""
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-import msgspec
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from api.fields import INT4_MOST, INT8_MOST
 from core.runtime.http.errors import FieldError, Problem
 from lorawan.instants import from_us, to_us
+from registry.cursors import packed, unpacked
 from registry.listing import BACKWARDS, Ask, Listing, Position
 
 MOST = 1000
@@ -22,7 +20,6 @@ NUMBERS = frozenset({"float8", "bigint", "timestamptz"})
 LATEST_INSTANT = 8_000_000_000_000_000  # Microseconds: the year 2223.
 Item = TypeVar("Item")
 Row = TypeVar("Row")
-Unpacked = TypeVar("Unpacked")
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Nombre d'éléments par page")]
 Cursor = Annotated[
@@ -103,19 +100,6 @@ def cursor_instant(cursor: str | None) -> datetime | None:
 def ask_of(paging: Paging, sort: str, listing: Listing) -> Ask:
     """The page that is asked for; raises 422 when the cursor is none of ours, or of another order."""
     return Ask(sort, None if paging.cursor is None else _position(paging.cursor, sort, listing), paging.limit)
-
-
-def packed(values: Sequence[object]) -> str:
-    """Numbers and texts as an opaque cursor."""
-    return urlsafe_b64encode(msgspec.json.encode(values)).decode().rstrip("=")
-
-
-def unpacked(cursor: str, shape: type[Unpacked]) -> Unpacked | None:
-    """What `packed` made a cursor of; None: it is none of this shape."""
-    try:
-        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=shape)
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        return None
 
 
 def cursor_of(sort: str, position: Position | None) -> str | None:

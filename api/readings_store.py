@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from api.fields import INT4_MOST
-from api.pages import LATEST_INSTANT, bad_cursor, packed, unpacked
+from api.pages import LATEST_INSTANT, bad_cursor
 from core.runtime.postgres import Connection
 from lorawan.instants import from_us, to_us
+from registry.cursors import packed, unpacked
 
 MICROSECOND = timedelta(microseconds=1)
 # Datastreams that are asked at once, at most: what is read beyond the page is thrown away.

@@ -331,17 +331,23 @@ class WarningData(SentModel):
 
     severity: Severity
     message: str
-    endpoint: int | None = Field(None, description="L'adresse en cause ; de `endpoint.…` seulement")
+    endpoint: int | None = Field(None, description="L'adresse en cause ; pas de `operator.…`")
     tenant: str | None = Field(None, description="La collectivité ; de `operator.…` seulement")
     count: int | None = Field(None, description="Combien d'alertes ; de `operator.…` seulement")
 
 
 class DeliveryWarning(SentModel):
-    """Une adresse a disparu, ou, à l'exploitant, les alertes d'une collectivité ne préviennent personne."""
+    """Une adresse a disparu, un webhook de mesures est en retard ou arrêté, des alertes n'ont prévenu personne."""
 
     model_config = example(WARNING)
 
-    type: Literal["endpoint.gone", "endpoint.suspended", "operator.nobody_notified"]
+    type: Literal[
+        "endpoint.gone",
+        "endpoint.suspended",
+        "operator.nobody_notified",
+        "measurement_webhook.late",
+        "measurement_webhook.stopped",
+    ]
     timestamp: datetime
     data: WarningData
 

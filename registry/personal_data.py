@@ -318,6 +318,10 @@ STORES: tuple[Store, ...] = (
     Store("clock_doubt", "how often a clock was doubted", ERASED, WITH_ITS_OWNER),
     Store("codec_difference", "two decoders' readings of frames that are exported", ERASED, "the last hundred"),
     Store("photo_upload", "of which asset a photo is being sent", ERASED, "1 day"),
+    Store(
+        "measurement_webhook", "which datastreams are sent to an address; the readings are exported",
+        ERASED, REGISTRY,
+    ),
     Store("export_job", NAME_ONLY, ERASED, "30 days after its end"),
     Store("export_stream", "which datastreams a file is of; their readings are exported", ERASED, WITH_ITS_OWNER),
     Store("export_part", "a file with readings that are exported", ERASED, "1 day after its end"),

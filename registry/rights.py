@@ -186,6 +186,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "lns_unknown_device": {"intake": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "login_failure": {"maintenance": "SELECT, DELETE"},
     "maintenance_window": {"alerting": "SELECT"},
+    "measurement_batch": {"alerting": "SELECT, INSERT", "maintenance": "SELECT, DELETE"},
+    "measurement_webhook": {
+        "alerting": "SELECT, UPDATE (state, stopped_at, reason, withheld, xid, number, place, message_id, "
+        "former_xid, former_number, former_place, last_streams, batches, readings, reached_at, next_at, warned_at)"
+    },
     "membership": {},
     "mqtt_account": {
         "gateway_bridge": "SELECT (gateway_id, expires_at, proved_at), UPDATE (proved_at)",
@@ -337,8 +342,12 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.raise_last_seen": ("maintenance",),
     "public.enter_export": ("maintenance",),
     "public.enter_import": ("maintenance",),
+    "public.enter_measurement_webhook": ("alerting",),
+    "public.feed_position": ("alerting",),
+    "public.read_feed": ("alerting",),
+    "public.audit_personal_reads": ("alerting",),
     "public.quota_room": ("maintenance",),
-    "public.readable_periods": ("maintenance",),
+    "public.readable_periods": ("alerting", "maintenance"),
     "public.usual_class": ("maintenance",),
     "public.must_be_personal": ("maintenance",),
     "public.has_data": ("maintenance",),

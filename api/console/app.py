@@ -50,6 +50,7 @@ from api.console.tenants import views as tenants
 from api.console.territory import views as territory
 from api.console.trades import views as trades
 from api.console.visits import FIRST_PAGE
+from api.console.webhooks import views as webhooks
 from api.console.workshop import bench as codec_bench
 from api.console.workshop import profile as profile_decoding
 from api.console.workshop import views as workshop
@@ -95,6 +96,7 @@ PAGES = (
     profile_decoding.router,
     account.router,
     exports.router,
+    webhooks.router,
     imports.router,
     kit_form.router,  # Before the pages of one kit, of which `nouveau` is none.
     kits.router,

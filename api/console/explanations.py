@@ -31,6 +31,7 @@ TITLES = {
     "publications": marked("Publications"),
     "imports": marked("Imports"),
     "exports": marked("Exports"),
+    "webhooks": marked("Webhooks de mesures"),
     "kits": marked("Kits"),
     "personnes": marked("Personnes"),
     "cles": marked("Clés des applications"),

@@ -100,6 +100,7 @@ GROUPS = (
         (
             Entry("/imports", marked("Imports"), "arrow-down-circle", "manage"),
             Entry("/exports", marked("Exports"), "arrow-down-circle"),
+            Entry("/webhooks", marked("Webhooks de mesures"), "send"),
             Entry("/kits", marked("Kits"), "list"),
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),

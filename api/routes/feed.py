@@ -1,8 +1,8 @@
 """The feed of measurements: everything that has changed since a cursor, in an order that misses nothing."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Response
@@ -10,22 +10,19 @@ from pydantic import Field
 
 from api.auth import Reader
 from api.extent import Commune
-from api.feed_cursor import LONGEST, feed_cursor, position_after
-from api.feed_store import Entry, WantedChanges, read_changes, read_state
+from api.feed_cursor import LONGEST, position_after
 from api.fields import INT4_MOST, Answer, AssetKind, answer_of
 from api.list_fields import Tag
 from api.routes.datastreams import QuantityName
-from api.routes.measurements import flag_names
 from core.runtime.http.errors import PROBLEM_RESPONSES
+from registry.changed_measurements import OF_MEASUREMENTS, ChangedMeasurement, Kind, changed_measurements
+from registry.cursors import feed_cursor
+from registry.feed import WantedChanges, read_changes, read_state
 
 MOST = 10_000
-# What comes in so long after its instant was buffered by somebody: a device, a gateway, another network.
-LATE_AFTER = timedelta(minutes=15)
-OF_MEASUREMENTS = ("live", "manual", "corrected", "redecoded", "meter_change")
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
-Kind = Literal["new", "late", "manual", "corrected", "redecoded", "removed", "meter_change"]
 After = Annotated[
     str | None,
     Query(
@@ -38,19 +35,6 @@ DatastreamIds = Annotated[
     list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None,
     Query(max_length=2000, description="Identifiant du flux ; répétable ; absent : tous"),
 ]
-
-
-class ChangedMeasurement(msgspec.Struct, gc=False):
-    """What ChangedMeasurementAnswer describes; ten thousand of them are encoded in one go."""
-
-    datastream_id: int
-    asset_id: int | None
-    quantity: str
-    time: datetime
-    value: float | None
-    flags: Sequence[str]
-    change: Kind
-    recorded_at: datetime
 
 
 class ChangedMeasurementAnswer(answer_of(ChangedMeasurement)):
@@ -76,27 +60,6 @@ class FeedAnswer(Answer):
     has_more: bool = Field(
         description="Il y en a d'autres tout de suite ; sinon, redemandez dans quelques secondes"
     )
-
-
-def _kind_of(origin: str, at: datetime, time: datetime, value: float | None) -> Kind:
-    match origin:
-        case "meter_change" | "manual" as kind:
-            return "removed" if value is None and kind == "manual" else kind
-        case _ if value is None:
-            return "removed"
-        case "corrected" | "redecoded" as kind:
-            return kind
-        case _:
-            return "late" if at - time > LATE_AFTER else "new"
-
-
-def changed_measurements(entries: Sequence[Entry]) -> Iterator[ChangedMeasurement]:
-    """Those of measurements, as they are answered."""
-    for _, _, _, at, origin, _, datastream_id, asset_id, quantity, time, value, flags in entries:
-        if datastream_id is not None and time is not None:
-            kind = _kind_of(origin, at, time, value)
-            named = flag_names(flags or 0)
-            yield ChangedMeasurement(datastream_id, asset_id, quantity or "", time, value, named, kind, at)
 
 
 def wanted_changes(

@@ -1,7 +1,6 @@
 """What was measured: ranges, hours and local days, last values."""
 
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -27,7 +26,7 @@ from api.pages import (
 from api.periods import period
 from api.routes.datastreams import DATASTREAMS, DatastreamAnswer, QuantityName
 from api.store import Reading
-from core.messages.measurements import Flag
+from core.messages.measurements import flag_names
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.places import ANYWHERE
@@ -118,12 +117,6 @@ LatestSort = Literal[
     "id", "-id", "asset", "-asset", "quantity", "-quantity", "commune", "-commune", "distance", "-distance",
     "time", "-time", "value", "-value",
 ]  # fmt: skip
-
-
-@cache
-def flag_names(flags: int) -> tuple[str, ...]:
-    """The names of what is known about a measurement besides its value."""
-    return tuple((flag.name or "").lower() for flag in Flag if flags & flag)
 
 
 def _measurement(reading: Reading) -> MeasurementAnswer:

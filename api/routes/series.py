@@ -22,9 +22,10 @@ from api.list_fields import Quarter, Tag
 from api.pages import Cursor, Page
 from api.periods import period
 from api.routes.datastreams import QuantityName
-from api.routes.measurements import AVERAGED, LONGEST, LONGEST_HOURS, AssetIds, From, To, flag_names
+from api.routes.measurements import AVERAGED, LONGEST, LONGEST_HOURS, AssetIds, From, To
 from api.series_store import Series, read_series, select_series, unknown_assets, with_profiles
 from api.store import WantedDatastreams
+from core.messages.measurements import flag_names
 from core.model.consumption import Amount
 from core.model.quantities import Kind
 from core.model.region import region_of

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from api.auth import Reader
 from api.extent import Commune
 from api.feed_cursor import LONGEST, position_after
-from api.feed_store import read_state
 from api.fields import AssetKind
 from api.list_fields import Tag
 from api.routes.datastreams import QuantityName
-from api.routes.feed import OF_MEASUREMENTS, DatastreamIds, wanted_changes
+from api.routes.feed import DatastreamIds, wanted_changes
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
+from registry.changed_measurements import OF_MEASUREMENTS
+from registry.feed import read_state
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 

@@ -40,6 +40,19 @@ class NewWebhookEndpoint(Body):
         description="standard (Standard Webhooks), cloudevents (JSON structuré, signé de même), "
         "chat (webhook entrant de Mattermost ou Slack), teams (flux de travail de Microsoft Teams)",
     )
+    purpose: Literal["events", "measurements"] = Field(
+        "events",
+        description="events : alertes, interventions, résumés ; measurements : les lots des webhooks de mesures "
+        "(/v1/measurement-webhooks), et rien d'autre ; de forme standard ou cloudevents",
+    )
+
+    @model_validator(mode="after")
+    def _is_of_software(self) -> Self:
+        if self.purpose == store.MEASUREMENTS and not proof.answers_by_itself(self.form):
+            raise PydanticCustomError(
+                "form", "des mesures vont à un logiciel : form doit être standard ou cloudevents"
+            )
+        return self
 
 
 class WebhookEndpointPatch(Patch):
@@ -103,6 +116,7 @@ class WebhookEndpointAnswer(answer_of(store.Endpoint, {"tenant_id"})):
         "y écrire ; elle est scellée au repos, et ne se relit pas"
     )
     form: str = Field(examples=["standard"])
+    purpose: Literal["events", "measurements"]
     state: str = Field(
         description="enabled, disabled (suspendue), ou unproved : non prouvée, elle ne reçoit rien encore",
         examples=["enabled"],
@@ -164,7 +178,13 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
     async with caller.changing() as change:
         try:
             endpoint, secret = await store.create_endpoint(
-                change.connection, caller.platform.keys, change.tenant_id, body.url, body.description, body.form
+                change.connection,
+                caller.platform.keys,
+                change.tenant_id,
+                body.url,
+                body.description,
+                body.form,
+                body.purpose,
             )
         except store.RejectedUrl as refused:
             raise invalid("url", "refused_url", str(refused)) from None

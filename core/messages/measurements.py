@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from enum import IntFlag
+from functools import cache
 
 import msgspec
 
@@ -17,6 +18,12 @@ class Flag(IntFlag):
     MANUAL = 4
     REDECODED = 8
     CORRECTED = 64  # It took the place of another value of this instant; 16 and 32 are free.
+
+
+@cache
+def flag_names(flags: int) -> tuple[str, ...]:
+    """The names of what is known about a measurement besides its value."""
+    return tuple((flag.name or "").lower() for flag in Flag if flags & flag)
 
 
 # What counts for no mean and no rule, but for those rules that judge improbable values too.

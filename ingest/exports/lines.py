@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from core.messages.measurements import Flag
+from core.messages.measurements import Flag, flag_names
 from registry.bulk_imports.kinds import FORMULA
 
 COLUMNS = ("datastream_id", "asset", "kind", "commune", "position", "channel", "quantity", "unit")
@@ -95,11 +95,6 @@ def _csv_line(cells: Sequence[str], separator: str) -> str:
     output = io.StringIO()
     csv.writer(output, delimiter=separator, lineterminator="").writerow(cells)
     return output.getvalue()
-
-
-def flag_names(flags: int) -> list[str]:
-    """The marks of a reading."""
-    return [(flag.name or "").lower() for flag in Flag if flags & flag]
 
 
 def line_form(form: str, *, is_spreadsheet: bool, zone: str) -> LineForm:

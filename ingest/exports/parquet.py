@@ -11,9 +11,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from core.messages.measurements import flag_names
 from core.runtime.postgres import Connection
 from ingest.exports import store
-from ingest.exports.lines import FLAGS, Stream, flag_names
+from ingest.exports.lines import FLAGS, Stream
 from ingest.exports.store import Readable
 from ingest.exports.writer import ExportFailed, PartWriter
 

@@ -107,6 +107,7 @@ DELETE FROM import_part WHERE ctid = ANY(ARRAY(
     LIMIT $2))
 """
 PHOTO_UPLOAD = _older("photo_upload", "created_at")
+MEASUREMENT_BATCH = _older("measurement_batch", "made_at")
 EXPORT_JOB = _older("export_job", "ended_at")
 # The file of an export.
 EXPORT_PART = """
@@ -145,6 +146,7 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("transmission", TRANSMISSION, 7 * days),  # The ledger of an hour, and what a console shows.
         Prune("registry_change", REGISTRY_CHANGE, 1 * days),
         Prune("webhook_attempt", WEBHOOK_ATTEMPT, settings.keep_webhook_attempts_days * days),
+        Prune("measurement_batch", MEASUREMENT_BATCH, settings.keep_webhook_attempts_days * days),
         Prune("alert_notice", ALERT_NOTICE, settings.keep_alert_notices_days * days),
         Prune("feed", FEED, 7 * days),
         Prune("job_log", JOB_LOG, 7 * days),

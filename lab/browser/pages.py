@@ -88,6 +88,7 @@ EXAMPLES: dict[str, str] = {
         "SELECT slug FROM publication WHERE tenant_id = $1 AND withdrawn_at IS NULL AND privacy_class = 0 LIMIT 1"
     ),
     "/regles/{id}": "SELECT id FROM alert_rule WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/webhooks/{id}": "SELECT id FROM measurement_webhook WHERE tenant_id = $1 ORDER BY id LIMIT 1",
 }
 # What follows the question mark, where a page opens with nothing less.
 QUERIES: dict[str, str] = {

@@ -33,6 +33,7 @@ from lab.simulator.campaign import Campaign
 from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
 from lab.simulator.programs import assign_programs, send_programs
+from lab.simulator.pushed import Pushed
 from lab.simulator.questions import ask_questions
 from lab.simulator.receiver import Received, receive_webhooks
 from lab.simulator.replacement import Replacement
@@ -62,6 +63,7 @@ PAGES = {
     "Une armoire qui ne se rallume pas": "/alertes?gravite=major",
     "Ce que tiennent les horloges": "/eclairage/horloges?etat=ecart",
 }
+BATCHES_KEPT = 1_000  # Of fill levels, by the dashboard.
 APPROVER = ("astreinte", ("read", "lighting_approve"))
 
 
@@ -74,6 +76,7 @@ class Stage:
     bus: Bus
     api: Provisioner
     received: Received
+    pushed: Pushed
     tenant: Tenant
     fleet: Fleet
     lights: StreetLights
@@ -87,11 +90,12 @@ class Stage:
 async def _set_up(
     run: RunInfo, pace: float, console: Console, started: Callable[[str], None]
 ) -> AsyncGenerator[Stage]:
-    received = Received()
+    received, dashboard = Received(), Received(kept_most=BATCHES_KEPT)
     async with (
         open_pool(run.database_url, "simulator") as pool,
         connect_bus(run.nats_url, "simulator") as bus,
         receive_webhooks(received) as receiver_url,
+        receive_webhooks(dashboard) as dashboard_url,
     ):
         tenant, key = await prepare_tenant(pool, *TENANT)
         api = Provisioner(run.api_url, key)
@@ -101,6 +105,7 @@ async def _set_up(
                 "/v1/webhook-endpoints", {"url": receiver_url, "description": "démonstration"}
             )
             received.secret = endpoint["secret"]
+            pushed = await _follow_levels(api, dashboard, dashboard_url)
             plan = plan_pilot(NAME)
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("Inscription du parc", total=len(plan.devices))
@@ -126,10 +131,22 @@ async def _set_up(
             started(key)
             replacement = Replacement(api, fleet.devices, assets)
             clocks = [assets[one.dev_eui] for one in plan.devices if isinstance(one.application, LampClock)]
-            yield Stage(run, pool, bus, api, received, tenant, fleet, lights, campaign, unlit, replacement, clocks)
+            yield Stage(
+                run, pool, bus, api, received, pushed, tenant, fleet, lights, campaign, unlit, replacement, clocks
+            )
         finally:
             await approver.close()
             await api.close()
+
+
+async def _follow_levels(api: Provisioner, dashboard: Received, url: str) -> Pushed:
+    """A partner's dashboard is sent each fill level."""
+    address = {"url": url, "description": "tableau de bord d'un partenaire", "purpose": "measurements"}
+    endpoint = await api.post("/v1/webhook-endpoints", address)
+    dashboard.secret = endpoint["secret"]
+    wanted = {"endpoint_id": endpoint["id"], "description": "Remplissage des bacs", "quantity": "fill_level"}
+    webhook = await api.post("/v1/measurement-webhooks", wanted)
+    return Pushed(dashboard, webhook["id"])
 
 
 async def _line(stage: Stage) -> str:
@@ -198,6 +215,7 @@ async def _settle(stage: Stage, seconds: float) -> DemoReport:
         bins_over_threshold=bins,
         first_bin_s_ago=first_bin_s_ago,
         received=stage.received,
+        pushed=stage.pushed,
         lighting=stage.lights.account,
         gateways=stage.fleet.gateways,
         class_c_disturbed=sum(device.disturbed for device in stage.fleet.devices),

@@ -21,6 +21,7 @@ class Received:
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     ids: dict[str, int] = field(default_factory=dict[str, int])
     forged: int = 0
+    kept_most: int = 0  # Of the bodies, so many, the latest; 0: all.
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def record_delivery(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -37,6 +38,8 @@ class Received:
         self.ids[webhook_id] = self.ids.get(webhook_id, 0) + 1
         if self.ids[webhook_id] == 1:
             self.bodies.append(content)
+            if self.kept_most:
+                del self.bodies[: -self.kept_most]
         self.arrived.set()
         return 204, b""
 

@@ -14,6 +14,7 @@ from lab.simulator import campaign, replacement, unlit_cabinet
 from lab.simulator.account import Account
 from lab.simulator.campaign import CampaignAccount
 from lab.simulator.figures import Draining
+from lab.simulator.pushed import Pushed
 from lab.simulator.receiver import Received
 from lab.simulator.street_lights import LightingAccount
 
@@ -67,6 +68,7 @@ class DemoReport:
     gateways: Sequence[Gateway]
     class_c_disturbed: int
     memory_mb: dict[str, float]
+    pushed: Pushed | None = None
     burning: int = 0
     burning_received: int = 0
     replaced_s_ago: float | None = None
@@ -195,6 +197,25 @@ class DemoReport:
         return self._lit(confirmed=lighting.confirmed_class_c, unconfirmed=lighting.unconfirmed_class_c)
 
     @property
+    def _pushed_checks(self) -> list[Check]:
+        pushed = self.pushed
+        if pushed is None:
+            return []
+        twice = sum(times > 1 for times in pushed.counted("new", "late").values())
+        is_whole = not pushed.wrong and not twice and not pushed.received.forged
+        figures = (
+            f"lots {len(pushed.batches)}, niveaux {len(pushed.items)}, en double {twice}, "
+            f"mal signés {pushed.received.forged}"
+        )
+        return [
+            Check(
+                "Les niveaux des bacs sont poussés à une application, par lots signés, sans manque ni double",
+                _holds(yes=is_whole) if pushed.items else Verdict.NOT_YET,
+                ", ".join((figures, *pushed.wrong)),
+            )
+        ]
+
+    @property
     def checks(self) -> list[Check]:
         """Everything that must hold."""
         uplinks, lighting = self.uplinks, self.lighting
@@ -228,6 +249,7 @@ class DemoReport:
                 ),
             ),
             *self._staged_checks,
+            *self._pushed_checks,
             Check(
                 "Une commande d'éclairage, émise aussitôt, est relue par l'armoire (classe C)",
                 self._lit_at_once(immediate),

@@ -10,6 +10,7 @@ from alerting.addresses import seal_addresses
 from alerting.background import (
     keep_counting,
     keep_dispatching,
+    keep_dispatching_measurements,
     keep_dispatching_work_orders,
     keep_sweeping,
 )
@@ -79,6 +80,9 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(
                     keep_dispatching_work_orders(pool, settings.work_order_link, settings.dispatch_s),
                     name="open and send work orders",
+                ),
+                tasks.create_task(
+                    keep_dispatching_measurements(pool, settings.measurement_webhooks_s), name="batch measurements"
                 ),
                 tasks.create_task(keep_counting(pool), name="count"),
                 tasks.create_task(keep_beating(pool, "platform"), name="leave signs of life"),

@@ -31,6 +31,9 @@ class AlertingSettings(KeySettings, MailSettings):
     dispatch_s: float = Field(
         default=5.0, gt=0, le=60, description="Seconds between two looks for digests and escalations that are due"
     )
+    measurement_webhooks_s: float = Field(
+        default=1.0, gt=0, le=60, description="Seconds between two looks for measurements that webhooks wait for"
+    )
     webhook_schedule_s: Annotated[
         tuple[float, ...], NoDecode, FROM_JSON, Expected("une liste JSON de secondes, [5, 300, 1800] par exemple")
     ] = Field(

@@ -541,6 +541,14 @@ async def endpoint_changes(ask: Journey, client: httpx.AsyncClient, pool: Pool) 
     await ask(client, "POST", "/v1/webhook-endpoints/{id}/proof", {"code": code}, id=room["id"])
     endpoint = await ask(client, "POST", "/v1/webhook-endpoints", {"url": "https://si.example.fr/t"})
     path, id_ = "/v1/webhook-endpoints/{id}", endpoint["id"]
+    to_software = {"url": "https://si.example.fr/m", "purpose": "measurements"}
+    software = await ask(client, "POST", "/v1/webhook-endpoints", to_software)
+    pushed = await ask(client, "POST", "/v1/measurement-webhooks", {"endpoint_id": software["id"]})
+    of_pushed = "/v1/measurement-webhooks/{id}"
+    await ask(client, "PATCH", of_pushed, {"batch_most": 100}, id=pushed["id"])
+    await ask(client, "POST", of_pushed + "/stop", id=pushed["id"])
+    await ask(client, "POST", of_pushed + "/restart", {"from": "now"}, id=pushed["id"])
+    await ask(client, "DELETE", of_pushed, id=pushed["id"])
     await pool.execute(FORGET_PROBES)
     await ask(client, "POST", path + "/challenge", id=id_)
     await prove_all(pool)

@@ -52,6 +52,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
     ("post", "/v1/webhook-endpoints/{id}/proof"): {"code": "00000000"},
+    ("patch", "/v1/measurement-webhooks/{id}"): {"batch_most": 100},
     ("put", "/v1/webhook-endpoints/{id}/operator"): {"for_operator": True},
     ("post", "/v1/alerts/{id}/assign"): {"assignee": "voirie"},
     ("post", "/v1/alerts/{id}/comments"): {"text": "vu"},
@@ -291,6 +292,10 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", other_tenancy.id, member)
     await other_client.put(f"/v1/lighting/bounds/{member}", json={"earliest_cut": "23:00"})
     endpoint = await other_client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/t"})
+    pushed = await other_client.post(
+        "/v1/webhook-endpoints", json={"url": "https://si.example.fr/m", "purpose": "measurements"}
+    )
+    webhook = await other_client.post("/v1/measurement-webhooks", json={"endpoint_id": pushed.json()["id"]})
     source = await other_client.post("/v1/lns-sources", json={"kind": "generic", "name": "NB-IoT"})
     application = await other_client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://a.example"})
     group = await other_client.post(
@@ -387,6 +392,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "silences": str(silence.json()["id"]),
             "maintenance-windows": str(window.json()["id"]),
             "webhook-endpoints": str(endpoint.json()["id"]),
+            "measurement-webhooks": str(webhook.json()["id"]),
             "mqtt-accounts": account.json()["id"],
             "lns-sources": str(source.json()["id"]),
             "applications": str(application.json()["id"]),

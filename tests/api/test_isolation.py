@@ -46,6 +46,9 @@ MEETS_NOBODY = {
     "/v1/invitations/accept",
     "/v1/mqtt-accounts",
     "/v1/mqtt-accounts/{account_id}/rotations",
+    "/v1/measurement-webhooks",  # To an address of one's own (tests/api/routes/test_measurement_webhooks.py).
+    "/v1/measurement-webhooks/{id}/restart",
+    "/v1/measurement-webhooks/{id}/stop",
     "/v1/multicast-groups/{id}/messages",
     "/v1/people/{id}/password-reset",
     "/v1/publications",  # An address that is taken is everybody's to see.

@@ -9,6 +9,7 @@ import pytest
 from alerting.dispatch import digest_body
 from alerting.notifications import with_data
 from alerting.wording import Facts, Subject, body
+from api.measurement_messages import BATCH, MeasurementsMessage
 from api.routes.webhook_delivery import TEST_TEXT
 from api.webhook_messages import (
     DIGEST,
@@ -85,6 +86,7 @@ def test_the_examples_are_messages_and_in_the_document() -> None:
         (DeliveryWarning, WARNING),
         (WorkOrderMessage, WORK_ORDER),
         (AddressTest, TEST),
+        (MeasurementsMessage, BATCH),
     ):
         model.model_validate(whole)
         assert schemas[model.__name__]["examples"] == [without_null(whole)]
@@ -94,6 +96,7 @@ def test_the_examples_are_messages_and_in_the_document() -> None:
         "team.sensor_health",
         "work_order",
         "delivery.warning",
+        "measurements.changed",
         "webhook.test",
         "webhook.challenge",
     }

@@ -74,6 +74,8 @@ UNION ALL SELECT 'erasure ' || tenant_id - 1 FROM erasure
 UNION ALL SELECT 'key_recipient ' || tenant_id - 1 FROM key_recipient
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
 UNION ALL SELECT 'webhook_attempt ' || tenant_id - 1 FROM webhook_attempt
+UNION ALL SELECT 'measurement_webhook ' || tenant_id - 1 FROM measurement_webhook
+UNION ALL SELECT 'measurement_batch ' || tenant_id - 1 FROM measurement_batch
 UNION ALL SELECT 'audit ' || tenant_id - 1 FROM audit
 UNION ALL SELECT 'audit_line ' || tenant_id - 1 FROM audit_line
 UNION ALL SELECT 'audit_detail ' || tenant_id - 1 FROM audit_detail
@@ -212,6 +214,9 @@ SELECT id, 'k', 'age1' || repeat('q', 58), 'a' FROM tenant;
 INSERT INTO contact (tenant_id, team_id, name, webhook_endpoint_id) SELECT id, id, 'c', id FROM tenant;
 INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, duration_ms)
 SELECT id, id, 'm', 1, 1, now(), 'failed', 1 FROM tenant;
+WITH w AS (INSERT INTO measurement_webhook (tenant_id, endpoint_id, person_id, epoch, xid, number, place)
+           SELECT id, id, id, 'e', 1, 0, 0 FROM tenant RETURNING id, tenant_id)
+INSERT INTO measurement_batch SELECT id, tenant_id, 1, 'msg_1', now(), 1, now(), now() FROM w;
 INSERT INTO audit (tenant_id, actor, action, entity, entity_id) SELECT id, 'a', 'b', 'c', 'd' FROM tenant;
 INSERT INTO lns_source (id, tenant_id, kind, transport, name, token_sha256) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'generic', 'http', 's', sha256('x') FROM tenant;
@@ -369,6 +374,8 @@ FROM measurement v FULL JOIN (
            unnest($1::timestamptz[]) t WHERE r.periods @> t) e USING (datastream_id, time)
 WHERE v.value IS NULL OR e.datastream_id IS NULL
 """
+ENTER_WEBHOOK = "SELECT enter_measurement_webhook(id) FROM measurement_webhook WHERE tenant_id = $1"
+[OF_FEED] = re.findall(r"SELECT 'feed ' .*\n.*", EVERYTHING)
 FORGET = "DELETE FROM observation.measurement; DELETE FROM observation.uplink; DELETE FROM observation.reception"
 OBSERVE = """
 INSERT INTO observation.measurement SELECT d.id, t, 1, 0 FROM datastream d, unnest($1::timestamptz[]) t;
@@ -483,6 +490,16 @@ async def read_all(connection: Connection, world: World, me: int | None) -> set[
     return {row[0] for row in rows}
 
 
+async def read_pushed(connection: Connection, me: int) -> set[str]:
+    """What a webhook of measurements of a tenant is sent, by the door that alerting enters."""
+    await connection.execute("SET LOCAL ROLE territoire_alerting")
+    assert await connection.fetchval(ENTER_WEBHOOK, me + 1) == "entered"
+    rows = await connection.fetch(OF_FEED)
+    await connection.execute("RESET ROLE")
+    assert len(rows) == len({row[0] for row in rows})
+    return {row[0] for row in rows}
+
+
 def with_feed(rows: set[str]) -> set[str]:
     """Who sees an alert or a command sees in the feed that it has changed."""
     changed = {
@@ -500,6 +517,8 @@ async def compare(connection: Connection, world: World) -> None:
             seen = await read_all(connection, world, me)
 
             assert seen == with_feed(expected(world, me)), f"tenant {me}"
+            if me is not None:
+                assert await read_pushed(connection, me) == {row for row in seen if row.startswith("feed ")}
     finally:
         await transaction.rollback()
 

@@ -150,6 +150,8 @@ def expected(world: World, me: int | None) -> set[str]:
         "invitation",
         "webhook_endpoint",
         "webhook_attempt",
+        "measurement_webhook",
+        "measurement_batch",
         "audit",
         "audit_line",
         "audit_detail",

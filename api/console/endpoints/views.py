@@ -34,6 +34,7 @@ FORMS = {
     "cloudevents": marked("un logiciel (CloudEvents)"),
     "email": marked("une adresse de courrier"),
 }
+PURPOSES = {"events": marked("des alertes et des interventions"), "measurements": marked("des mesures")}
 TO_MAKE = ("chat", "teams", "standard", "cloudevents")
 
 
@@ -57,6 +58,7 @@ def _form(visit: PersonsVisit, problem: Problem | None = None) -> Response:
         "endpoints/new.html",
         problem,
         forms={form: FORMS[form] for form in TO_MAKE},
+        purposes=PURPOSES,
     )
 
 

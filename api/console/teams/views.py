@@ -119,7 +119,7 @@ async def _page(
         endpoints={
             str(one.id): one.description or one.url.removeprefix("mailto:")
             for one in endpoints
-            if not one.for_operator
+            if not one.for_operator and one.purpose == "events"
         },
         rules=[(rule.id, words.title(rule.name, visit.language)) for rule in rules],
         version=version_of(team),

@@ -273,10 +273,15 @@ CONFLICTS = {
     "assignment_asset_id_position_during_excl": "un capteur sert déjà cet actif à cette position : "
     "PUT /v1/assets/{id}/device le remplace",
     "assignment_device_id_during_excl": "ce capteur sert déjà un actif",
+    "measurement_webhook_endpoint_id_tenant_id_fkey": "des webhooks de mesures envoient encore à cette adresse : "
+    "retirez-les d'abord",
 }
 
 
-REFUSED = {"tenant_member_of_circle": "une collectivité ne peut pas être membre d'elle-même, même indirectement"}
+REFUSED = {
+    "tenant_member_of_circle": "une collectivité ne peut pas être membre d'elle-même, même indirectement",
+    "webhook_endpoint_of_software": "une adresse qui reçoit des mesures n'est pas celle de l'exploitant",
+}
 
 
 REJECTIONS = (

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.feed_cursor import feed_cursor
-from api.feed_store import Position, WantedChanges, read_changes, read_state
 from core.runtime.postgres import Connection, Pool, connect
 from ingest.insertion import insert_measurements
 from ingest.maintenance.feed import HELD_AFTER, FeedWatch
 from ingest.maintenance.pruning import FEED
 from lorawan.instants import to_us
+from registry.cursors import feed_cursor
+from registry.feed import Position, WantedChanges, read_changes, read_state
 from tests.entering import enter_tenant
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -78,6 +78,9 @@ ROWS = {
     "SELECT id, 'k', 'upload ' || $1::interval FROM tenant LIMIT 1 RETURNING id, tenant_id) "
     "INSERT INTO photo_upload (tenant_id, asset_id, octets, requested_by, created_at) "
     "SELECT tenant_id, id, 4, 'x', now() - $1::interval FROM a",
+    "measurement_batch": "WITH w AS (INSERT INTO measurement_webhook (tenant_id, endpoint_id, person_id, epoch, "
+    "xid, number, place) SELECT tenant_id, id, 1, 'e', 1, 0, 0 FROM webhook_endpoint RETURNING id, tenant_id) "
+    "INSERT INTO measurement_batch SELECT id, tenant_id, 1, 'm', now() - $1::interval, 1, now(), now() FROM w",
     "export_job": "INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, ended_at) "
     "SELECT id, 'csv', now() - interval '1 day', now(), 'x', 1, now() - $1::interval FROM tenant",
     "export_part": "WITH j AS (INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, "

@@ -13,6 +13,7 @@ from lab.radio.concentrator import RadioAccount
 from lab.simulator.account import Account
 from lab.simulator.campaign import CampaignAccount
 from lab.simulator.figures import Draining, wait_until_empty
+from lab.simulator.pushed import Pushed
 from lab.simulator.receiver import Received
 from lab.simulator.replacement import NAME
 from lab.simulator.report import NOT_YET, DemoReport, Verdict, print_account
@@ -232,3 +233,34 @@ def test_a_cabinet_that_nothing_lights_and_to_which_nobody_is_sent_fails() -> No
     assert verdict(replace(unlit, received=Received(bodies=[BIN, NOT_RELIT])), UNLIT) is Verdict.NO
     assert verdict(replace(unlit, unlit="Armoire 381"), UNLIT) is Verdict.NO
     assert verdict(replace(unlit, unlit="Armoire 381", unlit_s_ago=10.0), UNLIT) is Verdict.NOT_YET
+
+
+def test_batches_of_measurements_are_whole_and_none_comes_twice() -> None:
+    def pushed(*batches: tuple[int, str], forged: int = 0) -> Pushed:
+        bodies = [
+            {
+                "type": "measurements.changed",
+                "data": {
+                    "measurement_webhook": 1,
+                    "sequence": number,
+                    "items": [{"datastream_id": 7, "time": time, "change": "new"}],
+                },
+            }
+            for number, time in batches
+        ]
+        return Pushed(Received(bodies=bodies, forged=forged), 1)
+
+    told = {
+        "whole": pushed((3, "10:00"), (4, "10:01")),
+        "missing": pushed((3, "10:00"), (5, "10:01")),
+        "twice": pushed((3, "10:00"), (4, "10:00")),
+        "forged": pushed((3, "10:00"), forged=1),
+        "nothing": pushed(),
+    }
+
+    found = {name: verdict(account(pushed=one), "Les niveaux des bacs") for name, one in told.items()}
+
+    assert found == dict.fromkeys(("missing", "twice", "forged"), Verdict.NO) | {
+        "whole": Verdict.YES,
+        "nothing": Verdict.NOT_YET,
+    }
