@@ -1,20 +1,14 @@
 """Whether a rule's condition holds, whether its clear condition holds, and which rung of its ladder is reached."""
 
-import operator
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from statistics import median
 
 from alerting.rules.forecast import hours_until
 from alerting.rules.model import Observation, Rule, RuleState
+from core.model.comparisons import COMPARISONS
 
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-}
 # A bin that was emptied: so many points less than at the reading before, down to so many.
 EMPTYING_DROP = 40.0
 EMPTIED_AT_MOST = 25.0
