@@ -326,6 +326,8 @@ def _of_datastreams(
         rows.add(f"datastream {index}")
         rows |= {f"meter_change {index} {instant}" for instant in world.instants if instant in data}
         rows |= {f"rollup_day {index} {day}" for day in DAYS if data.issuperset(range(day, day + 48 + end))}
+        if privacy_class < 2:
+            rows |= {f"fill_day {index} {day}" for day in DAYS if data.issuperset(range(day, day + 48))}
         if not world.is_fine(stream):
             continue
         for table in ("measurement", "correction", "feed"):
