@@ -135,6 +135,12 @@ STORES: tuple[Store, ...] = (
         ERASED, "of class 2 there are none; otherwise for ever",
     ),
     Store(
+        "observation.emptying",
+        _of("datastream_id, at, not_before, before, after, suspect", "emptying", "datastream_id", "datastream_ids",
+            "1, 2"),
+        ERASED, "of class 2 there are none; otherwise for ever",
+    ),
+    Store(
         "observation.fill_day_due", "ids and days of bins that are to be made anew",
         "shows nothing of what is erased, and goes when the day is over", "until the next pass of indicators",
     ),

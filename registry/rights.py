@@ -291,6 +291,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "observation.dwelling_day": {"maintenance": "SELECT, INSERT, DELETE"},
     "observation.dwelling_days_made": {"maintenance": "SELECT, INSERT, UPDATE"},
+    "observation.emptying": {"indicators": "SELECT, INSERT, UPDATE, DELETE"},
     # Written by triggers, but for when an asset was last heard; read by a view.
     "observation.expectation": {"ingest": "SELECT (asset_id, last_seen_at), UPDATE (last_seen_at)"},
     "observation.feed": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE", "indicators": "SELECT"},

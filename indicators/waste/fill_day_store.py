@@ -9,9 +9,13 @@ from zoneinfo import ZoneInfo
 from core.messages.measurements import SOUND
 from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS, known_for
 from core.runtime.postgres import Connection
+from indicators.waste.emptyings import MOST_FALLS, Emptying
 from indicators.waste.fill_days import FillDay, Hold, LevelReading
 
 QUANTITY = "fill_level"
+# A sensor that was silent for longer says nothing of when.
+LOOK_BACK = timedelta(days=60)
+EMPTYING_COLUMNS = ("at", "not_before", "before", "after", "suspect")
 
 READ_CLOCK = "SELECT timezone, (now() AT TIME ZONE timezone)::date AS today FROM deployment"
 READ_FEED_STATE = """
@@ -31,18 +35,28 @@ stream AS (
     GROUP BY d.id
 )"""
 # $1, $2: from which entry of the feed on; $3: below which transaction all is there; $4: how many; $5: time zone.
+# An emptying is judged by the readings before it, however long ago, up to $6: by $7 of them.
 MARK_CHANGES = f"""
 WITH batch AS MATERIALIZED (
     SELECT xid, number, datastream_ids, times FROM observation.feed
     WHERE (xid, number) >= ($1::xid8, $2::bigint) AND xid < $3::xid8 ORDER BY xid, number LIMIT $4
 ), {_STREAM}, touched AS (
-    SELECT DISTINCT u.id, (u.time AT TIME ZONE $5)::date AS first,
-           ((u.time + s.held_for) AT TIME ZONE $5)::date AS last
+    SELECT u.id, (u.time AT TIME ZONE $5)::date AS first, max(u.time) AS time, max(s.held_for) AS held_for
     FROM batch b CROSS JOIN LATERAL unnest(b.datastream_ids, b.times) AS u (id, time) JOIN stream s ON s.id = u.id
+    GROUP BY 1, 2
+), day AS (
+    SELECT t.id, t.first + n AS day
+    FROM touched t
+    CROSS JOIN LATERAL generate_series(0, ((t.time + t.held_for) AT TIME ZONE $5)::date - t.first) AS n
+    UNION
+    SELECT t.id, (m.time AT TIME ZONE $5)::date
+    FROM touched t CROSS JOIN LATERAL (
+        SELECT m.time FROM observation.measurement m
+        WHERE m.datastream_id = t.id AND m.time > t.time AND m.time < t.time + $6::interval AND m.{SOUND}
+        ORDER BY m.time LIMIT $7
+    ) AS m
 ), marked AS (
-    INSERT INTO observation.fill_day_due (datastream_id, day)
-    SELECT DISTINCT t.id, t.first + n FROM touched t CROSS JOIN LATERAL generate_series(0, t.last - t.first) AS n
-    ON CONFLICT DO NOTHING
+    INSERT INTO observation.fill_day_due (datastream_id, day) SELECT id, day FROM day ON CONFLICT DO NOTHING
 )
 SELECT xid, number, (SELECT count(*) FROM batch) AS batches FROM batch ORDER BY xid DESC, number DESC LIMIT 1
 """
@@ -94,6 +108,17 @@ JOIN observation.measurement m ON m.datastream_id = w.id AND m.time >= w.since A
 WHERE m.time >= $4::timestamptz AND m.time < $5::timestamptz AND m.{SOUND}
 ORDER BY 1, 2
 """
+# As many before a range as one emptying may take, however long ago; $3: not before it.
+READ_FORMER = f"""
+SELECT w.place::int AS place, m.time, m.value
+FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY AS w (id, since, earliest, place)
+CROSS JOIN LATERAL (
+    SELECT m.time, m.value FROM observation.measurement m
+    WHERE m.datastream_id = w.id AND m.time < w.since AND m.time >= w.earliest AND m.{SOUND}
+    ORDER BY m.time DESC LIMIT $4
+) AS m
+ORDER BY 1, 2
+"""
 REPLACE_DAY = """
 INSERT INTO observation.fill_day AS f (datastream_id, day, seconds, known, at_or_above) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (datastream_id, day) DO UPDATE
@@ -106,6 +131,22 @@ WHERE f.datastream_id = w.id AND f.day = w.day
 """
 REMOVE_PERSONAL = """
 DELETE FROM observation.fill_day f USING datastream d WHERE d.id = f.datastream_id AND d.privacy_class = 2
+"""
+REMOVE_PERSONAL_EMPTYINGS = """
+DELETE FROM observation.emptying e USING datastream d WHERE d.id = e.datastream_id AND d.privacy_class = 2
+"""
+
+
+REMOVE_EMPTYINGS = """
+DELETE FROM observation.emptying WHERE datastream_id = $1 AND at >= $2 AND at < $3 AND at <> ALL($4::timestamptz[])
+"""
+REPLACE_EMPTYINGS = """
+INSERT INTO observation.emptying AS e (datastream_id, at, not_before, before, after, suspect)
+SELECT $1, f.* FROM unnest($2::timestamptz[], $3::timestamptz[], $4::float8[], $5::float8[], $6::boolean[]) AS f
+ON CONFLICT (datastream_id, at) DO UPDATE
+SET not_before = excluded.not_before, before = excluded.before, after = excluded.after, suspect = excluded.suspect
+WHERE (e.not_before, e.before, e.after, e.suspect)
+      IS DISTINCT FROM (excluded.not_before, excluded.before, excluded.after, excluded.suspect)
 """
 
 
@@ -179,7 +220,9 @@ async def mark_changes(
     connection: Connection, since: Position, settled: int, most: int, zone: ZoneInfo
 ) -> Position | None:
     """Mark the days that entries from `since` on touch; returns from where to go on when there is more to read."""
-    last = await connection.fetchrow(MARK_CHANGES, since.xid, since.number, settled, most, zone.key)
+    last = await connection.fetchrow(
+        MARK_CHANGES, since.xid, since.number, settled, most, zone.key, LOOK_BACK, MOST_FALLS + 1
+    )
     if last is None or last["batches"] < most:
         return None
     return Position(since.epoch, last["xid"], last["number"] + 1)
@@ -230,9 +273,33 @@ async def replace_days(connection: Connection, made: Sequence[tuple[int, FillDay
     await connection.executemany(REPLACE_DAY, rows)
 
 
+async def read_former(connection: Connection, ranges: Sequence[LevelRange], most: int) -> list[list[LevelReading]]:
+    """The last sound readings before each of these, in order: at most so many, of the last two months."""
+    found: list[list[LevelReading]] = [list[LevelReading]() for _ in ranges]
+    if ranges:
+        ids, begins = [one.datastream_id for one in ranges], [one.since for one in ranges]
+        earliest = [since - LOOK_BACK for since in begins]
+        for row in await connection.fetch(READ_FORMER, ids, begins, earliest, most):
+            place: int = row["place"]
+            found[place - 1].append(LevelReading(row["time"], row["value"]))
+    return found
+
+
+async def replace_emptyings(
+    connection: Connection, found: Sequence[tuple[LevelRange, Sequence[Emptying]]]
+) -> None:
+    """In each of these times the bin was emptied then, and at no other instant."""
+    for within, ones in found:
+        columns = [[getattr(one, name) for one in ones] for name in EMPTYING_COLUMNS]
+        await connection.execute(REMOVE_EMPTYINGS, *within, columns[0])
+        if ones:
+            await connection.execute(REPLACE_EMPTYINGS, within.datastream_id, *columns)
+
+
 async def remove_personal(connection: Connection) -> None:
     """Of a dwelling nothing is kept here."""
     await connection.execute(REMOVE_PERSONAL)
+    await connection.execute(REMOVE_PERSONAL_EMPTYINGS)
 
 
 def longest(holds: Sequence[Hold]) -> timedelta:

@@ -72,6 +72,11 @@ def percentage_reached(level: float) -> int:
     return bisect_left(PERCENTAGES, True, key=lambda percentage: not _is_reached(level, percentage))
 
 
+def held_for(holds: Sequence[Hold], at: datetime) -> timedelta:
+    """For how long a reading of then stands at most; `holds` are in order, and the first holds before it, too."""
+    return holds[max(0, bisect_right(holds, at, key=lambda hold: hold.since) - 1)].held_for
+
+
 def fill_days(readings: Sequence[LevelReading], holds: Sequence[Hold], days: Sequence[LocalDay]) -> list[FillDay]:
     """What is known of each of these days, which follow one another.
 
@@ -79,12 +84,10 @@ def fill_days(readings: Sequence[LevelReading], holds: Sequence[Hold], days: Seq
     at least one; the first holds before it, too.
     """
     levels = [[_NOTHING] * (len(PERCENTAGES) + 1) for _ in days]
-    begins = [hold.since for hold in holds]
     ends = [reading.at for reading in readings[1:]]
     place = 0
     for place_of_next, reading in enumerate(readings):
-        held_for = holds[max(0, bisect_right(begins, reading.at) - 1)].held_for
-        until = reading.at + held_for
+        until = reading.at + held_for(holds, reading.at)
         if place_of_next < len(ends):
             until = min(until, ends[place_of_next])
         while place < len(days) and days[place].until <= reading.at:

@@ -1,4 +1,4 @@
-"""Keeps the days of bins up to date with what the feed says has changed (docs/decisions/0108).
+"""Keeps the days of bins and their emptyings up to date with what the feed says has changed (decision 0108).
 
 A day is made from readings, anew and as a whole, when it is over: late, corrected and removed values are right by
 construction, and a pass that is repeated changes nothing.
@@ -6,7 +6,7 @@ construction, and a pass that is repeated changes nothing.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import structlog
 
@@ -14,7 +14,8 @@ from core.runtime.leader import leading
 from core.runtime.postgres import Connection, Pool
 from indicators.telemetry import FILL_DAYS_KEPT, FILL_DAYS_MADE, REBUILDS
 from indicators.waste import fill_day_store as store
-from indicators.waste.fill_days import FillDay, Hold, LocalDay, fill_days, local_days
+from indicators.waste.emptyings import MOST_FALLS, Emptying, emptyings
+from indicators.waste.fill_days import FillDay, Hold, LevelReading, LocalDay, fill_days, local_days
 
 # Arbitrary, ours: the advisory lock of the days of bins.
 LOCK = 0x7E44173
@@ -41,12 +42,32 @@ class _Run:
     datastream_id: int
     holds: list[Hold]
     days: list[LocalDay]
+    earliest: datetime | None  # Before it readings were deleted.
 
     @property
-    def range(self) -> store.LevelRange:
-        """What may stand for one of its days."""
-        since = self.days[0].since - store.longest(self.holds)
+    def changed(self) -> store.LevelRange:
+        """What may stand for one of its days; an emptying before may be confirmed by one of its readings."""
+        since = self.days[0].since - MOST_FALLS * store.longest(self.holds)
+        since = since if self.earliest is None else max(since, self.earliest)
         return store.LevelRange(self.datastream_id, since, self.days[-1].until)
+
+    @property
+    def read(self) -> store.LevelRange:
+        """With what follows, which may confirm an emptying of its last day."""
+        return self.changed._replace(until=self.days[-1].until + MOST_FALLS * store.longest(self.holds))
+
+    @property
+    def emptied_within(self) -> store.LevelRange:
+        """Where what was before an emptying is there, too."""
+        if self.earliest is None:
+            return self.changed
+        since = max(self.changed.since, self.earliest + store.longest(self.holds))
+        return self.changed._replace(since=since)
+
+    def emptied(self, readings: Sequence[LevelReading]) -> list[Emptying]:
+        """When the bin was emptied in the time that is changed."""
+        _, since, until = self.emptied_within
+        return [one for one in emptyings(readings, self.holds) if since <= one.at < until]
 
 
 async def refresh_fill_days(
@@ -116,12 +137,19 @@ async def _make_due(connection: Connection, most: int) -> tuple[int, int]:
         ]
         left += len(whole) - len(kept)
         if kept:
-            runs.append(_Run(id_, holds[id_], kept))
-    levels = await store.read_levels(connection, [run.range for run in runs])
+            runs.append(_Run(id_, holds[id_], kept, limit))
+    ranges = [run.read for run in runs]
+    levels, former = (
+        await store.read_levels(connection, ranges),
+        await store.read_former(connection, ranges, MOST_FALLS + 1),
+    )
     made: list[tuple[int, FillDay]] = []
-    for run, readings in zip(runs, levels, strict=True):
+    emptied: list[tuple[store.LevelRange, list[Emptying]]] = []
+    for run, readings, before_them in zip(runs, levels, former, strict=True):
         made += [(run.datastream_id, day) for day in fill_days(readings, run.holds, run.days)]
+        emptied.append((run.emptied_within, run.emptied([*before_them, *readings])))
     await store.replace_days(connection, made)
+    await store.replace_emptyings(connection, emptied)
     return len(due), left
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core.runtime.postgres import Pool, connect, open_pool
+from indicators.waste.emptyings import Emptying
 
 PARIS = ZoneInfo("Europe/Paris")
 MINUTE = timedelta(minutes=1)
@@ -41,7 +42,7 @@ class Bins:
                 "ON CONFLICT (datastream_id, time) DO UPDATE SET value = excluded.value, flags = excluded.flags",
                 [(datastream, at, level, flags) for at, level in levels.items()],
             )
-            await self._note(connection, datastream, levels)
+            await self._record_changes(connection, datastream, levels)
 
     async def remove(self, datastream: int, instants: Iterable[datetime]) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
@@ -50,9 +51,9 @@ class Bins:
                 datastream,
                 list(instants),
             )
-            await self._note(connection, datastream, instants)
+            await self._record_changes(connection, datastream, instants)
 
-    async def _note(self, connection, datastream: int, instants: Iterable[datetime]) -> None:
+    async def _record_changes(self, connection, datastream: int, instants: Iterable[datetime]) -> None:
         await connection.execute(
             "INSERT INTO observation.dirty SELECT DISTINCT date_trunc('hour', at, 'UTC'), ARRAY[$1::int] "
             "FROM unnest($2::timestamptz[]) AS at",
@@ -79,6 +80,14 @@ class Bins:
             "(SELECT xid, number FROM observation.feed ORDER BY xid DESC, number DESC LIMIT 1)"
         )
         await self._pool.execute("DELETE FROM observation.feed")
+
+    async def emptied(self, datastream: int) -> list[Emptying]:
+        rows = await self._pool.fetch(
+            "SELECT at, not_before, before, after, suspect FROM observation.emptying WHERE datastream_id = $1 "
+            "ORDER BY at",
+            datastream,
+        )
+        return [Emptying(*row) for row in rows]
 
     async def days(self, datastream: int) -> list[Stored]:
         rows = await self._pool.fetch(

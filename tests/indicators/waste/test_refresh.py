@@ -1,5 +1,6 @@
 """The days of bins against what a look at every minute finds, whatever was written and in what order."""
 
+import dataclasses
 import random
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +11,8 @@ from core.messages.measurements import Flag
 from core.runtime.leader import NotLeader, leading
 from core.runtime.postgres import Pool
 from indicators.waste import refresh
+from indicators.waste.emptyings import Emptying, emptyings
+from indicators.waste.fill_days import Hold, LevelReading
 from indicators.waste.refresh import Refreshed, refresh_fill_days
 from ingest.rollups import roll_up
 from tests.indicators.waste.conftest import MINUTE, PARIS, Bins, Stored, at
@@ -83,6 +86,26 @@ async def test_late_corrected_and_removed_readings_are_in_the_days_as_if_they_ha
     days = [date(2026, 10, 23) + timedelta(days=n) for n in range(10)]
     for datastream, theirs in levels.items():
         assert await bins.days(datastream) == minute_by_minute(theirs, held_for, days)
+        whole = [LevelReading(*one) for one in sorted(theirs.items())]
+        assert await bins.emptied(datastream) == emptyings(whole, [Hold(at(1, 1), held_for)])
+
+
+async def test_an_emptying_is_a_row_and_suspect_until_a_reading_of_the_next_day_confirms_it(
+    indicators_pool: Pool, bins: Bins
+) -> None:
+    [datastream] = await bins.make(expected=6 * HOUR)
+    await bins.write(datastream, {at(10, 1, 6): 80.0, at(10, 1, 18): 5.0})
+    await refresh_fill_days(indicators_pool)
+    waiting = await bins.emptied(datastream)
+    await bins.write(datastream, {at(10, 2, 0): 6.0})
+    await refresh_fill_days(indicators_pool)
+    confirmed = await bins.emptied(datastream)
+    await bins.write(datastream, {at(10, 2, 0): 81.0})
+    await refresh_fill_days(indicators_pool)
+
+    row = Emptying(at(10, 1, 18), at(10, 1, 6), before=80.0, after=5.0, suspect=True)
+    assert (waiting, confirmed) == ([row], [dataclasses.replace(row, suspect=False)])
+    assert await bins.emptied(datastream) == []
 
 
 async def test_a_pass_that_is_repeated_writes_nothing(indicators_pool: Pool, pool: Pool, bins: Bins) -> None:
@@ -149,10 +172,10 @@ async def test_after_readings_were_deleted_by_age_closed_days_stay_and_no_later_
     indicators_pool: Pool, pool: Pool, bins: Bins
 ) -> None:
     [datastream] = await bins.make(expected=6 * HOUR)
-    levels = {at(10, 1) + n * 6 * HOUR: 80.0 for n in range(4 * 6)}
+    levels = {at(10, 1) + n * 6 * HOUR: 80.0 if n < 5 else 5.0 for n in range(4 * 6)}  # Emptied on the 2nd, 6:00.
     await bins.write(datastream, levels)
     await refresh_fill_days(indicators_pool)
-    before = await bins.days(datastream)
+    before, emptied = await bins.days(datastream), await bins.emptied(datastream)
     limit = at(10, 4)
     await pool.execute("DELETE FROM observation.measurement WHERE time < $1", limit)
     await pool.execute("INSERT INTO observation.forgotten VALUES ('measurement', 0, $1)", limit)
@@ -163,10 +186,10 @@ async def test_after_readings_were_deleted_by_age_closed_days_stay_and_no_later_
     rebuilt = await refresh_fill_days(indicators_pool)
 
     # What stands over the midnight of the 4th was read on the 3rd.
-    assert (late.days, late.kept) == (0, 2)
+    assert (late.days, late.kept) == (0, 3)
     assert rebuilt.kept == 4
-    assert await bins.days(datastream) == before
-    assert len(before) == 7
+    assert (await bins.days(datastream), await bins.emptied(datastream)) == (before, emptied)
+    assert (len(before), len(emptied)) == (7, 1)
 
 
 async def test_of_a_dwelling_nothing_is_kept(indicators_pool: Pool, pool: Pool, bins: Bins) -> None:
