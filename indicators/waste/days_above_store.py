@@ -19,12 +19,14 @@ WHERE d.quantity = 'fill_level' AND d.privacy_class < 2
   AND ($3::text IS NULL OR a.commune = $3 OR a.insee = $3)
 ORDER BY a.commune, a.name, d.id LIMIT $4
 """
-# $1: datastreams; $2, $3: from which day on, and until which; $4: whole percent.
+# $1: datastreams; $2, $3: from which day on, and until which; $4: whole percent. What is sorted is narrow.
 KNOWN_MONTHS = """
-SELECT datastream_id, date_trunc('month', day::timestamp)::date AS month, sum(known::float8 / seconds) AS known,
-       sum(at_or_above[$4::int]::float8 / seconds) AS above
-FROM fill_day WHERE datastream_id = ANY($1::int[]) AND day >= $2 AND day < $3
-GROUP BY 1, 2
+WITH part AS MATERIALIZED (
+    SELECT datastream_id, date_trunc('month', day::timestamp)::date AS month, known::float8 / seconds AS known,
+           at_or_above[$4::int]::float8 / seconds AS above
+    FROM fill_day WHERE datastream_id = ANY($1::int[]) AND day >= $2 AND day < $3
+)
+SELECT datastream_id, month, sum(known) AS known, sum(above) AS above FROM part GROUP BY 1, 2
 """
 FIRST_DAYS = """
 SELECT datastream_id, min(day) AS day FROM fill_day WHERE datastream_id = ANY($1::int[]) GROUP BY datastream_id

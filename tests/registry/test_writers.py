@@ -8,7 +8,8 @@ import pytest
 from core.runtime.postgres import connect
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = ("core", "registry", "gateways", "network", "integrations", "ingest", "alerting", "lighting", "api")
+PRODUCT = ("core", "registry", "gateways", "network", "integrations", "ingest", "alerting", "lighting")
+PRODUCT += ("indicators", "api")
 PRODUCT += ("services", "cli")
 # Which files of the product may contain a statement that writes the table.
 WRITERS = {
@@ -19,6 +20,8 @@ WRITERS = {
     "heartbeat": re.compile(r"registry/outages\.py"),
     "alert": re.compile(r"alerting/.*"),
     "alert_event": re.compile(r"alerting/.*"),
+    "observation.fill_day": re.compile(r"indicators/waste/fill_day_store\.py"),
+    "observation.emptying": re.compile(r"indicators/waste/fill_day_store\.py"),
     "alert_notice": re.compile(r"alerting/.*|ingest/maintenance/pruning\.py"),
 }
 WRITES = r"(?:insert\s+into|update|delete\s+from|merge\s+into|copy)\s+(?:only\s+)?(?:public\.)?{table}\b(?!\s*\.)"
