@@ -10,6 +10,7 @@ FILL_DAYS_KEPT = Counter(
 REBUILDS = Counter(
     "territoire_indicators_rebuilds_total", "Times that all days were made anew, since the feed did not say which"
 )
+PASSES = Counter("territoire_indicators_passes_total", "Passes by job and outcome", ["job", "outcome"])
 LAST_SUCCESS = Gauge(
     "territoire_indicators_last_success_timestamp_seconds", "End of the last pass that went well, here", ["job"]
 )

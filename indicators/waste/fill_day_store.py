@@ -129,11 +129,13 @@ REMOVE_DAYS = """
 DELETE FROM observation.fill_day f USING unnest($1::int[], $2::date[]) AS w (id, day)
 WHERE f.datastream_id = w.id AND f.day = w.day
 """
-REMOVE_PERSONAL = """
-DELETE FROM observation.fill_day f USING datastream d WHERE d.id = f.datastream_id AND d.privacy_class = 2
+# By the key: there are few of them, and the tables are long.
+_PERSONAL = f"SELECT id FROM datastream WHERE quantity = '{QUANTITY}' AND privacy_class = 2"
+REMOVE_PERSONAL = f"""
+DELETE FROM observation.fill_day WHERE datastream_id = ANY(ARRAY({_PERSONAL}))
 """
-REMOVE_PERSONAL_EMPTYINGS = """
-DELETE FROM observation.emptying e USING datastream d WHERE d.id = e.datastream_id AND d.privacy_class = 2
+REMOVE_PERSONAL_EMPTYINGS = f"""
+DELETE FROM observation.emptying WHERE datastream_id = ANY(ARRAY({_PERSONAL}))
 """
 
 

@@ -7,7 +7,7 @@ from core.runtime.health import database_check, serve_health, starting
 from core.runtime.leader import NotLeader
 from core.runtime.postgres import open_pool
 from core.runtime.repeating import repeat
-from indicators.telemetry import LAST_SUCCESS
+from indicators.telemetry import LAST_SUCCESS, PASSES
 from indicators.waste.refresh import refresh_fill_days
 from registry.schema import require_schema
 from services.indicators.settings import IndicatorsSettings
@@ -17,13 +17,15 @@ COMMAND_TIMEOUT_S = 600.0
 
 
 def led(name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
-    """The work where no other replica does it, with when it went well."""
+    """The work where no other replica does it, counted, with when it went well."""
 
     async def run_once() -> None:
         try:
             await work()
         except NotLeader:
+            PASSES.labels(name, "elsewhere").inc()
             return
+        PASSES.labels(name, "done").inc()
         LAST_SUCCESS.labels(name).set_to_current_time()
 
     return run_once
