@@ -45,7 +45,7 @@ TENANT_HEADER = "Territoire-Tenant"
 # What a key sees that is limited to kinds of assets: row security shows it theirs alone.
 OF_ASSETS = (
     *("/v1/assets", "/v1/devices", "/v1/datastreams", "/v1/measurements", "/v1/quantities"),
-    *("/v1/alerts", "/v1/lighting/commands", "/v1/me", "/v1/exports", "/v1/stream"),
+    *("/v1/alerts", "/v1/lighting/commands", "/v1/me", "/v1/exports", "/v1/stream", "/v1/waste"),
 )
 # Of whole segments: /v1/meters is not below /v1/me.
 IS_OF_ASSETS = re.compile(rf"({'|'.join(OF_ASSETS)})(/|$)")

@@ -1,7 +1,6 @@
 """Days of many datastreams at once, in the deployment's calendar: from rollups, and today from hours and raw."""
 
 from bisect import insort
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -46,11 +45,6 @@ SELECT datastream_id, array_agg(bucket), array_agg(n), array_agg(suspects), arra
 FROM rollup_day
 WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3
 GROUP BY datastream_id ORDER BY datastream_id
-"""
-COUNT_READY_DAYS = """
-SELECT datastream_id, count(*)::int AS days FROM rollup_day
-WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3 AND max > $4::float8
-GROUP BY datastream_id
 """
 INDEXES = "SELECT id FROM datastream WHERE id = ANY($1::int[]) AND quantity = ANY($2::text[])"
 # $1, $2: datastreams and days to put together; $3: time zone; $4: from when on all is raw; $5, $6: datastreams and
@@ -269,33 +263,6 @@ async def _average_states(
 def _end_of_day(since: datetime, zone: ZoneInfo) -> datetime:
     following = since.astimezone(zone).date() + timedelta(days=1)
     return datetime.combine(following, datetime.min.time(), zone).astimezone(UTC)
-
-
-async def days_above(
-    connection: Connection, datastream_ids: Sequence[int], threshold: float, since: datetime, until: datetime
-) -> dict[int, int]:
-    """On how many days that touch the range each datastream had a sound reading above the threshold.
-
-    Datastreams that had none are left out.
-    """
-    frame, torn = await _frame(connection, datastream_ids, since, until)
-    over = {day for day in torn.days if day[1] < frame.ready}
-    counts: Counter[int] = Counter()
-    if over:
-        daily = await read_daily(connection, sorted({datastream_id for datastream_id, _ in over}), since, until)
-        counts.update({id_: sum(_is_above(day, threshold) for day in days) for id_, days in daily.items()})
-    whole = sorted(set(datastream_ids) - {datastream_id for datastream_id, _ in over})
-    for row in await connection.fetch(COUNT_READY_DAYS, whole, frame.since, frame.ready, threshold):
-        counts[row["datastream_id"]] += row["days"]
-    today = _Torn({day for day in torn.days if day[0] in set(whole)}, torn.hours)
-    if today.days:
-        days = await _put_together(connection, frame, today)
-        counts.update(datastream_id for datastream_id, day in days if _is_above(day, threshold))
-    return {datastream_id: days for datastream_id, days in counts.items() if days}
-
-
-def _is_above(day: Day, threshold: float) -> bool:
-    return day.maximum is not None and day.maximum > threshold
 
 
 async def _frame(

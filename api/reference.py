@@ -73,6 +73,7 @@ TITLES_OF_TAGS = {
     "assets": "Actifs",
     "devices": "Capteurs",
     "imports": "Imports",
+    "waste": "Déchets",
     "measurements": "Mesures",
     "exports": "Exports",
     "indicators": "Indicateurs",

@@ -9,6 +9,7 @@ from core.runtime import settings
 from services.alerting.settings import AlertingSettings
 from services.api.settings import ApiSettings
 from services.gateway_bridge.settings import Settings as BridgeSettings
+from services.indicators.settings import IndicatorsSettings
 from services.ingest.settings import IngestSettings
 from services.intake.settings import IntakeSettings
 from services.maintenance.settings import MaintenanceSettings
@@ -22,6 +23,7 @@ CLASSES: Mapping[str, type[BaseSettings]] = {
     "alerting": AlertingSettings,
     "lighting": settings.ServiceSettings,
     "maintenance": MaintenanceSettings,
+    "indicators": IndicatorsSettings,
     "api": ApiSettings,
 }
 # What the stack gives its services whatever the operator wrote; the addresses are not known yet.

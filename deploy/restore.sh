@@ -34,7 +34,7 @@ BEGIN
     FOREACH role IN ARRAY ARRAY['territoire_service', 'territoire_views', 'territoire_all_tenants',
                                 'territoire_gateway_bridge', 'territoire_network', 'territoire_intake',
                                 'territoire_ingest', 'territoire_alerting', 'territoire_lighting',
-                                'territoire_maintenance', 'territoire_api'] LOOP
+                                'territoire_maintenance', 'territoire_indicators', 'territoire_api'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I', role)
                 || CASE WHEN role IN ('territoire_service', 'territoire_views', 'territoire_all_tenants') THEN '' ELSE ' LOGIN' END;

@@ -52,7 +52,7 @@ fi
 # A `.env` of before is given what it lacks: an account that makes those of gateways, and each service's own login to the
 # database and to the bus.
 grep -q "^MQTT_ACCOUNTS_PASSWORD=" .env || echo "MQTT_ACCOUNTS_PASSWORD=$(random 24)" >>.env
-for service in GATEWAY_BRIDGE NETWORK INTAKE INGEST ALERTING LIGHTING MAINTENANCE API; do
+for service in GATEWAY_BRIDGE NETWORK INTAKE INGEST ALERTING LIGHTING MAINTENANCE INDICATORS API; do
     for server in DATABASE BUS; do
         grep -q "^${service}_$server=" .env || echo "${service}_$server=$(random 24)" >>.env
     done

@@ -128,6 +128,22 @@ STORES: tuple[Store, ...] = (
         "observation.feed", "ids and instants of what has changed; the values are where they are",
         "shows nothing of what is erased, and goes within seven days", "7 days",
     ),
+    Store(
+        "observation.fill_day",
+        _of("datastream_id, day, seconds, known, at_or_above", "fill_day", "datastream_id", "datastream_ids",
+            "1, 2"),
+        ERASED, "of class 2 there are none; otherwise for ever",
+    ),
+    Store(
+        "observation.emptying",
+        _of("datastream_id, at, not_before, before, after, suspect", "emptying", "datastream_id", "datastream_ids",
+            "1, 2"),
+        ERASED, "of class 2 there are none; otherwise for ever",
+    ),
+    Store(
+        "observation.fill_day_due", "ids and days of bins that are to be made anew",
+        "shows nothing of what is erased, and goes when the day is over", "until the next pass of indicators",
+    ),
     Store("observation.forgotten", "until when a term has deleted", ERASED, WITH_ITS_OWNER),
     Store(
         "observation.meter_change",

@@ -21,6 +21,7 @@ SERVICES: tuple[str, ...] = (
     "alerting",
     "lighting",
     "maintenance",
+    "indicators",
 )
 # Owner of the functions that policies call, who sees all tenants. No login once each service has one of its own.
 OWNER = "territoire_service"
@@ -73,6 +74,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "ingest": "SELECT",
         "alerting": "SELECT",
         "lighting": "SELECT",
+        "indicators": "SELECT",
         "maintenance": "SELECT, INSERT",
     },
     # A view with the rights of who asks, and the tables under it.
@@ -101,6 +103,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "alerting": "SELECT",
         "lighting": "SELECT",
         "maintenance": "SELECT, INSERT, UPDATE",
+        "indicators": "SELECT",
     },
     "deadline": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},
     "asset_photo": {},
@@ -113,6 +116,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "alerting": LOCKED,
         "lighting": "SELECT",
         "maintenance": "SELECT, INSERT, UPDATE (lns_source_id)",
+        "indicators": "SELECT",
     },
     "device_decoding_key": {"ingest": "SELECT *", "maintenance": "SELECT *"},
     "device_profile": {
@@ -122,6 +126,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "alerting": "SELECT",
         "lighting": "SELECT",
         "maintenance": "SELECT",
+        "indicators": "SELECT",
     },
     "device_profile_override": {"ingest": "SELECT", "maintenance": "SELECT"},
     "device_status": {"network": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
@@ -287,14 +292,26 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, DELETE",
     },
     "observation.correction": {"ingest": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
-    "observation.dirty": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE"},
+    "observation.dirty": {
+        "ingest": "INSERT",
+        "maintenance": "SELECT, INSERT, DELETE",
+        "indicators": "SELECT",
+    },
     "observation.dwelling_day": {"maintenance": "SELECT, INSERT, DELETE"},
     "observation.dwelling_days_made": {"maintenance": "SELECT, INSERT, UPDATE"},
+    "observation.emptying": {"indicators": "SELECT, INSERT, UPDATE, DELETE"},
     # Written by triggers, but for when an asset was last heard; read by a view.
     "observation.expectation": {"ingest": "SELECT (asset_id, last_seen_at), UPDATE (last_seen_at)"},
-    "observation.feed": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE"},
-    "observation.feed_state": {"maintenance": "SELECT, UPDATE", "alerting": "SELECT, UPDATE (warned_xid)"},
-    "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE"},
+    "observation.feed": {"ingest": "INSERT", "maintenance": "SELECT, INSERT, DELETE", "indicators": "SELECT"},
+    "observation.feed_state": {
+        "maintenance": "SELECT, UPDATE",
+        "alerting": "SELECT, UPDATE (warned_xid)",
+        "indicators": "SELECT",
+    },
+    "observation.fill_day": {"indicators": "SELECT, INSERT, UPDATE, DELETE"},
+    "observation.fill_day_due": {"indicators": "SELECT, INSERT, DELETE"},
+    "observation.fill_day_reader": {"indicators": "SELECT, UPDATE"},
+    "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE", "indicators": "SELECT"},
     "observation.latest": {
         "ingest": "SELECT, INSERT, UPDATE",
         "alerting": "SELECT",
@@ -306,6 +323,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "alerting": "SELECT",
         "lighting": "SELECT",
         "maintenance": "SELECT, INSERT, UPDATE, DELETE",
+        "indicators": "SELECT",
     },
     "observation.meter_change": {"maintenance": "SELECT, DELETE"},
     "observation.packed": {"maintenance": "SELECT, INSERT"},
@@ -316,7 +334,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, DELETE",
     },
     "observation.reception": {"intake": "SELECT", "ingest": "SELECT, INSERT", "alerting": "SELECT"},
-    "observation.rollup_day": {"alerting": "SELECT", "maintenance": "SELECT, INSERT, UPDATE, DELETE"},
+    "observation.rollup_day": {
+        "alerting": "SELECT",
+        "maintenance": "SELECT, INSERT, UPDATE, DELETE",
+        "indicators": "SELECT",
+    },
     "observation.rollup_hour": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
     "observation.uplink": {
         "intake": "SELECT",

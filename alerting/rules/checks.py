@@ -1,6 +1,6 @@
 """Validates a rule; what is wrong is said in French."""
 
-from alerting.rules.conditions import COMPARISONS, overlaps
+from alerting.rules.conditions import overlaps
 from alerting.rules.model import (
     DECLARED,
     KINDS,
@@ -12,6 +12,7 @@ from alerting.rules.model import (
     Rule,
     Rung,
 )
+from core.model.comparisons import COMPARISONS
 from core.model.quantities import QUANTITIES, Kind
 
 RUNGS_MOST = 5

@@ -1,23 +1,15 @@
 """Whether a rule's condition holds, whether its clear condition holds, and which rung of its ladder is reached."""
 
-import operator
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from statistics import median
 
 from alerting.rules.forecast import hours_until
 from alerting.rules.model import Observation, Rule, RuleState
+from core.model.comparisons import COMPARISONS
+from core.model.emptyings import was_emptied
 
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-}
-# A bin that was emptied: so many points less than at the reading before, down to so many.
-EMPTYING_DROP = 40.0
-EMPTIED_AT_MOST = 25.0
 # "More than so many times the median" needs nights to compare with, and a house that uses next to nothing at night
 # is measured against this much (litres per hour).
 NIGHTS_AT_LEAST = 5
@@ -65,13 +57,7 @@ def clears(rule: Rule, value: float) -> bool:
 
 def is_emptied(rule: Rule, state: RuleState, value: float) -> bool:
     """Whether the value shows that a bin was emptied since the last."""
-    before = state.value
-    return (
-        rule.clear_on_emptying
-        and before is not None
-        and before - value >= EMPTYING_DROP
-        and value <= EMPTIED_AT_MOST
-    )
+    return rule.clear_on_emptying and state.value is not None and was_emptied(state.value, value)
 
 
 def overlaps(rule: Rule) -> bool:

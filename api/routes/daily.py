@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from api.auth import Reader
-from api.daily_store import Day, Selected, days_above, read_daily, select_datastreams
+from api.daily_store import Day, Selected, read_daily, select_datastreams
 from api.fields import INT4_MOST, Answer, AssetKind, Instant, answer_of
 from api.periods import period
 from api.routes.datastreams import QuantityName
@@ -20,7 +20,6 @@ from core.runtime.postgres import Connection
 
 MOST = 2000
 LONGEST_DAYS = timedelta(days=92)
-LONGEST_COUNT = timedelta(days=3653)
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
@@ -69,22 +68,6 @@ class DaysAnswer(Answer):
     items: list[DayAnswer]
 
 
-class DaysAboveAnswer(Answer):
-    """Combien de jours un flux a dépassé le seuil."""
-
-    datastream_id: int
-    asset_id: int | None
-    quantity: str
-    days: int
-
-
-class DaysAbovePage(Answer):
-    """Tous les flux demandés, aussi ceux qui n'ont pas dépassé le seuil."""
-
-    threshold: float
-    items: list[DaysAboveAnswer]
-
-
 async def _select(
     connection: Connection, datastream_ids: list[int] | None, kind: str | None, quantity: str | None
 ) -> list[Selected]:
@@ -129,32 +112,3 @@ async def list_days(
         daily = await read_daily(connection, [one.id for one in selected], begin, end)
     items = [item for one in selected for item in _items(one, daily.get(one.id, []))]
     return Response(msgspec.json.encode({"items": items}), media_type="application/json")
-
-
-@router.get("/measurements/days-above", summary="Compter les jours au-dessus d'un seuil")
-async def count_days_above(
-    caller: Reader,
-    threshold: Annotated[
-        float, Query(allow_inf_nan=False, description="Seuil à dépasser, dans l'unité du flux", examples=[75])
-    ],
-    since: From,
-    until: To = None,
-    datastream_id: DatastreamIds = None,
-    kind: AssetKind = None,
-    quantity: QuantityName = None,
-) -> DaysAbovePage:
-    """Les jours locaux dont le maximum a dépassé le seuil, par flux ; 2 000 flux et 10 ans au plus."""
-    begin, end = period(since, until, usual=LONGEST_COUNT, longest=LONGEST_COUNT)
-    async with caller.reading() as connection:
-        selected = await _select(connection, datastream_id, kind, quantity)
-        await caller.audit_personal(connection, streams=[one.id for one in selected])
-        counts = await days_above(connection, [one.id for one in selected], threshold, begin, end)
-    return DaysAbovePage(
-        threshold=threshold,
-        items=[
-            DaysAboveAnswer(
-                datastream_id=one.id, asset_id=one.asset_id, quantity=one.quantity, days=counts.get(one.id, 0)
-            )
-            for one in selected
-        ],
-    )

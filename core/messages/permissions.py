@@ -91,6 +91,8 @@ PERMISSIONS: Mapping[str, Permissions] = {
     ),
     # It connects while an erasure waits for the streams.
     "maintenance": Permissions(streams=_api(f"STREAM.PURGE.{topics.MEASUREMENTS}")),
+    # It reads the feed, which is a table: it does not connect.
+    "indicators": Permissions(),
     "api": Permissions(
         publishes=(
             topics.REGISTRY_CHANGED,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from core.runtime.leader import NotLeader
 from core.runtime.postgres import Pool
 from core.runtime.syslog import SyslogServer, syslog_message
-from ingest.maintenance.leader import NotLeader
 from registry.audit_export import SealedLine, move_position, read_position, read_sealed
 
 # Of a batch, and of a pass: the other jobs of the process have their turn.

@@ -10,6 +10,7 @@ import structlog
 
 from core.runtime.errors import describe
 from core.runtime.health import Check
+from core.runtime.leader import NotLeader
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from decoders.javascript.pool import PoolUnavailable
 from ingest.exports.runner import export_next
@@ -18,7 +19,6 @@ from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.dwelling_days import make_dwelling_days
 from ingest.maintenance.feed import FeedWatch
 from ingest.maintenance.last_seen import raise_last_seen
-from ingest.maintenance.leader import NotLeader
 from ingest.maintenance.packing import pack_hours
 from ingest.maintenance.personal import forget_ended_uplinks, forget_personal, state_terms
 from ingest.maintenance.pruning import prune, prunes

@@ -11,6 +11,7 @@ from lab.bench.scaling_kills import Blow
 from lab.bench.scaling_shares import Shares
 from lab.simulator.account import Account
 
+# Of indicators a pass is a minute: nobody waits for one.
 VICTIMS = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "intake", "api", "maintenance")
 WORK_OF = {
     "gateway_bridge": "copies de trames mises sur le bus",
@@ -21,6 +22,7 @@ WORK_OF = {
     "intake": "messages d'un autre LNS",
     "api": "réponses",
     "maintenance": "passages faits",
+    "indicators": "passages faits",
 }
 # Of what a split gateway's devices wait for; the rest is the air's (docs/performance.md, "The network service").
 GOAL_ANSWERED = 0.97

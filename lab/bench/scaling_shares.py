@@ -17,6 +17,7 @@ WORK: Mapping[str, tuple[str, str | None]] = {
     "intake": ("territoire_intake_messages_total", "accepted"),
     "api": ("territoire_api_http_request_duration_seconds_count", "/v1/assets"),
     "maintenance": ("territoire_maintenance_passes_total", "done"),
+    "indicators": ("territoire_indicators_passes_total", "done"),
 }
 
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from multiprocessing.process import BaseProcess
@@ -25,7 +25,10 @@ from rich.progress import (
 )
 
 from core.model.entities import Tenant
-from core.runtime.postgres import BareConnection, UniqueViolationError, connect
+from core.runtime.leader import NotLeader
+from core.runtime.postgres import BareConnection, UniqueViolationError, connect, open_pool
+from indicators.waste.fill_day_store import mark_all
+from indicators.waste.refresh import refresh_fill_days
 from lab.history import store
 from lab.history.cpu import cpu_seconds_of
 from lab.history.days import midnight_us
@@ -41,6 +44,7 @@ SLUG, NAME = "historique", "Historique simulé"
 # On disk, indexes, rollups and the log ahead of them included.
 OCTETS_OF_A_ROW = 220
 ANALYZED = ("observation.measurement", "observation.rollup_hour", "observation.rollup_day", "observation.latest",
+            "observation.fill_day",
             "datastream", "asset", "device", "assignment")  # fmt: skip
 LOOK_S = 0.1
 
@@ -220,6 +224,7 @@ async def load_history(
         complete = totals.rows == expected
         analyzing = time.monotonic()
         if complete:
+            await _make_fill_days(run.database_url, timezone)
             await _finish(connection, run.database_admin_url, tenant.id, totals)
     seconds, fresh = time.monotonic() - began, max(1, totals.rows - totals.found)
     server = cpu_seconds_of(postgres) - server_before
@@ -242,6 +247,15 @@ async def load_history(
         server_us_per_row=round(server / fresh * 1e6, 3),
         analyze_s=round(time.monotonic() - analyzing, 2),
     )
+
+
+async def _make_fill_days(database_url: str, timezone: str) -> None:
+    """The days of bins, for a history is in no feed; where services/indicators runs, it may make them itself."""
+    async with open_pool(database_url, "simulate-history", size=1) as pool:
+        async with pool.acquire() as connection, connection.transaction():
+            await mark_all(connection, ZoneInfo(timezone))
+        with suppress(NotLeader):
+            await refresh_fill_days(pool)
 
 
 async def _finish(connection: BareConnection, admin_url: str, tenant_id: int, totals: _Totals) -> None:

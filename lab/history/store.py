@@ -74,6 +74,7 @@ LAST_DAY = "SELECT max(bucket) FROM observation.rollup_day WHERE datastream_id =
 REMOVE_MEASUREMENTS = "DELETE FROM observation.measurement WHERE datastream_id = ANY($1::int[])"
 REMOVE_HOURS = "DELETE FROM observation.rollup_hour WHERE datastream_id = ANY($1::int[])"
 REMOVE_DAYS = "DELETE FROM observation.rollup_day WHERE datastream_id = ANY($1::int[])"
+REMOVE_FILL_DAYS = "DELETE FROM observation.fill_day WHERE datastream_id = ANY($1::int[])"
 REMOVE_LATEST = "DELETE FROM observation.latest WHERE datastream_id = ANY($1::int[])"
 REMOVE_DATASTREAMS = "DELETE FROM datastream WHERE tenant_id = $1"
 REMOVE_ASSIGNMENTS = "DELETE FROM assignment WHERE tenant_id = $1"
@@ -195,7 +196,7 @@ async def roll_up_week(
 
 async def remove(connection: Connection, tenant_id: int, ids: Sequence[int]) -> None:
     """Everything but the tenant itself, in the caller's transaction: the audit keeps its name."""
-    for statement in (REMOVE_MEASUREMENTS, REMOVE_HOURS, REMOVE_DAYS, REMOVE_LATEST):
+    for statement in (REMOVE_MEASUREMENTS, REMOVE_HOURS, REMOVE_DAYS, REMOVE_FILL_DAYS, REMOVE_LATEST):
         await connection.execute(statement, ids)
     for statement in (REMOVE_DATASTREAMS, REMOVE_ASSIGNMENTS, REMOVE_DEVICES, REMOVE_PROFILES, REMOVE_ASSETS):
         await connection.execute(statement, tenant_id)

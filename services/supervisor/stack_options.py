@@ -8,7 +8,17 @@ from urllib.parse import urlsplit
 from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
 from services.supervisor.run_info import RunInfo
 
-SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")
+SERVICES = (
+    "gateway_bridge",
+    "network",
+    "intake",
+    "ingest",
+    "alerting",
+    "lighting",
+    "maintenance",
+    "indicators",
+    "api",
+)
 # Which of them listen to others than our own processes, and for what.
 LISTENERS: Mapping[str, tuple[str, ...]] = {
     "gateway_bridge": ("udp", "station"),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from api.bucket_store import read_buckets
-from api.daily_store import Day, days_above, read_daily
+from api.daily_store import Day, read_daily
 from core.model.quantities import Kind
 from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
@@ -36,7 +36,6 @@ async def test_days_of_many_are_the_days_of_each(pool: Pool, api_pool: Pool, mea
         until = since + HOUR * chance.choice((1, 20, 200))
         async with tenant_transaction(api_pool, tenant) as connection:
             daily = await read_daily(connection, gauges + indexes + states, since, until)
-            above = await days_above(connection, gauges, 75, since, until)
             each = []
             for datastream in gauges + indexes + states:
                 read = await read_buckets(
@@ -61,5 +60,3 @@ async def test_days_of_many_are_the_days_of_each(pool: Pool, api_pool: Pool, mea
             for id_, day in each
             if id_ not in indexes
         ]
-        over = [id_ for id_, day in each if day.maximum is not None and day.maximum > 75]
-        assert above == {gauge: over.count(gauge) for gauge in gauges if gauge in over}

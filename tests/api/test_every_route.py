@@ -146,7 +146,8 @@ QUERIES = {
     "/v1/measurements": {"after": "oldest"},
     "/v1/measurements/readings": {"from": "2026-11-01T00:00:00Z"},
     "/v1/measurements/series": {"bucket": "day", "from": "2026-11-01T00:00:00Z"},
-    "/v1/measurements/days-above": {"from": "2026-11-01T00:00:00Z", "threshold": "75"},
+    "/v1/waste/days-above": {"from": "2026-11-01"},
+    "/v1/waste/emptyings": {"from": "2026-11-01"},
 }
 PUBLIC_KEY = "age1tj0dmg7v2qmuhsjdet58n33sn854y5zemqulvgl3gd5jhkuf8qusss6jhd"
 DECLARATION = "codec: sonde\nframes:\n  - fields:\n      - {type: u8, quantity: battery_level}\n"

@@ -124,7 +124,9 @@ async def test_a_key_of_one_kind_sees_and_acts_on_assets_of_that_kind_alone_over
     assert (lists.pop("/v1/assets/map"), lists.pop("/v1/assets/attribute-issues")) == ([], [])
     # The readings above are no service's, and not in the feed (tests/api/routes/test_feed.py has kinds).
     assert lists.pop("/v1/measurements") == []
-    assert len(lists) == 12
+    # It is no bin.
+    assert [lists.pop(f"/v1/waste/{name}") for name in ("days-above", "emptyings", "forecasts")] == [[], [], []]
+    assert len(lists) == 11
     assert [one["known"] for one in lists["/v1/alerts/counts"]] == [1]
     for path, items in lists.items():
         assert items, path

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from api.periods import period
-from api.routes.daily import LONGEST_COUNT, LONGEST_DAYS
+from api.routes.daily import LONGEST_DAYS
 from api.routes.measurements import LONGEST, LONGEST_HOURS, LONGEST_RAW
 from core.runtime.http.errors import Problem
 
@@ -24,7 +24,6 @@ def local(year: int, month: int) -> datetime:
         (local(2026, 7), local(2026, 10), LONGEST_DAYS),
         (local(2028, 1), local(2029, 1), LONGEST_HOURS),
         (local(2024, 4), local(2034, 4), LONGEST),
-        (local(2018, 10), local(2028, 10), LONGEST_COUNT),
     ],
 )
 def test_what_the_longest_period_is_called_after_fits_whatever_the_clocks_do(

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from core.runtime.postgres import Pool
+from indicators.waste.refresh import refresh_fill_days
 from ingest.rollups import roll_up
 from tests.api.document import DOCUMENT
 
@@ -51,6 +52,7 @@ async def world(registry, observations, pool: Pool) -> None:
         tenant = await pool.fetchval("SELECT tenant_id FROM datastream WHERE id = $1", id_)
         await observations.alert(tenant, asset["id"])
     await roll_up(pool)
+    await refresh_fill_days(pool)
 
 
 def rows_of(answer: httpx.Response) -> list[Any]:

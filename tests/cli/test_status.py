@@ -22,7 +22,7 @@ from services.supervisor.run_info import RunInfo
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 NAMES = (
     *("postgres", "nats", "mosquitto", "gateway_bridge", "network", "intake", "ingest"),
-    *("alerting", "lighting", "maintenance", "api"),
+    *("alerting", "lighting", "maintenance", "indicators", "api"),
 )
 WELL = State(
     version="0.1.0",
@@ -82,7 +82,7 @@ def test_everything_that_somebody_asks_for_is_on_it() -> None:
     for words in (
         "Territoire 0.1.0 (up), en marche depuis 40 j",
         "http://127.0.0.1:8080",
-        "11 prêts : postgres, nats",
+        "12 prêts : postgres, nats",
         "PostgreSQL 17.6, TimescaleDB 2.19.3, schéma 38, 12 Go",
         "142,2/s entendues, 101,0/s enregistrées, la dernière il y a 3 s",
         "21 en ligne sur 24, 2 muettes, 1 jamais entendues",
@@ -110,7 +110,7 @@ def test_status_shows_what_does_not_run_with_its_reason_on_one_screen() -> None:
 
     assert len(screen.splitlines()) <= 24
     assert f"✗ postgres : {reason}" in screen
-    assert "et 5 autres" in screen
+    assert "et 6 autres" in screen
     assert "aucune dans /var/backups/territoire" in screen
     assert "Tout n'est pas prêt. « ./territoire doctor » dit quoi faire." in screen
     assert not state.is_well

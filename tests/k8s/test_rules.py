@@ -71,7 +71,8 @@ def test_every_process_of_the_platform_is_there(rendered: Rendered) -> None:
     started = {containers_of(workload)[0]["args"][0].removeprefix("services.") for workload in rendered.ours}
 
     assert started == {
-        "gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api", "migrate",
+        "gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance",
+        "indicators", "api", "migrate",
     }  # fmt: skip
 
 

@@ -126,6 +126,11 @@ UNION ALL SELECT 'meter_change ' || datastream_id - 1 || cell(at) FROM meter_cha
 UNION ALL SELECT 'latest ' || datastream_id - 1 || cell(time) FROM latest
 UNION ALL SELECT 'rollup_hour ' || datastream_id - 1 || cell(bucket) FROM rollup_hour
 UNION ALL SELECT 'rollup_day ' || datastream_id - 1 || cell(bucket) FROM rollup_day
+UNION ALL SELECT 'fill_day ' || datastream_id - 1 || cell(since)
+FROM (SELECT datastream_id, day::timestamp AT TIME ZONE 'Europe/Paris' AS since
+FROM fill_day
+) f
+UNION ALL SELECT 'emptying ' || datastream_id - 1 || cell(at) FROM emptying
 UNION ALL SELECT 'unrolled ' || datastream_id - 1 || cell(hour) FROM unrolled
 UNION ALL SELECT 'feed ' || datastream_id - 1 || cell(time)
 FROM read_feed('0', 0, 0, 100000, 100000, '{live}', NULL, NULL, NULL, NULL, NULL) WHERE origin = 'live'
@@ -396,6 +401,11 @@ INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects)
 SELECT d.id, t, 1, 0 FROM datastream d, unnest($2::timestamptz[]) t;
 INSERT INTO observation.rollup_day (datastream_id, bucket, n, suspects)
 SELECT d.id, t, 1, 0 FROM datastream d, unnest($3::timestamptz[]) t;
+INSERT INTO observation.fill_day
+SELECT d.id, (t AT TIME ZONE 'Europe/Paris')::date, 86400, 1, array_fill(0, ARRAY[100])
+FROM datastream d, unnest($3::timestamptz[]) t;
+INSERT INTO observation.emptying
+SELECT d.id, t, t - interval '1 microsecond', 90, 5, false FROM datastream d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.dirty SELECT t, array_agg(d.id) FROM datastream d, unnest($2::timestamptz[]) t GROUP BY t;
 INSERT INTO observation.dwelling_day
 SELECT d.id, 'c', 'q', (t AT TIME ZONE 'Europe/Paris')::date, t, t + interval '1 day', 10, 1

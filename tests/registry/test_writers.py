@@ -21,6 +21,8 @@ WRITERS = {
     "energy_baseline": re.compile(r"indicators/buildings/baseline_store\.py"),
     "alert": re.compile(r"alerting/.*"),
     "alert_event": re.compile(r"alerting/.*"),
+    "observation.fill_day": re.compile(r"indicators/waste/fill_day_store\.py"),
+    "observation.emptying": re.compile(r"indicators/waste/fill_day_store\.py"),
     "alert_notice": re.compile(r"alerting/.*|ingest/maintenance/pruning\.py"),
 }
 WRITES = r"(?:insert\s+into|update|delete\s+from|merge\s+into|copy)\s+(?:only\s+)?(?:public\.)?{table}\b(?!\s*\.)"

@@ -64,6 +64,11 @@ OF_SERVICE: Mapping[str, tuple[str, ...]] = {
         "territoire_maintenance_passes_total",
         "territoire_maintenance_last_success_timestamp_seconds",
     ),
+    "indicators": (
+        "territoire_indicators_passes_total",
+        "territoire_indicators_fill_days_made_total",
+        "territoire_indicators_last_success_timestamp_seconds",
+    ),
     "api": ("territoire_api_http_request_duration_seconds_bucket",),
 }
 # Of what the demonstration does for certain, the sum over all labels is more than nothing.
@@ -88,6 +93,7 @@ MOVED: Mapping[str, tuple[str, ...]] = {
     ),
     "lighting": ("territoire_lighting_commands_total",),
     "maintenance": ("territoire_maintenance_passes_total",),
+    "indicators": ("territoire_indicators_passes_total",),
     "api": ("territoire_api_http_request_duration_seconds_count",),
 }
 # The labels that distinguish them.

@@ -11,7 +11,7 @@ secret() {
     echo ---
 }
 owner="$(random 24)" bus="$(random 24)"
-services="gateway_bridge network intake ingest alerting lighting maintenance api"
+services="gateway_bridge network intake ingest alerting lighting maintenance indicators api"
 database="@database:5432/territoire"
 # Each service has a login of its own, which the migration makes with the passwords of `logins`.
 set -- --from-literal=owner-password="$owner" --from-literal=owner-url="postgresql://territoire:$owner$database"

@@ -68,7 +68,6 @@ async def test_reading_personal_data_is_one_line_a_reader_asset_and_day_in_the_o
         f"/v1/datastreams/{streams[0]}/meter-changes",
         "/v1/measurements/latest",
         f"/v1/measurements/daily?{httpx.QueryParams(day)}",
-        f"/v1/measurements/days-above?threshold=1&{httpx.QueryParams(day)}",
         f"/v1/devices/{(await client.get(f'/v1/datastreams/{streams[0]}')).json()['dev_eui']}/uplinks",
         f"/v1/assets/{dwelling['id']}",
         "/v1/assets",

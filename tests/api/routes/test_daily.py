@@ -42,24 +42,6 @@ async def test_days_of_several_datastreams_come_by_datastream_and_day(client, bi
     ]
 
 
-async def test_days_above_a_threshold_are_counted_for_every_datastream_asked_for(client, bins) -> None:
-    counted = await client.get(
-        "/v1/measurements/days-above",
-        params={
-            "threshold": 75,
-            "from": "2026-10-24T00:00:00Z",
-            "to": "2026-10-28T00:00:00Z",
-            "kind": "glass_container",
-            "quantity": "fill_level",
-        },
-    )
-
-    assert [(item["datastream_id"], item["days"]) for item in counted.json()["items"]] == [
-        (bins[0], 2),
-        (bins[1], 0),
-    ]
-
-
 async def test_an_index_has_no_mean_and_another_tenants_datastream_no_days(
     client, other_client, bins, registry, observations
 ) -> None:
@@ -88,9 +70,6 @@ async def test_an_index_has_no_mean_and_another_tenants_datastream_no_days(
             "daily",
             {"from": "2026-06-01T00:00:00Z", "to": "2026-06-02T00:00:00Z", "datastream_id": list(range(1, 2002))},
         ),
-        ("days-above", {"from": "2026-06-01T00:00:00Z"}),
-        ("days-above", {"from": "2026-06-01T00:00:00Z", "threshold": "nan"}),
-        ("days-above", {"from": "1999-06-01T00:00:00Z", "threshold": "75"}),
     ],
 )
 async def test_what_cannot_be_answered_is_rejected(client, path: str, query: dict) -> None:

@@ -59,7 +59,6 @@ def requests_about(dwelling: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]
     queries = QUERIES | {
         "/v1/alerts": {},
         "/v1/measurements/daily": span,
-        "/v1/measurements/days-above": span | {"threshold": "1"},
     }
     found: list[tuple[str, dict[str, Any]]] = []
     for path, methods in DOCUMENT["paths"].items():

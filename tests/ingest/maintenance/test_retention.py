@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.runtime.leader import NotLeader
 from core.runtime.postgres import Pool, PostgresError
-from ingest.maintenance.leader import LOCK, NotLeader
+from ingest.maintenance.leader import LOCK
 from ingest.maintenance.personal import forget_personal
 from ingest.maintenance.retention import Term, forget
 from ingest.rollups import roll_up

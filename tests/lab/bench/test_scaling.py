@@ -213,6 +213,7 @@ def test_the_work_is_counted_under_names_that_the_services_have() -> None:
     for module in (
         "alerting.engine", "core.runtime.http.middleware", "ingest.telemetry", "gateways.telemetry",
         "integrations.lns.telemetry", "lighting.sweep", "ingest.maintenance.telemetry",
+        "indicators.telemetry",
         "network.telemetry",
     ):  # fmt: skip
         importlib.import_module(module)

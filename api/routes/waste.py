@@ -1,0 +1,292 @@
+"""What local authorities ask about their bins: for how many days they were full, when they were emptied."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field
+
+from api.auth import Reader
+from api.extent import Commune, CommuneOrCode
+from api.fields import INT4_MOST, Answer, AssetKind, Day
+from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
+from core.runtime.postgres import Connection
+from indicators.waste import days_above_store as store
+from indicators.waste import forecast_store
+from indicators.waste.days_above import Bin, DaysAbove, Grouping, days_above
+from indicators.waste.forecast import daily_gains, fill_speed, forecast
+from indicators.waste.forecast_store import LevelNow
+from indicators.waste.neighbours import PlacedBin, neighbours_of
+
+MOST = 2000
+MOST_YEARS = 10
+MOST_EMPTYINGS = 5000
+
+router = APIRouter(prefix="/v1/waste", tags=["waste"], responses=PROBLEM_RESPONSES)
+
+
+class DaysAboveAnswer(Answer):
+    """Les jours d'une borne, d'un mois, d'une commune. `above`, `below` et `unknown` font `days`."""
+
+    datastream_id: int | None = Field(description="Le flux de remplissage ; null si `by` n'a pas `bin`")
+    asset_id: int | None
+    name: str | None
+    commune: str | None = Field(description="Null si `by` n'a ni `bin` ni `commune`")
+    insee: str | None
+    month: str | None = Field(description="Null si `by` n'a pas `month`", examples=["2026-10"])
+    bins: int = Field(description="Combien de bornes y sont comptées")
+    days: int = Field(description="Jours comptés, chaque borne à partir de son premier jour mesuré")
+    above: float = Field(description="Jours au seuil ou au-dessus, pondérés par le temps", examples=[6.55])
+    below: float = Field(description="Jours sous le seuil", examples=[20.95])
+    unknown: float = Field(
+        description="Jours dont personne ne sait rien : plus de deux intervalles attendus sans mesure",
+        examples=[2.5],
+    )
+
+
+class DaysAbovePage(Answer):
+    """Les jours au seuil ou au-dessus, avec ce que l'on ignore à part."""
+
+    threshold: int
+    since: date = Field(alias="from")
+    until: date = Field(alias="to", description="Non compris : le jour en cours ne compte pas encore")
+    items: list[DaysAboveAnswer]
+
+
+def _answer(group: DaysAbove) -> DaysAboveAnswer:
+    one = group.bin
+    return DaysAboveAnswer(
+        datastream_id=None if one is None else one.datastream_id,
+        asset_id=None if one is None else one.asset_id,
+        name=None if one is None else one.name,
+        commune=group.commune,
+        insee=group.insee,
+        month=None if group.month is None else f"{group.month:%Y-%m}",
+        bins=group.bins,
+        days=group.days,
+        above=round(group.above, 4),
+        below=round(group.below, 4),
+        unknown=round(group.unknown, 4),
+    )
+
+
+def _rejected(field: str, code: str, message: str) -> Problem:
+    return Problem(422, message, errors=[FieldError(field=f"query.{field}", code=code, message=message)])
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Of which bins, and of which local days."""
+
+    since: Annotated[Day, Query(alias="from", description="Premier jour", examples=["2026-10-01"])]
+    until: Annotated[
+        Day | None, Query(alias="to", description="Dernier jour, non compris ; absent : aujourd'hui")
+    ] = None
+    datastream_id: Annotated[
+        list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None,
+        Query(max_length=MOST, description="Flux de remplissage ; répétable ; absent : tous", examples=[[42]]),
+    ] = None
+    kind: AssetKind = None
+    commune: CommuneOrCode = None
+
+    async def period(self, connection: Connection, years: int) -> tuple[date, date]:
+        """The days that are over.
+
+        Raises:
+            Problem: 422, there are none, or more than so many years.
+        """
+        end = min(self.until or date.max, await store.read_today(connection))
+        if not self.since < end or end.year - self.since.year > years:
+            message = f"« from » doit précéder « to » et le jour en cours, de {years} ans au plus"
+            raise _rejected("from", "range", message)
+        return self.since, end
+
+    async def bins(self, connection: Connection) -> list[Bin]:
+        """The bins.
+
+        Raises:
+            Problem: 422, there are too many.
+        """
+        bins = await store.select_bins(
+            connection, self.datastream_id, kind=self.kind, commune=self.commune, most=MOST + 1
+        )
+        if len(bins) > MOST:
+            message = f"plus de {MOST} flux : précisez « datastream_id », « kind » ou « commune »"
+            raise _rejected("datastream_id", "too_long", message)
+        return bins
+
+
+WantedQuery = Annotated[Wanted, Depends()]
+
+
+@router.get("/days-above", summary="Compter les jours où des bornes sont pleines")
+async def list_days_above(
+    caller: Reader,
+    wanted: WantedQuery,
+    threshold: Annotated[int, Query(ge=1, le=100, description="Seuil, en pour cent", examples=[75])] = 75,
+    by: Annotated[
+        list[Grouping] | None,
+        Query(max_length=3, description="Par borne, par mois, par commune ; répétable ; absent : par borne"),
+    ] = None,
+) -> DaysAbovePage:
+    """Les jours locaux écoulés, pondérés par le temps : une borne pleine deux heures l'est pour 2/24 de jour.
+
+    Un niveau vaut jusqu'à la mesure suivante, pour deux intervalles attendus au plus ; le reste est inconnu. Au
+    seuil exactement, une borne est pleine, comme pour une alerte à `>=`. Jusqu'à 2 000 flux et 10 ans.
+    """
+    async with caller.reading() as connection:
+        period = await wanted.period(connection, MOST_YEARS)
+        bins = await wanted.bins(connection)
+        ids = [one.datastream_id for one in bins]
+        first_days = await store.read_first_days(connection, ids)
+        known = await store.read_known_months(connection, ids, period, threshold)
+    groups = days_above(bins, known, first_days, period, by or ["bin"])
+    since, until = period
+    return DaysAbovePage(
+        **{"from": since, "to": until}, threshold=threshold, items=[_answer(one) for one in groups]
+    )
+
+
+class EmptyingAnswer(Answer):
+    """Un vidage, lu dans les niveaux d'une borne."""
+
+    datastream_id: int
+    asset_id: int
+    name: str
+    commune: str
+    at: datetime = Field(description="La mesure qui le montre")
+    not_before: datetime = Field(description="La mesure d'avant : vidée entre les deux")
+    before: float = Field(description="Remplissage avant, en pour cent")
+    after: float = Field(description="Remplissage après, en pour cent")
+    suspect: bool = Field(
+        description="Aucune mesure ne l'a confirmé, ou le capteur se taisait : on ne sait ni quand, ni ce qu'elle "
+        "contenait alors"
+    )
+
+
+class EmptyingsPage(Answer):
+    """Les vidages, le dernier d'abord."""
+
+    items: list[EmptyingAnswer]
+
+
+@router.get("/emptyings", summary="Lister les vidages de bornes")
+async def list_emptyings(
+    caller: Reader,
+    wanted: WantedQuery,
+    limit: Annotated[int, Query(ge=1, le=MOST_EMPTYINGS, description="Les derniers, au plus")] = 500,
+) -> EmptyingsPage:
+    """D'au moins 40 points, jusqu'à 25 % au plus, comme pour la fin d'une alerte ; jours écoulés, un an au plus.
+
+    Une seule mesure basse entre deux hautes n'en est pas un.
+    """
+    async with caller.reading() as connection:
+        period = await wanted.period(connection, 1)
+        bins = {one.datastream_id: one for one in await wanted.bins(connection)}
+        found = await store.read_emptyings(connection, list(bins), period, limit)
+    return EmptyingsPage(
+        items=[
+            EmptyingAnswer(
+                datastream_id=id_,
+                asset_id=bins[id_].asset_id,
+                name=bins[id_].name,
+                commune=bins[id_].commune,
+                **asdict(one),
+            )
+            for id_, one in found
+        ]
+    )
+
+
+class ForecastAnswer(Answer):
+    """Quand une borne sera pleine. Null : personne ne le sait, ou pas avant un an."""
+
+    datastream_id: int
+    asset_id: int
+    name: str
+    commune: str
+    level: float | None = Field(description="Le dernier niveau, en pour cent ; null : rien depuis une semaine")
+    at: datetime | None = Field(description="Quand il a été lu")
+    speed: float | None = Field(
+        description="Points par jour, médiane de quatre semaines ; null : moins de la moitié est connue"
+    )
+    p10: datetime | None = Field(description="Pleine avant, une fois sur dix")
+    p50: datetime | None = Field(description="Pleine avant, une fois sur deux")
+    p90: datetime | None = Field(description="Pleine avant, neuf fois sur dix")
+    basis: Literal["own", "neighbours"] | None = Field(
+        description="`own` : huit semaines au moins de la borne même ; `neighbours` : de cinq voisines au plus, "
+        "du même type et à moins de deux kilomètres ; null : ni l'un ni l'autre"
+    )
+    weeks: int = Field(description="Combien de semaines ont été rejouées")
+
+
+class ForecastsPage(Answer):
+    """Une prévision par borne."""
+
+    items: list[ForecastAnswer]
+
+
+@router.get("/forecasts", summary="Prévoir quand des bornes seront pleines")
+async def list_forecasts(
+    caller: Reader,
+    datastream_id: Annotated[
+        list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None,
+        Query(max_length=MOST, description="Flux de remplissage ; répétable ; absent : tous", examples=[[42]]),
+    ] = None,
+    kind: AssetKind = None,
+    commune: Commune = None,
+) -> ForecastsPage:
+    """Ce que les semaines passées ont ajouté, rejoué depuis le dernier niveau.
+
+    Chaque semaine commence par le même jour. Les voisines se cherchent parmi les 2 000 premières bornes visibles.
+    """
+    async with caller.reading() as connection:
+        bins = await forecast_store.select_placed_bins(connection, MOST)
+        ids = [one.datastream_id for one in bins]
+        ends = await forecast_store.read_day_ends(connection, ids)
+        levels = await forecast_store.read_levels_now(connection, ids)
+    gains = {id_: daily_gains(of_bin) for id_, of_bin in ends.items()}
+    chosen = [
+        one
+        for one in bins
+        if (datastream_id is None or one.datastream_id in datastream_id)
+        and kind in (None, one.kind)
+        and commune in (None, one.commune)
+    ]
+    return ForecastsPage(
+        items=[_forecast_answer(one, levels.get(one.datastream_id), bins, gains) for one in chosen]
+    )
+
+
+def _forecast_answer(
+    one: PlacedBin, now: LevelNow | None, bins: Sequence[PlacedBin], gains: Mapping[int, Mapping[date, float]]
+) -> ForecastAnswer:
+    own = gains.get(one.datastream_id, {})
+    found = None
+    if now is not None:
+        found = forecast(now.level, now.day, own) or forecast(
+            now.level,
+            now.day,
+            {},
+            [gains[other.datastream_id] for other in neighbours_of(one, bins) if other.datastream_id in gains],
+        )
+
+    def instant(days: float | None) -> datetime | None:
+        return None if days is None or now is None else now.at + timedelta(days=days)
+
+    return ForecastAnswer(
+        datastream_id=one.datastream_id,
+        asset_id=one.asset_id,
+        name=one.name,
+        commune=one.commune,
+        level=None if now is None else now.level,
+        at=None if now is None else now.at,
+        speed=None if now is None else fill_speed(own, now.day),
+        p10=None if found is None else instant(found.p10),
+        p50=None if found is None else instant(found.p50),
+        p90=None if found is None else instant(found.p90),
+        basis=None if found is None else found.basis,
+        weeks=0 if found is None else found.weeks,
+    )

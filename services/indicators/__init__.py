@@ -1,0 +1,1 @@
+"""The process that keeps figures up to date."""
