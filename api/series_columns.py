@@ -1,7 +1,7 @@
 """Pieces of one datastream, column by column: what costs is the row, not the value."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -80,3 +80,19 @@ class Columns:
             self.first[place], self.last[place], self.first_at[place], self.last_at[place], self.seconds[place],
             self.weighted[place], self.falls.get(at),
         )  # fmt: skip
+
+
+def floats(text: str) -> list[float]:
+    """Of an array as PostgreSQL writes it."""
+    return [float(one) for one in text.strip("{}").split(",")]
+
+
+def total(values: Sequence[float | None]) -> float:
+    """Of those that there are."""
+    return sum(value for value in values if value is not None)
+
+
+def extreme(choose: Callable[..., float], values: Sequence[float | None]) -> float | None:
+    """The lowest or the highest of those that there are."""
+    known = [value for value in values if value is not None]
+    return choose(known) if known else None

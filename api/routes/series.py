@@ -23,7 +23,8 @@ from api.pages import Cursor, Page
 from api.periods import period
 from api.routes.datastreams import QuantityName
 from api.routes.measurements import AVERAGED, LONGEST, LONGEST_HOURS, AssetIds, From, To, flag_names
-from api.series_store import Series, read_series, select_series, unknown_assets, with_profiles
+from api.series_choice import Series, select_series, unknown_assets, with_profiles
+from api.series_store import read_series
 from api.store import WantedDatastreams
 from core.model.consumption import Amount
 from core.model.quantities import Kind

@@ -8,7 +8,8 @@ import pytest
 
 from api.bucket_store import Aggregated, read_buckets
 from api.calendar_buckets import edges_of
-from api.series_store import read_series, select_series, with_profiles
+from api.series_choice import select_series, with_profiles
+from api.series_store import read_series
 from api.store import WantedDatastreams
 from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
@@ -35,7 +36,9 @@ def near(found: Aggregated) -> tuple:
 async def test_buckets_of_many_are_the_buckets_of_each(pool: Pool, api_pool: Pool, measuring) -> None:
     """Both nights of the clock, a new year, suspects, late data, resets, meter changes, this very hour."""
     chance = random.Random(20261128)
-    gauges, indexes = await measuring.datastreams("temperature", 2), await measuring.datastreams("water_volume", 3)
+    gauges, indexes = await measuring.datastreams("temperature", 2), await measuring.datastreams("water_volume", 4)
+    # Of this one nothing ever falls: weeks and longer of it come from its days in one row each.
+    rising = indexes[-1]
     states = await measuring.datastreams("open", 2)
     await pool.execute(
         "UPDATE device_profile SET expected_interval = '2 hours', moduli = '{\"water_volume\": 200}'"
@@ -51,6 +54,8 @@ async def test_buckets_of_many_are_the_buckets_of_each(pool: Pool, api_pool: Poo
                 if at <= now + HOUR:
                     index = max(0.0, index + chance.choice((1, 1, 2, 5, -1, -80)))
                     value = chance.choice((0.0, 1.0)) if id_ in states else index
+                    if id_ == rising:
+                        value = float((at - NIGHTS[-1]) // (HOUR / 4))
                     rows[id_, at] = (id_, at, value, chance.choice((0, 0, 0, 0, 1)))
     shuffled = list(rows.values())
     chance.shuffle(shuffled)
