@@ -45,9 +45,7 @@ from core.model.quantities import Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
 from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection
-
-# Bucket._make would be a call in Python for each of sixty thousand.
-MAKE: Any = vars(tuple)["__new__"]
+from registry.rows import named_tuples
 
 
 class _Before(NamedTuple):
@@ -310,7 +308,7 @@ class _Reading:
     def _averaged(self, columns: Columns) -> list[Bucket]:
         sinces = columns.at
         if sinces == self._sinces:  # Each piece is a bucket, and none is missing: most days of most sensors.
-            return self._as_they_are(columns, sinces, self._edges[1:])
+            return self._as_they_are(columns, self._sinces, self._edges[1:])
         slices = self._slices(columns.at)
         if len(slices) == len(sinces):
             numbers = [number for number, _, _ in slices]
@@ -326,7 +324,7 @@ class _Reading:
     def _as_they_are(columns: Columns, sinces: list[datetime], untils: list[datetime]) -> list[Bucket]:
         means = [total / n if n else None for total, n in zip(columns.sum, columns.n, strict=True)]
         kept = columns.n, columns.suspects, columns.min, columns.max, means, columns.first, columns.last
-        return list(map(MAKE, repeat(Bucket), zip(sinces, untils, *kept, repeat(None))))
+        return named_tuples(Bucket, zip(sinces, untils, *kept, repeat(None)))
 
     def _bucket(self, columns: Columns, of: tuple[int, int, int]) -> Bucket:
         number, begin, end = of
