@@ -5,7 +5,6 @@ reading counts (a meter change inside the range), `bucket_store` reads that one 
 """
 
 import operator
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, repeat
@@ -24,7 +23,7 @@ from api.bucket_store import (
 from api.calendar_buckets import Unit, edges_of
 from api.consumption_store import CHANGES_OF_MANY
 from api.series_choice import Series
-from api.series_columns import Columns, extreme, floats, total
+from api.series_columns import Columns, extreme, floats, slices_of, total
 from api.series_statements import (
     CLOCK,
     DAYS,
@@ -287,29 +286,11 @@ class _Reading:
                     found[id_] = Aggregated(self._averaged(columns))
         return found
 
-    def _slices(self, ats: list[datetime]) -> list[tuple[int, int, int]]:
-        """Of each bucket that has pieces: its number, and the first piece in it and beyond it."""
-        if len(ats) > len(self._edges):
-            places = [bisect_left(ats, edge) for edge in self._edges]
-            slices = zip(range(len(places)), places, places[1:], strict=False)
-            return [one for one in slices if one[1] < one[2]]
-        edges, slices, place = self._edges, list[tuple[int, int, int]](), 0
-        number = bisect_left(edges, ats[0])
-        number -= edges[number] > ats[0]
-        while place < len(ats):
-            while edges[number + 1] <= ats[place]:
-                number += 1
-            begin = place
-            while place < len(ats) and ats[place] < edges[number + 1]:
-                place += 1
-            slices.append((number, begin, place))
-        return slices
-
     def _averaged(self, columns: Columns) -> list[Bucket]:
         sinces = columns.at
         if sinces == self._sinces:  # Each piece is a bucket, and none is missing: most days of most sensors.
             return self._as_they_are(columns, self._sinces, self._edges[1:])
-        slices = self._slices(columns.at)
+        slices = slices_of(columns.at, self._edges)
         if len(slices) == len(sinces):
             numbers = [number for number, _, _ in slices]
             sinces = [self._edges[number] for number in numbers]
@@ -328,10 +309,16 @@ class _Reading:
 
     def _bucket(self, columns: Columns, of: tuple[int, int, int]) -> Bucket:
         number, begin, end = of
+        since, until = self._edges[number], self._edges[number + 1]
+        if end - begin == 1:
+            return Bucket(
+                since, until, columns.n[begin], columns.suspects[begin], columns.min[begin], columns.max[begin],
+                None, columns.first[begin], columns.last[begin],
+            )  # fmt: skip
         firsts, lasts = columns.first[begin:end], columns.last[begin:end]
         return Bucket(
-            self._edges[number],
-            self._edges[number + 1],
+            since,
+            until,
             sum(columns.n[begin:end]),
             sum(columns.suspects[begin:end]),
             extreme(min, columns.min[begin:end]),
@@ -342,7 +329,7 @@ class _Reading:
         )
 
     def _consumed(self, one: Series, columns: Columns, before: _Before | None) -> Aggregated:
-        slices = self._slices(columns.at)
+        slices = slices_of(columns.at, self._edges)
         buckets = [self._bucket(columns, of) for of in slices]
         spans = [consumption.Bucket(bucket.since, bucket.until) for bucket in buckets]
         readings: list[IndexReading] = []
@@ -354,12 +341,17 @@ class _Reading:
         consumed = consumption.consumption(spans, readings, (), one.moduli, known_for(one.expected))
         of_buckets = consumed.by_bucket if before is None else consumed.by_bucket[1:]
         return Aggregated(
-            [bucket._replace(difference=rise) for bucket, rise in zip(buckets, of_buckets, strict=True)],
+            named_tuples(Bucket, [(*bucket[:9], rise) for bucket, rise in zip(buckets, of_buckets, strict=True)]),
             consumed.gaps,
         )
 
     def _indexes(self, columns: Columns, begin: int, end: int) -> Iterable[IndexReading]:
         """Readings that say what a bucket has consumed: where it never fell, the first and the last one."""
+        if end - begin == 1 and not columns.falls:
+            first_at, last_at, only = columns.first_at[begin], columns.last_at[begin], columns.last[begin]
+            if first_at is not None and last_at is not None and only is not None:
+                ending = IndexReading(last_at, only)
+                return [ending] if first_at == last_at else [IndexReading(first_at, columns.first[begin]), ending]
         firsts, lasts = columns.first[begin:end], columns.last[begin:end]
         first_ats, last_ats = columns.first_at[begin:end], columns.last_at[begin:end]
         ats = columns.at[begin:end]
@@ -377,7 +369,7 @@ class _Reading:
         return [last] if since == until else [IndexReading(since, firsts[0]), last]
 
     def _with_means(self, one: Series, columns: Columns, before: _Before | None) -> Aggregated:
-        buckets = [self._bucket(columns, of) for of in self._slices(columns.at)]
+        buckets = [self._bucket(columns, of) for of in slices_of(columns.at, self._edges)]
         pieces = [columns.piece(place, self._day_ends) for place in range(len(columns.at))]
         means = state_means(
             [consumption.Bucket(bucket.since, bucket.until) for bucket in buckets],
