@@ -1,4 +1,4 @@
-"""What a question about several datastreams asks, and the items of its answer: pure."""
+"""What a question about several datastreams asks, and the items of its answer."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
