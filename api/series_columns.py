@@ -1,7 +1,8 @@
 """Pieces of one datastream, column by column: what costs is the row, not the value."""
 
 import operator
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -80,3 +81,38 @@ class Columns:
             self.first[place], self.last[place], self.first_at[place], self.last_at[place], self.seconds[place],
             self.weighted[place], self.falls.get(at),
         )  # fmt: skip
+
+
+def slices_of(ats: list[datetime], edges: list[datetime]) -> list[tuple[int, int, int]]:
+    """Of each bucket that has pieces: its number, and the first piece in it and beyond it."""
+    if len(ats) > len(edges):
+        places = [bisect_left(ats, edge) for edge in edges]
+        slices = zip(range(len(places)), places, places[1:], strict=False)
+        return [one for one in slices if one[1] < one[2]]
+    slices, place = list[tuple[int, int, int]](), 0
+    number = bisect_left(edges, ats[0])
+    number -= edges[number] > ats[0]
+    while place < len(ats):
+        while edges[number + 1] <= ats[place]:
+            number += 1
+        begin = place
+        while place < len(ats) and ats[place] < edges[number + 1]:
+            place += 1
+        slices.append((number, begin, place))
+    return slices
+
+
+def floats(text: str) -> list[float]:
+    """Of an array as PostgreSQL writes it."""
+    return [float(one) for one in text.strip("{}").split(",")]
+
+
+def total(values: Sequence[float | None]) -> float:
+    """Of those that there are."""
+    return sum(value for value in values if value is not None)
+
+
+def extreme(choose: Callable[..., float], values: Sequence[float | None]) -> float | None:
+    """The lowest or the highest of those that there are."""
+    known = [value for value in values if value is not None]
+    return choose(known) if known else None

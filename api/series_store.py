@@ -5,9 +5,7 @@ reading counts (a meter change inside the range), `bucket_store` reads that one 
 """
 
 import operator
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, repeat
 from typing import Any, NamedTuple
@@ -19,110 +17,34 @@ from api.bucket_store import (
     IN_ORDER,
     Aggregated,
     Bucket,
-    finite,
     indexes_of,
     read_buckets,
 )
 from api.calendar_buckets import Unit, edges_of
 from api.consumption_store import CHANGES_OF_MANY
-from api.series_columns import Columns
-from api.store import ASSET_WANTED, WantedDatastreams
-from core.messages.measurements import SOUND
+from api.series_choice import Series
+from api.series_columns import Columns, extreme, floats, slices_of, total
+from api.series_statements import (
+    CLOCK,
+    DAYS,
+    DAYS_IN_ORDER,
+    HOURS,
+    HOURS_BEFORE,
+    HOURS_IN_ORDER,
+    HOURS_OF_DAYS,
+    RAW,
+    RAW_OF_HOURS,
+    STALE,
+    WHOLE_DAYS,
+    WHOLE_INDEX_BUCKETS,
+)
 from core.model import consumption
-from core.model.consumption import IndexReading, Modulus
-from core.model.quantities import QUANTITIES, Kind
+from core.model.consumption import IndexReading
+from core.model.quantities import Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
 from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection
-from registry.listing import numbered, planned_anew
-
-NOTHING = timedelta(0)
-
-SELECT_SERIES = numbered(f"""
-SELECT d.id, d.asset_id, a.name AS asset_name, d.quantity, d.unit
-FROM datastream d LEFT JOIN asset a ON a.id = d.asset_id
-WHERE (:ids::int[] IS NULL OR d.id = ANY(:ids)) AND {ASSET_WANTED}
-ORDER BY d.id LIMIT :most
-""")
-KNOWN_ASSETS = "SELECT id FROM asset WHERE id = ANY($1::int[])"
-PROFILES = "SELECT datastream_id, since, modulus, expected_interval FROM datastream_profiles($1) ORDER BY 1, 2"
-CLOCK = "SELECT now() AS now, date_trunc('hour', now(), 'UTC') AS open, timezone FROM deployment"
-# Hours whose rollups are behind, whenever they were.
-STALE = "SELECT DISTINCT datastream_id, hour FROM unrolled WHERE datastream_id = ANY($1::int[]) AND hour < $2"
-
-
-def _arrays(table: str, columns: str, also: str = "") -> str:
-    # $1: datastreams; $2 to $3: buckets. One after the other: together they would be joined with their policies
-    # row by row, and sorted, which takes a fifth longer for days and two fifths for years.
-    aggregated = ", ".join(f"array_agg({column})" for column in columns.split(", "))
-    return f"""
-SELECT s.id, a.* FROM unnest($1::int[]) AS s (id) CROSS JOIN LATERAL (
-    SELECT {aggregated}{also} FROM {table}
-    WHERE datastream_id = s.id AND bucket >= $2 AND bucket < $3 HAVING count(*) > 0) AS a
-"""
-
-
-COLUMNS = "bucket, n, suspects, min, max, first, last"
-ORDERED = "first_at, last_at, seconds, weighted"
-FALLS = """,
-       array_agg(bucket) FILTER (WHERE falls IS NOT NULL),
-       array_agg(falls::text) FILTER (WHERE falls IS NOT NULL)"""
-DAYS = _arrays("rollup_day", f"{COLUMNS}, sum")
-HOURS = _arrays("rollup_hour", f"{COLUMNS}, sum")
-DAYS_IN_ORDER = _arrays("rollup_day", f"{COLUMNS}, {ORDERED}", FALLS)
-HOURS_IN_ORDER = _arrays("rollup_hour", f"{COLUMNS}, {ORDERED}", FALLS)
-# $1, $2: datastreams and days that are to be put together from their hours; $3: time zone.
-HOURS_OF_DAYS = f"""
-SELECT h.datastream_id, {COLUMNS}, sum, {ORDERED}, falls
-FROM unnest($1::int[], $2::timestamptz[]) AS t (id, day)
-JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
-     AND h.bucket < date_add(t.day, interval '1 day', $3)
-"""
-# $1: datastreams; $2 to $3: instants, both of them included.
-RAW = f"""
-SELECT datastream_id, time, value, {SOUND} AS is_sound, NULL::timestamptz AS hour FROM measurement
-WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time <= $3
-"""
-# $1, $2: datastreams and hours; $3 to $4: between which all of them lie.
-RAW_OF_HOURS = f"""
-SELECT s.id AS datastream_id, m.time, m.value, m.{SOUND} AS is_sound, s.hour
-FROM unnest($1::int[], $2::timestamptz[]) AS s (id, hour)
-JOIN measurement m ON m.datastream_id = s.id AND m.time >= s.hour AND m.time <= s.hour + interval '1 hour'
-WHERE m.time >= $3::timestamptz AND m.time <= $4::timestamptz
-"""
-# The last hours with a reading before $3, of each of $1 so many as $2 says.
-HOURS_BEFORE = """
-SELECT s.id, b.bucket, coalesce(b.last_at, b.bucket + interval '1 hour') AS at, b.last, b.last_at IS NOT NULL
-FROM unnest($1::int[], $2::int[]) AS s (id, most)
-CROSS JOIN LATERAL (SELECT bucket, last, last_at FROM rollup_hour
-                    WHERE datastream_id = s.id AND bucket < $3 AND n > 0
-                    ORDER BY bucket DESC LIMIT s.most) AS b
-ORDER BY 1, 2 DESC
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """A datastream that is visible and asked for; `expected` is how often its device is to speak."""
-
-    id: int
-    asset_id: int | None
-    asset_name: str | None
-    quantity: str
-    unit: str
-    expected: timedelta = HOUR
-    moduli: Sequence[Modulus] = ()
-
-    @property
-    def kind(self) -> Kind:
-        """How its values may be aggregated."""
-        known = QUANTITIES.get(self.quantity)
-        return Kind.GAUGE if known is None else known.kind
-
-    @property
-    def boundary(self) -> timedelta:
-        """An index at an edge ends a bucket, anything else begins one."""
-        return AT_THE_EDGE if self.kind is Kind.COUNTER else NOTHING
+from registry.rows import named_tuples
 
 
 class _Before(NamedTuple):
@@ -131,33 +53,6 @@ class _Before(NamedTuple):
     at: datetime
     value: float
     is_exact: bool
-
-
-async def select_series(
-    connection: Connection, ids: Sequence[int] | None, wanted: WantedDatastreams, most: int
-) -> list[Series]:
-    """Those that are visible, by id."""
-    given = {name: value for name, value in wanted.values().items() if name != "dev_eui"}
-    async with planned_anew(connection):
-        values = SELECT_SERIES.values({**given, "ids": ids, "most": most})
-        rows = await connection.fetch(SELECT_SERIES.sql, *values)
-    return [Series(*row) for row in rows]
-
-
-async def unknown_assets(connection: Connection, ids: Sequence[int]) -> list[int]:
-    """Those of these assets that this reader does not see."""
-    known = {row["id"] for row in await connection.fetch(KNOWN_ASSETS, ids)}
-    return sorted(set(ids) - known)
-
-
-async def with_profiles(connection: Connection, series: Sequence[Series]) -> list[Series]:
-    """The same with what their devices' profiles say of them."""
-    moduli: dict[int, list[Modulus]] = {}
-    expected: dict[int, timedelta] = {}
-    for id_, since, modulus, interval in await connection.fetch(PROFILES, [one.id for one in series]):
-        moduli.setdefault(id_, []).append(Modulus(finite(since), modulus))
-        expected[id_] = interval
-    return [replace(one, expected=expected.get(one.id, HOUR), moduli=moduli.get(one.id, ())) for one in series]
 
 
 class Read(NamedTuple):
@@ -224,11 +119,9 @@ class _Reading:
         ordered = [id_ for id_ in ids if self._series[id_].kind in IN_ORDER]
         plain = [id_ for id_ in ids if self._series[id_].kind not in IN_ORDER]
         torn = {(id_, self._day_of(hour)) for id_, hour in self.stale if hour < self._ready}
-        for chosen, days, hours in ((plain, DAYS, HOURS), (ordered, DAYS_IN_ORDER, HOURS_IN_ORDER)):
-            if chosen and self._since < self._ready:
-                await self._add_arrays(days, chosen, self._since, self._ready, torn, None)
-            if chosen and self._ready < self._closed:
-                await self._add_arrays(hours, chosen, self._ready, self._closed, self.stale, HOUR)
+        await self._add_days(plain, ordered, torn)
+        for chosen, hours in ((plain, HOURS), (ordered, HOURS_IN_ORDER)):
+            await self._add_arrays(hours, chosen, self._ready, self._closed, self.stale, HOUR)
         if torn:
             await self._add_hours(torn)
         await self._add_raw(ids)
@@ -236,6 +129,14 @@ class _Reading:
             columns.put_in_order()
         before = await self._read_before([id_ for id_ in ordered if id_ in self._columns])
         return await self._put_together(before)
+
+    async def _add_days(self, plain: list[int], ordered: list[int], torn: set[tuple[int, datetime]]) -> None:
+        """What is ready made: of datastreams that may be read whole at once, of any other through its policy."""
+        range_ = self._since, self._ready
+        found = await self._add_arrays(WHOLE_DAYS, plain, *range_, torn, None)
+        found |= await self._add_indexes(ordered, torn)
+        for chosen, days in ((plain, DAYS), (ordered, DAYS_IN_ORDER)):
+            await self._add_arrays(days, [id_ for id_ in chosen if id_ not in found], *range_, torn, None)
 
     async def _add_arrays(
         self,
@@ -245,16 +146,21 @@ class _Reading:
         until: datetime,
         left_out: set[tuple[int, datetime]],
         length: timedelta | None,
-    ) -> None:
+    ) -> set[int]:
+        """The datastreams of which something was found."""
+        if not ids or until <= since:
+            return set()
+        found_of = set[int]()
         touched = {id_ for id_, _ in left_out}
         for id_, *found in await self._connection.fetch(statement, ids, since, until):
+            found_of.add(id_)
             columns = self._columns.setdefault(id_, Columns())
             ats: list[datetime] = found[0]
             kept: list[Any] = found[:8]
             if self._series[id_].kind in IN_ORDER:
                 kept = [*found[:7], [], *found[7:11]]
                 fallen = zip(found[11] or (), found[12] or (), strict=True)
-                columns.falls |= {at: _floats(text) for at, text in fallen if (id_, at) not in left_out}
+                columns.falls |= {at: floats(text) for at, text in fallen if (id_, at) not in left_out}
             part = Columns(*kept)
             if id_ in touched:
                 part.keep(lambda at, id_=id_: (id_, at) not in left_out)
@@ -262,6 +168,27 @@ class _Reading:
             if length is not None:
                 columns.until |= {at: at + length for at in ats}
             columns.extend(part)
+        return found_of
+
+    async def _add_indexes(self, ids: list[int], torn: set[tuple[int, datetime]]) -> set[int]:
+        """A piece for each bucket of the indexes that rose from day to day, which it returns."""
+        touched = {id_ for id_, _ in torn}
+        asked = [id_ for id_ in ids if id_ not in touched and self._series[id_].kind is Kind.COUNTER]
+        if not asked or self._unit in {"hour", "day"} or self._ready <= self._since:
+            return set()
+        fell, made = set[int](), dict[int, Columns]()
+        rows = await self._connection.fetch(WHOLE_INDEX_BUCKETS, asked, self._since, self._ready, self._edges)
+        for id_, number, n, suspects, low, high, firsts, lasts, first_at, last_at, is_known in rows:
+            if not is_known or (n and not all(map(operator.le, lasts, firsts[1:]))):
+                fell.add(id_)
+                continue
+            first, last = (firsts[0], lasts[-1]) if n else (None, None)
+            values = [n, suspects, low, high, first, last, None, first_at, last_at, None, None]
+            place: int = number
+            self._append(id_, self._edges[place - 1], self._edges[place], values, None, made)
+        rose = made.keys() - fell
+        self._columns |= {id_: made[id_] for id_ in rose}
+        return rose
 
     async def _add_hours(self, torn: set[tuple[int, datetime]]) -> None:
         ids, days = [id_ for id_, _ in torn], [day for _, day in torn]
@@ -287,9 +214,15 @@ class _Reading:
                 self._append(id_, at, time, row, None)
 
     def _append(
-        self, id_: int, at: datetime, until: datetime, row: Sequence[Any], falls: list[float] | None
+        self,
+        id_: int,
+        at: datetime,
+        until: datetime,
+        row: Sequence[Any],
+        falls: list[float] | None,
+        to: dict[int, Columns] | None = None,
     ) -> None:
-        columns = self._columns.setdefault(id_, Columns())
+        columns = (self._columns if to is None else to).setdefault(id_, Columns())
         kept = columns.every()
         values = [at, *row]
         # As the arrays have it: what has an order has no sum, and the other no instants.
@@ -353,36 +286,18 @@ class _Reading:
                     found[id_] = Aggregated(self._averaged(columns))
         return found
 
-    def _slices(self, ats: list[datetime]) -> list[tuple[int, int, int]]:
-        """Of each bucket that has pieces: its number, and the first piece in it and beyond it."""
-        if len(ats) > len(self._edges):
-            places = [bisect_left(ats, edge) for edge in self._edges]
-            slices = zip(range(len(places)), places, places[1:], strict=False)
-            return [one for one in slices if one[1] < one[2]]
-        edges, slices, place = self._edges, list[tuple[int, int, int]](), 0
-        number = bisect_left(edges, ats[0])
-        number -= edges[number] > ats[0]
-        while place < len(ats):
-            while edges[number + 1] <= ats[place]:
-                number += 1
-            begin = place
-            while place < len(ats) and ats[place] < edges[number + 1]:
-                place += 1
-            slices.append((number, begin, place))
-        return slices
-
     def _averaged(self, columns: Columns) -> list[Bucket]:
         sinces = columns.at
         if sinces == self._sinces:  # Each piece is a bucket, and none is missing: most days of most sensors.
-            return self._as_they_are(columns, sinces, self._edges[1:])
-        slices = self._slices(columns.at)
+            return self._as_they_are(columns, self._sinces, self._edges[1:])
+        slices = slices_of(columns.at, self._edges)
         if len(slices) == len(sinces):
             numbers = [number for number, _, _ in slices]
             sinces = [self._edges[number] for number in numbers]
             return self._as_they_are(columns, sinces, [self._edges[number + 1] for number in numbers])
         buckets = [self._bucket(columns, one) for one in slices]
         return [
-            bucket._replace(mean=_total(columns.sum[begin:end]) / bucket.readings) if bucket.readings else bucket
+            bucket._replace(mean=total(columns.sum[begin:end]) / bucket.readings) if bucket.readings else bucket
             for bucket, (_, begin, end) in zip(buckets, slices, strict=True)
         ]
 
@@ -390,25 +305,31 @@ class _Reading:
     def _as_they_are(columns: Columns, sinces: list[datetime], untils: list[datetime]) -> list[Bucket]:
         means = [total / n if n else None for total, n in zip(columns.sum, columns.n, strict=True)]
         kept = columns.n, columns.suspects, columns.min, columns.max, means, columns.first, columns.last
-        return [Bucket._make(row) for row in zip(sinces, untils, *kept, repeat(None))]
+        return named_tuples(Bucket, zip(sinces, untils, *kept, repeat(None)))
 
     def _bucket(self, columns: Columns, of: tuple[int, int, int]) -> Bucket:
         number, begin, end = of
+        since, until = self._edges[number], self._edges[number + 1]
+        if end - begin == 1:
+            return Bucket(
+                since, until, columns.n[begin], columns.suspects[begin], columns.min[begin], columns.max[begin],
+                None, columns.first[begin], columns.last[begin],
+            )  # fmt: skip
         firsts, lasts = columns.first[begin:end], columns.last[begin:end]
         return Bucket(
-            self._edges[number],
-            self._edges[number + 1],
+            since,
+            until,
             sum(columns.n[begin:end]),
             sum(columns.suspects[begin:end]),
-            _extreme(min, columns.min[begin:end]),
-            _extreme(max, columns.max[begin:end]),
+            extreme(min, columns.min[begin:end]),
+            extreme(max, columns.max[begin:end]),
             None,
             next((one for one in firsts if one is not None), None),
             next((one for one in reversed(lasts) if one is not None), None),
         )
 
     def _consumed(self, one: Series, columns: Columns, before: _Before | None) -> Aggregated:
-        slices = self._slices(columns.at)
+        slices = slices_of(columns.at, self._edges)
         buckets = [self._bucket(columns, of) for of in slices]
         spans = [consumption.Bucket(bucket.since, bucket.until) for bucket in buckets]
         readings: list[IndexReading] = []
@@ -420,12 +341,17 @@ class _Reading:
         consumed = consumption.consumption(spans, readings, (), one.moduli, known_for(one.expected))
         of_buckets = consumed.by_bucket if before is None else consumed.by_bucket[1:]
         return Aggregated(
-            [bucket._replace(difference=rise) for bucket, rise in zip(buckets, of_buckets, strict=True)],
+            named_tuples(Bucket, [(*bucket[:9], rise) for bucket, rise in zip(buckets, of_buckets, strict=True)]),
             consumed.gaps,
         )
 
     def _indexes(self, columns: Columns, begin: int, end: int) -> Iterable[IndexReading]:
         """Readings that say what a bucket has consumed: where it never fell, the first and the last one."""
+        if end - begin == 1 and not columns.falls:
+            first_at, last_at, only = columns.first_at[begin], columns.last_at[begin], columns.last[begin]
+            if first_at is not None and last_at is not None and only is not None:
+                ending = IndexReading(last_at, only)
+                return [ending] if first_at == last_at else [IndexReading(first_at, columns.first[begin]), ending]
         firsts, lasts = columns.first[begin:end], columns.last[begin:end]
         first_ats, last_ats = columns.first_at[begin:end], columns.last_at[begin:end]
         ats = columns.at[begin:end]
@@ -443,7 +369,7 @@ class _Reading:
         return [last] if since == until else [IndexReading(since, firsts[0]), last]
 
     def _with_means(self, one: Series, columns: Columns, before: _Before | None) -> Aggregated:
-        buckets = [self._bucket(columns, of) for of in self._slices(columns.at)]
+        buckets = [self._bucket(columns, of) for of in slices_of(columns.at, self._edges)]
         pieces = [columns.piece(place, self._day_ends) for place in range(len(columns.at))]
         means = state_means(
             [consumption.Bucket(bucket.since, bucket.until) for bucket in buckets],
@@ -466,16 +392,3 @@ class _Reading:
         return datetime.combine(hour.astimezone(self._zone).date(), datetime.min.time(), self._zone).astimezone(
             UTC
         )
-
-
-def _floats(text: str) -> list[float]:
-    return [float(one) for one in text.strip("{}").split(",")]
-
-
-def _total(values: Sequence[float | None]) -> float:
-    return sum(value for value in values if value is not None)
-
-
-def _extreme(choose: Callable[..., float], values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return choose(known) if known else None

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from core.runtime.postgres import Connection
+from registry.rows import named_tuples
 
 # Batches that are looked at for one page, by their values: from a page's worth to so many times that.
 LEAST_BUDGET, MOST_BUDGET = 500, 200_000
@@ -121,8 +122,10 @@ async def read_changes(connection: Connection, after: Position, wanted: WantedCh
     while True:
         room = most - len(entries)
         rows = await connection.fetch(READ, *after, room, budget, *wanted.values())
-        entries += [Entry(*row) for row in rows if row["origin"] is not None]
-        if rows and rows[-1]["origin"] is not None:
+        is_full = rows[-1]["origin"] is not None
+        # When it is less than was asked for, the last row only says from where reading goes on.
+        entries += named_tuples(Entry, rows if is_full else rows[:-1])
+        if is_full:
             return Part(entries, entries[-1].position, is_all=False)
         after = Position(*rows[-1][:3])
         if after.number == 0 or scanned > MOST_SCANNED:

@@ -1,14 +1,17 @@
 """From a row to an entity, whose fields are named like the columns, and from named values to parameters."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from core.runtime.postgres import Connection, Pool, Record
 
 Entity = TypeVar("Entity")
+# NamedTuple._make is a call in Python for each of thousands.
+_MAKE: Any = vars(tuple)["__new__"]
 
 
 def entity(kind: type[Entity], row: Record | Mapping[str, Any]) -> Entity:
@@ -18,6 +21,11 @@ def entity(kind: type[Entity], row: Record | Mapping[str, Any]) -> Entity:
         value = row[name]
         values[name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
     return kind(**values)
+
+
+def named_tuples(kind: type[Entity], rows: Iterable[Iterable[Any]]) -> list[Entity]:
+    """The NamedTuple `kind` of each row, which has as many columns, in their order."""
+    return list(map(_MAKE, repeat(kind), rows))
 
 
 @cache

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api import bucket_store, store
 from api.auth import Reader
-from api.bucket_store import Bucket
+from api.bucket_store import AVERAGED, Bucket
 from api.extent import Placed
 from api.fields import INT4_MOST, Answer, AssetKind, Id, Instant, answer_of
 from api.list_fields import SORT_TEXT, Quarter, Tag
@@ -33,7 +33,6 @@ from registry.places import ANYWHERE
 
 LONGEST_RAW = timedelta(days=31)
 LONGEST_HOURS, LONGEST = timedelta(days=366), timedelta(days=3653)
-AVERAGED: dict[Kind, Literal["time", "count"]] = {Kind.GAUGE: "count", Kind.BOOLEAN: "time"}
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 

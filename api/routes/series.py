@@ -1,20 +1,19 @@
 """Several datastreams in one request: by bucket of the local calendar, beside another period, or by reading."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from api import readings_store
 from api.auth import Caller, Reader
-from api.bucket_store import Aggregated, Bucket
-from api.calendar_buckets import Comparison, UnevenZone, Unit, counterparts, edges_of, spans_of
+from api.bucket_store import Aggregated
+from api.calendar_buckets import Comparison, UnevenZone, Unit, counterparts, edges_of
 from api.closed_answers import NOT_MODIFIED, answer_of_period
 from api.extent import Placed
 from api.fields import INT4_MOST, Answer, AssetKind, answer_of
@@ -22,12 +21,13 @@ from api.list_fields import Quarter, Tag
 from api.pages import Cursor, Page
 from api.periods import period
 from api.routes.datastreams import QuantityName
-from api.routes.measurements import AVERAGED, LONGEST, LONGEST_HOURS, AssetIds, From, To
-from api.series_store import Series, read_series, select_series, unknown_assets, with_profiles
+from api.routes.measurements import LONGEST, LONGEST_HOURS, AssetIds, From, To
+from api.series_choice import Series, select_series, unknown_assets, with_profiles
+from api.series_items import Beside, Item, Question, ValueIs, items_of
+from api.series_store import read_series
 from api.store import WantedDatastreams
 from core.messages.measurements import flag_names
 from core.model.consumption import Amount
-from core.model.quantities import Kind
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
@@ -38,7 +38,6 @@ MOST_SERIES, MOST_BUCKETS, MOST_READINGS = 2_000, 100_000, 10_000
 HOUR = timedelta(hours=1)
 # Of another calendar than the deployment's, days are put together from hours.
 MOST_HOURS = 2_000_000
-DIGITS = 4
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
@@ -96,44 +95,7 @@ def _wrong(parameter: str, code: str, message: str) -> Problem:
     return Problem(422, message, errors=[FieldError(field=f"query.{parameter}", code=code, message=message)])
 
 
-ValueIs = Literal["mean", "difference"]
-
-
-class _Beside(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
-    """What BesideAnswer describes."""
-
-    since: datetime
-    until: datetime
-    readings: int
-    completeness: float | None
-    value: float | None
-
-
-class Item(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
-    """What SeriesItem describes; a hundred thousand of them are encoded in one go."""
-
-    datastream_id: int
-    asset_id: int | None
-    asset_name: str | None
-    quantity: str
-    unit: str
-    since: datetime
-    until: datetime
-    readings: int
-    suspects: int
-    completeness: float | None
-    value: float | None
-    value_is: ValueIs | None
-    minimum: float | None
-    maximum: float | None
-    first: float | None
-    last: float | None
-    in_gap: bool
-    previous_period: _Beside | None = None
-    previous_year: _Beside | None = None
-
-
-class BesideAnswer(answer_of(_Beside)):
+class BesideAnswer(answer_of(Beside)):
     """Le même intervalle, une période ou une année plus tôt."""
 
     since: datetime = Field(serialization_alias="from")
@@ -179,31 +141,6 @@ class SeriesAnswer(Page[SeriesItem]):
     bucket: str
     timezone: str
     gaps: list[SeriesGapAnswer]
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """The buckets that are asked for, and those that stand beside them."""
-
-    unit: Unit
-    zone: ZoneInfo
-    edges: list[datetime]
-    beside: Mapping[Comparison, list[datetime | None]]
-
-    def ranges(self) -> list[list[datetime]]:
-        """The edges of all buckets to be read; what touches is one range."""
-        ranges = [self.edges]
-        for of in self.beside.values():
-            starts = [one for one in of if one is not None]
-            if starts:
-                ranges.append(spans_of(starts, self.unit, self.zone))
-        merged: list[list[datetime]] = []
-        for edges in sorted(ranges, key=lambda one: one[0]):
-            if merged and edges[0] <= merged[-1][-1]:
-                merged[-1] = sorted({*merged[-1], *edges})
-            else:
-                merged.append(edges)
-        return merged
 
 
 @router.get(
@@ -288,7 +225,7 @@ async def ask_series(
     now = datetime.now(UTC)
     first, last = question.edges[0], question.edges[-1]
     return Found(
-        [item for one in series for item in _items(one, question, untils, found.get(one.id), now)],
+        [item for one in series for item in items_of(one, question, untils, found.get(one.id), now)],
         [
             (id_, gap)
             for id_, one in sorted(found.items())
@@ -310,10 +247,10 @@ async def _zone(caller: Caller, connection: Connection, named: str | None) -> Zo
         raise _wrong("timezone", "timezone", f"fuseau inconnu : « {named} »") from None
 
 
-def _ask(begin: datetime, end: datetime, unit: Unit, zone: ZoneInfo, compare: Iterable[Comparison]) -> _Question:
+def _ask(begin: datetime, end: datetime, unit: Unit, zone: ZoneInfo, compare: Iterable[Comparison]) -> Question:
     try:
         edges = edges_of(begin, end, unit, zone)
-        return _Question(unit, zone, edges, {one: counterparts(edges, unit, zone, one) for one in compare})
+        return Question(unit, zone, edges, {one: counterparts(edges, unit, zone, one) for one in compare})
     except UnevenZone:
         message = (
             f"« {zone.key} » n'est pas à un nombre entier d'heures d'UTC : voir /v1/datastreams/{{id}}/aggregates"
@@ -342,49 +279,6 @@ def _joined(found: Sequence[Mapping[int, Aggregated]]) -> dict[int, Aggregated]:
             known.buckets.extend(one.buckets)
             known.gaps.extend(one.gaps)
     return joined
-
-
-def _items(
-    one: Series, question: _Question, untils: Mapping[datetime, datetime], found: Aggregated | None, now: datetime
-) -> Iterator[Item]:
-    kind = one.kind
-    value_is: ValueIs | None = "difference" if kind is Kind.COUNTER else "mean" if kind in AVERAGED else None
-    known = {bucket.since: bucket for bucket in found.buckets} if found is not None else {}
-    gaps = [] if found is None else found.gaps
-
-    def bucket_of(since: datetime, until: datetime) -> Bucket:
-        return known.get(since) or Bucket(since, until, 0, 0, None, None, None, None, None)
-
-    def value_of(bucket: Bucket) -> float | None:
-        return bucket.difference if kind is Kind.COUNTER else bucket.mean if value_is is not None else None
-
-    def completeness_of(bucket: Bucket) -> float | None:
-        return _completeness(bucket.readings, bucket.since, bucket.until, one.expected, now)
-
-    def beside(comparison: Comparison, place: int) -> _Beside | None:
-        since = question.beside[comparison][place] if comparison in question.beside else None
-        if since is None:
-            return None
-        bucket = bucket_of(since, untils[since])
-        return _Beside(since, bucket.until, bucket.readings, completeness_of(bucket), value_of(bucket))
-
-    identity = (one.id, one.asset_id, one.asset_name, one.quantity, one.unit)
-    for place, (since, until) in enumerate(pairwise(question.edges)):
-        bucket = bucket_of(since, until)
-        in_gap = any(gap.since < until and gap.until > since for gap in gaps) if gaps else False
-        former = (beside("previous_period", place), beside("previous_year", place)) if question.beside else ()
-        yield Item(
-            *identity, since, until, bucket.readings, bucket.suspects, completeness_of(bucket), value_of(bucket),
-            value_is, bucket.minimum, bucket.maximum, bucket.first, bucket.last, in_gap, *former,
-        )  # fmt: skip
-
-
-def _completeness(
-    readings: int, since: datetime, until: datetime, expected: timedelta, now: datetime
-) -> float | None:
-    if expected > until - since or since >= now:
-        return None
-    return min(1.0, round(readings / max(1, (min(until, now) - since) // expected), DIGITS))
 
 
 class SeriesReading(Answer):

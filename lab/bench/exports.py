@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from core.runtime.postgres import Pool, open_pool
+from lab.bench.processes import cpu_seconds
 from services.supervisor.run_info import RunInfo
 
 STREAMS, SLOW_CLIENTS, POOL = 200, 50, 8
@@ -59,6 +60,9 @@ class Written:
     memory_mb: float
     """Of the process that writes, above what it had at rest before the first file."""
     others_p95_ms: float
+    writer_us: float
+    """CPU per reading, of the process that writes, and of PostgreSQL; the others' questions are in the latter."""
+    postgres_us: float
 
     @property
     def per_second(self) -> float:
@@ -88,7 +92,8 @@ class ExportFigures:
 
 async def measure(run: RunInfo, readings: int, formats: tuple[str, ...]) -> ExportFigures:
     """On the stack's own tenant, filled with so many readings."""
-    pid = next(service.pid for service in run.services if service.name == "maintenance" and service.pid)
+    pids = {one.name: one.pid for one in run.services if one.name in {"maintenance", "postgres"} and one.pid}
+    pid = pids["maintenance"]
     async with (
         open_pool(run.database_admin_url, "bench", size=2, command_timeout=3600) as pool,
         httpx.AsyncClient(
@@ -104,11 +109,18 @@ async def measure(run: RunInfo, readings: int, formats: tuple[str, ...]) -> Expo
             body = {"format": form, "from": BEGIN.isoformat(), "datastream_ids": ids}
             asked = (await client.post("/v1/exports", json=body)).raise_for_status().json()
             forget_peak(pid)
+            before = cpu_seconds(pids)
             p95 = await _others_p95(client, ids, _ended(client, asked["id"]))
             job = await _ended(client, asked["id"])
             began, end = (datetime.fromisoformat(job[name]) for name in ("started_at", "ended_at"))
             seconds, memory = (end - began).total_seconds(), memory_mb(pid, "VmHWM") - at_rest
-            files.append(Written(form, job["readings"], job["octets"], seconds, memory, p95))
+            spent = {name: (cpu - before[name]) / job["readings"] * 1e6 for name, cpu in cpu_seconds(pids).items()}
+            files.append(
+                Written(
+                    form, job["readings"], job["octets"], seconds, memory, p95, spent["maintenance"],
+                    spent["postgres"],
+                )
+            )  # fmt: skip
             jobs.append(job["id"])
         held = await _held_by_slow_clients(run, pool, jobs[0])
     return ExportFigures(tuple(files), rest, SLOW_CLIENTS, held)

@@ -20,7 +20,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from api import bucket_store, series_store
+from api import bucket_store, series_choice, series_statements, series_store
 from api.calendar_buckets import Unit, counterparts, edges_of, spans_of
 from api.store import LATEST, WantedDatastreams, read_latest
 from core.model.quantities import Kind
@@ -58,6 +58,17 @@ SELECT id FROM datastream WHERE tenant_id = $1 AND quantity = 'water_volume' ORD
 PICK_OF_KIND = """
 SELECT d.id FROM datastream d JOIN asset a ON a.id = d.asset_id
 WHERE d.tenant_id = $1 AND a.kind = $2 AND d.quantity = $3 ORDER BY md5(d.id::text) LIMIT $4
+"""
+# As whole_index_buckets() has it, on the bare tables.
+INDEX_BUCKETS = """
+SELECT s.id, a.* FROM unnest($1::int[]) AS s (id) CROSS JOIN LATERAL (
+    SELECT width_bucket(bucket, $4::timestamptz[]), sum(n)::int, sum(suspects)::int, min(min), max(max),
+           array_agg(first) FILTER (WHERE n > 0), array_agg(last) FILTER (WHERE n > 0),
+           min(first_at), max(last_at),
+           bool_and(n = 0 OR (first_at IS NOT NULL AND falls IS NULL))
+    FROM (SELECT * FROM rollup_day r WHERE datastream_id = s.id AND bucket >= $2 AND bucket < $3
+          ORDER BY bucket) AS day
+    GROUP BY 1) AS a
 """
 READ_TIMEZONE = "SELECT timezone FROM deployment"
 
@@ -154,7 +165,7 @@ def _month_by_day(ids: list[int], since: datetime, until: datetime, zone: ZoneIn
     label = f"{len(ids)} séries, un mois par jour"
     return Query(
         "month_by_day", label, 100, _read_series(ids, edges_of(since, until, "day", zone), "day", zone),
-        series_store.DAYS, (ids, since, until),
+        series_statements.DAYS, (ids, since, until),
     )  # fmt: skip
 
 
@@ -172,7 +183,7 @@ def _meters_by_month(ids: list[int], today: datetime, zone: ZoneInfo) -> Query:
     label = f"{len(ids)} compteurs, un an par mois, deux comparaisons"
     return Query(
         "meters_by_month", label, 150, _read_series(ids, every, "month", zone),
-        series_store.DAYS_IN_ORDER, (ids, every[0], every[-1]),
+        INDEX_BUCKETS, (ids, every[0], every[-1], every),
     )  # fmt: skip
 
 
@@ -180,8 +191,8 @@ def _read_series(
     ids: list[int], edges: list[datetime], unit: Unit, zone: ZoneInfo
 ) -> Callable[[Connection], Awaitable[int]]:
     async def read(connection: Connection) -> int:
-        chosen = await series_store.select_series(connection, ids, WantedDatastreams(), SERIES)
-        series = await series_store.with_profiles(connection, chosen)
+        chosen = await series_choice.select_series(connection, ids, WantedDatastreams(), SERIES)
+        series = await series_choice.with_profiles(connection, chosen)
         found = await series_store.read_series(connection, series, edges, unit, zone)
         return sum(len(one.buckets) for one in found.series.values())
 

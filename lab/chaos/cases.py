@@ -65,14 +65,13 @@ def _name(service: str) -> str:
 
 
 def _around(kind: str, service: str) -> Around | None:
-    """The load is on UDP: for the broker there is a fleet besides. While ingest dies the feed is followed, too."""
-    if (kind, service) == ("kill", "ingest"):
-        return following_feed
+    """The load is on UDP: for the broker there is a fleet besides."""
     return with_mqtt_fleet(kind) if service == "mosquitto" else None
 
 
 def _kills() -> list[Case]:
-    quick = {"network", "ingest", "nats", "postgres", "gateway_bridge", "mosquitto", "maintenance"}
+    # Ingest is killed in the quick half, too: while the feed is followed.
+    quick = {"network", "nats", "postgres", "gateway_bridge", "mosquitto", "maintenance"}
     return [
         Case(
             f"kill-{_name(service)}",
@@ -157,10 +156,13 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "feed",
-        "Fil des mesures suivi par deux lecteurs : ingestion, API, alertes et PostgreSQL tués l'un après l'autre",
+        "Fil des mesures suivi par deux lecteurs, avec retards, corrections, redécodage et rétention : ingestion, "
+        "API, alertes et PostgreSQL tués l'un après l'autre",
         60,
         during=kill_in_turn("ingest", "api", "alerting", "postgres"),
         around=following_feed,
+        quick_s=8,
+        quick_during=kill("ingest"),
     ),
     *_clocks(),
     Case("bus-down", "Bus arrêté 60 s", 69, during=keep_down("nats")),

@@ -47,7 +47,8 @@ def exports_load(
         for one in figures.files:
             print(
                 f"{one.form} : {one.readings} mesures en {one.seconds:.1f} s, {one.per_second:.0f}/s, "
-                f"{one.octets / 1e6:.0f} Mo ; mémoire +{one.memory_mb:.0f} Mo ; "
+                f"{one.octets / 1e6:.0f} Mo ; processeur par mesure {one.writer_us:.2f} us de qui écrit et "
+                f"{one.postgres_us:.2f} us de PostgreSQL ; mémoire +{one.memory_mb:.0f} Mo ; "
                 f"p95 des autres {one.others_p95_ms:.1f} ms (au repos {figures.rest_p95_ms:.1f})"
             )
         print(f"{figures.slow_clients} clients lents : {figures.held_connections} connexion(s) tenue(s)")

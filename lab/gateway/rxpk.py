@@ -10,6 +10,7 @@ from functools import cache
 
 from lab.radio.medium import NOISE_FLOOR_DBM
 from lab.radio.transmission import CHANNELS, SECOND_US
+from lorawan.gateway.lenient import gps_ms_of_utc_us
 from lorawan.gateway.semtech_udp import VERSION, DatagramType
 
 SIGNALS = 256
@@ -63,6 +64,11 @@ def common_part(instant: bytes, on_channel: bytes, phy_payload: bytes) -> bytes:
         len(phy_payload),
         b2a_base64(phy_payload, newline=False),
     )
+
+
+def with_gps_time(common: bytes, at_us: int) -> bytes:
+    """The same as a gateway with GPS says it, which kept the frame since then."""
+    return b'"tmms":%d,%b' % (gps_ms_of_utc_us(at_us), common)
 
 
 def rxpk(tmst: int, with_signal: bytes, common: bytes) -> bytes:

@@ -208,7 +208,8 @@ async def load_history(
         timezone: str = await connection.fetchval(store.READ_TIMEZONE)
         until = (today or datetime.now(UTC)).astimezone(ZoneInfo(timezone)).date()
         wanted = HistoryPlan(seed, measurements, assets, years, since or _years_before(until, years), until)
-        tenant, order, blocks, planned = await _prepare(connection, run, wanted, slug)
+        async with _connected(run.database_admin_url) as admin:
+            tenant, order, blocks, planned = await _prepare(admin, run, wanted, slug)
         processes, stop, reports = _start_workers(run, order, timezone, blocks, workers)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

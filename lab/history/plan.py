@@ -36,9 +36,14 @@ class Channel:
     """Channels of one asset that are seeded alike agree with each other."""
 
     @property
+    def kind(self) -> Kind:
+        """How its values may be aggregated."""
+        return QUANTITIES[self.quantity].kind
+
+    @property
     def is_index(self) -> bool:
         """Whether only differences of its values mean something."""
-        return QUANTITIES[self.quantity].kind is Kind.COUNTER
+        return self.kind is Kind.COUNTER
 
     @property
     def unit(self) -> str:
@@ -258,11 +263,11 @@ def _phase(channel: Channel, number: int) -> int:
 
 
 def plan_blocks(series: Sequence[SeriesPlan]) -> list[range]:
-    """Runs of series that make about BLOCK_ROWS in a week; indexes and other quantities never share one."""
+    """Runs of series that make about BLOCK_ROWS in a week; indexes, states and others never share one."""
     blocks: list[range] = []
     first, rows = 0, 0
     for number, one in enumerate(series):
-        is_other = one.grid.is_index != series[first].grid.is_index
+        is_other = _rolled_up_as(one) != _rolled_up_as(series[first])
         if is_other or rows >= BLOCK_ROWS:
             blocks.append(range(first, number))
             first, rows = number, 0
@@ -270,3 +275,7 @@ def plan_blocks(series: Sequence[SeriesPlan]) -> list[range]:
     if series:
         blocks.append(range(first, len(series)))
     return blocks
+
+
+def _rolled_up_as(series: SeriesPlan) -> Kind | None:
+    return series.channel.kind if series.channel.kind in (Kind.COUNTER, Kind.BOOLEAN) else None

@@ -6,7 +6,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from core.messages.measurements import SOUND, UNSOUND
+from core.model.quantities import Kind
 from core.runtime.postgres import Connection
+from ingest import rollups
 from lab.fleet.bulk import register_devices
 from lab.history.plan import AssetPlan, SeriesPlan
 from registry.audit import write_audit
@@ -33,25 +35,36 @@ ORDER BY w.place
 LIST_DATASTREAMS = """
 SELECT d.id, a.name, d.quantity FROM datastream d JOIN asset a ON a.id = d.asset_id WHERE d.tenant_id = $1
 """
-# The same rows as ingest.rollups makes of marked hours, here of whole weeks. $4: a microsecond for indexes.
+# The same rows as ingest.rollups makes of marked hours, here of whole weeks. $4: a microsecond for indexes, whose
+# instants are kept; they never fall.
 ADD_HOURS = f"""
-INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects, sum, min, max, first, last)
+INSERT INTO observation.rollup_hour
+       (datastream_id, bucket, n, suspects, sum, min, max, first, last, first_at, last_at)
 SELECT datastream_id, time_bucket('1 hour', time - $4::interval) AS bucket,
        count(*) FILTER (WHERE {SOUND}), count(*) FILTER (WHERE {UNSOUND}),
        sum(value) FILTER (WHERE {SOUND}),
        min(value) FILTER (WHERE {SOUND}), max(value) FILTER (WHERE {SOUND}),
-       first(value, time) FILTER (WHERE {SOUND}), last(value, time) FILTER (WHERE {SOUND})
+       first(value, time) FILTER (WHERE {SOUND}), last(value, time) FILTER (WHERE {SOUND}),
+       CASE WHEN $4 > interval '0' THEN min(time) FILTER (WHERE {SOUND}) END,
+       CASE WHEN $4 > interval '0' THEN max(time) FILTER (WHERE {SOUND}) END
 FROM observation.measurement
 WHERE datastream_id = ANY($1::int[]) AND time >= $2::timestamptz + $4 AND time < $3::timestamptz + $4
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 ADD_DAYS = """
-INSERT INTO observation.rollup_day (datastream_id, bucket, n, suspects, sum, min, max, first, last)
+INSERT INTO observation.rollup_day
+       (datastream_id, bucket, n, suspects, sum, min, max, first, last, first_at, last_at)
 SELECT datastream_id, date_trunc('day', bucket, $4) AS day, sum(n), sum(suspects), sum(sum), min(min), max(max),
-       first(first, bucket) FILTER (WHERE n > 0), last(last, bucket) FILTER (WHERE n > 0)
+       first(first, bucket) FILTER (WHERE n > 0), last(last, bucket) FILTER (WHERE n > 0),
+       min(first_at), max(last_at)
 FROM observation.rollup_hour
 WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3
 GROUP BY 1, 2 ORDER BY 1, 2
+"""
+# Of states how long they lasted counts: ingest's own statements make theirs, of these hours.
+HOURS_OF_STATES = """
+SELECT DISTINCT datastream_id, date_trunc('hour', time, 'UTC') AS hour FROM observation.measurement
+WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time < $3
 """
 SET_LATEST = """
 INSERT INTO observation.latest (datastream_id, time, value, flags)
@@ -185,13 +198,25 @@ async def read_ids(connection: Connection, tenant_id: int) -> dict[tuple[str, st
 
 
 async def roll_up_week(
-    connection: Connection, ids: Sequence[int], since: datetime, until: datetime, timezone: str, *, is_index: bool
+    connection: Connection, ids: Sequence[int], since: datetime, until: datetime, timezone: str, kind: Kind
 ) -> tuple[int, int]:
     """Hours and days of these datastreams between two local midnights, none of them there yet; their counts."""
-    shift = MICROSECOND if is_index else timedelta(0)
+    if kind is Kind.BOOLEAN:
+        pairs = await connection.fetch(HOURS_OF_STATES, ids, since, until)
+        columns = [row["datastream_id"] for row in pairs], [row["hour"] for row in pairs]
+        await connection.execute(rollups.REPLACE_HOURS, *columns, rollups.COUNTERS, since, until, rollups.STATES)
+        days = await connection.fetchval(
+            rollups.REPLACE_DAYS, *columns, timezone, rollups.COUNTERS, rollups.STATES
+        )
+        return len(pairs), days
+    shift = MICROSECOND if kind is Kind.COUNTER else timedelta(0)
     hours = await connection.execute(ADD_HOURS, ids, since, until, shift)
     days = await connection.execute(ADD_DAYS, ids, since, until, timezone)
-    return int(hours.rpartition(" ")[2]), int(days.rpartition(" ")[2])
+    return _count(hours), _count(days)
+
+
+def _count(status: str) -> int:
+    return int(status.rpartition(" ")[2])
 
 
 async def remove(connection: Connection, tenant_id: int, ids: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from core.model.quantities import Kind
 from core.runtime.errors import describe_defect
 from core.runtime.postgres import Connection, connect
 from ingest.binary_copy import HEADER, TRAILER
@@ -43,15 +44,15 @@ OUT_OF_RANGE = {
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Datastreams that one transaction writes a week of; all indexes, or none."""
+    """Datastreams that one transaction writes a week of; all indexes, all states, or neither."""
 
     ids: tuple[int, ...]
     series: tuple[SeriesPlan, ...]
 
     @property
-    def is_index(self) -> bool:
-        """Whether these are indexes."""
-        return self.series[0].grid.is_index
+    def kind(self) -> Kind:
+        """How their values are rolled up; of the first one, if they are neither indexes nor states."""
+        return self.series[0].channel.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ async def _write_week(
         await connection.copy_to_table(
             "measurement", source=source, columns=MEASUREMENT_COLUMNS, schema_name=SCHEMA, format="binary"
         )
-        made = await roll_up_week(connection, block.ids, since, until, timezone, is_index=block.is_index)
+        made = await roll_up_week(connection, block.ids, since, until, timezone, block.kind)
         if is_last:
             await connection.execute(SET_LATEST, block.ids, since, until)
             await connection.execute(RAISE_LAST_SEEN, block.ids)

@@ -76,6 +76,9 @@ class Pacer:
         # each would cost more than sending it.
         self.sent = array("q")
         self.received = 0  # Uplinks that at least one gateway received.
+        self.late_every = 0
+        """Of a device's uplinks each so manieth was kept by its gateways for `late_by_us`; 0: none."""
+        self.late_by_us = 0
         self._clock = rxpk.Clock()
         self._signal = 0
         self._phases: list[list[Buffer]] = [[] for _ in range(POLL_MS)]
@@ -168,6 +171,8 @@ class Pacer:
         phy_payload = device.next_frame(device.application.next_message(at_us))
         device.sent_until_us, device.frequency = at_us, CHANNELS[channel]
         common = rxpk.common_part(instant, ON_CHANNELS[channel], phy_payload)
+        if self.late_every and f_cnt % self.late_every == 0:
+            common = rxpk.with_gps_time(common, at_us - self.late_by_us)
         began_us = at_us - AIRTIMES_US[len(phy_payload)]
         buffers = self._in_range[device.number]
         received_by = int(buffers[0].gateway.listens(began_us, at_us))

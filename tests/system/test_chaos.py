@@ -6,7 +6,7 @@ from lab.chaos.cases import CASES, Case
 from lab.chaos.stage import Stage
 
 QUICK = [case for case in CASES if case.quick_s is not None]
-ONE, LASTS_S = next(case for case in QUICK if case.name == "kill-ingest"), 8.0
+ONE, LASTS_S = next(case for case in QUICK if case.name == "kill-network"), 8.0
 
 # One stack serves every case, one at a time.
 pytestmark = [

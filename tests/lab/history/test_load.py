@@ -44,6 +44,17 @@ async def test_a_history_is_exact_and_summed_up_as_a_recount_has_it(run: RunInfo
     assert stored[1].date().isoformat() == "2026-03-04"
     assert stored[2] == datetime(2026, 4, 1, 22, tzinfo=UTC)  # An index at the last midnight.
     assert await recount(pool) == []
+    # Indexes and states have their instants, as ingest rolls up: a recount says nothing where there are none.
+    ordered = await pool.fetch(
+        "SELECT d.quantity, bool_and(h.first_at IS NOT NULL) AS has_instants, bool_and(h.seconds IS NOT NULL) "
+        "AS has_seconds FROM observation.rollup_day h JOIN datastream d ON d.id = h.datastream_id "
+        "WHERE d.quantity = ANY(ARRAY['water_volume', 'switch_state', 'co2']) GROUP BY 1 ORDER BY 1"
+    )
+    assert [tuple(row) for row in ordered] == [
+        ("co2", False, False),
+        ("switch_state", True, True),
+        ("water_volume", True, False),
+    ]
     assert await pool.fetchval("SELECT count(*) FROM observation.measurement WHERE flags = 1") > 0
     assert await pool.fetchval("SELECT count(*) FROM observation.dirty") == 0
 

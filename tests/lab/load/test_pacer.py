@@ -214,3 +214,15 @@ def test_a_request_over_a_gateways_socket_is_acknowledged_with_its_word() -> Non
 
     tx_ack = parse_datagram(gateway._pulling.sent[-1])  # pyright: ignore[reportAttributeAccessIssue,reportOptionalMemberAccess]
     assert str(tx_ack.status) == "TOO_EARLY"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_of_a_device_each_so_manieth_frame_was_kept_by_its_gateway() -> None:
+    air = scene()
+    accept_in(air, 5 * SECOND_US)
+    air.load.pacer.late_every, air.load.pacer.late_by_us = 2, 1_200 * SECOND_US
+    at_us = 1_764_072_000_000_000  # 2025-11-25T12:00:00Z; GPS time is 18 s ahead of it.
+
+    frames = [air.uplink(0, at_us) for _ in range(4)]
+
+    late_ms = (at_us - 1_200 * SECOND_US) // 1000 - 315_964_800_000 + 18_000
+    assert [b'"tmms":%d,' % late_ms in frame for frame in frames if frame is not None] == [True, False] * 2

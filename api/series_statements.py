@@ -1,0 +1,64 @@
+"""SQL of buckets of many datastreams: what rollups hold of them, and raw where these are behind."""
+
+from core.messages.measurements import SOUND
+
+CLOCK = "SELECT now() AS now, date_trunc('hour', now(), 'UTC') AS open, timezone FROM deployment"
+# Hours whose rollups are behind, whenever they were.
+STALE = "SELECT DISTINCT datastream_id, hour FROM unrolled WHERE datastream_id = ANY($1::int[]) AND hour < $2"
+
+
+def _arrays(table: str, columns: str, also: str = "") -> str:
+    # $1: datastreams; $2 to $3: buckets. One after the other: together they would be joined with their policies
+    # row by row, and sorted, which takes a fifth longer for days and two fifths for years.
+    aggregated = ", ".join(f"array_agg({column})" for column in columns.split(", "))
+    return f"""
+SELECT s.id, a.* FROM unnest($1::int[]) AS s (id) CROSS JOIN LATERAL (
+    SELECT {aggregated}{also} FROM {table}
+    WHERE datastream_id = s.id AND bucket >= $2 AND bucket < $3 HAVING count(*) > 0) AS a
+"""
+
+
+COLUMNS = "bucket, n, suspects, min, max, first, last"
+ORDERED = "first_at, last_at, seconds, weighted"
+FALLS = """,
+       array_agg(bucket) FILTER (WHERE falls IS NOT NULL),
+       array_agg(falls::text) FILTER (WHERE falls IS NOT NULL)"""
+DAYS = _arrays("rollup_day", f"{COLUMNS}, sum")
+HOURS = _arrays("rollup_hour", f"{COLUMNS}, sum")
+DAYS_IN_ORDER = _arrays("rollup_day", f"{COLUMNS}, {ORDERED}", FALLS)
+HOURS_IN_ORDER = _arrays("rollup_hour", f"{COLUMNS}, {ORDERED}", FALLS)
+# Of datastreams that may be read whole: their policy is asked once and not for each row (0128_expand_rollups_of_many).
+# $1: datastreams; $2 to $3: days; $4: the edges of buckets.
+WHOLE_DAYS = "SELECT * FROM whole_days($1, $2, $3)"
+WHOLE_INDEX_BUCKETS = """
+SELECT datastream_id, number, n, suspects, low, high, firsts, lasts, first_at, last_at, known
+FROM whole_index_buckets($1, $2, $3, $4)
+"""
+# $1, $2: datastreams and days that are to be put together from their hours; $3: time zone.
+HOURS_OF_DAYS = f"""
+SELECT h.datastream_id, {COLUMNS}, sum, {ORDERED}, falls
+FROM unnest($1::int[], $2::timestamptz[]) AS t (id, day)
+JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
+     AND h.bucket < date_add(t.day, interval '1 day', $3)
+"""
+# $1: datastreams; $2 to $3: instants, both of them included.
+RAW = f"""
+SELECT datastream_id, time, value, {SOUND} AS is_sound, NULL::timestamptz AS hour FROM measurement
+WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time <= $3
+"""
+# $1, $2: datastreams and hours; $3 to $4: between which all of them lie.
+RAW_OF_HOURS = f"""
+SELECT s.id AS datastream_id, m.time, m.value, m.{SOUND} AS is_sound, s.hour
+FROM unnest($1::int[], $2::timestamptz[]) AS s (id, hour)
+JOIN measurement m ON m.datastream_id = s.id AND m.time >= s.hour AND m.time <= s.hour + interval '1 hour'
+WHERE m.time >= $3::timestamptz AND m.time <= $4::timestamptz
+"""
+# The last hours with a reading before $3, of each of $1 so many as $2 says.
+HOURS_BEFORE = """
+SELECT s.id, b.bucket, coalesce(b.last_at, b.bucket + interval '1 hour') AS at, b.last, b.last_at IS NOT NULL
+FROM unnest($1::int[], $2::int[]) AS s (id, most)
+CROSS JOIN LATERAL (SELECT bucket, last, last_at FROM rollup_hour
+                    WHERE datastream_id = s.id AND bucket < $3 AND n > 0
+                    ORDER BY bucket DESC LIMIT s.most) AS b
+ORDER BY 1, 2 DESC
+"""
