@@ -252,6 +252,8 @@ STORES: tuple[Store, ...] = (
     ),
     Store("kit_template", NAME_ONLY, ERASED, REGISTRY),
     Store("kit_commissioning", NAME_ONLY, ERASED, REGISTRY),
+    Store("cost_entry", NAME_ONLY, ERASED, REGISTRY),
+    Store("cost_statement", NAME_ONLY, ERASED, REGISTRY),
     Store("work_order", NAME_ONLY, ERASED, REGISTRY),
     Store("work_order_event", NAME_ONLY, ERASED, WITH_ITS_OWNER),
     Store("work_order_photo", NAME_ONLY, ERASED, WITH_ITS_OWNER),

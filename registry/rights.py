@@ -95,6 +95,12 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "commune_outline": {"maintenance": "SELECT, INSERT, UPDATE"},
     "consent": {},
     "contact": {"alerting": "SELECT", "maintenance": "SELECT, INSERT, UPDATE"},
+    "cost_contributor": {},
+    "cost_entry": {},
+    "cost_item": {},
+    "cost_period": {},
+    "cost_statement": {},
+    "cost_statement_line": {},
     "datastream": {
         "intake": "SELECT",
         "ingest": "SELECT, INSERT, UPDATE",

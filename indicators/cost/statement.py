@@ -91,7 +91,9 @@ def _by_key(
         one.id: presence(one, year) for one in present if (first_inhabitants(one, year) or 0) < item.flat_below
     }
     exact = {id_: item.flat_cents * days for id_, days in flat.items()}
-    terms = {id_: (Term("flat", WHOLE, days, Fraction(1)),) for id_, days in flat.items()}
+    terms: dict[int, tuple[Term, ...]] = {
+        id_: (Term("flat", WHOLE, days, Fraction(1)),) for id_, days in flat.items()
+    }
     rest = total - sum(exact.values(), Fraction(0))
     if rest < 0:
         return UnshareableItem(item, "flats_above")

@@ -28,6 +28,12 @@ UNION ALL SELECT 'asset_photo ' || asset_id - 1 FROM asset_photo
 UNION ALL SELECT 'kit_template ' || tenant_id - 1 FROM kit_template
 UNION ALL SELECT 'kit_commissioning ' || tenant_id - 1 FROM kit_commissioning
 UNION ALL SELECT 'kit_item ' || tenant_id - 1 FROM kit_item
+UNION ALL SELECT 'cost_contributor ' || tenant_id - 1 FROM cost_contributor
+UNION ALL SELECT 'cost_period ' || tenant_id - 1 FROM cost_period
+UNION ALL SELECT 'cost_item ' || tenant_id - 1 FROM cost_item
+UNION ALL SELECT 'cost_entry ' || tenant_id - 1 FROM cost_entry
+UNION ALL SELECT 'cost_statement ' || tenant_id - 1 FROM cost_statement
+UNION ALL SELECT 'cost_statement_line ' || tenant_id - 1 FROM cost_statement_line
 UNION ALL SELECT 'work_order ' || id - 1 FROM work_order
 UNION ALL SELECT 'work_order_link ' || tenant_id - 1 FROM work_order_link
 UNION ALL SELECT 'work_order_event ' || tenant_id - 1 FROM work_order_event
@@ -232,6 +238,17 @@ SELECT id, id, 'k', 1, '[]', 'a' FROM tenant;
 INSERT INTO kit_commissioning (id, tenant_id, template_id, site, created_by) OVERRIDING SYSTEM VALUE
 SELECT id, id, id, 's', 'a' FROM tenant;
 INSERT INTO kit_item (commissioning_id, tenant_id, place, item) SELECT id, id, 0, 'a' FROM tenant;
+INSERT INTO cost_contributor (id, tenant_id, name, member_id) OVERRIDING SYSTEM VALUE
+SELECT id, id, 'c', id % 4 + 1 FROM tenant;
+INSERT INTO cost_period SELECT id, id, '[2026-01-01,)', 1 FROM tenant;
+INSERT INTO cost_item (tenant_id, name, first_year, method, amount_cents, shares, counted, per, flat_below,
+                       flat_cents, subsidy_percent)
+SELECT id, 'i', 2026, 'key', 1, '[]', 'average', 1, 0, 0, 0 FROM tenant;
+INSERT INTO cost_entry (tenant_id, contributor_id, basis, day, quantity, origin, made_by)
+SELECT id, id, 'assets', '2026-01-01', 1, 'stated', 'a' FROM tenant;
+INSERT INTO cost_statement (id, tenant_id, year, version, total_cents, issued_by) OVERRIDING SYSTEM VALUE
+SELECT id, id, 2026, 1, 1, 'a' FROM tenant;
+INSERT INTO cost_statement_line SELECT id, id, 1, 1, 'i', 1, 'c', id % 4 + 1, 1, 'f' FROM tenant;
 INSERT INTO work_order (id, tenant_id, origin, title) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'person', 'w' FROM tenant;
 INSERT INTO work_order_event (tenant_id, work_order_id, action, version) SELECT id, id, 'opened', 1 FROM tenant;

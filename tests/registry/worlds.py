@@ -167,6 +167,10 @@ def expected(world: World, me: int | None) -> set[str]:
         "kit_template",
         "kit_commissioning",
         "kit_item",
+        "cost_contributor",
+        "cost_period",
+        "cost_item",
+        "cost_entry",
         "work_order",
         "work_order_event",
         "work_order_photo",
@@ -178,6 +182,10 @@ def expected(world: World, me: int | None) -> set[str]:
         for table in (*own, "partner_account", "lns_source", "lns_source_state", "lns_unknown_device")
     }
     rows |= {f"{table} {me}" for table in ("multicast_group", "multicast_message")}
+    # Each tenant issues a statement to the next one.
+    rows |= {
+        f"{table} {one}" for table in ("cost_statement", "cost_statement_line") for one in (me, (me - 1) % TENANTS)
+    }
     rows |= {
         f"publication {i}"
         for i, asset in enumerate(world.assets)
