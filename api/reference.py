@@ -81,6 +81,7 @@ TITLES_OF_TAGS = {
     "silences": "Silences et calendriers",
     "work-orders": "Interventions",
     "kits": "Kits",
+    "cost": "Coûts du réseau",
     "teams": "Équipes",
     "partner-events": "Événements de partenaires",
     "webhooks": "Webhooks",

@@ -50,6 +50,12 @@ def make_statement(
     )
 
 
+def flats_of(shared: SharedItem) -> Fraction:
+    """What those who pay a flat amount pay of an item together, in cents."""
+    flat = (term.quantity for line in shared.lines for term in line.terms if term.basis == "flat")
+    return shared.item.flat_cents * sum(flat, Fraction(0))
+
+
 def _by_contributor(entries: Iterable[Entry]) -> Ledger:
     ledger: dict[tuple[int, Basis], list[Entry]] = {}
     for entry in entries:

@@ -68,6 +68,7 @@ CREATE INDEX cost_entry_correcting ON cost_entry (corrects) WHERE corrects IS NO
 CREATE TABLE cost_statement (
     id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     tenant_id int NOT NULL REFERENCES tenant,
+    issuer text NOT NULL,  -- The tenant's name then: its members do not see the tenant.
     year int NOT NULL,
     version int NOT NULL CHECK (version > 0),
     total_cents bigint NOT NULL,

@@ -246,8 +246,8 @@ INSERT INTO cost_item (tenant_id, name, first_year, method, amount_cents, shares
 SELECT id, 'i', 2026, 'key', 1, '[]', 'average', 1, 0, 0, 0 FROM tenant;
 INSERT INTO cost_entry (tenant_id, contributor_id, basis, day, quantity, origin, made_by)
 SELECT id, id, 'assets', '2026-01-01', 1, 'stated', 'a' FROM tenant;
-INSERT INTO cost_statement (id, tenant_id, year, version, total_cents, issued_by) OVERRIDING SYSTEM VALUE
-SELECT id, id, 2026, 1, 1, 'a' FROM tenant;
+INSERT INTO cost_statement (id, tenant_id, issuer, year, version, total_cents, issued_by) OVERRIDING SYSTEM VALUE
+SELECT id, id, 's', 2026, 1, 1, 'a' FROM tenant;
 INSERT INTO cost_statement_line SELECT id, id, 1, 1, 'i', 1, 'c', id % 4 + 1, 1, 'f' FROM tenant;
 INSERT INTO work_order (id, tenant_id, origin, title) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'person', 'w' FROM tenant;
