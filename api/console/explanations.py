@@ -32,6 +32,7 @@ TITLES = {
     "imports": marked("Imports"),
     "exports": marked("Exports"),
     "kits": marked("Kits"),
+    "couts": marked("Coûts"),
     "personnes": marked("Personnes"),
     "cles": marked("Clés des applications"),
     "collectivites": marked("Collectivités"),

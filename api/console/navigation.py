@@ -101,6 +101,7 @@ GROUPS = (
             Entry("/imports", marked("Imports"), "arrow-down-circle", "manage"),
             Entry("/exports", marked("Exports"), "arrow-down-circle"),
             Entry("/kits", marked("Kits"), "list"),
+            Entry("/couts", marked("Coûts"), "journal-text"),
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),
             Entry("/publications", marked("Publications"), "globe2", "open_data"),
