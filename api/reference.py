@@ -82,6 +82,7 @@ TITLES_OF_TAGS = {
     "work-orders": "Interventions",
     "kits": "Kits",
     "cost": "Coûts du réseau",
+    "network": "Couverture du réseau",
     "teams": "Équipes",
     "partner-events": "Événements de partenaires",
     "webhooks": "Webhooks",

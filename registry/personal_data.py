@@ -282,6 +282,13 @@ STORES: tuple[Store, ...] = (
         ERASED, WITH_ITS_OWNER,
     ),
     Store("application_downlink", "which application asked for a downlink", ERASED, WITH_ITS_OWNER),
+    Store(
+        "observation.network_day",
+        _of("device_id, day, asset_id, sent, received, heard, receptions, air_time_us", "network_day", "device_id",
+            "device_ids", "1, 2"),
+        ERASED, WITH_ITS_OWNER,
+    ),
+    Store("observation.network_day_gateway", "which gateways received a device", ERASED, WITH_ITS_OWNER),
     Store("transmission", "the radio's ledger of air time", ERASED, "7 days"),
     Store(
         "lighting_command",

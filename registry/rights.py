@@ -155,6 +155,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, INSERT, UPDATE",
     },
     "gateway_address_change": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "gateway_air_day": {},
     "gateway_hour": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "gateway_state": {"gateway_bridge": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
     "gateway_token": {"gateway_bridge": "SELECT *, INSERT, UPDATE (last_used_at, expires_at), DELETE"},
@@ -306,6 +307,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, INSERT, UPDATE, DELETE",
     },
     "observation.meter_change": {"maintenance": "SELECT, DELETE"},
+    "observation.network_day": {},
+    "observation.network_day_gateway": {},
     "observation.packed": {"maintenance": "SELECT, INSERT"},
     "observation.quarantine": {
         "network": "INSERT",

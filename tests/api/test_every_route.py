@@ -437,6 +437,7 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/quantities",
                     "/v1/overview",
                     "/v1/cost-statements/draft",
+                    "/v1/network/commune-layer",
                     "/v1/me",
                     "/v1/session",
                     "/v1/audit",

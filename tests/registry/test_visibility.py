@@ -20,6 +20,7 @@ SELECT 'tenant ' || id - 1 FROM tenant
 UNION ALL SELECT 'gateway ' || id - 1 FROM gateway
 UNION ALL SELECT 'gateway_state ' || gateway_id - 1 FROM gateway_state
 UNION ALL SELECT 'gateway_hour ' || gateway_id - 1 FROM gateway_hour
+UNION ALL SELECT 'gateway_air_day ' || gateway_id - 1 FROM gateway_air_day
 UNION ALL SELECT 'gateway_token ' || gateway_id - 1 FROM gateway_token
 UNION ALL SELECT 'station_order ' || gateway_id - 1 FROM station_order
 UNION ALL SELECT 'station_report ' || gateway_id - 1 FROM station_report
@@ -135,6 +136,9 @@ UNION ALL SELECT 'feed_' || origin || ' ' || subject - 1
 FROM read_feed('0', 0, 0, 100000, 100000, '{alert,command}', NULL, NULL, NULL, NULL, NULL)
 WHERE subject IS NOT NULL
 UNION ALL SELECT 'uplink ' || device_id - 1 || cell(time) FROM uplink
+UNION ALL SELECT 'network_day ' || device_id - 1 || ' ' || day - '2026-11-02'::date FROM network_day
+UNION ALL SELECT 'network_day_gateway ' || device_id - 1 || ' ' || day - '2026-11-02'::date
+FROM network_day_gateway
 UNION ALL SELECT 'reception ' || device_id - 1 || cell(time) FROM reception
 """,
 )
@@ -168,6 +172,7 @@ INSERT INTO gateway (id, tenant_id, gateway_id, name) OVERRIDING SYSTEM VALUE
 SELECT id, id, int8send(id), 'g' FROM tenant;
 INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) SELECT id, 'udp', 'a', now() FROM gateway;
 INSERT INTO gateway_hour (gateway_id, hour) SELECT id, now() FROM gateway;
+INSERT INTO gateway_air_day SELECT id, '2026-11-02', 1, 1, 1 FROM gateway;
 INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refused, first_at, last_at)
 SELECT id, 'udp', 'a', 'b', false, now(), now() FROM gateway;
 INSERT INTO gateway_token (id, gateway_id, secret_sha256)
@@ -388,6 +393,10 @@ INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at
 SELECT d.id, t, gen_random_uuid(), '', t, 'empty' FROM device d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.reception SELECT d.id, t, gen_random_uuid(), 1, 0, -80, 5
 FROM device d, unnest($1::timestamptz[]) t;
+INSERT INTO observation.network_day
+SELECT id, day, NULL, 1, 1, 1, 1, 1, 1, 1 FROM device, unnest('{2026-11-02,2026-11-04}'::date[]) AS day;
+INSERT INTO observation.network_day_gateway
+SELECT id, day, 1, 1, 1, 1 FROM device, unnest('{2026-11-02,2026-11-04}'::date[]) AS day;
 INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects)
 SELECT d.id, t, 1, 0 FROM datastream d, unnest($2::timestamptz[]) t;
 INSERT INTO observation.rollup_day (datastream_id, bucket, n, suspects)
