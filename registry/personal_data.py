@@ -288,7 +288,6 @@ STORES: tuple[Store, ...] = (
             "device_ids", "1, 2"),
         ERASED, WITH_ITS_OWNER,
     ),
-    Store("observation.network_day_gateway", "which gateways received a device", ERASED, WITH_ITS_OWNER),
     Store("transmission", "the radio's ledger of air time", ERASED, "7 days"),
     Store(
         "lighting_command",

@@ -308,7 +308,6 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "observation.meter_change": {"maintenance": "SELECT, DELETE"},
     "observation.network_day": {},
-    "observation.network_day_gateway": {},
     "observation.packed": {"maintenance": "SELECT, INSERT"},
     "observation.quarantine": {
         "network": "INSERT",

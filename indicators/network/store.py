@@ -1,6 +1,6 @@
 """Daily rows of the radio in the database: written here alone, a day at a time, and added up over days."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -52,23 +52,20 @@ READ_RECEIVING = """
 SELECT DISTINCT device_id, gateway_id FROM observation.reception
 WHERE device_id = ANY($1::int[]) AND gateway_id = ANY($2::int[]) AND time >= $3 AND time < $4
 """
-FORGET_DEVICES, FORGET_GATEWAYS, FORGET_AIR = (
-    f"DELETE FROM {table} WHERE day = $1"
-    for table in ("observation.network_day", "observation.network_day_gateway", "gateway_air_day")
+FORGET_DEVICES, FORGET_AIR = (
+    f"DELETE FROM {table} WHERE day = $1" for table in ("observation.network_day", "gateway_air_day")
 )
+# Arrays of several lengths in one: each is written as an array's text.
 ADD_DEVICES = """
 INSERT INTO observation.network_day (device_id, day, asset_id, sent, received, heard, receptions, margin_sum,
-                                     least_margin, air_time_us)
-SELECT device_id, $1, asset_id, sent, received, heard, receptions, margin_sum, least_margin, air_time_us
+                                     least_margin, air_time_us, gateway_ids, gateway_received, gateway_alone,
+                                     gateway_margin_sums)
+SELECT device_id, $1, asset_id, sent, received, heard, receptions, margin_sum, least_margin, air_time_us,
+       gateway_ids::int[], gateway_received::int[], gateway_alone::int[], gateway_margin_sums::real[]
 FROM unnest($2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::float8[], $9::real[],
-            $10::bigint[])
-     AS d (device_id, asset_id, sent, received, heard, receptions, margin_sum, least_margin, air_time_us)
-"""
-ADD_GATEWAYS = """
-INSERT INTO observation.network_day_gateway (device_id, day, gateway_id, received, alone, margin_sum)
-SELECT device_id, $1, gateway_id, received, alone, margin_sum
-FROM unnest($2::int[], $3::int[], $4::int[], $5::int[], $6::float8[])
-     AS g (device_id, gateway_id, received, alone, margin_sum)
+            $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[])
+     AS d (device_id, asset_id, sent, received, heard, receptions, margin_sum, least_margin, air_time_us,
+           gateway_ids, gateway_received, gateway_alone, gateway_margin_sums)
 """
 READ_TRANSMISSIONS = """
 SELECT g.id, t.starts_at, t.airtime_us, t.frequency FROM transmission t JOIN gateway g USING (gateway_id)
@@ -81,6 +78,10 @@ VALUES ($1, $2, $3, $4, $5)
 
 # One's own assets and members' that a device serves now, or served in these days; without rows: nothing is known.
 LIST_COVERAGE = """
+WITH days AS MATERIALIZED (
+    SELECT asset_id, day, sent, received, heard, receptions, margin_sum, least_margin, gateway_ids,
+           gateway_received, gateway_margin_sums
+    FROM network_day WHERE day >= $1::date AND day < $2::date AND asset_id IS NOT NULL)
 SELECT a.id AS asset_id, a.name, a.kind, a.commune, a.latitude, a.longitude, n.days, n.sent, n.received, n.heard,
        n.receptions, n.margin_sum, n.least_margin, b.gateway_id AS best_gateway_id, w.name AS best_gateway
 FROM asset a
@@ -88,28 +89,27 @@ LEFT JOIN (
     SELECT asset_id, count(DISTINCT day)::int AS days, sum(sent)::int AS sent, sum(received)::int AS received,
            sum(heard)::int AS heard, sum(receptions)::int AS receptions, sum(margin_sum) AS margin_sum,
            min(least_margin) AS least_margin
-    FROM network_day WHERE day >= $1::date AND day < $2::date GROUP BY asset_id) AS n ON n.asset_id = a.id
+    FROM days GROUP BY asset_id) AS n ON n.asset_id = a.id
 LEFT JOIN (
     SELECT DISTINCT ON (asset_id) asset_id, gateway_id FROM (
-        SELECT n.asset_id, g.gateway_id, sum(g.received) AS received, sum(g.margin_sum) AS margin_sum
-        FROM network_day_gateway g JOIN network_day n USING (device_id, day)
-        WHERE g.day >= $1::date AND g.day < $2::date AND n.day >= $1::date AND n.day < $2::date
-        GROUP BY n.asset_id, g.gateway_id) AS s
+        SELECT d.asset_id, g.gateway_id, sum(g.received) AS received, sum(g.margin_sum) AS margin_sum
+        FROM days d, unnest(d.gateway_ids, d.gateway_received, d.gateway_margin_sums)
+             AS g (gateway_id, received, margin_sum)
+        GROUP BY d.asset_id, g.gateway_id) AS s
     ORDER BY asset_id, received DESC, margin_sum DESC, gateway_id) AS b ON b.asset_id = a.id
 LEFT JOIN gateway w ON w.id = b.gateway_id
-WHERE a.archived_at IS NULL AND a.tenant_id = ANY(visible_tenants()) AND ($3::text IS NULL OR a.commune = $3)
+WHERE a.archived_at IS NULL AND a.tenant_id = ANY((SELECT visible_tenants())::int[])
+  AND ($3::text IS NULL OR a.commune = $3)
   AND (n.asset_id IS NOT NULL
        OR EXISTS (SELECT FROM assignment s WHERE s.asset_id = a.id AND upper_inf(s.during)))
 ORDER BY a.id
 """
 LIST_LOST = """
 SELECT a.id AS asset_id, a.name, a.kind, a.commune, a.latitude, a.longitude, s.heard, s.alone FROM (
-    SELECT n.asset_id, sum(n.heard)::int AS heard, sum(g.alone)::int AS alone
-    FROM network_day n
-    LEFT JOIN network_day_gateway g
-        ON g.device_id = n.device_id AND g.day = n.day AND g.gateway_id = $3
-           AND g.day >= $1::date AND g.day < $2::date
-    WHERE n.day >= $1::date AND n.day < $2::date GROUP BY n.asset_id) AS s
+    SELECT n.asset_id, sum(n.heard)::int AS heard,
+           sum(CASE WHEN $3::int = ANY(n.gateway_ids)
+               THEN n.gateway_alone[array_position(n.gateway_ids, $3)] ELSE 0 END)::int AS alone
+    FROM network_day n WHERE n.day >= $1::date AND n.day < $2::date GROUP BY n.asset_id) AS s
 JOIN asset a ON a.id = s.asset_id
 WHERE s.alone > 0 ORDER BY s.alone::float8 / s.heard DESC, a.id
 """
@@ -180,7 +180,7 @@ async def refresh(connection: Connection, day: date, zone: ZoneInfo, region: Reg
     since = datetime.combine(day, datetime.min.time(), zone)
     until = datetime.combine(day + timedelta(days=1), datetime.min.time(), zone)
     await connection.execute(ONE_AT_A_TIME)
-    for statement in (FORGET_DEVICES, FORGET_GATEWAYS, FORGET_AIR):
+    for statement in (FORGET_DEVICES, FORGET_AIR):
         await connection.execute(statement, day)
     made = 0
     async for devices in _devices(connection, since, until):
@@ -220,17 +220,16 @@ async def _add_devices(
         [sum(share.received for share in days[id_].gateways) for id_ in ids],
         *([getattr(days[id_], name) for id_ in ids] for name in ("margin_sum", "least_margin", "air_time_us")),
     ]
-    await connection.execute(ADD_DEVICES, day, *columns)
-    shares = [(id_, share) for id_ in ids for share in days[id_].gateways]
-    await connection.execute(
-        ADD_GATEWAYS,
-        day,
-        [id_ for id_, _ in shares],
-        *(
-            [getattr(share, name) for _, share in shares]
-            for name in ("gateway_id", "received", "alone", "margin_sum")
-        ),
+    columns += (
+        [_array(getattr(share, name) for share in days[id_].gateways) for id_ in ids]
+        for name in ("gateway_id", "received", "alone", "margin_sum")
     )
+    await connection.execute(ADD_DEVICES, day, *columns)
+
+
+def _array(numbers: Iterable[float]) -> str:
+    """The text of an array in PostgreSQL."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _uplink(row: Record) -> ReceivedUplink:

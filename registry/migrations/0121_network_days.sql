@@ -12,20 +12,14 @@ CREATE TABLE observation.network_day (
     margin_sum double precision NOT NULL,
     least_margin real,
     air_time_us bigint NOT NULL,
+    -- By gateway: of how many of the heard ones it received, and no other one did, with the sum of its margins.
+    gateway_ids int[] NOT NULL,
+    gateway_received int[] NOT NULL,
+    gateway_alone int[] NOT NULL,
+    gateway_margin_sums real[] NOT NULL,
     PRIMARY KEY (device_id, day)
 );
 CREATE INDEX network_day_by_day ON observation.network_day (day);
-
-CREATE TABLE observation.network_day_gateway (
-    device_id int NOT NULL,
-    day date NOT NULL,
-    gateway_id int NOT NULL,
-    received int NOT NULL,
-    alone int NOT NULL,  -- Frames that no other gateway received.
-    margin_sum double precision NOT NULL,
-    PRIMARY KEY (device_id, day, gateway_id)
-);
-CREATE INDEX network_day_gateway_by_day ON observation.network_day_gateway (day);
 
 CREATE TABLE gateway_air_day (
     gateway_id int NOT NULL REFERENCES gateway ON DELETE CASCADE,
@@ -36,9 +30,8 @@ CREATE TABLE gateway_air_day (
     PRIMARY KEY (gateway_id, day)
 );
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON observation.network_day, observation.network_day_gateway, gateway_air_day
-    TO territoire_service;
-GRANT SELECT ON observation.network_day, observation.network_day_gateway TO territoire_views;
+GRANT SELECT, INSERT, UPDATE, DELETE ON observation.network_day, gateway_air_day TO territoire_service;
+GRANT SELECT ON observation.network_day TO territoire_views;
 ALTER TABLE gateway_air_day ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gateway_air_day FORCE ROW LEVEL SECURITY;
 CREATE POLICY of_services ON gateway_air_day TO territoire_service USING (true) WITH CHECK (true);
@@ -53,23 +46,18 @@ CREATE VIEW network_day AS
     WHERE (d.tenant_id = (SELECT current_tenant())
            OR (NOT d.is_personal AND d.tenant_id = ANY((SELECT visible_tenants())::int[])))
       AND (n.day::timestamp AT TIME ZONE 'UTC') - interval '14 hours' >= d.owned_since;
-CREATE VIEW network_day_gateway AS
-    SELECT n.* FROM observation.network_day_gateway n JOIN device d ON d.id = n.device_id
-    WHERE (d.tenant_id = (SELECT current_tenant())
-           OR (NOT d.is_personal AND d.tenant_id = ANY((SELECT visible_tenants())::int[])))
-      AND (n.day::timestamp AT TIME ZONE 'UTC') - interval '14 hours' >= d.owned_since;
 GRANT CREATE ON SCHEMA public TO territoire_views;
 ALTER VIEW network_day OWNER TO territoire_views;
-ALTER VIEW network_day_gateway OWNER TO territoire_views;
 REVOKE CREATE ON SCHEMA public FROM territoire_views;
-GRANT SELECT ON network_day, network_day_gateway TO territoire_api;
+GRANT SELECT ON network_day TO territoire_api;
 
+-- Of a dwelling also what others' devices told while they served it.
 INSERT INTO erasure_step VALUES
 (173, 'observation.network_day', $$
-WITH gone AS (DELETE FROM observation.network_day WHERE device_id = ANY(($1).device_ids)
-OR asset_id = ANY(($1).asset_ids) RETURNING 1) SELECT count(*) FROM gone $$),
-(174, 'observation.network_day_gateway', $$
-WITH gone AS (DELETE FROM observation.network_day_gateway n WHERE device_id = ANY(($1).device_ids)
+WITH gone AS (DELETE FROM observation.network_day n WHERE n.device_id = ANY(($1).device_ids)
+OR n.asset_id = ANY(($1).asset_ids)
 OR EXISTS (SELECT FROM unnest(($1).span_device_ids, ($1).span_during) AS s (id, during)
-           WHERE s.id = n.device_id AND tstzrange(n.day::timestamptz, n.day::timestamptz + interval '1 day') && s.during)
+           WHERE s.id = n.device_id
+             AND tstzrange((n.day::timestamp AT TIME ZONE 'UTC') - interval '14 hours',
+                           (n.day::timestamp AT TIME ZONE 'UTC') + interval '36 hours') && s.during)
 RETURNING 1) SELECT count(*) FROM gone $$);

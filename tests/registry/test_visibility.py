@@ -137,8 +137,6 @@ FROM read_feed('0', 0, 0, 100000, 100000, '{alert,command}', NULL, NULL, NULL, N
 WHERE subject IS NOT NULL
 UNION ALL SELECT 'uplink ' || device_id - 1 || cell(time) FROM uplink
 UNION ALL SELECT 'network_day ' || device_id - 1 || ' ' || day - '2026-11-02'::date FROM network_day
-UNION ALL SELECT 'network_day_gateway ' || device_id - 1 || ' ' || day - '2026-11-02'::date
-FROM network_day_gateway
 UNION ALL SELECT 'reception ' || device_id - 1 || cell(time) FROM reception
 """,
 )
@@ -394,9 +392,8 @@ SELECT d.id, t, gen_random_uuid(), '', t, 'empty' FROM device d, unnest($1::time
 INSERT INTO observation.reception SELECT d.id, t, gen_random_uuid(), 1, 0, -80, 5
 FROM device d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.network_day
-SELECT id, day, NULL, 1, 1, 1, 1, 1, 1, 1 FROM device, unnest('{2026-11-02,2026-11-04}'::date[]) AS day;
-INSERT INTO observation.network_day_gateway
-SELECT id, day, 1, 1, 1, 1 FROM device, unnest('{2026-11-02,2026-11-04}'::date[]) AS day;
+SELECT id, day, NULL, 1, 1, 1, 1, 1, 1, 1, '{1}', '{1}', '{1}', '{1}'
+FROM device, unnest('{2026-11-02,2026-11-04}'::date[]) AS day;
 INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects)
 SELECT d.id, t, 1, 0 FROM datastream d, unnest($2::timestamptz[]) t;
 INSERT INTO observation.rollup_day (datastream_id, bucket, n, suspects)

@@ -320,7 +320,7 @@ def _of_devices(
         # Days of which it is sure that the device was owned when they began: midnight of UTC, 14 hours before.
         days = {0: 2 - 28, 2: 98 - 28} if own else {}
         known = {day for day, begins in days.items() if device.owned_since is None or begins >= since}
-        rows |= {f"{table} {index} {day}" for day in known for table in ("network_day", "network_day_gateway")}
+        rows |= {f"network_day {index} {day}" for day in known}
         for instant in world.instants:
             if (own and instant >= since) or instant in others.get(index, ()):
                 rows |= {f"reception {index} {instant}", *([f"uplink {index} {instant}"] if is_fine else [])}
