@@ -13,6 +13,7 @@ from api.console.audit import views as audit
 from api.console.calendars import views as calendars
 from api.console.campaigns import views as campaigns
 from api.console.costs import views as costs
+from api.console.coverage import views as coverage
 from api.console.endpoints import views as endpoints
 from api.console.equipment import devices
 from api.console.equipment import messages as device_messages
@@ -67,6 +68,7 @@ PAGES = (
     pose.router,
     gateway_form.router,
     gateways.router,
+    coverage.router,
     health.router,
     frames.router,
     alerts.router,

@@ -10,6 +10,7 @@ TITLES = {
     "capteurs": marked("Capteurs"),
     "pose": marked("Poser un capteur"),
     "passerelles": marked("Passerelles"),
+    "couverture": marked("Couverture"),
     "sante": marked("Santé des capteurs"),
     "trames": marked("Trames en direct"),
     "alertes": marked("Alertes"),

@@ -90,6 +90,7 @@ GROUPS = (
         marked("Réseau"),
         (
             Entry("/passerelles", marked("Passerelles"), "broadcast"),
+            Entry("/couverture", marked("Couverture"), "geo-alt"),
             Entry("/sante", marked("Santé des capteurs"), "activity"),
             Entry("/trames", marked("Trames en direct"), "broadcast-pin"),
             Entry("/atelier", marked("Atelier décodeurs"), "braces"),
