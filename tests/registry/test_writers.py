@@ -8,8 +8,8 @@ import pytest
 from core.runtime.postgres import connect
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = ("core", "registry", "gateways", "network", "integrations", "ingest", "alerting", "lighting", "api")
-PRODUCT += ("services", "cli")
+PRODUCT = ("core", "registry", "gateways", "network", "integrations", "ingest", "alerting", "lighting")
+PRODUCT += ("indicators", "api", "services", "cli")
 # Which files of the product may contain a statement that writes the table.
 WRITERS = {
     "downlink": re.compile(r"registry/downlinks\.py"),
@@ -17,6 +17,9 @@ WRITERS = {
     "alert_request": re.compile(r"registry/alert_requests\.py"),
     "outage": re.compile(r"registry/outages\.py"),
     "heartbeat": re.compile(r"registry/outages\.py"),
+    "cost_entry": re.compile(r"indicators/cost/store\.py"),
+    "cost_statement": re.compile(r"indicators/cost/store\.py"),
+    "observation.network_day": re.compile(r"indicators/network/store\.py"),
     "alert": re.compile(r"alerting/.*"),
     "alert_event": re.compile(r"alerting/.*"),
     "alert_notice": re.compile(r"alerting/.*|ingest/maintenance/pruning\.py"),
