@@ -47,7 +47,7 @@ Year = Annotated[int, Field(ge=2000, le=2199, examples=[2026])]
 Cents = Annotated[int, Field(ge=0, le=MOST_CENTS, description="En centimes d'euro", examples=[15_000_000])]
 
 
-class PeriodBody(Body):
+class CostPeriodBody(Body):
     """Du premier jour (inclus) au dernier (exclu), avec la population de ce temps."""
 
     model_config = example(PERIODS[0])
@@ -57,7 +57,7 @@ class PeriodBody(Body):
     inhabitants: int = Field(ge=0, le=INT4_MOST, examples=[12_300])
 
 
-class ContributorBody(Body):
+class CostContributorBody(Body):
     """Qui porte une part du coût, et quand."""
 
     model_config = example({"name": "Landerneau", "periods": PERIODS})
@@ -66,7 +66,7 @@ class ContributorBody(Body):
     member: Slug | None = Field(
         None, description="Sa collectivité sur la plateforme, si elle y est : elle lira ses décomptes"
     )
-    periods: list[PeriodBody] = Field(min_length=1, max_length=100)
+    periods: list[CostPeriodBody] = Field(min_length=1, max_length=100)
 
     @property
     def dated(self) -> list[Period]:
@@ -79,18 +79,18 @@ class ContributorBody(Body):
         return periods
 
 
-class PeriodAnswer(answer_of(Period)):
+class CostPeriodAnswer(answer_of(Period)):
     """Une période d'appartenance."""
 
 
-class ContributorAnswer(answer_of(KnownContributor, {"member_id", "periods"})):
+class CostContributorAnswer(answer_of(KnownContributor, {"member_id", "periods"})):
     """Qui porte une part du coût."""
 
     member: str | None = Field(description="Sa collectivité sur la plateforme ; null : elle n'y est pas")
-    periods: list[PeriodAnswer]
+    periods: list[CostPeriodAnswer]
 
 
-class ShareBody(Body):
+class CostShareBody(Body):
     """Une part de la clé, et ce qui la répartit."""
 
     model_config = example(KEY[0])
@@ -101,7 +101,7 @@ class ShareBody(Body):
     )
 
 
-class ItemBody(Body):
+class CostItemBody(Body):
     """Un poste de coût, et comment il se répartit."""
 
     model_config = example(
@@ -116,7 +116,7 @@ class ItemBody(Body):
         "`pro_rata` : le montant, à raison des unités de chacun sur `per`"
     )
     amount_cents: Cents
-    shares: list[ShareBody] = Field(
+    shares: list[CostShareBody] = Field(
         min_length=1, max_length=8, description="Une clé : 100 % en tout ; sinon une seule"
     )
     counted: Counted = Field(
@@ -147,19 +147,19 @@ class ItemBody(Body):
         return Item(id=0, shares=shares, **values)
 
 
-class ShareAnswer(answer_of(Share)):
+class CostShareAnswer(answer_of(Share)):
     """Une part de la clé."""
 
 
-class ItemAnswer(answer_of(Item, {"shares"})):
+class CostItemAnswer(answer_of(Item, {"shares"})):
     """Un poste de coût."""
 
     tenant_id: int
-    shares: list[ShareAnswer]
+    shares: list[CostShareAnswer]
     created_at: datetime
 
 
-class EntryBody(Body):
+class CostEntryBody(Body):
     """Une écriture : de plus ou de moins à partir d'un jour, ou l'usage d'un jour."""
 
     model_config = example({"contributor_id": 42, "basis": "gateways", "day": "2026-03-01", "quantity": 4})
@@ -185,7 +185,7 @@ class EntryBody(Body):
         return self
 
 
-class EntryAnswer(answer_of(KnownEntry)):
+class CostEntryAnswer(answer_of(KnownEntry)):
     """Une écriture du registre : elle ne change plus."""
 
     origin: store.Origin = Field(description="`measured` : comptée par la plateforme ; `stated` : saisie")
@@ -193,16 +193,16 @@ class EntryAnswer(answer_of(KnownEntry)):
     day: date
 
 
-def _shown(known: KnownContributor) -> ContributorAnswer:
-    return ContributorAnswer.model_validate(known)
+def _shown(known: KnownContributor) -> CostContributorAnswer:
+    return CostContributorAnswer.model_validate(known)
 
 
-def _item_shown(known: KnownItem) -> ItemAnswer:
-    values = {name: getattr(known.item, name) for name in ItemAnswer.model_fields if hasattr(known.item, name)}
-    return ItemAnswer.model_validate(
+def _item_shown(known: KnownItem) -> CostItemAnswer:
+    values = {name: getattr(known.item, name) for name in CostItemAnswer.model_fields if hasattr(known.item, name)}
+    return CostItemAnswer.model_validate(
         values
         | {
-            "shares": [ShareAnswer.model_validate(share) for share in known.item.shares],
+            "shares": [CostShareAnswer.model_validate(share) for share in known.item.shares],
             "tenant_id": known.tenant_id,
             "created_at": known.created_at,
         }
@@ -211,7 +211,7 @@ def _item_shown(known: KnownItem) -> ItemAnswer:
 
 CONTRIBUTORS = Resource("cost_contributor", "contributeur", store.read_contributor, _shown)
 ITEMS = Resource("cost_item", "poste", store.read_item, _item_shown)
-ENTRIES = Resource("cost_entry", "écriture", store.read_entry, EntryAnswer.model_validate)
+ENTRIES = Resource("cost_entry", "écriture", store.read_entry, CostEntryAnswer.model_validate)
 
 
 async def _member(change: Change, slug: str | None) -> int | None:
@@ -224,7 +224,7 @@ async def _member(change: Change, slug: str | None) -> int | None:
 
 
 @router.post("/cost-contributors", status_code=201, summary="Ajouter un contributeur")
-async def create_cost_contributor(body: ContributorBody, caller: Manager) -> ContributorAnswer:
+async def create_cost_contributor(body: CostContributorBody, caller: Manager) -> CostContributorAnswer:
     """Qui porte une part du coût : sa population, et depuis quand il est du groupement."""
     periods = body.dated
 
@@ -236,19 +236,19 @@ async def create_cost_contributor(body: ContributorBody, caller: Manager) -> Con
 
 
 @router.get("/cost-contributors", summary="Lister les contributeurs")
-async def list_cost_contributors(caller: Reader) -> Page[ContributorAnswer]:
+async def list_cost_contributors(caller: Reader) -> Page[CostContributorAnswer]:
     """Par nom, avec leurs périodes."""
     return await CONTRIBUTORS.list(caller, store.list_contributors)
 
 
 @router.get("/cost-contributors/{id}", summary="Lire un contributeur")
-async def read_cost_contributor(id: Id, caller: Reader) -> ContributorAnswer:
+async def read_cost_contributor(id: Id, caller: Reader) -> CostContributorAnswer:
     """Ses périodes et sa population."""
     return await CONTRIBUTORS.read(caller, id)
 
 
 @router.put("/cost-contributors/{id}", summary="Remplacer un contributeur")
-async def update_cost_contributor(id: Id, body: ContributorBody, caller: Manager) -> ContributorAnswer:
+async def update_cost_contributor(id: Id, body: CostContributorBody, caller: Manager) -> CostContributorAnswer:
     """Son nom, sa collectivité et toutes ses périodes ; les décomptes émis ne changent pas."""
     periods = body.dated
     async with caller.changing() as change:
@@ -272,7 +272,7 @@ async def delete_cost_contributor(id: Id, caller: Manager) -> Response:
 
 
 @router.post("/cost-items", status_code=201, summary="Ajouter un poste de coût")
-async def create_cost_item(body: ItemBody, caller: Manager) -> ItemAnswer:
+async def create_cost_item(body: CostItemBody, caller: Manager) -> CostItemAnswer:
     """Un poste et sa répartition, d'une année à l'autre ; deux du même nom ne se recouvrent pas."""
     return await ITEMS.create(
         caller, lambda change: store.create_item(change.connection, change.tenant_id, body.item)
@@ -280,13 +280,13 @@ async def create_cost_item(body: ItemBody, caller: Manager) -> ItemAnswer:
 
 
 @router.get("/cost-items", summary="Lister les postes de coût")
-async def list_cost_items(caller: Reader) -> Page[ItemAnswer]:
+async def list_cost_items(caller: Reader) -> Page[CostItemAnswer]:
     """Par nom et par année."""
     return await ITEMS.list(caller, store.list_items)
 
 
 @router.get("/cost-items/{id}", summary="Lire un poste de coût")
-async def read_cost_item(id: Id, caller: Reader) -> ItemAnswer:
+async def read_cost_item(id: Id, caller: Reader) -> CostItemAnswer:
     """Un poste et sa répartition."""
     return await ITEMS.read(caller, id)
 
@@ -298,7 +298,7 @@ async def delete_cost_item(id: Id, caller: Manager) -> Response:
 
 
 @router.post("/cost-entries", status_code=201, summary="Écrire au registre des usages")
-async def create_cost_entry(body: EntryBody, caller: Manager) -> EntryAnswer:
+async def create_cost_entry(body: CostEntryBody, caller: Manager) -> CostEntryAnswer:
     """Une écriture ne se change pas : une erreur se corrige par une autre, qui la nomme et dit pourquoi."""
     entry = Entry(body.contributor_id, body.basis, body.day, body.quantity)
     async with caller.changing() as change:
@@ -318,7 +318,9 @@ async def create_cost_entry(body: EntryBody, caller: Manager) -> EntryAnswer:
 
 
 @router.get("/cost-entries", summary="Lire le registre des usages")
-async def list_cost_entries(caller: Reader, paging: Paged, contributor_id: IdQuery = None) -> Page[EntryAnswer]:
+async def list_cost_entries(
+    caller: Reader, paging: Paged, contributor_id: IdQuery = None
+) -> Page[CostEntryAnswer]:
     """La dernière écriture d'abord."""
     async with caller.reading() as connection:
         found = await store.list_entries(connection, paging.before, contributor_id, paging.most)
@@ -326,12 +328,12 @@ async def list_cost_entries(caller: Reader, paging: Paged, contributor_id: IdQue
 
 
 @router.get("/cost-entries/{id}", summary="Lire une écriture")
-async def read_cost_entry(id: BigId, caller: Reader) -> EntryAnswer:
+async def read_cost_entry(id: BigId, caller: Reader) -> CostEntryAnswer:
     """Une écriture du registre."""
     return await ENTRIES.read(caller, id)
 
 
-class LineAnswer(Answer):
+class CostLineAnswer(Answer):
     """Ce qu'un contributeur paie d'un poste, et pourquoi."""
 
     item_id: int

@@ -13,7 +13,7 @@ from api.fields import Answer, Body, Id, IdQuery, Text, answer_of, example
 from api.pages import Page, Paged, page_of
 from api.printed import PDF
 from api.resources import Resource
-from api.routes.cost import CODE, LineAnswer, Year
+from api.routes.cost import CODE, CostLineAnswer, Year
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
@@ -30,7 +30,7 @@ NOBODY = "aucun contributeur ne peut le porter cette année"
 YearQuery = Annotated[int, Query(ge=2000, le=2199, description="L'exercice", examples=[2026])]
 
 
-class OwedAnswer(Answer):
+class CostOwedAnswer(Answer):
     """Ce qu'un contributeur doit en tout."""
 
     contributor_id: int
@@ -38,7 +38,7 @@ class OwedAnswer(Answer):
     cents: int
 
 
-class ProblemAnswer(Answer):
+class UnshareableAnswer(Answer):
     """Un poste qui ne se répartit pas cette année."""
 
     item_id: int
@@ -47,7 +47,7 @@ class ProblemAnswer(Answer):
     message: str
 
 
-class GapAnswer(Answer):
+class CostGapAnswer(Answer):
     """Ce que le registre ne dit pas d'un contributeur : ni combien, ni qu'il n'y en a pas."""
 
     contributor_id: int
@@ -56,19 +56,19 @@ class GapAnswer(Answer):
     message: str
 
 
-class DraftAnswer(Answer):
+class CostDraftAnswer(Answer):
     """Le décompte d'une année comme il serait émis maintenant."""
 
     year: int
     total_cents: int = Field(description="La somme des lignes, au centime")
     left_cents: int = Field(description="Ce que les prorata ne font porter par personne")
-    owed: list[OwedAnswer]
-    lines: list[LineAnswer]
-    problems: list[ProblemAnswer]
-    gaps: list[GapAnswer] = Field(description="Inconnu n'est pas zéro : une écriture de 0 le dit")
+    owed: list[CostOwedAnswer]
+    lines: list[CostLineAnswer]
+    problems: list[UnshareableAnswer]
+    gaps: list[CostGapAnswer] = Field(description="Inconnu n'est pas zéro : une écriture de 0 le dit")
 
 
-class StatementAnswer(answer_of(IssuedStatement)):
+class CostStatementAnswer(answer_of(IssuedStatement)):
     """Un décompte émis ; une version suivante le remplace et le laisse tel quel."""
 
     issuer: str = Field(description="La collectivité qui l'a émis")
@@ -77,13 +77,13 @@ class StatementAnswer(answer_of(IssuedStatement)):
     issued_at: datetime
 
 
-class WholeStatementAnswer(StatementAnswer):
+class WholeCostStatementAnswer(CostStatementAnswer):
     """Un décompte émis, avec les lignes que vous voyez."""
 
-    lines: list[LineAnswer] = Field(description="Un membre voit les siennes")
+    lines: list[CostLineAnswer] = Field(description="Un membre voit les siennes")
 
 
-class IssueBody(Body):
+class CostIssueBody(Body):
     """L'année à émettre."""
 
     model_config = example({"year": 2026})
@@ -92,7 +92,7 @@ class IssueBody(Body):
     remark: Text = Field("", description="Par exemple pourquoi une version remplace la précédente")
 
 
-STATEMENTS = Resource("cost_statement", "décompte", store.read_statement, StatementAnswer.model_validate)
+STATEMENTS = Resource("cost_statement", "décompte", store.read_statement, CostStatementAnswer.model_validate)
 
 
 async def draft(connection: Connection, year: int) -> tuple[Statement, dict[int, KnownContributor]]:
@@ -104,10 +104,10 @@ async def draft(connection: Connection, year: int) -> tuple[Statement, dict[int,
     return made, {one.id: one for one in contributors}
 
 
-def _lines(made: Statement, known: dict[int, KnownContributor]) -> list[LineAnswer]:
+def _lines(made: Statement, known: dict[int, KnownContributor]) -> list[CostLineAnswer]:
     formulas = formulas_of(made)
     return [
-        LineAnswer(
+        CostLineAnswer(
             item_id=shared.item.id,
             item=shared.item.name,
             item_cents=shared.total_cents,
@@ -134,26 +134,28 @@ def _said(wrong: UnshareableItem, known: dict[int, KnownContributor]) -> str:
     return messages[wrong.reason]
 
 
-def _gap(gap: Gap, known: dict[int, KnownContributor]) -> GapAnswer:
+def _gap(gap: Gap, known: dict[int, KnownContributor]) -> CostGapAnswer:
     name, basis = known[gap.contributor_id].name, BASES[gap.basis]
     message = f"{name} : rien au registre en {basis}"
-    return GapAnswer(contributor_id=gap.contributor_id, contributor=name, basis=gap.basis, message=message)
+    return CostGapAnswer(contributor_id=gap.contributor_id, contributor=name, basis=gap.basis, message=message)
 
 
-def _drafted(made: Statement, known: dict[int, KnownContributor]) -> DraftAnswer:
+def _drafted(made: Statement, known: dict[int, KnownContributor]) -> CostDraftAnswer:
     owed = made.by_contributor()
-    return DraftAnswer(
+    return CostDraftAnswer(
         year=made.year,
         total_cents=made.total_cents,
         left_cents=sum(shared.left_cents for shared in made.shared),
         owed=[
-            OwedAnswer(contributor_id=id_, contributor=one.name, cents=owed[id_])
+            CostOwedAnswer(contributor_id=id_, contributor=one.name, cents=owed[id_])
             for id_, one in known.items()
             if id_ in owed
         ],
         lines=_lines(made, known),
         problems=[
-            ProblemAnswer(item_id=one.item.id, item=one.item.name, reason=one.reason, message=_said(one, known))
+            UnshareableAnswer(
+                item_id=one.item.id, item=one.item.name, reason=one.reason, message=_said(one, known)
+            )
             for one in made.unshareable
         ],
         gaps=[_gap(gap, known) for gap in made.gaps],
@@ -163,7 +165,7 @@ def _drafted(made: Statement, known: dict[int, KnownContributor]) -> DraftAnswer
 @router.get(
     "/cost-statements/draft", operation_id="draftCostStatement", summary="Calculer le décompte d'une année"
 )
-async def draft_statement(year: YearQuery, caller: Reader) -> DraftAnswer:
+async def draft_statement(year: YearQuery, caller: Reader) -> CostDraftAnswer:
     """Ce que chacun paierait, avec le calcul de chaque ligne, ce qui ne se répartit pas et ce qui manque."""
     async with caller.reading() as connection:
         return _drafted(*await draft(connection, year))
@@ -175,7 +177,7 @@ async def draft_statement(year: YearQuery, caller: Reader) -> DraftAnswer:
     operation_id="issueCostStatement",
     summary="Émettre le décompte d'une année",
 )
-async def issue_statement(body: IssueBody, caller: Manager) -> WholeStatementAnswer:
+async def issue_statement(body: CostIssueBody, caller: Manager) -> WholeCostStatementAnswer:
     """Le figer, et le montrer à chaque membre pour ses lignes ; émis de nouveau, c'est la version suivante.
 
     422 tant qu'un poste ne se répartit pas ou que le registre ne dit rien de quelqu'un.
@@ -199,13 +201,13 @@ async def issue_statement(body: IssueBody, caller: Manager) -> WholeStatementAns
     return _whole(issued, lines)
 
 
-def _whole(issued: IssuedStatement, lines: list[IssuedLine]) -> WholeStatementAnswer:
-    shown = [LineAnswer.model_validate(line) for line in lines]
-    return WholeStatementAnswer.model_validate(STATEMENTS.show(issued).model_dump() | {"lines": shown})
+def _whole(issued: IssuedStatement, lines: list[IssuedLine]) -> WholeCostStatementAnswer:
+    shown = [CostLineAnswer.model_validate(line) for line in lines]
+    return WholeCostStatementAnswer.model_validate(STATEMENTS.show(issued).model_dump() | {"lines": shown})
 
 
 @router.get("/cost-statements", operation_id="listCostStatements", summary="Lister les décomptes émis")
-async def list_statements(caller: Reader, paging: Paged) -> Page[StatementAnswer]:
+async def list_statements(caller: Reader, paging: Paged) -> Page[CostStatementAnswer]:
     """Les vôtres, et ceux qui ont des lignes pour vous ; le dernier d'abord."""
     async with caller.reading() as connection:
         found = await store.list_statements(connection, paging.before, paging.most)
@@ -213,7 +215,7 @@ async def list_statements(caller: Reader, paging: Paged) -> Page[StatementAnswer
 
 
 @router.get("/cost-statements/{id}", operation_id="getCostStatement", summary="Lire un décompte émis")
-async def read_statement(id: Id, caller: Reader) -> WholeStatementAnswer:
+async def read_statement(id: Id, caller: Reader) -> WholeCostStatementAnswer:
     """Avec les lignes que vous voyez : toutes, ou celles de votre collectivité."""
     async with caller.reading() as connection:
         issued = await STATEMENTS.get(connection, id)
@@ -223,12 +225,12 @@ async def read_statement(id: Id, caller: Reader) -> WholeStatementAnswer:
 @router.get(
     "/cost-statements/{id}/lines", operation_id="listCostStatementLines", summary="Lister les lignes d'un décompte"
 )
-async def list_lines(id: Id, caller: Reader, contributor_id: IdQuery = None) -> Page[LineAnswer]:
+async def list_lines(id: Id, caller: Reader, contributor_id: IdQuery = None) -> Page[CostLineAnswer]:
     """Par contributeur et par poste ; en CSV par l'en-tête Accept, ou `.csv`."""
     async with caller.reading() as connection:
         await STATEMENTS.get(connection, id)
         lines = await store.list_lines(connection, id, contributor_id)
-    return Page(items=[LineAnswer.model_validate(line) for line in lines], next=None)
+    return Page(items=[CostLineAnswer.model_validate(line) for line in lines], next=None)
 
 
 @router.get(

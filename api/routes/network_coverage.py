@@ -58,7 +58,7 @@ class AssetCoverage(Answer):
     until: date = Field(description="Exclu")
 
 
-class CommuneAnswer(answer_of(CommuneCoverage)):
+class CommuneCoverageAnswer(answer_of(CommuneCoverage)):
     """L'objectif et l'observé d'une commune."""
 
     name: str = Field(description="La commune")
@@ -70,7 +70,7 @@ class CommuneAnswer(answer_of(CommuneCoverage)):
     until: date = Field(description="Exclu")
 
 
-class LostAnswer(answer_of(LostAsset, {"asset_id"})):
+class DependentAnswer(answer_of(LostAsset, {"asset_id"})):
     """Ce qui ne tient qu'à cette passerelle."""
 
     id: int = Field(description="L'actif")
@@ -80,7 +80,7 @@ class LostAnswer(answer_of(LostAsset, {"asset_id"})):
     is_dark: bool = Field(description="Plus de la moitié des trames : l'actif se tairait avec elle")
 
 
-class AirAnswer(answer_of(AirDay)):
+class GatewayAirAnswer(answer_of(AirDay)):
     """Ce qu'une passerelle a émis un jour."""
 
     busiest_percent: float | None = Field(
@@ -89,7 +89,7 @@ class AirAnswer(answer_of(AirDay)):
     )
 
 
-class LayerAnswer(Answer):
+class CoverageLayerAnswer(Answer):
     """Une `FeatureCollection` : le contour et la couverture de chaque commune."""
 
     type: str = "FeatureCollection"
@@ -152,9 +152,9 @@ async def _communes(
     return coverage.by_commune(states, target), since, until
 
 
-def _commune(one: CommuneCoverage, target: float, since: date, until: date) -> CommuneAnswer:
+def _commune(one: CommuneCoverage, target: float, since: date, until: date) -> CommuneCoverageAnswer:
     values = {name: getattr(one, name) for name in CommuneCoverage.__slots__}
-    return CommuneAnswer.model_validate(
+    return CommuneCoverageAnswer.model_validate(
         values | {"name": one.commune, "target": target, "since": since, "until": until}
     )
 
@@ -162,7 +162,7 @@ def _commune(one: CommuneCoverage, target: float, since: date, until: date) -> C
 @router.get("/network/communes", operation_id="listNetworkCommunes", summary="Lister la couverture des communes")
 async def list_communes(
     caller: Reader, days: DaysQuery = DAYS, target: TargetQuery = OBJECTIVE
-) -> Page[CommuneAnswer]:
+) -> Page[CommuneCoverageAnswer]:
     """L'objectif et l'observé par commune, avec le nombre d'actifs connus et les dates."""
     async with caller.reading() as connection:
         found, since, until = await _communes(caller, connection, days, target)
@@ -173,7 +173,7 @@ async def list_communes(
     "/network/commune-layer",
     operation_id="getNetworkCommuneLayer",
     summary="Tracer la couverture des communes",
-    response_model=LayerAnswer,
+    response_model=CoverageLayerAnswer,
     responses={200: {"content": {GEOJSON: {}}}},
 )
 async def read_commune_layer(
@@ -190,7 +190,7 @@ async def read_commune_layer(
         properties = _commune(one, target, since, until).model_dump(mode="json")
         properties["insee"] = None if shape is None else shape.insee
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    layer = LayerAnswer(features=features)
+    layer = CoverageLayerAnswer(features=features)
     return compressed(request, msgspec.json.encode(layer.model_dump()), GEOJSON, NO_STORE)
 
 
@@ -199,7 +199,7 @@ async def read_commune_layer(
     operation_id="listGatewayDependents",
     summary="Dire ce qui serait perdu avec une passerelle",
 )
-async def list_dependents(gateway_id: EuiPath, caller: Reader, days: DaysQuery = DAYS) -> Page[LostAnswer]:
+async def list_dependents(gateway_id: EuiPath, caller: Reader, days: DaysQuery = DAYS) -> Page[DependentAnswer]:
     """Les actifs dont elle est seule à recevoir des trames, le plus dépendant d'abord."""
     async with caller.reading() as connection:
         gateway = await GATEWAYS.get(connection, gateway_id)
@@ -209,10 +209,10 @@ async def list_dependents(gateway_id: EuiPath, caller: Reader, days: DaysQuery =
     return Page(items=[_lost(row) for row in rows], next=None)
 
 
-def _lost(row: LostAsset) -> LostAnswer:
+def _lost(row: LostAsset) -> DependentAnswer:
     lost = coverage.loss_without(row.heard, row.alone)
     values = {name: getattr(row, name) for name in LostAsset.__slots__ if name != "asset_id"}
-    return LostAnswer.model_validate(
+    return DependentAnswer.model_validate(
         values | {"id": row.asset_id, "percent": lost.percent, "is_dark": lost.is_dark}
     )
 
@@ -222,10 +222,10 @@ def _lost(row: LostAsset) -> LostAnswer:
     operation_id="listGatewayAirTime",
     summary="Lister ce qu'une passerelle a émis",
 )
-async def list_air_time(gateway_id: EuiPath, caller: Reader, days: DaysQuery = DAYS) -> Page[AirAnswer]:
+async def list_air_time(gateway_id: EuiPath, caller: Reader, days: DaysQuery = DAYS) -> Page[GatewayAirAnswer]:
     """Par jour : émissions, temps d'antenne en microsecondes, et l'heure la plus chargée face à la limite."""
     async with caller.reading() as connection:
         gateway = await GATEWAYS.get(connection, gateway_id)
         since, until = await _days(caller, connection, days)
         rows = await store.list_air(connection, since, until, gateway.id)
-    return Page(items=[AirAnswer.model_validate(row) for row in rows], next=None)
+    return Page(items=[GatewayAirAnswer.model_validate(row) for row in rows], next=None)

@@ -15,8 +15,8 @@ from api.fields import Id
 from api.pages import Paging
 from api.routes import cost as routes
 from api.routes import cost_statements as statements
-from api.routes.cost import ContributorBody, EntryBody, ItemBody, LineAnswer
-from api.routes.cost_statements import IssueBody
+from api.routes.cost import CostContributorBody, CostEntryBody, CostItemBody, CostLineAnswer
+from api.routes.cost_statements import CostIssueBody
 from core.runtime.http.errors import Problem, invalid
 from indicators.cost.formulas import euros
 from indicators.cost.model import LEDGER, WHOLE
@@ -78,7 +78,7 @@ async def _year(visit: PersonsVisit, problem: Problem | None = None) -> Response
     )
 
 
-def by_contributor(lines: list[LineAnswer]) -> list[dict[str, Any]]:
+def by_contributor(lines: list[CostLineAnswer]) -> list[dict[str, Any]]:
     """Each contributor with its lines and their sum, by name."""
     ordered = sorted(lines, key=lambda line: (line.contributor, line.contributor_id, line.item))
     found: list[dict[str, Any]] = []
@@ -93,7 +93,7 @@ def by_contributor(lines: list[LineAnswer]) -> list[dict[str, Any]]:
 async def issue(visit: ManagersVisit) -> Response:
     """Issue the statement of a year."""
     try:
-        made: Any = await statements.issue_statement(visit.form.of(IssueBody), visit.caller)
+        made: Any = await statements.issue_statement(visit.form.of(CostIssueBody), visit.caller)
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise
@@ -130,7 +130,7 @@ async def add_contributor(visit: ManagersVisit) -> Response:
     period = {name: form.text(name) for name in ("since", "until", "inhabitants") if form.text(name)}
     given = {name: form.text(name) for name in ("name", "member") if form.text(name)} | {"periods": [period]}
     try:
-        await routes.create_cost_contributor(checked(ContributorBody, given), visit.caller)
+        await routes.create_cost_contributor(checked(CostContributorBody, given), visit.caller)
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise
@@ -161,7 +161,7 @@ async def add_item(visit: ManagersVisit) -> Response:
     return visit.go(ITEMS, visit.gettext("Le poste est ajouté."))
 
 
-def _item_of(visit: PersonsVisit) -> ItemBody:
+def _item_of(visit: PersonsVisit) -> CostItemBody:
     form = visit.form
     shares = [
         {"basis": basis, "share": hundredths_of(f"share_{basis}", form.text(f"share_{basis}"))}
@@ -175,7 +175,7 @@ def _item_of(visit: PersonsVisit) -> ItemBody:
             given[f"{field}_cents"] = hundredths_of(field, form.text(field))
     if given.get("method") != "key":
         shares = [share | {"share": WHOLE} for share in shares]
-    return checked(ItemBody, given | {"shares": shares})
+    return checked(CostItemBody, given | {"shares": shares})
 
 
 def hundredths_of(field: str, text: str) -> int:
@@ -213,7 +213,7 @@ async def _ledger(visit: PersonsVisit, problem: Problem | None = None) -> Respon
 async def add_entry(visit: ManagersVisit) -> Response:
     """One more line of the ledger, or the correction of one."""
     try:
-        await routes.create_cost_entry(visit.form.of(EntryBody), visit.caller)
+        await routes.create_cost_entry(visit.form.of(CostEntryBody), visit.caller)
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise
