@@ -284,8 +284,8 @@ STORES: tuple[Store, ...] = (
     Store("application_downlink", "which application asked for a downlink", ERASED, WITH_ITS_OWNER),
     Store(
         "observation.network_day",
-        _of("device_id, day, asset_id, sent, received, heard, receptions, air_time_us", "network_day", "device_id",
-            "device_ids", "1, 2"),
+        _of("device_id, day, asset_id, sent, received, with_receptions, receptions, air_time_us", "network_day",
+            "device_id", "device_ids", "1, 2"),
         ERASED, WITH_ITS_OWNER,
     ),
     Store("transmission", "the radio's ledger of air time", ERASED, "7 days"),

@@ -74,7 +74,7 @@ class DependentAnswer(answer_of(LostAsset, {"asset_id"})):
     """Ce qui ne tient qu'à cette passerelle."""
 
     id: int = Field(description="L'actif")
-    heard: int = Field(description="Trames dont on sait par où elles sont venues")
+    with_receptions: int = Field(description="Trames dont on sait par où elles sont venues")
     alone: int = Field(description="Trames que cette passerelle est seule à avoir reçues")
     percent: float
     is_dark: bool = Field(description="Plus de la moitié des trames : l'actif se tairait avec elle")
@@ -210,7 +210,7 @@ async def list_dependents(gateway_id: EuiPath, caller: Reader, days: DaysQuery =
 
 
 def _lost(row: LostAsset) -> DependentAnswer:
-    lost = coverage.loss_without(row.heard, row.alone)
+    lost = coverage.loss_without(row.with_receptions, row.alone)
     values = {name: getattr(row, name) for name in LostAsset.__slots__ if name != "asset_id"}
     return DependentAnswer.model_validate(
         values | {"id": row.asset_id, "percent": lost.percent, "is_dark": lost.is_dark}

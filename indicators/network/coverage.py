@@ -27,7 +27,7 @@ class RadioSums:
     days: int
     sent: int
     received: int
-    heard: int
+    with_receptions: int
     receptions: int
     margin_sum: float
     least_margin: float | None
@@ -47,8 +47,8 @@ class Coverage:
 def coverage_of(sums: RadioSums) -> Coverage:
     """What the sums say."""
     loss = None if sums.sent < OF_AT_LEAST else 100 * (1 - sums.received / sums.sent)
-    margin = sums.margin_sum / sums.heard if sums.heard else None
-    redundancy = sums.receptions / sums.heard if sums.heard else None
+    margin = sums.margin_sum / sums.with_receptions if sums.with_receptions else None
+    redundancy = sums.receptions / sums.with_receptions if sums.with_receptions else None
     return Coverage(_state(loss, margin), loss, margin, sums.least_margin, redundancy)
 
 
@@ -71,9 +71,9 @@ class GatewayLoss:
     is_dark: bool
 
 
-def loss_without(heard: int, alone: int) -> GatewayLoss:
-    """Of `heard` frames one gateway `alone` received these; raises ZeroDivisionError when none was heard."""
-    percent = 100 * alone / heard
+def loss_without(with_receptions: int, alone: int) -> GatewayLoss:
+    """One gateway `alone` received these of the frames `with_receptions`; raises ZeroDivisionError for none."""
+    percent = 100 * alone / with_receptions
     return GatewayLoss(percent, percent > DARK_ABOVE)
 
 

@@ -51,14 +51,15 @@ class GatewayShare:
 
 @dataclass(frozen=True, slots=True)
 class DeviceDay:
-    """A day of a device: `sent` and `received` by FCnt, outside outages; `heard`: those whose gateways are known.
+    """A day of a device: `sent` and `received` by FCnt, outside outages.
 
-    `margin_sum` over the `heard` ones, each by its best gateway, and the least of these; None: none was heard.
+    `with_receptions`: frames of which gateways are known. Over these `margin_sum`, each by its best gateway, and
+    the least of their margins; None: there is none.
     """
 
     sent: int
     received: int
-    heard: int
+    with_receptions: int
     margin_sum: float
     least_margin: float | None
     air_time_us: int
@@ -86,27 +87,27 @@ def device_day(
         for gateway_id, snr in one.snr.items():
             margin = snr - REQUIRED_SNR[one.spreading_factor]
             margins[gateway_id] = max(margin, margins.get(gateway_id, margin))
-    heard = [margins for margins in best.values() if margins]
-    highest = [max(margins.values()) for margins in heard]
+    with_receptions = [margins for margins in best.values() if margins]
+    highest = [max(margins.values()) for margins in with_receptions]
     return DeviceDay(
         sent,
         received,
-        len(heard),
+        len(with_receptions),
         sum(highest),
         min(highest) if highest else None,
         sum(one.air_time_us for one in every),
-        _shares(heard),
+        _shares(with_receptions),
     )
 
 
-def _shares(heard: Sequence[Mapping[int, float]]) -> tuple[GatewayShare, ...]:
-    gateways = sorted({gateway_id for margins in heard for gateway_id in margins})
+def _shares(with_receptions: Sequence[Mapping[int, float]]) -> tuple[GatewayShare, ...]:
+    gateways = sorted({gateway_id for margins in with_receptions for gateway_id in margins})
     return tuple(
         GatewayShare(
             gateway_id,
-            sum(gateway_id in margins for margins in heard),
-            sum(list(margins) == [gateway_id] for margins in heard),
-            sum(margins[gateway_id] for margins in heard if gateway_id in margins),
+            sum(gateway_id in margins for margins in with_receptions),
+            sum(list(margins) == [gateway_id] for margins in with_receptions),
+            sum(margins[gateway_id] for margins in with_receptions if gateway_id in margins),
         )
         for gateway_id in gateways
     )

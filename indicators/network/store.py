@@ -57,14 +57,14 @@ FORGET_DEVICES, FORGET_AIR = (
 )
 # Arrays of several lengths in one: each is written as an array's text.
 ADD_DEVICES = """
-INSERT INTO observation.network_day (device_id, day, asset_id, sent, received, heard, receptions, margin_sum,
-                                     least_margin, air_time_us, gateway_ids, gateway_received, gateway_alone,
-                                     gateway_margin_sums)
-SELECT device_id, $1, asset_id, sent, received, heard, receptions, margin_sum, least_margin, air_time_us,
+INSERT INTO observation.network_day (device_id, day, asset_id, sent, received, with_receptions, receptions,
+                                     margin_sum, least_margin, air_time_us, gateway_ids, gateway_received,
+                                     gateway_alone, gateway_margin_sums)
+SELECT device_id, $1, asset_id, sent, received, with_receptions, receptions, margin_sum, least_margin, air_time_us,
        gateway_ids::int[], gateway_received::int[], gateway_alone::int[], gateway_margin_sums::real[]
 FROM unnest($2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::float8[], $9::real[],
             $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[])
-     AS d (device_id, asset_id, sent, received, heard, receptions, margin_sum, least_margin, air_time_us,
+     AS d (device_id, asset_id, sent, received, with_receptions, receptions, margin_sum, least_margin, air_time_us,
            gateway_ids, gateway_received, gateway_alone, gateway_margin_sums)
 """
 READ_TRANSMISSIONS = """
@@ -79,16 +79,17 @@ VALUES ($1, $2, $3, $4, $5)
 # One's own assets and members' that a device serves now, or served in these days; without rows: nothing is known.
 LIST_COVERAGE = """
 WITH days AS MATERIALIZED (
-    SELECT asset_id, day, sent, received, heard, receptions, margin_sum, least_margin, gateway_ids,
+    SELECT asset_id, day, sent, received, with_receptions, receptions, margin_sum, least_margin, gateway_ids,
            gateway_received, gateway_margin_sums
     FROM network_day WHERE day >= $1::date AND day < $2::date AND asset_id IS NOT NULL)
-SELECT a.id AS asset_id, a.name, a.kind, a.commune, a.latitude, a.longitude, n.days, n.sent, n.received, n.heard,
-       n.receptions, n.margin_sum, n.least_margin, b.gateway_id AS best_gateway_id, w.name AS best_gateway
+SELECT a.id AS asset_id, a.name, a.kind, a.commune, a.latitude, a.longitude, n.days, n.sent, n.received,
+       n.with_receptions, n.receptions, n.margin_sum, n.least_margin, b.gateway_id AS best_gateway_id,
+       w.name AS best_gateway
 FROM asset a
 LEFT JOIN (
     SELECT asset_id, count(DISTINCT day)::int AS days, sum(sent)::int AS sent, sum(received)::int AS received,
-           sum(heard)::int AS heard, sum(receptions)::int AS receptions, sum(margin_sum) AS margin_sum,
-           min(least_margin) AS least_margin
+           sum(with_receptions)::int AS with_receptions, sum(receptions)::int AS receptions,
+           sum(margin_sum) AS margin_sum, min(least_margin) AS least_margin
     FROM days GROUP BY asset_id) AS n ON n.asset_id = a.id
 LEFT JOIN (
     SELECT DISTINCT ON (asset_id) asset_id, gateway_id FROM (
@@ -105,13 +106,13 @@ WHERE a.archived_at IS NULL AND a.tenant_id = ANY((SELECT visible_tenants())::in
 ORDER BY a.id
 """
 LIST_LOST = """
-SELECT a.id AS asset_id, a.name, a.kind, a.commune, a.latitude, a.longitude, s.heard, s.alone FROM (
-    SELECT n.asset_id, sum(n.heard)::int AS heard,
+SELECT a.id AS asset_id, a.name, a.kind, a.commune, a.latitude, a.longitude, s.with_receptions, s.alone FROM (
+    SELECT n.asset_id, sum(n.with_receptions)::int AS with_receptions,
            sum(CASE WHEN $3::int = ANY(n.gateway_ids)
                THEN n.gateway_alone[array_position(n.gateway_ids, $3)] ELSE 0 END)::int AS alone
     FROM network_day n WHERE n.day >= $1::date AND n.day < $2::date GROUP BY n.asset_id) AS s
 JOIN asset a ON a.id = s.asset_id
-WHERE s.alone > 0 ORDER BY s.alone::float8 / s.heard DESC, a.id
+WHERE s.alone > 0 ORDER BY s.alone::float8 / s.with_receptions DESC, a.id
 """
 LIST_AIR = """
 SELECT day, transmissions, air_time_us, busiest_percent FROM gateway_air_day
@@ -132,7 +133,7 @@ class CoveredAsset:
     days: int | None
     sent: int | None
     received: int | None
-    heard: int | None
+    with_receptions: int | None
     receptions: int | None
     margin_sum: float | None
     least_margin: float | None
@@ -143,13 +144,19 @@ class CoveredAsset:
     @property
     def sums(self) -> RadioSums:
         """For `coverage_of`."""
-        counts = self.days or 0, self.sent or 0, self.received or 0, self.heard or 0, self.receptions or 0
+        counts = (
+            self.days or 0,
+            self.sent or 0,
+            self.received or 0,
+            self.with_receptions or 0,
+            self.receptions or 0,
+        )
         return RadioSums(*counts, self.margin_sum or 0.0, self.least_margin)
 
 
 @dataclass(frozen=True, slots=True)
 class LostAsset:
-    """An asset of which frames came by one gateway alone: `alone` of the `heard` ones."""
+    """An asset of which frames came by one gateway alone: `alone` of the `with_receptions` ones."""
 
     asset_id: int
     name: str
@@ -157,7 +164,7 @@ class LostAsset:
     commune: str
     latitude: float | None
     longitude: float | None
-    heard: int
+    with_receptions: int
     alone: int
 
 
@@ -216,7 +223,7 @@ async def _add_devices(
     columns: list[Sequence[Any]] = [
         ids,
         [devices[id_] for id_ in ids],
-        *([getattr(days[id_], name) for id_ in ids] for name in ("sent", "received", "heard")),
+        *([getattr(days[id_], name) for id_ in ids] for name in ("sent", "received", "with_receptions")),
         [sum(share.received for share in days[id_].gateways) for id_ in ids],
         *([getattr(days[id_], name) for id_ in ids] for name in ("margin_sum", "least_margin", "air_time_us")),
     ]

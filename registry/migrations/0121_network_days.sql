@@ -7,12 +7,12 @@ CREATE TABLE observation.network_day (
     asset_id int,  -- That it served at the end of the day.
     sent int NOT NULL CHECK (sent >= received),
     received int NOT NULL,
-    heard int NOT NULL,  -- Frames of which gateways are known.
+    with_receptions int NOT NULL,  -- Frames of which gateways are known.
     receptions int NOT NULL,
     margin_sum double precision NOT NULL,
     least_margin real,
     air_time_us bigint NOT NULL,
-    -- By gateway: of how many of the heard ones it received, and no other one did, with the sum of its margins.
+    -- By gateway: how many of these it received, and how many no other one did, with the sum of its margins.
     gateway_ids int[] NOT NULL,
     gateway_received int[] NOT NULL,
     gateway_alone int[] NOT NULL,

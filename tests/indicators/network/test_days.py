@@ -32,7 +32,7 @@ def test_a_day_counts_losses_margins_and_what_one_gateway_alone_received() -> No
         [uplink(0, 10, {1: 2.5, 2: -7.5}), uplink(60, 11, {1: -2.5}), uplink(240, 14, {2: -15.0}, sf=12)], None, []
     )
 
-    assert (day.sent, day.received, day.heard) == (5, 3, 3)
+    assert (day.sent, day.received, day.with_receptions) == (5, 3, 3)
     # Margins of the best gateway: 10, 5 and 5 dB.
     assert (day.margin_sum, day.least_margin) == (20.0, 5.0)
     assert day.gateways == (GatewayShare(1, 2, 1, 15.0), GatewayShare(2, 2, 1, 5.0))
@@ -62,14 +62,14 @@ def test_what_fell_into_an_outage_counts_neither_as_sent_nor_as_lost() -> None:
 def test_a_frame_that_came_twice_counts_once_with_the_gateways_of_both() -> None:
     day = device_day([uplink(0, 1, {1: -5.0}), uplink(1, 1, {2: 0.0})], None, [])
 
-    assert (day.sent, day.received, day.heard, day.margin_sum) == (1, 1, 1, 7.5)
+    assert (day.sent, day.received, day.with_receptions, day.margin_sum) == (1, 1, 1, 7.5)
     assert [share.alone for share in day.gateways] == [0, 0]
 
 
 def test_what_no_gateway_tells_of_is_received_and_says_nothing_of_margins() -> None:
     day = device_day([uplink(0, 1, {}), uplink(1, None, {1: 0.0})], None, [])
 
-    assert (day.received, day.heard, day.least_margin, day.gateways) == (1, 0, None, ())
+    assert (day.received, day.with_receptions, day.least_margin, day.gateways) == (1, 0, None, ())
     assert device_day([], CountedUplink(START, 1, 1), []).sent == 0
 
 
