@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerting.deadline_store import Loss
-from alerting.rules.frame_loss import OVER, CountedUplink, Span, lost_percent
+from alerting.rules.frame_loss import OVER, lost_percent
+from core.model.frame_loss import CountedUplink, Span
 from core.runtime.postgres import Connection, Pool
 from registry.outages import read_outages
 

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerting.frame_loss_store import READ_GATEWAYS, READ_VISIBLE_GATEWAYS, read_device_outages
-from alerting.rules.frame_loss import CountedUplink
 from alerting.rules.sensor_health import NEVER_STILL, Frozen, ReceivedUplink, SensorFacts, counted_over
 from core.messages.measurements import SOUND, Flag
+from core.model.frame_loss import CountedUplink
 from core.runtime.postgres import Connection
 from lorawan.commands.dev_status import EXTERNAL_POWER, DevStatusAns
 from registry.listing import numbered

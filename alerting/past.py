@@ -13,11 +13,12 @@ from alerting.rule_store import list_rules
 from alerting.rulebook import OF_DEVICES, applies
 from alerting.rules.alert_lifecycle import Suppression
 from alerting.rules.doubts import observation_of
-from alerting.rules.frame_loss import OVER, CountedUplink, hourly_frame_loss
+from alerting.rules.frame_loss import OVER, hourly_frame_loss
 from alerting.rules.model import Rule
 from alerting.rules.replay import Arrival, Deadline, Replaced, Span, Stream, Suppress, in_time
 from alerting.silences import COME_BACK, GATEWAY_LATE, HEARD_WITHIN, LOOK_AGAIN
 from core.messages.measurements import DOUBTFUL, Flag
+from core.model.frame_loss import CountedUplink
 from core.runtime.postgres import Connection
 from registry.outages import Outage, read_outages, recorded_since
 from registry.rows import entity, fetch_all

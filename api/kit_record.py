@@ -1,7 +1,4 @@
-"""The record of a kit's acceptance on paper: A4, the fonts that every reader of PDF has.
-
-Those have Latin letters alone: what else is typed becomes a question mark.
-"""
+"""The record of a kit's acceptance on paper: A4."""
 
 import io
 from collections.abc import Mapping
@@ -9,12 +6,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from api.printed import latin
+
 if TYPE_CHECKING:
     from fpdf import FPDF
 
-TYPED = str.maketrans(
-    {"’": "'", "‘": "'", "“": '"', "”": '"', "—": "-", "–": "-", "…": "...", "œ": "oe", "Œ": "OE"}
-)
 HEADS = ("Ligne", "Actif", "Capteur", "Reçu", "RSSI", "Meilleure passerelle", "Position")
 WIDTHS = (22, 50, 40, 34, 18, 50, 38)
 PHOTO_WIDTH_MM = 60
@@ -29,23 +25,23 @@ def printed(record: Mapping[str, Any], photos: Mapping[int, bytes], zone: ZoneIn
     from fpdf import FPDF  # noqa: PLC0415 - Rarely used: it brings pillow and fonttools.
 
     pdf = FPDF(orientation="landscape", format="A4")
-    pdf.set_title(_latin(f"Procès-verbal de recette, {record['site']}"))
+    pdf.set_title(latin(f"Procès-verbal de recette, {record['site']}"))
     pdf.add_page()
     pdf.set_font("helvetica", style="B", size=16)
-    pdf.multi_cell(0, 9, _latin(f"Procès-verbal de recette : {record['site']}"), new_x="LMARGIN", new_y="NEXT")
+    pdf.multi_cell(0, 9, latin(f"Procès-verbal de recette : {record['site']}"), new_x="LMARGIN", new_y="NEXT")
     pdf.set_font("helvetica", size=10)
     for line in _facts(record, zone):
-        pdf.multi_cell(0, 6, _latin(line), new_x="LMARGIN", new_y="NEXT")
+        pdf.multi_cell(0, 6, latin(line), new_x="LMARGIN", new_y="NEXT")
     pdf.ln(3)
     pdf.set_font("helvetica", size=8)
     with pdf.table(col_widths=WIDTHS, text_align="LEFT", line_height=LINE_MM, padding=1) as table:
         row = table.row()
         for head in HEADS:
-            row.cell(_latin(head))
+            row.cell(latin(head))
         for item in record["items"]:
             row = table.row()
             for text in _cells(item, zone):
-                row.cell(_latin(text))
+                row.cell(latin(text))
     _add_signatures(pdf)
     pdf.set_font("helvetica", size=8)
     for item in record["items"]:
@@ -53,13 +49,13 @@ def printed(record: Mapping[str, Any], photos: Mapping[int, bytes], zone: ZoneIn
             if pdf.get_y() + PHOTO_WIDTH_MM > LANDSCAPE_ROOM_MM:
                 pdf.add_page()
             pdf.ln(4)
-            pdf.multi_cell(0, 5, _latin(f"{item['item']} : {item['asset'] or ''}"), new_x="LMARGIN", new_y="NEXT")
+            pdf.multi_cell(0, 5, latin(f"{item['item']} : {item['asset'] or ''}"), new_x="LMARGIN", new_y="NEXT")
             pdf.image(
                 io.BytesIO(photos[item["place"]]), w=PHOTO_WIDTH_MM, h=PHOTO_WIDTH_MM, keep_aspect_ratio=True
             )
         elif item["photo_id"] is not None:
             text = f"{item['item']} : photo n° {item['photo_id']}, trop lourde pour ce document"
-            pdf.multi_cell(0, 5, _latin(text), new_x="LMARGIN", new_y="NEXT")
+            pdf.multi_cell(0, 5, latin(text), new_x="LMARGIN", new_y="NEXT")
     return bytes(pdf.output())
 
 
@@ -72,7 +68,7 @@ def _add_signatures(pdf: "FPDF") -> None:
     with pdf.table(col_widths=(1, 1), text_align="LEFT", first_row_as_headings=False, padding=2) as table:
         row = table.row(min_height=SIGNATURES_MM - 10)
         for who in SIGNERS:
-            row.cell(_latin(who), v_align="TOP")
+            row.cell(latin(who), v_align="TOP")
 
 
 def _facts(record: Mapping[str, Any], zone: ZoneInfo) -> list[str]:
@@ -100,7 +96,3 @@ def _cells(item: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
 
 def _day(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%d/%m/%Y %H:%M}"
-
-
-def _latin(text: str) -> str:
-    return text.translate(TYPED).encode("latin-1", "replace").decode("latin-1")

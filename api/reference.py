@@ -83,6 +83,8 @@ TITLES_OF_TAGS = {
     "silences": "Silences et calendriers",
     "work-orders": "Interventions",
     "kits": "Kits",
+    "cost": "Coûts du réseau",
+    "network": "Couverture du réseau",
     "teams": "Équipes",
     "partner-events": "Événements de partenaires",
     "webhooks": "Webhooks",

@@ -27,7 +27,7 @@ DAYS = _arrays("rollup_day", f"{COLUMNS}, sum")
 HOURS = _arrays("rollup_hour", f"{COLUMNS}, sum")
 DAYS_IN_ORDER = _arrays("rollup_day", f"{COLUMNS}, {ORDERED}", FALLS)
 HOURS_IN_ORDER = _arrays("rollup_hour", f"{COLUMNS}, {ORDERED}", FALLS)
-# Of datastreams that may be read whole: their policy is asked once and not for each row (0128_expand_rollups_of_many).
+# Of datastreams that may be read whole: their policy is asked once and not for each row (migration 0128).
 # $1: datastreams; $2 to $3: days; $4: the edges of buckets.
 WHOLE_DAYS = "SELECT * FROM whole_days($1, $2, $3)"
 WHOLE_INDEX_BUCKETS = """

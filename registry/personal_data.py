@@ -269,6 +269,8 @@ STORES: tuple[Store, ...] = (
     Store("energy_baseline", NAME_ONLY, ERASED, REGISTRY),
     Store("kit_template", NAME_ONLY, ERASED, REGISTRY),
     Store("kit_commissioning", NAME_ONLY, ERASED, REGISTRY),
+    Store("cost_entry", NAME_ONLY, ERASED, REGISTRY),
+    Store("cost_statement", NAME_ONLY, ERASED, REGISTRY),
     Store("work_order", NAME_ONLY, ERASED, REGISTRY),
     Store("work_order_event", NAME_ONLY, ERASED, WITH_ITS_OWNER),
     Store("work_order_photo", NAME_ONLY, ERASED, WITH_ITS_OWNER),
@@ -297,6 +299,12 @@ STORES: tuple[Store, ...] = (
         ERASED, WITH_ITS_OWNER,
     ),
     Store("application_downlink", "which application asked for a downlink", ERASED, WITH_ITS_OWNER),
+    Store(
+        "observation.network_day",
+        _of("device_id, day, asset_id, sent, received, with_receptions, receptions, air_time_us", "network_day",
+            "device_id", "device_ids", "1, 2"),
+        ERASED, WITH_ITS_OWNER,
+    ),
     Store("transmission", "the radio's ledger of air time", ERASED, "7 days"),
     Store(
         "lighting_command",

@@ -97,6 +97,12 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "commune_outline": {"maintenance": "SELECT, INSERT, UPDATE"},
     "consent": {},
     "contact": {"alerting": "SELECT", "maintenance": "SELECT, INSERT, UPDATE"},
+    "cost_contributor": {},
+    "cost_entry": {},
+    "cost_item": {},
+    "cost_period": {},
+    "cost_statement": {},
+    "cost_statement_line": {},
     "datastream": {
         "intake": "SELECT",
         "ingest": "SELECT, INSERT, UPDATE",
@@ -154,6 +160,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, INSERT, UPDATE",
     },
     "gateway_address_change": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
+    "gateway_air_day": {},
     "gateway_hour": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "gateway_state": {"gateway_bridge": "SELECT, INSERT, UPDATE", "alerting": "SELECT"},
     "gateway_token": {"gateway_bridge": "SELECT *, INSERT, UPDATE (last_used_at, expires_at), DELETE"},
@@ -326,6 +333,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "indicators": "SELECT",
     },
     "observation.meter_change": {"maintenance": "SELECT, DELETE"},
+    "observation.network_day": {},
     "observation.packed": {"maintenance": "SELECT, INSERT"},
     "observation.quarantine": {
         "network": "INSERT",

@@ -13,7 +13,8 @@ from statistics import median
 from typing import Literal
 
 from alerting.rules.forecast import LEAST_POINTS, MOST_POINTS, NEW_BEGINNING
-from alerting.rules.frame_loss import OVER, CountedUplink, Span, lost_percent
+from alerting.rules.frame_loss import OVER, lost_percent
+from core.model.frame_loss import CountedUplink, Span
 from core.model.unknown_time import known_for
 from lorawan.regions.region import REQUIRED_SNR
 

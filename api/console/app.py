@@ -12,6 +12,8 @@ from api.console.alerts import views as alerts
 from api.console.audit import views as audit
 from api.console.calendars import views as calendars
 from api.console.campaigns import views as campaigns
+from api.console.costs import views as costs
+from api.console.coverage import views as coverage
 from api.console.endpoints import views as endpoints
 from api.console.equipment import devices
 from api.console.equipment import messages as device_messages
@@ -67,6 +69,7 @@ PAGES = (
     pose.router,
     gateway_form.router,
     gateways.router,
+    coverage.router,
     health.router,
     frames.router,
     alerts.router,
@@ -100,6 +103,7 @@ PAGES = (
     imports.router,
     kit_form.router,  # Before the pages of one kit, of which `nouveau` is none.
     kits.router,
+    costs.router,
     publications.router,
     public_page.router,
 )

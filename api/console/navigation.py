@@ -90,6 +90,7 @@ GROUPS = (
         marked("Réseau"),
         (
             Entry("/passerelles", marked("Passerelles"), "broadcast"),
+            Entry("/couverture", marked("Couverture"), "geo-alt"),
             Entry("/sante", marked("Santé des capteurs"), "activity"),
             Entry("/trames", marked("Trames en direct"), "broadcast-pin"),
             Entry("/atelier", marked("Atelier décodeurs"), "braces"),
@@ -102,6 +103,7 @@ GROUPS = (
             Entry("/exports", marked("Exports"), "arrow-down-circle"),
             Entry("/webhooks", marked("Webhooks de mesures"), "send"),
             Entry("/kits", marked("Kits"), "list"),
+            Entry("/couts", marked("Coûts"), "journal-text"),
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),
             Entry("/publications", marked("Publications"), "globe2", "open_data"),

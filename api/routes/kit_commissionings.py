@@ -28,6 +28,7 @@ from api.fields import (
     key_octets,
 )
 from api.pages import Page, Paged, page_of
+from api.printed import PDF
 from api.resources import Resource
 from api.routes.alert_rules import NewRule
 from api.routes.assets import ASSETS, PERSONAL, checked_kind_attributes
@@ -50,7 +51,6 @@ router = APIRouter(prefix="/v1", tags=["kits"], responses=PROBLEM_RESPONSES)
 
 NAME_MOST, RULE_NAME_MOST = 200, 63
 SITE = "{site}"
-PDF = "application/pdf"
 # Octets of photos in one document, which is made in memory.
 PRINTED_MOST = 16 << 20
 

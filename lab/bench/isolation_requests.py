@@ -19,6 +19,8 @@ OF_OPERATORS = "operate"
 OF_THE_CALLER = re.compile(r"/v1/(session$|session/|account/|oidc/|sessions|password-resets|invitations/accept)")
 # Which things a field of a body or a query names; `{slug}` and the like are found by their own name.
 NAMED_BY: Mapping[str, tuple[str, ...]] = {
+    "contributor_id": ("cost-contributors",),
+    "corrects": ("cost-entries",),
     "asset_id": ("assets",),
     "parent_id": ("assets",),
     "asset_ids": ("assets",),

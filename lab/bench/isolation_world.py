@@ -182,6 +182,13 @@ async def _plant_work(make: Make, planted: Planted, asset: int, profile: int) ->
     kit = await make("kits", "kits", {"name": mark, "items": [line | {"asset_name": "{site}"}]})
     site = {"site": f"{mark} ter", "devices": [{"item": "a", "dev_eui": secrets.token_hex(8)}]}
     await make("kit-commissionings", f"kits/{kit}/commissionings", site)
+    periods = [{"since": "2026-01-01", "inhabitants": 1}]
+    payer = await make("cost-contributors", "cost-contributors", {"name": mark, "periods": periods})
+    key = {"name": mark, "first_year": 2026, "method": "key", "amount_cents": 1, "shares": [{"basis": "equal"}]}
+    await make("cost-items", "cost-items", key)
+    entry = {"contributor_id": payer, "basis": "assets", "day": "2026-01-01", "quantity": 1, "reason": mark}
+    await make("cost-entries", "cost-entries", entry)
+    await make("cost-statements", "cost-statements", {"year": 2026, "remark": mark})
     await make("imports", "imports", {"kind": "cabinets", "file_name": f"{mark}.csv"})
     await make("mqtt-accounts", "mqtt-accounts", {"name": mark, "reads": ["#"]})
     campaign = {"name": mark, "action": "on", "reason": mark, "targets": {"asset_ids": [asset]}}

@@ -34,6 +34,7 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
     kit = await api.post("/v1/kits", {"name": "École", "items": [line]})
     site = {"site": "École Jules-Ferry", "devices": [{"item": "salle", "dev_eui": secrets.token_hex(8)}]}
     await api.post(f"/v1/kits/{kit['id']}/commissionings", site)
+    await _share_costs(api)
     tenants = (await api.get("/v1/tenants"))["items"]
     if not any(one["member_of"] == asset["tenant_id"] for one in tenants):
         member = await api.post("/v1/tenants", {"slug": "membre", "name": "Commune membre"})
@@ -49,6 +50,30 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         "targets": {"asset_ids": cabinets},
     }
     await api.post("/v1/lighting-campaigns", campaign)
+
+
+async def _share_costs(api: Provisioner) -> None:
+    """The statement of a year: three communes, a key, and what the ledger has of gateways."""
+    year = datetime.now(UTC).year
+    shares = [{"basis": "inhabitants", "share": 8000}, {"basis": "gateways", "share": 2000}]
+    item = {
+        "name": "Exploitation",
+        "first_year": year,
+        "method": "key",
+        "amount_cents": 4_300_000,
+        "shares": shares,
+    }
+    await api.post("/v1/cost-items", item | {"flat_below": 1500, "flat_cents": 50_000})
+    for name, inhabitants, gateways in (
+        ("Landerneau", 16_000, 6),
+        ("Plougastel", 13_500, 4),
+        ("Loperhet", 900, 1),
+    ):
+        period = {"since": f"{year}-01-01", "inhabitants": inhabitants}
+        made = await api.post("/v1/cost-contributors", {"name": name, "periods": [period]})
+        entry = {"contributor_id": made["id"], "basis": "gateways", "day": f"{year}-01-01", "quantity": gateways}
+        await api.post("/v1/cost-entries", entry)
+    await api.post("/v1/cost-statements", {"year": year})
 
 
 async def publish_container(api: Provisioner, name: str) -> None:

@@ -9,10 +9,11 @@ from alerting import alert_store, deadline_store, rule_store
 from alerting.backtest import try_rule
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
-from alerting.rules.frame_loss import OF_AT_LEAST, CountedUplink, hourly_frame_loss
+from alerting.rules.frame_loss import OF_AT_LEAST, hourly_frame_loss
 from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
+from core.model.frame_loss import CountedUplink
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool, connect
 from registry.changes import Change

@@ -438,6 +438,20 @@ async def exports_change(ask: Journey, client: httpx.AsyncClient, registry: Regi
     await ask(client, "POST", "/v1/exports/{id}/cancel", id=file["id"])
 
 
+async def cost_changes(ask: Journey, client: httpx.AsyncClient) -> None:
+    one: dict[str, Any] = {"name": "A", "periods": [{"since": "2026-01-01", "inhabitants": 1}]}
+    made = await ask(client, "POST", "/v1/cost-contributors", one)
+    await ask(client, "PUT", "/v1/cost-contributors/{id}", one | {"name": "B"}, id=made["id"])
+    item = {"name": "A", "first_year": 2026, "method": "key", "amount_cents": 1, "shares": [{"basis": "equal"}]}
+    item = await ask(client, "POST", "/v1/cost-items", item)
+    await ask(client, "POST", "/v1/cost-statements", {"year": 2026})
+    await ask(client, "DELETE", "/v1/cost-items/{id}", id=item["id"])
+    gone = await ask(client, "POST", "/v1/cost-contributors", one | {"name": "C"})
+    await ask(client, "DELETE", "/v1/cost-contributors/{id}", id=gone["id"])
+    entry = {"contributor_id": made["id"], "basis": "assets", "day": "2026-01-01", "quantity": 1}
+    await ask(client, "POST", "/v1/cost-entries", entry)
+
+
 async def alerting_changes(
     ask: Journey,
     client: httpx.AsyncClient,
@@ -478,6 +492,7 @@ async def alerting_changes(
     await ask(client, "PUT", "/v1/kits/{id}/retired", {"retired": True}, id=kit["id"])
     acceptance = "/v1/kit-commissionings/{id}/acceptance"
     await ask(client, "POST", acceptance, {"reservations": "attendu"}, id=placed["id"])
+    await cost_changes(ask, client)
     order = await ask(client, "POST", "/v1/work-orders", {"title": "Voir", "asset_ids": [asset["id"]]})
     path, id_ = "/v1/work-orders/{id}", order["id"]
     await ask(client, "PATCH", path, {"assignee": "voirie"}, id=id_)

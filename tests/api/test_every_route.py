@@ -34,6 +34,10 @@ RIGHT_OF = {
     )
 }
 PHOTO = b64encode(jpeg()).decode()
+COSTS: dict[str, dict[str, Any]] = {
+    "contributors": {"name": "A", "periods": [{"since": "2026-01-01", "inhabitants": 1}]},
+    "items": {"name": "A", "first_year": 2026, "method": "key", "amount_cents": 1, "shares": [{"basis": "equal"}]},
+}
 OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals", "/v1/eui-claims/pending")
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/device"): {"dev_eui": "ff" * 8},
@@ -46,6 +50,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/kits/{id}/retired"): {"retired": True},
     ("post", "/v1/kits/{id}/commissionings"): {"site": "s", "devices": [{"item": "a", "dev_eui": "fe" * 8}]},
     ("post", "/v1/kit-commissionings/{id}/acceptance"): {"reservations": "r"},
+    ("put", "/v1/cost-contributors/{id}"): {"name": "A", "periods": [{"since": "2026-01-01", "inhabitants": 1}]},
     ("patch", "/v1/work-orders/{id}"): {"priority": "high"},
     ("post", "/v1/work-orders/{id}/comments"): {"text": "vu"},
     ("post", "/v1/work-orders/{id}/photos"): {"content": PHOTO},
@@ -139,6 +144,7 @@ OPERATIONS = [
     if (method, path) not in OPEN
 ]
 QUERIES = {
+    "/v1/cost-statements/draft": {"year": 2026},
     "/v1/codec-versions/{id}/diff": {"against": 1},
     "/v1/datastreams/{id}/aggregates": {"bucket": "day"},
     "/v1/dwelling-days": {"quantity": "water_volume", "from": "2026-11-01"},
@@ -352,13 +358,19 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     kit = await other_client.post("/v1/kits", json={"name": "École", "items": [line]})
     site = {"site": "Jules-Ferry", "devices": [{"item": "a", "dev_eui": "fd" * 8}]}
     placed = await other_client.post(f"/v1/kits/{kit.json()['id']}/commissionings", json=site)
+    cost = {name: await other_client.post(f"/v1/cost-{name}", json=body) for name, body in COSTS.items()}
+    entry = {"contributor_id": cost["contributors"].json()["id"], "basis": "assets"}
+    entry |= {"day": "2026-01-01", "quantity": 1}
+    cost["entries"] = await other_client.post("/v1/cost-entries", json=entry)
+    cost["statements"] = await other_client.post("/v1/cost-statements", json={"year": 2026})
     upload = await other_client.post("/v1/photo-uploads", json={"asset_id": asset["id"], "octets": 4})
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
     await pool.execute(WRITE_FILE, file.json()["id"])
     baseline = await pool.fetchval(FREEZE, other_tenancy.id, asset["id"])
     return Theirs(
-        {
+        {f"cost-{name}": str(answer.json()["id"]) for name, answer in cost.items()}
+        | {
             "energy-baselines": str(baseline),
             "publications": str(publication.json()["id"]),
             "photos": str(photo.json()["id"]),
@@ -444,6 +456,8 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                 in {
                     "/v1/quantities",
                     "/v1/overview",
+                    "/v1/cost-statements/draft",
+                    "/v1/network/commune-layer",
                     "/v1/me",
                     "/v1/session",
                     "/v1/audit",

@@ -31,6 +31,8 @@ MEETS_NOBODY = {
     "/v1/device-profiles/{id}/mapping",
     "/v1/devices/{dev_eui}/downlinks",
     "/v1/energy-baselines",  # Of a building of one's own (tests/api/routes/test_energy_baselines.py).
+    "/v1/cost-entries",
+    "/v1/cost-statements",
     "/v1/eui-claims",
     "/v1/exports",  # Of who asks, whatever of theirs it names (tests/api/routes/test_exports.py).
     "/v1/imports",

@@ -20,6 +20,7 @@ SELECT 'tenant ' || id - 1 FROM tenant
 UNION ALL SELECT 'gateway ' || id - 1 FROM gateway
 UNION ALL SELECT 'gateway_state ' || gateway_id - 1 FROM gateway_state
 UNION ALL SELECT 'gateway_hour ' || gateway_id - 1 FROM gateway_hour
+UNION ALL SELECT 'gateway_air_day ' || gateway_id - 1 FROM gateway_air_day
 UNION ALL SELECT 'gateway_token ' || gateway_id - 1 FROM gateway_token
 UNION ALL SELECT 'station_order ' || gateway_id - 1 FROM station_order
 UNION ALL SELECT 'station_report ' || gateway_id - 1 FROM station_report
@@ -28,6 +29,12 @@ UNION ALL SELECT 'asset_photo ' || asset_id - 1 FROM asset_photo
 UNION ALL SELECT 'kit_template ' || tenant_id - 1 FROM kit_template
 UNION ALL SELECT 'kit_commissioning ' || tenant_id - 1 FROM kit_commissioning
 UNION ALL SELECT 'kit_item ' || tenant_id - 1 FROM kit_item
+UNION ALL SELECT 'cost_contributor ' || tenant_id - 1 FROM cost_contributor
+UNION ALL SELECT 'cost_period ' || tenant_id - 1 FROM cost_period
+UNION ALL SELECT 'cost_item ' || tenant_id - 1 FROM cost_item
+UNION ALL SELECT 'cost_entry ' || tenant_id - 1 FROM cost_entry
+UNION ALL SELECT 'cost_statement ' || tenant_id - 1 FROM cost_statement
+UNION ALL SELECT 'cost_statement_line ' || tenant_id - 1 FROM cost_statement_line
 UNION ALL SELECT 'work_order ' || id - 1 FROM work_order
 UNION ALL SELECT 'work_order_link ' || tenant_id - 1 FROM work_order_link
 UNION ALL SELECT 'work_order_event ' || tenant_id - 1 FROM work_order_event
@@ -138,6 +145,7 @@ UNION ALL SELECT 'feed_' || origin || ' ' || subject - 1
 FROM read_feed('0', 0, 0, 100000, 100000, '{alert,command}', NULL, NULL, NULL, NULL, NULL)
 WHERE subject IS NOT NULL
 UNION ALL SELECT 'uplink ' || device_id - 1 || cell(time) FROM uplink
+UNION ALL SELECT 'network_day ' || device_id - 1 || ' ' || day - '2026-11-02'::date FROM network_day
 UNION ALL SELECT 'reception ' || device_id - 1 || cell(time) FROM reception
 """,
 )
@@ -178,6 +186,7 @@ INSERT INTO gateway (id, tenant_id, gateway_id, name) OVERRIDING SYSTEM VALUE
 SELECT id, id, int8send(id), 'g' FROM tenant;
 INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) SELECT id, 'udp', 'a', now() FROM gateway;
 INSERT INTO gateway_hour (gateway_id, hour) SELECT id, now() FROM gateway;
+INSERT INTO gateway_air_day SELECT id, '2026-11-02', 1, 1, 1 FROM gateway;
 INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refused, first_at, last_at)
 SELECT id, 'udp', 'a', 'b', false, now(), now() FROM gateway;
 INSERT INTO gateway_token (id, gateway_id, secret_sha256)
@@ -252,6 +261,17 @@ SELECT id, id, 'k', 1, '[]', 'a' FROM tenant;
 INSERT INTO kit_commissioning (id, tenant_id, template_id, site, created_by) OVERRIDING SYSTEM VALUE
 SELECT id, id, id, 's', 'a' FROM tenant;
 INSERT INTO kit_item (commissioning_id, tenant_id, place, item) SELECT id, id, 0, 'a' FROM tenant;
+INSERT INTO cost_contributor (id, tenant_id, name, member_id) OVERRIDING SYSTEM VALUE
+SELECT id, id, 'c', id % 4 + 1 FROM tenant;
+INSERT INTO cost_period SELECT id, id, '[2026-01-01,)', 1 FROM tenant;
+INSERT INTO cost_item (tenant_id, name, first_year, method, amount_cents, shares, counted, per, flat_below,
+                       flat_cents, subsidy_percent)
+SELECT id, 'i', 2026, 'key', 1, '[]', 'average', 1, 0, 0, 0 FROM tenant;
+INSERT INTO cost_entry (tenant_id, contributor_id, basis, day, quantity, origin, made_by)
+SELECT id, id, 'assets', '2026-01-01', 1, 'stated', 'a' FROM tenant;
+INSERT INTO cost_statement (id, tenant_id, issuer, year, version, total_cents, issued_by) OVERRIDING SYSTEM VALUE
+SELECT id, id, 's', 2026, 1, 1, 'a' FROM tenant;
+INSERT INTO cost_statement_line SELECT id, id, 1, 1, 'i', 1, 'c', id % 4 + 1, 1, 'f' FROM tenant;
 INSERT INTO work_order (id, tenant_id, origin, title) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'person', 'w' FROM tenant;
 INSERT INTO work_order_event (tenant_id, work_order_id, action, version) SELECT id, id, 'opened', 1 FROM tenant;
@@ -397,6 +417,9 @@ INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at
 SELECT d.id, t, gen_random_uuid(), '', t, 'empty' FROM device d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.reception SELECT d.id, t, gen_random_uuid(), 1, 0, -80, 5
 FROM device d, unnest($1::timestamptz[]) t;
+INSERT INTO observation.network_day
+SELECT id, day, NULL, 1, 1, 1, 1, 1, 1, 1, '{1}', '{1}', '{1}', '{1}'
+FROM device, unnest('{2026-11-02,2026-11-04}'::date[]) AS day;
 INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects)
 SELECT d.id, t, 1, 0 FROM datastream d, unnest($2::timestamptz[]) t;
 INSERT INTO observation.rollup_day (datastream_id, bucket, n, suspects)

@@ -139,7 +139,15 @@ def expected(world: World, me: int | None) -> set[str]:
     reachable = seen | {grant.giver for grant in held} | formerly
 
     rows = {f"tenant {tenant}" for tenant in seen}
-    of_gateways = ("gateway", "gateway_state", "gateway_hour", "gateway_address_change", "outage", "transmission")
+    of_gateways = (
+        "gateway",
+        "gateway_state",
+        "gateway_hour",
+        "gateway_air_day",
+        "gateway_address_change",
+        "outage",
+        "transmission",
+    )
     of_gateways += ("gateway_token", "station_order", "station_report", "mqtt_account")
     for table in (*of_gateways, "device_profile", "alert_rule"):
         rows |= {f"{table} {tenant}" for tenant in seen}
@@ -170,6 +178,10 @@ def expected(world: World, me: int | None) -> set[str]:
         "kit_template",
         "kit_commissioning",
         "kit_item",
+        "cost_contributor",
+        "cost_period",
+        "cost_item",
+        "cost_entry",
         "work_order",
         "work_order_event",
         "work_order_photo",
@@ -181,6 +193,10 @@ def expected(world: World, me: int | None) -> set[str]:
         for table in (*own, "partner_account", "lns_source", "lns_source_state", "lns_unknown_device")
     }
     rows |= {f"{table} {me}" for table in ("multicast_group", "multicast_message")}
+    # Each tenant issues a statement to the next one.
+    rows |= {
+        f"{table} {one}" for table in ("cost_statement", "cost_statement_line") for one in (me, (me - 1) % TENANTS)
+    }
     rows |= {
         f"publication {i}"
         for i, asset in enumerate(world.assets)
@@ -304,6 +320,10 @@ def _of_devices(
             continue
         rows |= {f"device {index}", f"device_status {index}"}
         since = -2 if device.owned_since is None else device.owned_since
+        # Days of which it is sure that the device was owned when they began: midnight of UTC, 14 hours before.
+        days = {0: 2 - 28, 2: 98 - 28} if own else {}
+        known = {day for day, begins in days.items() if device.owned_since is None or begins >= since}
+        rows |= {f"network_day {index} {day}" for day in known}
         for instant in world.instants:
             if (own and instant >= since) or instant in others.get(index, ()):
                 rows |= {f"reception {index} {instant}", *([f"uplink {index} {instant}"] if is_fine else [])}

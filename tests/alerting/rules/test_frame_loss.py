@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.rules.frame_loss import CountedUplink, lost_percent
+from alerting.rules.frame_loss import lost_percent
+from core.model.frame_loss import CountedUplink
 
 START = datetime(2026, 11, 25, 0, 0, tzinfo=UTC)
 

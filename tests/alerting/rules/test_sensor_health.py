@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from alerting.health import LIMITS
-from alerting.rules.frame_loss import CountedUplink
 from alerting.rules.sensor_health import Cause, Frozen, ReceivedUplink, SensorFacts, battery_end, judge
+from core.model.frame_loss import CountedUplink
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -1,0 +1,58 @@
+"""A yearly statement on paper: A4, for each contributor its items with their formulas and its sum."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+from api.printed import latin
+from indicators.cost.formulas import euros
+from indicators.cost.store import IssuedLine, IssuedStatement
+
+HEADS = ("Poste", "Calcul", "Montant")
+WIDTHS = (50, 100, 35)
+PAGE_END_MM = 250
+
+
+def printed(statement: IssuedStatement, lines: Sequence[IssuedLine], zone: ZoneInfo) -> bytes:
+    """The PDF of those of its lines that the reader sees, by contributor, with the proof of the whole sum."""
+    from fpdf import FPDF  # noqa: PLC0415 - Rarely used: it brings pillow and fonttools.
+
+    pdf = FPDF(format="A4")
+    title = latin(f"Décompte {statement.year} : {statement.issuer}")
+    pdf.set_title(title)
+    pdf.set_lang("fr")
+    pdf.add_page()
+    pdf.set_font("helvetica", style="B", size=16)
+    pdf.multi_cell(0, 9, title, new_x="LMARGIN", new_y="NEXT")
+    pdf.set_font("helvetica", size=10)
+    for line in _facts(statement, lines, zone):
+        pdf.multi_cell(0, 6, latin(line), new_x="LMARGIN", new_y="NEXT")
+    for _, of_one in groupby(lines, key=lambda line: line.contributor_id):
+        items = list(of_one)
+        if pdf.get_y() > PAGE_END_MM:
+            pdf.add_page()
+        pdf.ln(6)
+        pdf.set_font("helvetica", style="B", size=12)
+        pdf.multi_cell(0, 7, latin(items[0].contributor), new_x="LMARGIN", new_y="NEXT")
+        pdf.set_font("helvetica", size=9)
+        with pdf.table(col_widths=WIDTHS, text_align=("LEFT", "LEFT", "RIGHT"), line_height=5, padding=1) as table:
+            for cells in (HEADS, *_rows(items)):
+                row = table.row()
+                for text in cells:
+                    row.cell(latin(text))
+    return bytes(pdf.output())
+
+
+def _facts(statement: IssuedStatement, lines: Sequence[IssuedLine], zone: ZoneInfo) -> list[str]:
+    at = statement.issued_at.astimezone(zone)
+    facts = [f"Version {statement.version}, émise le {at:%d/%m/%Y} par {statement.issued_by}"]
+    if statement.remark:
+        facts.append(f"Remarque : {statement.remark}")
+    shown = sum(line.cents for line in lines)
+    facts.append(f"Total des postes : {euros(statement.total_cents)} ; lignes de ce document : {euros(shown)}")
+    return facts
+
+
+def _rows(lines: Sequence[IssuedLine]) -> list[tuple[str, str, str]]:
+    rows = [(line.item, line.formula, euros(line.cents)) for line in lines]
+    return [*rows, ("Total", "", euros(sum(line.cents for line in lines)))]
