@@ -23,12 +23,12 @@ from api.bucket_store import (
     indexes_of,
     read_buckets,
 )
-from api.calendar_buckets import Unit, edges_of
 from api.consumption_store import CHANGES_OF_MANY
 from api.series_columns import Columns
 from api.store import ASSET_WANTED, WantedDatastreams
 from core.messages.measurements import SOUND
 from core.model import consumption
+from core.model.calendar_buckets import Unit, edges_of
 from core.model.consumption import IndexReading, Modulus
 from core.model.quantities import QUANTITIES, Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means

@@ -14,7 +14,6 @@ from pydantic import Field
 from api import readings_store
 from api.auth import Caller, Reader
 from api.bucket_store import Aggregated, Bucket
-from api.calendar_buckets import Comparison, UnevenZone, Unit, counterparts, edges_of, spans_of
 from api.closed_answers import NOT_MODIFIED, answer_of_period
 from api.extent import Placed
 from api.fields import INT4_MOST, Answer, AssetKind, answer_of
@@ -25,6 +24,7 @@ from api.routes.datastreams import QuantityName
 from api.routes.measurements import AVERAGED, LONGEST, LONGEST_HOURS, AssetIds, From, To, flag_names
 from api.series_store import Series, read_series, select_series, unknown_assets, with_profiles
 from api.store import WantedDatastreams
+from core.model.calendar_buckets import Comparison, UnevenZone, Unit, counterparts, edges_of, spans_of
 from core.model.consumption import Amount
 from core.model.quantities import Kind
 from core.model.region import region_of

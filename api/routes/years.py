@@ -11,10 +11,10 @@ from pydantic import Field
 from api import bucket_store
 from api.auth import Reader
 from api.bucket_store import Bucket
-from api.calendar_buckets import a_year_before
 from api.fields import EARLIEST, LATEST, Answer, Day, Id
 from api.routes.datastreams import DATASTREAMS, DatastreamAnswer
 from api.routes.measurements import AVERAGED
+from core.model.calendar_buckets import a_year_before
 from core.model.quantities import QUANTITIES, Kind
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES

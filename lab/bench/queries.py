@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from api import bucket_store, daily_store, series_store
-from api.calendar_buckets import Unit, counterparts, edges_of, spans_of
 from api.store import LATEST, WantedDatastreams, read_latest
+from core.model.calendar_buckets import Unit, counterparts, edges_of, spans_of
 from core.model.quantities import Kind
 from core.runtime.lifetime import GC_THRESHOLDS
 from core.runtime.postgres import Connection, Pool, open_pool
