@@ -29,6 +29,7 @@ NAMES = {
     "photo_uploads": "photos en morceaux, pas encore entières",
     "imports": "imports en cours",
     "exports": "exports en cours",
+    "export_schedules": "dépôts d'exports planifiés",
     "campaign_drafts": "campagnes à approuver",
 }
 

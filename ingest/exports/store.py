@@ -73,6 +73,8 @@ WHERE ($1::int[] IS NULL OR d.id = ANY($1)) AND ($2::int[] IS NULL OR d.asset_id
   AND ($5::text IS NULL OR $5 = ANY(a.tags)) AND ($6::text IS NULL OR a.commune = $6 OR a.insee = $6)
 ORDER BY a.name COLLATE french, a.id, d.position, d.channel, d.quantity, d.id LIMIT $7
 """
+# Of a service, which has entered a tenant and sees more than its own.
+CHOOSE_READABLE = CHOOSE.replace("WHERE (", "WHERE d.id IN (SELECT readable_streams()) AND (", 1)
 VISIBLE_DATASTREAMS = "SELECT id FROM datastream WHERE id = ANY($1::int[])"
 VISIBLE_ASSETS = "SELECT id FROM asset WHERE id = ANY($1::int[])"
 REQUEST = f"""
@@ -218,6 +220,13 @@ async def choose(connection: Connection, wanted: Selection) -> list[int]:
     values = (wanted.kind, wanted.quantity, wanted.tag, wanted.commune)
     rows = await connection.fetch(CHOOSE, wanted.datastream_ids, wanted.asset_ids, *values, STREAMS_MOST + 1)
     return [row["id"] for row in rows]
+
+
+async def choose_readable(connection: Connection, wanted: Selection) -> list[int]:
+    """As `choose`, for a service that has entered a tenant with somebody's rights."""
+    values = (wanted.kind, wanted.quantity, wanted.tag, wanted.commune)
+    asked = (wanted.datastream_ids, wanted.asset_ids, *values, STREAMS_MOST + 1)
+    return [row["id"] for row in await connection.fetch(CHOOSE_READABLE, *asked)]
 
 
 async def unknown(connection: Connection, wanted: Selection) -> tuple[str, int] | None:

@@ -106,6 +106,7 @@ DELETE FROM import_part WHERE ctid = ANY(ARRAY(
     LIMIT $2))
 """
 PHOTO_UPLOAD = _older("photo_upload", "created_at")
+EXPORT_DROP = _older("export_drop", "ended_at")
 EXPORT_JOB = _older("export_job", "ended_at")
 # The file of an export.
 EXPORT_PART = """
@@ -166,6 +167,7 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("import_job", IMPORT_JOB, 30 * days),
         Prune("import_part", IMPORT_PART, 1 * days),
         Prune("photo_upload", PHOTO_UPLOAD, 1 * days),
+        Prune("export_drop", EXPORT_DROP, 400 * days),
         Prune("export_job", EXPORT_JOB, 30 * days),
         Prune("export_part", EXPORT_PART, KEPT_FOR),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),

@@ -76,6 +76,11 @@ ROWS = {
     "SELECT id, 'k', 'upload ' || $1::interval FROM tenant LIMIT 1 RETURNING id, tenant_id) "
     "INSERT INTO photo_upload (tenant_id, asset_id, octets, requested_by, created_at) "
     "SELECT tenant_id, id, 4, 'x', now() - $1::interval FROM a",
+    "export_drop": "WITH s AS (INSERT INTO export_schedule (tenant_id, name, format, frequency, covers, "
+    "file_name, target, requested_by, next_at) SELECT id, $1::interval::text, 'csv', 'day', 'previous', 'f', "
+    "'folder', 'x', now() FROM tenant RETURNING id, tenant_id) "
+    "INSERT INTO export_drop (schedule_id, tenant_id, since, until, file_name, state, ended_at) "
+    "SELECT id, tenant_id, now() - interval '1 day', now(), 'f', 'done', now() - $1::interval FROM s",
     "export_job": "INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, ended_at) "
     "SELECT id, 'csv', now() - interval '1 day', now(), 'x', 1, now() - $1::interval FROM tenant",
     "export_part": "WITH j AS (INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, "
