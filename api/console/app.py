@@ -16,6 +16,7 @@ from api.console.endpoints import views as endpoints
 from api.console.equipment import devices
 from api.console.equipment import messages as device_messages
 from api.console.equipment import views as equipment
+from api.console.exports import schedules as export_schedules
 from api.console.exports import views as exports
 from api.console.frames import views as frames
 from api.console.gateways import form as gateway_form
@@ -94,6 +95,7 @@ PAGES = (
     codec_bench.router,
     profile_decoding.router,
     account.router,
+    export_schedules.router,
     exports.router,
     imports.router,
     kit_form.router,  # Before the pages of one kit, of which `nouveau` is none.
