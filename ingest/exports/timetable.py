@@ -95,10 +95,10 @@ def file_name_of(pattern: str, since: datetime, until: datetime, zone: ZoneInfo)
 
 def usual_name(table: Timetable, form: str) -> str:
     """The pattern of who has not chosen one."""
-    return f"mesures-{{{'instant' if _is_told_by_instant(table) else 'date'}}}.{form}"
+    return f"mesures-{{{'instant' if _needs_instant(table) else 'date'}}}.{form}"
 
 
-def _is_told_by_instant(table: Timetable) -> bool:
+def _needs_instant(table: Timetable) -> bool:
     return table.frequency == "hours" or table.covers == "since_last"
 
 
@@ -111,7 +111,7 @@ def name_problem(pattern: str, table: Timetable) -> str | None:
     plain = PLACE.sub("0", pattern)
     if NAME.fullmatch(plain) is None:
         return "lettres sans accent, chiffres, espaces et . _ - + ( ) seulement, sans point au début, 120 au plus"
-    if _is_told_by_instant(table) and "instant" not in places:
+    if _needs_instant(table) and "instant" not in places:
         return "{instant} est attendu : sans lui deux fichiers auraient le même nom"
     tells = {"month", "date", "from", "instant"} if table.frequency == "month" else {"date", "from", "instant"}
     if not tells & set(places):
