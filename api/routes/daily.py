@@ -13,10 +13,10 @@ from api.daily_store import Day, Selected, days_above, read_daily, select_datast
 from api.fields import INT4_MOST, Answer, AssetKind, Instant, answer_of
 from api.periods import period
 from api.routes.datastreams import QuantityName
-from api.routes.measurements import AVERAGED
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
+from ingest.series.values import AVERAGED
 
 MOST = 2000
 LONGEST_DAYS = timedelta(days=92)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -13,7 +13,6 @@ from pydantic import Field
 
 from api import readings_store
 from api.auth import Caller, Reader
-from api.bucket_store import Aggregated, Bucket
 from api.closed_answers import NOT_MODIFIED, answer_of_period
 from api.extent import Placed
 from api.fields import INT4_MOST, Answer, AssetKind, answer_of
@@ -21,23 +20,23 @@ from api.list_fields import Quarter, Tag
 from api.pages import Cursor, Page
 from api.periods import period
 from api.routes.datastreams import QuantityName
-from api.routes.measurements import AVERAGED, LONGEST, LONGEST_HOURS, AssetIds, From, To, flag_names
-from api.series_store import Series, read_series, select_series, unknown_assets, with_profiles
-from api.store import WantedDatastreams
+from api.routes.measurements import LONGEST, LONGEST_HOURS, AssetIds, From, To, flag_names
 from core.model.calendar_buckets import Comparison, UnevenZone, Unit, counterparts, edges_of, spans_of
 from core.model.consumption import Amount
-from core.model.quantities import Kind
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
+from ingest.series.bucket_store import Aggregated, Bucket
+from ingest.series.series_store import Series, read_series, select_series, unknown_assets, with_profiles
+from ingest.series.values import ValueIs, completeness, is_in_gap, value_is, value_of
 from registry.places import ANYWHERE
 from registry.tenants import read_with_timezone
+from registry.wanted_datastreams import WantedDatastreams
 
 MOST_SERIES, MOST_BUCKETS, MOST_READINGS = 2_000, 100_000, 10_000
 HOUR = timedelta(hours=1)
 # Of another calendar than the deployment's, days are put together from hours.
 MOST_HOURS = 2_000_000
-DIGITS = 4
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
@@ -93,9 +92,6 @@ def _require_known(parameter: str, noun: str, missing: Sequence[int]) -> None:
 
 def _wrong(parameter: str, code: str, message: str) -> Problem:
     return Problem(422, message, errors=[FieldError(field=f"query.{parameter}", code=code, message=message)])
-
-
-ValueIs = Literal["mean", "difference"]
 
 
 class _Beside(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
@@ -347,43 +343,32 @@ def _items(
     one: Series, question: _Question, untils: Mapping[datetime, datetime], found: Aggregated | None, now: datetime
 ) -> Iterator[Item]:
     kind = one.kind
-    value_is: ValueIs | None = "difference" if kind is Kind.COUNTER else "mean" if kind in AVERAGED else None
     known = {bucket.since: bucket for bucket in found.buckets} if found is not None else {}
     gaps = [] if found is None else found.gaps
 
     def bucket_of(since: datetime, until: datetime) -> Bucket:
         return known.get(since) or Bucket(since, until, 0, 0, None, None, None, None, None)
 
-    def value_of(bucket: Bucket) -> float | None:
-        return bucket.difference if kind is Kind.COUNTER else bucket.mean if value_is is not None else None
-
     def completeness_of(bucket: Bucket) -> float | None:
-        return _completeness(bucket.readings, bucket.since, bucket.until, one.expected, now)
+        return completeness(bucket.readings, bucket.since, bucket.until, one.expected, now)
 
     def beside(comparison: Comparison, place: int) -> _Beside | None:
         since = question.beside[comparison][place] if comparison in question.beside else None
         if since is None:
             return None
         bucket = bucket_of(since, untils[since])
-        return _Beside(since, bucket.until, bucket.readings, completeness_of(bucket), value_of(bucket))
+        return _Beside(since, bucket.until, bucket.readings, completeness_of(bucket), value_of(bucket, kind))
 
     identity = (one.id, one.asset_id, one.asset_name, one.quantity, one.unit)
     for place, (since, until) in enumerate(pairwise(question.edges)):
         bucket = bucket_of(since, until)
-        in_gap = any(gap.since < until and gap.until > since for gap in gaps) if gaps else False
+        in_gap = is_in_gap(since, until, gaps)
         former = (beside("previous_period", place), beside("previous_year", place)) if question.beside else ()
         yield Item(
-            *identity, since, until, bucket.readings, bucket.suspects, completeness_of(bucket), value_of(bucket),
-            value_is, bucket.minimum, bucket.maximum, bucket.first, bucket.last, in_gap, *former,
+            *identity, since, until, bucket.readings, bucket.suspects, completeness_of(bucket),
+            value_of(bucket, kind), value_is(kind), bucket.minimum, bucket.maximum, bucket.first, bucket.last,
+            in_gap, *former,
         )  # fmt: skip
-
-
-def _completeness(
-    readings: int, since: datetime, until: datetime, expected: timedelta, now: datetime
-) -> float | None:
-    if expected > until - since or since >= now:
-        return None
-    return min(1.0, round(readings / max(1, (min(until, now) - since) // expected), DIGITS))
 
 
 class SeriesReading(Answer):

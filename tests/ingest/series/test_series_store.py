@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.bucket_store import Aggregated, read_buckets
-from api.series_store import read_series, select_series, with_profiles
-from api.store import WantedDatastreams
 from core.model.calendar_buckets import edges_of
 from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
+from ingest.series.bucket_store import Aggregated, read_buckets
+from ingest.series.series_store import read_series, select_series, with_profiles
+from registry.wanted_datastreams import WantedDatastreams
 from tests.entering import tenant_transaction
 
 HOUR = timedelta(hours=1)

@@ -13,7 +13,15 @@ from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from api.bucket_store import (
+from core.messages.measurements import SOUND
+from core.model import consumption
+from core.model.calendar_buckets import Unit, edges_of
+from core.model.consumption import IndexReading, Modulus
+from core.model.quantities import QUANTITIES, Kind
+from core.model.time_weighted import StatePiece, StateReading, state_means
+from core.model.unknown_time import known_for
+from core.runtime.postgres import Connection
+from ingest.series.bucket_store import (
     AT_THE_EDGE,
     HOUR,
     IN_ORDER,
@@ -23,18 +31,9 @@ from api.bucket_store import (
     indexes_of,
     read_buckets,
 )
-from api.consumption_store import CHANGES_OF_MANY
-from api.series_columns import Columns
-from api.store import ASSET_WANTED, WantedDatastreams
-from core.messages.measurements import SOUND
-from core.model import consumption
-from core.model.calendar_buckets import Unit, edges_of
-from core.model.consumption import IndexReading, Modulus
-from core.model.quantities import QUANTITIES, Kind
-from core.model.time_weighted import StatePiece, StateReading, state_means
-from core.model.unknown_time import known_for
-from core.runtime.postgres import Connection
+from ingest.series.series_columns import Columns
 from registry.listing import numbered, planned_anew
+from registry.wanted_datastreams import ASSET_WANTED, WantedDatastreams
 
 NOTHING = timedelta(0)
 
@@ -45,6 +44,10 @@ WHERE (:ids::int[] IS NULL OR d.id = ANY(:ids)) AND {ASSET_WANTED}
 ORDER BY d.id LIMIT :most
 """)
 KNOWN_ASSETS = "SELECT id FROM asset WHERE id = ANY($1::int[])"
+CHANGES_OF_MANY = """
+SELECT datastream_id, at, final_index, initial_index FROM meter_change WHERE datastream_id = ANY($1::int[])
+ORDER BY datastream_id, at
+"""
 PROFILES = "SELECT datastream_id, since, modulus, expected_interval FROM datastream_profiles($1) ORDER BY 1, 2"
 CLOCK = "SELECT now() AS now, date_trunc('hour', now(), 'UTC') AS open, timezone FROM deployment"
 # Hours whose rollups are behind, whenever they were.
