@@ -257,7 +257,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "intake": "SELECT",
         "alerting": "SELECT",
         "lighting": "SELECT (id, department)",
-        "maintenance": "SELECT (id, slug, webhook_allow_list)",
+        "maintenance": "SELECT (id, slug, department, webhook_allow_list)",
     },
     "transmission": {"gateway_bridge": "SELECT, INSERT, UPDATE (status)", "maintenance": "SELECT, DELETE"},
     "unknown_gateway": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
@@ -322,6 +322,14 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "observation.uplink_seen": {"ingest": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
 }
+# Views that show what the tenant of a transaction may see; the API's are granted by the migrations.
+VIEWS: Mapping[str, tuple[str, ...]] = {
+    "public.measurement": ("maintenance",),
+    "public.meter_change": ("maintenance",),
+    "public.rollup_day": ("maintenance",),
+    "public.rollup_hour": ("maintenance",),
+    "public.unrolled": ("maintenance",),
+}
 # What is not everybody's to call.
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "observation.keep_correction": ("ingest",),
@@ -335,6 +343,14 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     # Of the bulk importer, in the tenant that it has entered.
     "public.commune_at": ("maintenance",),
     "public.raise_last_seen": ("maintenance",),
+    # What policies ask, for what maintenance reads through the views above.
+    "public.visible_tenants": ("maintenance",),
+    "public.reachable_tenants": ("maintenance",),
+    "public.opened_asset": ("maintenance",),
+    "public.hidden_datastream": ("maintenance",),
+    "public.assets_of_kinds": ("maintenance",),
+    "public.datastream_profiles": ("maintenance",),
+    "public.counter_profiles": ("maintenance",),
     "public.audit_personal_reads": ("maintenance",),
     "public.enter_export": ("maintenance",),
     "public.export_is_readable": ("maintenance",),
@@ -459,7 +475,9 @@ def _wanted(tables: Mapping[str, list[str]]) -> set[Right]:
         if name in tables:
             for service, rights in by_service.items():
                 found.update(rights_of(service, name, tables[name], rights))
-    for functions, kind, privilege in ((FUNCTIONS, "FUNCTION", "EXECUTE"), (SEQUENCES, "SEQUENCE", "USAGE")):
+    for functions, kind, privilege in (
+        (VIEWS, "TABLE", "SELECT"), (FUNCTIONS, "FUNCTION", "EXECUTE"), (SEQUENCES, "SEQUENCE", "USAGE"),
+    ):  # fmt: skip
         for name, services in functions.items():
             found.update(Right(LOGINS[service], kind, name, None, privilege) for service in services)
     for role, schema in {(right.role, right.name.partition(".")[0]) for right in found}:

@@ -280,7 +280,17 @@ async def create(body: NewExportSchedule, caller: Manager) -> ExportScheduleAnsw
     secret = revealed(body.password) or revealed(body.private_key)
     fields = body.model_dump(
         include={
-            *("name", "format", "spreadsheet", "frequency", "every_hours", "at_hour", "on_day", "covers"),
+            *(
+                "name",
+                "format",
+                "spreadsheet",
+                "bucket",
+                "frequency",
+                "every_hours",
+                "at_hour",
+                "on_day",
+                "covers",
+            ),
             *("checksum_file", "target", "directory", "host", "username", "host_key"),
         }
     )

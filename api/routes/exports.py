@@ -19,6 +19,7 @@ from api.periods import period
 from api.resources import Resource
 from api.routes.datastreams import QuantityName
 from api.routes.measurements import AssetIds, From, To
+from core.model.calendar_buckets import Unit
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem, invalid
 from core.runtime.postgres import Connection
 from ingest.exports import parquet, store
@@ -50,6 +51,10 @@ FILTERS = {"datastream_ids", "asset_ids", "kind", "quantity", "tag", "commune"}
 SPREADSHEET_TEXT = (
     "CSV pour tableur français : point-virgule, virgule décimale, marque UTF-8, heure locale, titres en français"
 )
+BUCKET_TEXT = (
+    "Absent : les mesures une à une ; `hour`, `day`, `week`, `month` ou `year` du calendrier de la collectivité : "
+    "une ligne par intervalle, entier, avec sa complétude, comme `/v1/measurements/series`"
+)
 
 
 class Withdrawn(Exception):
@@ -61,6 +66,7 @@ class ExportChoice(Body):
 
     format: Literal["csv", "ndjson", "parquet"] = "csv"
     spreadsheet: bool = Field(False, description=SPREADSHEET_TEXT)
+    bucket: Unit | None = Field(None, description=BUCKET_TEXT)
     datastream_ids: Ids | None = Field(None, description="Ces flux")
     asset_ids: Ids | None = Field(None, description="Les flux de ces actifs")
     kind: ShortText | None = Field(None, description="Type d'actif")
@@ -101,8 +107,9 @@ class ExportAnswer(answer_of(ExportJob, {"tenant_id", "key_id", "person_id", "di
     selection: dict[str, Any] = Field(description="Les filtres demandés")
     reason: str | None = Field(description="Pourquoi il a échoué")
     streams: int = Field(description="Flux choisis")
+    bucket: Unit | None = Field(description="Intervalle ; null : des mesures une à une")
     reached: int = Field(description="Flux écrits")
-    readings: int = Field(description="Mesures écrites")
+    readings: int = Field(description="Mesures écrites, ou intervalles")
     octets: int = Field(description="Taille du fichier")
     progress: float = Field(description="De 0 à 1")
     expires_at: datetime | None = Field(description="Jusqu'à quand le fichier est là : un jour après sa fin")
@@ -130,6 +137,7 @@ async def create(body: NewExport, caller: Reader) -> ExportAnswer:
             since=since,
             until=until,
             selection=chosen,
+            bucket=body.bucket,
             requested_by=change.actor,
             key_id=principal.key_id or None,
             person_id=principal.person_id,

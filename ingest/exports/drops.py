@@ -195,6 +195,7 @@ class Dropper:
                     requested_by=schedule.requested_by,
                     key_id=schedule.key_id,
                     person_id=schedule.person_id,
+                    bucket=schedule.bucket,
                 )
                 if not await schedules.set_writing(connection, drop.id, self._runner, job.id, len(streams)):
                     raise _NotOurs

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+from core.model.calendar_buckets import Unit
 from core.runtime.postgres import Connection, Pool
 from ingest.exports.timetable import Covers, Frequency, Timetable
 from registry.keys import KeyWrap, row_owner
@@ -25,6 +26,7 @@ class ExportSchedule:
     name: str
     format: str
     spreadsheet: bool
+    bucket: Unit | None
     selection: dict[str, Any]
     frequency: Frequency
     every_hours: int | None
@@ -117,7 +119,7 @@ class ExportDrop:
 
 COLUMNS, DROP_COLUMNS = columns_of(ExportSchedule), columns_of(ExportDrop)
 WRITTEN = Written(
-    "name, format, spreadsheet, selection, frequency, every_hours, at_hour, on_day, covers, file_name, "
+    "name, format, spreadsheet, bucket, selection, frequency, every_hours, at_hour, on_day, covers, file_name, "
     "checksum_file, target, directory, host, port, username, authentication, host_key, requested_by, key_id, "
     "person_id, next_at"
 )

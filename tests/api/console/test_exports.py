@@ -32,6 +32,7 @@ async def test_a_file_is_asked_for_followed_downloaded_and_deleted(
         await export_next(maintenance, "m1", 1 << 30)
     done = await reader.get("/exports")
     file = await reader.get("/exports/1/fichier")
+    by_day = await reader.post("/exports", data=form | {"bucket": "day"})
     deleted = await reader.post("/exports/1", data={"csrf": hidden(page, "csrf")})
     gone = await reader.get("/exports")
 
@@ -45,7 +46,8 @@ async def test_a_file_is_asked_for_followed_downloaded_and_deleted(
         'attachment; filename="assets.csv"', True,
     )  # fmt: skip
     assert unknown.status_code == 404
-    assert [one.status_code for one in (wrong, none, sent, deleted)] == [422, 422, 303, 303]
+    assert [one.status_code for one in (wrong, none, sent, deleted, by_day)] == [422, 422, 303, 303, 303]
+    assert await pool.fetchval("SELECT bucket FROM export_job WHERE id = 2") == "day"
     assert "aucun flux ne correspond" in none.text
     assert "attend son tour" in waiting.text
     assert 'hx-get="/exports/avancement"' in waiting.text
