@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -96,13 +96,15 @@ class Dropper:
             pass
         while await self.test_next():
             pass
-        ended = await asyncio.gather(*(self._work_on() for _ in range(AT_ONCE)), return_exceptions=True)
+        # What is to be looked at again a little later is so by the next call, however long this one takes.
+        due, _ = await schedules.clock(self._pool)
+        ended = await asyncio.gather(*(self._work_on(due) for _ in range(AT_ONCE)), return_exceptions=True)
         for failure in ended:
             if failure is not None:
                 raise failure
 
-    async def _work_on(self) -> None:
-        while await self.drop_next():
+    async def _work_on(self, due: datetime) -> None:
+        while await self.drop_next(due):
             pass
 
     async def test_next(self) -> bool:
@@ -130,10 +132,10 @@ class Dropper:
         log.info("export_place_tested", schedule=schedule.id, takes_files=reason is None)
         return True
 
-    async def drop_next(self) -> bool:
-        """Go on with the next drop that can go on; False when there is none."""
+    async def drop_next(self, due: datetime) -> bool:
+        """Go on with the next drop that was due by then; False when there is none."""
         async with self._claiming:
-            drop = await schedules.claim_drop(self._pool, self._runner, sorted(self._held))
+            drop = await schedules.claim_drop(self._pool, self._runner, sorted(self._held), due)
             if drop is None:
                 return False
             self._held.add(drop.id)

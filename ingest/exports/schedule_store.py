@@ -190,7 +190,7 @@ WHERE id = $1
 CLAIM = f"""
 UPDATE export_drop SET taken_by = $1, taken_until = now() + $2::interval
 WHERE id = (SELECT id FROM export_drop
-            WHERE state IN ('waiting', 'writing', 'sending') AND next_at <= now()
+            WHERE state IN ('waiting', 'writing', 'sending') AND next_at <= $4
               AND (coalesce(taken_until, '-infinity') < now() OR taken_by = $1) AND id <> ALL($3::int[])
             ORDER BY next_at FOR UPDATE SKIP LOCKED LIMIT 1)
 RETURNING {DROP_COLUMNS}
@@ -370,9 +370,9 @@ async def save_test(pool: Pool, schedule_id: int, reason: str | None, seen_host_
     await pool.execute(SAVE_TEST, schedule_id, reason, seen_host_key)
 
 
-async def claim_drop(pool: Pool, runner: str, others: list[int]) -> ExportDrop | None:
-    """The next drop to go on with but for `others`; it is this process's from now on."""
-    return await fetch_one(pool, ExportDrop, CLAIM, runner, HELD_FOR, others)
+async def claim_drop(pool: Pool, runner: str, others: list[int], due: datetime) -> ExportDrop | None:
+    """The next drop to go on with, due by then, but for `others`; it is this process's from now on."""
+    return await fetch_one(pool, ExportDrop, CLAIM, runner, HELD_FOR, others, due)
 
 
 async def read_place(pool: Pool, schedule_id: int) -> Place | None:

@@ -1,5 +1,6 @@
 """Scheduled drops as a user has them: planned over the API, dropped by maintenance, for real."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import AsyncGenerator
@@ -13,6 +14,7 @@ import pytest
 
 from alerting.requested_alerts import open_requested_alerts
 from core.runtime.postgres import Pool, open_pool
+from ingest.exports import drops
 from ingest.exports import schedule_store as schedules
 from ingest.exports.drops import ACCEPT_TEXT, NOTHING_TEXT, RIGHT_TEXT, WAITS, Dropper, begin_due
 from ingest.exports.folder import CLOSED_TEXT
@@ -492,6 +494,21 @@ async def test_what_cannot_be_planned_is_refused_in_french(client, stream: int) 
         answer = await client.post("/v1/export-schedules", json=usual | body)
 
         assert (answer.status_code, said in answer.text) == (422, True), (body, answer.text)
+
+
+async def test_a_pass_ends_however_long_an_export_takes(
+    client, stream: int, dropper, maintenance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is to be looked at again at once, and nobody writes the file."""
+    monkeypatch.setattr(drops, "LOOK_EVERY", timedelta(0))
+    schedule = await planned(client)
+    await client.post(f"/v1/export-schedules/{schedule['id']}/drops")
+
+    async with asyncio.timeout(60):
+        await dropper.work()
+        await dropper.work()
+
+    assert (await receipts(client, schedule))[0]["state"] == "writing"
 
 
 async def test_an_export_that_fails_is_asked_for_again(
