@@ -90,10 +90,10 @@ class BucketFile:
         together = max(1, BUCKETS_AT_ONCE // max(1, len(edges) - 1))
         copied = 0
         for place in range(0, len(series), together):
-            copied += await self._copy_some(connection, series[place : place + together], named, edges, now)
+            copied += await self._read_some(connection, series[place : place + together], named, edges, now)
         return copied
 
-    async def _copy_some(
+    async def _read_some(
         self,
         connection: Connection,
         series: Sequence[Series],
