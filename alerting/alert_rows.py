@@ -116,7 +116,7 @@ READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
 # another tenant; silences whose device was disabled or serves another place; what a device measured that was
 # replaced: nobody would ever resolve them. And what a partner or a lighting clock has said to be over.
 IS_NARROWED = """(r.kind NOT IN ('gateway', 'gateway_address', 'codec', 'clock', 'relight_failed',
-                              'program_mismatch', 'partner') AND (
+                              'program_mismatch', 'export_drop', 'partner') AND (
        NOT coalesce(t.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
        OR r.tags <> '{}' AND NOT coalesce(r.tags && t.tags, false)
        OR (a.datastream_id IS NULL AND a.device_id IS NOT NULL) <> (r.kind IN ('silence', 'loss'))
@@ -137,6 +137,7 @@ FIND_ORPHANS = f"""
 SELECT a.id,
        CASE WHEN r.kind = 'partner' AND a.condition = 'ok' THEN 'partner_cleared'
             WHEN r.kind = 'program_mismatch' AND a.condition = 'ok' THEN 'program_reported'
+            WHEN r.kind = 'export_drop' AND a.condition = 'ok' THEN 'export_dropped'
             WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
             WHEN t.archived_at IS NOT NULL THEN 'asset_archived'
             WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred'
@@ -148,8 +149,8 @@ LEFT JOIN datastream s ON s.id = a.datastream_id
 LEFT JOIN device v ON v.id = a.device_id
 LEFT JOIN asset t ON t.id = a.asset_id
 WHERE a.workflow NOT IN ('resolved', 'closed') AND a.slot = ANY($1::smallint[])
-  AND (r.kind IN ('partner', 'program_mismatch') AND a.condition = 'ok' OR NOT r.enabled OR NOT v.enabled
-       OR t.tenant_id <> a.tenant_id OR t.archived_at IS NOT NULL OR {IS_NARROWED}
+  AND (r.kind IN ('partner', 'program_mismatch', 'export_drop') AND a.condition = 'ok' OR NOT r.enabled
+       OR NOT v.enabled OR t.tenant_id <> a.tenant_id OR t.archived_at IS NOT NULL OR {IS_NARROWED}
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
            AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
                            AND g.during @> now()))

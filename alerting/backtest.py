@@ -85,6 +85,7 @@ NOT_TO_TRY = {
     "codec": "cette règle ne se rejoue pas : elle suit les codecs suspendus",
     "clock": "cette règle ne se rejoue pas : elle suit les horloges fausses des sources et des capteurs",
     "program_mismatch": "cette règle ne se rejoue pas : elle suit ce que les horloges disent de leur programme",
+    "export_drop": "cette règle ne se rejoue pas : elle suit les dépôts de fichiers qui n'arrivent pas",
     "relight_failed": "cette règle ne se rejoue pas : elle suit les rallumages que rien ne prouve",
     "partner": "cette règle ne se rejoue pas : elle suit ce que déclare un système partenaire",
 }

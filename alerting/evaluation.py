@@ -29,7 +29,7 @@ from core.runtime.postgres import Connection
 
 # Causes of alert_rows.FIND_ORPHANS.
 DEVICE_REPLACED, ASSET_ARCHIVED = "device_replaced", "asset_archived"
-CLEARED = ("partner_cleared", "program_reported")
+CLEARED = ("partner_cleared", "program_reported", "export_dropped")
 # A rule with the values that it watches of one datastream, in the order of time.
 Work = tuple[Bound, Watched, list[Observation]]
 # The trace of the frame that brought a datastream's value of an instant.

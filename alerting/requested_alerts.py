@@ -1,10 +1,10 @@
 """Opens the alerts that other domains asked for by a row (`registry.alert_requests`).
 
-Five kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
+Six kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
 suspended. A source or a device states instants that are not credible, again and again. A lamp that must be lit
 is not. Nobody is notified here: the alert is due at once, and the engine's sweep notifies as of every other. It is
 over when a person says so. A lighting clock holds another program than it should: that alert is over when the
-clock reports the right one.
+clock reports the right one. Files of a scheduled drop do not arrive: that is over with the first one that does.
 """
 
 from alerting.suspension_causes import suspension_cause
@@ -13,6 +13,7 @@ from registry.alert_requests import (
     AddressAlertRequest,
     ClockAlertRequest,
     CodecAlertRequest,
+    ExportAlertRequest,
     ProgramAlertRequest,
     RelightAlertRequest,
     take_alert_requests,
@@ -52,6 +53,8 @@ MISMATCH = (
     "{who} : son horloge ne tient pas le programme prévu (empreinte {reported} au lieu de {desired}) : le lui "
     "renvoyer."
 )
+
+NOT_DROPPED = "Dépôt « {schedule} » : le fichier n'est pas arrivé : {reason}. Voir la page Exports."
 
 # The first request of a tenant brings the rule, which may be adjusted or switched off as any other.
 ADD_RULES = """
@@ -142,6 +145,26 @@ DO UPDATE SET message = excluded.message, occurrences = alert.occurrences + 1, u
 """
 
 
+# One alert for a schedule while it is open, whose message is the last reason.
+OPEN_EXPORT_ALERT = """
+INSERT INTO alert (tenant_id, rule_id, subject, team_id, severity, message, condition, opened_at, fired_at,
+                   muted_until, due_at)
+SELECT r.tenant_id, r.id, left($2, 200), r.team_id, r.severity, left($3, 1000), 'firing', $4, $4, $4, $4
+FROM alert_rule r WHERE r.tenant_id = $1 AND r.kind = 'export_drop' AND r.enabled
+ORDER BY r.id FOR KEY SHARE
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
+    WHERE workflow NOT IN ('resolved', 'closed')
+DO UPDATE SET message = excluded.message, condition = 'firing', occurrences = alert.occurrences + 1,
+              updated_at = now()
+"""
+# The engine finds it and ends it, as it does a partner's.
+CLEAR_EXPORT_ALERT = """
+UPDATE alert a SET condition = 'ok', updated_at = now() FROM alert_rule r
+WHERE r.id = a.rule_id AND r.kind = 'export_drop' AND a.tenant_id = $1 AND a.subject = left($2, 200)
+  AND (a.workflow NOT IN ('resolved', 'closed') OR a.reopen_at IS NOT NULL)
+"""
+
+
 async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> int:
     """Make the oldest requests into alerts, in the caller's transaction; how many requests there were.
 
@@ -153,6 +176,9 @@ async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> 
     clocks = [request for request in requests if isinstance(request, ClockAlertRequest)]
     await _open_program_alerts(
         connection, [request for request in requests if isinstance(request, ProgramAlertRequest)]
+    )
+    await _open_export_alerts(
+        connection, [request for request in requests if isinstance(request, ExportAlertRequest)]
     )
     circuits = [request for request in requests if isinstance(request, RelightAlertRequest)]
     if circuits:
@@ -220,6 +246,19 @@ async def _open_program_alerts(connection: Connection, requests: list[ProgramAle
         await connection.execute(
             OPEN_PROGRAM_ALERT, request.tenant_id, request.asset_id, request.device_id, message, request.at
         )
+
+
+async def _open_export_alerts(connection: Connection, requests: list[ExportAlertRequest]) -> None:
+    """In their order: a schedule that failed, and works again, has been both."""
+    failed = [request.tenant_id for request in requests if request.reason is not None]
+    if failed:
+        await connection.execute(ADD_RULES, failed, "export_drop", "export_drop", "warning", NOT_DROPPED)
+    for request in requests:
+        if request.reason is None:
+            await connection.execute(CLEAR_EXPORT_ALERT, request.tenant_id, request.schedule)
+            continue
+        message = NOT_DROPPED.format(schedule=request.schedule, reason=request.reason)
+        await connection.execute(OPEN_EXPORT_ALERT, request.tenant_id, request.schedule, message, request.at)
 
 
 def _codec_message(request: CodecAlertRequest) -> str:

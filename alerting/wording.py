@@ -27,6 +27,7 @@ CAUSES = {
     "seen": "la passerelle émet de nouveau",
     "partner_cleared": "le système partenaire signale la fin",
     "program_reported": "l'horloge tient le programme prévu",
+    "export_dropped": "les fichiers arrivent de nouveau, ou ne sont plus attendus",
     "rule_disabled": "la règle a été désactivée",
     "rule_narrowed": "la règle ne regarde plus ce lieu",
     "device_disabled": "le capteur a été désactivé",

@@ -8,9 +8,7 @@ from math import fsum
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from api.bucket_store import Aggregated
-from api.calendar_buckets import edges_of
-from api.series_store import Series, read_series, with_profiles
+from core.model.calendar_buckets import edges_of
 from core.runtime.postgres import Connection
 from indicators.buildings.amounts import (
     OFF_PEAK,
@@ -22,6 +20,9 @@ from indicators.buildings.amounts import (
     month_amount,
     peak_split,
 )
+from ingest.series.bucket_store import Aggregated
+from ingest.series.series_choice import Series, with_profiles
+from ingest.series.series_store import read_series
 from registry.rows import fetch_all
 
 Use = Literal["electricity", "gas", "heat", "water"]

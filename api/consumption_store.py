@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from operator import itemgetter
 
-from api.bucket_store import HOUR, Piece, finite, indexes_of
 from api.daily_store import STALE
 from core.messages.measurements import SOUND
 from core.model.consumption import Amount, Bucket, IndexReading, MeterChange, Modulus, consumption
 from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection, Record
+from ingest.series.bucket_store import HOUR, Piece, finite, indexes_of
+from ingest.series.series_store import CHANGES_OF_MANY
 
 # Days and weeks of the deployment's calendar. What was read in the days before last week begins the count.
 CALENDAR = """
@@ -48,10 +49,6 @@ WHERE m.datastream_id = ANY($1) AND m.time > $10::timestamptz AND m.{SOUND}
                               WHERE s.id = m.datastream_id AND m.time > s.hour
                                 AND m.time <= s.hour + interval '1 hour'))
 ORDER BY 1, 3
-"""
-CHANGES_OF_MANY = """
-SELECT datastream_id, at, final_index, initial_index FROM meter_change WHERE datastream_id = ANY($1::int[])
-ORDER BY datastream_id, at
 """
 PROFILES_OF_MANY = """
 SELECT s.id, p.since, p.modulus, p.expected_interval

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from api.bucket_store import AGGREGATED, HOUR
 from core.messages.measurements import SOUND
 from core.model.consumption import Bucket
 from core.model.quantities import QUANTITIES, Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
 from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection
+from ingest.series.bucket_store import AGGREGATED, HOUR
 
 DAY_AT_MOST = timedelta(hours=25)
 COUNTERS = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER)

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Query
 
-from api.calendar_buckets import moved
+from core.model.calendar_buckets import moved
 from core.runtime.http.errors import FieldError, Problem
 
 MONTHS_MOST = 60

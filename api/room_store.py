@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 from alerting.rule_store import list_calendars
 from alerting.rulebook import read_calendar
 from alerting.rules.calendar import Calendar
-from api.calendar_buckets import edges_of
-from api.series_store import Series, read_series, with_profiles
 from core.messages.measurements import SOUND
+from core.model.calendar_buckets import edges_of
 from core.model.region import Region
 from core.runtime.postgres import Connection
+from ingest.series.series_choice import Series, with_profiles
+from ingest.series.series_store import read_series
 from registry.rows import fetch_all
 
 HOUR = timedelta(hours=1)

@@ -5,19 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from api.bucket_store import AVERAGED, Aggregated, Bucket
-from api.calendar_buckets import Comparison, Unit, spans_of
-from api.series_choice import Series
-from core.model.quantities import Kind
-
-DIGITS = 4
-
-ValueIs = Literal["mean", "difference"]
+from core.model.calendar_buckets import Comparison, Unit, spans_of
+from ingest.series.bucket_store import Aggregated, Bucket
+from ingest.series.series_choice import Series
+from ingest.series.values import ValueIs, completeness, due_readings, is_in_gap, share_of, value_is, value_of
 
 
 class Beside(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
@@ -72,7 +67,7 @@ class Question:
     def due_readings(self, expected: timedelta, now: datetime) -> list[int | None]:
         """Of each bucket; of two thousand datastreams few are expected to speak at a rhythm of their own."""
         if expected not in self._due:
-            self._due[expected] = [_due_readings(*span, expected, now) for span in self.spans]
+            self._due[expected] = [due_readings(*span, expected, now) for span in self.spans]
         return self._due[expected]
 
     def ranges(self) -> list[list[datetime]]:
@@ -96,25 +91,25 @@ def items_of(
 ) -> Iterator[Item]:
     """An item for each bucket that is asked for, also of those without readings; `untils`: where others end."""
     kind = one.kind
-    value_is: ValueIs | None = "difference" if kind is Kind.COUNTER else "mean" if kind in AVERAGED else None
+    kind_of_value = value_is(kind)
     known = {bucket.since: bucket for bucket in found.buckets} if found is not None else {}
     gaps = [] if found is None else found.gaps
 
     def bucket_of(since: datetime, until: datetime) -> Bucket:
         return known.get(since) or Bucket(since, until, 0, 0, None, None, None, None, None)
 
-    def value_of(bucket: Bucket) -> float | None:
-        return bucket.difference if kind is Kind.COUNTER else bucket.mean if value_is is not None else None
-
-    def completeness_of(bucket: Bucket) -> float | None:
-        return _share(bucket.readings, _due_readings(bucket.since, bucket.until, one.expected, now))
-
     def beside(comparison: Comparison, place: int) -> Beside | None:
         since = question.beside[comparison][place] if comparison in question.beside else None
         if since is None:
             return None
         bucket = bucket_of(since, untils[since])
-        return Beside(since, bucket.until, bucket.readings, completeness_of(bucket), value_of(bucket))
+        return Beside(
+            since,
+            bucket.until,
+            bucket.readings,
+            completeness(bucket.readings, since, bucket.until, one.expected, now),
+            value_of(bucket, kind),
+        )
 
     spans = question.spans
     if found is not None and len(found.buckets) == len(spans) and not question.beside:
@@ -125,23 +120,10 @@ def items_of(
     due = question.due_readings(one.expected, now)
     for place, (since, until) in enumerate(spans):
         _, _, readings, suspects, low, high, mean, first, last, difference = buckets[place]
-        value = difference if value_is == "difference" else mean if value_is is not None else None
-        in_gap = any(gap.since < until and gap.until > since for gap in gaps) if gaps else False
+        value = difference if kind_of_value == "difference" else mean if kind_of_value is not None else None
+        in_gap = bool(gaps) and is_in_gap(since, until, gaps)
         former = (beside("previous_period", place), beside("previous_year", place)) if question.beside else ()
         yield Item(
-            *identity, since, until, readings, suspects, _share(readings, due[place]), value, value_is, low, high,
-            first, last, in_gap, *former,
+            *identity, since, until, readings, suspects, share_of(readings, due[place]), value, kind_of_value, low,
+            high, first, last, in_gap, *former,
         )  # fmt: skip
-
-
-def _due_readings(since: datetime, until: datetime, expected: timedelta, now: datetime) -> int | None:
-    """How many readings a bucket should have by now; None: it has not begun, or is too short."""
-    if expected > until - since or since >= now:
-        return None
-    return max(1, (min(until, now) - since) // expected)
-
-
-def _share(readings: int, due: int | None) -> float | None:
-    if due is None:
-        return None
-    return 1.0 if readings >= due else round(readings / due, DIGITS)

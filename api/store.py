@@ -10,21 +10,15 @@ from uuid import UUID
 from core.model.quantities import QUANTITIES
 from core.runtime.postgres import Connection
 from registry.listing import OF_TENANTS, Ask, Key, Listing, Part, reached, reached_or_placed, rows_in_order
-from registry.places import ANYWHERE, Place, distance, in_commune, values_of, within
+from registry.places import distance
 from registry.rows import entity, fetch_all, fetch_one
+from registry.wanted_datastreams import ASSET_WANTED, WantedDatastreams
 
 DATASTREAM_COLUMNS = """
 d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quantity, d.unit, d.created_at,
 a.kind AS asset_kind, a.commune, a.insee, a.longitude, a.latitude
 """
 OF_DATASTREAMS = "datastream d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id"
-# Of a datastream `d` and its asset `a`.
-ASSET_WANTED = f"""
-(:asset_ids::int[] IS NULL OR d.asset_id = ANY(:asset_ids))
-  AND (:quantity::text IS NULL OR d.quantity = :quantity) AND (:asset_kind::text IS NULL OR a.kind = :asset_kind)
-  AND (:tag::text IS NULL OR :tag = ANY(a.tags)) AND (:quarter::text IS NULL OR a.quarter = :quarter)
-  AND {in_commune("a")} AND {within("a")}
-"""
 OF_DEVICE = "(:dev_eui::bytea IS NULL OR v.dev_eui = :dev_eui)"
 DISTANCE = f"CASE WHEN :near_radius::float8 IS NOT NULL THEN {distance('a')} END AS distance"
 # Joined to `d`: of a few of them, one by one.
@@ -164,23 +158,6 @@ class ReceptionRow:
     antenna: int
     rssi: float
     snr: float
-
-
-@dataclass(frozen=True, slots=True)
-class WantedDatastreams:
-    """Which datastreams a list is asked for; None: whatever they are."""
-
-    asset_ids: Sequence[int] | None = None
-    dev_eui: bytes | None = None
-    quantity: str | None = None
-    asset_kind: str | None = None
-    tag: str | None = None
-    quarter: str | None = None
-    place: Place = ANYWHERE
-
-    def values(self) -> dict[str, Any]:
-        """By the names of the statement's parameters."""
-        return values_of(self)
 
 
 async def list_datastreams(connection: Connection, ask: Ask, wanted: WantedDatastreams) -> Part:

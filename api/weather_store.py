@@ -5,7 +5,7 @@ from datetime import date
 from itertools import pairwise
 from typing import Literal
 
-from api.calendar_buckets import moved
+from core.model.calendar_buckets import moved
 from core.runtime.postgres import Connection
 from indicators.buildings.degree_days import DayTemperatures, DegreeDays, degree_days
 from registry import weather_days

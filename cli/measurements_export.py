@@ -29,6 +29,10 @@ def export_measurements(
     spreadsheet: Annotated[
         bool, typer.Option("--spreadsheet", help="CSV pour tableur français : point-virgule, virgule décimale.")
     ] = False,
+    bucket: Annotated[
+        Literal["hour", "day", "week", "month", "year"] | None,
+        typer.Option("--bucket", help="Un intervalle par ligne, avec sa complétude ; absent : les mesures."),
+    ] = None,
     asset: Annotated[list[int] | None, typer.Option("--asset", help="Les flux de cet actif ; répétable.")] = None,
     datastream: Annotated[list[int] | None, typer.Option("--datastream", help="Ce flux ; répétable.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="Type d'actif.")] = None,
@@ -49,7 +53,7 @@ def export_measurements(
     """
     target = output or Path(f"mesures.{form}")
     filters = {"asset_ids": asset, "datastream_ids": datastream, "kind": kind, "quantity": quantity, "tag": tag}
-    filters["commune"] = commune
+    filters |= {"commune": commune, "bucket": bucket}
     body = {name: value for name, value in filters.items() if value}
     body |= {"format": form, "spreadsheet": spreadsheet, "from": _instant(since)}
     if until is not None:

@@ -71,6 +71,10 @@ INSERT INTO alert_request (tenant_id, kind, facts, at)
 SELECT tenant_id, 'relight_failed', jsonb_build_object('asset_id', id, 'reason', $2::text, 'lit_at', $3::text), $4
 FROM asset WHERE id = $1
 """
+REQUEST_EXPORT_ALERT = """
+INSERT INTO alert_request (tenant_id, kind, facts, at)
+VALUES ($1, 'export_drop', jsonb_build_object('schedule', $2::text, 'reason', $3::text), $4)
+"""
 TAKE = """
 DELETE FROM alert_request WHERE id IN (
     SELECT id FROM alert_request ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -109,6 +113,11 @@ class _RelightFacts(msgspec.Struct):
     asset_id: int
     reason: str
     lit_at: str | None = None
+
+
+class _ExportFacts(msgspec.Struct):
+    schedule: str
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +184,23 @@ class RelightAlertRequest:
     lit_at: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ExportAlertRequest:
+    """Files of a schedule, by its name, are not put down any more; without a reason (in French) they are again."""
+
+    tenant_id: int
+    schedule: str
+    reason: str | None
+    at: datetime
+
+
 AlertRequest = (
-    AddressAlertRequest | CodecAlertRequest | ClockAlertRequest | RelightAlertRequest | ProgramAlertRequest
+    AddressAlertRequest
+    | CodecAlertRequest
+    | ClockAlertRequest
+    | RelightAlertRequest
+    | ProgramAlertRequest
+    | ExportAlertRequest
 )
 
 
@@ -224,6 +248,13 @@ async def request_dusk_alert(
     await connection.execute(REQUEST_DUSK_ALERT, asset_id, reason, lit_at, at)
 
 
+async def request_export_alert(
+    connection: Connection, tenant_id: int, schedule: str, reason: str, at: datetime
+) -> None:
+    """Tell the tenant that the files of a schedule do not arrive; the row that says that they do ends it."""
+    await connection.execute(REQUEST_EXPORT_ALERT, tenant_id, schedule, reason, at)
+
+
 async def take_alert_requests(connection: Connection, most: int) -> list[AlertRequest]:
     """Delete and return the oldest requests, in the transaction that opens their alerts."""
     rows = await connection.fetch(TAKE, most)
@@ -239,6 +270,9 @@ def _request(row: Record) -> AlertRequest:
     if row["kind"] == "relight_failed":
         circuit = msgspec.convert(row["facts"], _RelightFacts)
         return RelightAlertRequest(row["tenant_id"], circuit.asset_id, circuit.reason, row["at"], circuit.lit_at)
+    if row["kind"] == "export_drop":
+        told = msgspec.convert(row["facts"], _ExportFacts)
+        return ExportAlertRequest(row["tenant_id"], told.schedule, told.reason, row["at"])
     if row["kind"] == "clock":
         clock = msgspec.convert(row["facts"], _ClockFacts)
         return ClockAlertRequest(row["tenant_id"], clock.source, clock.device, row["at"])

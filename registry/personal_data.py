@@ -348,6 +348,7 @@ STORES: tuple[Store, ...] = (
     ),
     Store("export_job", NAME_ONLY, ERASED, "30 days after its end"),
     Store("export_stream", "which datastreams a file is of; their readings are exported", ERASED, WITH_ITS_OWNER),
+    Store("export_schedule", NAME_ONLY, ERASED, REGISTRY),
     Store("export_part", "a file with readings that are exported", ERASED, "1 day after its end"),
     Store("import_job", NAME_ONLY, ERASED, "30 days after its end"),
     Store("import_rejection", "lines of a file that did not go in; its owner has them", ERASED, "30 days"),
@@ -417,6 +418,7 @@ FILES: tuple[Store, ...] = (
 NO_REFERENCE: dict[str, str] = {
     "application": "no person and no device: an interface",
     "api_key": "a program's key; a person has a session",
+    "export_drop": "`taken_by` is a process",
     "gateway": "`gain_subtracted_by` is a program",
     "multicast_message": "to a group of devices; it says nothing of one",
 }

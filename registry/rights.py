@@ -51,6 +51,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "gateway_bridge": "INSERT",
         "ingest": "INSERT",
         "lighting": "INSERT",
+        "maintenance": "INSERT",
         "alerting": "SELECT, UPDATE (id), DELETE",
     },
     "alert_rule": {
@@ -167,9 +168,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "heartbeat": {"gateway_bridge": "SELECT, INSERT, UPDATE", "alerting": "SELECT, INSERT, UPDATE"},
     "idempotency_key": {"maintenance": "SELECT (ctid, started_at), DELETE"},
     "energy_baseline": {},
-    "export_job": {"maintenance": "SELECT, UPDATE, DELETE"},
+    "export_drop": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
+    "export_job": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
     "export_part": {"maintenance": "SELECT, INSERT, DELETE"},
-    "export_stream": {"maintenance": "SELECT, UPDATE (periods)"},
+    "export_schedule": {"maintenance": "SELECT *, UPDATE"},
+    "export_stream": {"maintenance": "SELECT, INSERT, UPDATE (periods)"},
     "import_job": {"maintenance": "SELECT, UPDATE, DELETE"},
     "import_part": {"maintenance": "SELECT *, DELETE"},
     "import_rejection": {"maintenance": "SELECT, INSERT"},
@@ -273,7 +276,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "intake": "SELECT",
         "alerting": "SELECT",
         "lighting": "SELECT (id, department)",
-        "maintenance": "SELECT (id, slug)",
+        "maintenance": "SELECT (id, slug, department, webhook_allow_list)",
     },
     "transmission": {"gateway_bridge": "SELECT, INSERT, UPDATE (status)", "maintenance": "SELECT, DELETE"},
     "unknown_gateway": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
@@ -357,6 +360,14 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "observation.uplink_seen": {"ingest": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
 }
+# Views that show what the tenant of a transaction may see; the API's are granted by the migrations.
+VIEWS: Mapping[str, tuple[str, ...]] = {
+    "public.measurement": ("maintenance",),
+    "public.meter_change": ("maintenance",),
+    "public.rollup_day": ("maintenance",),
+    "public.rollup_hour": ("maintenance",),
+    "public.unrolled": ("maintenance",),
+}
 # What is not everybody's to call.
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "observation.keep_correction": ("ingest",),
@@ -370,14 +381,25 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     # Of the bulk importer, in the tenant that it has entered.
     "public.commune_at": ("maintenance",),
     "public.raise_last_seen": ("maintenance",),
+    # What policies ask, for what maintenance reads through the views above.
+    "public.visible_tenants": ("maintenance",),
+    "public.reachable_tenants": ("maintenance",),
+    "public.opened_asset": ("maintenance",),
+    "public.hidden_datastream": ("maintenance",),
+    "public.assets_of_kinds": ("maintenance",),
+    "public.datastream_profiles": ("maintenance",),
+    "public.counter_profiles": ("maintenance",),
+    "public.audit_personal_reads": ("alerting", "maintenance"),
     "public.enter_export": ("maintenance",),
+    "public.export_is_readable": ("maintenance",),
+    "public.enter_export_schedule": ("maintenance",),
     "public.enter_import": ("maintenance",),
     "public.enter_measurement_webhook": ("alerting",),
     "public.feed_position": ("alerting",),
     "public.read_feed": ("alerting",),
-    "public.audit_personal_reads": ("alerting",),
     "public.quota_room": ("maintenance",),
     "public.readable_periods": ("alerting", "maintenance"),
+    "public.readable_streams": ("maintenance",),
     "public.usual_class": ("maintenance",),
     "public.must_be_personal": ("maintenance",),
     "public.has_data": ("maintenance",),
@@ -494,7 +516,9 @@ def _wanted(tables: Mapping[str, list[str]]) -> set[Right]:
         if name in tables:
             for service, rights in by_service.items():
                 found.update(rights_of(service, name, tables[name], rights))
-    for functions, kind, privilege in ((FUNCTIONS, "FUNCTION", "EXECUTE"), (SEQUENCES, "SEQUENCE", "USAGE")):
+    for functions, kind, privilege in (
+        (VIEWS, "TABLE", "SELECT"), (FUNCTIONS, "FUNCTION", "EXECUTE"), (SEQUENCES, "SEQUENCE", "USAGE"),
+    ):  # fmt: skip
         for name, services in functions.items():
             found.update(Right(LOGINS[service], kind, name, None, privilege) for service in services)
     for role, schema in {(right.role, right.name.partition(".")[0]) for right in found}:

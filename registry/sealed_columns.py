@@ -108,6 +108,7 @@ SEALED_TABLES = (
     ),
     SealedTable("person", (SealedColumn("totp_wrapped", "'person/' || t.id || '/totp'"),)),
     SealedTable("lns_source", (SealedColumn("secret_wrapped", _of_row("lns_source")),)),
+    SealedTable("export_schedule", (SealedColumn("secret_wrapped", _of_row("export_schedule")),)),
     SealedTable("application", (SealedColumn("secret_wrapped", _of_row("application")),)),
     SealedTable(
         "import_part",

@@ -44,11 +44,12 @@ Kind = Literal[
     "clock",
     "program_mismatch",
     "relight_failed",
+    "export_drop",
     "partner",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 # Alerts of these rules are requested by other services or by partners: the rule watches no datastream.
-DECLARED = ("gateway_address", "codec", "clock", "relight_failed", "program_mismatch", "partner")
+DECLARED = ("gateway_address", "codec", "clock", "relight_failed", "program_mismatch", "export_drop", "partner")
 # The API's words and the table's constraint are these, too.
 Series = Literal[
     "night_minimum_flow", "power_ratio", "missing_lamps", "contract_ratio", "phase_voltage", "phase_current"

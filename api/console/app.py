@@ -18,6 +18,7 @@ from api.console.endpoints import views as endpoints
 from api.console.equipment import devices
 from api.console.equipment import messages as device_messages
 from api.console.equipment import views as equipment
+from api.console.exports import schedules as export_schedules
 from api.console.exports import views as exports
 from api.console.frames import views as frames
 from api.console.gateways import form as gateway_form
@@ -98,6 +99,7 @@ PAGES = (
     codec_bench.router,
     profile_decoding.router,
     account.router,
+    export_schedules.router,
     exports.router,
     webhooks.router,
     imports.router,

@@ -20,7 +20,6 @@ from api.building_store import (
     read_hours,
     read_months,
 )
-from api.calendar_buckets import a_year_before, moved
 from api.extent import Commune
 from api.fields import INT4_MOST, Answer
 from api.months import FromMonth, OneMonth, ToMonth, first_of, last_month, months_between, named, span_of
@@ -34,6 +33,7 @@ from api.routes.weather import (
     zone_of,
 )
 from api.weather_store import MethodName, read_degree_days
+from core.model.calendar_buckets import a_year_before, moved
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from core.runtime.postgres import Connection
 from indicators.buildings.amounts import MonthAmount, change_percent, per_unit

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from api.auth import Caller, Reader
 from api.building_store import Building, midnight
-from api.calendar_buckets import moved
 from api.extent import Commune
 from api.fields import Answer, answer_of
 from api.months import FromMonth, OneMonth, ToMonth, first_of, last_month, months_between, named, span_of
@@ -28,6 +27,7 @@ from api.room_store import (
     streams_of,
 )
 from api.routes.building_energy import BuildingIds, WantedBuildings
+from core.model.calendar_buckets import moved
 from core.model.region import Region, region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection

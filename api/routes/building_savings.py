@@ -9,11 +9,11 @@ from pydantic import Field
 from api.auth import Reader
 from api.baseline_months import FORMULA, AskedMonths, FoundMonths, read_months_of, why_not
 from api.building_store import USES, Building, Use, list_buildings
-from api.calendar_buckets import moved
 from api.fields import Answer, IdQuery
 from api.months import FromMonth, ToMonth, named, span_of
 from api.pages import Page, Paged, next_of
 from api.routes.weather import zone_of
+from core.model.calendar_buckets import moved
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from indicators.buildings import baseline_store as store
 from indicators.buildings.amounts import MonthAmount

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from api.auth import Reader
-from api.bucket_store import AVERAGED
 from api.daily_store import Day, Selected, read_daily, select_datastreams
 from api.fields import INT4_MOST, Answer, AssetKind, Instant, answer_of
 from api.periods import period
@@ -17,6 +16,7 @@ from api.routes.datastreams import QuantityName
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
+from ingest.series.values import AVERAGED
 
 MOST = 2000
 LONGEST_DAYS = timedelta(days=92)

@@ -16,6 +16,7 @@ from api.store import DatastreamRow
 from core.model.quantities import QUANTITIES
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from registry.places import ANYWHERE
+from registry.wanted_datastreams import WantedDatastreams
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
@@ -79,7 +80,7 @@ async def list_datastreams(
 ) -> Page[DatastreamAnswer]:
     """Les flux de mesures, par actif, capteur ou grandeur."""
     ids, device = None if asset_id is None else [asset_id], None if dev_eui is None else bytes.fromhex(dev_eui)
-    wanted = store.WantedDatastreams(ids, device, quantity, kind, tag, quarter, place)
+    wanted = WantedDatastreams(ids, device, quantity, kind, tag, quarter, place)
     ask = ask_of(paging, sort, store.LIST_DATASTREAMS)
     async with caller.reading() as connection:
         part = await store.list_datastreams(connection, ask, wanted)

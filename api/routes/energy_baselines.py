@@ -11,7 +11,6 @@ from pydantic_core import PydanticCustomError
 from api.auth import Manager, Reader
 from api.baseline_months import FORMULA, AskedMonths, read_months_of, why_not
 from api.building_store import USES, Use
-from api.calendar_buckets import moved
 from api.fields import Answer, Body, Day, Id, IdQuery, IdRef, Label, answer_of, example
 from api.months import MONTH, first_of, months_between
 from api.pages import Page, Paged, page_of
@@ -19,6 +18,7 @@ from api.resources import Resource
 from api.routes.assets import ASSETS
 from api.routes.weather import METHOD_TEXT, choose_station, zone_of
 from api.weather_store import MethodName
+from core.model.calendar_buckets import moved
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from indicators.buildings import baseline_store as store
 from indicators.buildings.baseline_store import Baseline, NewBaseline

@@ -19,6 +19,7 @@ from api.periods import period
 from api.resources import Resource
 from api.routes.datastreams import QuantityName
 from api.routes.measurements import AssetIds, From, To
+from core.model.calendar_buckets import Unit
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem, invalid
 from core.runtime.postgres import Connection
 from ingest.exports import parquet, store
@@ -46,8 +47,13 @@ LINES_ANSWER: dict[int | str, dict[str, Any]] = {
 }
 WITHDRAWN_TEXT = "un droit sur une partie de ces mesures a été retiré depuis : demandez un nouvel export"
 Ids = Annotated[list[Annotated[int, Field(ge=1, le=INT4_MOST)]], Field(min_length=1, max_length=IDS_MOST)]
+FILTERS = {"datastream_ids", "asset_ids", "kind", "quantity", "tag", "commune"}
 SPREADSHEET_TEXT = (
     "CSV pour tableur français : point-virgule, virgule décimale, marque UTF-8, heure locale, titres en français"
+)
+BUCKET_TEXT = (
+    "Absent : les mesures une à une ; `hour`, `day`, `week`, `month` ou `year` du calendrier de la collectivité : "
+    "une ligne par intervalle, entier, avec sa complétude, comme `/v1/measurements/series`"
 )
 
 
@@ -55,23 +61,40 @@ class Withdrawn(Exception):
     """A right, or the file, has gone while it was being sent: the answer is cut short."""
 
 
-class NewExport(Body):
-    """Un fichier de mesures ; sans filtre, tout ce que l'appelant voit."""
-
-    model_config = example(
-        {"format": "csv", "from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "quantity": "fill_level"}
-    )
+class ExportChoice(Body):
+    """Ce qu'un fichier contient, et sa forme ; sans filtre, tout ce que l'appelant voit."""
 
     format: Literal["csv", "ndjson", "parquet"] = "csv"
     spreadsheet: bool = Field(False, description=SPREADSHEET_TEXT)
-    since: Instant = Field(alias="from", description="Début, compris")
-    until: Instant | None = Field(None, alias="to", description="Fin, non comprise ; absente : maintenant")
+    bucket: Unit | None = Field(None, description=BUCKET_TEXT)
     datastream_ids: Ids | None = Field(None, description="Ces flux")
     asset_ids: Ids | None = Field(None, description="Les flux de ces actifs")
     kind: ShortText | None = Field(None, description="Type d'actif")
     quantity: ShortText | None = Field(None, description="Grandeur, de /v1/quantities")
     tag: ShortText | None = Field(None, description="Étiquette de l'actif")
     commune: ShortText | None = Field(None, description="Commune, par son nom ou son code INSEE")
+
+    def selection(self) -> dict[str, Any]:
+        """The filters that were given."""
+        return self.model_dump(include=FILTERS, exclude_none=True)
+
+    def check_form(self) -> None:
+        """Raises 422 for a form that this server does not write, or that nobody reads so."""
+        if self.format == "parquet" and not parquet.is_available():
+            raise invalid("format", "parquet", parquet.MISSING_TEXT)
+        if self.spreadsheet and self.format != "csv":
+            raise invalid("spreadsheet", "csv", "un tableur lit du CSV : « format » doit être csv")
+
+
+class NewExport(ExportChoice):
+    """Un fichier de mesures ; sans filtre, tout ce que l'appelant voit."""
+
+    model_config = example(
+        {"format": "csv", "from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "quantity": "fill_level"}
+    )
+
+    since: Instant = Field(alias="from", description="Début, compris")
+    until: Instant | None = Field(None, alias="to", description="Fin, non comprise ; absente : maintenant")
 
 
 class ExportAnswer(answer_of(ExportJob, {"tenant_id", "key_id", "person_id", "digest"})):
@@ -84,8 +107,9 @@ class ExportAnswer(answer_of(ExportJob, {"tenant_id", "key_id", "person_id", "di
     selection: dict[str, Any] = Field(description="Les filtres demandés")
     reason: str | None = Field(description="Pourquoi il a échoué")
     streams: int = Field(description="Flux choisis")
+    bucket: Unit | None = Field(description="Intervalle ; null : des mesures une à une")
     reached: int = Field(description="Flux écrits")
-    readings: int = Field(description="Mesures écrites")
+    readings: int = Field(description="Mesures écrites, ou intervalles")
     octets: int = Field(description="Taille du fichier")
     progress: float = Field(description="De 0 à 1")
     expires_at: datetime | None = Field(description="Jusqu'à quand le fichier est là : un jour après sa fin")
@@ -97,17 +121,12 @@ EXPORTS = Resource("export", "export", store.read_export, ExportAnswer.model_val
 @router.post("/exports", operation_id="createExport", status_code=201, summary="Demander un export de mesures")
 async def create(body: NewExport, caller: Reader) -> ExportAnswer:
     """20 ans et 5 000 flux au plus. Le fichier s'écrit en tâche de fond, avec les droits de qui le demande."""
-    if body.format == "parquet" and not parquet.is_available():
-        raise invalid("format", "parquet", parquet.MISSING_TEXT)
-    if body.spreadsheet and body.format != "csv":
-        raise invalid("spreadsheet", "csv", "un tableur lit du CSV : « format » doit être csv")
+    body.check_form()
     since, until = period(body.since, body.until, usual=LONGEST, longest=LONGEST)
-    chosen = body.model_dump(
-        include={"datastream_ids", "asset_ids", "kind", "quantity", "tag", "commune"}, exclude_none=True
-    )
+    chosen = body.selection()
     principal = caller.principal
     async with caller.changing() as change:
-        streams = await _choose(change.connection, Selection(**chosen), "body")
+        streams = await choose(change.connection, Selection(**chosen), "body")
         await caller.audit_personal(change.connection, streams=streams)
         job = await store.request_export(
             change.connection,
@@ -118,6 +137,7 @@ async def create(body: NewExport, caller: Reader) -> ExportAnswer:
             since=since,
             until=until,
             selection=chosen,
+            bucket=body.bucket,
             requested_by=change.actor,
             key_id=principal.key_id or None,
             person_id=principal.person_id,
@@ -127,7 +147,7 @@ async def create(body: NewExport, caller: Reader) -> ExportAnswer:
     return shown
 
 
-async def _choose(connection: Connection, wanted: Selection, where: str) -> list[int]:
+async def choose(connection: Connection, wanted: Selection, where: str) -> list[int]:
     """The datastreams; raises 422 for an id that the caller does not see, for none, and for too many."""
     missing = await store.unknown(connection, wanted)
     if missing is not None:
@@ -266,7 +286,7 @@ async def export_now(
         raise _rejected("query", "spreadsheet", "csv", "un tableur lit du CSV : « format » doit être csv")
     wanted = Selection(datastream_id, asset_id, kind, quantity, tag, commune)
     async with caller.reading() as connection:
-        ids = await _choose(connection, wanted, "query")
+        ids = await choose(connection, wanted, "query")
         if await store.count_up_to(connection, ids, begin, end, LINES_MOST + 1) > LINES_MOST:
             message = f"plus de {LINES_MOST} mesures : demandez un fichier (POST /v1/exports), ou moins"
             raise _rejected("query", "from", "too_many", message)

@@ -12,7 +12,6 @@ from pydantic import Field
 from alerting.rules.faults import FAULT_SQL, Fault
 from api.auth import Reader
 from api.building_store import UseMonths, meters_of, midnight, read_months
-from api.calendar_buckets import moved
 from api.extent import Commune
 from api.fields import INT4_MOST, answer_of
 from api.months import OneMonth, first_of, last_month, named
@@ -20,6 +19,7 @@ from api.pages import Page
 from api.room_store import read_means, streams_of
 from api.routes.lighting_energy import CIRCUITS, PROGRAM_SINCE
 from api.routes.weather import zone_of
+from core.model.calendar_buckets import moved
 from core.model.lighting import FROM_DUSK_TO_DAWN, Lamps, Program
 from core.model.lighting_programs import stored_program
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem

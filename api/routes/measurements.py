@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from api import bucket_store, store
+from api import store
 from api.auth import Reader
-from api.bucket_store import AVERAGED, Bucket
 from api.extent import Placed
 from api.fields import INT4_MOST, Answer, AssetKind, Id, Instant, answer_of
 from api.list_fields import SORT_TEXT, Quarter, Tag
@@ -29,7 +28,11 @@ from api.store import Reading
 from core.messages.measurements import flag_names
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES
+from ingest.series import bucket_store
+from ingest.series.bucket_store import Bucket
+from ingest.series.values import AVERAGED
 from registry.places import ANYWHERE
+from registry.wanted_datastreams import WantedDatastreams
 
 LONGEST_RAW = timedelta(days=31)
 LONGEST_HOURS, LONGEST = timedelta(days=366), timedelta(days=3653)
@@ -253,7 +256,7 @@ async def list_latest(
     place: Placed = ANYWHERE,
 ) -> Page[LatestAnswer]:
     """La dernière mesure de chaque flux, par actif, type d'actif, grandeur ou lieu."""
-    wanted = store.WantedDatastreams(asset_id, None, quantity, kind, tag, quarter, place)
+    wanted = WantedDatastreams(asset_id, None, quantity, kind, tag, quarter, place)
     ask = ask_of(Paging(limit, cursor), sort, store.LIST_LATEST)
     async with caller.reading() as connection:
         part = await store.list_latest(connection, ask, wanted)

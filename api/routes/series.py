@@ -12,8 +12,6 @@ from pydantic import Field
 
 from api import readings_store
 from api.auth import Caller, Reader
-from api.bucket_store import Aggregated
-from api.calendar_buckets import Comparison, UnevenZone, Unit, counterparts, edges_of
 from api.closed_answers import NOT_MODIFIED, answer_of_period
 from api.extent import Placed
 from api.fields import INT4_MOST, Answer, AssetKind, answer_of
@@ -22,17 +20,20 @@ from api.pages import Cursor, Page
 from api.periods import period
 from api.routes.datastreams import QuantityName
 from api.routes.measurements import LONGEST, LONGEST_HOURS, AssetIds, From, To
-from api.series_choice import Series, select_series, unknown_assets, with_profiles
-from api.series_items import Beside, Item, Question, ValueIs, items_of
-from api.series_store import read_series
-from api.store import WantedDatastreams
+from api.series_items import Beside, Item, Question, items_of
 from core.messages.measurements import flag_names
+from core.model.calendar_buckets import Comparison, UnevenZone, Unit, counterparts, edges_of
 from core.model.consumption import Amount
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
+from ingest.series.bucket_store import Aggregated
+from ingest.series.series_choice import Series, select_series, unknown_assets, with_profiles
+from ingest.series.series_store import read_series
+from ingest.series.values import ValueIs
 from registry.places import ANYWHERE
 from registry.tenants import read_with_timezone
+from registry.wanted_datastreams import WantedDatastreams
 
 MOST_SERIES, MOST_BUCKETS, MOST_READINGS = 2_000, 100_000, 10_000
 HOUR = timedelta(hours=1)

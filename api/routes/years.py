@@ -8,15 +8,16 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from api import bucket_store
 from api.auth import Reader
-from api.bucket_store import AVERAGED, Bucket
-from api.calendar_buckets import a_year_before
 from api.fields import EARLIEST, LATEST, Answer, Day, Id
 from api.routes.datastreams import DATASTREAMS, DatastreamAnswer
+from core.model.calendar_buckets import a_year_before
 from core.model.quantities import QUANTITIES, Kind
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
+from ingest.series import bucket_store
+from ingest.series.bucket_store import Bucket
+from ingest.series.values import value_is, value_of
 from registry.tenants import read_with_timezone
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
@@ -71,7 +72,7 @@ def beside(days: Sequence[date], values: Mapping[date, float | None]) -> list[Ye
 
 
 def _value(kind: Kind, bucket: Bucket) -> float | None:
-    return bucket.difference if kind is Kind.COUNTER else bucket.mean if kind in AVERAGED else None
+    return value_of(bucket, kind)
 
 
 @router.get(
@@ -113,7 +114,7 @@ async def read_year(
     return DatastreamYearAnswer(
         datastream=DATASTREAMS.show(datastream),
         timezone=zone.key,
-        value_is="difference" if kind is Kind.COUNTER else "mean" if kind in AVERAGED else None,
+        value_is=value_is(kind),
         items=beside(days, values),
     )
 

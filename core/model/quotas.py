@@ -30,6 +30,7 @@ NAMES = {
     "imports": "imports en cours",
     "exports": "exports en cours",
     "measurement_webhooks": "webhooks de mesures",
+    "export_schedules": "dépôts d'exports planifiés",
     "campaign_drafts": "campagnes à approuver",
 }
 

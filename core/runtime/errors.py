@@ -20,3 +20,14 @@ def describe_defect(error: BaseException) -> str:
 def describe(error: BaseException | str) -> str:
     """What the error says, or its class where it says nothing, as time-outs and lost connections do."""
     return str(error) or type(error).__name__
+
+
+class TargetFailure(Exception):
+    """A place where files are put down takes none; the message says why, in French.
+
+    `is_final`: nor later, before a person has acted.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final

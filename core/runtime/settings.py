@@ -50,8 +50,9 @@ _OF_SERVICES = """
     api_proxy_protocol api_trusted_proxies api_wrong_rate audit_export bus_replicas chirpstack_json
     chirpstack_prefix chirpstack_stats_s chirpstack_url codec_workers compress_after_days cups_port database_url
     dedup_window_ms dev_status_every_h disk_folder disk_limit_bytes dispatch_s erasure_ledger erasure_settle_s
-    exports_octets far_rx1_delay fetch_messages gateways_tried health_host health_port housekeeping_every_s
-    indicators_every_s instance intake_application_backlog intake_host intake_mqtt_session_expiry intake_port
+    exports_folder exports_octets far_rx1_delay fetch_messages gateways_tried health_host health_port
+    housekeeping_every_s indicators_every_s instance intake_application_backlog intake_host
+    intake_mqtt_session_expiry intake_port
     intake_rate
     keep_alert_notices_days keep_audit_months keep_measurements_months keep_personal_days_months
     keep_personal_hours_months keep_personal_measurements_months keep_personal_uplinks_months

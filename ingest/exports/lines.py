@@ -71,11 +71,15 @@ class LineForm:
 
     def prefix(self, stream: Stream) -> str:
         """What stands before the instant."""
+        return self.identity(stream) + ('"time":"' if not self.separator else "")
+
+    def identity(self, stream: Stream) -> str:
+        """What the stream is called, at the beginning of a line."""
         if not self.separator:
             said = dict(zip(COLUMNS, _values(stream), strict=True))
-            return msgspec.json.encode(said).decode()[:-1] + ',"time":"'
+            return msgspec.json.encode(said).decode()[:-1] + ","
         cells = ["" if value is None else _cell(str(value)) for value in _values(stream)]
-        return _csv_line(cells, self.separator) + self.separator
+        return csv_line(cells, self.separator) + self.separator
 
 
 def _values(stream: Stream) -> tuple[int | str | None, ...]:
@@ -91,7 +95,8 @@ def _cell(text: str) -> str:
     return f"'{plain}" if plain.startswith(FORMULA) else plain
 
 
-def _csv_line(cells: Sequence[str], separator: str) -> str:
+def csv_line(cells: Sequence[str], separator: str) -> str:
+    """A line of CSV, without its break."""
     output = io.StringIO()
     csv.writer(output, delimiter=separator, lineterminator="").writerow(cells)
     return output.getvalue()
@@ -105,9 +110,9 @@ def line_form(form: str, *, is_spreadsheet: bool, zone: str) -> LineForm:
         return LineForm("", "UTC", iso, micro, '","value":', ',"flags":', "}", ".", marks)
     marks = tuple(" ".join(flag_names(one)) for one in FLAGS)
     if is_spreadsheet:
-        header = MARK + _csv_line(FRENCH, ";") + "\n"
+        header = MARK + csv_line(FRENCH, ";") + "\n"
         day = "DD/MM/YYYY HH24:MI:SS"
         return LineForm(header, zone, day, day, ";", ";", "", ",", marks, ";")
-    header = _csv_line((*COLUMNS, *READING), ",") + "\n"
+    header = csv_line((*COLUMNS, *READING), ",") + "\n"
     iso, micro = 'YYYY-MM-DD"T"HH24:MI:SS"Z"', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
     return LineForm(header, "UTC", iso, micro, ",", ",", "", ".", marks, ",")

@@ -6,6 +6,7 @@ Python object for each. A row group is written when it is full, in a thread: the
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import astuple
 from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from typing import Any
 from core.messages.measurements import flag_names
 from core.runtime.postgres import Connection
 from ingest.exports import store
+from ingest.exports.bucket_lines import OF_BUCKET, BucketRow
 from ingest.exports.lines import FLAGS, Stream
 from ingest.exports.store import Readable
 from ingest.exports.writer import ExportFailed, PartWriter
@@ -41,6 +43,13 @@ def open_parquet(writer: PartWriter) -> "ParquetFile":
     if not is_available():
         raise ExportFailed(MISSING_TEXT)
     return ParquetFile(writer)
+
+
+def open_bucket_rows(writer: PartWriter) -> "BucketRows":
+    """A file of buckets that is written into `writer`; raises ExportFailed as `open_parquet` does."""
+    if not is_available():
+        raise ExportFailed(MISSING_TEXT)
+    return BucketRows(writer)
 
 
 class _Pipe:
@@ -185,3 +194,64 @@ class ParquetFile:
         columns.append(pa.DictionaryArray.from_arrays(pa.array(rows["flags"].astype(np.int32)), self._flags))
         batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         self._file.write_table(pa.Table.from_batches([batch]), row_group_size=ROW_GROUP)
+
+
+class BucketRows:
+    """Rows of buckets, a row group when there are enough of them."""
+
+    def __init__(self, writer: PartWriter) -> None:
+        pa: Any = import_module("pyarrow")
+        parquet: Any = import_module("pyarrow.parquet")
+        self._pa = pa
+        text, instant = pa.dictionary(pa.int32(), pa.string()), pa.timestamp("us", tz="UTC")
+        kinds = {
+            "from": instant,
+            "to": instant,
+            "readings": pa.int32(),
+            "suspects": pa.int32(),
+            "value_is": text,
+            "in_gap": pa.bool_(),
+        }
+        self._schema: Any = pa.schema(
+            [
+                ("datastream_id", pa.int32()),
+                *((name, text) for name in TEXTS),
+                *((name, kinds.get(name, pa.float64())) for name in OF_BUCKET),
+            ]
+        )
+        self._pipe = _Pipe()
+        self._writer = writer
+        self._file = parquet.ParquetWriter(self._pipe, self._schema, compression="zstd")
+        self._held: list[tuple[Any, ...]] = []
+
+    async def begin(self) -> None:
+        """The first octets."""
+        await self._drain()
+
+    async def write(self, stream: Stream, rows: Sequence[BucketRow]) -> None:
+        """The rows of a datastream that follow."""
+        identity = (stream.id, *(getattr(stream, name) for name in TEXTS))
+        self._held += [(*identity, *astuple(row)) for row in rows]
+        if len(self._held) >= ROW_GROUP:
+            await self._group()
+
+    async def finish(self) -> None:
+        """The footer, without which nobody takes the file for whole."""
+        await self._group()
+        await asyncio.to_thread(self._file.close)
+        await self._drain()
+
+    async def _group(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            await asyncio.to_thread(self._write, held)
+            await self._drain()
+
+    def _write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        columns = zip(*rows, strict=True)
+        arrays = [self._pa.array(column, kind) for column, kind in zip(columns, self._schema.types, strict=True)]
+        self._file.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
+
+    async def _drain(self) -> None:
+        taken, self._pipe.held = bytes(self._pipe.held), bytearray()
+        await self._writer.write(taken)

@@ -12,6 +12,8 @@ import structlog
 
 from core.runtime.postgres import DATABASE_AWAY, Connection, DiskFullError, Pool
 from ingest.exports import store
+from ingest.exports.bucket_lines import BucketLines
+from ingest.exports.buckets import BucketFile, LineRows
 from ingest.exports.lines import LineForm, line_form
 from ingest.exports.store import ExportJob, Readable
 from ingest.exports.writer import ExportFailed, NotOurs, PartWriter
@@ -132,6 +134,14 @@ async def _enter(connection: Connection, job: ExportJob, runner: str, ids: Seque
 
 
 async def _file_of(pool: Pool, job: ExportJob, writer: PartWriter) -> FileForm:
+    if job.bucket is not None:
+        zone = await store.tenant_zone(pool, job.tenant_id)
+        if job.format == "parquet":
+            from ingest.exports.parquet import open_bucket_rows  # noqa: PLC0415 - As below.
+
+            return BucketFile(open_bucket_rows(writer), job.bucket, zone)
+        lines = BucketLines(job.format, is_spreadsheet=job.spreadsheet, zone=zone)
+        return BucketFile(LineRows(lines, writer), job.bucket, zone)
     if job.format == "parquet":
         from ingest.exports.parquet import open_parquet  # noqa: PLC0415 - 100 MB in memory, of an optional extra.
 

@@ -4,10 +4,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from core.model.calendar_buckets import Unit
+from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 from ingest.exports.lines import LineForm, Stream
+from registry.listing import Statement, numbered
+from registry.places import Place
 from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
+from registry.wanted_datastreams import ASSET_WANTED, WantedDatastreams
 
 STREAMS_MOST = 5_000
 # A replica that gives no sign of life for so long is replaced; one of the same name goes on at once.
@@ -25,6 +31,7 @@ class ExportJob:
     tenant_id: int
     format: str
     spreadsheet: bool
+    bucket: Unit | None
     since: datetime
     until: datetime
     selection: dict[str, Any]
@@ -66,19 +73,25 @@ class Selection:
 
 
 COLUMNS = columns_of(ExportJob)
-CHOOSE = """
+
+
+def _choosing(readable: str = "") -> Statement:
+    return numbered(f"""
 SELECT d.id FROM datastream d LEFT JOIN asset a ON a.id = d.asset_id
-WHERE ($1::int[] IS NULL OR d.id = ANY($1)) AND ($2::int[] IS NULL OR d.asset_id = ANY($2))
-  AND ($3::text IS NULL OR a.kind = $3) AND ($4::text IS NULL OR d.quantity = $4)
-  AND ($5::text IS NULL OR $5 = ANY(a.tags)) AND ($6::text IS NULL OR a.commune = $6 OR a.insee = $6)
-ORDER BY a.name COLLATE french, a.id, d.position, d.channel, d.quantity, d.id LIMIT $7
-"""
+WHERE {readable} (:ids::int[] IS NULL OR d.id = ANY(:ids)) AND {ASSET_WANTED}
+ORDER BY a.name COLLATE french, a.id, d.position, d.channel, d.quantity, d.id LIMIT :most
+""")
+
+
+CHOOSE = _choosing()
+# Of a service, which has entered a tenant and sees more than its own.
+CHOOSE_READABLE = _choosing("d.id IN (SELECT readable_streams()) AND")
 VISIBLE_DATASTREAMS = "SELECT id FROM datastream WHERE id = ANY($1::int[])"
 VISIBLE_ASSETS = "SELECT id FROM asset WHERE id = ANY($1::int[])"
 REQUEST = f"""
 INSERT INTO export_job (tenant_id, format, spreadsheet, since, until, selection, requested_by, key_id, person_id,
-                        streams)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING {COLUMNS}
+                        streams, bucket)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {COLUMNS}
 """
 ADD_STREAMS = """
 INSERT INTO export_stream (job_id, tenant_id, place, datastream_id)
@@ -167,6 +180,7 @@ COUNT_UP_TO = """
 SELECT count(*) FROM (SELECT FROM measurement WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time < $3
                       LIMIT $4) r
 """
+TENANT_REGION = "SELECT t.department, d.timezone FROM tenant t CROSS JOIN deployment d WHERE t.id = $1"
 DEPLOYMENT_ZONE = "SELECT timezone FROM deployment"
 
 # A part, and how far the job is, while it is this process's and the parts of all files have room.
@@ -215,9 +229,22 @@ class Readable:
 
 async def choose(connection: Connection, wanted: Selection) -> list[int]:
     """The datastreams that the caller sees and has chosen, in the order of a file; at most one too many."""
-    values = (wanted.kind, wanted.quantity, wanted.tag, wanted.commune)
-    rows = await connection.fetch(CHOOSE, wanted.datastream_ids, wanted.asset_ids, *values, STREAMS_MOST + 1)
-    return [row["id"] for row in rows]
+    return await _choose(connection, CHOOSE, wanted)
+
+
+async def choose_readable(connection: Connection, wanted: Selection) -> list[int]:
+    """As `choose`, for a service that has entered a tenant with somebody's rights."""
+    return await _choose(connection, CHOOSE_READABLE, wanted)
+
+
+async def _choose(connection: Connection, statement: Statement, wanted: Selection) -> list[int]:
+    place = Place(commune=wanted.commune)
+    chosen = WantedDatastreams(
+        wanted.asset_ids, None, wanted.quantity, wanted.kind, wanted.tag, place=place
+    ).values()
+    del chosen["dev_eui"]
+    values = statement.values({**chosen, "ids": wanted.datastream_ids, "most": STREAMS_MOST + 1})
+    return [row["id"] for row in await connection.fetch(statement.sql, *values)]
 
 
 async def unknown(connection: Connection, wanted: Selection) -> tuple[str, int] | None:
@@ -247,11 +274,12 @@ async def request_export(
     requested_by: str,
     key_id: str | None,
     person_id: int | None,
+    bucket: Unit | None = None,
 ) -> ExportJob:
     """A new job, which waits for its turn."""
     job = await insert(
         connection, ExportJob, REQUEST, tenant_id, form, is_spreadsheet, since, until, selection, requested_by,
-        key_id, person_id, len(streams),
+        key_id, person_id, len(streams), bucket,
     )  # fmt: skip
     await connection.execute(ADD_STREAMS, job.id, tenant_id, list(streams))
     return job
@@ -321,6 +349,13 @@ async def count_up_to(
 async def zone_of(connection: Connection | Pool) -> str:
     """The time zone of the deployment's calendar."""
     return await connection.fetchval(DEPLOYMENT_ZONE)
+
+
+async def tenant_zone(connection: Connection | Pool, tenant_id: int) -> ZoneInfo:
+    """The time zone of a tenant's calendar, which buckets go by."""
+    row = await connection.fetchrow(TENANT_REGION, tenant_id)
+    assert row is not None  # noqa: S101 - A tenant is never deleted.
+    return region_of(row["department"], row["timezone"]).zone
 
 
 async def claim_export(pool: Pool, runner: str) -> ExportJob | None:

@@ -108,6 +108,7 @@ DELETE FROM import_part WHERE ctid = ANY(ARRAY(
 """
 PHOTO_UPLOAD = _older("photo_upload", "created_at")
 MEASUREMENT_BATCH = _older("measurement_batch", "made_at")
+EXPORT_DROP = _older("export_drop", "ended_at")
 EXPORT_JOB = _older("export_job", "ended_at")
 # The file of an export.
 EXPORT_PART = """
@@ -170,6 +171,7 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("import_job", IMPORT_JOB, 30 * days),
         Prune("import_part", IMPORT_PART, 1 * days),
         Prune("photo_upload", PHOTO_UPLOAD, 1 * days),
+        Prune("export_drop", EXPORT_DROP, 400 * days),
         Prune("export_job", EXPORT_JOB, 30 * days),
         Prune("export_part", EXPORT_PART, KEPT_FOR),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),

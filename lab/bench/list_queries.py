@@ -8,6 +8,7 @@ from core.runtime.postgres import Connection
 from registry import assets, device_lists, gateways
 from registry.listing import Ask
 from registry.places import Circle, Place
+from registry.wanted_datastreams import WantedDatastreams
 
 SHOWN, GOAL_MS = 50, 60.0
 # The console and GIS look at the middle of the territory.
@@ -32,7 +33,7 @@ def list_reads(longitude: float, latitude: float) -> Mapping[str, Read]:
         **{f"alerts?sort={sort}": _alerts(sort) for sort in ("-id", "-severity", "asset")},
         "gateways?sort=name": _gateways,
         **{f"latest?sort={sort}": _latest(sort) for sort in ("id", "-time", "-value")},
-        "latest?bbox": _latest("id", store.WantedDatastreams(place=box)),
+        "latest?bbox": _latest("id", WantedDatastreams(place=box)),
         "assets/map": _map,
     }
 
@@ -68,9 +69,9 @@ async def _gateways(connection: Connection) -> int:
     return len(await gateways.read_in_order(connection, part.ids))
 
 
-def _latest(sort: str, wanted: store.WantedDatastreams | None = None) -> Read:
+def _latest(sort: str, wanted: WantedDatastreams | None = None) -> Read:
     async def read(connection: Connection) -> int:
-        part = await store.list_latest(connection, Ask(sort, None, SHOWN), wanted or store.WantedDatastreams())
+        part = await store.list_latest(connection, Ask(sort, None, SHOWN), wanted or WantedDatastreams())
         await store.read_latest(connection, part.ids)
         return len(await store.read_in_order(connection, part.ids))
 

@@ -20,19 +20,20 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from api import bucket_store, series_choice, series_statements, series_store
-from api.calendar_buckets import Unit, counterparts, edges_of, spans_of
-from api.store import LATEST, WantedDatastreams, read_latest
+from api.store import LATEST, read_latest
+from core.model.calendar_buckets import Unit, counterparts, edges_of, spans_of
 from core.model.quantities import Kind
 from core.runtime.lifetime import GC_THRESHOLDS
 from core.runtime.postgres import Connection, Pool, open_pool
 from indicators.waste import days_above_store
 from indicators.waste.days_above import days_above
+from ingest.series import bucket_store, series_choice, series_statements, series_store
 from lab.bench.list_queries import GOAL_MS, MIDDLE, list_reads
 from lab.history.cpu import cpu_seconds_of
 from lab.history.load import SLUG
 from registry.entering import Proof, tenant_transaction
 from registry.tenants import authenticate, create_api_key, find_tenant, revoke_api_key
+from registry.wanted_datastreams import WantedDatastreams
 from services.supervisor.postgres import binaries, libpq_environment
 from services.supervisor.run_info import RunInfo
 

@@ -21,6 +21,7 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         "/v1/work-orders": {"title": "Remplacer la pile du capteur", "asset_ids": [asset_id], "due_at": tomorrow},
         "/v1/redecodes": {"only_failed": True},
         "/v1/imports": {"kind": "cabinets"},
+        "/v1/export-schedules": {"name": "Chaque nuit", "target": "folder", "directory": "collecte"},
         "/v1/event-sources": {"name": "GMAO de la ville", "purpose": "work_orders"},
     }.items():
         await api.post(path, body)

@@ -73,6 +73,7 @@ EXAMPLES: dict[str, str] = {
         "SELECT id FROM asset WHERE tenant_id = $1 AND kind = 'lighting_cabinet' ORDER BY id LIMIT 1"
     ),
     "/equipes/{id}": "SELECT id FROM team WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/exports/depots/{id}": "SELECT id FROM export_schedule WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/imports/{id}": "SELECT id FROM import_job WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
     "/interventions/{id}": "SELECT id FROM work_order WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/kits/mises-en-service/{id}": "SELECT id FROM kit_commissioning WHERE tenant_id = $1 ORDER BY id LIMIT 1",

@@ -10,6 +10,7 @@ import structlog
 from core.runtime.errors import describe
 from core.runtime.health import database_check, serve_health, starting
 from core.runtime.postgres import open_pool
+from ingest.exports.drops import Dropper
 from ingest.maintenance.audit_export import Destination
 from ingest.maintenance.erasures import Eraser, Streams
 from ingest.maintenance.feed import FeedWatch
@@ -38,6 +39,7 @@ SUPERVISE_EVERY_S = 30.0
 # How long somebody who asked waits until the work begins.
 REDECODE_EVERY_S = 2.0
 IMPORT_EVERY_S = EXPORT_EVERY_S = 1.0
+DROPS_EVERY_S = 2.0
 COMMUNES_EVERY_S = 2.0
 # How long the end of the audit is unsealed.
 SEAL_EVERY_S = 5.0
@@ -102,6 +104,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             pool, keys, settings.erasure_ledger, timedelta(seconds=settings.erasure_settle_s), ask_streams
         )
         feed = FeedWatch()
+        dropper = Dropper(pool, keys, settings.instance, settings.exports_folder)
         jobs = [
             Job("rollups", settings.rollups_every_s, lambda: make_rollups(pool)),
             Job("housekeeping", settings.housekeeping_every_s, lambda: keep_house(pool, settings)),
@@ -117,6 +120,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             Job(
                 "exports", EXPORT_EVERY_S, lambda: export_waiting(pool, settings.instance, settings.exports_octets)
             ),
+            Job("drops", DROPS_EVERY_S, dropper.work),
             Job("communes", COMMUNES_EVERY_S, lambda: settle_communes(pool)),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]

@@ -44,6 +44,11 @@ class MaintenanceSettings(RetentionSettings):
         ge=1_000_000,
         description="What the files of exports may fill together, in the database, for the day that each is kept",
     )
+    exports_folder: Path | None = Field(
+        default=None,
+        description="A folder in which scheduled exports are put down, each tenant's below its own slug; "
+        "absent: they go by SFTP alone",
+    )
     audit_export: Annotated[
         Annotated[str, AfterValidator(_is_destination)],
         Expected(

@@ -436,6 +436,15 @@ async def exports_change(ask: Journey, client: httpx.AsyncClient, registry: Regi
     )
     file = await ask(client, "POST", "/v1/exports", {"from": "2026-11-01T00:00:00Z"})
     await ask(client, "POST", "/v1/exports/{id}/cancel", id=file["id"])
+    schedule = await ask(client, "POST", "/v1/export-schedules", {"name": "Nuit", "target": "folder"})
+    at = "/v1/export-schedules/{id}"
+    await ask(client, "PATCH", at, {"enabled": False}, id=schedule["id"])
+    await pool.execute("UPDATE export_schedule SET test_wanted = false")
+    await ask(client, "POST", f"{at}/test", id=schedule["id"])
+    drop = await ask(client, "POST", f"{at}/drops", id=schedule["id"])
+    await pool.execute("UPDATE export_drop SET state = 'failed', ended_at = now()")
+    await ask(client, "POST", f"{at}/drops/{{number}}/repeat", id=schedule["id"], number=drop["id"])
+    await ask(client, "DELETE", at, id=schedule["id"])
 
 
 async def cost_changes(ask: Journey, client: httpx.AsyncClient) -> None:

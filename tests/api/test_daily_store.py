@@ -3,11 +3,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.bucket_store import read_buckets
 from api.daily_store import Day, read_daily
 from core.model.quantities import Kind
 from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
+from ingest.series.bucket_store import read_buckets
 from tests.entering import tenant_transaction
 
 HOUR = timedelta(hours=1)

@@ -115,6 +115,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/v1/publications/{id}"): {"delay_seconds": 60},
     ("put", "/v1/publication-hosts"): {"hosts": []},
     ("post", "/v1/eui-claims/{id}/decision"): {"decision": "keep", "reason": "vu"},
+    ("patch", "/v1/export-schedules/{id}"): {"enabled": True},
     ("put", "/v1/imports/{id}/parts/{number}"): {"content": "YQ=="},
     ("put", "/v1/photo-uploads/{id}/parts/{number}"): {"content": "YQ=="},
     ("put", "/v1/energy-baselines/{id}/retired"): {"retired": True},
@@ -368,6 +369,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
     await pool.execute(WRITE_FILE, file.json()["id"])
     baseline = await pool.fetchval(FREEZE, other_tenancy.id, asset["id"])
+    schedule = await other_client.post("/v1/export-schedules", json={"name": "Nuit", "target": "folder"})
     return Theirs(
         {f"cost-{name}": str(answer.json()["id"]) for name, answer in cost.items()}
         | {
@@ -381,6 +383,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "photo-uploads": str(upload.json()["id"]),
             "imports": str(job.json()["id"]),
             "exports": str(file.json()["id"]),
+            "export-schedules": str(schedule.json()["id"]),
             "consents": str(consent.json()["id"]),
             "tenants": str(other_tenancy.id),
             "people": str(person_id),

@@ -34,6 +34,8 @@ MEETS_NOBODY = {
     "/v1/cost-entries",
     "/v1/cost-statements",
     "/v1/eui-claims",
+    "/v1/export-schedules",  # Likewise (tests/api/routes/test_export_schedules.py).
+    "/v1/export-schedules/{id}/drops",
     "/v1/exports",  # Of who asks, whatever of theirs it names (tests/api/routes/test_exports.py).
     "/v1/imports",
     "/v1/kits",

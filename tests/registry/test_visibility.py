@@ -61,6 +61,8 @@ UNION ALL SELECT 'import_rejection ' || tenant_id - 1 FROM import_rejection
 UNION ALL SELECT 'export_job ' || tenant_id - 1 FROM export_job
 UNION ALL SELECT 'export_part ' || tenant_id - 1 FROM export_part
 UNION ALL SELECT 'export_stream ' || tenant_id - 1 FROM export_stream
+UNION ALL SELECT 'export_schedule ' || tenant_id - 1 FROM export_schedule
+UNION ALL SELECT 'export_drop ' || tenant_id - 1 FROM export_drop
 UNION ALL SELECT 'profile_decoding_key ' || tenant_id - 1 FROM profile_decoding_key
 UNION ALL SELECT 'device_decoding_key ' || device_id - 1 FROM device_decoding_key
 UNION ALL SELECT 'codec_shadow ' || tenant_id - 1 FROM codec_shadow
@@ -177,6 +179,11 @@ WITH j AS (INSERT INTO export_job (tenant_id, format, since, until, requested_by
            SELECT id, 'csv', now() - interval '1 day', now(), 'x', 1 FROM tenant RETURNING id, tenant_id),
 p AS (INSERT INTO export_part SELECT id, tenant_id, 0, 1, 'x' FROM j)
 INSERT INTO export_stream SELECT id, tenant_id, 1, 1 FROM j;
+WITH s AS (INSERT INTO export_schedule (tenant_id, name, format, frequency, covers, file_name, target,
+                                        requested_by, next_at)
+           SELECT id, 's', 'csv', 'day', 'previous', 'f', 'folder', 'x', now() FROM tenant RETURNING id, tenant_id)
+INSERT INTO export_drop (schedule_id, tenant_id, since, until, file_name)
+SELECT id, tenant_id, now() - interval '1 day', now(), 'f' FROM s;
 INSERT INTO redecode (tenant_id, since, until, requested_by)
 SELECT id, now() - interval '1 day', now(), 'a' FROM tenant;
 INSERT INTO codec_shadow (tenant_id, device_profile_id, shadow_version_id) SELECT id, id, id FROM tenant;

@@ -206,7 +206,10 @@ def expected(world: World, me: int | None) -> set[str]:
     rows |= {f"{table} {me}" for table in ("application", "application_state")}
     rows |= {f"{table} {me}" for table in ("codec", "codec_version", "device_profile_override", "codec_shadow")}
     rows |= {f"{table} {me}" for table in ("import_job", "import_part", "import_rejection")}
-    rows |= {f"{table} {me}" for table in ("export_job", "export_part", "export_stream")}
+    rows |= {
+        f"{table} {me}"
+        for table in ("export_job", "export_part", "export_stream", "export_schedule", "export_drop")
+    }
     rows |= {f"{table} {me}" for table in ("redecode", "profile_decoding_key")}
     for table in ("application_device", "frame_refusal", "codec_difference", "device_decoding_key"):
         rows |= {f"{table} {i}" for i, device in enumerate(world.devices) if device.tenant == me}

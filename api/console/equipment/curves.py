@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 from fastapi import Query
 
 from api.auth import Caller
-from api.calendar_buckets import Comparison, a_year_before
 from api.console.navigation import marked
 from api.routes import measurements, series
+from core.model.calendar_buckets import Comparison, a_year_before
 
 CHOSEN, USUAL = "dates", "7j"
 RANGES = {

@@ -42,6 +42,7 @@ async def _list(visit: PersonsVisit, problem: Problem | None = None) -> Response
         "from": (today - MONTH).isoformat(),
         "to": today.isoformat(),
         "form": "spreadsheet",
+        "bucket": "",
     }
     if problem is not None:
         values |= {name: visit.form.text(name) for name in values}
@@ -81,7 +82,7 @@ def _wanted(visit: PersonsVisit) -> NewExport:
         "from": since.isoformat(),
         "to": until.isoformat(),
     }
-    given |= {name: text for name in ("kind", "quantity", "commune") if (text := form.text(name))}
+    given |= {name: text for name in ("kind", "quantity", "commune", "bucket") if (text := form.text(name))}
     if asset := number_of(form.text("asset_id")):
         given["asset_ids"] = [asset]
     return checked(NewExport, given)

@@ -94,6 +94,7 @@ FIELDS: dict[str, frozenset[str]] = {
         "clock": (),
         "program_mismatch": (),
         "relight_failed": (),
+        "export_drop": (),
         "partner": _PLACES,
     }.items()
 }

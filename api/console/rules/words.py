@@ -38,6 +38,7 @@ RULE_NAMES = {
     "clock_lost": marked("Horloge d’éclairage sans heure"),
     "program_mismatch": marked("Programme d’éclairage non tenu"),
     "relight_failed": marked("Rallumage sans preuve"),
+    "export_drop": marked("Dépôt de fichiers en échec"),
 }
 KINDS = {
     "threshold": marked("Une valeur passe un seuil"),
@@ -53,6 +54,7 @@ KINDS = {
     "clock": marked("Une horloge donne des instants impossibles"),
     "program_mismatch": marked("Une horloge ne tient pas son programme d’éclairage"),
     "relight_failed": marked("Un éclairage ne se rallume pas"),
+    "export_drop": marked("Un fichier déposé n’arrive pas"),
     "partner": marked("Un système partenaire le déclare"),
 }
 EXAMPLES = {

@@ -81,6 +81,11 @@ ROWS = {
     "measurement_batch": "WITH w AS (INSERT INTO measurement_webhook (tenant_id, endpoint_id, person_id, epoch, "
     "xid, number, place) SELECT tenant_id, id, 1, 'e', 1, 0, 0 FROM webhook_endpoint RETURNING id, tenant_id) "
     "INSERT INTO measurement_batch SELECT id, tenant_id, 1, 'm', now() - $1::interval, 1, now(), now() FROM w",
+    "export_drop": "WITH s AS (INSERT INTO export_schedule (tenant_id, name, format, frequency, covers, "
+    "file_name, target, requested_by, next_at) SELECT id, $1::interval::text, 'csv', 'day', 'previous', 'f', "
+    "'folder', 'x', now() FROM tenant RETURNING id, tenant_id) "
+    "INSERT INTO export_drop (schedule_id, tenant_id, since, until, file_name, state, ended_at) "
+    "SELECT id, tenant_id, now() - interval '1 day', now(), 'f', 'done', now() - $1::interval FROM s",
     "export_job": "INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, ended_at) "
     "SELECT id, 'csv', now() - interval '1 day', now(), 'x', 1, now() - $1::interval FROM tenant",
     "export_part": "WITH j AS (INSERT INTO export_job (tenant_id, format, since, until, requested_by, streams, "

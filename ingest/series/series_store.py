@@ -11,7 +11,14 @@ from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from api.bucket_store import (
+from core.model import consumption
+from core.model.calendar_buckets import Unit, edges_of
+from core.model.consumption import IndexReading
+from core.model.quantities import Kind
+from core.model.time_weighted import StatePiece, StateReading, state_means
+from core.model.unknown_time import known_for
+from core.runtime.postgres import Connection
+from ingest.series.bucket_store import (
     AT_THE_EDGE,
     HOUR,
     IN_ORDER,
@@ -20,11 +27,10 @@ from api.bucket_store import (
     indexes_of,
     read_buckets,
 )
-from api.calendar_buckets import Unit, edges_of
-from api.consumption_store import CHANGES_OF_MANY
-from api.series_choice import Series
-from api.series_columns import Columns, extreme, floats, slices_of, total
-from api.series_statements import (
+from ingest.series.series_choice import Series
+from ingest.series.series_columns import Columns, extreme, floats, slices_of, total
+from ingest.series.series_statements import (
+    CHANGES_OF_MANY,
     CLOCK,
     DAYS,
     DAYS_IN_ORDER,
@@ -38,12 +44,6 @@ from api.series_statements import (
     WHOLE_DAYS,
     WHOLE_INDEX_BUCKETS,
 )
-from core.model import consumption
-from core.model.consumption import IndexReading
-from core.model.quantities import Kind
-from core.model.time_weighted import StatePiece, StateReading, state_means
-from core.model.unknown_time import known_for
-from core.runtime.postgres import Connection
 from registry.rows import named_tuples
 
 

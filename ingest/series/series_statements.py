@@ -3,6 +3,10 @@
 from core.messages.measurements import SOUND
 
 CLOCK = "SELECT now() AS now, date_trunc('hour', now(), 'UTC') AS open, timezone FROM deployment"
+CHANGES_OF_MANY = """
+SELECT datastream_id, at, final_index, initial_index FROM meter_change WHERE datastream_id = ANY($1::int[])
+ORDER BY datastream_id, at
+"""
 # Hours whose rollups are behind, whenever they were.
 STALE = "SELECT DISTINCT datastream_id, hour FROM unrolled WHERE datastream_id = ANY($1::int[]) AND hour < $2"
 

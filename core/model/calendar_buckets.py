@@ -26,14 +26,14 @@ def edges_of(since: datetime, until: datetime, unit: Unit, zone: ZoneInfo) -> li
     if unit == "hour":
         begin = _hour_of(since)
         count = -int((begin - until) // HOUR)
-        if _midnight(since.astimezone(zone).date(), zone).minute:
+        if midnight(since.astimezone(zone).date(), zone).minute:
             raise UnevenZone(zone.key)
         return [begin + HOUR * number for number in range(count + 1)]
     day = first_day(since.astimezone(zone).date(), unit)
-    edges = [_midnight(day, zone)]
+    edges = [midnight(day, zone)]
     while edges[-1] < until:
         day = moved(day, unit, 1)
-        edges.append(_midnight(day, zone))
+        edges.append(midnight(day, zone))
     if any(edge.timestamp() % HOUR_S for edge in edges):
         raise UnevenZone(zone.key)
     return edges
@@ -92,7 +92,7 @@ def counterparts(
         if days is None:
             return [since - HOUR * len(sinces) for since in sinces]
         return [_same_hour(since, since.astimezone(zone).date() - DAY * days, zone) for since in sinces]
-    return [_midnight(moved(since.astimezone(zone).date(), unit, -len(sinces)), zone) for since in sinces]
+    return [midnight(moved(since.astimezone(zone).date(), unit, -len(sinces)), zone) for since in sinces]
 
 
 def spans_of(starts: Sequence[datetime], unit: Unit, zone: ZoneInfo) -> list[datetime]:
@@ -106,7 +106,7 @@ def _former_year(since: datetime, unit: Unit, zone: ZoneInfo) -> datetime | None
         case "week":
             year, week, _ = day.isocalendar()
             try:
-                return _midnight(date.fromisocalendar(year - 1, week, 1), zone)
+                return midnight(date.fromisocalendar(year - 1, week, 1), zone)
             except ValueError:
                 return None
         case "hour":
@@ -114,7 +114,7 @@ def _former_year(since: datetime, unit: Unit, zone: ZoneInfo) -> datetime | None
             return None if former is None else _same_hour(since, former, zone)
         case _:
             former = a_year_before(day)
-            return None if former is None else _midnight(former, zone)
+            return None if former is None else midnight(former, zone)
 
 
 def _same_hour(since: datetime, day: date, zone: ZoneInfo) -> datetime | None:
@@ -136,5 +136,6 @@ def _hour_of(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """With which instant, in UTC, a local day begins."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from api.bucket_store import AT_THE_EDGE, HOUR, finite
-from api.store import ASSET_WANTED, WantedDatastreams
 from core.model.consumption import Modulus
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.postgres import Connection
+from ingest.series.bucket_store import AT_THE_EDGE, HOUR, finite
 from registry.listing import numbered, planned_anew
+from registry.wanted_datastreams import ASSET_WANTED, WantedDatastreams
 
 NOTHING = timedelta(0)
 

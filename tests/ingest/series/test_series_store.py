@@ -6,13 +6,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.bucket_store import Aggregated, read_buckets
-from api.calendar_buckets import Unit, edges_of
-from api.series_choice import select_series, with_profiles
-from api.series_store import read_series
-from api.store import WantedDatastreams
+from core.model.calendar_buckets import Unit, edges_of
 from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
+from ingest.series.bucket_store import Aggregated, read_buckets
+from ingest.series.series_choice import select_series, with_profiles
+from ingest.series.series_store import read_series
+from registry.wanted_datastreams import WantedDatastreams
 from tests.entering import tenant_transaction
 
 HOUR, PARIS = timedelta(hours=1), ZoneInfo("Europe/Paris")

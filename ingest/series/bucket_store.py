@@ -7,7 +7,7 @@ dirty log names it; what is asked first and read afterwards may be behind what i
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from core.messages.measurements import SOUND, UNSOUND
 from core.model import consumption
@@ -22,8 +22,6 @@ HOUR = timedelta(hours=1)
 AT_THE_EDGE = timedelta(microseconds=1)
 # Whose readings have an order that matters: indexes rise, states last.
 IN_ORDER = frozenset({Kind.COUNTER, Kind.BOOLEAN})
-# What has a mean, and whether it is that of the readings or of the time.
-AVERAGED: dict[Kind, Literal["time", "count"]] = {Kind.GAUGE: "count", Kind.BOOLEAN: "time"}
 
 # The whole buckets that touch the range, their calendar, and which of their hours are to be read from raw.
 # $1 to $2: the range; $3: hour, day, week, month or year; $4: time zone; $5: the datastream.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from api.bucket_store import Piece
+from ingest.series.bucket_store import Piece
 
 
 @dataclass(slots=True)

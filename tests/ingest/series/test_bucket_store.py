@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.bucket_store import AT_THE_EDGE, RAW_BUCKETS, Bucket, read_buckets
 from core.model import consumption
 from core.model.consumption import IndexReading
 from core.model.quantities import Kind
 from core.runtime.postgres import Connection, Pool
 from ingest.rollups import roll_up
+from ingest.series.bucket_store import AT_THE_EDGE, RAW_BUCKETS, Bucket, read_buckets
 from tests.entering import tenant_transaction
 
 HOUR = timedelta(hours=1)
