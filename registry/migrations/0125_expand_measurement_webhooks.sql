@@ -1,3 +1,6 @@
+-- locks: tenant SHARE ROW EXCLUSIVE instant
+-- locks: webhook_endpoint ACCESS EXCLUSIVE instant
+
 -- Webhooks of measurements: a subscription has a cursor in the feed, which moves in the transaction that queues the
 -- message of what lies between (docs/decisions/0104). Its address is one of `webhook_endpoint`, with the secret, the
 -- proof, the attempts and the dead letters that are there.

@@ -1,3 +1,8 @@
+-- locks: alert_request ACCESS EXCLUSIVE scan
+-- locks: alert_rule ACCESS EXCLUSIVE scan
+-- locks: export_job SHARE ROW EXCLUSIVE instant
+-- locks: tenant SHARE ROW EXCLUSIVE instant
+
 -- Scheduled drops: an export is written again and again, and its file put down in a folder or with an SFTP server
 -- (docs/decisions/0105). A drop is one run of a schedule over one period, and its receipt.
 

@@ -45,7 +45,7 @@ GRANT SELECT ON fill_day TO territoire_api;
 
 -- A day of which a part is erased goes as a whole.
 INSERT INTO erasure_step VALUES
-(9, 'observation.fill_day', $$
+(17, 'observation.fill_day', $$
 WITH gone AS (DELETE FROM observation.fill_day f USING (
     SELECT datastream_id, day FROM observation.fill_day WHERE datastream_id = ANY(($1).datastream_ids)
     UNION ALL

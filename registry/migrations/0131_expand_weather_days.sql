@@ -1,3 +1,6 @@
+-- locks: import_job ACCESS EXCLUSIVE scan
+-- locks: tenant SHARE ROW EXCLUSIVE instant
+
 -- The lowest and highest temperature of each day at a weather station, imported; degree days are computed from them.
 
 CREATE TABLE weather_day (

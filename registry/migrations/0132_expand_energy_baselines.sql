@@ -1,3 +1,6 @@
+-- locks: asset SHARE ROW EXCLUSIVE instant
+-- locks: tenant SHARE ROW EXCLUSIVE instant
+
 -- What a building took before works, frozen: savings are measured against it (IPMVP, option C).
 
 CREATE TABLE energy_baseline (

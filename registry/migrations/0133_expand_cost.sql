@@ -1,3 +1,5 @@
+-- locks: tenant SHARE ROW EXCLUSIVE instant
+
 -- Who pays what of a shared network: contributors, cost items, a ledger of use that only grows, and statements as
 -- they were issued. Of a statement a member reads its own lines (docs/indicateurs.md, "Coûts").
 

@@ -1,3 +1,5 @@
+-- locks: gateway SHARE ROW EXCLUSIVE instant
+
 -- A day of each device and each gateway as the radio shows it, from which coverage is read: made anew by
 -- indicators/network/store.py, day by day, since receptions are too many to be read for a month (docs/decisions/0113).
 
@@ -53,7 +55,7 @@ GRANT SELECT ON network_day TO territoire_api;
 
 -- Of a dwelling also what others' devices told while they served it.
 INSERT INTO erasure_step VALUES
-(173, 'observation.network_day', $$
+(174, 'observation.network_day', $$
 WITH gone AS (DELETE FROM observation.network_day n WHERE n.device_id = ANY(($1).device_ids)
 OR n.asset_id = ANY(($1).asset_ids)
 OR EXISTS (SELECT FROM unnest(($1).span_device_ids, ($1).span_during) AS s (id, during)

@@ -17,6 +17,7 @@ from registry.schema import (
     read_ledger,
     require_schema,
 )
+from tests.core.runtime.versions import migrate_up_to
 
 KNOWN = migrations()
 NEXT = len(KNOWN) + 1
@@ -198,26 +199,29 @@ WHERE l.pid = pg_backend_pid() AND c.relkind IN ('r', 'p', 'v') AND c.oid = ANY(
 READ_TABLES = "SELECT array_agg(oid) FROM pg_class WHERE relkind IN ('r', 'p', 'v')"
 
 
+async def locked_by(connection: Connection, migration: Migration) -> dict[str, str]:
+    """The strongest lock on each table that was there before, by PostgreSQL's own word; nothing of it stays."""
+    before = await connection.fetchval(READ_TABLES)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(migration.sql)
+    locked: dict[str, str] = {}
+    rows = await connection.fetch(READ_LOCKS, before)
+    for row in sorted(rows, key=lambda row: MODES.index(row["mode"].removesuffix(" LOCK"))):
+        locked[row["name"]] = row["mode"].removesuffix(" LOCK")
+    await transaction.rollback()
+    return locked
+
+
 async def test_every_file_says_what_it_locks(empty_database_url: str) -> None:
-    """PostgreSQL's own word for the locks that a transaction holds, against the head of the file."""
     connection = await connect(empty_database_url)
     try:
-        await migrate(empty_database_url, known=KNOWN[: FIRST_WITH_KIND - 1])
+        await migrate_up_to(FIRST_WITH_KIND - 1, empty_database_url)
         for migration in KNOWN[FIRST_WITH_KIND - 1 :]:
-            before = await connection.fetchval(READ_TABLES)
-            if migration.steps:
-                await migrate(empty_database_url, known=KNOWN[: migration.number])
-                continue
-            transaction = connection.transaction()
-            await transaction.start()
-            await connection.execute(migration.sql)
-            rows = await connection.fetch(READ_LOCKS, before)
-            locked: dict[str, str] = {}
-            for row in sorted(rows, key=lambda row: MODES.index(row["mode"].removesuffix(" LOCK"))):
-                locked[row["name"]] = row["mode"].removesuffix(" LOCK")
-            await transaction.rollback()
-            assert locked == {lock.table: lock.mode for lock in migration.locks}, migration.name
-            await migrate(empty_database_url, known=KNOWN[: migration.number])
+            if not migration.steps:
+                locked = await locked_by(connection, migration)
+                assert locked == {lock.table: lock.mode for lock in migration.locks}, migration.name
+            await migrate_up_to(migration.number, empty_database_url, after=migration.number - 1)
     finally:
         await connection.close()
 
