@@ -4,9 +4,10 @@ Called by a process, in a transaction of its own; the same month again adds what
 """
 
 from collections.abc import Collection
-from datetime import date
+from datetime import date, timedelta
 
-from core.runtime.postgres import Connection
+from core.runtime.leader import leading
+from core.runtime.postgres import Connection, Pool
 from indicators.cost import store
 from indicators.cost.model import Entry, OfLedger
 from indicators.cost.use import differences
@@ -14,6 +15,13 @@ from indicators.cost.use import differences
 MEASURED: tuple[OfLedger, ...] = ("assets", "gateways", "uplinks", "air_time_ms", "exports")
 BY = "plateforme"
 
+# Arbitrary, ours: the advisory lock of what is measured for the ledger.
+LOCK = 0x7E44175
+# What there is now says what a month ended with while the next has only begun.
+BEGINNING_DAYS = 2
+
+READ_TODAY = "SELECT (now() AT TIME ZONE timezone)::date AS today, timezone FROM deployment"
+IS_MEASURED = "SELECT EXISTS (SELECT FROM cost_entry WHERE origin = 'measured' AND day >= $1 AND day < $2)"
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('cost_measured'))"
 # Of contributors that are tenants here, on the first day of the month on which they belong to the group: what is
 # there now, and what was used during the month.
@@ -73,3 +81,19 @@ async def measure_month(connection: Connection, first: date, until: date, timezo
             await store.add_entry(connection, row["tenant_id"], entry, BY, origin="measured")
             made += 1
     return made
+
+
+async def measure_last_month(pool: Pool) -> int:
+    """The month that is over: in the first days of the next, and later only when nothing was measured of it.
+
+    Raises:
+        NotLeader: another replica does.
+    """
+    async with leading(pool, LOCK) as connection:
+        row = await connection.fetchrow(READ_TODAY)
+        assert row is not None  # noqa: S101 - The first migration wrote it.
+        until = row["today"].replace(day=1)
+        first = (until - timedelta(days=1)).replace(day=1)
+        if row["today"].day > BEGINNING_DAYS and await connection.fetchval(IS_MEASURED, first, until):
+            return 0
+        return await measure_month(connection, first, until, row["timezone"])

@@ -7,13 +7,18 @@ from core.runtime.health import database_check, serve_health, starting
 from core.runtime.leader import NotLeader
 from core.runtime.postgres import open_pool
 from core.runtime.repeating import repeat
+from indicators.cost.measured import measure_last_month
+from indicators.network.refresh import NetworkDays
 from indicators.telemetry import LAST_SUCCESS, PASSES
 from indicators.waste.refresh import refresh_fill_days
+from registry.releases import announced
 from registry.schema import require_schema
 from services.indicators.settings import IndicatorsSettings
 
 # A transaction that marks all days of all bins.
 COMMAND_TIMEOUT_S = 600.0
+# What is made a day at a time is looked for so often.
+DAYS_EVERY_S = 1_800.0
 
 
 def led(name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
@@ -44,15 +49,18 @@ async def run(settings: IndicatorsSettings, stopping: asyncio.Event) -> None:
         ) as pool,
     ):
         async with pool.acquire() as connection:
-            await require_schema(connection)
-        jobs = {"fill_days": lambda: refresh_fill_days(pool)}
+            knows = await require_schema(connection)
+        days = NetworkDays(pool)
+        jobs: dict[str, tuple[float, Callable[[], Awaitable[object]]]] = {
+            "fill_days": (settings.indicators_every_s, lambda: refresh_fill_days(pool)),
+            "network_days": (DAYS_EVERY_S, days.refresh),
+            "costs": (DAYS_EVERY_S, lambda: measure_last_month(pool)),
+        }
         readiness.checks = {"database": database_check(pool)}
-        async with asyncio.TaskGroup() as tasks:
+        async with announced(pool, "indicators", settings.instance, knows), asyncio.TaskGroup() as tasks:
             background = [
-                tasks.create_task(
-                    repeat(led(name, work), settings.indicators_every_s, "indicators_put_off"), name=name
-                )
-                for name, work in jobs.items()
+                tasks.create_task(repeat(led(name, work), every_s, "indicators_put_off"), name=name)
+                for name, (every_s, work) in jobs.items()
             ]
             await stopping.wait()
             for task in background:

@@ -2,8 +2,8 @@
 
 from datetime import date
 
-from core.runtime.postgres import Pool
-from indicators.cost.measured import measure_month
+from core.runtime.postgres import Pool, open_pool
+from indicators.cost.measured import measure_last_month, measure_month
 from indicators.cost.use import differences
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
@@ -77,3 +77,16 @@ def test_none_is_recorded_once_so_that_it_is_known() -> None:
     assert differences({"assets": 0, "exports": 3}, {}, []) == [("assets", 0), ("exports", 3)]
     assert differences({"assets": 0, "exports": 3}, {"assets": 0, "exports": 5}, []) == [("exports", -2)]
     assert differences({"assets": 4}, {"assets": None}, ["assets"]) == []
+
+
+async def test_the_month_that_is_over_is_measured_by_the_process_of_indicators(database, pool: Pool) -> None:
+    await pool.execute(WORLD)
+    first = "(date_trunc('month', now() AT TIME ZONE 'Europe/Paris') - interval '1 month')::date"
+    last_month = await pool.fetchval(f"SELECT {first}")
+    async with open_pool(database.url_of("indicators"), "test", size=1) as ours:
+        made = await measure_last_month(ours)
+        again = await measure_last_month(ours)
+
+    assert (made, again) == (5, 0)
+    days = await pool.fetchval("SELECT array_agg(DISTINCT day) FROM cost_entry WHERE origin = 'measured'")
+    assert days == [last_month]
