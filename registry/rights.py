@@ -403,6 +403,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.datastream_profiles": ("maintenance",),
     "public.counter_profiles": ("maintenance",),
     "public.audit_personal_reads": ("alerting", "maintenance"),
+    "public.whole_days": ("maintenance",),
+    "public.whole_index_buckets": ("maintenance",),
     "public.enter_export": ("maintenance",),
     "public.export_is_readable": ("maintenance",),
     "public.enter_export_schedule": ("maintenance",),

@@ -1,4 +1,4 @@
-"""Runs the numbered migrations: forward only, one runner at a time, checksums kept (decision 114).
+"""Runs the numbered migrations: forward only, one runner at a time, checksums kept (decision 111).
 
 A file is one transaction, or steps that are committed one by one (`registry.migration_files`). Programs of before
 go on beside it, and start on it, unless the ledger says that it needs a newer one.

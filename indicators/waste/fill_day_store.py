@@ -1,4 +1,4 @@
-"""SQL of the days of bins: which are to be made anew, from what, and the one writer of them (decision 0108)."""
+"""SQL of the days of bins: which are to be made anew, from what, and the one writer of them (decision 0106)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Keeps the days of bins and their emptyings up to date with what the feed says has changed (decision 0108).
+"""Keeps the days of bins and their emptyings up to date with what the feed says has changed (decision 0106).
 
 A day is made from readings, anew and as a whole, when it is over: late, corrected and removed values are right by
 construction, and a pass that is repeated changes nothing.

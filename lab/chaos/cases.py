@@ -137,8 +137,6 @@ CASES: tuple[Case, ...] = (
         "Mise à jour sous charge : le schéma, puis chaque réplique, puis une version en arrière",
         90,
         during=upgrade_and_back(*SERVICES),
-        quick_s=20,
-        quick_during=upgrade_and_back("network", "api"),
     ),
     Case(
         "lighting-campaign",

@@ -16,7 +16,10 @@ from tests.k8s.conftest import CHECKOUT, render
 from tests.k8s.test_rules import known_settings
 
 # Read by `backup`, which is no service.
-OF_COMMANDS = {"TERRITOIRE_BACKUP_RECIPIENTS", "TERRITOIRE_BACKUP_PLAIN"}
+OF_COMMANDS = {
+    *("TERRITOIRE_BACKUP_RECIPIENTS", "TERRITOIRE_BACKUP_PLAIN"),
+    *("TERRITOIRE_ALARM_MAIL", "TERRITOIRE_ALARM_URL"),
+}
 DOCUMENTS = [CHECKOUT / "docs" / "serveur.md", CHECKOUT / "docs" / "kubernetes.md"]
 TEXT = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)

@@ -39,6 +39,7 @@ VALUES = {
     "interval": "interval '1 hour'",
     "jsonb": "'{}'",
     "timestamp with time zone": "now()",
+    "timestamp with time zone[]": "ARRAY[now()]",
     "integer[]": "'{1}'",
     "bigint[]": "'{1}'",
     "bytea[]": "ARRAY[sha256('x')]",
