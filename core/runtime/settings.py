@@ -59,7 +59,8 @@ _OF_SERVICES = """
     keep_quarantine_days keep_uplinks_months keep_webhook_attempts_days kek kek_command kek_file kek_former
     kek_id least_watch_s linger_ms log_format log_level logins longest_linger_ms map_attribution map_tiles_url
     max_duty_cycle measurement_webhooks_s mqtt_accounts mqtt_accounts_url mqtt_client_id mqtt_prefixes
-    mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id oidc_client_secret oidc_issuer operator_email operator_key
+    mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id oidc_client_secret oidc_issuer
+    operator_email operator_key
     operator_password pass_uplinks pool_size public_url requests_in_flight rollups_every_s rx1_delay
     rx2_data_rate rx2_for_all service_password shards smtp_sender smtp_url station_certificate station_client_ca
     station_credentials station_crl station_host station_key station_port station_proxies station_proxy_protocol

@@ -22,8 +22,9 @@ WORKERS, FEW_WORKERS = "5", "2"
 # xdist hands a crashed worker's file to nobody, and waits for it for ever.
 BY_XDIST = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
 WHOLE_STACKS = "tests/system"
-# Minutes of a demonstration to its balanced account: with what else people look at, after all the others.
-WATCHED = "tests/system/test_demo.py"
+# Minutes of a demonstration to its balanced account, and of an upgrade under load: with what else people look at,
+# after all the others.
+LONG = ("tests/system/test_demo.py", "tests/system/test_upgrade.py")
 # One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
 IN_A_BROWSER = "tests/browser"
 REST, SYSTEM, BROWSER = "pytest", "system", "browser"
@@ -60,7 +61,7 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
         arguments = (
             pytest_arguments
             if any(IN_A_BROWSER in word for word in pytest_arguments)
-            else (WATCHED, IN_A_BROWSER, *pytest_arguments)
+            else (*LONG, IN_A_BROWSER, *pytest_arguments)
         )
         parts = {BROWSER: arguments}
     elif unit:
@@ -69,7 +70,7 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
         parts = {REST: ["-n", FEW_WORKERS, *BY_XDIST, *pytest_arguments]}
     else:
         parts = {
-            SYSTEM: [WHOLE_STACKS, "--ignore", WATCHED],
+            SYSTEM: [WHOLE_STACKS, *(f"--ignore={long}" for long in LONG)],
             REST: ["--forks", WORKERS, "--ignore", WHOLE_STACKS],
         }
     running = {name: _start(checkout, results, name, arguments) for name, arguments in parts.items()}

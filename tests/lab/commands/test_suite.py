@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lab.commands import suite
-from lab.commands.suite import RESULTS, RESULTS_SETTING, WATCHED, merge, run_tests
+from lab.commands.suite import LONG, RESULTS, RESULTS_SETTING, merge, run_tests
 from tests.cli.in_process import territoire
 from tests.system.conftest import keep_logs
 
@@ -69,13 +69,14 @@ def test_those_of_a_browser_run_where_they_are_asked_for_and_leave_the_others_re
 ) -> None:
     (checkout / "tests" / "browser").mkdir()
     (checkout / "tests" / "browser" / "test_page.py").write_text(PASSES + FAILS)
-    (checkout / WATCHED).write_text(PASSES)
+    for long in LONG:
+        (checkout / long).write_text(PASSES)
     (checkout / RESULTS).mkdir()
     (checkout / RESULTS / "junit.xml").write_text("")
 
     status = run_tests(checkout, ["-k", "passes"], unit=False, browser=True)
 
-    assert (status, "2 passed, 1 deselected" in capfd.readouterr().out) == (0, True)
+    assert (status, "3 passed, 1 deselected" in capfd.readouterr().out) == (0, True)
     assert (checkout / RESULTS / "browser" / "junit.xml").exists()
     assert (checkout / RESULTS / "junit.xml").exists()
 
