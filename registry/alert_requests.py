@@ -271,8 +271,8 @@ def _request(row: Record) -> AlertRequest:
         circuit = msgspec.convert(row["facts"], _RelightFacts)
         return RelightAlertRequest(row["tenant_id"], circuit.asset_id, circuit.reason, row["at"], circuit.lit_at)
     if row["kind"] == "export_drop":
-        told = msgspec.convert(row["facts"], _ExportFacts)
-        return ExportAlertRequest(row["tenant_id"], told.schedule, told.reason, row["at"])
+        facts = msgspec.convert(row["facts"], _ExportFacts)
+        return ExportAlertRequest(row["tenant_id"], facts.schedule, facts.reason, row["at"])
     if row["kind"] == "clock":
         clock = msgspec.convert(row["facts"], _ClockFacts)
         return ClockAlertRequest(row["tenant_id"], clock.source, clock.device, row["at"])
