@@ -21,7 +21,6 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         "/v1/work-orders": {"title": "Remplacer la pile du capteur", "asset_ids": [asset_id], "due_at": tomorrow},
         "/v1/redecodes": {"only_failed": True},
         "/v1/imports": {"kind": "cabinets"},
-        "/v1/export-schedules": {"name": "Chaque nuit", "target": "folder", "directory": "collecte"},
         "/v1/event-sources": {"name": "GMAO de la ville", "purpose": "work_orders"},
     }.items():
         await api.post(path, body)
@@ -51,6 +50,11 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         "targets": {"asset_ids": cabinets},
     }
     await api.post("/v1/lighting-campaigns", campaign)
+
+
+async def plan_export(api: Provisioner) -> None:
+    """A drop every night; something has to be measured first."""
+    await api.post("/v1/export-schedules", {"name": "Chaque nuit", "target": "folder", "directory": "collecte"})
 
 
 async def _share_costs(api: Provisioner) -> None:

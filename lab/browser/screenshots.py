@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from core.runtime.postgres import Pool, open_pool
 from lab.browser.chromium import DESKTOP, PHONE, log_in, open_chromium
-from lab.browser.examples import make_examples, publish_container
+from lab.browser.examples import make_examples, plan_export, publish_container
 from lab.browser.pages import NoExample, PagePath, address_of, page_paths
 from lab.fleet.provision import Provisioner
 from lab.fleet.tenancy import prepare_tenant
@@ -146,6 +146,7 @@ async def _make_examples(run: RunInfo, pool: Pool, tenant_id: int) -> None:
     try:
         await make_examples(api, asset_id, neighbour)
         await publish_container(api, "")
+        await plan_export(api)
     finally:
         await api.close()
 

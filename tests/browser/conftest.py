@@ -20,7 +20,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 from api.console.language import COOKIE
 from core.runtime.postgres import Pool, open_pool
 from lab.browser.chromium import DESKTOP, log_in, open_chromium
-from lab.browser.examples import make_examples, publish_container
+from lab.browser.examples import make_examples, plan_export, publish_container
 from lab.browser.pages import PagePath, address_of
 from lab.device import sensors
 from lab.device.device import Device
@@ -168,6 +168,7 @@ async def scene(browser_folder: Path) -> AsyncGenerator[Scene]:
         try:
             await until(lambda: _is_alive(made, on_air), "the fleet is heard")
             await publish_container(api, "pleine")
+            await plan_export(api)
             yield made
         finally:
             for task in on_air:
