@@ -121,6 +121,10 @@ async def _things(api: Provisioner, assets: dict[bytes, int]) -> None:
     await make_examples(api, min(assets.values()), NEIGHBOUR[0])
     endpoint = {"url": "http://127.0.0.1:9/alertes", "description": "Supervision <b>é</b>"}
     await api.post("/v1/webhook-endpoints", endpoint)
+    dashboard = {"url": "http://127.0.0.1:9/mesures", "description": "Tableau de bord", "purpose": "measurements"}
+    address = await api.post("/v1/webhook-endpoints", dashboard)
+    wanted = {"endpoint_id": address["id"], "description": "Remplissage des bacs", "quantity": "fill_level"}
+    await api.post("/v1/measurement-webhooks", wanted)
 
 
 async def _people(pool: Pool, tenant_id: int, slug: str) -> None:
