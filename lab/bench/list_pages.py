@@ -28,8 +28,8 @@ SHOWN = 50
 GOAL_MS, MAP_GOAL_MS = 60.0, 3_000.0
 # Of the world that is made: in the middle of it, and around it.
 NEAR, BOX = {"near": "-4.12,48.39", "radius": "3000"}, {"bbox": "-4.14,48.37,-4.10,48.41"}
-# Of datastreams that are named, 2,000 at most, and no list of all.
-NAMED = "/v1/measurements/readings"
+# Of datastreams that are named or of a period of some bins, 2,000 at most: no lists of all.
+OF_SOME = ("/v1/measurements/readings", "/v1/waste/emptyings")
 # What people ask besides orders.
 FILTERED: Mapping[str, Sequence[Mapping[str, str]]] = {
     "/v1/assets": ({"q": "rue 7"}, {"state": "silent"}, {"kind": "room", "sort": "state"}, BOX),
@@ -94,7 +94,7 @@ def requests_of(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, st
     """Each list of the document with its parameters: in every order, and filtered."""
     for path, operations in document["paths"].items():
         parameters = {one["name"]: one for one in operations.get("get", {}).get("parameters", ())}
-        if "{" in path or "limit" not in parameters or path == NAMED:
+        if "{" in path or "limit" not in parameters or path in OF_SOME:
             continue
         orders = parameters.get("sort", {}).get("schema", {}).get("enum", ())
         given = [{"sort": order} | (NEAR if order.endswith("distance") else {}) for order in orders] or [{}]
