@@ -1,6 +1,7 @@
 """What was used in a month, as entries of the ledger: what was counted less what the ledger has of it already.
 
-Called by a process, in a transaction of its own; the same month again adds what has changed, and nothing else.
+Called by a process, in a transaction that lets one do it at a time; the same month again adds what has changed,
+and nothing else.
 """
 
 from collections.abc import Collection
@@ -22,7 +23,6 @@ BEGINNING_DAYS = 2
 
 READ_TODAY = "SELECT (now() AT TIME ZONE timezone)::date AS today, timezone FROM deployment"
 IS_MEASURED = "SELECT EXISTS (SELECT FROM cost_entry WHERE origin = 'measured' AND day >= $1 AND day < $2)"
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('cost_measured'))"
 # Of contributors that are tenants here, on the first day of the month on which they belong to the group: what is
 # there now, and what was used during the month.
 COUNT = """
@@ -62,7 +62,6 @@ async def measure_month(connection: Connection, first: date, until: date, timezo
     left to them; corrections of what was measured stay beside it. Exports are forgotten a month after their end:
     what was counted of them before stays.
     """
-    await connection.execute(ONE_AT_A_TIME)
     recorded: dict[int, dict[str, int | None]] = {}
     by_hand: set[tuple[int, str]] = set()
     for row in await connection.fetch(RECORDED, first, until):

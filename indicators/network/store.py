@@ -21,7 +21,6 @@ BEFORE = timedelta(days=8)
 # A device's gateways, whose outages explain what is missing: those that received it lately.
 RECEIVED_WITHIN = timedelta(days=3)
 
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('network_day'))"
 READ_DEVICES = """
 SELECT d.id, (SELECT s.asset_id FROM assignment s WHERE s.device_id = d.id AND s.during @> $2::timestamptz
               ORDER BY s.position LIMIT 1) AS asset_id
@@ -181,12 +180,11 @@ class AirDay:
 async def refresh(connection: Connection, day: date, zone: ZoneInfo, region: Region) -> int:
     """Make the rows of one local day anew from uplinks, receptions, outages and transmissions: how many devices.
 
-    In a transaction of the caller's, one at a time; the same day again gives the same rows. Uplinks that were
-    deleted by their term are not known any more: a day older than that is to be left as it is.
+    In a transaction of the caller's, which lets one do it at a time; the same day again gives the same rows.
+    Uplinks that were deleted by their term are not known any more: a day older than that is to be left as it is.
     """
     since = datetime.combine(day, datetime.min.time(), zone)
     until = datetime.combine(day + timedelta(days=1), datetime.min.time(), zone)
-    await connection.execute(ONE_AT_A_TIME)
     for statement in (FORGET_DEVICES, FORGET_AIR):
         await connection.execute(statement, day)
     made = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from core.runtime.leader import NotLeader
+from core.runtime.leader import leading
 from core.runtime.postgres import Pool
 from core.runtime.syslog import SyslogServer, syslog_message
 from registry.audit_export import SealedLine, move_position, read_position, read_sealed
@@ -25,7 +25,6 @@ LONGEST_MESSAGE = 60_000
 APP_NAME = "territoire-audit"
 # Arbitrary, ours. A receiver that is slow keeps no other job from its work.
 LOCK = 0x7E44172
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
 STDOUT, FILE = "stdout:", "file://"
 
 
@@ -99,9 +98,7 @@ async def export_audit(pool: Pool, destination: Destination) -> int:
 
 
 async def _send_batch(pool: Pool, destination: Destination) -> int:
-    async with pool.acquire() as connection, connection.transaction():
-        if not await connection.fetchval(TRY_LOCK, LOCK):
-            raise NotLeader
+    async with leading(pool, LOCK) as connection:
         position = await read_position(connection, destination.address)
         lines = await read_sealed(connection, position, LINES_AT_ONCE)
         if not lines:
