@@ -27,7 +27,7 @@ def of_systemd() -> dict[str, str]:
 def of_overlay(overlay: str, name: str) -> dict[str, str]:
     """What a process is told there, without what comes from a secret."""
     rendered = render(overlay)
-    shared = rendered.named("ConfigMap", "territoire")["data"] if overlay != "demo" else {}
+    shared = rendered.settings if overlay != "demo" else {}
     [container] = [one for one in containers_of(rendered.named("Deployment", name)) if one["name"] == "service"]
     return shared | {one["name"]: one["value"] for one in container["env"] if "value" in one}
 

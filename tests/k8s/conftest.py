@@ -35,6 +35,17 @@ class Rendered:
         """The processes of Territoire, without the servers that they need."""
         return [manifest for manifest in self.of(*WORKLOADS) if labels_of(manifest).get(PART_OF) == "territoire"]
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What every process of Territoire is told alike."""
+        [name] = {
+            source["configMapRef"]["name"]
+            for manifest in self.ours
+            for container in containers_of(manifest)
+            for source in container["envFrom"]
+        }
+        return self.named("ConfigMap", name)["data"]
+
 
 PART_OF = "app.kubernetes.io/part-of"
 

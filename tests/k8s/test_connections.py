@@ -30,7 +30,7 @@ def pool_of(rendered: Rendered, deployment: Manifest) -> int:
     """Connections of one replica: of its settings, or as the manifests say."""
     [container] = containers_of(deployment)
     said = {variable["name"]: variable.get("value") for variable in container.get("env", [])}
-    said |= rendered.named("ConfigMap", "territoire")["data"]
+    said |= rendered.settings
     if said.get("TERRITOIRE_POOL_SIZE"):
         return int(said["TERRITOIRE_POOL_SIZE"])
     [module] = container["args"]

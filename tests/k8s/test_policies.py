@@ -145,7 +145,7 @@ def test_named_container_ports_are_those_that_the_process_is_set_to_listen_on(ov
         "station": "TERRITOIRE_STATION_PORT", "cups": "TERRITOIRE_CUPS_PORT",
     }  # fmt: skip
     rendered = render(overlay)
-    common = rendered.named("ConfigMap", "territoire")["data"]
+    common = rendered.settings
     for manifest in rendered.ours:
         [container] = containers_of(manifest)
         told = common | {entry["name"]: entry.get("value") for entry in container["env"]}

@@ -1,6 +1,7 @@
 """What must hold of everything that runs, whatever the schema allows."""
 
 import importlib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,17 @@ from core.runtime.settings import KeySettings
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 from services.gateway_bridge.settings import Settings
 from services.supervisor.mosquitto import ACL, SIMULATOR
-from tests.k8s.conftest import CHECKOUT, PART_OF, WORKLOADS, Manifest, Rendered, containers_of, labels_of, render
+from tests.k8s.conftest import (
+    CHECKOUT,
+    PART_OF,
+    WORKLOADS,
+    Manifest,
+    Rendered,
+    containers_of,
+    labels_of,
+    render,
+    rendered_from,
+)
 from tests.k8s.policies import selects
 
 SHARDS_AT_MOST = 16
@@ -336,7 +347,7 @@ def test_a_bus_server_that_stops_has_the_time_to_send_everybody_away(overlay: st
 @pytest.mark.parametrize("overlay", ["staging", "production"])
 def test_addresses_for_people_and_stations_are_names_that_the_ingress_serves_with_tls(overlay: str) -> None:
     rendered = render(overlay)
-    told = rendered.named("ConfigMap", "territoire")["data"]
+    told = rendered.settings
     for ingress, setting in (("api", "TERRITOIRE_PUBLIC_URL"), ("stations", "TERRITOIRE_STATION_URL")):
         spec = rendered.named("Ingress", ingress)["spec"]
         [rule] = spec["rules"]
@@ -379,3 +390,24 @@ def test_all_that_is_labelled_ours_runs_our_image(rendered: Rendered) -> None:
     for workload in rendered.of(*WORKLOADS):
         images = {Path(container["image"]).name.partition(":")[0] for container in containers_of(workload)}
         assert (images == {"territoire"}) == (labels_of(workload).get(PART_OF) == "territoire")
+
+
+def test_a_setting_that_changes_starts_the_pods_anew(tmp_path: Path) -> None:
+    production = Path(os.path.relpath(CHECKOUT / "k8s" / "overlays" / "production", tmp_path))
+    (tmp_path / "kustomization.yaml").write_text(
+        f"""resources: [{production}]
+patches:
+  - patch: |
+      apiVersion: v1
+      kind: ConfigMap
+      metadata: {{name: territoire, namespace: territoire}}
+      data: {{TERRITOIRE_LOG_LEVEL: DEBUG}}
+""",
+        "utf-8",
+    )
+    former, changed = render("production"), rendered_from("production", tmp_path)
+
+    assert changed.settings == {**former.settings, "TERRITOIRE_LOG_LEVEL": "DEBUG"}
+    for workload in former.ours:
+        name = workload["metadata"]["name"]
+        assert workload["spec"]["template"] != changed.named(workload["kind"], name)["spec"]["template"], name
