@@ -50,6 +50,8 @@ LATE_TX_ACK_S = 10.0
 # Where powers are in use they are at most 4 dB apart in such tables.
 POWERS_TRIED = 5
 DROPS_EVERY_S = 5.0
+# No forwarder asks for downlinks less often, as they are shipped: whoever still sends here has spoken by then.
+SILENT_S = 12.0
 NOBODY = GatewayId(b"")
 
 _PUSHED = DATAGRAMS.labels("push_data", "ok")
@@ -100,6 +102,7 @@ class SemtechUdp:
         ] = {}  # What to ask for in place of a power that was refused.
         self._tokens = itertools.count(int.from_bytes(os.urandom(2)))
         self._loop = asyncio.get_running_loop()
+        self._heard_at = -SILENT_S
 
     @property
     def is_open(self) -> bool:
@@ -123,6 +126,15 @@ class SemtechUdp:
         log.info("udp_listening", host=host, port=bound_port, receive_buffer=granted)
         return bound_port
 
+    async def read_on(self, at_most_s: float) -> None:
+        """Return once no datagram has come for a while."""
+        ends_at = self._loop.time() + at_most_s
+        while True:
+            left_s = min(self._heard_at + SILENT_S, ends_at) - self._loop.time()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(left_s)
+
     def close(self) -> None:
         """Receive no more."""
         if self._socket is not None:
@@ -136,6 +148,7 @@ class SemtechUdp:
     def _received(self, data: bytes, addr: Address) -> None:
         """Whatever comes; nothing that comes may raise."""
         received_at_us = wall_clock_us()
+        self._heard_at = self._loop.time()
         kind = datagram_type(data)
         gateway_id = NOBODY if kind is None else gateway_id_of(data)
         admission = self._admit(kind, gateway_id, addr)

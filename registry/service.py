@@ -32,6 +32,14 @@ class OpenedService:
         both = {"database": database_check(self.pool), "bus": bus_check(self.bus)}
         self.readiness.checks = {**both, **(checks or {})}
 
+    def is_stopping(self) -> None:
+        """Not ready from now on: nobody shall send anything new here."""
+
+        async def stopping() -> str | None:
+            return "stopping"
+
+        self.readiness.checks = {"stop": stopping}
+
 
 @asynccontextmanager
 async def open_service(

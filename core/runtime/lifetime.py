@@ -30,7 +30,7 @@ SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 log = structlog.get_logger()
 
 
-async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
+async def _run(main: Callable[[asyncio.Event], Awaitable[None]], deadline_s: float) -> bool:
     """Returns whether `main` ended by itself, and not because its time was up."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -49,16 +49,16 @@ async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
             await asyncio.wait((running,), timeout=UNWIND_S)
             return True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_DEADLINE_S):
+            async with asyncio.timeout(deadline_s):
                 await asyncio.shield(running)
     if running.done():
         await running
         return True
-    log.error("stop_deadline_passed", seconds=DRAIN_DEADLINE_S)
+    log.error("stop_deadline_passed", seconds=deadline_s)
     running.cancel()
     await asyncio.wait((running,), timeout=UNWIND_S)
     if not running.done():
-        log.error("stop_forced", seconds=DRAIN_DEADLINE_S + UNWIND_S)
+        log.error("stop_forced", seconds=deadline_s + UNWIND_S)
         os._exit(1)  # The loop would wait for it for ever.
     if not running.cancelled() and (failure := running.exception()) is not None:
         log.error("stop_failed", error=repr(failure))
@@ -101,7 +101,7 @@ def run_service(
         await main(settings, stopping)
 
     try:
-        was_in_time = uvloop.run(_run(start))
+        was_in_time = uvloop.run(_run(start, settings.lingers_s + DRAIN_DEADLINE_S))
     except OperatorError as wrong:
         log.error("service_refused", error=str(wrong), message=wrong.french)
         raise SystemExit(1) from None

@@ -196,6 +196,11 @@ class ServiceSettings(BaseSettings):
         "OTEL_EXPORTER_OTLP_ENDPOINT says; the same for every service",
     )
 
+    @property
+    def lingers_s(self) -> float:
+        """For how long it may go on as before after it was told to stop, while others take over."""
+        return 0.0
+
 
 class KeySettings(ServiceSettings):
     """For the services that wrap or open keys and secrets."""

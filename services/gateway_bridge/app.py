@@ -8,7 +8,6 @@ import structlog
 
 from core.messages.claims import Claim
 from core.runtime.health import Check
-from core.runtime.postgres import Pool
 from gateways.basics_station import BasicsStation
 from gateways.batcher import Batcher
 from gateways.chirpstack_feed import ChirpStackFeed
@@ -158,13 +157,13 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
             for gateway_id, frontend, address in await read_last_frontends(service.pool, REMEMBERED_S)
         )
         service.is_ready(checks(bridge))
-        await serve(settings, service.pool, bridge, watcher, stopping)
+        await serve(settings, service, bridge, watcher, stopping)
 
 
 async def serve(
-    settings: Settings, pool: Pool, bridge: Bridge, watcher: RegistryWatcher, stopping: asyncio.Event
+    settings: Settings, service: OpenedService, bridge: Bridge, watcher: RegistryWatcher, stopping: asyncio.Event
 ) -> None:
-    """Receive until `stopping` is set; then flush what was received, and say goodbye to the brokers last."""
+    """Receive until `stopping` is set, and what still comes then; flush it; say goodbye to the brokers last."""
     async with asyncio.TaskGroup() as tasks:
         publishing = tasks.create_task(bridge.batcher.run(), name="publish frames")
         background = [
@@ -172,7 +171,7 @@ async def serve(
             tasks.create_task(bridge.last_seen.run(), name="save last seen"),
             tasks.create_task(bridge.statuses.run(), name="save statuses"),
             tasks.create_task(bridge.activity.run(), name="save activity"),
-            tasks.create_task(keep_beating(pool, "bridge"), name="leave signs of life"),
+            tasks.create_task(keep_beating(service.pool, "bridge"), name="leave signs of life"),
             tasks.create_task(show_gateways(bridge.gateways, bridge.paths, bridge.radios), name="show gateways"),
         ]
         holding = tasks.create_task(
@@ -193,6 +192,8 @@ async def serve(
             feeding = bridge.feed.run(bridge.paths, bridge.transmitter.transmit)
             background.append(tasks.create_task(feeding, name="feed ChirpStack"))
         await stopping.wait()
+        service.is_stopping()
+        await bridge.udp.read_on(settings.udp_read_on_s)
         if bridge.feed is not None:
             await bridge.feed.publish_offline()
         holding.cancel()  # No new request; the gateways' answers to the last ones are still read.

@@ -24,12 +24,24 @@ class Settings(MqttSettings, FrontendSettings):
     udp_receive_buffer: int = Field(
         default=4 << 20, ge=4096, description="SO_RCVBUF in octets; a warning at start when the kernel grants less"
     )
+    udp_read_on_s: float = Field(
+        default=0,
+        ge=0,
+        le=300,
+        description="After SIGTERM, seconds for which datagrams are still taken, until none comes any more: a "
+        "network's table sends them here a while longer. 30 beside other replicas; 0 where nobody takes over",
+    )
     mqtt_prefixes: Annotated[
         dict[str, str], NoDecode, FROM_JSON, Expected('un objet JSON, {"eu868": "EU868"} par exemple')
     ] = Field(
         default_factory=lambda: {"eu868": "EU868", "": "EU868"},
         description="Region of each topic prefix, as JSON; the empty prefix is for topics without one",
     )
+
+    @property
+    def lingers_s(self) -> float:
+        """While it reads on."""
+        return self.udp_read_on_s
 
     @model_validator(mode="after")
     def _goes_together(self) -> "Settings":

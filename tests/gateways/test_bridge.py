@@ -6,11 +6,16 @@ import secrets
 import signal
 import sys
 
+import httpx
+import pytest
+
 from core.messages import topics
 from core.messages.frames import FRAME_BATCHES
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool
+from gateways import semtech_udp
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge.app import run
 from services.gateway_bridge.settings import Settings
 from tests.gateways.stations import (
     JOIN_REQUEST,
@@ -24,6 +29,7 @@ from tests.gateways.stations import (
     open_rig,
     ready,
     register,
+    replica,
     until,
 )
 
@@ -285,6 +291,35 @@ async def test_sigterm_flushes_what_was_received_and_exits_with_zero(
 
     assert process.returncode == 0, output.decode()
     assert found == 50
+
+
+async def test_a_bridge_that_is_told_to_stop_reads_on_until_nothing_comes_and_is_not_ready_meanwhile(
+    rig: Rig, bridge_settings: Settings, gateway_id: GatewayId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semtech_udp, "SILENT_S", 2.0)
+    settings, stopping = replica(bridge_settings, "leaving"), asyncio.Event()
+    settings = settings.model_copy(update={"udp_read_on_s": 30})
+    assert settings.lingers_s == 30
+    await register(rig.pool, gateway_id)
+    health_url = f"http://127.0.0.1:{settings.health_port}"
+    leaving = asyncio.create_task(run(settings, stopping))
+    await ready(health_url, leaving)
+    left = Rig(settings.udp_port, health_url, "", rig.bus, rig.pool, rig.readers)
+    async with left.udp_station(gateway_id) as station:
+        await station.receive(UPLINK)
+        stopping.set()
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            await station.receive(UPLINK)
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"{health_url}/readyz")
+            alive = await client.get(f"{health_url}/livez")
+        async with asyncio.timeout(15):
+            await leaving
+
+    assert (answer.status_code, alive.status_code) == (503, 200)
+    assert "stop" in answer.text
+    assert len(await rig.frames(31)) == 31
 
 
 async def _exit_before_ready(process: asyncio.subprocess.Process) -> None:

@@ -163,7 +163,10 @@ def test_every_deployment_is_probed_budgeted_and_drained(rendered: Rendered) -> 
         assert any(selects(budget["spec"]["selector"], labels) for budget in budgets)
         pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
         period = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-        assert period > pause + DRAIN_DEADLINE_S + UNWIND_S
+        told = {variable["name"]: variable.get("value") for variable in container["env"]}
+        lingers_s = float(told.get("TERRITOIRE_UDP_READ_ON_S", 0))
+        assert (lingers_s >= 30) == is_radio
+        assert period > pause + lingers_s + DRAIN_DEADLINE_S + UNWIND_S
 
 
 def test_no_budget_holds_a_node_that_is_to_be_emptied(rendered: Rendered) -> None:
