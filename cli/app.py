@@ -25,6 +25,7 @@ from cli.lns_import import export_app, import_app
 from cli.measurements_export import export_measurements
 from cli.people import people_app
 from cli.person import person_app
+from cli.reshard import reshard
 from cli.restore import restore
 from cli.running import default_home, fail, find_run
 from cli.stations import stations_app
@@ -87,6 +88,7 @@ app.command()(backup)
 app.command()(doctor)
 app.command()(frames)
 app.command()(install)
+app.command()(reshard)
 app.command()(restore)
 app.command()(status)
 

@@ -21,6 +21,9 @@ INSERT INTO service_release (service, instance, release, knows, seen_at) VALUES 
 ON CONFLICT (service, instance) DO UPDATE
 SET release = excluded.release, knows = excluded.knows, seen_at = excluded.seen_at
 """
+READ_LIVING = """
+SELECT DISTINCT service FROM service_release WHERE seen_at > now() - make_interval(secs => $1) ORDER BY service
+"""
 WITHDRAW = "DELETE FROM service_release WHERE service = $1 AND instance = $2"
 READ_BEFORE = """
 SELECT service, instance, release, knows FROM service_release
@@ -46,6 +49,11 @@ async def programs_before(connection: Connection, number: int) -> list[Program]:
     if await connection.fetchval("SELECT to_regclass('service_release') IS NULL"):
         return []
     return [Program(**dict(row)) for row in await connection.fetch(READ_BEFORE, number, ALIVE_S)]
+
+
+async def living_services(connection: Connection) -> list[str]:
+    """Names of the services of which a process lives."""
+    return [service for (service,) in await connection.fetch(READ_LIVING, ALIVE_S)]
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from importlib.resources import files
 import structlog
 
 from core.runtime.errors import OperatorError
+from core.runtime.lease import read_shards
 from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
 from registry.migration_files import Kind, Migration, Step, min_compatible, parse
 from registry.policies import apply_policies, enforce_seal
@@ -23,6 +24,7 @@ from registry.vouching import demand_vouching
 LOCK = 0x7E44170172E
 # Of the runner: services go on behind a migration that waits for a lock, but not for longer than this.
 LOCK_TIMEOUT_S = 10.0
+FIRST_SHARDS = 4
 ASK_LOCK_EVERY_S = 0.2
 
 CREATE_LEDGER = """
@@ -111,6 +113,17 @@ class MigrationFailed(OperatorError):
         super().__init__(
             f"migration {name} was not applied: {cause}",
             f"la migration {name} n'est pas appliquée, et {left} : {why}",
+        )
+
+
+class OtherShards(OperatorError):
+    """The setting and the database disagree in how many shards the work is divided."""
+
+    def __init__(self, wanted: int, found: int) -> None:
+        super().__init__(
+            f"TERRITOIRE_SHARDS is {wanted}, the database has {found}",
+            f"TERRITOIRE_SHARDS vaut {wanted}, et la base est divisée en {found} parts : rien n'est appliqué. "
+            f"Retirez le réglage (ou mettez {found}) ; pour changer de nombre, ./territoire reshard {wanted}",
         )
 
 
@@ -204,6 +217,13 @@ async def _prepare_ledger(connection: Connection) -> None:
             await connection.execute(ADD_MIN_COMPATIBLE)
 
 
+async def _require_shards(connection: Connection, wanted: int | None) -> None:
+    if wanted is None or await connection.fetchval("SELECT to_regclass('deployment') IS NULL"):
+        return
+    if (found := await read_shards(connection)) != wanted:
+        raise OtherShards(wanted, found)
+
+
 async def _apply_next(connection: Connection, known: list[Migration], shards: int) -> Migration | None:
     """Apply the first file that is missing, if there is one."""
     ledger = await read_ledger(connection)
@@ -264,7 +284,7 @@ async def apply_step(connection: Connection, step: Step) -> int:
 async def migrate(
     database_url: str,
     *,
-    shards: int = 4,
+    shards: int | None = None,
     passwords: dict[str, str] | None = None,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     known: list[Migration] | None = None,
@@ -274,9 +294,11 @@ async def migrate(
     Each file is a transaction, or steps that may be done again: a process that is killed in one leaves nothing
     that hinders the next. Then every service's role has the rights of `registry.rights` and no others, once no
     older program is alive. `passwords` sets those of login roles (`territoire_network`...); once each service has
-    its own, the login that all shared is closed. `known`: the files, this program's by default.
+    its own, the login that all shared is closed. `known`: the files, this program's by default. `shards` is what
+    the first migration writes; None: FIRST_SHARDS, and later whatever it is.
 
     Raises:
+        OtherShards: the database has another number of shards.
         SchemaMismatch: the database needs a newer program, or an applied file was changed.
         MigrationFailed: a file failed, or waited longer than `lock_timeout_s` for what another session holds.
         OlderProgramsRun: a contract step waits for programs that use what it takes away.
@@ -289,8 +311,9 @@ async def migrate(
             "SELECT set_config('lock_timeout', $1, false)", f"{round(lock_timeout_s * 1000)}ms"
         )
         await _prepare_ledger(connection)
+        await _require_shards(connection, shards)
         count = 0
-        while (migration := await _apply_next(connection, known, shards)) is not None:
+        while (migration := await _apply_next(connection, known, shards or FIRST_SHARDS)) is not None:
             log.info("migration_applied", number=migration.number, name=migration.name, is_step=True)
             count += 1
         await _finish(connection, known, passwords or {})

@@ -8,6 +8,8 @@ FRAMES = "FRAMES"
 UPLINKS = "UPLINKS"
 MEASUREMENTS = "MEASUREMENTS"
 
+SHARD_COUNTS = (1, 2, 4, 8, 16)
+
 LIVE_LOOKS = "territoire.live.looks"
 REGISTRY_CHANGED = "territoire.registry"
 

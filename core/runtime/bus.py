@@ -433,6 +433,14 @@ class Bus:
             await _answer(self._jetstream.purge_stream(stream, seq=position + 1))
         return True
 
+    async def forget_readers(self) -> None:
+        """Delete every reader of the work queues, and MEASUREMENTS: who reads that next reads the table first."""
+        for stream in STREAMS:
+            for reader in await self._jetstream.consumers_info(stream.name or ""):
+                await self._jetstream.delete_consumer(reader.stream_name, reader.name)
+        with suppress(NotFoundError):
+            await self._jetstream.delete_stream(topics.MEASUREMENTS)
+
     async def nudge(self, subject: str, data: bytes = b"") -> None:
         """Publish to those who listen now, without a guarantee: rows are the truth, a nudge saves the wait."""
         await self._client.publish(subject, data)

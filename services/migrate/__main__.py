@@ -7,14 +7,14 @@ import structlog
 
 from alerting.defaults import create_default_rules
 from core.runtime.bus import BUS_AWAY, connect_bus
-from core.runtime.errors import describe
+from core.runtime.errors import OperatorError, describe
 from core.runtime.postgres import DATABASE_AWAY, connect
 from core.runtime.settings import settings_or_exit
 from core.runtime.telemetry import configure_logs
 from registry.audit import write_audit
 from registry.passwords import Passwords
 from registry.people import enter_person
-from registry.schema import MigrationFailed, SchemaMismatch, migrate
+from registry.schema import migrate
 from registry.sessions import find_login
 from registry.tenants import OPERATOR, create_operator, find_tenant
 from registry.units import UnitMismatch, require_units
@@ -84,7 +84,7 @@ def main() -> None:
     configure_logs("migrate", "migrate", settings.log_format, "INFO")
     try:
         asyncio.run(run(settings))
-    except (SchemaMismatch, MigrationFailed, UnitMismatch) as refused:
+    except (OperatorError, UnitMismatch) as refused:
         sys.stderr.write(f"migrate : {refused.french}\n")
         raise SystemExit(1) from None
     except DATABASE_AWAY as away:

@@ -7,15 +7,15 @@ import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.messages import topics
 from core.runtime.settings import BusAddress, DatabaseAddress, Expected
 from registry.rights import LOGINS
 
-SHARDS = (1, 2, 4, 8, 16)
 KEY = re.compile(r"terr_[^_\s]+_\S+")
 
 
 def _divides_the_slots(shards: int) -> int:
-    if shards not in SHARDS:
+    if shards not in topics.SHARD_COUNTS:
         raise ValueError("sixteen slots are shared out evenly")
     return shards
 
@@ -43,8 +43,12 @@ class MigrateSettings(BaseSettings):
 
     database_url: DatabaseAddress
     nats_url: BusAddress
-    shards: Annotated[int, AfterValidator(_divides_the_slots), Expected("1, 2, 4, 8 ou 16")] = Field(
-        default=4, description="Written in the database at the first migration only"
+    shards: Annotated[Annotated[int, AfterValidator(_divides_the_slots)] | None, Expected("1, 2, 4, 8 ou 16")] = (
+        Field(
+            default=None,
+            description="Written in the database at the first migration, 4 when it is not set; refused where it "
+            "is another number than the database's: `territoire reshard` changes that one",
+        )
     )
     bus_replicas: int = Field(default=1, ge=1, le=5, description="Copies of a stream: 3 where NATS is a cluster")
     logins: Annotated[

@@ -45,7 +45,6 @@ NOT_THEIRS = {
     "TERRITOIRE_KEK_COMMAND",
     "TERRITOIRE_LOGINS",
 }
-SHARDS = 4
 # The first person, until they are given an address of their own.
 OPERATOR_EMAIL = "operateur@localhost"
 # A service drains for 20 s at most before it gives up by itself.
@@ -270,7 +269,6 @@ class Stack:
             **_inherited(),
             "TERRITOIRE_DATABASE_URL": self.run.database_admin_url,
             "TERRITOIRE_NATS_URL": self.run.nats_url,
-            "TERRITOIRE_SHARDS": str(SHARDS),
             "TERRITOIRE_LOGINS": msgspec.json.encode(self._secrets.database).decode(),
             "TERRITOIRE_OPERATOR_KEY": self._secrets.operator_key,
             "TERRITOIRE_OPERATOR_EMAIL": OPERATOR_EMAIL,

@@ -8,7 +8,7 @@ from asyncpg import InvalidAuthorizationSpecificationError
 from core.runtime.postgres import PostgresError, connect, open_pool
 from registry.entering import tenant_transaction
 from registry.rights import LOGINS
-from registry.schema import LOCK, MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
+from registry.schema import LOCK, MigrationFailed, OtherShards, SchemaMismatch, migrate, migrations, require_schema
 from registry.tenants import authenticate, create_api_key, create_tenant
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
@@ -18,7 +18,7 @@ from tests.core.runtime.versions import HAS_TAGS, migrate_up_to
 
 async def test_applies_everything_once_with_the_number_of_shards_of_the_first_run(empty_database_url: str) -> None:
     first = await migrate(empty_database_url, shards=16)
-    second = await migrate(empty_database_url, shards=4)
+    second = await migrate(empty_database_url)
     connection = await connect(empty_database_url)
     shards = await connection.fetchval("SELECT shards FROM deployment")
     await connection.close()
@@ -26,6 +26,21 @@ async def test_applies_everything_once_with_the_number_of_shards_of_the_first_ru
     assert first == len(migrations())
     assert second == 0
     assert shards == 16
+
+
+async def test_rejects_another_number_of_shards_than_the_database_s_and_applies_nothing(
+    empty_database_url: str,
+) -> None:
+    await migrate_up_to(130, empty_database_url)
+
+    with pytest.raises(OtherShards, match="TERRITOIRE_SHARDS is 16, the database has 4") as refused:
+        await migrate(empty_database_url, shards=16)
+    connection = await connect(empty_database_url)
+    applied = await connection.fetchval("SELECT max(number) FROM schema_migration")
+    await connection.close()
+
+    assert applied == 130
+    assert "./territoire reshard 16" in refused.value.french
 
 
 async def test_rejects_a_file_that_changed_after_it_was_applied(database) -> None:
