@@ -1,4 +1,3 @@
-# pyright: reportMissingTypeStubs=false
 """Feeds a ChirpStack server from our gateways, as its Gateway Bridge would, and carries out its commands.
 
 It runs beside our own network server; each server ignores the frames of the other's devices. Both ask for the same
@@ -13,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
-from chirpstack_api import gw
 
+from core.messages.chirpstack import gw
 from core.messages.downlinks import TransmitReply
 from core.messages.frames import GatewayFrame
 from core.runtime.mqtt import MqttAway, MqttMessage, MqttRejected, MqttSession, MqttSettings

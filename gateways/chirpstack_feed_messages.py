@@ -1,4 +1,3 @@
-# pyright: reportMissingTypeStubs=false
 """ChirpStack v4's gateway messages from the bridge's side: events that we send, commands that we receive."""
 
 import struct
@@ -6,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chirpstack_api import gw
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from core.messages.chirpstack import gw
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
 from core.messages.frames import GatewayFrame
 from core.model.entities import Gateway

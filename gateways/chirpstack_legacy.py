@@ -1,4 +1,3 @@
-# pyright: reportMissingTypeStubs=false
 """Messages of ChirpStack Gateway Bridge 3, which many gateways still run.
 
 Version 4's protobufs keep the old fields under old numbers, so that octets are read by the same types. Their JSON
@@ -9,7 +8,8 @@ from base64 import b64encode
 from typing import Any
 
 import msgspec
-from chirpstack_api import common, gw
+
+from core.messages.chirpstack import common, gw
 
 # The twelve octets before the number, in the sixteen that a downlink's id had.
 _ID_PREFIX = bytes(12)

@@ -1,14 +1,13 @@
-# pyright: reportMissingTypeStubs=false
 """Converts between ChirpStack v4's gateway messages and ours: topics, protobuf or JSON, frames, commands."""
 
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, TypeVar
 
-from chirpstack_api import gw
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
+from core.messages.chirpstack import gw
 from core.messages.frames import GatewayFrame
 from core.model.identities import new_trace
 from gateways import chirpstack_legacy as legacy

@@ -1,4 +1,3 @@
-# pyright: reportMissingTypeStubs=false
 """The frontend for gateways that speak ChirpStack v4's contract over MQTT, as the MQTT Forwarder does."""
 
 import asyncio
@@ -9,8 +8,8 @@ from functools import partial
 from typing import Any
 
 import structlog
-from chirpstack_api import gw
 
+from core.messages.chirpstack import gw
 from core.messages.claims import Claim
 from core.messages.frames import GatewayFrame
 from core.runtime.clock import wall_clock_us

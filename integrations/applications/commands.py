@@ -1,4 +1,3 @@
-# pyright: reportMissingTypeStubs=false
 """Turns ChirpStack v4's `command/down` of an application into a downlink row.
 
 Acknowledged to their broker once the row is committed, or the command rejected. A command with an `id` becomes one
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from chirpstack_api import integration
 from google.protobuf import json_format
 
 from core.messages import topics
+from core.messages.chirpstack import integration
 from core.messages.topics import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe

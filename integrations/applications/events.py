@@ -1,4 +1,3 @@
-# pyright: reportMissingTypeStubs=false
 """ChirpStack v4's application events: queued events as its own protobufs write them in JSON.
 
 Pure. Zero fields are omitted, as ChirpStack omits them: `dr` 0, `fCnt` 0, `rssi` 0.
@@ -11,10 +10,10 @@ from typing import Any, Protocol
 from uuid import UUID, uuid5
 
 import msgspec
-from chirpstack_api import common, gw, integration
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from core.messages.chirpstack import common, gw, integration
 from core.model.identities import F_CNT_END
 from lorawan.regions.eu868 import EU868
 

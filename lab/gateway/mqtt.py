@@ -1,14 +1,13 @@
-# pyright: reportMissingTypeStubs=false
 """A gateway that speaks ChirpStack's contract over MQTT, as a Kerlink with the MQTT Forwarder does."""
 
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from chirpstack_api import gw
 from google.protobuf.message import DecodeError
 from pydantic import SecretStr
 
+from core.messages.chirpstack import gw
 from core.runtime.mqtt import Broker, MqttAway, MqttRejected, MqttSession, MqttSettings
 from lab.gateway.gateway import Gateway
 from lab.radio.clock import now_us
