@@ -12,6 +12,7 @@ from cli.running import default_home, fail, find_run, log_apart
 from lab.commands.bench_lists import bench_app
 from lab.commands.chaos import chaos
 from lab.commands.image import check_image
+from lab.commands.release import release
 from lab.commands.screenshots import screenshots, take_screenshots
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 app.add_typer(bench_app, name="bench")
 app.command()(chaos)
 app.command("check-image")(check_image)
+app.command()(release)
 app.command()(screenshots)
 app.command("take-screenshots", hidden=True)(take_screenshots)
 

@@ -14,6 +14,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 MODULES = {
     "argon2-cffi": "argon2",
     "chirpstack-api": "chirpstack_api.gw",
+    "cyclonedx-bom": "cyclonedx_py",
     "fpdf2": "fpdf",
     "import-linter": "importlinter",
     "markdown-it-py": "markdown_it",

@@ -1,0 +1,136 @@
+"""`territoire release`: what is published of a commit, and whether it may be."""
+
+import json
+import re
+import subprocess
+import tomllib
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.running import fail
+from services.supervisor.stack import checkout
+
+CONTAINERFILE = Path("deploy/Containerfile")
+OVERLAYS = ("staging", "production")
+SERVERS = ("postgresql-17", "postgresql-17-timescaledb", "nats-server", "mosquitto")
+
+
+def release(
+    to: Annotated[Path | None, typer.Option("--to", help="Un dossier neuf ; sinon dist/VERSION.")] = None,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Écrit tout, et dit seulement ce qui empêcherait de publier.")
+    ] = False,
+) -> None:
+    """Fait ce qui se publie : paquet, inventaire (SBOM), licences, notes et empreintes ; l'image se fait à part.
+
+    Refuse une version qui n'est pas la même partout ou que CHANGELOG.md ne date pas, une licence qui n'est pas
+    dans deploy/licences.toml, un paquet qui diffère d'une construction à l'autre, une image sans empreinte.
+    """
+    from lab.release.inventory import Inventory
+
+    root = checkout()
+    version = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    target = to or root / "dist" / version
+    if target.exists() and any(target.iterdir()):
+        raise fail(f"{target} n'est pas vide : une version ne s'écrit pas par-dessus une autre", 2)
+    inventory: Inventory = _inventory(root, version)
+    found = [*_repository(root, version), *_images(root), *_licences(root, inventory.bom)]
+    for problem in found:
+        typer.echo(f"  ! {problem}", err=True)
+    if found and not draft:
+        raise fail("rien n'est écrit (--draft écrit quand même, pour voir)")
+    target.mkdir(parents=True, exist_ok=True)
+    _write(root, target, version, inventory.bom, inventory.texts)
+    typer.echo(f"{target} :")
+    for file in sorted(target.iterdir()):
+        typer.echo(f"  {file.name} ({file.stat().st_size:,} octets)".replace(",", "\u202f"))
+
+
+def _inventory(root: Path, version: str) -> Any:
+    from lab.release.inventory import (
+        Inventory,
+        Licences,
+        completed,
+        debian_components,
+        npm_components,
+        npm_texts,
+        python_inventory,
+    )
+
+    typer.echo("Inventaire de ce qui vient avec…")
+    licences = Licences.read(root / "deploy" / "licences.toml")
+    python = python_inventory(root / "requirements.lock", root / ".tools" / "bin" / "uv")
+    more = [*npm_components(root), *debian_components(SERVERS, licences.stated)]
+    return Inventory(completed(python.bom, more, licences, version), {**python.texts, **npm_texts(root)})
+
+
+def _repository(root: Path, version: str) -> list[str]:
+    """What of the commit itself is not ready."""
+    from core import VERSION
+
+    found: list[str] = []
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    if status.stdout.strip():
+        found.append("des fichiers ne sont pas dans le dernier commit : c'est lui qui est publié")
+    if version != VERSION:
+        found.append(f"pyproject.toml dit {version}, core dit {VERSION}")
+    if notes_of(version, (root / "CHANGELOG.md").read_text("utf-8")) is None:
+        found.append(f"CHANGELOG.md n'a pas de titre « ## {version} (AAAA-MM-JJ) »")
+    for overlay in OVERLAYS:
+        text = (root / "k8s" / "overlays" / overlay / "kustomization.yaml").read_text("utf-8")
+        if f"newTag: {version}" not in text:
+            found.append(f"k8s/overlays/{overlay} n'est pas à la version {version}")
+    return found
+
+
+def _images(root: Path) -> list[str]:
+    """Images that are named without what they hold: another one could come under the same name."""
+    base = re.search(r"^ARG BASE=(\S+)$", (root / CONTAINERFILE).read_text("utf-8"), re.MULTILINE)
+    named = {base[1]: str(CONTAINERFILE)} if base else {}
+    for file in sorted((root / "k8s").rglob("*.yaml")):
+        if "overlays" not in file.parts and "-single" not in str(file):
+            named |= {
+                name: str(file.relative_to(root))
+                for name in re.findall(r"^\s*image(?:Name)?: (\S+)$", file.read_text("utf-8"), re.MULTILINE)
+                if ":" in name
+            }
+    return [
+        f"{where} : {name} sans empreinte (@sha256:…)" for name, where in named.items() if "@sha256:" not in name
+    ]
+
+
+def _licences(root: Path, bom: dict[str, Any]) -> list[str]:
+    from lab.release.inventory import Licences, problems
+
+    return problems(bom, Licences.read(root / "deploy" / "licences.toml"))
+
+
+def notes_of(version: str, changelog: str) -> str | None:
+    """The part of the changelog on this version, once it is dated."""
+    found = re.search(
+        rf"^## {re.escape(version)} \(\d{{4}}-\d{{2}}-\d{{2}}\)\n(.*?)(?=^## |\Z)",
+        changelog,
+        re.MULTILINE | re.DOTALL,
+    )
+    return None if found is None else found[1].strip() + "\n"
+
+
+def _write(root: Path, target: Path, version: str, bom: dict[str, Any], texts: dict[str, list[str]]) -> None:
+    from lab.release.inventory import notices
+    from lab.release.wheel import BuildsDiffer, build_wheel_twice
+
+    typer.echo("Paquet, construit deux fois…")
+    try:
+        build_wheel_twice(root, "HEAD", target)
+    except BuildsDiffer as differ:
+        raise fail(f"deux constructions du même commit diffèrent ({differ}) : rien ne se publie") from None
+    (target / f"territoire-{version}.cdx.json").write_text(json.dumps(bom, ensure_ascii=False, indent=1), "utf-8")
+    (target / "LICENCES-TIERCES.txt").write_text(notices(bom, texts), "utf-8")
+    notes = notes_of(version, (root / "CHANGELOG.md").read_text("utf-8"))
+    if notes is not None:
+        (target / "NOTES.md").write_text(notes, "utf-8")
+    sums = [f"{sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in sorted(target.iterdir())]
+    (target / "SHA256SUMS").write_text("\n".join(sums) + "\n", "utf-8")

@@ -1,0 +1,115 @@
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from lab.commands.release import notes_of
+from lab.release import wheel
+from lab.release.inventory import Licences, completed, debian_components, notices, npm_components, problems
+from tests.rooms import CHECKOUT
+
+LICENCES = Licences(frozenset({"MIT", "BSD-3-Clause", "Apache-2.0"}), {"silent": "MIT"})
+EMPTY = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "metadata": {}, "components": []}
+
+
+def component(name: str, *identifiers: str, expression: str | None = None):
+    said = [{"license": {"id": one}} for one in identifiers] or (
+        [{"expression": expression}] if expression else []
+    )
+    return {"type": "library", "name": name, "version": "1.0", "bom-ref": name, "licenses": said}
+
+
+@pytest.mark.parametrize(
+    ("shipped", "why"),
+    [
+        (component("fine", "MIT"), None),
+        (component("both", expression="GPL-3.0-only OR BSD-3-Clause"), None),
+        (component("all", expression="Apache-2.0 AND MIT"), None),
+        (component("taints", expression="Apache-2.0 AND GPL-3.0-only"), "n'est pas acceptée"),
+        (component("nested", expression="(GPL-3.0-only OR MIT) AND Apache-2.0"), None),
+        (component("copyleft", "GPL-3.0-only"), "GPL-3.0-only n'est pas acceptée"),
+        (component("made up", expression="Free for all"), "n'est pas une licence SPDX"),
+        (component("unknown"), "aucune licence connue"),
+        (component("silent"), None),
+    ],
+)
+def test_a_component_is_shipped_under_an_allowed_licence_or_not_at_all(shipped, why: str | None) -> None:
+    bom = completed({**EMPTY, "components": [shipped]}, (), LICENCES, "1.2.3")
+
+    found = problems(bom, LICENCES)
+
+    assert [why in line for line in found] == ([] if why is None else [True])
+
+
+def test_the_document_is_cyclonedx_and_names_the_console_s_libraries_and_debian_s_packages() -> None:
+    licences = Licences.read(CHECKOUT / "deploy" / "licences.toml")
+    more = [*npm_components(CHECKOUT), *debian_components(("bash", "not-there"), {"bash": "MIT"})]
+    bom = completed(EMPTY, more, licences, "1.2.3")
+
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bom)) is None
+    names = {one["name"]: one["purl"] for one in bom["components"]}
+    assert {"leaflet", "uplot", "htmx.org", "bootstrap-icons", "bash"} <= names.keys()
+    assert "not-there" not in names
+    assert names["leaflet"] == "pkg:npm/leaflet@1.9.4"
+    assert names["bash"].startswith("pkg:deb/debian/bash@")
+    assert problems(bom, licences) == []
+
+
+def test_whoever_receives_it_reads_every_licence() -> None:
+    bom = {**EMPTY, "components": [component("zeta", "MIT"), component("Alpha", "BSD-3-Clause")]}
+
+    text = notices(bom, {"zeta": ["Permission is hereby granted"]})
+
+    assert text.index("Alpha 1.0 : BSD-3-Clause") < text.index("zeta 1.0 : MIT") < text.index("Permission")
+
+
+def test_notes_are_the_part_of_a_dated_version() -> None:
+    changelog = (
+        "# Changelog\n\n## Unreleased\n\n- C\n\n## 1.1.0 (2026-12-01)\n\n- B\n\n## 1.0.0 (2026-11-01)\n\n- A\n"
+    )
+
+    assert notes_of("1.1.0", changelog) == "- B\n"
+    assert notes_of("1.0.0", changelog) == "- A\n"
+    assert notes_of("1.2.0", changelog) is None
+    assert notes_of("1.1.0", changelog.replace(" (2026-12-01)", "")) is None
+
+
+@pytest.fixture
+def commit(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "own").mkdir(parents=True)
+    (folder / "own" / "__init__.py").write_text("", "utf-8")
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "own"\nversion = "1.0"\n',
+        "utf-8",
+    )
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "own: Begin")):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.fr", *words], cwd=folder, check=True)
+    (folder / wheel.BROUGHT).mkdir(parents=True)
+    return folder
+
+
+def test_two_builds_of_a_commit_are_the_same_and_what_is_not_committed_is_in_none(
+    commit: Path, tmp_path: Path
+) -> None:
+    (commit / "own" / "later.py").write_text("", "utf-8")
+
+    built = wheel.build_wheel_twice(commit, "HEAD", tmp_path)
+
+    assert built.name.startswith("own-1.0-py")
+    assert b"later.py" not in built.read_bytes()
+
+
+def test_a_build_that_is_another_each_time_is_refused(
+    commit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing = "import pathlib, uuid; pathlib.Path('own/drawn.py').write_text(uuid.uuid4().hex); "
+    monkeypatch.setattr(wheel, "BUILD", drawing + wheel.BUILD)
+
+    with pytest.raises(wheel.BuildsDiffer):
+        wheel.build_wheel_twice(commit, "HEAD", tmp_path)
+    assert list(tmp_path.glob("*.whl")) == []
