@@ -237,6 +237,12 @@ def expected(world: World, me: int | None) -> set[str]:
     rows |= {f"work_order_link {me}" for asset in world.assets if asset.tenant == me}
     for table in ("maintenance_window", "asset_photo", "energy_baseline"):
         rows |= {f"{table} {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
+    # Each plans a round over all bins of the next tenant, whoever sees them.
+    rows |= {f"waste_round {me}"}
+    for table in ("waste_round_stop", "waste_round_outcome"):
+        for i, asset in enumerate(world.assets):
+            if me in {asset.tenant, (asset.tenant - 1) % TENANTS}:
+                rows |= {f"{table} {i}"}
     rows |= {
         f"access_grant {index}"
         for index, grant in enumerate(world.grants)
