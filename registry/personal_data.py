@@ -267,6 +267,12 @@ STORES: tuple[Store, ...] = (
         ERASED, WITH_ITS_OWNER,
     ),
     Store("energy_baseline", NAME_ONLY, ERASED, REGISTRY),
+    Store("waste_round", NAME_ONLY, ERASED, REGISTRY),
+    Store("waste_round_outcome", NAME_ONLY, ERASED, WITH_ITS_OWNER),
+    Store(
+        "waste_round_stop", "of bins, which are no personal data",
+        "goes with its asset, which is erased", WITH_ITS_OWNER,
+    ),
     Store("kit_template", NAME_ONLY, ERASED, REGISTRY),
     Store("kit_commissioning", NAME_ONLY, ERASED, REGISTRY),
     Store("cost_entry", NAME_ONLY, ERASED, REGISTRY),

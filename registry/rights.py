@@ -288,6 +288,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "unknown_gateway": {"gateway_bridge": "SELECT, INSERT, UPDATE", "maintenance": "SELECT, DELETE"},
     "webhook_attempt": {"alerting": "SELECT, INSERT", "maintenance": "SELECT, DELETE"},
+    "waste_round": {},
+    "waste_round_outcome": {},
+    "waste_round_stop": {},
     "weather_day": {"maintenance": "SELECT, INSERT, UPDATE"},
     "webhook_endpoint": {
         "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped, "

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,16 @@ def test_the_image_has_every_package_that_runs() -> None:
     assert {f"!{package}" for package in PRODUCT} <= set(allowed)
     # Docker reads the one name, Podman and buildah the other.
     assert (CHECKOUT / ".dockerignore").read_text("utf-8").splitlines() == allowed
+
+
+def test_what_the_image_leaves_out_nobody_imports() -> None:
+    [left_out] = re.findall(r"pip uninstall --quiet --yes ([\w ]+) pip\b", CONTAINERFILE.read_text("utf-8"))
+    importing = re.compile(rf"^\s*(import|from) ({'|'.join(left_out.split())})\b", re.MULTILINE)
+
+    assert "matplotlib" in left_out
+    for package in PRODUCT:
+        for file in (CHECKOUT / package).rglob("*.py"):
+            assert not importing.search(file.read_text("utf-8")), file
 
 
 def test_without_buildah_the_image_is_said_not_to_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,9 @@ UNION ALL SELECT 'publication ' || asset_id - 1 FROM publication
 UNION ALL SELECT 'commune_outline ' || coalesce(tenant_id, 0) - 1 FROM commune_outline
 UNION ALL SELECT 'weather_day ' || tenant_id - 1 FROM weather_day
 UNION ALL SELECT 'energy_baseline ' || asset_id - 1 FROM energy_baseline
+UNION ALL SELECT 'waste_round ' || tenant_id - 1 FROM waste_round
+UNION ALL SELECT 'waste_round_stop ' || asset_id - 1 FROM waste_round_stop
+UNION ALL SELECT 'waste_round_outcome ' || asset_id - 1 FROM waste_round_outcome
 UNION ALL SELECT 'publication_host ' || tenant_id - 1 FROM publication_host
 UNION ALL SELECT 'asset_transfer ' || tenant_id - 1 FROM asset_transfer
 UNION ALL SELECT 'eui_claim ' || tenant_id - 1 FROM eui_claim
@@ -302,6 +305,17 @@ INSERT INTO energy_baseline (tenant_id, asset_id, energy_use, depends_on_weather
     works_until, n, intercept, slope, cv_rmse, residual_s, x_mean, x_spread, dof, months, created_by)
 SELECT tenant_id, id, 'water', false, '2024-01-01', '2025-01-01', '2025-01-01', '2025-06-01', 12, 1, 0, 0, 0, 0, 0,
     11, '[]', 'a' FROM asset;
+INSERT INTO waste_round (tenant_id, created_by, planned_for, kind, threshold, forecast_threshold, forecast_part,
+    next_round_on, trucks, truck_volume_l, truck_weight_kg, opens_at, closes_at, service_s, unloading_s, speed_kmh,
+    depot_latitude, depot_longitude, outlet_latitude, outlet_longitude, distance_source, seed, iterations, solver,
+    bins_before, metres_after, trips)
+SELECT id, 'a', '2026-11-02', 'glass_container', 75, 90, 'p50', '2026-11-03', 1, 1, 1, '06:00', '14:00', 0, 0, 30,
+    48, -1, 48, -1, 'great_circle', 1, 1, 's', 0, 0, '[]' FROM tenant;
+INSERT INTO waste_round_stop (round_id, tenant_id, asset_id, chosen_by, left_reason)
+SELECT r.id, r.tenant_id, a.id, 'forced', 'no_room'
+FROM waste_round r, asset a WHERE a.tenant_id = r.tenant_id % (SELECT count(*) FROM tenant) + 1;
+INSERT INTO waste_round_outcome (tenant_id, round_id, asset_id, outcome, at, recorded_by)
+SELECT tenant_id, round_id, asset_id, 'emptied', now(), 'a' FROM waste_round_stop;
 INSERT INTO asset_photo (tenant_id, asset_id, taken_by, content) SELECT tenant_id, id, 'a', 'jpeg' FROM asset;
 INSERT INTO work_order_link (tenant_id, work_order_id, asset_id)
 SELECT tenant_id, tenant_id, min(id) FROM asset GROUP BY tenant_id;
