@@ -488,7 +488,7 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/data-subjects": 1,
                     "/v1/account/sessions": 1,
                     "/v1/assignees": 1,
-                    "/v1/import-kinds": 10,
+                    "/v1/import-kinds": 11,
                     "/v1/asset-kinds": len(ATTRIBUTES),
                 }
                 | rules
