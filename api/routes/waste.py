@@ -11,6 +11,7 @@ from pydantic import Field
 from api.auth import Reader
 from api.extent import Commune, CommuneOrCode
 from api.fields import INT4_MOST, Answer, AssetKind, Day
+from api.pages import Page
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
 from indicators.waste import days_above_store as store
@@ -46,13 +47,12 @@ class DaysAboveAnswer(Answer):
     )
 
 
-class DaysAbovePage(Answer):
+class DaysAbovePage(Page[DaysAboveAnswer]):
     """Les jours au seuil ou au-dessus, avec ce que l'on ignore à part."""
 
     threshold: int
     since: date = Field(alias="from")
     until: date = Field(alias="to", description="Non compris : le jour en cours ne compte pas encore")
-    items: list[DaysAboveAnswer]
 
 
 def _answer(group: DaysAbove) -> DaysAboveAnswer:
@@ -90,6 +90,11 @@ class Wanted:
     ] = None
     kind: AssetKind = None
     commune: CommuneOrCode = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bins are wanted."""
+        return self.datastream_id is None and self.kind is None and self.commune is None
 
     async def period(self, connection: Connection, years: int) -> tuple[date, date]:
         """The days that are over.
@@ -166,10 +171,8 @@ class EmptyingAnswer(Answer):
     )
 
 
-class EmptyingsPage(Answer):
+class EmptyingsPage(Page[EmptyingAnswer]):
     """Les vidages, le dernier d'abord."""
-
-    items: list[EmptyingAnswer]
 
 
 @router.get("/emptyings", summary="Lister les vidages de bornes")
@@ -222,10 +225,8 @@ class ForecastAnswer(Answer):
     weeks: int = Field(description="Combien de semaines ont été rejouées")
 
 
-class ForecastsPage(Answer):
+class ForecastsPage(Page[ForecastAnswer]):
     """Une prévision par borne."""
-
-    items: list[ForecastAnswer]
 
 
 @router.get("/forecasts", summary="Prévoir quand des bornes seront pleines")
