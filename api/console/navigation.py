@@ -82,6 +82,7 @@ BINS = (
     SubEntry("/dechets/previsions", marked("Prévisions")),
     SubEntry("/dechets/tonnages", marked("Tonnages")),
     SubEntry("/dechets/zones-blanches", marked("Sans réseau")),
+    SubEntry("/dechets/tournees", marked("Tournées")),
 )
 GROUPS = (
     Group(

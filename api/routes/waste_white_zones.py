@@ -14,7 +14,7 @@ from api.routes.network_coverage import DAYS, DaysQuery, whole_days
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from indicators.network.coverage import coverage_of
 from indicators.network.store import CoveredAsset, list_coverage
-from indicators.waste.white_zone_store import BinNow, read_bins_now
+from indicators.waste.bins_now import BinNow, read_bins_now
 
 router = APIRouter(prefix="/v1/waste", tags=["waste"], responses=PROBLEM_RESPONSES)
 
@@ -92,7 +92,7 @@ def _bin(row: CoveredAsset, now: BinNow, since: date, until: date) -> WhiteZoneB
         datastream_id=now.datastream_id,
         level=now.level,
         level_at=now.level_at,
-        source=None if now.level is None else "manual" if now.is_manual else "sensor",
+        source=now.source,
         since=since,
         until=until,
     )

@@ -94,7 +94,7 @@ async def test_a_ticket_is_typed_calibrates_and_is_taken_back(enter, tenancy, gl
 
     assert (wrong.status_code, done.status_code, again.status_code, gone.status_code) == (422, 303, 409, 303)
     assert "<summary>1,2 t</summary>" in shown
-    assert "calé sur 1 charges pesées" in shown
+    assert "calé sur 1 charge pesée" in shown
     assert "déjà saisi" in again.text
     assert "B-7" not in (await driver.get("/dechets/tonnages")).text
 

@@ -1,8 +1,9 @@
-"""SQL of what is known of bins that the network does not reach, as whoever asks may see it."""
+"""SQL of how bins are now: their last level, who read it, and when their sensor was last heard."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from core.messages.measurements import SOUND, Flag
 from core.runtime.postgres import Connection
@@ -10,7 +11,8 @@ from registry.rows import fetch_all
 
 # By the end of its kind, or because its level is measured. $1: assets.
 BINS = f"""
-SELECT a.id AS asset_id, l.datastream_id, l.time AS level_at, l.value AS level, l.is_manual,
+SELECT a.id AS asset_id, a.name, a.street, a.commune, l.datastream_id, l.time AS level_at, l.value AS level,
+       l.is_manual,
        (SELECT max(greatest(h.last_seen_at, p.last_seen_at))
         FROM assignment s JOIN device_heard(ARRAY(
                 SELECT g.device_id FROM assignment g WHERE g.asset_id = ANY($1::int[]) AND upper_inf(g.during)
@@ -35,11 +37,19 @@ class BinNow:
     """A bin: which level of it is measured, what was read last and by whom, when its sensor was last heard."""
 
     asset_id: int
+    name: str
+    street: str
+    commune: str
     datastream_id: int | None
     level_at: datetime | None
     level: float | None
     is_manual: bool | None
     last_heard_at: datetime | None
+
+    @property
+    def source(self) -> Literal["sensor", "manual"] | None:
+        """Who read the last level; None: there is none."""
+        return None if self.level is None else "manual" if self.is_manual else "sensor"
 
 
 async def read_bins_now(connection: Connection, assets: Sequence[int]) -> dict[int, BinNow]:
