@@ -66,9 +66,13 @@ def fill_speed(gains: Mapping[date, float], today: date) -> float | None:
 
 
 def forecast(
-    level: float, today: date, own: Mapping[date, float], neighbours: Sequence[Mapping[date, float]] = ()
+    level: float,
+    today: date,
+    own: Mapping[date, float],
+    neighbours: Sequence[Mapping[date, float]] = (),
+    full: float = FULL,
 ) -> Forecast | None:
-    """When a bin that was at this level when yesterday ended will be full.
+    """When a bin that was at this level when yesterday ended will be full, or as full as this.
 
     By its own last weeks, eight at least; by those of neighbours that have as many where it has not. None: nobody
     knows enough.
@@ -81,7 +85,9 @@ def forecast(
     if not histories:
         return None
     plays = sorted(
-        _days_until_full(level, history, start) for history in histories for start in range(0, len(history), WEEK)
+        _days_until_full(level, history, start, full)
+        for history in histories
+        for start in range(0, len(history), WEEK)
     )
     p10, p50, p90 = (_quantile(plays, part) for part in (0.1, 0.5, 0.9))
     return Forecast(p10, p50, p90, basis, len(plays))
@@ -99,12 +105,12 @@ def _whole_weeks(gains: Mapping[date, float], today: date) -> list[float]:
     return days[: weeks * WEEK][::-1] if weeks >= LEAST_WEEKS else []
 
 
-def _days_until_full(level: float, history: Sequence[float], start: int) -> float:
+def _days_until_full(level: float, history: Sequence[float], start: int, full: float) -> float:
     """From the level on, as it went from `start` on, and from the first day again after the last."""
     for day in range(FURTHEST_DAYS):
         gain = history[(start + day) % len(history)]
-        if level + gain >= FULL:
-            return day + max(0.0, (FULL - level) / gain if gain > 0 else 0.0)
+        if level + gain >= full:
+            return day + max(0.0, (full - level) / gain if gain > 0 else 0.0)
         level = max(0.0, level + gain)
     return math.inf
 

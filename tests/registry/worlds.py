@@ -12,6 +12,7 @@ CELL = timedelta(minutes=30)
 CELLS = range(-2, 100)
 HOURS, DAYS = range(0, 96, 2), (0, 48)
 EVERY = frozenset(CELLS)
+OF_ROUNDS = ("waste_round_stop", "waste_round_outcome")
 GAUGE, COUNTER = "temperature", "water_volume"
 Period = tuple[int | None, int | None]
 
@@ -120,6 +121,12 @@ def visible_tenants(world: World, me: int) -> set[int]:
     while more := {index for index, above in enumerate(world.member_of) if above in seen} - seen:
         seen |= more
     return seen
+
+
+def _of_rounds(world: World, me: int) -> set[str]:
+    """Each tenant plans a round over all bins of the next one, whoever sees them."""
+    bins = {i for i, asset in enumerate(world.assets) if me in {asset.tenant, (asset.tenant - 1) % TENANTS}}
+    return {f"waste_round {me}"} | {f"{table} {i}" for i in bins for table in OF_ROUNDS}
 
 
 def expected(world: World, me: int | None) -> set[str]:
@@ -238,12 +245,7 @@ def expected(world: World, me: int | None) -> set[str]:
     rows |= {f"work_order_link {me}" for asset in world.assets if asset.tenant == me}
     for table in ("maintenance_window", "asset_photo", "energy_baseline"):
         rows |= {f"{table} {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
-    # Each plans a round over all bins of the next tenant, whoever sees them.
-    rows |= {f"waste_round {me}"}
-    for table in ("waste_round_stop", "waste_round_outcome"):
-        for i, asset in enumerate(world.assets):
-            if me in {asset.tenant, (asset.tenant - 1) % TENANTS}:
-                rows |= {f"{table} {i}"}
+    rows |= _of_rounds(world, me)
     rows |= {
         f"access_grant {index}"
         for index, grant in enumerate(world.grants)
