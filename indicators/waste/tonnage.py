@@ -72,7 +72,7 @@ def emptied_bin(container: Container, known: KnownEmptying, zone: ZoneInfo) -> E
 
     It is of the local day in the middle of the two readings that show it: a truck does not come at midnight.
     """
-    shown, said = known.by_sensor, known.by_round
+    shown, said = None if known.by_sensor is None else known.by_sensor.shown, known.by_round
     at, cubic_metres = known.at, None
     if shown is not None:
         at = shown.not_before + (shown.at - shown.not_before) / 2

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 from core.runtime.postgres import Connection
 from indicators.waste.emptyings import Emptying
-from indicators.waste.rounds.execution import joined_emptyings
-from indicators.waste.rounds.execution_store import read_round_emptyings
+from indicators.waste.rounds.execution import SensorEmptying, joined_emptyings
+from indicators.waste.rounds.execution_store import AROUND, read_round_emptyings
 from indicators.waste.tonnage import Container, EmptiedBin, Weighing, emptied_bin
 from registry.rows import fetch_all
 
@@ -26,7 +26,7 @@ ORDER BY a.id
 """
 # $1, $2: local days, from one until another.
 EMPTIED = """
-SELECT d.asset_id, e.at, e.not_before, e.before, e.after, e.suspect
+SELECT d.id, d.asset_id, e.at, e.not_before, e.before, e.after, e.suspect
 FROM emptying e JOIN datastream d ON d.id = e.datastream_id CROSS JOIN deployment t
 WHERE e.at >= $1::date::timestamp AT TIME ZONE t.timezone AND e.at < $2::date::timestamp AT TIME ZONE t.timezone
   AND d.asset_id IS NOT NULL
@@ -53,14 +53,18 @@ async def read_emptied(
     connection: Connection, containers: dict[int, Container], period: tuple[date, date]
 ) -> list[EmptiedBin]:
     """What was emptied of these on these local days, the first one first, by sensors and by rounds."""
+    since, until = period
+    around = since - AROUND, until + AROUND
     zone = ZoneInfo(await connection.fetchval(ZONE))
-    shown = [(asset_id, Emptying(*one)) for asset_id, *one in await connection.fetch(EMPTIED, *period)]
-    said = await read_round_emptyings(connection, list(containers), period)
-    return [
+    rows = await connection.fetch(EMPTIED, *around)
+    shown = [SensorEmptying(stream, asset_id, Emptying(*one)) for stream, asset_id, *one in rows]
+    said = await read_round_emptyings(connection, around)
+    found = [
         emptied_bin(containers[one.asset_id], one, zone)
         for one in joined_emptyings(shown, said)
         if one.asset_id in containers
     ]
+    return [one for one in found if since <= one.day < until]
 
 
 async def read_weighed(connection: Connection, period: tuple[date, date]) -> list[Weighing]:

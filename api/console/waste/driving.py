@@ -10,7 +10,7 @@ from api.console.visits import FieldAgentsVisit, PersonsVisit
 from api.console.waste.rounds import HERE, SHAPES, TO_SHOW, WORDS
 from api.fields import Id
 from api.round_types import RoundStopAnswer, StopOutcomeBody
-from api.routes import rounds
+from api.routes import round_withdrawals, rounds
 from core.runtime.http.errors import Problem, invalid
 
 router = page_router()
@@ -58,7 +58,7 @@ async def say(id: Id, visit: FieldAgentsVisit) -> Response:  # noqa: A002 - The 
         if asset_id is None:
             raise invalid("borne", "unknown", "borne inconnue")
         if form.text("reprendre"):
-            await rounds.withdraw_round_stop(id, asset_id, visit.caller)
+            await round_withdrawals.withdraw_round_stop(id, asset_id, visit.caller)
         else:
             await rounds.record_round_stop(id, asset_id, form.of(StopOutcomeBody), visit.caller)
     except Problem as problem:

@@ -60,11 +60,19 @@ def _ordered(items: list[DaysAboveAnswer], grouping: str) -> list[DaysAboveAnswe
 @router.get(PAGE + "/vidages")
 async def show_emptyings(visit: ReadersVisit, wanted: Filtered) -> Response:
     """When bins were emptied, the last first, and who knows it."""
-    items, problem = await answered(lambda: routes.list_emptyings(visit.caller, wanted.wanted(visit), SHOWN))
+    found, problem = None, None
+    try:
+        found = await routes.list_emptyings(visit.caller, wanted.wanted(visit), SHOWN)
+    except Problem as refused:
+        if refused.status != INVALID:
+            raise
+        problem = refused
+    items = [] if found is None else found.items
     return visit.form_page(
         "waste/emptyings.html",
         problem,
         items=items,
+        by_round=[] if found is None else found.by_round,
         is_more=len(items) == SHOWN,
         query=wanted.query(visit, limit=routes.MOST_EMPTYINGS),
         **await common(visit, wanted),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from indicators.waste.emptyings import Emptying
-from indicators.waste.rounds.execution import KnownEmptying, RoundEmptying
+from indicators.waste.rounds.execution import KnownEmptying, RoundEmptying, SensorEmptying
 from indicators.waste.tonnage import (
     Calibration,
     Container,
@@ -179,11 +179,11 @@ BIN = Container(7, "Borne 7", "Brest", "29019", "glass", cubic_metres=4.0)
 SHOWN = Emptying(
     datetime(2026, 9, 7, 22, tzinfo=UTC), datetime(2026, 9, 7, 16, tzinfo=UTC), 90.0, 10.0, suspect=False
 )
-SAID = RoundEmptying(7, 3, datetime(2026, 9, 7, 19, tzinfo=UTC), 85.0, 3400.0, 1122.0)
+SAID = RoundEmptying(7, "Borne 7", "Brest", 3, datetime(2026, 9, 7, 19, tzinfo=UTC), 85.0, 3400.0, 1122.0)
 
 
 def test_a_sensor_measures_what_was_taken_out_on_the_evening_before_midnight() -> None:
-    one = emptied_bin(BIN, KnownEmptying(7, SHOWN.at, SHOWN, None), PARIS)
+    one = emptied_bin(BIN, KnownEmptying(7, SHOWN.at, SensorEmptying(1, 7, SHOWN), None), PARIS)
 
     assert (one.day, one.cubic_metres, one.round_id) == (MONDAY, pytest.approx(3.2), None)
 
@@ -191,14 +191,16 @@ def test_a_sensor_measures_what_was_taken_out_on_the_evening_before_midnight() -
 def test_of_two_sensors_each_measures_half_of_the_bin() -> None:
     half = replace(BIN, levels=2)
 
-    assert emptied_bin(half, KnownEmptying(7, SHOWN.at, SHOWN, None), PARIS).cubic_metres == pytest.approx(1.6)
+    assert emptied_bin(
+        half, KnownEmptying(7, SHOWN.at, SensorEmptying(1, 7, SHOWN), None), PARIS
+    ).cubic_metres == pytest.approx(1.6)
 
 
 def test_where_the_sensor_does_not_know_the_round_does() -> None:
     suspect = replace(SHOWN, suspect=True)
-    by_both = emptied_bin(BIN, KnownEmptying(7, SHOWN.at, SHOWN, SAID), PARIS)
-    by_round = emptied_bin(BIN, KnownEmptying(7, SHOWN.at, suspect, SAID), PARIS)
-    by_nobody = emptied_bin(BIN, KnownEmptying(7, SHOWN.at, suspect, None), PARIS)
+    by_both = emptied_bin(BIN, KnownEmptying(7, SHOWN.at, SensorEmptying(1, 7, SHOWN), SAID), PARIS)
+    by_round = emptied_bin(BIN, KnownEmptying(7, SHOWN.at, SensorEmptying(1, 7, suspect), SAID), PARIS)
+    by_nobody = emptied_bin(BIN, KnownEmptying(7, SHOWN.at, SensorEmptying(1, 7, suspect), None), PARIS)
     of_no_level = emptied_bin(BIN, KnownEmptying(7, SAID.at, None, replace(SAID, volume_l=None)), PARIS)
 
     assert (by_both.cubic_metres, by_both.round_id) == (pytest.approx(3.2), 3)
