@@ -18,6 +18,7 @@ from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.http.origin import Network
 from core.runtime.postgres import Pool
+from indicators.waste.rounds.solver import Solver
 from ingest.scripts import Workers
 from registry.keys import KeyWrap
 from registry.passwords import Passwords
@@ -40,6 +41,8 @@ class Access:
     tiles_url: str = ""
     """Where the background of maps comes from; empty: there is none."""
     tiles_attribution: str = ""
+    osrm_url: str = ""
+    """Who says how far it is by road; empty: rounds go by lines through the air."""
     accessibility_contact: str = ""
     """To whom people turn who cannot use the console; empty: to the tenant that gave them an account."""
 
@@ -55,6 +58,7 @@ class Dependencies:
     codec_workers: Workers
     access: Access = field(default_factory=Access)
     passwords: Passwords = field(default_factory=Passwords)
+    solver: Solver = field(default_factory=Solver)
     rejections: RejectedLogins = field(init=False)
     limits: Limits = field(init=False)
     turns: ChangeTurns = field(default_factory=ChangeTurns)

@@ -20,6 +20,7 @@ from indicators.waste.days_above import Bin, DaysAbove, Grouping, days_above
 from indicators.waste.forecast import daily_gains, fill_speed, forecast
 from indicators.waste.forecast_store import LevelNow
 from indicators.waste.neighbours import PlacedBin, neighbours_of
+from indicators.waste.rounds.execution_store import read_known_emptyings
 
 MOST = 2000
 MOST_YEARS = 10
@@ -169,10 +170,29 @@ class EmptyingAnswer(Answer):
         description="Aucune mesure ne l'a confirmé, ou le capteur se taisait : on ne sait ni quand, ni ce qu'elle "
         "contenait alors"
     )
+    round_id: int | None = Field(description="La tournée qui dit l'avoir vidée ; null : aucune")
+
+
+class RoundEmptyingAnswer(Answer):
+    """Un vidage qu'une tournée a fait et qu'aucun capteur n'a vu."""
+
+    asset_id: int
+    name: str
+    commune: str
+    round_id: int
+    at: datetime
+    level: float | None = Field(description="Vu sur place, ou attendu, en pour cent ; null : inconnu")
+    volume_l: float | None
+    weight_kg: float | None
 
 
 class EmptyingsPage(Page[EmptyingAnswer]):
     """Les vidages, le dernier d'abord."""
+
+    items: list[EmptyingAnswer] = Field(description="Ceux que des capteurs montrent")
+    by_round: list[RoundEmptyingAnswer] = Field(
+        description="Ceux que seules des tournées connaissent : à plus de douze heures de tout vidage mesuré"
+    )
 
 
 @router.get("/emptyings", summary="Lister les vidages de bornes")
@@ -183,23 +203,37 @@ async def list_emptyings(
 ) -> EmptyingsPage:
     """D'au moins 40 points, jusqu'à 25 % au plus, comme pour la fin d'une alerte ; jours écoulés, un an au plus.
 
-    Une seule mesure basse entre deux hautes n'en est pas un.
+    Une seule mesure basse entre deux hautes n'en est pas un. Ce qu'une tournée dit avoir vidé à moins de douze
+    heures d'un vidage mesuré est ce vidage-là ; le reste est dans `by_round`.
     """
     async with caller.reading() as connection:
         period = await wanted.period(connection, 1)
         bins = {one.datastream_id: one for one in await wanted.bins(connection)}
-        found = await store.read_emptyings(connection, list(bins), period, limit)
+        found = await read_known_emptyings(
+            connection,
+            {id_: one.asset_id for id_, one in bins.items()},
+            period,
+            None if wanted.datastream_id is None else [one.asset_id for one in bins.values()],
+            kind=wanted.kind,
+            commune=wanted.commune,
+            most=MOST_EMPTYINGS,
+        )
+    latest = found[::-1]
+    said = [one.by_round for one in latest if one.evidence == "round"]
     return EmptyingsPage(
         items=[
             EmptyingAnswer(
-                datastream_id=id_,
-                asset_id=bins[id_].asset_id,
-                name=bins[id_].name,
-                commune=bins[id_].commune,
-                **asdict(one),
+                datastream_id=one.by_sensor.datastream_id,
+                asset_id=one.asset_id,
+                name=bins[one.by_sensor.datastream_id].name,
+                commune=bins[one.by_sensor.datastream_id].commune,
+                round_id=None if one.by_round is None else one.by_round.round_id,
+                **asdict(one.by_sensor.shown),
             )
-            for id_, one in found
-        ]
+            for one in latest
+            if one.by_sensor is not None
+        ][:limit],
+        by_round=[RoundEmptyingAnswer.model_validate(one) for one in said[:limit]],
     )
 
 

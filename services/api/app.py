@@ -41,6 +41,7 @@ def _access_of(settings: ApiSettings) -> Access:
         ),
         settings.map_tiles_url,
         settings.map_attribution,
+        settings.osrm_url,
         settings.accessibility_contact,
     )
 

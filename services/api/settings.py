@@ -41,6 +41,11 @@ class ApiSettings(KeySettings, MailSettings):
         description="Background of maps, with {z}, {x} and {y} (the State's Plan IGN, for example); empty: none",
     )
     map_attribution: str = Field(default="", description="To whom the background of maps belongs")
+    osrm_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="OSRM that says how far it is by road, for rounds; empty: great circle times 1.3",
+    )
     accessibility_contact: str = Field(
         default="", description="On the accessibility page: an e-mail, an address, a telephone; empty: the tenant"
     )

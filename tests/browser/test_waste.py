@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.async_api import expect
 
-from tests.browser.conftest import Scene, Visit, tab_to
+from tests.browser.conftest import Scene, Visit, tab_to, until
 
 PHONE = {"width": 360, "height": 740}
 LEAST_PX = 48
@@ -14,11 +14,16 @@ HOME = "/dechets/tournees"
 
 async def test_a_round_is_planned_by_keyboard_and_drawn_in_its_order(visit: Visit) -> None:
     page = await (await visit("service_manager")).open(f"{HOME}/nouvelle?threshold=1")
-    assert await page.locator("input[name=laisser]").count() > 0
 
+    async def is_measured() -> bool:
+        await page.reload()
+        return await page.locator("input[name=laisser]").count() > 0
+
+    await until(is_measured, "the level of a bin")
     # What the last round had is filled in.
     await tab_to(page, "#name")
     await page.keyboard.type("Essai <é>")
+    await page.get_by_label("Volume d’une borne").fill("4")
     await page.keyboard.press("Enter")
     await page.wait_for_url(re.compile(rf"{HOME}/\d+$"))
 

@@ -12,7 +12,7 @@ const points = JSON.parse(element.dataset.points ?? "[]");
 /** @type {[number, number][]} */
 const [depot, outlet] = JSON.parse(element.dataset.places ?? "[]");
 
-const map = L.map(element, { maxZoom: 19, attributionControl: Boolean(element.dataset.tiles) });
+const map = L.map(element, { preferCanvas: true, maxZoom: 19, attributionControl: Boolean(element.dataset.tiles) });
 if (element.dataset.tiles) L.tileLayer(element.dataset.tiles, { attribution: element.dataset.attribution, maxZoom: 19 }).addTo(map);
 map.fitBounds(L.latLngBounds([depot, outlet, ...points.map(([lat, lon]) => [lat, lon])]), { padding: [24, 24] });
 

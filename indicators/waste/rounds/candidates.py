@@ -26,7 +26,7 @@ class Bin:
     asset_id: int
     place: Place | None
     volume_l: float | None
-    density_kg_m3: float
+    density_kg_m3: float | None
     level: float | None = None
     level_at: datetime | None = None
     expected_interval: timedelta | None = None
@@ -112,7 +112,7 @@ def _matters(by: ChosenBy, level: float | None) -> int:
 
 def visit_of(one: Bin, level: float, matters: int = 1) -> Visit | None:
     """What a truck takes when it empties a bin that is so full; None where that or the way is unknown."""
-    if one.place is None or one.volume_l is None:
+    if one.place is None or one.volume_l is None or one.density_kg_m3 is None:
         return None
     volume_l = one.volume_l * level / FULL
     return Visit(one.asset_id, one.place, volume_l, volume_l / CUBIC_METRE_L * one.density_kg_m3, matters)

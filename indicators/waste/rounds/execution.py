@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from indicators.waste.emptyings import Emptying
 
@@ -17,11 +17,21 @@ class RoundEmptying:
     """A driver's word that a bin was emptied: with how much the round expected, or the driver saw, in it."""
 
     asset_id: int
+    name: str
+    commune: str
     round_id: int
     at: datetime
     level: float | None
     volume_l: float | None
     weight_kg: float | None
+
+
+class SensorEmptying(NamedTuple):
+    """What the levels of a bin show."""
+
+    datastream_id: int
+    asset_id: int
+    shown: Emptying
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class KnownEmptying:
 
     asset_id: int
     at: datetime
-    by_sensor: Emptying | None
+    by_sensor: SensorEmptying | None
     by_round: RoundEmptying | None
 
     @property
@@ -44,23 +54,23 @@ class KnownEmptying:
     def before(self) -> float | None:
         """How full it was, in percent: as measured, else as the round saw or expected it."""
         if self.by_sensor is not None:
-            return self.by_sensor.before
+            return self.by_sensor.shown.before
         return None if self.by_round is None else self.by_round.level
 
 
 def joined_emptyings(
-    by_sensor: Sequence[tuple[int, Emptying]], by_round: Sequence[RoundEmptying]
+    by_sensor: Sequence[SensorEmptying], by_round: Sequence[RoundEmptying]
 ) -> list[KnownEmptying]:
-    """Each emptying once, in order of time; `by_sensor` has the bin of each.
+    """Each emptying once, in order of time.
 
     What a sensor shows between two readings and what a driver says within half a day of them is one emptying: the
     nearest, and each at most once.
     """
     pairs = sorted(
         (distance, there, said)
-        for there, (asset_id, shown) in enumerate(by_sensor)
+        for there, measured in enumerate(by_sensor)
         for said, one in enumerate(by_round)
-        if one.asset_id == asset_id and (distance := _apart(shown, one.at)) <= SAME_WITHIN
+        if one.asset_id == measured.asset_id and (distance := _apart(measured.shown, one.at)) <= SAME_WITHIN
     )
     round_of: dict[int, int] = {}
     taken: set[int] = set()
@@ -69,8 +79,13 @@ def joined_emptyings(
             round_of[there] = said
             taken.add(said)
     found = [
-        KnownEmptying(asset_id, shown.at, shown, by_round[round_of[there]] if there in round_of else None)
-        for there, (asset_id, shown) in enumerate(by_sensor)
+        KnownEmptying(
+            measured.asset_id,
+            measured.shown.at,
+            measured,
+            by_round[round_of[there]] if there in round_of else None,
+        )
+        for there, measured in enumerate(by_sensor)
     ]
     found += [
         KnownEmptying(one.asset_id, one.at, None, one) for said, one in enumerate(by_round) if said not in taken

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -16,17 +15,13 @@ from indicators.waste.rounds.planning import Problem
 
 ROOT = str(Path(__file__).resolve().parents[3])
 MODULE = "indicators.waste.rounds.solving"
-# 250 bins take a minute of a processor that others use, too.
+# 250 bins take ten seconds of a processor that others use, too.
 WITHIN_S = 120.0
 # Who would wait behind more than this many is asked to come again.
 WAITING_MOST = 3
 NICE = 10
 
 log = structlog.get_logger()
-
-
-class SolverMissing(Exception):
-    """This installation has no solver: the extra `rounds` is not there."""
 
 
 class SolverBusy(Exception):
@@ -45,11 +40,6 @@ class Solved:
     solver: str
 
 
-def is_available() -> bool:
-    """Whether the extra is installed."""
-    return find_spec("pyvrp") is not None and find_spec("numpy") is not None
-
-
 class Solver:
     """One process at a time, of a priority below everything that must not wait for it."""
 
@@ -62,12 +52,9 @@ class Solver:
         """The best orders that so many iterations find from this seed on.
 
         Raises:
-            SolverMissing: it is not installed.
             SolverBusy: others wait already.
             SolverFailed: it ended without an answer.
         """
-        if not is_available():
-            raise SolverMissing
         if self._waiting >= WAITING_MOST:
             raise SolverBusy
         asked = {"problems": [asdict(one) for one in problems], "seed": seed, "iterations": iterations}

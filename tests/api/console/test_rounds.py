@@ -21,7 +21,9 @@ async def bins(registry, observations) -> dict[str, int]:
     """Two that are full, one that is not, one that nobody has ever measured."""
     profile = await registry.profile(expected_interval_s=6 * 3600)
     made = {}
-    for number, (name, level) in enumerate((("Pleine <1>", 95.0), ("Pleine 2", 80.0), ("Vide", 10.0), ("Muette", None))):
+    for number, (name, level) in enumerate(
+        (("Pleine <1>", 95.0), ("Pleine 2", 80.0), ("Vide", 10.0), ("Muette", None))
+    ):
         asset = await registry.asset(
             kind="glass_container", name=name, commune="Brest", street="rue du Port",
             latitude=48.4 + number / 100, longitude=-4.48, attributes={"volume_l": 4000},
@@ -63,7 +65,12 @@ async def test_a_round_is_planned_shown_and_driven_with_one_hand(enter, tenancy,
     assert made.status_code == 303, made.text
     address = made.headers["location"]
     shown = (await manager.get(address)).text
-    points = json.loads(re.search(r'data-points="([^"]*)"', shown)[1].replace("&#34;", '"').replace("&lt;", "<").replace("&gt;", ">"))
+    points = json.loads(
+        re.search(r'data-points="([^"]*)"', shown)[1]
+        .replace("&#34;", '"')
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+    )
     assert {one[5] for one in points} == {"Pleine <1>", "Pleine 2", "Muette"}
     assert "Pleine &lt;1&gt;" in shown
     assert f"/v1{address.removeprefix('/dechets').replace('tournees', 'rounds')}/round.gpx" in shown
@@ -83,13 +90,15 @@ async def test_a_round_is_planned_shown_and_driven_with_one_hand(enter, tenancy,
     wrong = await driver.post(f"{address}/terrain", data=form | {"outcome": "skipped", "reason": "other"})
     for stop in points:
         if str(bins[stop[5]]) != first:
-            last = await driver.post(f"{address}/terrain", data=form | {"borne": str(bins[stop[5]]), "outcome": "emptied"})
+            last = await driver.post(
+                f"{address}/terrain", data=form | {"borne": str(bins[stop[5]]), "outcome": "emptied"}
+            )
     ended = (await driver.get(last.headers["location"])).text
 
     assert (done.status_code, skipped.status_code, wrong.status_code) == (303, 303, 422)
     assert "C’est fini" in ended
     whole = (await manager.get(address)).text
-    assert "2 vidées, 1 passées, 0 à faire" in whole
+    assert "vidées : 2 · passées : 1 · à faire : 0" in whole
     assert "inaccessible" in whole
 
 
