@@ -8,7 +8,7 @@ from api.auth import FieldAgent
 from api.fields import Id
 from api.round_types import RoundStopAnswer
 from api.routes.rounds import ROUNDS, AssetIdPath
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from indicators.waste.rounds import store
 
 router = APIRouter(prefix="/v1/rounds", tags=["waste"], responses=PROBLEM_RESPONSES)
@@ -28,7 +28,7 @@ async def withdraw_round_stop(id: Id, asset_id: AssetIdPath, caller: FieldAgent)
             raise ROUNDS.missing(id)
         former = await store.read_stop(connection, id, asset_id)
         if former is None or former.outcome is None:
-            raise not_found(f"borne {asset_id} dont la tournée {id} dirait quelque chose")
+            raise Problem(404, f"la borne {asset_id} de la tournée {id} n'a rien à reprendre")
         if state == "cancelled":
             raise Problem(409, "cette tournée est annulée")
         await store.withdraw_outcome(connection, change.tenant_id, id, asset_id, datetime.now(UTC), change.actor)

@@ -20,7 +20,7 @@ from api.round_types import (
 )
 from api.round_words import method_of
 from core.model.region import region_of
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from core.runtime.postgres import Connection
 from indicators.waste.rounds import store
 from indicators.waste.rounds.candidate_store import read_bins
@@ -188,7 +188,7 @@ async def record_round_stop(
             raise ROUNDS.missing(id)
         former = await store.read_stop(connection, id, asset_id)
         if former is None or former.position is None:
-            raise not_found(f"borne {asset_id} dans les trajets de la tournée {id}")
+            raise Problem(404, f"la tournée {id} n'a pas la borne {asset_id} dans ses trajets")
         if state == "cancelled":
             raise Problem(409, "cette tournée est annulée")
         new = NewOutcome(body.outcome, body.reason, at, body.level_seen, body.remark)

@@ -6,7 +6,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 import httpx
@@ -447,6 +447,18 @@ async def exports_change(ask: Journey, client: httpx.AsyncClient, registry: Regi
     await ask(client, "DELETE", at, id=schedule["id"])
 
 
+async def round_changes(ask: Journey, client: httpx.AsyncClient, registry: Registry) -> None:
+    place = {"latitude": 48.4, "longitude": -4.5}
+    bin_id = (await registry.asset(**place, attributes={"volume_l": 4_000}))["id"]
+    wanted = {"planned_for": f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}", "depot": place, "outlet": place}
+    wanted |= {"truck_volume_l": 9_000, "truck_weight_kg": 9_000, "include_asset_ids": [bin_id]}
+    made = await ask(client, "POST", "/v1/rounds", wanted)
+    other = await ask(client, "POST", "/v1/rounds", wanted)
+    outcome = "/v1/rounds/{id}/stops/{asset_id}/outcome"
+    await ask(client, "POST", outcome, {"outcome": "emptied"}, id=made["id"], asset_id=bin_id)
+    await ask(client, "POST", "/v1/rounds/{id}/cancel", {"reason": "Camion en panne"}, id=other["id"])
+
+
 async def cost_changes(ask: Journey, client: httpx.AsyncClient) -> None:
     one: dict[str, Any] = {"name": "A", "periods": [{"since": "2026-01-01", "inhabitants": 1}]}
     made = await ask(client, "POST", "/v1/cost-contributors", one)
@@ -502,6 +514,7 @@ async def alerting_changes(
     acceptance = "/v1/kit-commissionings/{id}/acceptance"
     await ask(client, "POST", acceptance, {"reservations": "attendu"}, id=placed["id"])
     await cost_changes(ask, client)
+    await round_changes(ask, client, registry)
     order = await ask(client, "POST", "/v1/work-orders", {"title": "Voir", "asset_ids": [asset["id"]]})
     path, id_ = "/v1/work-orders/{id}", order["id"]
     await ask(client, "PATCH", path, {"assignee": "voirie"}, id=id_)

@@ -4,7 +4,7 @@ import re
 import secrets
 from base64 import b64encode
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/imports/{id}/parts/{number}"): {"content": "YQ=="},
     ("put", "/v1/photo-uploads/{id}/parts/{number}"): {"content": "YQ=="},
     ("put", "/v1/energy-baselines/{id}/retired"): {"retired": True},
+    ("post", "/v1/rounds/{id}/stops/{asset_id}/outcome"): {"outcome": "emptied"},
+    ("post", "/v1/rounds/{id}/cancel"): {"reason": "Camion en panne"},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}", "/v1/work-order-reports/{id}"}
@@ -155,6 +157,7 @@ QUERIES = {
     "/v1/measurements/series": {"bucket": "day", "from": "2026-11-01T00:00:00Z"},
     "/v1/waste/days-above": {"from": "2026-11-01"},
     "/v1/waste/emptyings": {"from": "2026-11-01"},
+    "/v1/waste/tonnage": {"from": "2026-11-01"},
 }
 PUBLIC_KEY = "age1tj0dmg7v2qmuhsjdet58n33sn854y5zemqulvgl3gd5jhkuf8qusss6jhd"
 DECLARATION = "codec: sonde\nframes:\n  - fields:\n      - {type: u8, quantity: battery_level}\n"
@@ -174,7 +177,7 @@ def example_of(path: str) -> str:
     filled = path.replace("{name}", "open").replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
     filled = filled.replace("{token_id}", "ab" * 8).replace("{account_id}", "ab" * 8)
     filled = filled.replace("{letter_id}", "1").replace("{contact_id}", "1")
-    filled = filled.replace("{number}", "1").replace("{kind}", "cabinets")
+    filled = filled.replace("{number}", "1").replace("{kind}", "cabinets").replace("{asset_id}", "1")
     return filled.replace(
         "{id}", "asset-1" if "data-subjects" in path else "abcdef" if "api-keys" in path else "1"
     )
@@ -259,6 +262,14 @@ WITH done AS (UPDATE export_job SET state = 'done', ended_at = now(), octets = 1
               WHERE id = $1 RETURNING id, tenant_id)
 INSERT INTO export_part SELECT id, tenant_id, 0, 1, 'x' FROM done
 """
+
+ROUND = {
+    "planned_for": f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}",
+    "truck_volume_l": 25_000,
+    "truck_weight_kg": 11_000,
+    "depot": {"latitude": 48.4, "longitude": -4.5},
+    "outlet": {"latitude": 48.4, "longitude": -4.4},
+}
 
 
 FREEZE = """
@@ -364,16 +375,21 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     entry |= {"day": "2026-01-01", "quantity": 1}
     cost["entries"] = await other_client.post("/v1/cost-entries", json=entry)
     cost["statements"] = await other_client.post("/v1/cost-statements", json={"year": 2026})
+    ticket = {"ticket": "B-1", "stream": "glass", "weighed_at": "2026-11-02T10:00:00Z", "net_kg": 10}
+    weighing = await other_client.post("/v1/weighings", json=ticket)
     upload = await other_client.post("/v1/photo-uploads", json={"asset_id": asset["id"], "octets": 4})
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
     await pool.execute(WRITE_FILE, file.json()["id"])
     baseline = await pool.fetchval(FREEZE, other_tenancy.id, asset["id"])
     schedule = await other_client.post("/v1/export-schedules", json={"name": "Nuit", "target": "folder"})
+    planned = await other_client.post("/v1/rounds", json=ROUND)
     return Theirs(
         {f"cost-{name}": str(answer.json()["id"]) for name, answer in cost.items()}
         | {
             "energy-baselines": str(baseline),
+            "weighings": str(weighing.json()["id"]),
+            "rounds": str(planned.json()["id"]),
             "publications": str(publication.json()["id"]),
             "photos": str(photo.json()["id"]),
             "kits": str(kit.json()["id"]),

@@ -19,6 +19,8 @@ ACTIONS = {
     "reject": marked("a été refusé, ou a refusé"),
     "accept": marked("a accepté"),
     "issue": marked("a émis"),
+    "record": marked("a renseigné"),
+    "cancel": marked("a annulé"),
     "withdraw": marked("a retiré"),
     "revoke": marked("a révoqué"),
     "invite": marked("a invité"),
@@ -122,6 +124,8 @@ ENTITIES = {
     "tenant": marked("collectivité"),
     "totp": marked("second facteur"),
     "transfer": marked("transfert"),
+    "waste_round": marked("tournée"),
+    "weighing": marked("bon de pesée"),
     "webhook_endpoint": marked("adresse de webhook"),
     "work_order": marked("intervention"),
 }
