@@ -150,9 +150,8 @@ async def list_days_above(
         known = await store.read_known_months(connection, ids, period, threshold)
     groups = days_above(bins, known, first_days, period, by or ["bin"])
     since, until = period
-    return DaysAbovePage(
-        **{"from": since, "to": until}, threshold=threshold, items=[_answer(one) for one in groups]
-    )
+    whole = {"from": since, "to": until, "threshold": threshold}
+    return DaysAbovePage.model_validate(whole | {"items": [_answer(one) for one in groups]})
 
 
 class EmptyingAnswer(Answer):
@@ -221,6 +220,7 @@ async def list_emptyings(
     latest = found[::-1]
     said = [one.by_round for one in latest if one.evidence == "round"]
     return EmptyingsPage(
+        next=None,
         items=[
             EmptyingAnswer(
                 datastream_id=one.by_sensor.datastream_id,
@@ -291,7 +291,7 @@ async def list_forecasts(
         and commune in (None, one.commune)
     ]
     return ForecastsPage(
-        items=[_forecast_answer(one, levels.get(one.datastream_id), bins, gains) for one in chosen]
+        next=None, items=[_forecast_answer(one, levels.get(one.datastream_id), bins, gains) for one in chosen]
     )
 
 

@@ -96,11 +96,9 @@ async def list_tonnage(
     chosen = [one for one in emptied if one.day >= since and one.bin.asset_id in bins]
     is_whole = wanted.is_whole and not {"bin", "commune"} & {*groups}
     counted = [one for one in weighed if one.day >= since] if is_whole else None
-    return TonnagePage(
-        **{"from": since, "to": until},
-        items=[_answer(one, counted) for one in tonnage.tonnages(chosen, calibrations, groups)],
-        calibrations=_calibrations(emptied, calibrations),
-    )
+    whole = {"from": since, "to": until, "calibrations": _calibrations(emptied, calibrations)}
+    items = [_answer(one, counted) for one in tonnage.tonnages(chosen, calibrations, groups)]
+    return TonnagePage.model_validate(whole | {"items": items})
 
 
 def _answer(group: Tonnage, weighed: Sequence[Weighing] | None) -> TonnageAnswer:

@@ -13,7 +13,7 @@ from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
 from api.console.waste.filters import PAGE, Filter, common, day_of
 from api.fields import Id
 from api.pages import Paging
-from api.round_types import NewRoundBody, RoundAnswer, RoundCancellationBody, RoundStopAnswer
+from api.round_types import NewRoundBody, RoundCancellationBody
 from api.round_words import CHOSEN_BY, LEFT_REASONS, OUTCOMES, SKIP_REASONS
 from api.routes import round_candidates, rounds
 from core.runtime.http.errors import Problem, invalid
@@ -113,7 +113,7 @@ def _asked(visit: PersonsVisit) -> dict[str, Any]:
     }
 
 
-def _as_last(former: RoundAnswer | None) -> dict[str, str]:
+def _as_last(former: Any) -> dict[str, str]:
     """The trucks and places of the last round, which seldom change."""
     if former is None:
         return {
@@ -211,7 +211,7 @@ async def _round(visit: PersonsVisit, round_id: int, problem: Problem | None = N
     )
 
 
-def _point(one: RoundStopAnswer) -> list[Any]:
+def _point(one: Any) -> list[Any]:
     return [one.latitude, one.longitude, one.truck, one.trip, one.position, one.name, one.outcome or ""]
 
 

@@ -94,3 +94,34 @@ async def test_what_somebody_reads_counts_as_a_measurement_and_says_that_somebod
     # Full from 6:00 to 9:00, then emptied; known for twelve hours after the last reading, at noon.
     assert (above["above"], above["unknown"]) == (round(3 / 24, 4), round(6 / 24, 4))
     assert (emptied["before"], emptied["after"], emptied["suspect"]) == (80, 5, False)
+
+
+async def test_what_somebody_reads_makes_a_bin_a_candidate_of_a_round_as_a_sensor_would(
+    client, other_client, registry, observations
+) -> None:
+    profile = await registry.profile(expected_interval_s=6 * 3600)
+    streams = {}
+    for name in ("À la main", "Par le capteur", "Muette"):
+        asset = await registry.asset(
+            name=name, kind="glass_container", latitude=48.4, longitude=-4.5, attributes={"volume_l": 4000}
+        )
+        device = await registry.device(profile, asset_id=asset["id"])
+        streams[name] = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    now = datetime.now(UTC)
+    reading = {"time": (now - timedelta(hours=1)).isoformat(), "value": 82}
+    made = await client.post(f"/v1/datastreams/{streams['À la main']}/manual-readings", json=reading)
+    assert made.status_code == 201, made.text
+    await observations.readings(streams["Par le capteur"], {now - timedelta(hours=1): 75.0})
+
+    found = (await client.get("/v1/rounds/candidates")).json()["items"]
+    stricter = (await client.get("/v1/rounds/candidates", params={"threshold": 80})).json()["items"]
+
+    assert [(one["name"], one["level"], one["chosen_by"], one["source"]) for one in found] == [
+        ("À la main", 82, "threshold", "manual"),
+        ("Par le capteur", 75, "threshold", "sensor"),
+        ("Muette", None, "unknown", None),
+    ]
+    assert [one["name"] for one in stricter] == ["À la main", "Muette"]
+    assert (await other_client.get("/v1/rounds/candidates")).json()["items"] == []
+    wrong = {"planned_for": "2026-12-02", "next_round_on": "2026-12-02"}
+    assert (await client.get("/v1/rounds/candidates", params=wrong)).status_code == 422
