@@ -1,7 +1,7 @@
-"""A round as files for satnavs, maps and spreadsheets: GPX 1.1, GeoJSON and CSV. Pure."""
+"""A round as files for satnavs, maps and spreadsheets: GPX 1.1, GeoJSON and CSV."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -67,7 +67,7 @@ def _point(parent: ET.Element, tag: str, point: Point, described: str = "") -> N
 
 
 def _utc(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _printable(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from api.printed import latin
-from api.round_words import LEFT_REASONS, SKIP_REASONS, amount, kilometres, title_of
+from api.round_words import CHOSEN_BY, LEFT_REASONS, SKIP_REASONS, amount, kilometres, title_of
 from indicators.waste.rounds.store import RoundStop, WasteRound
 
 HEADS = ("N°", "Heure", "Borne et adresse", "Niveau", "Vidée", "Non vidée, motif, remarque")
@@ -57,7 +57,7 @@ def _print_trip(pdf: Any, trip: dict[str, Any], stops: Sequence[RoundStop], zone
     pdf.ln(4)
     leaves, unloads = (_hour(datetime.fromisoformat(trip[name]), zone) for name in ("leaves_at", "outlet_at"))
     said = f"Trajet {trip['trip']} : départ {leaves}, exutoire {unloads}"
-    load = f"{amount(trip['volume_l'])} l, {amount(trip['weight_kg'])} kg attendus"
+    load = f"{_grouped(trip['volume_l'])} l, {_grouped(trip['weight_kg'])} kg attendus"
     pdf.set_font("helvetica", style="B", size=11)
     pdf.multi_cell(0, 7, latin(f"{said} ({load})"), new_x="LMARGIN", new_y="NEXT")
     pdf.set_font("helvetica", size=9)
@@ -73,7 +73,13 @@ def _row(stop: RoundStop, zone: ZoneInfo) -> tuple[str, ...]:
     address = ", ".join(part for part in (stop.street, stop.commune) if part)
     level = "inconnu" if stop.level is None else f"{amount(stop.level)} %"
     hour = "" if stop.arrival is None else _hour(stop.arrival, zone)
-    return (str(stop.position), hour, f"{stop.name}\n{address}".strip(), level, BOX, f"{BOX}  ....")
+    why = "" if stop.chosen_by == "threshold" else CHOSEN_BY[stop.chosen_by]
+    lines = "\n".join(line for line in (stop.name, address, why) if line)
+    return (str(stop.position), hour, lines, level, BOX, BOX)
+
+
+def _grouped(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def _print_reasons(pdf: Any) -> None:
@@ -88,7 +94,7 @@ def _print_left(pdf: Any, left: Sequence[RoundStop]) -> None:
     for stop in left:
         address = ", ".join(part for part in (stop.name, stop.street, stop.commune) if part)
         reason = LEFT_REASONS[stop.left_reason] if stop.left_reason is not None else ""
-        pdf.multi_cell(0, 5, latin(f"{address} : {reason}"), new_x="LMARGIN", new_y="NEXT")
+        pdf.multi_cell(0, 5, latin(f"{address} : {reason}"), align="L", new_x="LMARGIN", new_y="NEXT")
 
 
 def _hour(at: datetime, zone: ZoneInfo) -> str:

@@ -1,4 +1,4 @@
-"""What rounds say to people, in French: one wording for files, the sheet on paper and the console. Pure."""
+"""What rounds say to people, in French: one wording for files, the sheet on paper and the console."""
 
 from collections.abc import Mapping
 

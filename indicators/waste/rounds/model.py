@@ -97,5 +97,5 @@ class Plan:
     left: tuple[int, ...]
 
 
-Order = Sequence[Sequence[Sequence[int]]]
+Routes = Sequence[Sequence[Sequence[int]]]
 """Of each truck the trips, of each trip the visits, by their place in the problem."""

@@ -118,11 +118,11 @@ async def plan_round(
         wanted.seed,
         ITERATIONS,
     )
-    order, order_before = solved.orders
-    if order is None:
+    routes, routes_before = solved.routes
+    if routes is None:
         raise SolverFailed("no order that holds")
-    plan = plan_of(order, after, fleet, of_after)
-    metres_before = None if order_before is None else metres_of(order_before, of_before)
+    plan = plan_of(routes, after, fleet, of_after)
+    metres_before = None if routes_before is None else metres_of(routes_before, of_before)
     made = _round(wanted, plan, whole, solved, metres_before, len(before))
     return made, _stops(chosen, plan, fleet)
 

@@ -15,9 +15,9 @@ from indicators.waste.rounds.model import (
     OUTLET,
     Distances,
     Fleet,
-    Order,
     Plan,
     PlannedStop,
+    Routes,
     Trip,
     Visit,
 )
@@ -69,11 +69,11 @@ def shortest_way_s(distances: Distances, fleet: Fleet) -> int:
     return there + fleet.unloading_s + back
 
 
-def metres_of(order: Order, distances: Distances) -> int:
+def metres_of(routes: Routes, distances: Distances) -> int:
     """What all trucks drive."""
     return sum(
         sum(_trip_metres(visits, number, len(trips), distances) for number, visits in enumerate(trips))
-        for trips in order
+        for trips in routes
     )
 
 
@@ -83,18 +83,18 @@ def _trip_metres(visits: Sequence[int], number: int, trips: int, distances: Dist
     return sum(distances.metres[one][other] for one, other in pairwise(places))
 
 
-def plan_of(order: Order, visits: Sequence[Visit], fleet: Fleet, distances: Distances) -> Plan:
+def plan_of(routes: Routes, visits: Sequence[Visit], fleet: Fleet, distances: Distances) -> Plan:
     """When each bin is reached, and what each trip carries.
 
     Raises:
         BrokenPlan: a bin is visited twice, or a truck is overloaded, out too late or one too many.
     """
-    visited = [visit for trips in order for trip in trips for visit in trip]
-    if len(set(visited)) != len(visited) or len(order) > fleet.trucks:
-        raise BrokenPlan(f"{len(visited)} visits of {len(set(visited))} bins by {len(order)} trucks")
+    visited = [visit for trips in routes for trip in trips for visit in trip]
+    if len(set(visited)) != len(visited) or len(routes) > fleet.trucks:
+        raise BrokenPlan(f"{len(visited)} visits of {len(set(visited))} bins by {len(routes)} trucks")
     stops: list[PlannedStop] = []
     made: list[Trip] = []
-    for truck, trips in enumerate(order, 1):
+    for truck, trips in enumerate(routes, 1):
         _drive(truck, trips, visits, fleet, distances, stops, made)
     left = set(range(len(visits))) - set(visited)
     return Plan(

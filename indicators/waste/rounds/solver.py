@@ -10,16 +10,16 @@ from pathlib import Path
 
 import structlog
 
-from indicators.waste.rounds.model import Order
+from indicators.waste.rounds.model import Routes
 from indicators.waste.rounds.planning import Problem
 
 ROOT = str(Path(__file__).resolve().parents[3])
 MODULE = "indicators.waste.rounds.solving"
 # 250 bins take ten seconds of a processor that others use, too.
-WITHIN_S = 120.0
+WITHIN_S = 300.0
 # Who would wait behind more than this many is asked to come again.
 WAITING_MOST = 3
-NICE = 10
+NICE = 5
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class SolverFailed(Exception):
 class Solved:
     """Orders by problem, None where there is none that holds, and what found them."""
 
-    orders: tuple[Order | None, ...]
+    routes: tuple[Routes | None, ...]
     solver: str
 
 
@@ -49,7 +49,7 @@ class Solver:
         self._waiting = 0
 
     async def solve(self, problems: Sequence[Problem], seed: int, iterations: int) -> Solved:
-        """The best orders that so many iterations find from this seed on.
+        """The best routes that so many iterations find from this seed on.
 
         Raises:
             SolverBusy: others wait already.
@@ -64,7 +64,7 @@ class Solver:
                 answer = json.loads(await self._ask(json.dumps(asked).encode()))
         finally:
             self._waiting -= 1
-        return Solved(tuple(answer["orders"]), answer["solver"])
+        return Solved(tuple(answer["routes"]), answer["solver"])
 
     async def _ask(self, text: bytes) -> bytes:
         process = await asyncio.create_subprocess_exec(

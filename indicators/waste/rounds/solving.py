@@ -1,4 +1,4 @@
-"""Solves rounds by pyvrp, in a process of its own: problems as JSON come in, orders go out.
+"""Solves rounds by pyvrp, in a process of its own: problems as JSON come in, routes go out.
 
 A fixed seed and a fixed number of iterations: the same problem has the same answer, on a busy machine, too.
 Only this process imports pyvrp and numpy.
@@ -43,11 +43,11 @@ def solve_problem(problem: dict[str, Any], seed: int, iterations: int) -> list[l
         return []
     whole = solved(data_of(problem, is_required=True), seed, iterations)
     if whole.is_feasible() or problem["open_s"] is None:
-        return order_of(whole) if whole.is_feasible() else None
+        return routes_of(whole) if whole.is_feasible() else None
     data = data_of(problem, is_required=False)
-    start = solution_of(data, trimmed(order_of(whole), problem))
+    start = solution_of(data, trimmed(routes_of(whole), problem))
     part = solved(data, seed, iterations, start)
-    return order_of(part if part.is_feasible() else start)
+    return routes_of(part if part.is_feasible() else start)
 
 
 def data_of(problem: dict[str, Any], *, is_required: bool) -> Any:
@@ -86,37 +86,37 @@ def data_of(problem: dict[str, Any], *, is_required: bool) -> Any:
     )
 
 
-def solution_of(data: Any, order: list[list[list[int]]]) -> Any:
-    """An order in pyvrp's words."""
+def solution_of(data: Any, routes: list[list[list[int]]]) -> Any:
+    """Routes in pyvrp's words."""
     pyvrp = import_module("pyvrp")
     kinds = pyvrp.ActivityType
-    routes: list[Any] = []
-    for trips in order:
+    made: list[Any] = []
+    for trips in routes:
         activities: list[Any] = []
         for trip in trips:
             activities += [pyvrp.Activity(kinds.DEPOT, OUTLET)] if activities else []
             activities += [pyvrp.Activity(kinds.CLIENT, visit) for visit in trip]
-        routes.append(pyvrp.Route(data, activities, 0))
-    return pyvrp.Solution(data, routes)
+        made.append(pyvrp.Route(data, activities, 0))
+    return pyvrp.Solution(data, made)
 
 
-def order_of(solution: Any) -> list[list[list[int]]]:
+def routes_of(solution: Any) -> list[list[list[int]]]:
     """Of each truck that drives its trips, of each trip its visits."""
-    order: list[list[list[int]]] = []
+    routes: list[list[list[int]]] = []
     for route in solution.routes():
         trips: dict[int, list[int]] = {}
         for activity in route:
             if activity.is_client():
                 trips.setdefault(activity.trip, []).append(activity.idx)
         if trips:
-            order.append([trips[number] for number in sorted(trips)])
-    return order
+            routes.append([trips[number] for number in sorted(trips)])
+    return routes
 
 
 def solve_problems(asked: dict[str, Any]) -> dict[str, Any]:
-    """The orders of these problems, and by what they were found; null: it found none that holds."""
-    orders = [solve_problem(problem, asked["seed"], asked["iterations"]) for problem in asked["problems"]]
-    return {"orders": orders, "solver": f"pyvrp {version('pyvrp')}"}
+    """The routes of these problems, and by what they were found; null: it found none that holds."""
+    routes = [solve_problem(problem, asked["seed"], asked["iterations"]) for problem in asked["problems"]]
+    return {"routes": routes, "solver": f"pyvrp {version('pyvrp')}"}
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ def hours_at_bins(problem: Mapping[str, Any]) -> int | None:
     return problem["open_s"] - problem["unloading_s"] - problem["distances"]["seconds"][OUTLET][DEPOT]
 
 
-def trimmed(order: Sequence[Sequence[Sequence[int]]], problem: Mapping[str, Any]) -> list[Trips]:
+def trimmed(routes: Sequence[Sequence[Sequence[int]]], problem: Mapping[str, Any]) -> list[Trips]:
     """What is left of an order of this problem when each truck carries what it may and is back in time."""
     last = hours_at_bins(problem)
     found: list[Trips] = []
-    for truck in order[: problem["trucks"]]:
+    for truck in routes[: problem["trucks"]]:
         trips = [_light(list(trip), problem) for trip in truck]
         while last is not None and _seconds(trips, problem) > last:
             _take_one_out(trips, problem)

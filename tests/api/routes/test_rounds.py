@@ -30,7 +30,7 @@ class Bins:
         self._registry, self._observations, self._profile = registry, observations, profile
         self.ids: dict[str, int] = {}
 
-    async def add(
+    async def place(
         self, name: str, level: float | None, *, ago_h: float = 1, place=(48.41, -4.48), **fields
     ) -> int:
         given = {"attributes": {"volume_l": 4_000}, "commune": "Brest", "street": "1 rue de Siam"} | fields
@@ -51,15 +51,15 @@ async def bins(registry, observations) -> Bins:
 
 
 @pytest.fixture
-async def town(bins) -> Bins:
-    await bins.add("Mairie", 80)
-    await bins.add("Port", 75.0, place=(48.39, -4.47))
-    await bins.add("Gare", 74.9, place=(48.40, -4.49))
-    await bins.add("Muette", 99, ago_h=12.5)  # Two intervals of six hours are over.
-    await bins.add("Neuve", None)
-    await bins.add("Sans lieu", 90, place=None)
-    await bins.add("Sans volume", 90, attributes={})
-    await bins.add("Énorme", 100, attributes={"volume_l": 20_000})
+async def placed_bins(bins) -> Bins:
+    await bins.place("Mairie", 80)
+    await bins.place("Port", 75.0, place=(48.39, -4.47))
+    await bins.place("Gare", 74.9, place=(48.40, -4.49))
+    await bins.place("Muette", 99, ago_h=12.5)  # Two intervals of six hours are over.
+    await bins.place("Neuve", None)
+    await bins.place("Sans lieu", 90, place=None)
+    await bins.place("Sans volume", 90, attributes={})
+    await bins.place("Énorme", 100, attributes={"volume_l": 20_000})
     return bins
 
 
@@ -82,7 +82,7 @@ def kilometres(*places: dict) -> float:
     return total
 
 
-async def test_bins_at_the_threshold_are_stops_and_the_others_say_why_not(client, town) -> None:
+async def test_bins_at_the_threshold_are_stops_and_the_others_say_why_not(client, placed_bins) -> None:
     made = await plan(client)
 
     by_name = {one["name"]: one for one in made["bins"]}
@@ -111,7 +111,7 @@ async def test_bins_at_the_threshold_are_stops_and_the_others_say_why_not(client
     assert (made["seed"], made["iterations"], made["solver"]) == (1, 500, "pyvrp 0.14.1")
 
 
-async def test_the_same_bins_and_seed_make_the_same_round(client, town) -> None:
+async def test_the_same_bins_and_seed_make_the_same_round(client, placed_bins) -> None:
     first, second = await plan(client, seed=5), await plan(client, seed=5)
 
     assert [first["bins"], first["trips"]] == [
@@ -120,9 +120,11 @@ async def test_the_same_bins_and_seed_make_the_same_round(client, town) -> None:
     ]
 
 
-async def test_a_person_adds_and_leaves_bins(client, town) -> None:
+async def test_a_person_adds_and_leaves_bins(client, placed_bins) -> None:
     made = await plan(
-        client, include_asset_ids=[town.ids["Neuve"], town.ids["Gare"]], exclude_asset_ids=[town.ids["Port"]]
+        client,
+        include_asset_ids=[placed_bins.ids["Neuve"], placed_bins.ids["Gare"]],
+        exclude_asset_ids=[placed_bins.ids["Port"]],
     )
 
     stops = {one["name"]: one for one in made["bins"] if one["position"]}
@@ -138,7 +140,7 @@ async def test_a_person_adds_and_leaves_bins(client, town) -> None:
 
 async def test_a_truck_unloads_and_goes_on_within_its_hours(client, bins) -> None:
     for number in range(6):
-        await bins.add(f"Verre {number}", 100, place=(48.40 + number / 500, -4.48))
+        await bins.place(f"Verre {number}", 100, place=(48.40 + number / 500, -4.48))
 
     whole = await plan(client, opens_at="05:00", closes_at="12:00")
     short = await plan(client, opens_at="05:00", closes_at="06:10")
@@ -150,7 +152,7 @@ async def test_a_truck_unloads_and_goes_on_within_its_hours(client, bins) -> Non
 
 
 async def test_a_given_table_is_used_and_named(client, bins) -> None:
-    a, b = await bins.add("A", 80), await bins.add("B", 90)
+    a, b = await bins.place("A", 80), await bins.place("B", 90)
     table = [[0, 100, 10, 50], [100, 0, 50, 10], [10, 50, 0, 10], [50, 10, 10, 0]]
 
     made = await plan(client, distances={"asset_ids": [a, b], "metres": table}, speed_kmh=36)
@@ -185,14 +187,14 @@ async def test_a_given_table_is_used_and_named(client, bins) -> None:
         ),
     ],
 )
-async def test_bad_input_is_rejected_in_french(client, town, fields, says) -> None:
+async def test_bad_input_is_rejected_in_french(client, placed_bins, fields, says) -> None:
     answer = await client.post("/v1/rounds", json=ROUND | fields)
 
     assert answer.status_code == 422
     assert says in answer.text
 
 
-async def test_a_truck_without_capacity_is_rejected(client, town) -> None:
+async def test_a_truck_without_capacity_is_rejected(client, placed_bins) -> None:
     body = {name: value for name, value in ROUND.items() if not name.startswith("truck_")}
     answer = await client.post("/v1/rounds", json=body)
 
@@ -204,7 +206,7 @@ async def test_a_truck_without_capacity_is_rejected(client, town) -> None:
 
 
 async def test_a_density_that_nobody_knows_is_asked_for(client, bins) -> None:
-    await bins.add("Papier", 90, kind="paper_container")
+    await bins.place("Papier", 90, kind="paper_container")
 
     rejected = await client.post("/v1/rounds", json=ROUND | {"kind": "paper_container"})
     made = await plan(client, kind="paper_container", density_kg_m3=50)
@@ -214,7 +216,7 @@ async def test_a_density_that_nobody_knows_is_asked_for(client, bins) -> None:
     assert made["bins"][0]["weight_kg"] == pytest.approx(3.6 * 50)
 
 
-async def test_outcomes_are_recorded_corrected_and_audited(client, town, pool, tenancy) -> None:
+async def test_outcomes_are_recorded_corrected_and_audited(client, placed_bins, pool, tenancy) -> None:
     made = await plan(client)
     first, second = [one["asset_id"] for one in made["bins"] if one["position"]]
     address = f"/v1/rounds/{made['id']}/stops"
@@ -250,7 +252,7 @@ async def test_outcomes_are_recorded_corrected_and_audited(client, town, pool, t
     ],
 )
 async def test_an_outcome_says_why_and_is_not_ahead_of_time(client, bins, body, says) -> None:
-    bin_id = await bins.add("Mairie", 80)
+    bin_id = await bins.place("Mairie", 80)
     made = await plan(client)
 
     answer = await client.post(f"/v1/rounds/{made['id']}/stops/{bin_id}/outcome", json=body)
@@ -259,17 +261,17 @@ async def test_an_outcome_says_why_and_is_not_ahead_of_time(client, bins, body, 
     assert says in answer.text
 
 
-async def test_a_bin_in_no_trip_has_no_outcome(client, town) -> None:
+async def test_a_bin_in_no_trip_has_no_outcome(client, placed_bins) -> None:
     made = await plan(client)
 
     answer = await client.post(
-        f"/v1/rounds/{made['id']}/stops/{town.ids['Muette']}/outcome", json={"outcome": "emptied"}
+        f"/v1/rounds/{made['id']}/stops/{placed_bins.ids['Muette']}/outcome", json={"outcome": "emptied"}
     )
 
     assert answer.status_code == 404
 
 
-async def test_a_round_that_has_not_begun_is_cancelled_once(client, town) -> None:
+async def test_a_round_that_has_not_begun_is_cancelled_once(client, placed_bins) -> None:
     begun, other = await plan(client), await plan(client)
     stop = next(one["asset_id"] for one in begun["bins"] if one["position"])
     await client.post(f"/v1/rounds/{begun['id']}/stops/{stop}/outcome", json={"outcome": "emptied"})
@@ -285,7 +287,7 @@ async def test_a_round_that_has_not_begun_is_cancelled_once(client, town) -> Non
     assert [one["id"] for one in listed.json()["items"]] == [other["id"]]
 
 
-async def test_who_may_go_out_may_not_plan(client, client_with, town) -> None:
+async def test_who_may_go_out_may_not_plan(client, client_with, placed_bins) -> None:
     made = await plan(client)
     stop = next(one["asset_id"] for one in made["bins"] if one["position"])
     async with client_with("read", "field") as agent:
@@ -296,7 +298,7 @@ async def test_who_may_go_out_may_not_plan(client, client_with, town) -> None:
     assert (planned.status_code, done.status_code, cancelled.status_code) == (403, 200, 403)
 
 
-async def test_another_tenant_sees_no_round(client, other_client, town) -> None:
+async def test_another_tenant_sees_no_round(client, other_client, placed_bins) -> None:
     made = await plan(client)
     stop = next(one["asset_id"] for one in made["bins"] if one["position"])
 
@@ -311,7 +313,7 @@ async def test_a_syndicat_plans_for_a_member_who_reads_what_became_of_its_own_bi
     client, other_client, pool, tenancy, other_tenancy, bins
 ) -> None:
     """The tenant whose bins these are is made a member of the other one."""
-    bin_id = await bins.add("Mairie", 80)
+    bin_id = await bins.place("Mairie", 80)
     await pool.execute("UPDATE tenant SET member_of = $2 WHERE id = $1", tenancy.id, other_tenancy.id)
     made = await plan(other_client)
 
@@ -331,7 +333,7 @@ async def test_a_syndicat_plans_for_a_member_who_reads_what_became_of_its_own_bi
     assert (one["name"], emptied.json()["items"]) == ("Mairie", [])
 
 
-async def test_files_to_take_along(client, town) -> None:
+async def test_files_to_take_along(client, placed_bins) -> None:
     made = await plan(client, name="Verre du mardi")
     address = f"/v1/rounds/{made['id']}"
 
@@ -370,7 +372,7 @@ async def test_files_to_take_along(client, town) -> None:
 
 
 async def test_what_a_sensor_and_a_driver_saw_is_one_emptying(client, bins, pool, observations) -> None:
-    bin_id, blind = await bins.add("Mairie", 80), await bins.add("Port", 85)
+    bin_id, blind = await bins.place("Mairie", 80), await bins.place("Port", 85)
     made = await plan(client)
     for one in (bin_id, blind):
         await client.post(f"/v1/rounds/{made['id']}/stops/{one}/outcome", json={"outcome": "emptied"})

@@ -70,10 +70,10 @@ def test_no_plan_overloads_a_truck_or_loses_a_bin(drawn, trucks, volume, weight,
     table = great_circle([Place(48.05, -1.7), Place(48.12, -1.6), *(one.place for one in drawn)], 30)
     asked = {"problems": [as_json(problem_of(drawn, fleet, table))], "seed": seed, "iterations": 60}
 
-    [order] = solve_problems(asked)["orders"]
-    plan = plan_of(order, drawn, fleet, table)
+    [routes] = solve_problems(asked)["routes"]
+    plan = plan_of(routes, drawn, fleet, table)
 
-    assert solve_problems(asked)["orders"] == [order]
+    assert solve_problems(asked)["routes"] == [routes]
     # Counted here by itself, from the stops alone.
     at = {one.asset_id: number for number, one in enumerate(drawn)}
     assert sorted([stop.asset_id for stop in plan.stops] + list(plan.left)) == sorted(at)
@@ -97,7 +97,7 @@ def test_no_plan_overloads_a_truck_or_loses_a_bin(drawn, trucks, volume, weight,
         now += timedelta(seconds=table.seconds[OUTLET][DEPOT])
         driven += table.metres[OUTLET][DEPOT]
         assert now <= fleet.closes_at
-    assert driven == plan.metres == metres_of(order, table)
+    assert driven == plan.metres == metres_of(routes, table)
 
 
 LINE = Distances(
@@ -125,7 +125,7 @@ def test_two_trips_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "fleet"),
+    ("routes", "fleet"),
     [
         ([[[0, 1]]], fleet_of(volume_l=1_700)),  # 1700.5 litres.
         ([[[0, 1]]], fleet_of(weight_kg=299)),
@@ -134,9 +134,9 @@ def test_two_trips_by_hand() -> None:
         ([[[0], [0]]], fleet_of()),
     ],
 )
-def test_an_order_that_does_not_hold_is_no_plan(order, fleet) -> None:
+def test_an_order_that_does_not_hold_is_no_plan(routes, fleet) -> None:
     with pytest.raises(BrokenPlan):
-        plan_of(order, TWO, fleet, LINE)
+        plan_of(routes, TWO, fleet, LINE)
 
 
 def test_a_load_is_rounded_up_before_it_is_compared() -> None:
@@ -152,7 +152,7 @@ def test_what_there_is_no_time_for_is_what_matters_least() -> None:
         two = [Visit(n, Place(0, 0), 1, 1, 9 if n == preferred else 1) for n in range(2)]
         problem = as_json(problem_of(two, fleet_of(0.5, unloading_s=0), table))
 
-        assert solve_problems({"problems": [problem], "seed": 1, "iterations": 50})["orders"] == [[[[preferred]]]]
+        assert solve_problems({"problems": [problem], "seed": 1, "iterations": 50})["routes"] == [[[[preferred]]]]
 
 
 def test_a_round_of_88_bins_takes_less_than_five_seconds() -> None:
@@ -176,9 +176,9 @@ def test_a_round_of_88_bins_takes_less_than_five_seconds() -> None:
 
     assert _seconds_of_children() - before < 5
     assert solved.solver.startswith("pyvrp ")
-    plan = plan_of(solved.orders[0], bins, fleet, table)
+    plan = plan_of(solved.routes[0], bins, fleet, table)
     assert len(plan.stops) + len(plan.left) == 88
-    assert sorted(n for trips in solved.orders[1] for trip in trips for n in trip) == list(range(88))
+    assert sorted(n for trips in solved.routes[1] for trip in trips for n in trip) == list(range(88))
 
 
 def _seconds_of_children() -> float:

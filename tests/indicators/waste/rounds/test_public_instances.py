@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyvrp import read
 
-from indicators.waste.rounds.solving import ITERATIONS, order_of, solve_problems, solved
+from indicators.waste.rounds.solving import ITERATIONS, routes_of, solve_problems, solved
 
 INSTANCES = Path(__file__).parent / "instances"
 SEED = 1
@@ -61,7 +61,7 @@ def test_one_truck_that_unloads_and_goes_on_solves_the_same_instance() -> None:
         "unloading_s": 0,
     }
 
-    [[trips]] = solve_problems({"problems": [problem], "seed": SEED, "iterations": ITERATIONS})["orders"]
+    [[trips]] = solve_problems({"problems": [problem], "seed": SEED, "iterations": ITERATIONS})["routes"]
 
     driven = 0
     for trip in trips:
@@ -75,4 +75,4 @@ def test_one_truck_that_unloads_and_goes_on_solves_the_same_instance() -> None:
 def test_the_same_seed_finds_the_same_order() -> None:
     data = read(INSTANCES / "E-n22-k4.txt", round_func="round")
 
-    assert order_of(solved(data, 7, 200)) == order_of(solved(data, 7, 200))
+    assert routes_of(solved(data, 7, 200)) == routes_of(solved(data, 7, 200))
