@@ -40,6 +40,7 @@ KINDS = {
     "rules": "Importe des règles d'alerte",
     "commune-outlines": "Importe des contours de communes, ligne par ligne",
     "weather-days": "Importe les températures journalières d'une station météo",
+    "weighings": "Importe les pesées du pont-bascule",
 }
 OUTCOMES = {"created": "nouvelles", "updated": "mises à jour", "unchanged": "déjà à jour", "refused": "refusées"}
 

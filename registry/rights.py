@@ -292,6 +292,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "waste_round_outcome": {},
     "waste_round_stop": {},
     "weather_day": {"maintenance": "SELECT, INSERT, UPDATE"},
+    "weighing": {"maintenance": "SELECT, INSERT, UPDATE"},
     "webhook_endpoint": {
         "alerting": "SELECT *, UPDATE (state, disabled_reason, gone_at, recovered_at, url, url_wrapped, "
         "proved_at, proof_digest)",

@@ -53,6 +53,9 @@ from api.console.tenants import views as tenants
 from api.console.territory import views as territory
 from api.console.trades import views as trades
 from api.console.visits import FIRST_PAGE
+from api.console.waste import driving, rounds, white_zones
+from api.console.waste import tonnage as waste_tonnage
+from api.console.waste import views as waste
 from api.console.webhooks import views as webhooks
 from api.console.workshop import bench as codec_bench
 from api.console.workshop import profile as profile_decoding
@@ -88,6 +91,11 @@ PAGES = (
     partners.router,
     calendars.router,
     trades.router,
+    waste.router,
+    waste_tonnage.router,
+    white_zones.router,
+    rounds.router,
+    driving.router,
     lighting_legal_hours.router,
     lighting_clocks.router,  # Before pages of one cabinet, of which `horloges` is none.
     lighting_history.router,

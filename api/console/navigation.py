@@ -1,7 +1,7 @@
 """The pages in the menu, in the order in which a day needs them."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from api.trade_store import LIGHTING, METERS, ROOMS, WASTE
@@ -11,6 +11,11 @@ from core.model.rights import Right
 def is_below(path: str, address: str) -> bool:
     """Whether a path is this address, or one under it."""
     return path == address or path.startswith(f"{address}/")
+
+
+def nearest(path: str, addresses: Iterable[str]) -> str:
+    """The longest of these addresses that a path is, or is under; empty: of none."""
+    return max((address for address in addresses if is_below(path, address)), key=len, default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,15 @@ LIGHTS = (
     SubEntry("/campagnes", marked("Campagnes")),
     SubEntry("/tout-allumer", marked("Tout allumer"), "lighting"),
 )
+BINS = (
+    SubEntry("/dechets", marked("Conteneurs")),
+    SubEntry("/dechets/jours", marked("Jours pleins")),
+    SubEntry("/dechets/vidages", marked("Vidages")),
+    SubEntry("/dechets/previsions", marked("Prévisions")),
+    SubEntry("/dechets/tonnages", marked("Tonnages")),
+    SubEntry("/dechets/zones-blanches", marked("Sans réseau")),
+    SubEntry("/dechets/tournees", marked("Tournées")),
+)
 GROUPS = (
     Group(
         marked("Territoire"),
@@ -80,7 +94,7 @@ GROUPS = (
             Entry("/pose", marked("Poser un capteur"), "qr-code-scan", "field"),
             Entry("/alertes", marked("Alertes"), "bell", section=ALERTS),
             Entry("/interventions", marked("Interventions"), "tools"),
-            Entry("/dechets", marked("Déchets"), "trash", kinds=WASTE.kinds),
+            Entry("/dechets", marked("Déchets"), "trash", section=BINS, kinds=WASTE.kinds),
             Entry("/salles", marked("Salles"), "wind", kinds=ROOMS.kinds),
             Entry("/compteurs", marked("Compteurs"), "speedometer", kinds=METERS.kinds),
             Entry("/eclairage", marked("Éclairage"), "lightbulb", section=LIGHTS, kinds=LIGHTING.kinds),

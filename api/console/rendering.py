@@ -14,7 +14,7 @@ from markupsafe import Markup
 from alerting.wording import unit_label
 from api.console.files import address_of, has_libraries, icon
 from api.console.language import NAMES, Language, translations_of
-from api.console.navigation import is_below
+from api.console.navigation import nearest
 from api.console.said import said
 from api.console.wording import STATES, kind_name
 
@@ -34,7 +34,7 @@ def _environment(code: str) -> Environment:
         auto_reload=False,
     )
     given: dict[str, Any] = environment.globals
-    given.update(file=address_of, icon=_icon, has_libraries=has_libraries, languages=NAMES, is_below=is_below)
+    given.update(file=address_of, icon=_icon, has_libraries=has_libraries, languages=NAMES, nearest=nearest)
     given.update(kind_name=kind_name, states=STATES, state_names=STATES)
     filters: dict[str, Any] = environment.filters
     filters.update(chosen_query=_chosen_query, number=_number, ago=_ago, said=partial(said, code), unit=unit_label)

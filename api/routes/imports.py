@@ -39,6 +39,7 @@ Kind = Literal[
     "rules",
     "commune-outlines",
     "weather-days",
+    "weighings",
 ]
 KindPath = Annotated[Kind, Path(description="Ce que le fichier contient")]
 
@@ -51,7 +52,8 @@ class NewImportJob(Body):
     kind: Kind = Field(
         description="`cabinets` armoires, `circuits`, `light-points` points lumineux, `devices` capteurs, "
         "`assets` actifs de tout type, `gateways` passerelles, `contacts`, `rules` règles, "
-        "`commune-outlines` contours, `weather-days` températures journalières"
+        "`commune-outlines` contours, `weather-days` températures journalières, "
+        "`weighings` pesées"
     )
     format: Literal["csv", "geojson"] = "csv"
     coordinates: Literal["wgs84", "lambert93"] = Field(

@@ -96,7 +96,7 @@ class CoverageLayerAnswer(Answer):
     features: list[dict[str, Any]]
 
 
-async def _days(caller: Caller, connection: Connection, days: int) -> tuple[date, date]:
+async def whole_days(caller: Caller, connection: Connection, days: int) -> tuple[date, date]:
     """The whole local days before today, the last excluded."""
     tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)
     today = datetime.now(UTC).astimezone(region_of(tenant.department, timezone).zone).date()
@@ -135,7 +135,7 @@ async def list_coverage(
 ) -> Page[AssetCoverage]:
     """Pertes hors coupures, marge, meilleure passerelle et redondance, d'après le trafic de production."""
     async with caller.reading() as connection:
-        since, until = await _days(caller, connection, days)
+        since, until = await whole_days(caller, connection, days)
         rows = await store.list_coverage(connection, since, until, commune)
         every = (_asset(row, since, until) for row in rows if row.asset_id > paging.after)
         found = [one for one in every if state is None or one.state == state][: paging.most]
@@ -146,7 +146,7 @@ async def list_coverage(
 async def _communes(
     caller: Caller, connection: Connection, days: int, target: float
 ) -> tuple[list[CommuneCoverage], date, date]:
-    since, until = await _days(caller, connection, days)
+    since, until = await whole_days(caller, connection, days)
     rows = await store.list_coverage(connection, since, until)
     states: list[tuple[str, State]] = [(row.commune, coverage.coverage_of(row.sums).state) for row in rows]
     return coverage.by_commune(states, target), since, until
@@ -203,7 +203,7 @@ async def list_dependents(gateway_id: EuiPath, caller: Reader, days: DaysQuery =
     """Les actifs dont elle est seule à recevoir des trames, le plus dépendant d'abord."""
     async with caller.reading() as connection:
         gateway = await GATEWAYS.get(connection, gateway_id)
-        since, until = await _days(caller, connection, days)
+        since, until = await whole_days(caller, connection, days)
         rows = await store.list_lost(connection, since, until, gateway.id)
         await caller.audit_personal(connection, assets=[row.asset_id for row in rows])
     return Page(items=[_lost(row) for row in rows], next=None)
@@ -226,6 +226,6 @@ async def list_air_time(gateway_id: EuiPath, caller: Reader, days: DaysQuery = D
     """Par jour : émissions, temps d'antenne en microsecondes, et l'heure la plus chargée face à la limite."""
     async with caller.reading() as connection:
         gateway = await GATEWAYS.get(connection, gateway_id)
-        since, until = await _days(caller, connection, days)
+        since, until = await whole_days(caller, connection, days)
         rows = await store.list_air(connection, since, until, gateway.id)
     return Page(items=[GatewayAirAnswer.model_validate(row) for row in rows], next=None)

@@ -11,6 +11,7 @@ from pydantic import Field
 from api.auth import Reader
 from api.extent import Commune, CommuneOrCode
 from api.fields import INT4_MOST, Answer, AssetKind, Day
+from api.pages import Page
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
 from indicators.waste import days_above_store as store
@@ -47,13 +48,12 @@ class DaysAboveAnswer(Answer):
     )
 
 
-class DaysAbovePage(Answer):
+class DaysAbovePage(Page[DaysAboveAnswer]):
     """Les jours au seuil ou au-dessus, avec ce que l'on ignore à part."""
 
     threshold: int
     since: date = Field(alias="from")
     until: date = Field(alias="to", description="Non compris : le jour en cours ne compte pas encore")
-    items: list[DaysAboveAnswer]
 
 
 def _answer(group: DaysAbove) -> DaysAboveAnswer:
@@ -91,6 +91,11 @@ class Wanted:
     ] = None
     kind: AssetKind = None
     commune: CommuneOrCode = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bins are wanted."""
+        return self.datastream_id is None and self.kind is None and self.commune is None
 
     async def period(self, connection: Connection, years: int) -> tuple[date, date]:
         """The days that are over.
@@ -145,9 +150,8 @@ async def list_days_above(
         known = await store.read_known_months(connection, ids, period, threshold)
     groups = days_above(bins, known, first_days, period, by or ["bin"])
     since, until = period
-    return DaysAbovePage(
-        **{"from": since, "to": until}, threshold=threshold, items=[_answer(one) for one in groups]
-    )
+    whole = {"from": since, "to": until, "threshold": threshold}
+    return DaysAbovePage.model_validate(whole | {"items": [_answer(one) for one in groups]})
 
 
 class EmptyingAnswer(Answer):
@@ -181,7 +185,7 @@ class RoundEmptyingAnswer(Answer):
     weight_kg: float | None
 
 
-class EmptyingsPage(Answer):
+class EmptyingsPage(Page[EmptyingAnswer]):
     """Les vidages, le dernier d'abord."""
 
     items: list[EmptyingAnswer] = Field(description="Ceux que des capteurs montrent")
@@ -216,6 +220,7 @@ async def list_emptyings(
     latest = found[::-1]
     said = [one.by_round for one in latest if one.evidence == "round"]
     return EmptyingsPage(
+        next=None,
         items=[
             EmptyingAnswer(
                 datastream_id=one.by_sensor.datastream_id,
@@ -254,10 +259,8 @@ class ForecastAnswer(Answer):
     weeks: int = Field(description="Combien de semaines ont été rejouées")
 
 
-class ForecastsPage(Answer):
+class ForecastsPage(Page[ForecastAnswer]):
     """Une prévision par borne."""
-
-    items: list[ForecastAnswer]
 
 
 @router.get("/forecasts", summary="Prévoir quand des bornes seront pleines")
@@ -288,7 +291,7 @@ async def list_forecasts(
         and commune in (None, one.commune)
     ]
     return ForecastsPage(
-        items=[_forecast_answer(one, levels.get(one.datastream_id), bins, gains) for one in chosen]
+        next=None, items=[_forecast_answer(one, levels.get(one.datastream_id), bins, gains) for one in chosen]
     )
 
 

@@ -35,6 +35,7 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
     site = {"site": "École Jules-Ferry", "devices": [{"item": "salle", "dev_eui": secrets.token_hex(8)}]}
     await api.post(f"/v1/kits/{kit['id']}/commissionings", site)
     await _share_costs(api)
+    await _plan_round(api)
     tenants = (await api.get("/v1/tenants"))["items"]
     if not any(one["member_of"] == asset["tenant_id"] for one in tenants):
         member = await api.post("/v1/tenants", {"slug": "membre", "name": "Commune membre"})
@@ -79,6 +80,31 @@ async def _share_costs(api: Provisioner) -> None:
         entry = {"contributor_id": made["id"], "basis": "gateways", "day": f"{year}-01-01", "quantity": gateways}
         await api.post("/v1/cost-entries", entry)
     await api.post("/v1/cost-statements", {"year": year})
+
+
+async def _plan_round(api: Provisioner) -> None:
+    """A round over every container of a kind, whatever is in it, of which one is emptied; and what was weighed."""
+    now = datetime.now(UTC)
+    ticket = {"ticket": "B-2026-0412", "stream": "glass", "weighed_at": now.isoformat(), "net_kg": 8460}
+    await api.post("/v1/weighings", ticket)
+    bins = [one["id"] for one in (await api.get("/v1/assets", kind=PUBLISHED))["items"] if one["latitude"]]
+    place = {"latitude": 48.39, "longitude": -4.49}
+    made = await api.post(
+        "/v1/rounds",
+        {
+            "name": "Verre, lundi",
+            "planned_for": (now + timedelta(days=1)).date().isoformat(),
+            "truck_volume_l": 25_000,
+            "truck_weight_kg": 11_000,
+            "depot": place,
+            "outlet": {"latitude": 48.42, "longitude": -4.45},
+            "include_asset_ids": bins[:12],
+            "default_volume_l": 4_000,
+        },
+    )
+    stops = [one["asset_id"] for one in made["bins"] if one["position"] is not None]
+    if stops:
+        await api.post(f"/v1/rounds/{made['id']}/stops/{stops[0]}/outcome", {"outcome": "emptied"})
 
 
 async def publish_container(api: Provisioner, name: str) -> None:

@@ -68,6 +68,7 @@ EXAMPLES: dict[str, str] = {
     "/cles/{id}": "SELECT id FROM api_key WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/collectivites/{id}": "SELECT id FROM tenant WHERE id = $1",
     "/couts/decomptes/{id}": "SELECT id FROM cost_statement WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+    "/dechets/tournees/{id}": "SELECT id FROM waste_round WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/destinataires/{id}": "SELECT id FROM webhook_endpoint WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/eclairage/{id}": (
         "SELECT id FROM asset WHERE tenant_id = $1 AND kind = 'lighting_cabinet' ORDER BY id LIMIT 1"

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from typing import Any, cast
 
 from registry.asset_attributes import wrong_value
@@ -19,6 +19,7 @@ TAGS_MOST = 20
 YES = frozenset({"oui", "o", "vrai", "true", "1", "x", "yes"})
 NO = frozenset({"non", "n", "faux", "false", "0", "no"})
 DAY = re.compile(r"([12]\d{3})(-?)(\d{2})\2(\d{2})|(\d{1,2})/(\d{1,2})/([12]\d{3})", re.ASCII)
+MOMENT = re.compile(r"(\S{8,10})[T ]+(\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:\d{2})?)", re.ASCII)
 WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 JSON_MOST = 32_000
 CHOICES = {"backhaul": ("ethernet", "fibre", "dsl", "4g", "5g", "wifi", "satellite", "other")}
@@ -142,6 +143,18 @@ def _day(_column: Column, cell: str) -> date:
         raise WrongCell("jour attendu : 2026-01-31, 31/01/2026 ou 20260131") from None
 
 
+def _moment(column: Column, cell: str) -> datetime:
+    """A day with its time; without an offset by local clocks, which the writer of the line knows."""
+    parts = MOMENT.fullmatch(cell)
+    if parts is None:
+        raise WrongCell("jour et heure attendus : 2026-01-31 14:05 ou 31/01/2026 14:05")
+    try:
+        at = time.fromisoformat(parts[2])
+    except ValueError:
+        raise WrongCell("heure attendue de 00:00 à 23:59") from None
+    return datetime.combine(_day(column, parts[1]), at)
+
+
 def _choice(column: Column, cell: str) -> str:
     if (word := cell.lower()) not in CHOICES[column.name]:
         raise WrongCell(f"l'un de {', '.join(CHOICES[column.name])} attendu")
@@ -173,6 +186,7 @@ _READ: Mapping[str, Callable[[Column, str], Any]] = {
     "pdl": _pdl,
     "word": _word,
     "day": _day,
+    "moment": _moment,
     "choice": _choice,
     "json": _json,
     **dict.fromkeys(HEXADECIMAL, _hexadecimal),

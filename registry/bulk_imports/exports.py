@@ -55,6 +55,10 @@ WHERE r.tenant_id = $1 AND r.id > $2 ORDER BY r.id LIMIT $3
     "weather-days": """
 SELECT id, station, day, tn, tx, source FROM weather_day WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3
 """,
+    "weighings": """
+SELECT id, ticket, stream, weighed_at, net_kg, round_id AS round FROM weighing WHERE tenant_id = $1 AND id > $2
+ORDER BY id LIMIT $3
+""",
     "commune-outlines": """
 SELECT id, insee, name, borders::text[] AS borders, border_parts
 FROM commune_outline WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3

@@ -289,6 +289,26 @@ WEATHER_DAYS = ImportKind(
     "",
     ("station",),
 )
+WEIGHINGS = ImportKind(
+    "weighings",
+    "pesées au pont-bascule",
+    "ticket",
+    "",
+    (
+        Column("ticket", "text", "numéro du bon de pesée, unique", "B-2026-0412", True, 1, 100),
+        Column(
+            "stream", "word", "flux : glass verre, paper papier, packaging emballages, textile, waste ordures",
+            "glass", True, 1, 63,
+        ),
+        Column("weighed_at", "moment", "quand : 2026-01-31 14:05, à l'heure locale", "2026-01-31 14:05", True),
+        Column("net_kg", "number", "poids net, kg", "8460", True, 1, 60_000),
+        Column(
+            "round", "whole", "numéro de la tournée ; absent : tout ce qui a été vidé ce jour-là", "", False, 1,
+            2**31 - 1,
+        ),
+    ),
+    "",
+)  # fmt: skip
 KINDS: Mapping[str, ImportKind] = {
     kind.name: kind
     for kind in (
@@ -302,6 +322,7 @@ KINDS: Mapping[str, ImportKind] = {
         RULES,
         OUTLINES,
         WEATHER_DAYS,
+        WEIGHINGS,
     )
 }
 

@@ -13,7 +13,7 @@ import structlog
 
 from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, UniqueViolationError
 from lorawan.crypto import WrongKek
-from registry.bulk_imports import devices, store, territory, weather
+from registry.bulk_imports import devices, store, territory, weather, weighings
 from registry.bulk_imports.files import Line, Table, UnreadableFile, read_table
 from registry.bulk_imports.kinds import EVERY_KIND, KINDS, ImportKind, of_one_kind, read_columns
 from registry.bulk_imports.plan import (
@@ -39,6 +39,7 @@ WRITERS: Writers = {
     "gateways": territory.write_gateways,
     "commune-outlines": territory.write_outlines,
     "weather-days": weather.write_weather_days,
+    "weighings": weighings.write_weighings,
 }
 NO_WRITERS: Writers = {}
 UNBOUNDED = 1_000_000

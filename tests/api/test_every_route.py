@@ -157,6 +157,7 @@ QUERIES = {
     "/v1/measurements/series": {"bucket": "day", "from": "2026-11-01T00:00:00Z"},
     "/v1/waste/days-above": {"from": "2026-11-01"},
     "/v1/waste/emptyings": {"from": "2026-11-01"},
+    "/v1/waste/tonnage": {"from": "2026-11-01"},
 }
 PUBLIC_KEY = "age1tj0dmg7v2qmuhsjdet58n33sn854y5zemqulvgl3gd5jhkuf8qusss6jhd"
 DECLARATION = "codec: sonde\nframes:\n  - fields:\n      - {type: u8, quantity: battery_level}\n"
@@ -374,6 +375,8 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     entry |= {"day": "2026-01-01", "quantity": 1}
     cost["entries"] = await other_client.post("/v1/cost-entries", json=entry)
     cost["statements"] = await other_client.post("/v1/cost-statements", json={"year": 2026})
+    ticket = {"ticket": "B-1", "stream": "glass", "weighed_at": "2026-11-02T10:00:00Z", "net_kg": 10}
+    weighing = await other_client.post("/v1/weighings", json=ticket)
     upload = await other_client.post("/v1/photo-uploads", json={"asset_id": asset["id"], "octets": 4})
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
@@ -385,6 +388,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
         {f"cost-{name}": str(answer.json()["id"]) for name, answer in cost.items()}
         | {
             "energy-baselines": str(baseline),
+            "weighings": str(weighing.json()["id"]),
             "rounds": str(planned.json()["id"]),
             "publications": str(publication.json()["id"]),
             "photos": str(photo.json()["id"]),
@@ -500,7 +504,7 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/data-subjects": 1,
                     "/v1/account/sessions": 1,
                     "/v1/assignees": 1,
-                    "/v1/import-kinds": 10,
+                    "/v1/import-kinds": 11,
                     "/v1/asset-kinds": len(ATTRIBUTES),
                 }
                 | rules

@@ -14,6 +14,7 @@ from tests.api.test_every_route import ABOUT_ONE_OBJECT, OPERATIONS, RIGHT_OF, a
 
 LIMITED = ["read", "field", "lighting"]
 # What a path of one of these shows that is no list of objects.
+WASTE = ("days-above", "emptyings", "forecasts", "tonnage", "white-zones")
 CATALOGUE = {"/v1/me", "/v1/quantities"}
 
 
@@ -125,7 +126,7 @@ async def test_a_key_of_one_kind_sees_and_acts_on_assets_of_that_kind_alone_over
     # The readings above are no service's, and not in the feed (tests/api/routes/test_feed.py has kinds).
     assert lists.pop("/v1/measurements") == []
     # It is no bin.
-    assert [lists.pop(f"/v1/waste/{name}") for name in ("days-above", "emptyings", "forecasts")] == [[], [], []]
+    assert [lists.pop(f"/v1/waste/{name}") for name in WASTE] == [[]] * len(WASTE)
     assert len(lists) == 11
     assert [one["known"] for one in lists["/v1/alerts/counts"]] == [1]
     for path, items in lists.items():

@@ -105,6 +105,7 @@ UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'publication ' || asset_id - 1 FROM publication
 UNION ALL SELECT 'commune_outline ' || coalesce(tenant_id, 0) - 1 FROM commune_outline
 UNION ALL SELECT 'weather_day ' || tenant_id - 1 FROM weather_day
+UNION ALL SELECT 'weighing ' || tenant_id - 1 FROM weighing
 UNION ALL SELECT 'energy_baseline ' || asset_id - 1 FROM energy_baseline
 UNION ALL SELECT 'waste_round ' || tenant_id - 1 FROM waste_round
 UNION ALL SELECT 'waste_round_stop ' || asset_id - 1 FROM waste_round_stop
@@ -259,6 +260,7 @@ SELECT t.id, 'bin', 'a', 'stays', r.slug, 'x' FROM tenant t JOIN tenant r ON r.i
 INSERT INTO commune_outline (tenant_id, insee, name, polygons, west, south, east, north)
 SELECT id, '29103', 'l', '[]', 0, 0, 0, 0 FROM tenant;
 INSERT INTO weather_day (tenant_id, station, day, tn, tx) SELECT id, '29075001', '2026-01-01', 1, 2 FROM tenant;
+INSERT INTO weighing (tenant_id, ticket, stream, weighed_at, net_kg) SELECT id, 'B', 'glass', now(), 1 FROM tenant;
 INSERT INTO lighting_program (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, 'p' FROM tenant;
 INSERT INTO lighting_program_version (id, tenant_id, program_id, version, program, author)
 OVERRIDING SYSTEM VALUE SELECT id, id, id, 1, '{}', 'a' FROM tenant;

@@ -18,6 +18,7 @@ WRITERS = {
     "outage": re.compile(r"registry/outages\.py"),
     "heartbeat": re.compile(r"registry/outages\.py"),
     "weather_day": re.compile(r"registry/weather_days\.py"),
+    "weighing": re.compile(r"registry/weighings\.py"),
     "energy_baseline": re.compile(r"indicators/buildings/baseline_store\.py"),
     "cost_entry": re.compile(r"indicators/cost/store\.py"),
     "cost_statement": re.compile(r"indicators/cost/store\.py"),

@@ -182,6 +182,7 @@ def expected(world: World, me: int | None) -> set[str]:
         "publication_host",
         "commune_outline",
         "weather_day",
+        "weighing",
         "kit_template",
         "kit_commissioning",
         "kit_item",

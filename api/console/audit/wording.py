@@ -125,6 +125,7 @@ ENTITIES = {
     "totp": marked("second facteur"),
     "transfer": marked("transfert"),
     "waste_round": marked("tournée"),
+    "weighing": marked("bon de pesée"),
     "webhook_endpoint": marked("adresse de webhook"),
     "work_order": marked("intervention"),
 }

@@ -32,6 +32,7 @@ NAMES = {
     "rules": marked("règles d’alerte"),
     "commune-outlines": marked("contours des communes"),
     "weather-days": marked("températures journalières"),
+    "weighings": marked("pesées au pont-bascule"),
 }
 CONFLICT = 409
 

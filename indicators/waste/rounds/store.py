@@ -155,9 +155,12 @@ class NewOutcome:
 
 
 _ROUND_COLUMNS = columns_of(NewRound)
+# One that was taken back is none.
 _LAST = """
-SELECT o.outcome, o.reason, o.at, o.level_seen, o.remark, o.recorded_at, o.recorded_by
-FROM waste_round_outcome o WHERE o.round_id = s.round_id AND o.asset_id = s.asset_id ORDER BY o.id DESC LIMIT 1
+SELECT * FROM (
+    SELECT o.outcome, o.reason, o.at, o.level_seen, o.remark, o.recorded_at, o.recorded_by
+    FROM waste_round_outcome o WHERE o.round_id = s.round_id AND o.asset_id = s.asset_id ORDER BY o.id DESC LIMIT 1
+) AS o WHERE o.outcome <> 'withdrawn'
 """
 _ROUNDS = f"""
 SELECT r.id, r.tenant_id, r.state, {_ROUND_COLUMNS}, r.created_at, r.created_by, r.cancelled_at, r.cancelled_by,
@@ -269,6 +272,13 @@ async def add_outcome(
     await connection.execute(
         ADD_OUTCOME, tenant_id, round_id, asset_id, new.outcome, new.reason, new.at, new.level_seen, new.remark, by
     )
+
+
+async def withdraw_outcome(
+    connection: Connection, tenant_id: int, round_id: int, asset_id: int, at: datetime, by: str
+) -> None:
+    """What was said of a stop counts no more, and stays."""
+    await connection.execute(ADD_OUTCOME, tenant_id, round_id, asset_id, "withdrawn", None, at, None, "", by)
 
 
 async def cancel_round(connection: Connection, round_id: int, by: str, reason: str) -> bool:

@@ -383,6 +383,16 @@ WEATHER_DAYS = """station;day;tn;tx;source
 29075001;2028-03-05;1;61;
 29075001;2028-02-29;3;4;deux fois
 """
+# By local clocks, with seconds, with an offset; then no hour, an hour that no clock has, a weight of nothing.
+WEIGHINGS = """ticket;stream;weighed_at;net_kg;round
+B-1;glass;2026-07-01 14:05;8460;
+B-2;glass;01/07/2026 16:10:30;7 990,5;
+B-3;paper;2026-01-31T23:30+00:00;1200;
+B-4;glass;2026-07-01;8460;
+B-5;glass;2026-07-01 25:00;8460;
+B-6;glass;2026-07-01 14:05;0;
+B-7;Verre;2026-07-01 14:05;10;
+"""
 CONTACTS = """team;email;name;rung;after_minutes
 Voirie;agent@ville.example;Agent;0;
 Voirie;chef@ville.example;;1;45
@@ -422,7 +432,7 @@ async def test_assets_gateways_contacts_rules_and_outlines_go_in_once_and_come_o
     # The outline comes last: what is there by then learns its commune from it.
     files = {
         "assets": ASSETS, "gateways": GATEWAYS, "contacts": CONTACTS, "rules": RULES,
-        "weather-days": WEATHER_DAYS, "commune-outlines": json.dumps(communes),
+        "weather-days": WEATHER_DAYS, "weighings": WEIGHINGS, "commune-outlines": json.dumps(communes),
     }  # fmt: skip
     for kind, text in files.items():
         form = "geojson" if kind == "commune-outlines" else "csv"
@@ -463,6 +473,19 @@ async def test_assets_gateways_contacts_rules_and_outlines_go_in_once_and_come_o
         ("2028-02-29", -2.4, 6.1, "Météo-France"),
         ("2028-03-01", 0, 8, "Météo-France"),
         ("2028-03-02", 1.5, 9, ""),
+    ]
+    assert done["weighings"][:2] == (3, 3)
+    assert done["weighings"][2] == [
+        (5, "weighed_at", "jour et heure attendus : 2026-01-31 14:05 ou 31/01/2026 14:05"),
+        (6, "weighed_at", "heure attendue de 00:00 à 23:59"),
+        (7, "net_kg", "entre 1 et 60000 attendu"),
+        (8, "stream", "mot sans accent ni majuscule attendu"),
+    ]
+    found = await pool.fetch("SELECT ticket, weighed_at::text, net_kg FROM weighing ORDER BY ticket")
+    assert [tuple(row) for row in found] == [
+        ("B-1", "2026-07-01 12:05:00+00", 8460),
+        ("B-2", "2026-07-01 14:10:30+00", 7990.5),
+        ("B-3", "2026-01-31 23:30:00+00", 1200),
     ]
     assert done["commune-outlines"][0] == 1
     assert [one[:2] for one in done["commune-outlines"][2]] == [(2, "geometry")]
