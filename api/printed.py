@@ -33,4 +33,4 @@ def begin_document(
 def write_lines(pdf: "FPDF", text: str, size: float, height: float, style: Literal["", "B", "I"] = "") -> None:
     """Text over the whole width, as many lines as it takes, then a new one."""
     pdf.set_font("helvetica", style=style, size=size)
-    pdf.multi_cell(0, height, latin(text), new_x="LMARGIN", new_y="NEXT")
+    pdf.multi_cell(0, height, latin(text), align="L", new_x="LMARGIN", new_y="NEXT")

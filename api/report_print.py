@@ -14,8 +14,8 @@ from indicators.reports.summary import change_lines, highlights, title_of, unkno
 from indicators.reports.words import (
     CHARTS,
     FIGURES,
-    MONTHS,
     SECTIONS,
+    SHORT_MONTHS,
     TABLES,
     Language,
     amount_text,
@@ -39,8 +39,8 @@ HEADING_ROOM_MM = 45.0
 FIGURE_WIDTHS = (64, 34, 32, 32, 18)
 FOOT_MOST = 110
 HOW_TO_READ = (
-    "inconnu : jamais compté comme zéro ; « 3 sur 5 » : la somme de trois. L’écart n’est dit que si rien ne manque.",
-    "unknown: never counted as zero; “3 of 5”: the sum of three. A change is given only where nothing is missing.",
+    "inconnu : jamais compté comme zéro ; « 3 sur 5 » : la somme de trois ; un écart : si rien n’y manque",
+    "unknown: never counted as zero; “3 of 5”: the sum of three; a change is given only where nothing is missing",
 )
 GREY, LIGHT, INK, OWN, OTHER = (95, 95, 95), (215, 215, 215), (20, 20, 20), (20, 90, 140), (150, 190, 215)
 
@@ -85,7 +85,9 @@ def _add_head(pdf: "FPDF", report: Report, look: Look) -> None:
     pdf.set_text_color(*GREY)
     write_lines(pdf, look.name, 10, 5)
     pdf.set_text_color(*INK)
-    write_lines(pdf, title_of(report, language), 17, 8, "B")
+    month, place = title_of(report, language).split(said((" : ", ": "), language), 1)
+    write_lines(pdf, month, 13, 7)
+    write_lines(pdf, place, 17, 8, "B")
     pdf.set_text_color(*GREY)
     made = said(("Version {version}, faite le {at}", "Version {version}, made on {at}"), language)
     write_lines(pdf, made.format(version=look.version, at=_day(look.made_at, language)), 9, 5)
@@ -129,7 +131,7 @@ def _add_list(pdf: "FPDF", head: str, lines: Sequence[str]) -> None:
     for line in lines:
         pdf.set_x(MARGIN_MM + 3)
         pdf.set_font("helvetica", size=9.5)
-        pdf.multi_cell(WIDTH_MM - 3, 5, latin(f"\N{MIDDLE DOT} {line}"), new_x="LMARGIN", new_y="NEXT")
+        pdf.multi_cell(WIDTH_MM - 3, 5, latin(f"\N{MIDDLE DOT} {line}"), align="L", new_x="LMARGIN", new_y="NEXT")
     pdf.ln(2)
 
 
@@ -209,7 +211,8 @@ def _add_chart(pdf: "FPDF", chart: Chart, language: Language) -> None:
             pdf.rect(left + bar.x, top + bar.y, bar.width, bar.height, style="F")
         first = first_of(month)
         year = f" {first.year}" if first.month == 1 or place == 0 else ""
-        _add_middle(pdf, middle, top + CHART_HEIGHT_MM + 0.5, said(MONTHS[first.month - 1], language)[:4] + year)
+        _add_middle(pdf, middle, top + CHART_HEIGHT_MM + 0.5, said(SHORT_MONTHS[first.month - 1], language) + year)
+    pdf.set_fill_color(255)
     pdf.set_xy(MARGIN_MM, top + CHART_HEIGHT_MM + 6)
     if None in chart.values:
         unknown = (
@@ -252,8 +255,8 @@ def _add_formulas(pdf: "FPDF", report: Report, language: Language) -> None:
         notes.append(said(("* : à la date de ce rapport", "*: on the day of this report"), language))
     for section in report.sections:
         notes += [
-            f"{said(SECTIONS[section.id], language)}, {said(FIGURES[one.id].name, language)} : "
-            f"{said(FIGURES[one.id].formula, language)}"
+            f"{said(SECTIONS[section.id], language)}, {said(FIGURES[one.id].name, language)}"
+            f"{said((' :', ':'), language)} {said(FIGURES[one.id].formula, language)}"
             for one in section.figures
         ]
     pdf.set_text_color(*GREY)

@@ -46,7 +46,9 @@ async def keep(connection: Connection, report: Report, signed: Signed, asked: As
         return None
     version = 1 if former is None else former.version + 1
     pdf = await render(report, changes, signed, asked, version)
-    return await store.add_version(connection, asked.tenant_id, report, asked.month, version, changes, pdf)
+    return await store.add_version(
+        connection, asked.tenant_id, report, asked.month, version, changes, pdf, signed.identity.language
+    )
 
 
 def file_name(report: Report, ending: str) -> str:

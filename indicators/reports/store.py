@@ -8,6 +8,7 @@ import msgspec
 
 from core.runtime.postgres import Connection
 from indicators.reports.model import Change, Report, Service
+from indicators.reports.summary import highlights, title_of
 from indicators.reports.words import Language
 from registry.rows import fetch_all, fetch_one
 
@@ -15,7 +16,7 @@ from registry.rows import fetch_all, fetch_one
 TAKE_TURN = """
 SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'report', $1::int, $2::text, $3::text, $4::date), 0))
 """
-KEPT = """id, tenant_id, commune, insee, service, month, version, jsonb_array_length(changes) AS changed,
+KEPT = """id, tenant_id, title, commune, insee, service, month, version, jsonb_array_length(changes) AS changed,
 octet_length(pdf) AS octets, made_at, sent_at"""
 LIST = f"""
 SELECT {KEPT}, version = max(version) OVER (PARTITION BY tenant_id, commune, service, month) AS is_latest
@@ -42,8 +43,8 @@ SELECT id, version, figures FROM report
 WHERE tenant_id = $1 AND commune = $2 AND service = $3 AND month = $4 ORDER BY version DESC LIMIT 1
 """
 ADD = """
-INSERT INTO report (tenant_id, commune, insee, service, month, version, figures, changes, pdf)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
+INSERT INTO report (tenant_id, commune, insee, service, month, version, figures, changes, pdf, title, summary)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id
 """
 
 
@@ -53,6 +54,7 @@ class KeptReport:
 
     id: int
     tenant_id: int
+    title: str
     commune: str
     insee: str | None
     service: Service
@@ -176,11 +178,23 @@ async def add_version(
     version: int,
     changes: Sequence[Change],
     pdf: bytes,
+    language: Language,
 ) -> int:
     """Keep a version: its id."""
     figures, changed = msgspec.to_builtins(report), msgspec.to_builtins(list(changes))
     return await connection.fetchval(
-        ADD, tenant_id, report.commune, report.insee, report.service, month, version, figures, changed, pdf
+        ADD,
+        tenant_id,
+        report.commune,
+        report.insee,
+        report.service,
+        month,
+        version,
+        figures,
+        changed,
+        pdf,
+        title_of(report, language),
+        highlights(report, language),
     )
 
 

@@ -21,6 +21,8 @@ from indicators.reports.words import (
 
 HIGHLIGHTS_MOST = 5
 WORTH_PERCENT = 10.0
+# Nobody expects a figure there.
+NO_GAP = {Unknown.NOTHING_THERE, Unknown.NO_BASELINE, Unknown.NOT_OF_THEN}
 HEADS = {
     "fr": ("rubrique", "indicateur", "libelle", "valeur", "unite", "connus", "sur", "inconnu", "mois_precedent",
            "meme_mois_an_passe", "ecart_un_an_pourcent"),
@@ -53,17 +55,21 @@ def _sentence(section_id: str, figure: Figure, percent: float, language: Languag
     text = amount_text(figure.id, figure.this, language)
     in_a_year = said(("sur un an", "in a year"), language)
     colon = said((" :", ":"), language)
-    return f"{section}, {name[0].lower()}{name[1:]}{colon} {text}, {change_text(percent, language)} {in_a_year}"
+    return f"{section}, {_lower(name)}{colon} {text}, {change_text(percent, language)} {in_a_year}"
+
+
+def _lower(name: str) -> str:
+    return name[0].lower() + name[1:]
 
 
 def unknown_of(report: Report, language: Language) -> list[str]:
     """What should be there and is not, each with why."""
     return [
-        f"{said(SECTIONS[section.id], language)}, {said(FIGURES[one.id].name, language)} "
+        f"{said(SECTIONS[section.id], language)}, {_lower(said(FIGURES[one.id].name, language))} "
         f"({why(one.this.unknown, language)})"
         for section in report.sections
         for one in section.figures
-        if one.this.value is None and one.this.unknown is not Unknown.NOTHING_THERE
+        if one.this.value is None and one.this.unknown not in NO_GAP
     ]
 
 

@@ -268,6 +268,11 @@ MONTHS: tuple[Words, ...] = (
     ("octobre", "October"), ("novembre", "November"), ("décembre", "December"),
 )  # fmt: skip
 
+SHORT_MONTHS: tuple[Words, ...] = (
+    ("janv.", "Jan"), ("févr.", "Feb"), ("mars", "Mar"), ("avr.", "Apr"), ("mai", "May"), ("juin", "Jun"),
+    ("juil.", "Jul"), ("août", "Aug"), ("sept.", "Sep"), ("oct.", "Oct"), ("nov.", "Nov"), ("déc.", "Dec"),
+)  # fmt: skip
+
 
 def said(words: Words, language: Language) -> str:
     """Of both, the one of this language."""

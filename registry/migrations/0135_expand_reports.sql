@@ -12,6 +12,8 @@ CREATE TABLE report (
     service text NOT NULL CHECK (service IN ('all', 'waste', 'buildings', 'lighting', 'network', 'cost')),
     month date NOT NULL CHECK (extract(day FROM month) = 1),
     version int NOT NULL CHECK (version > 0),
+    title text NOT NULL,
+    summary jsonb NOT NULL,  -- Sentences for a message, in the tenant's language.
     figures jsonb NOT NULL,
     changes jsonb NOT NULL DEFAULT '[]',
     pdf bytea NOT NULL CHECK (octet_length(pdf) BETWEEN 1 AND 8388608),
