@@ -243,7 +243,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "publication": {},
     "publication_host": {},
     "report": {"indicators": "SELECT, INSERT", "alerting": "SELECT, UPDATE (sent_at)"},
-    "report_identity": {"indicators": "SELECT"},
+    "report_identity": {},
     "report_month": {"indicators": "SELECT, INSERT", "alerting": "SELECT"},
     "report_recipient": {"indicators": "SELECT", "alerting": "SELECT"},
     "report_sending": {"alerting": "SELECT, INSERT"},
@@ -287,7 +287,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "alerting": "SELECT",
         "lighting": "SELECT (id, department)",
         "maintenance": "SELECT (id, slug, department, webhook_allow_list)",
-        "indicators": "SELECT (id, name, department, closed_at)",
+        "indicators": "SELECT (id, department, closed_at)",
     },
     "transmission": {
         "gateway_bridge": "SELECT, INSERT, UPDATE (status)",
