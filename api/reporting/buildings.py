@@ -185,7 +185,7 @@ def _saved(baselines: Sequence[Baseline], results: Sequence[Savings | None], use
 
 
 def _saving_row(building: Building, one: Baseline, result: Savings | None) -> tuple[Cell, ...]:
-    unit = USES[one.energy_use].unit
+    unit = next(metered.unit for use, metered in USES.items() if use == one.energy_use)
     if result is None:
         return building.name, one.energy_use, None, None, None, unit
     low, high = result.saved - result.saved_half_width, result.saved + result.saved_half_width

@@ -17,7 +17,9 @@ from core.model.region import region_of
 from core.runtime.errors import describe
 from core.runtime.leader import leading
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool, PostgresError
-from indicators.reports.model import Service
+from indicators.reports import store
+from indicators.reports.model import SERVICES, Service
+from indicators.reports.store import Wanted
 from registry.entering import NotAdmitted, reading_as
 from registry.rows import fetch_all
 
@@ -29,8 +31,6 @@ FIRST_DAY = 2
 TENANTS = """
 SELECT t.id, t.department, d.timezone FROM tenant t CROSS JOIN deployment d WHERE t.closed_at IS NULL ORDER BY t.id
 """
-WANTED = "SELECT commune, service FROM report_recipient WHERE tenant_id = $1 AND service <> 'all'"
-MONTH_IS_MADE = "INSERT INTO report_month (tenant_id, month) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
 log = structlog.get_logger()
 
@@ -44,12 +44,6 @@ class _Tenant:
     @property
     def zone(self) -> ZoneInfo:
         return region_of(self.department, self.timezone).zone
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    commune: str | None
-    service: Service
 
 
 class MonthlyReports:
@@ -92,11 +86,11 @@ class MonthlyReports:
         for commune in communes:
             async with leading(self._pool, LOCK) as connection:
                 await connection.execute(PATIENCE)
-                wanted = await fetch_all(connection, _Wanted, WANTED, tenant.id)
+                wanted = await store.list_wanted(connection, tenant.id)
                 for service in _services(wanted, commune):
                     made += await self._make(connection, tenant, commune, service, month, now)
         async with leading(self._pool, LOCK) as connection:
-            await connection.execute(MONTH_IS_MADE, tenant.id, month)
+            await store.note_month_made(connection, tenant.id, month)
         if made:
             log.info("reports_made", tenant=tenant.id, month=named(month), versions=made)
         return made
@@ -117,7 +111,7 @@ class MonthlyReports:
         return await keep(connection, report, signed, asked) is not None
 
 
-def _services(wanted: Sequence[_Wanted], commune: Commune) -> list[Service]:
+def _services(wanted: Sequence[Wanted], commune: Commune) -> list[Service]:
     """A report of everything, and one of each service that somebody receives alone."""
     alone = {one.service for one in wanted if one.commune in {None, commune.commune}}
-    return ["all", *sorted(alone)]
+    return [one for one in SERVICES if one == "all" or one in alone]

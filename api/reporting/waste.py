@@ -37,7 +37,8 @@ async def read_waste(connection: Connection, asked: Asked) -> Section | None:
     known = await store.read_known_months(connection, ids, period, THRESHOLD)
     first_days = await store.read_first_days(connection, ids)
     emptied = await store.count_emptyings(connection, ids, period)
-    days = {one.month: one for one in days_above(bins, known, first_days, period, ["month"])}
+    by_month = days_above(bins, known, first_days, period, ["month"])
+    days = {one.month: one for one in by_month if one.month is not None}
     amounts = {month: _amounts(days.get(month), month, emptied) for month in asked.months}
     amounts[asked.month]["waste.full_soon"] = await _full_soon(connection, asked)
     of_bins = days_above(bins, known, first_days, (asked.month, asked.after), ["bin"])

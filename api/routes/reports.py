@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
@@ -46,8 +46,10 @@ MonthQuery = Annotated[
     str | None, Query(pattern=MONTH, description="Un mois ; absent : tous", examples=["2026-10"])
 ]
 ServiceQuery = Annotated[Service, Query(description=SERVICE_TEXT)]
-PDF_RESPONSES = {200: {"content": {PDF: {"schema": {"type": "string", "format": "binary"}}}}}
-CSV_RESPONSES = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+PDF_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {PDF: {"schema": {"type": "string", "format": "binary"}}}}
+}
+CSV_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 REPORTS = Resource("report", "rapport", store.read_report, kept_answer)
 

@@ -90,6 +90,14 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A service of which somebody receives a report of its own, in a commune (None: in each)."""
+
+    commune: str | None
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """How a tenant's reports look: whose name is on them, in which language, with which logo."""
 
@@ -109,6 +117,8 @@ INSERT INTO report_recipient (tenant_id, team_id, commune, service)
 SELECT $1, t.id, $3, $4 FROM team t WHERE t.id = $2 AND t.tenant_id = $1 RETURNING id
 """
 DELETE_RECIPIENT = "DELETE FROM report_recipient WHERE id = $1 RETURNING true"
+WANTED = "SELECT commune, service FROM report_recipient WHERE tenant_id = $1 AND service <> 'all'"
+NOTE_MONTH_MADE = "INSERT INTO report_month (tenant_id, month) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 READ_IDENTITY = "SELECT name, language, logo FROM report_identity WHERE tenant_id = $1"
 WRITE_IDENTITY = """
 INSERT INTO report_identity (tenant_id, name, language) VALUES ($1, $2, $3)
@@ -217,6 +227,16 @@ async def add_recipient(
 async def delete_recipient(connection: Connection, recipient_id: int) -> bool:
     """A team receives them no more."""
     return await connection.fetchval(DELETE_RECIPIENT, recipient_id) is True
+
+
+async def list_wanted(connection: Connection, tenant_id: int) -> list[Wanted]:
+    """Reports of one service that somebody receives."""
+    return await fetch_all(connection, Wanted, WANTED, tenant_id)
+
+
+async def note_month_made(connection: Connection, tenant_id: int, month: date) -> None:
+    """All of a tenant's reports of the month are made: they may be sent."""
+    await connection.execute(NOTE_MONTH_MADE, tenant_id, month)
 
 
 async def read_identity(connection: Connection, tenant_id: int) -> Identity:

@@ -16,13 +16,11 @@ CREATE TABLE report (
     summary jsonb NOT NULL,  -- Sentences for a message, in the tenant's language.
     figures jsonb NOT NULL,
     changes jsonb NOT NULL DEFAULT '[]',
-    pdf bytea NOT NULL CHECK (octet_length(pdf) BETWEEN 1 AND 8388608),
+    pdf bytea STORAGE EXTERNAL NOT NULL CHECK (octet_length(pdf) BETWEEN 1 AND 8388608),
     made_at timestamptz NOT NULL DEFAULT now(),
     sent_at timestamptz,
     UNIQUE (tenant_id, commune, service, month, version)
 );
--- A PDF is compressed already.
-ALTER TABLE report ALTER COLUMN pdf SET STORAGE EXTERNAL;
 CREATE INDEX report_of_month ON report (tenant_id, month);
 
 -- All reports of a tenant's month have been made: alerting sends them.
