@@ -23,7 +23,7 @@ from indicators.reports.words import (
 )
 
 
-class AmountAnswer(Answer):
+class ReportAmount(Answer):
     """Un chiffre d'un mois."""
 
     value: float | None = Field(description="Null : inconnu, jamais zéro")
@@ -33,15 +33,15 @@ class AmountAnswer(Answer):
     text: str = Field(description="Comme on l'écrit", examples=["1 234 kWh (3 sur 5)"])
 
 
-class FigureAnswer(Answer):
+class ReportFigure(Answer):
     """Une ligne d'un rapport."""
 
     id: str = Field(examples=["waste.days_above"])
     name: str
     unit: str
-    this: AmountAnswer
-    last_month: AmountAnswer | None
-    last_year: AmountAnswer | None
+    this: ReportAmount
+    last_month: ReportAmount | None
+    last_year: ReportAmount | None
     change_month_percent: float | None = Field(description="Null : tout n'est pas connu des deux mois")
     change_year_percent: float | None
     change_year: str
@@ -49,7 +49,7 @@ class FigureAnswer(Answer):
     formula: str
 
 
-class ChartAnswer(Answer):
+class ReportChart(Answer):
     """Un chiffre mois par mois."""
 
     id: str
@@ -58,7 +58,7 @@ class ChartAnswer(Answer):
     values: list[float | None] = Field(description="Null : inconnu")
 
 
-class TableAnswer(Answer):
+class ReportTable(Answer):
     """Les premiers de beaucoup."""
 
     id: str
@@ -69,14 +69,14 @@ class TableAnswer(Answer):
     more: int = Field(description="Combien d'autres")
 
 
-class SectionAnswer(Answer):
+class ReportSection(Answer):
     """Ce qui va ensemble."""
 
     id: str
     name: str
-    figures: list[FigureAnswer]
-    charts: list[ChartAnswer]
-    tables: list[TableAnswer]
+    figures: list[ReportFigure]
+    charts: list[ReportChart]
+    tables: list[ReportTable]
 
 
 class ReportContent(Answer):
@@ -89,10 +89,10 @@ class ReportContent(Answer):
     title: str
     highlights: list[str] = Field(description="Ce qui s'écarte le plus du même mois de l'an passé")
     unknown: list[str] = Field(description="Ce qui devrait être connu et ne l'est pas, avec la raison")
-    sections: list[SectionAnswer]
+    sections: list[ReportSection]
 
 
-class ReportAnswer(answer_of(KeptReport, {"month", "changed", "octets"})):
+class MonthlyReportAnswer(answer_of(KeptReport, {"month", "changed", "octets"})):
     """Une version d'un rapport ; elle ne change plus."""
 
     month: str = Field(examples=["2026-10"])
@@ -101,46 +101,50 @@ class ReportAnswer(answer_of(KeptReport, {"month", "changed", "octets"})):
     is_latest: bool = Field(description="Aucune version ne la suit")
 
 
-class ChangeAnswer(Answer):
+class ReportChange(Answer):
     """Un chiffre que des données tardives ont changé."""
 
     id: str
     name: str
-    before: AmountAnswer | None = Field(description="Null : il n'y en avait pas")
-    after: AmountAnswer | None
+    before: ReportAmount | None = Field(description="Null : il n'y en avait pas")
+    after: ReportAmount | None
     text: str
 
 
-class WholeReportAnswer(ReportAnswer):
+class WholeMonthlyReportAnswer(MonthlyReportAnswer):
     """Une version d'un rapport, avec ce qu'elle dit."""
 
     highlights: list[str] = Field(description="Ce qui s'écarte le plus du même mois de l'an passé")
     unknown: list[str] = Field(description="Ce qui devrait être connu et ne l'est pas, avec la raison")
-    changes: list[ChangeAnswer] = Field(description="Ce qui diffère de la version précédente")
-    sections: list[SectionAnswer]
+    changes: list[ReportChange] = Field(description="Ce qui diffère de la version précédente")
+    sections: list[ReportSection]
 
 
-class ReportVersionAnswer(ReportAnswer):
+class MonthlyReportVersionAnswer(MonthlyReportAnswer):
     """Une version, et ce que des données tardives y ont changé."""
 
-    changes: list[ChangeAnswer]
+    changes: list[ReportChange]
 
 
-def kept_answer(row: KeptReport) -> ReportAnswer:
+def kept_answer(row: KeptReport) -> MonthlyReportAnswer:
     """A version without what it says."""
-    return ReportAnswer.model_validate(_kept(row))
+    return MonthlyReportAnswer.model_validate(_kept(row))
 
 
-def version_answer(row: KeptReport, changes: list[Change], language: Language) -> ReportVersionAnswer:
+def version_answer(row: KeptReport, changes: list[Change], language: Language) -> MonthlyReportVersionAnswer:
     """A version with what has changed."""
-    return ReportVersionAnswer.model_validate(_kept(row) | {"changes": _changes(changes, language)})
+    return MonthlyReportVersionAnswer.model_validate(_kept(row) | {"changes": _changes(changes, language)})
 
 
-def whole_answer(row: KeptReport, report: Report, changes: list[Change], language: Language) -> WholeReportAnswer:
+def whole_answer(
+    row: KeptReport, report: Report, changes: list[Change], language: Language
+) -> WholeMonthlyReportAnswer:
     """A version with all that it says."""
     content = content_answer(report, language)
     said_of_it = {name: getattr(content, name) for name in ("highlights", "unknown", "sections")}
-    return WholeReportAnswer.model_validate(_kept(row) | said_of_it | {"changes": _changes(changes, language)})
+    return WholeMonthlyReportAnswer.model_validate(
+        _kept(row) | said_of_it | {"changes": _changes(changes, language)}
+    )
 
 
 def _kept(row: KeptReport) -> dict[str, Any]:
@@ -161,8 +165,8 @@ def content_answer(report: Report, language: Language) -> ReportContent:
     )
 
 
-def _section(section: Section, language: Language) -> SectionAnswer:
-    return SectionAnswer(
+def _section(section: Section, language: Language) -> ReportSection:
+    return ReportSection(
         id=section.id,
         name=said(SECTIONS[section.id], language),
         figures=[_figure(one, language) for one in section.figures],
@@ -171,9 +175,9 @@ def _section(section: Section, language: Language) -> SectionAnswer:
     )
 
 
-def _figure(one: Figure, language: Language) -> FigureAnswer:
+def _figure(one: Figure, language: Language) -> ReportFigure:
     change_year = one.change_percent(one.last_year)
-    return FigureAnswer(
+    return ReportFigure(
         id=one.id,
         name=said(FIGURES[one.id].name, language),
         unit=unit_of(one.id, language),
@@ -188,8 +192,8 @@ def _figure(one: Figure, language: Language) -> FigureAnswer:
     )
 
 
-def _amount(id_: str, amount: Amount, language: Language) -> AmountAnswer:
-    return AmountAnswer(
+def _amount(id_: str, amount: Amount, language: Language) -> ReportAmount:
+    return ReportAmount(
         value=amount.value,
         known=amount.known,
         of=amount.of,
@@ -198,14 +202,14 @@ def _amount(id_: str, amount: Amount, language: Language) -> AmountAnswer:
     )
 
 
-def _chart(one: Chart, language: Language) -> ChartAnswer:
+def _chart(one: Chart, language: Language) -> ReportChart:
     name = said(CHARTS[one.id], language)
-    return ChartAnswer(id=one.id, name=name, months=list(one.months), values=list(one.values))
+    return ReportChart(id=one.id, name=name, months=list(one.months), values=list(one.values))
 
 
-def _table(one: Table, language: Language) -> TableAnswer:
+def _table(one: Table, language: Language) -> ReportTable:
     name, columns = TABLES[one.id]
-    return TableAnswer(
+    return ReportTable(
         id=one.id,
         name=said(name, language),
         columns=[said(column, language) for column in columns],
@@ -215,9 +219,9 @@ def _table(one: Table, language: Language) -> TableAnswer:
     )
 
 
-def _changes(changes: list[Change], language: Language) -> list[ChangeAnswer]:
+def _changes(changes: list[Change], language: Language) -> list[ReportChange]:
     return [
-        ChangeAnswer(
+        ReportChange(
             id=one.id,
             name=said(FIGURES[one.id].name, language),
             before=None if one.before is None else _amount(one.id, one.before, language),

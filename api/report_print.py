@@ -169,6 +169,7 @@ def _figure_row(one: Figure, language: Language) -> list[str]:
 
 def _add_table(pdf: "FPDF", rows: Sequence[Sequence[str]], widths: Sequence[float]) -> None:
     pdf.set_font("helvetica", size=8.5)
+    pdf.set_draw_color(*LIGHT)
     aligns = ("LEFT", *("RIGHT" for _ in widths[1:]))
     with pdf.table(
         col_widths=tuple(widths), text_align=aligns, line_height=4.2, padding=0.8, width=WIDTH_MM,

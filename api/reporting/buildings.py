@@ -243,4 +243,5 @@ def _use_rows(metered: _Metered, asked: Asked) -> list[tuple[Cell, ...]]:
         building = metered.buildings[of.meters.building_id]
         amount = this.amount if this.is_whole else None
         rows.append((building.name, of.meters.use, amount, USES[of.meters.use].unit, change))
-    return sorted(rows, key=lambda row: (str(row[0]), str(row[1])))
+    # What is known comes first: a table of the first so many is no list of gaps.
+    return sorted(rows, key=lambda row: (row[2] is None, str(row[0]), str(row[1])))

@@ -14,10 +14,10 @@ from api.months import MONTH, first_of, last_month, named
 from api.pages import Page, Paged, page_of
 from api.printed import PDF
 from api.report_answers import (
-    ReportAnswer,
+    MonthlyReportAnswer,
+    MonthlyReportVersionAnswer,
     ReportContent,
-    ReportVersionAnswer,
-    WholeReportAnswer,
+    WholeMonthlyReportAnswer,
     content_answer,
     kept_answer,
     version_answer,
@@ -73,7 +73,7 @@ class WantedReport:
 Wanted = Annotated[WantedReport, Depends()]
 
 
-class ReportBody(Body):
+class MonthlyReportBody(Body):
     """Le rapport à faire."""
 
     model_config = example({"commune": "Landerneau", "month": "2026-10"})
@@ -141,7 +141,7 @@ async def list_reports(
     commune: CommuneOrCode = None,
     service: Annotated[Service | None, Query(description="Absent : tous")] = None,
     every_version: Annotated[bool, Query(description="Aussi les versions que d'autres ont remplacées")] = False,
-) -> Page[ReportAnswer]:
+) -> Page[MonthlyReportAnswer]:
     """Les vôtres et ceux de vos membres, le dernier fait d'abord ; sans `every_version` la dernière version."""
     async with caller.reading() as connection:
         found = await store.list_reports(
@@ -157,7 +157,7 @@ async def list_reports(
 
 
 @router.post("/reports", status_code=201, operation_id="createReport", summary="Faire une version d'un rapport")
-async def create_report(body: ReportBody, caller: Manager) -> WholeReportAnswer:
+async def create_report(body: MonthlyReportBody, caller: Manager) -> WholeMonthlyReportAnswer:
     """La figer, chiffres et PDF. 409 si rien n'a changé depuis la dernière version.
 
     Ceux du mois fini se font seuls, le 2 du mois suivant, et de nouveau quand des données tardives les changent.
@@ -212,7 +212,7 @@ async def export_preview(caller: Reader, wanted: Wanted) -> Response:
 
 
 @router.get("/reports/{id}", operation_id="getReport", summary="Lire un rapport")
-async def read_whole(id: Id, caller: Reader) -> WholeReportAnswer:
+async def read_whole(id: Id, caller: Reader) -> WholeMonthlyReportAnswer:
     """Une version, comme elle a été faite et envoyée."""
     async with caller.reading() as connection:
         kept = await REPORTS.get(connection, id)
@@ -225,7 +225,7 @@ async def read_whole(id: Id, caller: Reader) -> WholeReportAnswer:
 @router.get(
     "/reports/{id}/versions", operation_id="listReportVersions", summary="Lister les versions d'un rapport"
 )
-async def list_versions(id: Id, caller: Reader) -> Page[ReportVersionAnswer]:
+async def list_versions(id: Id, caller: Reader) -> Page[MonthlyReportVersionAnswer]:
     """La dernière d'abord, chacune avec ce que des données tardives y ont changé."""
     async with caller.reading() as connection:
         await REPORTS.get(connection, id)

@@ -19,7 +19,7 @@ from api.routes import report_settings as settings
 from api.routes import reports as routes
 from api.routes import teams
 from api.routes.report_settings import ReportIdentityBody, ReportLogoBody, ReportRecipientBody
-from api.routes.reports import ReportBody, WantedReport
+from api.routes.reports import MonthlyReportBody, WantedReport
 from core.model.calendar_buckets import moved
 from core.runtime.http.errors import Problem, invalid
 from indicators.reports.charts import bar_chart
@@ -176,7 +176,7 @@ async def make(visit: ManagersVisit) -> Response:
     form = visit.form
     given = {"commune": form.text("commune"), "month": form.text("mois"), "service": form.text("service")}
     try:
-        made: Any = await routes.create_report(checked(ReportBody, given), visit.caller)
+        made: Any = await routes.create_report(checked(MonthlyReportBody, given), visit.caller)
     except Problem as problem:
         if problem.status not in TO_SHOW:
             raise

@@ -1,8 +1,6 @@
 """Monthly reports through the API: what they say, what they do not know, what is kept, and who sees it."""
 
 import base64
-import struct
-import zlib
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -10,18 +8,10 @@ import pytest
 from core.runtime.postgres import Pool
 from tests.api.conftest import client_of, person_client
 from tests.api.metering import DAY, Metering, daily, local
+from tests.api.pictures import png
 from tests.api.towns import Town, figures, make_town, write_late
 
 JULY = {"commune": "Landerneau", "month": "2026-07"}
-
-
-def png(width: int = 4, height: int = 4) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\0" + b"\x20\x80\x40" * width for _ in range(height))
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.fixture
