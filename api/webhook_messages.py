@@ -61,6 +61,21 @@ SENSOR_HEALTH = {
         "items": [{"dev_eui": "70b3d57ed0001234", "asset": 12, "causes": ["silent"]}],
     },
 }
+REPORT = {
+    "type": "team.report",
+    "timestamp": "2026-11-02T06:30:00Z",
+    "data": {
+        "tenant": "brest",
+        "team": "Élus",
+        "message": "Rapport d’octobre 2026 : Landerneau.",
+        "month": "2026-10",
+        "service": "all",
+        "lines": ["Bâtiments et eau, électricité : 372 kWh, +20 % sur un an"],
+        "more": 0,
+        "link": "https://territoire.collectivite.fr/rapports/42",
+        "reports": [42],
+    },
+}
 DIGEST = {
     "type": "team.digest",
     "timestamp": "2026-11-26T06:30:00Z",
@@ -282,6 +297,30 @@ class SensorHealthMessage(SentModel):
     data: SensorHealthData
 
 
+class ReportData(SentModel):
+    """Les rapports d'un mois."""
+
+    tenant: str
+    team: str
+    message: str
+    month: str = Field(description="Le mois, fini", examples=["2026-10"])
+    service: Literal["all", "waste", "buildings", "lighting", "network", "cost"]
+    lines: list[str] = Field(description="D'un seul rapport ce qui est à retenir ; de plusieurs leurs communes")
+    more: int = Field(description="Combien d'autres ne tiennent pas dans le message")
+    link: str
+    reports: list[int] = Field(description="`GET /v1/reports/{id}`, et son PDF")
+
+
+class ReportMessage(SentModel):
+    """Les rapports mensuels, le 2 du mois, à l'équipe qui les reçoit ; un courrier porte les PDF."""
+
+    model_config = example(REPORT)
+
+    type: Literal["team.report"]
+    timestamp: datetime
+    data: ReportData
+
+
 class WorkOrderData(SentModel):
     """L'intervention, telle qu'elle est quand le message est fait."""
 
@@ -422,6 +461,17 @@ def digest(message: DigestMessage) -> None:
     description=SIGNED,
 )
 def sensor_health(message: SensorHealthMessage) -> None:
+    """Described, never called."""
+
+
+@messages.post(
+    "team.report",
+    operation_id="receiveReport",
+    status_code=204,
+    summary="Les rapports mensuels",
+    description=SIGNED,
+)
+def report(message: ReportMessage) -> None:
     """Described, never called."""
 
 

@@ -36,6 +36,7 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
     await api.post(f"/v1/kits/{kit['id']}/commissionings", site)
     await _share_costs(api)
     await _plan_round(api)
+    await _send_reports(api, asset["commune"])
     tenants = (await api.get("/v1/tenants"))["items"]
     if not any(one["member_of"] == asset["tenant_id"] for one in tenants):
         member = await api.post("/v1/tenants", {"slug": "membre", "name": "Commune membre"})
@@ -56,6 +57,14 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
 async def plan_export(api: Provisioner) -> None:
     """A drop every night; something has to be measured first."""
     await api.post("/v1/export-schedules", {"name": "Chaque nuit", "target": "folder", "directory": "collecte"})
+
+
+async def _send_reports(api: Provisioner, commune: str) -> None:
+    """The report of the last month that is over, and a team that receives the next ones."""
+    last = datetime.now(UTC).replace(day=1) - timedelta(days=1)
+    await api.post("/v1/reports", {"commune": commune, "month": f"{last:%Y-%m}"})
+    team = (await api.get("/v1/teams"))["items"][0]
+    await api.post("/v1/report-recipients", {"team_id": team["id"], "commune": commune})
 
 
 async def _share_costs(api: Provisioner) -> None:

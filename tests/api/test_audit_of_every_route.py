@@ -1,5 +1,6 @@
 """Each route that changes something is used once, and leaves who, from where, what was before and is after."""
 
+import base64
 import json
 import secrets
 import time
@@ -33,6 +34,7 @@ from registry.people import enter_person
 from tests.api.conftest import KEK, Observations, Registry, Tenancy, client_of
 from tests.api.metering import daily
 from tests.api.photos import jpeg
+from tests.api.pictures import png
 from tests.api.routes.test_station_updates import signed_update
 from tests.proved import prove_all
 
@@ -473,6 +475,16 @@ async def cost_changes(ask: Journey, client: httpx.AsyncClient) -> None:
     await ask(client, "POST", "/v1/cost-entries", entry)
 
 
+async def report_changes(ask: Journey, client: httpx.AsyncClient, commune: str) -> None:
+    await ask(client, "POST", "/v1/reports", {"commune": commune, "month": "2026-01"})
+    team = await ask(client, "POST", "/v1/teams", {"name": "Élus"})
+    made = await ask(client, "POST", "/v1/report-recipients", {"team_id": team["id"]})
+    await ask(client, "DELETE", "/v1/report-recipients/{id}", id=made["id"])
+    await ask(client, "PUT", "/v1/report-identity", {"name": "Pays de Landerneau", "language": "en"})
+    await ask(client, "PUT", "/v1/report-identity/logo", {"content": base64.b64encode(png()).decode()})
+    await ask(client, "DELETE", "/v1/report-identity/logo")
+
+
 async def alerting_changes(
     ask: Journey,
     client: httpx.AsyncClient,
@@ -515,6 +527,7 @@ async def alerting_changes(
     await ask(client, "POST", acceptance, {"reservations": "attendu"}, id=placed["id"])
     await cost_changes(ask, client)
     await round_changes(ask, client, registry)
+    await report_changes(ask, client, asset["commune"])
     order = await ask(client, "POST", "/v1/work-orders", {"title": "Voir", "asset_ids": [asset["id"]]})
     path, id_ = "/v1/work-orders/{id}", order["id"]
     await ask(client, "PATCH", path, {"assignee": "voirie"}, id=id_)

@@ -148,6 +148,7 @@ OPERATIONS = [
 ]
 QUERIES = {
     "/v1/cost-statements/draft": {"year": 2026},
+    "/v1/reports/preview": {"commune": "Landerneau"},
     "/v1/codec-versions/{id}/diff": {"against": 1},
     "/v1/datastreams/{id}/aggregates": {"bucket": "day"},
     "/v1/dwelling-days": {"quantity": "water_volume", "from": "2026-11-01"},
@@ -377,6 +378,9 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     cost["statements"] = await other_client.post("/v1/cost-statements", json={"year": 2026})
     ticket = {"ticket": "B-1", "stream": "glass", "weighed_at": "2026-11-02T10:00:00Z", "net_kg": 10}
     weighing = await other_client.post("/v1/weighings", json=ticket)
+    report = await other_client.post("/v1/reports", json={"commune": asset["commune"], "month": "2026-01"})
+    elected = await other_client.post("/v1/teams", json={"name": "Élus"})
+    receives = await other_client.post("/v1/report-recipients", json={"team_id": elected.json()["id"]})
     upload = await other_client.post("/v1/photo-uploads", json={"asset_id": asset["id"], "octets": 4})
     job = await other_client.post("/v1/imports", json={"kind": "cabinets"})
     file = await other_client.post("/v1/exports", json={"from": "2026-11-01T00:00:00Z"})
@@ -387,6 +391,8 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     return Theirs(
         {f"cost-{name}": str(answer.json()["id"]) for name, answer in cost.items()}
         | {
+            "reports": str(report.json()["id"]),
+            "report-recipients": str(receives.json()["id"]),
             "energy-baselines": str(baseline),
             "weighings": str(weighing.json()["id"]),
             "rounds": str(planned.json()["id"]),
@@ -476,6 +482,11 @@ async def test_no_list_shows_what_belongs_to_another_tenant(
                     "/v1/quantities",
                     "/v1/overview",
                     "/v1/cost-statements/draft",
+                    "/v1/report-identity",
+                    "/v1/report-identity/logo",
+                    "/v1/reports/preview",
+                    "/v1/reports/preview/report.csv",
+                    "/v1/reports/preview/report.pdf",
                     "/v1/network/commune-layer",
                     "/v1/me",
                     "/v1/session",

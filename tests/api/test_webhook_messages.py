@@ -93,6 +93,7 @@ def test_the_examples_are_messages_and_in_the_document() -> None:
     messages = {
         "alert",
         "team.digest",
+        "team.report",
         "team.sensor_health",
         "work_order",
         "delivery.warning",

@@ -35,6 +35,11 @@ UNION ALL SELECT 'cost_item ' || tenant_id - 1 FROM cost_item
 UNION ALL SELECT 'cost_entry ' || tenant_id - 1 FROM cost_entry
 UNION ALL SELECT 'cost_statement ' || tenant_id - 1 FROM cost_statement
 UNION ALL SELECT 'cost_statement_line ' || tenant_id - 1 FROM cost_statement_line
+UNION ALL SELECT 'report ' || tenant_id - 1 FROM report
+UNION ALL SELECT 'report_month ' || tenant_id - 1 FROM report_month
+UNION ALL SELECT 'report_recipient ' || tenant_id - 1 FROM report_recipient
+UNION ALL SELECT 'report_sending ' || tenant_id - 1 FROM report_sending
+UNION ALL SELECT 'report_identity ' || tenant_id - 1 FROM report_identity
 UNION ALL SELECT 'work_order ' || id - 1 FROM work_order
 UNION ALL SELECT 'work_order_link ' || tenant_id - 1 FROM work_order_link
 UNION ALL SELECT 'work_order_event ' || tenant_id - 1 FROM work_order_event
@@ -284,6 +289,14 @@ SELECT id, id, 'assets', '2026-01-01', 1, 'stated', 'a' FROM tenant;
 INSERT INTO cost_statement (id, tenant_id, issuer, year, version, total_cents, issued_by) OVERRIDING SYSTEM VALUE
 SELECT id, id, 's', 2026, 1, 1, 'a' FROM tenant;
 INSERT INTO cost_statement_line SELECT id, id, 1, 1, 'i', 1, 'c', id % 4 + 1, 1, 'f' FROM tenant;
+INSERT INTO report (tenant_id, commune, service, month, version, title, summary, figures, pdf)
+SELECT id, 'l', 'all', '2026-01-01', 1, 't', '[]', '{}', 'pdf' FROM tenant;
+INSERT INTO report_month SELECT id, '2026-01-01' FROM tenant;
+INSERT INTO report_recipient (id, tenant_id, team_id, service) OVERRIDING SYSTEM VALUE
+SELECT t.id, t.id, (SELECT min(m.id) FROM team m WHERE m.tenant_id = t.id), 'all' FROM tenant t;
+INSERT INTO report_sending (recipient_id, month, tenant_id, report_ids)
+SELECT id, '2026-01-01', id, '{}' FROM tenant;
+INSERT INTO report_identity (tenant_id, name, language) SELECT id, 'n', 'fr' FROM tenant;
 INSERT INTO work_order (id, tenant_id, origin, title) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'person', 'w' FROM tenant;
 INSERT INTO work_order_event (tenant_id, work_order_id, action, version) SELECT id, id, 'opened', 1 FROM tenant;

@@ -190,6 +190,10 @@ def expected(world: World, me: int | None) -> set[str]:
         "cost_period",
         "cost_item",
         "cost_entry",
+        "report_month",
+        "report_recipient",
+        "report_sending",
+        "report_identity",
         "work_order",
         "work_order_event",
         "work_order_photo",
@@ -201,6 +205,7 @@ def expected(world: World, me: int | None) -> set[str]:
         for table in (*own, "partner_account", "lns_source", "lns_source_state", "lns_unknown_device")
     }
     rows |= {f"{table} {me}" for table in ("multicast_group", "multicast_message")}
+    rows |= {f"report {tenant}" for tenant in seen}
     # Each tenant issues a statement to the next one.
     rows |= {
         f"{table} {one}" for table in ("cost_statement", "cost_statement_line") for one in (me, (me - 1) % TENANTS)
