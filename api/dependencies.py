@@ -42,6 +42,8 @@ class Access:
     tiles_attribution: str = ""
     accessibility_contact: str = ""
     """To whom people turn who cannot use the console; empty: to the tenant that gave them an account."""
+    mqtt_url: str = ""
+    """Where applications reach our MQTT broker; empty: it has no accesses for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ def _access_of(settings: ApiSettings) -> Access:
         settings.map_tiles_url,
         settings.map_attribution,
         settings.accessibility_contact,
+        settings.mqtt_public_url,
     )
 
 
