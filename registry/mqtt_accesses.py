@@ -27,7 +27,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 SHOWN = f"""
 SELECT a.id, a.tenant_id, a.application_id, a.name, a.key_id, a.person_id, p.name AS person, a.personal,
-       a.created_at, '{EVENT_TOPICS}/' || t.slug || '/application/' || a.application_id AS topics, r.id AS account_id,
+       a.created_at, '{EVENT_TOPICS}/' || t.slug || '/application/' || a.application_id AS topics,
+       r.id AS account_id,
        r.created_at AS renewed_at, r.applied_at, f.expires_at AS former_until,
        application_standing(a.id) AS reason, s.last_published_at, coalesce(s.published, 0) AS published,
        coalesce(s.withheld, 0) AS withheld, coalesce(s.dropped, 0) AS dropped, coalesce(s.waiting, 0) AS waiting,

@@ -2,7 +2,7 @@
 
 Of an uplink: the measurements that `GET /v1/measurements` would show; the rest (payload, radio, what the codec
 read that is no number) only when the whole uplink is shown and nothing that it measured is left out. Of a device's
-life in the network: where the device is the tenant's own or a member's, never by a grant, which gives measurements.
+life in the network: where the device is the tenant's own or a member's; a grant gives measurements alone.
 """
 
 from collections.abc import Mapping, Sequence
