@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 
 from core.runtime.mqtt import Broker, MqttRejected, MqttSession, MqttSettings
 from integrations import lease_runner
+from lorawan.instants import from_us
 from registry.keys import KeyWrap
 from registry.mqtt_accesses import MqttAccess, Owner, create_access, read_access, renew_password
 from registry.mqtt_accounts import Credentials, create_partner_account
@@ -41,11 +42,10 @@ SELECT $1, $2, 'join', now(), jsonb_build_object('dev_addr', lpad(to_hex(n), 8, 
 """
 COUNTS = "SELECT published, withheld FROM application_state WHERE application_id = $1"
 GRANT = """
-INSERT INTO access_grant (tenant_id, offered_slug, grantee_id, accepted_at, asset_id, role, valid, data,
-                          granted_by)
-VALUES ($1, 'quimper', $2, now(), $3, 'reader', tstzrange(NULL, NULL),
-        tstzrange(timestamptz 'epoch' + $4::interval, NULL), 'x') RETURNING id
+INSERT INTO access_grant (tenant_id, offered_slug, asset_id, role, valid, data, granted_by)
+VALUES ($1, 'quimper', $2, 'reader', tstzrange(NULL, NULL), tstzrange($3, NULL), 'x')
 """
+ACCEPT = "UPDATE access_grant SET grantee_id = offered_to, accepted_at = now()"
 QUEUED_BEFORE = """
 INSERT INTO observation.application_event (application_id, device_id, kind, time, uplink_id)
 SELECT $1, $2, 'up', time, uplink_id FROM observation.uplink WHERE device_id = $2 ORDER BY time DESC LIMIT 1
@@ -262,6 +262,10 @@ async def test_an_access_ends_with_its_key_and_its_password_is_renewed(
     assert (shown.reason, shown.published) == ("key_ended", 1)
 
 
+def instant(heard: SampleUplink, counter: int) -> datetime:
+    return from_us(heard.heard_at_us + counter * 1_000)
+
+
 async def device_of(bench: Bench) -> int:
     return await bench.pool.fetchval("SELECT id FROM device")
 
@@ -286,13 +290,11 @@ async def test_a_grant_gives_its_period_and_nothing_once_it_is_withdrawn(accesse
         async with accesses.reading(access, account) as reader:
             await accesses.uplinks(heard, [1])  # Of before the grant, and of before its period.
             await bench.stored(1)
-            grant = await bench.pool.fetchval(
-                GRANT, bench.tenant_id, theirs, asset, timedelta(microseconds=heard.heard_at_us + 3_000)
-            )
+            await bench.pool.execute(GRANT, bench.tenant_id, asset, instant(heard, 3))
+            await bench.pool.execute(ACCEPT)
             await accesses.uplinks(heard, [2, 3])
             await accesses.has(access, published=1)
             await bench.pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", device)
-            await bench.pool.execute("UPDATE access_grant SET data = tstzrange(NULL, NULL) WHERE id = $1", grant)
             async with bench.pool.acquire() as connection, connection.transaction():
                 # One more is in the outbox, and is not published yet, when the grant is withdrawn.
                 await connection.execute("LOCK TABLE observation.application_event IN SHARE ROW EXCLUSIVE MODE")
@@ -305,7 +307,7 @@ async def test_a_grant_gives_its_period_and_nothing_once_it_is_withdrawn(accesse
 
     [event] = reader.ups()
     assert len(reader.received) == 1
-    assert datetime.fromisoformat(event["time"]) == datetime.fromtimestamp((heard.heard_at_us + 3_000) / 1e6, UTC)
+    assert datetime.fromisoformat(event["time"]) == instant(heard, 3)
     assert {"temperature": 25.7, "distance": 2116.0}.items() <= event["object"].items()
     assert await bench.pool.fetchval(WAITING, access.id) == 0
 
