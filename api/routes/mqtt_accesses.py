@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -17,7 +17,8 @@ from registry.mqtt_accesses import MqttAccess, Owner
 from registry.mqtt_accounts import Credentials
 
 OF_ONE_OWNER_MOST = 10
-REASONS = {
+Reason = Literal["tenant_closed", "key_ended", "person_gone"]
+REASONS: dict[str, str] = {
     "tenant_closed": "la collectivité est fermée",
     "key_ended": "la clé dont il a les droits est révoquée, a expiré, ne permet plus de lire, ou ne vaut que "
     "depuis certaines adresses, ce qu'un courtier ne vérifie pas",
@@ -67,7 +68,9 @@ class MqttAccessAnswer(answer_of(MqttAccess, {"tenant_id", "account_id", "person
     )
     key_id: str | None = Field(description="La clé dont il a les droits ; null : ceux d'une personne")
     person: str | None = Field(description="La personne dont il a les droits ; null : ceux d'une clé")
-    reason: str | None = Field(description="Pourquoi il ne vaut plus, en français ; null : il vaut")
+    mine: bool = Field(False, description="Il a vos droits : vous pouvez en changer le mot de passe")
+    reason: Reason | None = Field(description="Pourquoi il ne vaut plus ; null : il vaut")
+    to_do: str | None = Field(None, description="Le même, en français")
     applied_at: datetime | None = Field(
         description="Depuis quand le courtier connaît le compte ; null : pas encore, c'est l'affaire de 5 secondes"
     )
@@ -100,7 +103,7 @@ class CreatedMqttAccess(Answer):
 
 def _show(row: MqttAccess) -> MqttAccessAnswer:
     said = None if row.reason is None else REASONS[row.reason]
-    return MqttAccessAnswer.model_validate(asdict(row) | {"username": row.username, "reason": said})
+    return MqttAccessAnswer.model_validate(asdict(row) | {"username": row.username, "to_do": said})
 
 
 ACCESSES = Resource("mqtt_access", "accès MQTT", store.read_access, _show)
@@ -113,13 +116,18 @@ def _owner_of(caller: Caller) -> Owner:
 
 
 def _shown(caller: Caller, row: MqttAccess) -> MqttAccessAnswer:
-    return _show(row).model_copy(update={"mqtt_url": caller.platform.access.mqtt_url})
+    known = {"mqtt_url": caller.platform.access.mqtt_url, "mine": _is_own(caller, row)}
+    return _show(row).model_copy(update=known)
+
+
+def _is_own(caller: Caller, row: MqttAccess) -> bool:
+    return Owner(row.key_id, row.person_id) == _owner_of(caller)
 
 
 async def _mine(caller: Caller, connection: Any, access: int) -> MqttAccess:
     """One's own, or with `manage` any of the tenant's; 404."""
     row = await ACCESSES.get(connection, access)
-    if not caller.has("manage") and Owner(row.key_id, row.person_id) != _owner_of(caller):
+    if not caller.has("manage") and not _is_own(caller, row):
         raise ACCESSES.missing(access)
     return row
 
@@ -189,7 +197,7 @@ async def renew(id: Id, body: PasswordRenewal, caller: Reader) -> AccountAnswer:
     """
     async with caller.changing() as change:
         row = await _mine(caller, change.connection, id)
-        if row.key_id is None and Owner(row.key_id, row.person_id) != _owner_of(caller):
+        if row.key_id is None and not _is_own(caller, row):
             message = "cet accès a les droits d'une autre personne : elle seule en change le mot de passe"
             raise Problem(403, message, errors=[FieldError(field="id", code="not_owner", message=message)])
         account = await store.renew_password(
