@@ -125,7 +125,6 @@ async def _things(api: Provisioner, assets: dict[bytes, int]) -> None:
     address = await api.post("/v1/webhook-endpoints", dashboard)
     wanted = {"endpoint_id": address["id"], "description": "Remplissage des bacs", "quantity": "fill_level"}
     await api.post("/v1/measurement-webhooks", wanted)
-    await api.post("/v1/mqtt-accesses", {"name": "Node-RED du service <b>Eau</b>"})
 
 
 async def _people(pool: Pool, tenant_id: int, slug: str) -> None:

@@ -157,10 +157,11 @@ class Accesses:
             async with self.bench.intake(accounts_url=self.broker.url(ACCOUNTS)), self.bench.ingest():
                 yield
 
-    async def uplinks(self, heard: SampleUplink, counters: Sequence[int]) -> None:
+    async def uplinks(self, sample: SampleUplink, counters: Sequence[int]) -> None:
         for counter in counters:
-            sample = SampleUplink(heard.heard_at_us + counter * 1_000, heard.dev_eui, heard.gateway_id, counter)
-            answer = await self.bench.post(self.source, SAMPLES["chirpstack"].write(sample))
+            at = sample.heard_at_us + counter * 1_000
+            uplink = SampleUplink(at, sample.dev_eui, sample.gateway_id, counter)
+            answer = await self.bench.post(self.source, SAMPLES["chirpstack"].write(uplink))
             assert answer.status_code == 200
 
     async def has(self, access: MqttAccess, **counts: int) -> None:
@@ -178,8 +179,8 @@ async def accesses(bench: Bench, broker: PrivateMosquitto, database) -> Accesses
 
 
 async def test_an_owner_reads_its_topics_and_nobody_anything_else(accesses: Accesses) -> None:
-    bench, heard = accesses.bench, SampleUplink(now_us() - 500_000)
-    await bench.device(heard)
+    bench, sample = accesses.bench, SampleUplink(now_us() - 500_000)
+    await bench.device(sample)
     theirs = await bench.pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
     (own, account), (sibling, _) = [await accesses.make(await accesses.key()) for _ in range(2)]
     other, their_account = await accesses.make(await accesses.key(theirs), theirs)
@@ -189,7 +190,7 @@ async def test_an_owner_reads_its_topics_and_nobody_anything_else(accesses: Acce
     async with accesses.running():
         await accesses.admitted(own, sibling, other)
         async with accesses.reading(own, account) as reader, accesses.client(their_account) as foreign:
-            await accesses.uplinks(heard, [1234])
+            await accesses.uplinks(sample, [1234])
 
             async def has_come() -> bool:
                 return len(reader.ups()) == 1
@@ -213,7 +214,7 @@ async def test_an_owner_reads_its_topics_and_nobody_anything_else(accesses: Acce
         await accesses.refuses_to_take(account, own.topics + "/device/0/event/up")
 
     topic, event = reader.received[0]
-    assert topic == f"{own.topics}/device/{heard.dev_eui.hex()}/event/up"
+    assert topic == f"{own.topics}/device/{sample.dev_eui.hex()}/event/up"
     assert own.topics == f"territoire/events/brest/application/{own.application_id}"
     assert event["deviceInfo"]["applicationId"] == str(own.application_id)
     assert (event["fCnt"], event["data"]) == (1234, "AXVcA2cBAQSCRAgFAAE=")
@@ -226,8 +227,8 @@ async def test_an_access_ends_with_its_key_and_its_password_is_renewed(
     accesses: Accesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_runner, "LOOK_EVERY_S", 0.05)
-    bench, heard = accesses.bench, SampleUplink(now_us() - 500_000)
-    await bench.device(heard)
+    bench, sample = accesses.bench, SampleUplink(now_us() - 500_000)
+    await bench.device(sample)
     owner = await accesses.key()
     access, account = await accesses.make(owner)
     async with accesses.running():
@@ -239,7 +240,7 @@ async def test_an_access_ends_with_its_key_and_its_password_is_renewed(
             async with accesses.client(renewed, "faux"):
                 pass
         async with accesses.reading(access, account), accesses.reading(access, renewed) as reader:
-            await accesses.uplinks(heard, [1])
+            await accesses.uplinks(sample, [1])
             await accesses.has(access, published=1)
             assert len(reader.ups()) == 1
             await bench.pool.execute("UPDATE api_key SET revoked_at = now() WHERE id = $1", owner.key_id)
@@ -248,7 +249,7 @@ async def test_an_access_ends_with_its_key_and_its_password_is_renewed(
             await accesses.has(access, withheld=1)
             await reader.is_cut()
             cut_after = asyncio.get_running_loop().time() - before
-            await accesses.uplinks(heard, [2])
+            await accesses.uplinks(sample, [2])
             await bench.stored(2)
         with pytest.raises(aiomqtt.MqttError):
             async with accesses.client(renewed):
@@ -262,8 +263,8 @@ async def test_an_access_ends_with_its_key_and_its_password_is_renewed(
     assert (shown.reason, shown.published) == ("key_ended", 1)
 
 
-def instant(heard: SampleUplink, counter: int) -> datetime:
-    return from_us(heard.heard_at_us + counter * 1_000)
+def instant(sample: SampleUplink, counter: int) -> datetime:
+    return from_us(sample.heard_at_us + counter * 1_000)
 
 
 async def device_of(bench: Bench) -> int:
@@ -272,8 +273,8 @@ async def device_of(bench: Bench) -> int:
 
 async def test_a_grant_gives_its_period_and_nothing_once_it_is_withdrawn(accesses: Accesses) -> None:
     """The receiver of a grant gets measurements of its period, without what the grant does not give."""
-    bench, heard = accesses.bench, SampleUplink(now_us() - 500_000)
-    device = await bench.device(heard)
+    bench, sample = accesses.bench, SampleUplink(now_us() - 500_000)
+    device = await bench.device(sample)
     theirs = await bench.pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
     asset = await bench.pool.fetchval(
         "INSERT INTO asset (tenant_id, kind, name) VALUES ($1, 'bin', 'b') RETURNING id", bench.tenant_id
@@ -288,11 +289,11 @@ async def test_a_grant_gives_its_period_and_nothing_once_it_is_withdrawn(accesse
     async with accesses.running():
         await accesses.admitted(access)
         async with accesses.reading(access, account) as reader:
-            await accesses.uplinks(heard, [1])  # Of before the grant, and of before its period.
+            await accesses.uplinks(sample, [1])  # Of before the grant, and of before its period.
             await bench.stored(1)
-            await bench.pool.execute(GRANT, bench.tenant_id, asset, instant(heard, 3))
+            await bench.pool.execute(GRANT, bench.tenant_id, asset, instant(sample, 3))
             await bench.pool.execute(ACCEPT)
-            await accesses.uplinks(heard, [2, 3])
+            await accesses.uplinks(sample, [2, 3])
             await accesses.has(access, published=1)
             await bench.pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", device)
             async with bench.pool.acquire() as connection, connection.transaction():
@@ -301,13 +302,13 @@ async def test_a_grant_gives_its_period_and_nothing_once_it_is_withdrawn(accesse
                 await connection.execute("UPDATE access_grant SET revoked_at = now(), revoked_by = 'x'")
                 await connection.execute(QUEUED_BEFORE, access.id, device)
             await accesses.has(access, withheld=1)
-            await accesses.uplinks(heard, [4, 5])
+            await accesses.uplinks(sample, [4, 5])
             await bench.stored(5)
             await bench.drained()
 
     [event] = reader.ups()
     assert len(reader.received) == 1
-    assert datetime.fromisoformat(event["time"]) == instant(heard, 3)
+    assert datetime.fromisoformat(event["time"]) == instant(sample, 3)
     assert {"temperature": 25.7, "distance": 2116.0}.items() <= event["object"].items()
     assert await bench.pool.fetchval(WAITING, access.id) == 0
 
@@ -315,8 +316,8 @@ async def test_a_grant_gives_its_period_and_nothing_once_it_is_withdrawn(accesse
 async def test_a_sender_that_is_killed_loses_no_event_and_doubles_at_most_a_batch(
     accesses: Accesses, bench: Bench
 ) -> None:
-    heard = SampleUplink(now_us())
-    device = await bench.device(heard)
+    sample = SampleUplink(now_us())
+    device = await bench.device(sample)
     access, account = await accesses.make(await accesses.key())
     environment = {
         "TERRITOIRE_DATABASE_URL": bench.logins["intake"],

@@ -44,7 +44,7 @@ def by_grants_alone(world: World) -> World:
     return replace(world, member_of=(None,) * TENANTS, grants=grants)
 
 
-class Told:
+class Published:
     """What an access was told: readings by datastream and instant, whole uplinks and statuses by device."""
 
     def __init__(self) -> None:
@@ -53,9 +53,9 @@ class Told:
         self.statuses: set[int] = set()
 
 
-def model(world: World, me: int, *, personal: bool, kind: str | None) -> Told:
+def model(world: World, me: int, *, personal: bool, kind: str | None) -> Published:
     """By the rows that the model of row security lists, and the world."""
-    told, rows = Told(), expected(world, me)
+    told, rows = Published(), expected(world, me)
 
     def may_read(index: int) -> bool:
         stream = world.datastreams[index]
@@ -75,7 +75,7 @@ def model(world: World, me: int, *, personal: bool, kind: str | None) -> Told:
     return told
 
 
-async def told_of(connection: Connection, application: int) -> Told:
+async def published_to(connection: Connection, application: int) -> Published:
     """Through the outbox and the check before publication, as intake does with its own role."""
     [access] = [one for one in await read_enabled_applications(connection) if one.id == application]
     await connection.execute("SET LOCAL ROLE territoire_intake")
@@ -83,7 +83,7 @@ async def told_of(connection: Connection, application: int) -> Told:
     allowed = await allowed_events(connection, access, due.events)
     await connection.execute("RESET ROLE")
     await connection.execute("SELECT seal_transaction(NULL, false, NULL, '{}')")
-    told = Told()
+    told = Published()
     for event in allowed.events:
         instant = (event.time - BASE) // CELL
         if event.uplink is None:
@@ -133,7 +133,10 @@ async def compare(connection: Connection, world: World, *, personal: bool) -> No
         ]
         await queue(connection)
         for (me, _, kind), application in zip(owners, made, strict=True):
-            told, should = await told_of(connection, application), model(world, me, personal=personal, kind=kind)
+            told, should = (
+                await published_to(connection, application),
+                model(world, me, personal=personal, kind=kind),
+            )
 
             assert told.readings == should.readings, f"tenant {me}, {kind}"
             assert told.whole <= should.whole, f"tenant {me}, {kind}"
