@@ -206,6 +206,7 @@ async def test_an_owner_reads_its_topics_and_nobody_anything_else(accesses: Acce
                 "territoire/events/quimper/#",
                 "territoire/events/+/application/#",
                 "$CONTROL/#",
+                f"$share/g/{own.topics}/device/+/event/+",
             ]
             answers = {topic: await nosy.asks_for(topic) for topic in forbidden}
             async with accesses.client(partner) as wide:
