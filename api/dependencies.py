@@ -45,6 +45,8 @@ class Access:
     """Who says how far it is by road; empty: rounds go by lines through the air."""
     accessibility_contact: str = ""
     """To whom people turn who cannot use the console; empty: to the tenant that gave them an account."""
+    mqtt_url: str = ""
+    """Where applications reach our MQTT broker; empty: it has no accesses for them."""
 
 
 @dataclass(frozen=True, slots=True)

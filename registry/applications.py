@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from core.runtime.postgres import Connection, Pool
 from registry.keys import KeyWrap, row_owner
+from registry.mqtt_accounts import EVENT_TOPICS
 from registry.rows import Written, fetch_all, fetch_one
 
 WRITTEN = Written("application_id, name, mqtt_url, mqtt_user, topic_prefix, all_devices, takes_commands")
@@ -20,10 +21,11 @@ a.takes_commands, a.enabled, a.created_at, t.last_published_at, coalesce(t.publi
 coalesce(t.dropped, 0) AS dropped, coalesce(t.waiting, 0) AS waiting, coalesce(t.commands, 0) AS commands,
 coalesce(t.commands_refused, 0) AS commands_refused, t.last_error, t.last_error_at"""
 STATE = "LEFT JOIN application_state t ON t.application_id = a.id"
-LIST = f"SELECT {COLUMNS} FROM application a {STATE} ORDER BY a.id"
-READ = f"SELECT {COLUMNS} FROM application a {STATE} WHERE a.id = $1"
-SET_ENABLED = "UPDATE application SET enabled = $2 WHERE id = $1 RETURNING true"
-DELETE = "DELETE FROM application WHERE id = $1 RETURNING true"
+# MQTT accesses are applications, too, that are shown elsewhere (`registry.mqtt_accesses`).
+LIST = f"SELECT {COLUMNS} FROM application a {STATE} WHERE NOT a.at_our_broker ORDER BY a.id"
+READ = f"SELECT {COLUMNS} FROM application a {STATE} WHERE a.id = $1 AND NOT a.at_our_broker"
+SET_ENABLED = "UPDATE application SET enabled = $2 WHERE id = $1 AND NOT at_our_broker RETURNING true"
+DELETE = "DELETE FROM application WHERE id = $1 AND NOT at_our_broker RETURNING true"
 # `all_devices` says whether the application gets the events of all devices or of those in the list.
 SET_ALL_DEVICES = "UPDATE application SET all_devices = $2 WHERE id = $1"
 CLEAR_DEVICES = "DELETE FROM application_device WHERE application_id = $1"
@@ -39,10 +41,11 @@ JOIN application a ON a.id = l.application_id
 JOIN device d ON d.id = l.device_id AND d.tenant_id = a.tenant_id
 WHERE l.application_id = $1 AND d.dev_eui > $2 ORDER BY d.dev_eui LIMIT $3
 """
-READ_SECRETS = """
-SELECT id, tenant_id, application_id, name, mqtt_url, mqtt_user, mqtt_client_id, secret_wrapped, kek_id,
-       sealed_for, topic_prefix, takes_commands
-FROM application WHERE enabled
+READ_SECRETS = f"""
+SELECT a.id, a.tenant_id, a.application_id, a.name, a.mqtt_url, a.mqtt_user, a.mqtt_client_id, a.secret_wrapped,
+       a.kek_id, a.sealed_for, a.takes_commands, a.at_our_broker, a.key_id, a.person_id, a.personal,
+       CASE WHEN a.at_our_broker THEN '{EVENT_TOPICS}/' || t.slug || '/' ELSE a.topic_prefix END AS topic_prefix
+FROM application a JOIN tenant t ON t.id = a.tenant_id WHERE a.enabled
 """
 
 
@@ -76,7 +79,10 @@ class ApplicationRow:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An enabled application as intake needs it."""
+    """An enabled application as intake needs it. One at our broker is an MQTT access, and has its owner's rights.
+
+    `personal`: it is told of what is of privacy class 2, too.
+    """
 
     id: int
     tenant_id: int
@@ -90,6 +96,10 @@ class Application:
     sealed_for: UUID
     topic_prefix: str
     takes_commands: bool
+    at_our_broker: bool
+    key_id: str | None
+    person_id: int | None
+    personal: bool
 
     @property
     def topics(self) -> str:

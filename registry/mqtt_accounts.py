@@ -17,6 +17,8 @@ OURS = re.compile(rf"({GATEWAY_PREFIX}|{PARTNER_PREFIX})_[0-9a-f]{{{2 * ID_OCTET
 """Names of accounts that the API made; others were made by hand."""
 # Of partners' topics, before the tenant's slug: no gateway's topic begins so, whatever its region's prefix.
 PARTNER_TOPICS = "territoire/partner"
+# Of MQTT accesses: no account of a partner reaches these, whatever its filters.
+EVENT_TOPICS = "territoire/events"
 
 LOCK_GATEWAY = "SELECT true FROM gateway WHERE id = $1 FOR NO KEY UPDATE"
 # The newest is kept for a while, the others of before end now: two are valid at once, and no more.
@@ -45,21 +47,25 @@ OF_PARTNER = """a.id, a.name, $1 || '/' || t.slug || '/' AS prefix, a.publishes,
 a.expires_at, a.applied_at"""
 LIST_OF_PARTNERS = f"""
 SELECT {OF_PARTNER} FROM mqtt_account a JOIN tenant t ON t.id = a.tenant_id
-WHERE {VALID} ORDER BY a.created_at, a.id
+WHERE {VALID} AND a.application_id IS NULL ORDER BY a.created_at, a.id
 """
 # A former one that is valid for a while yet is not what a rotation begins with.
 READ_OF_PARTNER = f"""
 SELECT {OF_PARTNER} FROM mqtt_account a JOIN tenant t ON t.id = a.tenant_id
-WHERE a.id = $2 AND a.expires_at IS NULL FOR UPDATE OF a
+WHERE a.id = $2 AND a.expires_at IS NULL AND a.application_id IS NULL FOR UPDATE OF a
 """
 END_OF_PARTNER = "UPDATE mqtt_account SET expires_at = now() + $2::interval WHERE id = $1"
 DELETE_OF_GATEWAY = "DELETE FROM mqtt_account WHERE gateway_id = $1 AND id = $2 RETURNING true"
-DELETE_OF_PARTNER = "DELETE FROM mqtt_account WHERE tenant_id IS NOT NULL AND id = $1 RETURNING true"
+DELETE_OF_PARTNER = """
+DELETE FROM mqtt_account WHERE tenant_id IS NOT NULL AND application_id IS NULL AND id = $1 RETURNING true
+"""
+# Of an access as long as its owner may read.
+STANDS = "(a.application_id IS NULL OR application_standing(a.application_id) IS NULL)"
 READ_VALID = f"""
 SELECT a.id, g.gateway_id, t.slug, a.publishes, a.reads, a.secret_wrapped, a.sealed_for,
-       a.applied_at IS NOT NULL AS is_applied
+       a.application_id IS NOT NULL AS is_of_access, a.applied_at IS NOT NULL AS is_applied
 FROM mqtt_account a LEFT JOIN gateway g ON g.id = a.gateway_id LEFT JOIN tenant t ON t.id = a.tenant_id
-WHERE {VALID}
+WHERE {VALID} AND {STANDS}
 """
 SAVE_APPLIED = "UPDATE mqtt_account SET applied_at = now() WHERE id = ANY($1::text[]) AND applied_at IS NULL"
 READ_PROVED = """
@@ -72,7 +78,7 @@ WHERE g.id = a.gateway_id AND g.gateway_id = ANY($1::bytea[]) AND a.proved_at IS
 """
 COUNT_WAITING = f"""
 SELECT count(*) FROM mqtt_account a
-WHERE {VALID} AND a.applied_at IS NULL AND a.created_at < now() - $1::interval
+WHERE {VALID} AND {STANDS} AND a.applied_at IS NULL AND a.created_at < now() - $1::interval
 """
 
 
@@ -111,7 +117,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ValidAccount:
-    """An account as intake brings it to the broker: a gateway's, or with a slug a partner's of that tenant."""
+    """An account as intake brings it to the broker: a gateway's, or with a slug a partner's of that tenant.
+
+    `is_of_access`: below the tenant's topics of events.
+    """
 
     id: str
     gateway_id: bytes | None
@@ -120,6 +129,7 @@ class ValidAccount:
     reads: tuple[str, ...]
     secret_wrapped: bytes
     sealed_for: UUID
+    is_of_access: bool
     is_applied: bool
 
     @property
@@ -159,7 +169,8 @@ def client_id_of(username: str | None, otherwise: str) -> str:
     return username if username is not None and OURS.fullmatch(username) else otherwise
 
 
-def _sealed(keys: KeyWrap, *, is_partner: bool) -> tuple[Credentials, tuple[bytes, str, UUID]]:
+def seal_account(keys: KeyWrap, *, is_partner: bool) -> tuple[Credentials, tuple[bytes, str, UUID]]:
+    """A new account, and what the database keeps of its password."""
     account_id, password, sealed_for = secrets.token_hex(ID_OCTETS), secrets.token_urlsafe(SECRET_OCTETS), uuid4()
     wrapped = keys.wrap_text(password, row_owner("mqtt_account", sealed_for))
     made = Credentials(account_id, username_of(account_id, is_partner=is_partner), password)
@@ -173,7 +184,7 @@ async def create_gateway_account(
     await connection.execute(LOCK_GATEWAY, gateway)
     await connection.execute(END_FORMER, gateway, keep_former)
     await connection.execute(DELETE_ENDED, gateway)
-    made, sealed = _sealed(keys, is_partner=False)
+    made, sealed = seal_account(keys, is_partner=False)
     await connection.execute(CREATE_OF_GATEWAY, made.id, gateway, *sealed)
     return made
 
@@ -198,7 +209,7 @@ async def create_partner_account(
 ) -> Credentials:
     """An account of a partner of a tenant, for topics below the tenant's prefix."""
     await connection.execute(DELETE_ENDED_PARTNERS, tenant_id)
-    made, sealed = _sealed(keys, is_partner=True)
+    made, sealed = seal_account(keys, is_partner=True)
     await connection.execute(CREATE_OF_PARTNER, made.id, tenant_id, name, publishes, reads, *sealed)
     return made
 

@@ -352,6 +352,7 @@ STORES: tuple[Store, ...] = (
         "measurement_webhook", "which datastreams are sent to an address; the readings are exported",
         ERASED, REGISTRY,
     ),
+    Store("application", "whose rights an interface has; what it is told is exported", ERASED, REGISTRY),
     Store("export_job", NAME_ONLY, ERASED, "30 days after its end"),
     Store("export_stream", "which datastreams a file is of; their readings are exported", ERASED, WITH_ITS_OWNER),
     Store("export_schedule", NAME_ONLY, ERASED, REGISTRY),
@@ -422,7 +423,6 @@ FILES: tuple[Store, ...] = (
 
 # Tables whose columns have such names for another reason.
 NO_REFERENCE: dict[str, str] = {
-    "application": "no person and no device: an interface",
     "api_key": "a program's key; a person has a session",
     "export_drop": "`taken_by` is a process",
     "gateway": "`gain_subtracted_by` is a program",

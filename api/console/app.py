@@ -36,6 +36,7 @@ from api.console.lighting import legal_hours as lighting_legal_hours
 from api.console.lighting import views as lighting
 from api.console.live import views as live
 from api.console.login import views as login
+from api.console.mqtt_accesses import views as mqtt_accesses
 from api.console.pages import error_page, guarded, page_router, wants_page
 from api.console.partners import views as partners
 from api.console.people import views as people
@@ -111,6 +112,7 @@ PAGES = (
     export_schedules.router,
     exports.router,
     webhooks.router,
+    mqtt_accesses.router,
     imports.router,
     kit_form.router,  # Before the pages of one kit, of which `nouveau` is none.
     kits.router,

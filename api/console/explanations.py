@@ -33,6 +33,7 @@ TITLES = {
     "imports": marked("Imports"),
     "exports": marked("Exports"),
     "webhooks": marked("Webhooks de mesures"),
+    "acces-mqtt": marked("Accès MQTT"),
     "kits": marked("Kits"),
     "couts": marked("Coûts"),
     "rapports": marked("Rapports"),

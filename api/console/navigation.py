@@ -116,6 +116,7 @@ GROUPS = (
             Entry("/imports", marked("Imports"), "arrow-down-circle", "manage"),
             Entry("/exports", marked("Exports"), "arrow-down-circle"),
             Entry("/webhooks", marked("Webhooks de mesures"), "send"),
+            Entry("/acces-mqtt", marked("Accès MQTT"), "broadcast"),
             Entry("/kits", marked("Kits"), "list"),
             Entry("/couts", marked("Coûts"), "journal-text"),
             Entry("/rapports", marked("Rapports"), "journal-text"),

@@ -58,8 +58,9 @@ _OF_SERVICES = """
     keep_personal_hours_months keep_personal_measurements_months keep_personal_uplinks_months
     keep_quarantine_days keep_uplinks_months keep_webhook_attempts_days kek kek_command kek_file kek_former
     kek_id least_watch_s linger_ms log_format log_level logins longest_linger_ms map_attribution map_tiles_url
-    max_duty_cycle measurement_webhooks_s mqtt_accounts mqtt_accounts_url mqtt_client_id mqtt_prefixes
-    mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id oidc_client_secret oidc_issuer
+    max_duty_cycle measurement_webhooks_s mqtt_accounts mqtt_accounts_url mqtt_client_id mqtt_events_url
+    mqtt_prefixes mqtt_public_url mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id
+    oidc_client_secret oidc_issuer
     operator_email operator_key
     operator_password pass_uplinks pool_size public_url requests_in_flight rollups_every_s rx1_delay
     rx2_data_rate rx2_for_all service_password shards smtp_sender smtp_url station_certificate station_client_ca

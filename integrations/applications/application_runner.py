@@ -34,7 +34,9 @@ class ApplicationRunner(LeaseRunner[Application]):
         *,
         session_expiry_s: int,
         backlog: int,
+        our_broker: str | None = None,
     ) -> None:
+        """`our_broker`: where MQTT accesses are published to, `mqtt[s]://host:port[?ca=]`."""
         self._known: Mapping[int, Application] = {}
         self._known_anew = asyncio.Event()
         super().__init__(pool, "intake", instance, "application", self._known_anew, APPLICATIONS_CONNECTED)
@@ -44,6 +46,7 @@ class ApplicationRunner(LeaseRunner[Application]):
         self._tallies = stats
         self._session_expiry_s = session_expiry_s
         self._backlog = backlog
+        self._our_broker = our_broker
 
     async def load(self) -> None:
         """Read every application: there are dozens."""
@@ -53,8 +56,8 @@ class ApplicationRunner(LeaseRunner[Application]):
             self._known_anew.set()
 
     async def apply(self, changes: list[Change]) -> None:
-        """Read the applications again when one of them changed."""
-        if any(change.entity == "application" for change in changes):
+        """Read the applications again when one of them changed, or a tenant, whose slug is in topics."""
+        if any(change.entity in {"application", "tenant"} for change in changes):
             await self.load()
 
     def wanted(self) -> Mapping[int, Application]:
@@ -63,7 +66,7 @@ class ApplicationRunner(LeaseRunner[Application]):
 
     def open_work(self, item: Application, lease: Lease) -> LeasedWork:
         """The application's connection, events and commands; raises ValueError when its settings are unusable."""
-        edge = mqtt_session_of(item, item.secret(self._keys), self._session_expiry_s)
+        edge = mqtt_session_of(item, item.secret(self._keys), self._session_expiry_s, self._our_broker)
         publisher = Publisher(self._pool, lease, item, edge, self._tallies, self._backlog)
         commands = Commands(self._pool, self._bus, self._shards, item, self._tallies)
         loops = {"connect": edge.run, "publish": publisher.run, "take commands": partial(commands.receive, edge)}
@@ -74,13 +77,19 @@ class ApplicationRunner(LeaseRunner[Application]):
         self._tallies.error(item, french)
 
 
-def mqtt_session_of(application: Application, password: str | None, session_expiry_s: int) -> MqttSession:
-    """The connection to an application's broker.
+def mqtt_session_of(
+    application: Application, password: str | None, session_expiry_s: int, our_broker: str | None = None
+) -> MqttSession:
+    """The connection to an application's broker, or of an MQTT access to ours.
 
     Raises:
         ValueError: its address is no broker's.
     """
-    broker = replace(Broker.from_url(application.mqtt_url), username=application.mqtt_user, password=password)
+    if application.at_our_broker and our_broker is None:
+        raise ValueError("aucun courtier pour les accès MQTT : TERRITOIRE_MQTT_EVENTS_URL")
+    is_ours = application.at_our_broker
+    address = Broker.from_url((our_broker or "") if is_ours else application.mqtt_url, is_ours=is_ours)
+    broker = replace(address, username=application.mqtt_user, password=password)
     client_id = client_id_of(application.mqtt_user, application.mqtt_client_id)
     settings = MqttSettings(mqtt_client_id=client_id, mqtt_session_expiry=session_expiry_s)
     filters = [command_filter(application)] if application.takes_commands else []

@@ -9,7 +9,7 @@ import structlog
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.applications.store import ApplicationCounts, save_states
-from integrations.lns.telemetry import APPLICATION_COMMANDS, APPLICATION_DROPPED
+from integrations.lns.telemetry import APPLICATION_COMMANDS, APPLICATION_DROPPED, APPLICATION_WITHHELD
 from registry.applications import Application
 
 SAVE_EVERY_S = 2.0
@@ -37,6 +37,12 @@ class ApplicationStats:
         """Count events that were dropped unpublished."""
         APPLICATION_DROPPED.inc(count)
         self._of(application).dropped += count
+
+    def withheld(self, application: Application, count: int) -> None:
+        """Count events that were dropped because their owner may not see them."""
+        if count:
+            APPLICATION_WITHHELD.inc(count)
+            self._of(application).withheld += count
 
     def waiting(self, application: Application, count: int) -> None:
         """Record how many events are still to be published."""
@@ -83,6 +89,7 @@ class ApplicationStats:
         now = self._kept[id_]
         now.published += before.published
         now.dropped += before.dropped
+        now.withheld += before.withheld
         now.commands += before.commands
         now.refused += before.refused
         now.published_at = now.published_at or before.published_at

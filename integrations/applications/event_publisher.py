@@ -17,6 +17,7 @@ from core.runtime.mqtt import MqttAway, MqttRejected, MqttSession
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.applications import store
+from integrations.applications.access_rights import Allowed, allowed_events
 from integrations.applications.application_stats import ApplicationStats
 from integrations.applications.events import Event, publications
 from integrations.lns.telemetry import APPLICATION_EVENTS
@@ -79,23 +80,32 @@ class Publisher:
     async def _publish_batch(self) -> bool:
         """Publish one batch; whether there may be more that can be published at once."""
         application = self._application
-        due = await store.read_due(self._pool, application.id, application.tenant_id, AT_ONCE)
+        due = await store.read_due(self._pool, application.id, AT_ONCE)
+        allowed = await self._allowed(due.events)
         self._lease.check()
-        outcomes = await asyncio.gather(*map(self._publish, due.events))
+        outcomes = await asyncio.gather(*map(self._publish, allowed.events))
         ids: dict[str, list[int]] = {"untold": due.untold}
-        for event, outcome in zip(due.events, outcomes, strict=True):
+        for event, outcome in zip(allowed.events, outcomes, strict=True):
             APPLICATION_EVENTS.labels(event.kind, outcome).inc()
             ids.setdefault(outcome, []).append(event.id)
         published, refused, away = (ids.get(outcome, []) for outcome in ("published", "refused", "away"))
         lost = due.untold + ids.get("unwritable", [])
-        if published or refused or lost:
+        if published or refused or lost or allowed.withheld:
             async with fenced(self._pool, [self._lease]) as connection:
-                await store.delete_events(connection, published + lost)
+                await store.delete_events(connection, published + lost + allowed.withheld)
                 await store.postpone_events(connection, refused, REFUSED_WAIT)
         self._tallies.published(application, len(published))
+        self._tallies.withheld(application, len(allowed.withheld))
         if lost:
             self._tallies.dropped(application, len(lost))
         return not away and len(due.events) + len(due.untold) == AT_ONCE
+
+    async def _allowed(self, events: list[Event]) -> Allowed:
+        """What may be published: of an MQTT access what its owner may see at this instant."""
+        if not self._application.at_our_broker:
+            return Allowed(events, [])
+        async with self._pool.acquire() as connection, connection.transaction():
+            return await allowed_events(connection, self._application, events)
 
     async def _publish(self, event: Event) -> str:
         """The outcome: published, rejected or away (both are tried again), or unwritable."""

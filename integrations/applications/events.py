@@ -3,8 +3,8 @@
 Pure. Zero fields are omitted, as ChirpStack omits them: `dr` 0, `fCnt` 0, `rssi` 0.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID, uuid5
@@ -29,11 +29,6 @@ class Addressee(Protocol):
     """The application that is notified (`registry.applications.Application`)."""
 
     @property
-    def tenant_id(self) -> int:
-        """The tenant whose devices it sees."""
-        ...
-
-    @property
     def application_id(self) -> UUID:
         """Its application id in ChirpStack's topics and events."""
         ...
@@ -55,6 +50,7 @@ class Described:
 
     dev_eui: bytes
     device_name: str
+    tenant_id: int
     device_class: str
     profile_id: int
     profile_name: str
@@ -74,8 +70,18 @@ class Reception:
 
 
 @dataclass(frozen=True, slots=True)
+class Value:
+    """A measurement of an uplink."""
+
+    datastream_id: int
+    channel: str
+    quantity: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoredUplink:
-    """An uplink with its receptions and its measurements; `values` by channel and quantity."""
+    """An uplink with its receptions and its measurements."""
 
     f_cnt: int | None
     f_port: int | None
@@ -87,7 +93,21 @@ class StoredUplink:
     decoded: Any
     dev_addr: bytes | None
     receptions: Sequence[Reception]
-    values: Iterable[tuple[str, str, float]]
+    values: Sequence[Value]
+
+    def only(self, values: Sequence[Value]) -> "StoredUplink":
+        """These of its measurements and nothing else: neither what was sent nor by which way it came."""
+        return replace(
+            self,
+            f_cnt=None,
+            f_port=None,
+            payload=b"",
+            radio={},
+            decoded=None,
+            dev_addr=None,
+            receptions=(),
+            values=values,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,7 @@ class Event:
     kind: str
     time: datetime
     what: dict[str, Any]
+    device_id: int
     device: Described
     uplink_id: UUID | None = None
     uplink: StoredUplink | None = None
@@ -176,7 +197,7 @@ def _own_id(event: Event) -> str:
 
 def _device_info(application: Addressee, device: Described) -> integration.DeviceInfo:
     return integration.DeviceInfo(
-        tenant_id=str(uuid5(NAMESPACE, f"tenant {application.tenant_id}")),
+        tenant_id=str(uuid5(NAMESPACE, f"tenant {device.tenant_id}")),
         tenant_name=device.tenant_name,
         application_id=str(application.application_id),
         application_name=application.name,
@@ -226,9 +247,7 @@ def _up(info: integration.DeviceInfo, event: Event, uplink: StoredUplink) -> int
 
 def measured(uplink: StoredUplink) -> dict[str, Any]:
     """`object`: measurements by quantity, or channel and quantity, and what the codec read that is no number."""
-    values = {
-        f"{channel}_{quantity}" if channel else quantity: value for channel, quantity, value in uplink.values
-    }
+    values = {f"{one.channel}_{one.quantity}" if one.channel else one.quantity: one.value for one in uplink.values}
     return {**(uplink.decoded or {}), **values}
 
 

@@ -7,18 +7,19 @@ from typing import Any
 from uuid import UUID
 
 from core.runtime.postgres import Connection, Pool, Record
-from integrations.applications.events import Described, Event, Reception, StoredUplink
+from integrations.applications.events import Described, Event, Reception, StoredUplink, Value
 from registry.audit import write_audit
 from registry.downlinks import Enqueued, enqueue
 from registry.rows import arrays, entity, fetch_one
 
 # A device or an application that went to another tenant, or is gone, leaves `device` empty.
 READ_EVENTS = """
-SELECT e.id, e.kind, e.time, e.what, e.device_id, e.uplink_id, d.dev_eui, d.name AS device_name, p.device_class,
+SELECT e.id, e.kind, e.time, e.what, e.device_id, e.uplink_id, d.dev_eui, d.name AS device_name, d.tenant_id,
+       p.device_class,
        p.id AS profile_id, p.name AS profile_name, t.name AS tenant_name, l.item
 FROM observation.application_event e
 LEFT JOIN application a ON a.id = e.application_id
-LEFT JOIN device d ON d.id = e.device_id AND d.tenant_id = a.tenant_id
+LEFT JOIN device d ON d.id = e.device_id AND (a.at_our_broker OR d.tenant_id = a.tenant_id)
 LEFT JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN tenant t ON t.id = d.tenant_id
 LEFT JOIN application_downlink l ON l.application_id = a.id AND l.downlink_id = (e.what ->> 'downlink')::bigint
@@ -43,9 +44,10 @@ WHERE r.time BETWEEN $4 AND $5
 ORDER BY r.snr DESC, g.gateway_id
 """
 READ_VALUES = """
-SELECT of.uplink_id, d.channel, d.quantity, m.value
+SELECT of.uplink_id, d.id AS datastream_id, d.channel, d.quantity, m.value
 FROM unnest($1::int[], $2::timestamptz[], $3::uuid[]) AS of (device_id, time, uplink_id)
-JOIN datastream d ON d.device_id = of.device_id AND d.tenant_id = $6
+JOIN device v ON v.id = of.device_id
+JOIN datastream d ON d.device_id = of.device_id AND d.tenant_id = v.tenant_id
 JOIN observation.measurement m ON m.datastream_id = d.id AND m.time = of.time
 WHERE m.time BETWEEN $4 AND $5
 """
@@ -78,26 +80,28 @@ NAME_DOWNLINK = "INSERT INTO application_downlink (downlink_id, application_id, 
 # An application that is gone meanwhile leaves no row.
 SAVE_STATES = """
 INSERT INTO application_state AS kept
-    (application_id, tenant_id, last_published_at, published, dropped, waiting, commands, commands_refused,
-     last_error, last_error_at)
-SELECT a.id, a.tenant_id, of.published_at, of.published, of.dropped, of.waiting, of.commands, of.refused, of.error,
-       of.error_at
+    (application_id, tenant_id, last_published_at, published, dropped, withheld, waiting, commands,
+     commands_refused, last_error, last_error_at)
+SELECT a.id, a.tenant_id, of.published_at, of.published, of.dropped, of.withheld, of.waiting, of.commands,
+       of.refused, of.error, of.error_at
 FROM unnest($1::int[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::text[], $9::timestamptz[])
-     AS of (application_id, published_at, published, dropped, waiting, commands, refused, error, error_at)
+            $8::bigint[], $9::text[], $10::timestamptz[])
+     AS of (application_id, published_at, published, dropped, withheld, waiting, commands, refused, error,
+            error_at)
 JOIN application a ON a.id = of.application_id
 ORDER BY a.id
 ON CONFLICT (application_id) DO UPDATE
 SET last_published_at = coalesce(excluded.last_published_at, kept.last_published_at),
     published = kept.published + excluded.published,
     dropped = kept.dropped + excluded.dropped,
+    withheld = kept.withheld + excluded.withheld,
     waiting = excluded.waiting,
     commands = kept.commands + excluded.commands,
     commands_refused = kept.commands_refused + excluded.commands_refused,
     last_error = coalesce(excluded.last_error, kept.last_error),
     last_error_at = coalesce(excluded.last_error_at, kept.last_error_at)
 """
-WRITTEN_OF_STATE = "published_at, published, dropped, waiting, commands, refused, error, error_at"
+WRITTEN_OF_STATE = "published_at, published, dropped, withheld, waiting, commands, refused, error, error_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +134,18 @@ class ApplicationCounts:
     published_at: datetime | None = None
     published: int = 0
     dropped: int = 0
+    withheld: int = 0
     commands: int = 0
     refused: int = 0
     error: str | None = None
     error_at: datetime | None = None
 
 
-async def read_due(connection: Connection | Pool, application: int, tenant_id: int, most: int) -> Due:
+async def read_due(connection: Connection | Pool, application: int, most: int) -> Due:
     """The oldest events of an application, with the device and the uplink of each."""
     rows = await connection.fetch(READ_EVENTS, application, most)
     of_devices = [row for row in rows if row["dev_eui"] is not None]
-    uplinks = await _read_uplinks(connection, [row for row in of_devices if row["kind"] == "up"], tenant_id)
+    uplinks = await _read_uplinks(connection, [row for row in of_devices if row["kind"] == "up"])
     events: list[Event] = []
     for row in of_devices:
         uplink = uplinks.get(row["uplink_id"])
@@ -153,13 +158,19 @@ async def read_due(connection: Connection | Pool, application: int, tenant_id: i
 def _event(row: Record, uplink: StoredUplink | None) -> Event:
     described = entity(Described, row)
     return Event(
-        row["id"], row["kind"], row["time"], row["what"], described, row["uplink_id"], uplink, row["item"]
+        row["id"],
+        row["kind"],
+        row["time"],
+        row["what"],
+        row["device_id"],
+        described,
+        row["uplink_id"],
+        uplink,
+        row["item"],
     )
 
 
-async def _read_uplinks(
-    connection: Connection | Pool, rows: Sequence[Record], tenant_id: int
-) -> dict[UUID, StoredUplink]:
+async def _read_uplinks(connection: Connection | Pool, rows: Sequence[Record]) -> dict[UUID, StoredUplink]:
     if not rows:
         return {}
     times = [row["time"] for row in rows]
@@ -167,9 +178,9 @@ async def _read_uplinks(
     receptions: dict[UUID, list[Reception]] = {}
     for row in await connection.fetch(READ_RECEPTIONS, *asked):
         receptions.setdefault(row["uplink_id"], []).append(entity(Reception, row))
-    values: dict[UUID, list[tuple[str, str, float]]] = {}
-    for row in await connection.fetch(READ_VALUES, *asked, tenant_id):
-        values.setdefault(row["uplink_id"], []).append((row["channel"], row["quantity"], row["value"]))
+    values: dict[UUID, list[Value]] = {}
+    for row in await connection.fetch(READ_VALUES, *asked):
+        values.setdefault(row["uplink_id"], []).append(entity(Value, row))
     return {
         row["uplink_id"]: StoredUplink(
             row["f_cnt"],

@@ -25,6 +25,9 @@ APPLICATION_EVENTS = Counter(
 APPLICATION_DROPPED = Counter(
     "territoire_intake_application_dropped_total", "Events for applications that nobody publishes any more"
 )
+APPLICATION_WITHHELD = Counter(
+    "territoire_intake_application_withheld_total", "Events that the owner of an MQTT access may not see"
+)
 APPLICATION_COMMANDS = Counter(
     "territoire_intake_application_commands_total", "Commands of applications, by what became of them", ["result"]
 )

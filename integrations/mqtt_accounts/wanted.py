@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from registry.mqtt_accounts import OURS, PARTNER_TOPICS, ValidAccount
+from registry.mqtt_accounts import EVENT_TOPICS, OURS, PARTNER_TOPICS, ValidAccount
 
 # With the prefix of a region, one level long, and without.
 REGIONS = ("+/", "")
@@ -29,9 +29,9 @@ class Changes:
 
 
 def permissions_of(account: ValidAccount) -> Permissions:
-    """A gateway's own topics of ChirpStack's contract; of a partner its filters below the tenant's prefix."""
+    """A gateway's own topics of ChirpStack's contract; of others their filters below a prefix of the tenant's."""
     if account.gateway_id is None:
-        below = f"{PARTNER_TOPICS}/{account.slug}"
+        below = f"{EVENT_TOPICS if account.is_of_access else PARTNER_TOPICS}/{account.slug}"
         return Permissions(
             frozenset(f"{below}/{topic}" for topic in account.publishes),
             frozenset(f"{below}/{topic}" for topic in account.reads),

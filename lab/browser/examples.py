@@ -22,6 +22,7 @@ async def make_examples(api: Provisioner, asset_id: int, neighbour: str) -> None
         "/v1/redecodes": {"only_failed": True},
         "/v1/imports": {"kind": "cabinets"},
         "/v1/event-sources": {"name": "GMAO de la ville", "purpose": "work_orders"},
+        "/v1/mqtt-accesses": {"name": "Node-RED du service Eau"},
     }.items():
         await api.post(path, body)
     profile = (await api.get("/v1/device-profiles"))["items"][0]

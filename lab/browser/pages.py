@@ -58,6 +58,7 @@ EXAMPLES: dict[str, str] = {
     "/passerelles/{gateway_id}": (
         "SELECT encode(gateway_id, 'hex') FROM gateway WHERE tenant_id = $1 ORDER BY id LIMIT 1"
     ),
+    "/acces-mqtt/{id}": "SELECT id FROM application WHERE at_our_broker AND tenant_id = $1 ORDER BY id LIMIT 1",
     "/alertes/{id}": "SELECT id FROM alert WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
     "/aide/{page}": "SELECT 'supervision' WHERE $1::int IS NOT NULL",
     "/atelier/decodeurs/{id}": "SELECT id FROM codec WHERE tenant_id = $1 ORDER BY id LIMIT 1",

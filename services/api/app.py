@@ -43,6 +43,7 @@ def _access_of(settings: ApiSettings) -> Access:
         settings.map_attribution,
         settings.osrm_url,
         settings.accessibility_contact,
+        settings.mqtt_public_url,
     )
 
 

@@ -22,6 +22,12 @@ class ApiSettings(KeySettings, MailSettings):
         "connections from there without one, and from elsewhere with one, are refused",
     )
     public_url: str = Field(default="", description="Where people reach the API, for the links in invitations")
+    mqtt_public_url: str = Field(
+        default="",
+        pattern=r"^(mqtts?://[^\s/@]+)?$",
+        description="Where applications reach our MQTT broker, mqtts://mqtt.example.fr:8883; empty: there are no "
+        "MQTT accesses",
+    )
     api_person_rate: int = Field(
         default=3_000, ge=0, description="Requests of a person in a minute; 0: any number"
     )

@@ -42,6 +42,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
             settings.instance,
             session_expiry_s=settings.intake_mqtt_session_expiry,
             backlog=settings.intake_application_backlog,
+            our_broker=settings.events_broker,
         )
         accounts_url = settings.mqtt_accounts_url
         accounts = None

@@ -1,8 +1,10 @@
 """Settings of intake."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field
 
-from core.runtime.settings import BrokerOfAccounts, KeySettings
+from core.runtime.settings import BrokerOfAccounts, KeySettings, OptionalBroker
 
 
 class IntakeSettings(KeySettings):
@@ -27,3 +29,17 @@ class IntakeSettings(KeySettings):
         "makes and withdraws those of gateways and partners; http[s]://key:secret@host:port of EMQX's API, with "
         "?ca=/path/ca.pem; unset: they are made by hand",
     )
+    mqtt_events_url: OptionalBroker = Field(
+        default=None,
+        description="mqtt[s]://host:port of the same broker, where events of MQTT accesses are published; unset: "
+        "as TERRITOIRE_MQTT_ACCOUNTS_URL, when that is MQTT",
+    )
+
+    @property
+    def events_broker(self) -> str | None:
+        """The broker of MQTT accesses, without an account: each has its own."""
+        url = self.mqtt_events_url or self.mqtt_accounts_url
+        if url is None or urlsplit(url.get_secret_value()).scheme not in {"mqtt", "mqtts"}:
+            return None
+        parts = urlsplit(url.get_secret_value())
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -38,6 +38,8 @@ NOT_THEIRS = {
     "TERRITOIRE_MQTT_URL",
     "TERRITOIRE_MQTT_ACCOUNTS",
     "TERRITOIRE_MQTT_ACCOUNTS_URL",
+    "TERRITOIRE_MQTT_EVENTS_URL",
+    "TERRITOIRE_MQTT_PUBLIC_URL",
     "TERRITOIRE_KEK",
     "TERRITOIRE_KEK_ID",
     "TERRITOIRE_KEK_FORMER",
@@ -245,6 +247,7 @@ class Stack:
             environment |= {
                 "TERRITOIRE_API_HOST": options.api_host,
                 "TERRITOIRE_API_PORT": str(ports["api"]),
+                **self._broker_of_accesses(),
             }
         chosen = {name: os.environ[name] for name in CHOSEN if name in os.environ}
         return environment | {name: value for name, value in chosen.items() if name in environment}
@@ -258,11 +261,18 @@ class Stack:
 
     def _broker_of_intake(self) -> dict[str, str]:
         """The broker as the account that makes others; of the operator's own only when they give us one."""
-        if "TERRITOIRE_MQTT_ACCOUNTS_URL" in os.environ:
-            return {"TERRITOIRE_MQTT_ACCOUNTS_URL": os.environ["TERRITOIRE_MQTT_ACCOUNTS_URL"]}
+        given = ("TERRITOIRE_MQTT_ACCOUNTS_URL", "TERRITOIRE_MQTT_EVENTS_URL")
+        if given[0] in os.environ:
+            return {name: os.environ[name] for name in given if name in os.environ}
         if "TERRITOIRE_MQTT_URL" in os.environ:
             return {}
         return {"TERRITOIRE_MQTT_ACCOUNTS_URL": self.servers.mosquitto.url(ACCOUNTS)}
+
+    def _broker_of_accesses(self) -> dict[str, str]:
+        """Where applications reach the broker: of the operator's own as they say."""
+        if "TERRITOIRE_MQTT_PUBLIC_URL" in os.environ or "TERRITOIRE_MQTT_URL" in os.environ:
+            return {"TERRITOIRE_MQTT_PUBLIC_URL": os.environ.get("TERRITOIRE_MQTT_PUBLIC_URL", "")}
+        return {"TERRITOIRE_MQTT_PUBLIC_URL": self.servers.mosquitto.address}
 
     def _migrate_launch(self) -> Launch:
         environment = {

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from alerting.defaults import create_default_rules
 from api.app import create_app
 from api.cookies import COOKIE, CSRF_HEADER, csrf_token
+from api.dependencies import Access
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool
 from registry.datastreams import make_datastream
@@ -48,7 +49,8 @@ async def bus(nats_url: str) -> AsyncGenerator[Bus]:
 
 @pytest.fixture
 def app(api_pool: Pool, bus: Bus) -> FastAPI:
-    app = create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4)
+    access = Access(mqtt_url="mqtts://mqtt.example.fr:8883")
+    app = create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4, access=access)
     # A stream never ends, and this client waits for the end of every answer: it is told that there are too many.
     app.state.changes.close()
     return app

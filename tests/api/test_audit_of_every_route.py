@@ -101,7 +101,7 @@ async def app(api_pool: Pool, bus: Bus) -> AsyncGenerator[FastAPI]:
     workers = CodecPool(1)
     await workers.start()
     try:
-        access = Access(mailer=cast("Mailer", NoMail()))
+        access = Access(mailer=cast("Mailer", NoMail()), mqtt_url="mqtts://mqtt.example.fr")
         app = create_app(api_pool, bus, KeyWrap("kek-1", KEK), 4, workers, access)
         app.state.changes.close()  # A stream has no end that could be waited for.
         yield app
@@ -575,6 +575,10 @@ async def integration_changes(
     device = await registry.device()
     account = await ask(client, "POST", "/v1/mqtt-accounts", {"name": "SI", "reads": ["application/#"]})
     path, ids = "/v1/mqtt-accounts/{account_id}", {"account_id": account["id"]}
+    await ask(client, "POST", path + "/rotations", {}, **ids)
+    await ask(client, "DELETE", path, **ids)
+    access = (await ask(client, "POST", "/v1/mqtt-accesses", {"name": "Node-RED"}))["access"]
+    path, ids = "/v1/mqtt-accesses/{id}", {"id": access["id"]}
     await ask(client, "POST", path + "/rotations", {}, **ids)
     await ask(client, "DELETE", path, **ids)
     path, id_ = "/v1/applications/{id}", application["id"]

@@ -318,6 +318,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
     webhook = await other_client.post("/v1/measurement-webhooks", json={"endpoint_id": pushed.json()["id"]})
     source = await other_client.post("/v1/lns-sources", json={"kind": "generic", "name": "NB-IoT"})
     application = await other_client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://a.example"})
+    access = await other_client.post("/v1/mqtt-accesses", json={"name": "Node-RED"})
     group = await other_client.post(
         "/v1/multicast-groups",
         json={"name": "rue", "dev_addr": "00c0ffee", "nwk_s_key": "00" * 16, "app_s_key": "11" * 16},
@@ -432,6 +433,7 @@ async def theirs(app: FastAPI, other_client, other_registry, other_tenancy, obse
             "webhook-endpoints": str(endpoint.json()["id"]),
             "measurement-webhooks": str(webhook.json()["id"]),
             "mqtt-accounts": account.json()["id"],
+            "mqtt-accesses": str(access.json()["access"]["id"]),
             "lns-sources": str(source.json()["id"]),
             "applications": str(application.json()["id"]),
             "multicast-groups": str(group.json()["id"]),

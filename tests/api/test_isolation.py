@@ -48,6 +48,8 @@ MEETS_NOBODY = {
     "/v1/grants",
     "/v1/invitations",
     "/v1/invitations/accept",
+    "/v1/mqtt-accesses",  # Topics of one's own (tests/api/routes/test_mqtt_accesses.py).
+    "/v1/mqtt-accesses/{id}/rotations",
     "/v1/mqtt-accounts",
     "/v1/mqtt-accounts/{account_id}/rotations",
     "/v1/measurement-webhooks",  # To an address of one's own (tests/api/routes/test_measurement_webhooks.py).

@@ -58,6 +58,8 @@ class Bench:
     http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=15))
     tenant_id: int = 0
     http_port: int = 0
+    # By which intake and ingest come to the database, when not by the login that may do everything.
+    logins: dict[str, str] = field(default_factory=dict[str, str])
     # Their broker outlives a test, and so do the sessions that it keeps: each test has its own topics.
     prefix: str = field(default_factory=lambda: secrets.token_hex(4))
 
@@ -127,17 +129,23 @@ class Bench:
 
     @asynccontextmanager
     async def intake(
-        self, instance: str = "a", nats_url: str = "", rate: int = 500, backlog: int = 100_000
+        self,
+        instance: str = "a",
+        nats_url: str = "",
+        rate: int = 500,
+        backlog: int = 100_000,
+        accounts_url: str = "",
     ) -> AsyncGenerator[None]:
         settings = IntakeSettings.model_validate(
             {
-                "database_url": self.database_url,
+                "database_url": self.logins.get("intake", self.database_url),
                 "nats_url": nats_url or self.nats_url,
                 "kek": KEK.hex(),
                 "instance": instance,
                 "intake_rate": rate,
                 "intake_application_backlog": backlog,
                 "intake_port": self.http_port if instance == "a" else 0,
+                **({"mqtt_accounts_url": accounts_url} if accounts_url else {}),
             }
         )
         stopping = asyncio.Event()
@@ -160,7 +168,7 @@ class Bench:
     async def ingest(self, nats_url: str = "") -> AsyncGenerator[None]:
         settings = IngestSettings.model_validate(
             {
-                "database_url": self.database_url,
+                "database_url": self.logins.get("ingest", self.database_url),
                 "nats_url": nats_url or self.nats_url,
                 "kek": "00" * 16,
                 "instance": "i",
