@@ -51,7 +51,8 @@ def figures_of(written: Written) -> list[Figure]:
     return [
         Figure(
             "une élue", f"combien de jours de bornes pleines à {COMMUNE} le mois dernier ?",
-            "/v1/waste/days-above", days | {"by": "commune"}, "jours", above, 0.01, lambda found: found["items"][0]["above"],
+            "/v1/waste/days-above", days | {"by": "commune"}, "jours", above, 0.01,
+            lambda found: found["items"][0]["above"],
         ),
         Figure(
             "une élue", "et combien de jours dont personne ne sait rien ?", "/v1/waste/days-above",
