@@ -12,6 +12,7 @@ from alerting.health_report import report_health
 from alerting.measurement_batches import count_webhooks, dispatch_measurements, warn_of_late_webhooks
 from alerting.operator_warnings import count_unreached
 from alerting.queue import count_pending
+from alerting.report_dispatch import send_reports
 from alerting.rules.model import SEVERITIES
 from alerting.work_order_dispatch import dispatch_work_orders
 from core.runtime.ownership import ShardOwner
@@ -34,8 +35,8 @@ async def keep_sweeping(engine: Engine, owner: ShardOwner, every_s: float) -> No
     await repeat(lambda: engine.sweep(owner.leases), every_s, "sweep_put_off")
 
 
-async def keep_dispatching(pool: Pool, every_s: float) -> None:
-    """Send digests and the health of sensors, and escalate, until cancelled. A turn that fails is rolled back."""
+async def keep_dispatching(pool: Pool, every_s: float, report_link: str) -> None:
+    """Send digests, health and reports, and escalate, until cancelled. A turn that fails is rolled back."""
 
     async def turn() -> None:
         now = datetime.now(UTC)
@@ -44,6 +45,7 @@ async def keep_dispatching(pool: Pool, every_s: float) -> None:
         DISPATCHED.labels("escalation").inc(done.escalations)
         DISPATCHED.labels("caught_up").inc(done.caught_up)
         DISPATCHED.labels("sensor_health").inc(await report_health(pool, now))
+        DISPATCHED.labels("report").inc(await send_reports(pool, now, report_link))
         await warn_of_late_webhooks(pool, now)
 
     await repeat(turn, every_s, "dispatch_put_off", (*DATABASE_AWAY, PostgresError))

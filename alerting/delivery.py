@@ -25,12 +25,13 @@ from standardwebhooks import Webhook
 
 from alerting.addresses import shown_url, url_owner
 from alerting.mail import MAILTO, Mailer, MailRejected
-from alerting.message_formats import CLOUDEVENTS, EMAIL, STANDARD, render
+from alerting.message_formats import CLOUDEVENTS, EMAIL, STANDARD, read_content, render
 from alerting.notification_trace import trace_attempt, webhook_stage
 from alerting.notifications import with_data
 from alerting.operator_warnings import warn_of_gone_endpoint
 from alerting.proof import ACCEPT, digest_of, is_allowed, is_answered, is_proof, secret_in
 from alerting.queue import WebhookMessage, message_id_of
+from alerting.report_dispatch import read_attached
 from alerting.retry_schedule import DEFAULT_SCHEDULE_S
 from alerting.store import secret_text
 from core.runtime.errors import describe, describe_defect
@@ -414,7 +415,7 @@ class Deliverer:
 
     async def _post(self, target: Any, message: WebhookMessage, attempt: int, at: datetime) -> Answer:
         if target["form"] == EMAIL:
-            return await self._mail(target["url"].removeprefix(MAILTO), message, at)
+            return await self._mail(target["url"].removeprefix(MAILTO), target["tenant_id"], message, at)
         secrets = self._secrets(target, message.endpoint_id)
         if not secrets:
             # It is tried again like any failure: an operator who corrects the key loses no message.
@@ -464,12 +465,16 @@ class Deliverer:
             log.error("webhook_address_not_opened", endpoint=endpoint_id, reason=str(wrong))
             return None
 
-    async def _mail(self, address: str, message: WebhookMessage, at: datetime) -> Answer:
+    async def _mail(self, address: str, tenant_id: int, message: WebhookMessage, at: datetime) -> Answer:
         if self._mailer is None:
             return Answer("failed", None, "aucun serveur de courrier n'est réglé (TERRITOIRE_SMTP_URL)")
+        reports = read_content(message.body).data.reports
+        files = await read_attached(self._pool, tenant_id, reports) if reports else []
         try:
             async with asyncio.timeout(MAIL_TIMEOUT_S):
-                text = await self._mailer.send(address, message.message_id, message.body, at, MAIL_TIMEOUT_S)
+                text = await self._mailer.send(
+                    address, message.message_id, message.body, at, MAIL_TIMEOUT_S, files
+                )
         except MailRejected as refused:
             return Answer("failed", refused.status, str(refused)[:ANSWER_KEPT])
         except TimeoutError:

@@ -1,5 +1,6 @@
 """Sends one alert or a digest as a plain French e-mail through the operator's mail server."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -9,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from alerting.message_formats import Content, headline, is_list, plain_lines, read_content
+from alerting.report_dispatch import Attached
 from core.runtime.errors import describe_defect
 
 SCHEMES = ("smtp", "smtps")
@@ -66,13 +68,24 @@ class Mailer:
         self._server = server
         self._sender = sender
 
-    async def send(self, address: str, message_id: str, body: bytes, at: datetime, timeout_s: float) -> str:
-        """The server's answer to the message that it has taken.
+    async def send(
+        self,
+        address: str,
+        message_id: str,
+        body: bytes,
+        at: datetime,
+        timeout_s: float,
+        files: Sequence[Attached] = (),
+    ) -> str:
+        """The server's answer to the message that it has taken, with these files.
 
         Raises:
             MailRejected: it was not taken, or nobody answered.
         """
-        return await self._deliver(compose(self._sender, address, message_id, body, at), address, timeout_s)
+        mail = compose(self._sender, address, message_id, body, at)
+        for one in files:
+            mail.add_attachment(one.content, maintype="application", subtype="pdf", filename=one.name)
+        return await self._deliver(mail, address, timeout_s)
 
     async def send_text(self, address: str, subject: str, text: str, timeout_s: float) -> str:
         """A letter that is about no alert; the server's answer.

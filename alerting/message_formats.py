@@ -30,6 +30,7 @@ ENDPOINT_EVENTS = {
 }
 MEASUREMENTS = "measurements.changed"
 SENSOR_HEALTH = "team.sensor_health"
+REPORT = "team.report"
 # What begins a mention or a link in Slack and Mattermost: nobody is called by the name of a bin.
 CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
 
@@ -69,7 +70,9 @@ class Data(msgspec.Struct):
     alert: int | None = None
     work_order: int | None = None
     alerts: list[Line] = msgspec.field(default_factory=list[Line])
-    lines: list[str] = msgspec.field(default_factory=list[str])  # Of sensors, or below a work order's title.
+    # Of sensors, of a report, or below a work order's title.
+    lines: list[str] = msgspec.field(default_factory=list[str])
+    reports: list[int] = msgspec.field(default_factory=list[int])
     more: int = 0
     sequence: int = 0  # Within the alert.
     story: list[Earlier] = msgspec.field(default_factory=list[Earlier])
@@ -106,7 +109,7 @@ def headline(content: Content) -> str:
 
 def is_list(content: Content) -> bool:
     """Whether it is about several things: its message is the headline."""
-    return bool(content.data.alerts) or content.type == SENSOR_HEALTH
+    return bool(content.data.alerts) or content.type in {SENSOR_HEALTH, REPORT}
 
 
 def _gravity(severity: str, what: str = "Alerte") -> str:
@@ -130,6 +133,9 @@ def plain_lines(content: Content) -> list[str]:
     if content.type == SENSOR_HEALTH:
         rest = [f"… et {data.more} autres, dans la liste de la santé des capteurs."] if data.more else []
         return [*data.lines, *rest]
+    if content.type == REPORT:
+        rest = [f"… et {data.more} autres."] if data.more else []
+        return [*data.lines, *rest, data.link]
     if data.work_order is not None:
         return [data.message, *data.lines, data.link]
     if not data.alerts:

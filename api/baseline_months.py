@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from api.auth import Caller
 from api.building_store import meters_of, read_months
-from api.months import months_between
 from api.weather_store import MethodName, read_degree_days
+from core.model.calendar_buckets import months_between, moved
 from core.runtime.postgres import Connection
 from indicators.buildings.amounts import MonthAmount
-from indicators.buildings.baseline_store import NewBaseline
+from indicators.buildings.baseline_store import Baseline, NewBaseline
 from indicators.buildings.degree_days import DegreeDays
 from indicators.buildings.regression import Fit
 from indicators.buildings.savings import LEAST_MONTHS, LEAST_R2, Month, Reason
+
+if TYPE_CHECKING:
+    from api.auth import Caller  # The web's, which a process without a web does without.
 
 FORMULA = (
     "IPMVP option C : économie = consommation de référence ajustée - consommation relevée, sur les mois entiers ; "
@@ -55,12 +57,26 @@ class FoundMonths(NamedTuple):
     whole: list[Month]
 
 
+def after_works(one: Baseline) -> date:
+    """The first month that begins when the works are over."""
+    first = one.works_until.replace(day=1)
+    return first if first == one.works_until else moved(first, "month", 1)
+
+
+def as_new(one: Baseline) -> NewBaseline:
+    """What a baseline is of, as `AskedMonths` wants it."""
+    return NewBaseline(
+        one.asset_id, one.energy_use, one.depends_on_weather, one.method, one.station, one.since, one.until,
+        one.works_since, one.works_until, one.label,
+    )  # fmt: skip
+
+
 async def read_months_of(
     connection: Connection,
     asked: Sequence[AskedMonths],
     zone: ZoneInfo,
     now: datetime,
-    caller: Caller | None = None,
+    caller: "Caller | None" = None,
 ) -> list[FoundMonths]:
     """Of all of them at once, by one reading of all of their meters."""
     real = [one for one in asked if one.first < one.after]

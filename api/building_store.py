@@ -246,3 +246,12 @@ async def read_hours(
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """When a local day begins, in UTC."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def days_of(first: date, after: date, zone: ZoneInfo) -> list[tuple[date, float]]:
+    """The local days from one to another, each with its hours: 23, 24 or 25."""
+    days = [date.fromordinal(number) for number in range(first.toordinal(), after.toordinal() + 1)]
+    return [
+        (day, (midnight(following, zone) - midnight(day, zone)).total_seconds() / 3600)
+        for day, following in pairwise(days)
+    ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from api.printed import latin
+from api.printed import begin_document, latin, write_lines
 from indicators.cost.formulas import euros
 from indicators.cost.store import IssuedLine, IssuedStatement
 
@@ -15,25 +15,17 @@ PAGE_END_MM = 250
 
 def printed(statement: IssuedStatement, lines: Sequence[IssuedLine], zone: ZoneInfo) -> bytes:
     """The PDF of those of its lines that the reader sees, by contributor, with the proof of the whole sum."""
-    from fpdf import FPDF  # noqa: PLC0415 - Rarely used: it brings pillow and fonttools.
-
-    pdf = FPDF(format="A4")
-    title = latin(f"Décompte {statement.year} : {statement.issuer}")
-    pdf.set_title(title)
-    pdf.set_lang("fr")
-    pdf.add_page()
-    pdf.set_font("helvetica", style="B", size=16)
-    pdf.multi_cell(0, 9, title, new_x="LMARGIN", new_y="NEXT")
-    pdf.set_font("helvetica", size=10)
+    title = f"Décompte {statement.year} : {statement.issuer}"
+    pdf = begin_document(title)
+    write_lines(pdf, title, 16, 9, "B")
     for line in _facts(statement, lines, zone):
-        pdf.multi_cell(0, 6, latin(line), new_x="LMARGIN", new_y="NEXT")
+        write_lines(pdf, line, 10, 6)
     for _, of_one in groupby(lines, key=lambda line: line.contributor_id):
         items = list(of_one)
         if pdf.get_y() > PAGE_END_MM:
             pdf.add_page()
         pdf.ln(6)
-        pdf.set_font("helvetica", style="B", size=12)
-        pdf.multi_cell(0, 7, latin(items[0].contributor), new_x="LMARGIN", new_y="NEXT")
+        write_lines(pdf, items[0].contributor, 12, 7, "B")
         pdf.set_font("helvetica", size=9)
         with pdf.table(col_widths=WIDTHS, text_align=("LEFT", "LEFT", "RIGHT"), line_height=5, padding=1) as table:
             for cells in (HEADS, *_rows(items)):

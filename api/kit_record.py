@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from api.printed import latin
+from api.printed import begin_document, latin, write_lines
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -22,16 +22,10 @@ SIGNERS = ("Pour l’installateur (nom, date, signature)", "Pour la collectivit�
 
 def printed(record: Mapping[str, Any], photos: Mapping[int, bytes], zone: ZoneInfo) -> bytes:
     """The PDF of a record as the API shows it, in local time; `photos`: JPEG files, by their item's place."""
-    from fpdf import FPDF  # noqa: PLC0415 - Rarely used: it brings pillow and fonttools.
-
-    pdf = FPDF(orientation="landscape", format="A4")
-    pdf.set_title(latin(f"Procès-verbal de recette, {record['site']}"))
-    pdf.add_page()
-    pdf.set_font("helvetica", style="B", size=16)
-    pdf.multi_cell(0, 9, latin(f"Procès-verbal de recette : {record['site']}"), new_x="LMARGIN", new_y="NEXT")
-    pdf.set_font("helvetica", size=10)
+    pdf = begin_document(f"Procès-verbal de recette, {record['site']}", "landscape")
+    write_lines(pdf, f"Procès-verbal de recette : {record['site']}", 16, 9, "B")
     for line in _facts(record, zone):
-        pdf.multi_cell(0, 6, latin(line), new_x="LMARGIN", new_y="NEXT")
+        write_lines(pdf, line, 10, 6)
     pdf.ln(3)
     pdf.set_font("helvetica", size=8)
     with pdf.table(col_widths=WIDTHS, text_align="LEFT", line_height=LINE_MM, padding=1) as table:

@@ -6,8 +6,10 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Query
 
-from core.model.calendar_buckets import moved
+from core.model.calendar_buckets import first_of, last_month, months_between, moved, named
 from core.runtime.http.errors import FieldError, Problem
+
+__all__ = ["first_of", "last_month", "months_between", "named"]
 
 MONTHS_MOST = 60
 USUAL_MONTHS = 12
@@ -24,30 +26,6 @@ ToMonth = Annotated[
 OneMonth = Annotated[
     str | None, Query(pattern=MONTH, description="Mois ; absent : le dernier fini", examples=["2026-10"])
 ]
-
-
-def first_of(month: str) -> date:
-    """The first day of "2026-10"."""
-    return date.fromisoformat(f"{month}-01")
-
-
-def named(first: date) -> str:
-    """As it is written in queries, of its first day."""
-    return f"{first:%Y-%m}"
-
-
-def months_between(first: date, after: date) -> list[date]:
-    """The first days of all months from one to another, which is not included."""
-    found, month = list[date](), first
-    while month < after:
-        found.append(month)
-        month = moved(month, "month", 1)
-    return found
-
-
-def last_month(now: datetime, zone: ZoneInfo) -> date:
-    """The first day of the last month that is over."""
-    return moved(now.astimezone(zone).date().replace(day=1), "month", -1)
 
 
 def span_of(since: str | None, until: str | None, now: datetime, zone: ZoneInfo) -> tuple[date, date]:

@@ -23,6 +23,7 @@ from cli.install import install
 from cli.keys import keys_app
 from cli.lns_import import export_app, import_app
 from cli.measurements_export import export_measurements
+from cli.monthly_report import report
 from cli.people import people_app
 from cli.person import person_app
 from cli.restore import restore
@@ -50,6 +51,7 @@ app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 export_app.command("measurements")(export_measurements)
 app.add_typer(export_app, name="export")
+app.command("report")(report)
 app.add_typer(keys_app, name="keys")
 app.add_typer(people_app, name="people")
 app.add_typer(bi_app, name="bi")

@@ -31,13 +31,13 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['territoire_service', 'territoire_views', 'territoire_all_tenants',
+    FOREACH role IN ARRAY ARRAY['territoire_service', 'territoire_views', 'territoire_all_tenants', 'territoire_as_tenant',
                                 'territoire_gateway_bridge', 'territoire_network', 'territoire_intake',
                                 'territoire_ingest', 'territoire_alerting', 'territoire_lighting',
                                 'territoire_maintenance', 'territoire_indicators', 'territoire_api'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I', role)
-                || CASE WHEN role IN ('territoire_service', 'territoire_views', 'territoire_all_tenants') THEN '' ELSE ' LOGIN' END;
+                || CASE WHEN role IN ('territoire_service', 'territoire_views', 'territoire_all_tenants', 'territoire_as_tenant') THEN '' ELSE ' LOGIN' END;
         END IF;
     END LOOP;
 END

@@ -22,6 +22,8 @@ ACT_AS_OPERATOR = "SELECT act_as_operator()"
 ENTER_AS_OPERATOR = "SELECT enter_as_operator($1)"
 ENTER_OWNER_OF = "SELECT enter_owner_of($1)"
 ENTER_HOME = "SELECT enter_home()"
+ENTER_REPORT = "SELECT enter_report($1)"
+AS_TENANT = "SET LOCAL ROLE territoire_as_tenant"
 
 
 class NotAdmitted(Exception):
@@ -94,6 +96,20 @@ async def tenant_transaction(pool: Pool, proof: Proof) -> AsyncGenerator[Connect
     """
     async with pool.acquire() as connection, connection.transaction():
         await enter(connection, proof)
+        yield connection
+
+
+@asynccontextmanager
+async def reading_as(pool: Pool, tenant_id: int) -> AsyncGenerator[Connection]:
+    """A transaction of the service that makes reports: it sees what a tenant sees, and writes nothing.
+
+    Raises:
+        NotAdmitted: there is no such tenant any more.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        if not await connection.fetchval(ENTER_REPORT, tenant_id):
+            raise NotAdmitted
+        await connection.execute(AS_TENANT)
         yield connection
 
 

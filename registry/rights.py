@@ -27,6 +27,8 @@ SERVICES: tuple[str, ...] = (
 OWNER = "territoire_service"
 # Its members see the rows of every tenant, in the tables that they may read. It has no right of its own.
 ALL_TENANTS = "territoire_all_tenants"
+# What indicators becomes to read as a tenant does, once a door has entered it: with the API's eyes. No login.
+AS_TENANT = "territoire_as_tenant"
 LOGINS: Mapping[str, str] = {name: f"territoire_{name}" for name in (*SERVICES, "api")}
 """The login role of each service."""
 
@@ -240,6 +242,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     # Read by everybody through functions of its own.
     "publication": {},
     "publication_host": {},
+    "report": {"indicators": "SELECT, INSERT", "alerting": "SELECT, UPDATE (sent_at)"},
+    "report_identity": {},
+    "report_month": {"indicators": "SELECT, INSERT", "alerting": "SELECT"},
+    "report_recipient": {"indicators": "SELECT", "alerting": "SELECT"},
+    "report_sending": {"alerting": "SELECT, INSERT"},
     "quota": {},
     "quota_default": {},
     "recovery_code": {},
@@ -280,6 +287,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "alerting": "SELECT",
         "lighting": "SELECT (id, department)",
         "maintenance": "SELECT (id, slug, department, webhook_allow_list)",
+        "indicators": "SELECT (id, department, closed_at)",
     },
     "transmission": {
         "gateway_bridge": "SELECT, INSERT, UPDATE (status)",
@@ -408,6 +416,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.enter_export": ("maintenance",),
     "public.export_is_readable": ("maintenance",),
     "public.enter_export_schedule": ("maintenance",),
+    "public.enter_report": ("indicators",),
     "public.enter_import": ("maintenance",),
     "public.enter_measurement_webhook": ("alerting",),
     "public.feed_position": ("alerting",),
@@ -477,6 +486,16 @@ READ_ROLES = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY($1::text[])
 READ_MEMBERS = """
 SELECT m.member::regrole::text FROM pg_auth_members m
 WHERE m.roleid = $1::text::regrole AND m.member::regrole::text = ANY($2::text[])
+"""
+
+# What it has, and who may become it: nobody has its rights without saying so, and by it nobody becomes the API.
+IS_AS_TENANT = """
+SELECT EXISTS (SELECT FROM pg_auth_members m
+               WHERE m.roleid = 'territoire_api'::regrole AND m.member = $1::text::regrole
+                 AND m.inherit_option AND NOT m.set_option)
+   AND EXISTS (SELECT FROM pg_auth_members m
+               WHERE m.roleid = $1::text::regrole AND m.member = $2::text::regrole
+                 AND m.set_option AND NOT m.inherit_option)
 """
 
 log = structlog.get_logger()
@@ -570,10 +589,25 @@ async def apply_rights(connection: Connection, *, withdraw: bool = True) -> int:
         *(right.statement("REVOKE") for right in sorted(granted - wanted, key=repr) if withdraw),
         *(right.statement("GRANT") for right in sorted(wanted - granted, key=repr)),
     ]
+    statements += await _memberships_as_tenant(connection)
     async with connection.transaction():
         for statement in statements:
             await connection.execute(statement)
     return len(statements)
+
+
+async def _memberships_as_tenant(connection: Connection) -> list[str]:
+    """What makes indicators read as a tenant, where that is not so yet; nothing where there are no such roles."""
+    reader = LOGINS["indicators"]
+    if len(await connection.fetch(READ_ROLES, [AS_TENANT, reader])) < 2:  # noqa: PLR2004 - Both of them.
+        log.warning("service_roles_missing", roles=[AS_TENANT])
+        return []
+    if await connection.fetchval(IS_AS_TENANT, AS_TENANT, reader):
+        return []
+    return [
+        f"GRANT territoire_api TO {AS_TENANT} WITH INHERIT TRUE, SET FALSE",
+        f"GRANT {AS_TENANT} TO {reader} WITH INHERIT FALSE, SET TRUE",
+    ]
 
 
 async def close_shared_login(connection: Connection) -> bool:

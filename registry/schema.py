@@ -16,7 +16,7 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableErr
 from registry.migration_files import Kind, Migration, Step, min_compatible, parse
 from registry.policies import apply_policies, enforce_seal
 from registry.releases import Program, programs_before
-from registry.rights import ALL_TENANTS, LOGINS, OWNER, apply_rights, close_shared_login
+from registry.rights import ALL_TENANTS, AS_TENANT, LOGINS, OWNER, apply_rights, close_shared_login
 from registry.vouching import demand_vouching
 
 # Arbitrary, ours: serialises concurrent runners. Ends with the connection.
@@ -63,10 +63,11 @@ BEGIN
             END;
         END IF;
     END LOOP;
-    FOREACH role IN ARRAY ARRAY['{"', '".join((ALL_TENANTS, *LOGINS.values()))}'] LOOP
+    FOREACH role IN ARRAY ARRAY['{"', '".join((ALL_TENANTS, AS_TENANT, *LOGINS.values()))}'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             BEGIN
-                EXECUTE format('CREATE ROLE %I', role) || CASE role WHEN '{ALL_TENANTS}' THEN '' ELSE ' LOGIN' END;
+                EXECUTE format('CREATE ROLE %I', role)
+                    || CASE WHEN role IN ('{ALL_TENANTS}', '{AS_TENANT}') THEN '' ELSE ' LOGIN' END;
             EXCEPTION WHEN insufficient_privilege THEN
                 NULL;
             END;

@@ -11,6 +11,13 @@ from tests.rooms import CHECKOUT, PRODUCT
 
 STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s(?!LOCAL)", re.IGNORECASE)
 Name = tuple[str, str]
+# What indicators reads as a tenant, by another role (registry.entering.reading_as).
+AS_TENANT: tuple[Name, ...] = (
+    ("api.reporting.making", "read_signed"),
+    ("api.reporting.reading", "ask"),
+    ("api.reporting.reading", "list_communes"),
+    ("api.reporting.reading", "read_report"),
+)
 
 
 @dataclass(slots=True)
@@ -61,12 +68,15 @@ def _named_in(home: str, node: ast.AST) -> Iterator[Name]:
 
 
 def reachable(service: str) -> set[Name]:
+    return _reachable([(f"services.{service}.app", "run")], set(AS_TENANT))
+
+
+def _reachable(todo: list[Name], left_out: set[Name]) -> set[Name]:
     seen: set[Name] = set()
-    todo: list[Name] = [(f"services.{service}.app", "run")]
     while todo:
         home, name = todo.pop()
         found = module(home)
-        if found is None or (home, name) in seen:
+        if found is None or (home, name) in seen or (home, name) in left_out:
             continue
         seen.add((home, name))
         if name in found.defined:
@@ -79,8 +89,17 @@ def reachable(service: str) -> set[Name]:
 @cache
 def statements_of(service: str) -> dict[str, str]:
     """By its dotted name, every constant that is a statement and that this service can come to."""
+    return _statements(reachable(service))
+
+
+def statements_as_tenant() -> dict[str, str]:
+    """Those that the maker of reports comes to once it has entered a tenant."""
+    return _statements(_reachable(list(AS_TENANT), set()))
+
+
+def _statements(names: set[Name]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for home, name in sorted(reachable(service)):
+    for home, name in sorted(names):
         value = vars(importlib.import_module(home)).get(name) if name.isupper() else None
         if isinstance(value, str) and STATEMENT.match(value):
             found[f"{home}.{name}"] = value

@@ -44,6 +44,7 @@ from api.console.programs import bounds
 from api.console.programs import views as programs
 from api.console.public_page import views as public_page
 from api.console.publications import views as publications
+from api.console.reports import views as reports
 from api.console.rules import views as rules
 from api.console.sharing import views as sharing
 from api.console.silences import views as silences
@@ -106,6 +107,7 @@ PAGES = (
     kit_form.router,  # Before the pages of one kit, of which `nouveau` is none.
     kits.router,
     costs.router,
+    reports.router,
     publications.router,
     public_page.router,
 )

@@ -35,6 +35,7 @@ TITLES = {
     "webhooks": marked("Webhooks de mesures"),
     "kits": marked("Kits"),
     "couts": marked("Coûts"),
+    "rapports": marked("Rapports"),
     "personnes": marked("Personnes"),
     "cles": marked("Clés des applications"),
     "collectivites": marked("Collectivités"),

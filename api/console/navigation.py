@@ -104,6 +104,7 @@ GROUPS = (
             Entry("/webhooks", marked("Webhooks de mesures"), "send"),
             Entry("/kits", marked("Kits"), "list"),
             Entry("/couts", marked("Coûts"), "journal-text"),
+            Entry("/rapports", marked("Rapports"), "journal-text"),
             Entry("/personnes", marked("Personnes"), "people", "people"),
             Entry("/partage", marked("Partage"), "share"),
             Entry("/publications", marked("Publications"), "globe2", "open_data"),

@@ -1,23 +1,30 @@
 """What buildings saved since works, against their frozen baselines (IPMVP, option C)."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import Reader
-from api.baseline_months import FORMULA, AskedMonths, FoundMonths, read_months_of, why_not
+from api.baseline_months import (
+    FORMULA,
+    AskedMonths,
+    FoundMonths,
+    after_works,
+    as_new,
+    read_months_of,
+    why_not,
+)
 from api.building_store import USES, Building, Use, list_buildings
 from api.fields import Answer, IdQuery
 from api.months import FromMonth, ToMonth, named, span_of
 from api.pages import Page, Paged, next_of
 from api.routes.weather import zone_of
-from core.model.calendar_buckets import moved
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from indicators.buildings import baseline_store as store
 from indicators.buildings.amounts import MonthAmount
-from indicators.buildings.baseline_store import Baseline, NewBaseline
+from indicators.buildings.baseline_store import Baseline
 from indicators.buildings.degree_days import DegreeDays
 from indicators.buildings.savings import Month, Savings, expected_amount, savings, usable
 
@@ -84,23 +91,10 @@ async def list_savings(
             )
         }
         visible = [one for one in baselines if one.asset_id in names]
-        asked = [AskedMonths(_as_new(one), max(first, _after_works(one)), after) for one in visible]
+        asked = [AskedMonths(as_new(one), max(first, after_works(one)), after) for one in visible]
         months = await read_months_of(connection, asked, zone, now, caller)
     items = [_savings(one, names[one.asset_id], of) for one, of in zip(visible, months, strict=True)]
     return SavingsPage(items=items, next=next_of(found, most), formula=FORMULA)
-
-
-def _after_works(one: Baseline) -> date:
-    """The first month that begins when the works are over."""
-    first = one.works_until.replace(day=1)
-    return first if first == one.works_until else moved(first, "month", 1)
-
-
-def _as_new(one: Baseline) -> NewBaseline:
-    return NewBaseline(
-        one.asset_id, one.energy_use, one.depends_on_weather, one.method, one.station, one.since, one.until,
-        one.works_since, one.works_until, one.label,
-    )  # fmt: skip
 
 
 def _savings(one: Baseline, building: Building, found: FoundMonths) -> SavingsAnswer:

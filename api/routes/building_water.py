@@ -1,15 +1,13 @@
 """Water that ran at night: leaks of buildings, in litres and euros."""
 
-from datetime import UTC, date, datetime
-from itertools import pairwise
+from datetime import UTC, datetime
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from api.auth import Reader
-from api.building_store import list_buildings, meters_of, midnight, read_hours
+from api.building_store import days_of, list_buildings, meters_of, midnight, read_hours
 from api.extent import Commune
 from api.fields import Answer, answer_of
 from api.months import FromMonth, ToMonth, last_month, months_between, named, span_of
@@ -109,12 +107,3 @@ async def list_leaks(
             )
         )
     return BuildingLeaksPage(items=items, next=next_of(found, most), formula=FORMULA)
-
-
-def days_of(first: date, after: date, zone: ZoneInfo) -> list[tuple[date, float]]:
-    """The local days from one to another, each with its hours: 23, 24 or 25."""
-    days = [date.fromordinal(number) for number in range(first.toordinal(), after.toordinal() + 1)]
-    return [
-        (day, (midnight(following, zone) - midnight(day, zone)).total_seconds() / 3600)
-        for day, following in pairwise(days)
-    ]

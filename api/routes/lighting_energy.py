@@ -12,6 +12,7 @@ from api.auth import Caller, Reader
 from api.consumption_store import CALENDAR, Consumed, read_consumed
 from api.extent import Commune
 from api.fields import Answer, Id
+from api.lighting_figures import CIRCUITS, PROGRAM_SINCE
 from api.pages import Page, Paged, page_of
 from api.routes.assets import ASSETS
 from api.routes.trades import GapSpan
@@ -28,16 +29,6 @@ BY_TARIFF = "index"
 INDEXES = """
 SELECT id, asset_id, channel FROM datastream
 WHERE asset_id = ANY($1::int[]) AND quantity = 'active_energy_import' ORDER BY id
-"""
-CIRCUITS = """
-SELECT id, parent_id FROM asset
-WHERE parent_id = ANY($1::int[]) AND kind = 'lighting_circuit' AND archived_at IS NULL ORDER BY id
-"""
-# Also of what is above or below: a circuit follows its cabinet's program.
-PROGRAM_SINCE = """
-SELECT s.id, max(greatest(g.assigned_at, g.ended_at)) AS at FROM asset s
-JOIN asset o ON o.id = s.id OR o.id = s.parent_id OR (o.parent_id = s.id AND o.kind = 'lighting_circuit')
-JOIN lighting_assignment g ON g.asset_id = o.id WHERE s.id = ANY($1::int[]) GROUP BY s.id
 """
 
 

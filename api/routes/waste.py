@@ -1,8 +1,7 @@
 """What local authorities ask about their bins: for how many days they were full, when they were emptied."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -14,11 +13,8 @@ from api.fields import INT4_MOST, Answer, AssetKind, Day
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
 from indicators.waste import days_above_store as store
-from indicators.waste import forecast_store
 from indicators.waste.days_above import Bin, DaysAbove, Grouping, days_above
-from indicators.waste.forecast import daily_gains, fill_speed, forecast
-from indicators.waste.forecast_store import LevelNow
-from indicators.waste.neighbours import PlacedBin, neighbours_of
+from indicators.waste.forecasts import BinForecast, read_forecasts
 
 MOST = 2000
 MOST_YEARS = 10
@@ -243,39 +239,20 @@ async def list_forecasts(
     Chaque semaine commence par le même jour. Les voisines se cherchent parmi les 2 000 premières bornes visibles.
     """
     async with caller.reading() as connection:
-        bins = await forecast_store.select_placed_bins(connection, MOST)
-        ids = [one.datastream_id for one in bins]
-        ends = await forecast_store.read_day_ends(connection, ids)
-        levels = await forecast_store.read_levels_now(connection, ids)
-    gains = {id_: daily_gains(of_bin) for id_, of_bin in ends.items()}
-    chosen = [
-        one
-        for one in bins
-        if (datastream_id is None or one.datastream_id in datastream_id)
-        and kind in (None, one.kind)
-        and commune in (None, one.commune)
-    ]
+        found = await read_forecasts(connection, MOST)
     return ForecastsPage(
-        items=[_forecast_answer(one, levels.get(one.datastream_id), bins, gains) for one in chosen]
+        items=[
+            _forecast_answer(one)
+            for one in found
+            if (datastream_id is None or one.bin.datastream_id in datastream_id)
+            and kind in (None, one.bin.kind)
+            and commune in (None, one.bin.commune)
+        ]
     )
 
 
-def _forecast_answer(
-    one: PlacedBin, now: LevelNow | None, bins: Sequence[PlacedBin], gains: Mapping[int, Mapping[date, float]]
-) -> ForecastAnswer:
-    own = gains.get(one.datastream_id, {})
-    found = None
-    if now is not None:
-        found = forecast(now.level, now.day, own) or forecast(
-            now.level,
-            now.day,
-            {},
-            [gains[other.datastream_id] for other in neighbours_of(one, bins) if other.datastream_id in gains],
-        )
-
-    def instant(days: float | None) -> datetime | None:
-        return None if days is None or now is None else now.at + timedelta(days=days)
-
+def _forecast_answer(known: BinForecast) -> ForecastAnswer:
+    one, now, found = known.bin, known.now, known.forecast
     return ForecastAnswer(
         datastream_id=one.datastream_id,
         asset_id=one.asset_id,
@@ -283,10 +260,10 @@ def _forecast_answer(
         commune=one.commune,
         level=None if now is None else now.level,
         at=None if now is None else now.at,
-        speed=None if now is None else fill_speed(own, now.day),
-        p10=None if found is None else instant(found.p10),
-        p50=None if found is None else instant(found.p50),
-        p90=None if found is None else instant(found.p90),
+        speed=known.speed,
+        p10=None if found is None else known.instant(found.p10),
+        p50=None if found is None else known.instant(found.p50),
+        p90=None if found is None else known.instant(found.p90),
         basis=None if found is None else found.basis,
         weeks=0 if found is None else found.weeks,
     )

@@ -139,3 +139,27 @@ def _hour_of(at: datetime) -> datetime:
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """With which instant, in UTC, a local day begins."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def first_of(month: str) -> date:
+    """The first day of "2026-10"."""
+    return date.fromisoformat(f"{month}-01")
+
+
+def named(first: date) -> str:
+    """A month as it is written in queries, of its first day."""
+    return f"{first:%Y-%m}"
+
+
+def months_between(first: date, after: date) -> list[date]:
+    """The first days of all months from one to another, which is not included."""
+    found, month = list[date](), first
+    while month < after:
+        found.append(month)
+        month = moved(month, "month", 1)
+    return found
+
+
+def last_month(now: datetime, zone: ZoneInfo) -> date:
+    """The first day of the last month that is over."""
+    return moved(now.astimezone(zone).date().replace(day=1), "month", -1)

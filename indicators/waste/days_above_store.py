@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import NamedTuple
 
 from core.runtime.postgres import Connection
 from indicators.waste.days_above import Bin, KnownMonth
@@ -39,6 +40,15 @@ WHERE e.datastream_id = ANY($1::int[]) AND e.at >= $2::date::timestamp AT TIME Z
   AND e.at < $3::date::timestamp AT TIME ZONE t.timezone
 ORDER BY e.at DESC, e.datastream_id LIMIT $4
 """
+# $1: datastreams; $2, $3: from which local day on, and until which.
+COUNT_EMPTYINGS = """
+SELECT e.datastream_id, date_trunc('month', e.at AT TIME ZONE t.timezone)::date AS month,
+       count(*)::int AS emptyings, count(*) FILTER (WHERE e.suspect)::int AS suspect
+FROM emptying e CROSS JOIN deployment t
+WHERE e.datastream_id = ANY($1::int[]) AND e.at >= $2::date::timestamp AT TIME ZONE t.timezone
+  AND e.at < $3::date::timestamp AT TIME ZONE t.timezone
+GROUP BY 1, 2
+"""
 TODAY = "SELECT (now() AT TIME ZONE timezone)::date FROM deployment"
 
 
@@ -73,6 +83,23 @@ async def read_emptyings(
     """When these were emptied, the last one first, by datastream; found in days that are over."""
     rows = await connection.fetch(EMPTYINGS, datastreams, *period, most)
     return [(row["datastream_id"], Emptying(*(row[name] for name in EMPTYING))) for row in rows]
+
+
+class EmptyingCount(NamedTuple):
+    """How often a bin was emptied in a month, and of how many of these nobody is sure."""
+
+    datastream_id: int
+    month: date
+    emptyings: int
+    suspect: int
+
+
+async def count_emptyings(
+    connection: Connection, datastreams: Sequence[int], period: tuple[date, date]
+) -> list[EmptyingCount]:
+    """By bin and month, of days that are over; without months in which it was not emptied."""
+    rows = await connection.fetch(COUNT_EMPTYINGS, datastreams, *period)
+    return [EmptyingCount(*row) for row in rows]
 
 
 async def read_today(connection: Connection) -> date:

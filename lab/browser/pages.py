@@ -84,6 +84,7 @@ EXAMPLES: dict[str, str] = {
     "/personnes/{id}": "SELECT person_id FROM membership WHERE tenant_id = $1 ORDER BY person_id LIMIT 1",
     "/pose/{dev_eui}": "SELECT encode(dev_eui, 'hex') FROM device WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/programmes/bornes/{id}": "SELECT id FROM tenant WHERE member_of = $1 ORDER BY id LIMIT 1",
+    "/rapports/{id}": "SELECT id FROM report WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/programmes/{id}": "SELECT id FROM lighting_program WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/publications/{id}": "SELECT id FROM publication WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/public/{slug}": (

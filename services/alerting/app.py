@@ -76,7 +76,10 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),
                 tasks.create_task(keep_sweeping(engine, owner, settings.sweep_s), name="sweep deadlines"),
-                tasks.create_task(keep_dispatching(pool, settings.dispatch_s), name="send digests and escalate"),
+                tasks.create_task(
+                    keep_dispatching(pool, settings.dispatch_s, settings.report_link),
+                    name="send digests and escalate",
+                ),
                 tasks.create_task(
                     keep_dispatching_work_orders(pool, settings.work_order_link, settings.dispatch_s),
                     name="open and send work orders",

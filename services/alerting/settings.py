@@ -50,6 +50,11 @@ class AlertingSettings(KeySettings, MailSettings):
         return self.alert_url or f"{self.public_url.rstrip('/')}/v1/alerts/{{alert}}"
 
     @property
+    def report_link(self) -> str:
+        """Where people read reports."""
+        return f"{self.public_url.rstrip('/')}/rapports{{query}}"
+
+    @property
     def work_order_link(self) -> str:
         """The link in messages about work orders: the console's page of it, {work_order} for the number."""
         return f"{self.public_url.rstrip('/')}/interventions/{{work_order}}"

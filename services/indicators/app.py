@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
+from api.reporting.monthly import MonthlyReports
 from core.runtime.health import database_check, serve_health, starting
 from core.runtime.leader import NotLeader
 from core.runtime.postgres import open_pool
@@ -50,11 +52,12 @@ async def run(settings: IndicatorsSettings, stopping: asyncio.Event) -> None:
     ):
         async with pool.acquire() as connection:
             knows = await require_schema(connection)
-        days = NetworkDays(pool)
+        days, reports = NetworkDays(pool), MonthlyReports(pool)
         jobs: dict[str, tuple[float, Callable[[], Awaitable[object]]]] = {
             "fill_days": (settings.indicators_every_s, lambda: refresh_fill_days(pool)),
             "network_days": (DAYS_EVERY_S, days.refresh),
             "costs": (DAYS_EVERY_S, lambda: measure_last_month(pool)),
+            "reports": (DAYS_EVERY_S, lambda: reports.make(datetime.now(UTC))),
         }
         readiness.checks = {"database": database_check(pool)}
         async with announced(pool, "indicators", settings.instance, knows), asyncio.TaskGroup() as tasks:

@@ -7,9 +7,19 @@ from asyncpg import ObjectNotInPrerequisiteStateError, WrongObjectTypeError
 
 from core.runtime.postgres import Connection, InsufficientPrivilegeError, PostgresError, connect
 from registry.policies import apply_policies
-from registry.rights import ALL_TENANTS, LOGINS, OWNER, RIGHTS, SECRET, SERVICES, apply_rights, read_tables
+from registry.rights import (
+    ALL_TENANTS,
+    AS_TENANT,
+    LOGINS,
+    OWNER,
+    RIGHTS,
+    SECRET,
+    SERVICES,
+    apply_rights,
+    read_tables,
+)
 from services.supervisor.stack_options import SERVICES as PROCESSES
-from tests.reachable import statements_of
+from tests.reachable import statements_as_tenant, statements_of
 
 # The same replay of the past is live in alerting, on tables, and tried by the API, on views.
 READ_BY_THE_API = re.compile(r"\.(READ_)?VISIBLE_\w+$")
@@ -40,6 +50,26 @@ async def test_a_service_may_run_its_own_statements(database) -> None:
             except PostgresError as wrong:
                 refused[service, name] = str(wrong)
         await connection.close()
+
+    assert refused == {}
+
+
+# Of both sources of sensors' health, a report reads the one of views.
+OF_SERVICES = re.compile(r"^alerting\.health_store\.(?!VISIBLE_)|\.READ_GATEWAYS$")
+
+
+async def test_what_reports_are_made_of_may_be_read_as_a_tenant(database) -> None:
+    connection = await connect(database.url_of("indicators"))
+    await connection.execute(f"SET ROLE {AS_TENANT}")
+    refused: dict[str, str] = {}
+    for name, text in statements_as_tenant().items():
+        if OF_SERVICES.search(name):
+            continue
+        try:
+            await connection.execute(f"EXPLAIN (GENERIC_PLAN) {text}")
+        except PostgresError as wrong:
+            refused[name] = str(wrong)
+    await connection.close()
 
     assert refused == {}
 
