@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from core.model.calendar_buckets import moved
 from core.runtime.postgres import Connection, connect, open_pool
@@ -53,7 +54,8 @@ WHERE upper_inf(s.during) ON CONFLICT DO NOTHING
 """
 FILLED = "VACUUM (ANALYZE) observation.network_day, weather_day, energy_baseline"
 BOUNDS = """
-SELECT (min(bucket) AT TIME ZONE t.timezone)::date AS since, (now() AT TIME ZONE t.timezone)::date AS today
+SELECT t.timezone, (min(bucket) AT TIME ZONE t.timezone)::date AS since,
+       (now() AT TIME ZONE t.timezone)::date AS today
 FROM observation.rollup_day CROSS JOIN deployment t
 WHERE datastream_id = (SELECT min(id) FROM datastream WHERE tenant_id = $1) GROUP BY t.timezone
 """
@@ -68,6 +70,7 @@ class World:
     key: str
     key_of_covered: str
     today: date
+    zone: ZoneInfo
     meters: list[list[int]]
     """Of each building the datastreams that its baseline is of."""
 
@@ -101,7 +104,7 @@ async def make_world(run: RunInfo) -> World:
         await of_covered.close()
         await of_history.close()
         await admin.close()
-    return World(tenant.id, covered.id, key, key_of_covered, bounds["today"], meters)
+    return World(tenant.id, covered.id, key, key_of_covered, bounds["today"], ZoneInfo(bounds["timezone"]), meters)
 
 
 async def _add_weather(admin: Connection, tenant_id: int, since: date, until: date) -> None:

@@ -23,6 +23,14 @@ from core.runtime.postgres import Pool, open_pool
 from indicators.network.store import LIST_COVERAGE
 from indicators.waste.days_above_store import KNOWN_MONTHS
 from indicators.waste.refresh import refresh_fill_days
+from lab.bench.indicator_reports import (
+    AllReportsFigures,
+    ReportFigures,
+    lines,
+    measure_all,
+    measure_report,
+    spread_communes,
+)
 from lab.bench.indicator_world import BUILDINGS, COVERED, COVERED_DAYS, World, make_world
 from lab.bench.list_pages import Asker
 from lab.bench.processes import cpu_seconds
@@ -33,7 +41,6 @@ from lab.bench.queries import (
     METERS,
     PICK_METERS,
     PICK_OF_KIND,
-    READ_TIMEZONE,
     measure_psql,
     p95,
 )
@@ -118,24 +125,28 @@ class Figures(msgspec.Struct, frozen=True):
 
     requests: list[IndicatorFigures]
     refresh: RefreshFigures | None
+    report: ReportFigures | None
+    reports: AllReportsFigures | None
     load: float
 
     @property
     def missed(self) -> list[str]:
         """The goals that were not reached, elapsed."""
-        return [one.name for one in self.requests if not one.reached]
+        others = {"report": self.report, "reports": self.reports}
+        return [one.name for one in self.requests if not one.reached] + [
+            name for name, one in others.items() if one is not None and not one.is_reached
+        ]
 
 
 async def plan_questions(pool: Pool, world: World) -> list[Question]:
     """What is asked, of as many of the history's assets as it has."""
-    zone = ZoneInfo(await pool.fetchval(READ_TIMEZONE))
     picked = await pool.fetch(PICK_OF_KIND, world.tenant_id, "glass_container", "fill_level", BINS)
     bins = [row["id"] for row in picked]
     meters = [row["id"] for row in await pool.fetch(PICK_METERS, world.tenant_id, METERS)]
     return [
         _days_above(world, bins),
-        _meters_by_month(world, meters, zone),
-        _savings(world, zone),
+        _meters_by_month(world, meters),
+        _savings(world),
         _coverage(world),
     ]
 
@@ -159,8 +170,8 @@ def year_before(today: date, zone: ZoneInfo) -> list[datetime]:
     return edges_of(until.replace(year=until.year - 1), until, "month", zone)
 
 
-def _meters_by_month(world: World, meters: list[int], zone: ZoneInfo) -> Question:
-    edges = year_before(world.today, zone)
+def _meters_by_month(world: World, meters: list[int]) -> Question:
+    edges = year_before(world.today, world.zone)
     given = {"from": edges[0].isoformat(), "to": edges[-1].isoformat(), "bucket": "month", "datastream_id": meters}
     return Question(
         "meters_by_month", f"{len(meters)} compteurs, un an par mois", 150, world.key,
@@ -168,8 +179,11 @@ def _meters_by_month(world: World, meters: list[int], zone: ZoneInfo) -> Questio
     )  # fmt: skip
 
 
-def _savings(world: World, zone: ZoneInfo) -> Question:
-    edges, meters = year_before(world.today, zone), [id_ for of_building in world.meters for id_ in of_building]
+def _savings(world: World) -> Question:
+    edges, meters = (
+        year_before(world.today, world.zone),
+        [id_ for of_building in world.meters for id_ in of_building],
+    )
     return Question(
         "savings", f"économies de {len(world.meters)} bâtiments ({len(meters)} compteurs)", 1_000, world.key,
         "/v1/indicators/buildings/savings", {"limit": BUILDINGS},
@@ -216,15 +230,16 @@ async def ask(run: RunInfo, question: Question, runs: int) -> IndicatorFigures:
     )
 
 
-async def refresh(run: RunInfo, pool: Pool, today: date, days: int) -> RefreshFigures:
+async def refresh(run: RunInfo, pool: Pool, world: World, days: int) -> RefreshFigures:
     """Each day's measurements once more through the feed, as ingest writes them, and what that costs."""
-    zone = ZoneInfo(await pool.fetchval(READ_TIMEZONE))
     postgres = {one.name: one.pid for one in run.services if one.name == "postgres" and one.pid is not None}
     await refresh_fill_days(pool)  # All that has been written before.
     values, times, client, server = list[int](), list[float](), list[float](), list[float]()
     for number in range(days, 0, -1):
-        day = today - timedelta(days=number)
-        since, until = (datetime.combine(one, datetime.min.time(), zone) for one in (day, moved(day, "day", 1)))
+        day = world.today - timedelta(days=number)
+        since, until = (
+            datetime.combine(one, datetime.min.time(), world.zone) for one in (day, moved(day, "day", 1))
+        )
         last = await pool.fetchval(LAST_OF_FEED)
         await pool.execute(FEED_A_DAY, since, until, PER_BATCH)
         count: int = await pool.fetchval(COUNT_FEED, last)
@@ -245,7 +260,7 @@ async def refresh(run: RunInfo, pool: Pool, today: date, days: int) -> RefreshFi
     )
 
 
-PARTS = ("days_above", "meters_by_month", "savings", "coverage", "refresh")
+PARTS = ("days_above", "meters_by_month", "savings", "coverage", "refresh", "report", "reports")
 
 
 async def measure(run: RunInfo, runs: int, only: Sequence[str] = PARTS) -> Figures:
@@ -259,8 +274,12 @@ async def measure(run: RunInfo, runs: int, only: Sequence[str] = PARTS) -> Figur
     async with open_pool(run.database_url, "bench-indicators", size=1) as pool:
         questions = [one for one in await plan_questions(pool, world) if one.name in only]
         requests = [await ask(run, question, runs) for question in questions]
-        refreshed = await refresh(run, pool, world.today, runs) if "refresh" in only else None
-    return Figures(requests, refreshed, round(os.getloadavg()[0], 1))
+        refreshed = await refresh(run, pool, world, runs) if "refresh" in only else None
+        if {"report", "reports"} & set(only):
+            await spread_communes(run, world)
+        report = await asyncio.to_thread(measure_report, run, world, runs) if "report" in only else None
+        reports = await measure_all(run, pool) if "reports" in only else None
+    return Figures(requests, refreshed, report, reports, round(os.getloadavg()[0], 1))
 
 
 def run_bench(run: RunInfo, runs: int, only: Sequence[str]) -> Figures:
@@ -296,6 +315,8 @@ def print_figures(console: Console, figures: Figures) -> None:
             f"{one.median_ms:.0f} ms ; par valeur {one.client_cpu_us:.1f} µs du service et "
             f"{one.server_cpu_us:.1f} µs de PostgreSQL : {one.cores:.2f} cœur pour 10 000 valeurs/s"
         )
+    for line in lines(figures.report, figures.reports):
+        console.print(line)
     console.print(f"{os.cpu_count()} processeurs, charge {figures.load:.1f}")
 
 

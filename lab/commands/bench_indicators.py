@@ -35,7 +35,8 @@ def indicators(
     argv = ["--measurements", str(measurements), "--runs", str(runs)]
     argv += [part for name in only or () for part in ("--only", name)]
     argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
-    raise typer.Exit(on_a_stack_of_its_own("indicators-ask", argv, {}, ("api",)))
+    postgres = {"track_commit_timestamp": "on", "max_wal_size": "8GB"}
+    raise typer.Exit(on_a_stack_of_its_own("indicators-ask", argv, postgres, ("api", "ingest")))
 
 
 @bench_app.command("indicators-ask", hidden=True)

@@ -54,7 +54,8 @@ BUILDINGS: dict[str, dict[str, Any]] = {
 }
 # Months before this one: a year before the works, their month, and fourteen since.
 ENERGY_MONTHS, WORKS_MONTHS_AGO = 27, 15
-BIN_DAYS = 182
+# So that the last month stands beside that of the year before.
+OTHER_MONTHS = 13
 
 
 class Filling:
@@ -161,11 +162,8 @@ class Showcase:
 
     def since(self, member: Member) -> date:
         """From when on it has said something."""
-        if member.plan.asset_kind == "glass_container":
-            return self.today - timedelta(days=BIN_DAYS)
-        if member.plan.asset_kind == "electricity_meter":
-            return moved(self.after, "month", -ENERGY_MONTHS)
-        return moved(self.month, "month", -1)
+        is_long = member.plan.asset_kind == "electricity_meter"
+        return moved(self.after, "month", -(ENERGY_MONTHS if is_long else OTHER_MONTHS))
 
     def spans(self, member: Member) -> list[tuple[date, date]]:
         """The days of which there are readings."""

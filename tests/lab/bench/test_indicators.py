@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from core.runtime.postgres import Pool
+from lab.bench.indicator_reports import AllReportsFigures, ReportFigures
 from lab.bench.indicator_world import World
 from lab.bench.indicators import PARTS, Figures, IndicatorFigures, RefreshFigures, plan_questions, year_before
 
@@ -13,11 +14,11 @@ REACHED = IndicatorFigures("savings", "économies", 20, 1_000, 900.0, 950.0, 40.
 
 
 async def test_each_part_is_a_question_or_the_refresh(pool: Pool) -> None:
-    world = World(1, 2, "key", "other key", date(2026, 11, 28), [[11], [12, 13]])
+    world = World(1, 2, "key", "other key", date(2026, 11, 28), ZoneInfo("Europe/Paris"), [[11], [12, 13]])
 
     questions = await plan_questions(pool, world)
 
-    assert {*(one.name for one in questions), "refresh"} == set(PARTS)
+    assert {*(one.name for one in questions), "refresh", "report", "reports"} == set(PARTS)
     [savings] = [one for one in questions if one.name == "savings"]
     assert savings.arguments[0] == [11, 12, 13]
     [coverage] = [one for one in questions if one.name == "coverage"]
@@ -35,9 +36,13 @@ def test_a_year_is_the_twelve_months_that_are_over() -> None:
 
 def test_what_is_slower_than_its_goal_is_missed_unless_by_its_processor_time() -> None:
     slow = msgspec.structs.replace(REACHED, median_ms=1_000.1, reached=False)
-    figures = Figures([REACHED, slow], None, 0.5)
+    heavy = ReportFigures(300, 4_000.0, 900.0, 500.0, before_mb=110.0, peak_mb=150.1)
+    late = AllReportsFigures(73, 100.0, 40.0, 30.0, p99_before_ms=100.0, p99_meanwhile_ms=110.1)
+    figures = Figures([REACHED, slow], None, heavy, late, 0.5)
 
-    assert figures.missed == ["savings"]
+    assert figures.missed == ["savings", "report", "reports"]
+    assert msgspec.structs.replace(heavy, peak_mb=150.0).is_reached
+    assert msgspec.structs.replace(late, p99_meanwhile_ms=110.0).is_reached
     assert slow.is_reached_by_cpu
 
 
