@@ -31,6 +31,7 @@ from lab.bench.indicator_reports import (
     measure_report,
     spread_communes,
 )
+from lab.bench.indicator_round import RoundFigures, line, measure_round
 from lab.bench.indicator_world import BUILDINGS, COVERED, COVERED_DAYS, World, make_world
 from lab.bench.list_pages import Asker
 from lab.bench.processes import cpu_seconds
@@ -127,12 +128,13 @@ class Figures(msgspec.Struct, frozen=True):
     refresh: RefreshFigures | None
     report: ReportFigures | None
     reports: AllReportsFigures | None
+    round: RoundFigures | None
     load: float
 
     @property
     def missed(self) -> list[str]:
         """The goals that were not reached, elapsed."""
-        others = {"report": self.report, "reports": self.reports}
+        others = {"report": self.report, "reports": self.reports, "round": self.round}
         return [one.name for one in self.requests if not one.reached] + [
             name for name, one in others.items() if one is not None and not one.is_reached
         ]
@@ -260,7 +262,7 @@ async def refresh(run: RunInfo, pool: Pool, world: World, days: int) -> RefreshF
     )
 
 
-PARTS = ("days_above", "meters_by_month", "savings", "coverage", "refresh", "report", "reports")
+PARTS = ("days_above", "meters_by_month", "savings", "coverage", "refresh", "round", "report", "reports")
 
 
 async def measure(run: RunInfo, runs: int, only: Sequence[str] = PARTS) -> Figures:
@@ -275,11 +277,12 @@ async def measure(run: RunInfo, runs: int, only: Sequence[str] = PARTS) -> Figur
         questions = [one for one in await plan_questions(pool, world) if one.name in only]
         requests = [await ask(run, question, runs) for question in questions]
         refreshed = await refresh(run, pool, world, runs) if "refresh" in only else None
+        planned = await measure_round(run, pool, world, runs) if "round" in only else None
         if {"report", "reports"} & set(only):
             await spread_communes(run, world)
         report = await asyncio.to_thread(measure_report, run, world, runs) if "report" in only else None
         reports = await measure_all(run, pool) if "reports" in only else None
-    return Figures(requests, refreshed, report, reports, round(os.getloadavg()[0], 1))
+    return Figures(requests, refreshed, report, reports, planned, round(os.getloadavg()[0], 1))
 
 
 def run_bench(run: RunInfo, runs: int, only: Sequence[str]) -> Figures:
@@ -315,8 +318,10 @@ def print_figures(console: Console, figures: Figures) -> None:
             f"{one.median_ms:.0f} ms ; par valeur {one.client_cpu_us:.1f} µs du service et "
             f"{one.server_cpu_us:.1f} µs de PostgreSQL : {one.cores:.2f} cœur pour 10 000 valeurs/s"
         )
-    for line in lines(figures.report, figures.reports):
-        console.print(line)
+    if figures.round is not None:
+        console.print(line(figures.round))
+    for said in lines(figures.report, figures.reports):
+        console.print(said)
     console.print(f"{os.cpu_count()} processeurs, charge {figures.load:.1f}")
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from core.runtime.postgres import Pool
 from lab.bench.indicator_reports import AllReportsFigures, ReportFigures
+from lab.bench.indicator_round import RoundFigures
 from lab.bench.indicator_world import World
 from lab.bench.indicators import PARTS, Figures, IndicatorFigures, RefreshFigures, plan_questions, year_before
 
@@ -18,7 +19,7 @@ async def test_each_part_is_a_question_or_the_refresh(pool: Pool) -> None:
 
     questions = await plan_questions(pool, world)
 
-    assert {*(one.name for one in questions), "refresh", "report", "reports"} == set(PARTS)
+    assert {*(one.name for one in questions), "refresh", "round", "report", "reports"} == set(PARTS)
     [savings] = [one for one in questions if one.name == "savings"]
     assert savings.arguments[0] == [11, 12, 13]
     [coverage] = [one for one in questions if one.name == "coverage"]
@@ -38,9 +39,9 @@ def test_what_is_slower_than_its_goal_is_missed_unless_by_its_processor_time() -
     slow = msgspec.structs.replace(REACHED, median_ms=1_000.1, reached=False)
     heavy = ReportFigures(300, 4_000.0, 900.0, 500.0, before_mb=110.0, peak_mb=150.1)
     late = AllReportsFigures(73, 100.0, 40.0, 30.0, p99_before_ms=100.0, p99_meanwhile_ms=110.1)
-    figures = Figures([REACHED, slow], None, heavy, late, 0.5)
+    figures = Figures([REACHED, slow], None, heavy, late, RoundFigures(88, 88, 5_000.1, 900.0, 20.0), 0.5)
 
-    assert figures.missed == ["savings", "report", "reports"]
+    assert figures.missed == ["savings", "report", "reports", "round"]
     assert msgspec.structs.replace(heavy, peak_mb=150.0).is_reached
     assert msgspec.structs.replace(late, p99_meanwhile_ms=110.0).is_reached
     assert slow.is_reached_by_cpu
