@@ -71,6 +71,7 @@ async def measure_round(run: RunInfo, pool: Pool, world: World, runs: int) -> Ro
 def line(one: RoundFigures) -> str:
     """For people."""
     return (
-        f"tournée de {one.bins} bornes, {one.planned} desservies : {one.median_ms:.0f} ms "
-        f"(objectif {GOAL_MS:.0f}), processeur {one.client_cpu_ms:.0f} ms de l'API et de son calcul, {one.server_cpu_ms:.0f} de PostgreSQL"
+        f"tournée de {one.bins} bornes, {one.planned} desservies : {one.median_ms:.0f} ms (objectif "
+        f"{GOAL_MS:.0f}), processeur {one.client_cpu_ms:.0f} ms de l'API et de son calcul, "
+        f"{one.server_cpu_ms:.0f} de PostgreSQL"
     )
