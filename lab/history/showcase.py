@@ -1,4 +1,4 @@
-"""Months that the demonstration has behind it, made so that each figure is known before it is asked. Pure.
+"""Months that the demonstration has behind it, made so that each figure is known before it is asked.
 
 A school that was insulated and a town hall that was not, rooms whose air is good, bad and worse, a week's leak,
 bins of one commune, cabinets. What is expected is counted here, from the values that are written, by none of the
@@ -254,7 +254,9 @@ def plan_showcase(today: date, zone: ZoneInfo) -> Showcase:
     works_until = moved(today.replace(day=1), "month", 1 - WORKS_MONTHS_AGO)
     members: list[Member] = []
 
-    def add(name: str, profile: Profile, kind: str, channels: Sequence[Channel], step_s: int, **more: Any) -> None:
+    def append_member(
+        name: str, profile: Profile, kind: str, channels: Sequence[Channel], step_s: int, **more: Any
+    ) -> None:
         plan = _asset(len(members), name, Group(0, profile, kind, name, tuple(channels)))
         series = tuple(
             SeriesPlan(plan.number, one, Grid(step_s, 0, one.is_index), f"{SEED} {name} {one.seeded_by}")
@@ -265,7 +267,7 @@ def plan_showcase(today: date, zone: ZoneInfo) -> Showcase:
     for number, points in enumerate(BINS):
         levels = Channel("fill_level", SIX_HOURS_S, partial(Filling, points=points))
         silent = month + timedelta(days=9) if number == SILENT_BIN else None
-        add(
+        append_member(
             f"Borne à verre, place {number + 1}",
             EM400,
             "glass_container",
@@ -275,23 +277,23 @@ def plan_showcase(today: date, zone: ZoneInfo) -> Showcase:
         )
     for name, saved in METERED.items():
         index = Channel("active_energy_import", HOUR_S, partial(Heating, works_until=works_until, saved=saved))
-        add(f"{name}, compteur électrique", LINKY, "electricity_meter", [index], HOUR_S, parent=name)
+        append_member(f"{name}, compteur électrique", LINKY, "electricity_meter", [index], HOUR_S, parent=name)
     leak_from = month.replace(day=LEAK_FROM_DAY)
     litres = Channel("water_volume", HOUR_S, partial(LeakingTap, leak_from=leak_from))
-    add(f"{SCHOOL}, compteur d'eau", WATER, "water_meter", [litres], HOUR_S, parent=SCHOOL)
+    append_member(f"{SCHOOL}, compteur d'eau", WATER, "water_meter", [litres], HOUR_S, parent=SCHOOL)
     for name, ppm in ROOMS.items():
         channels = [
             Channel("co2", HOUR_S, partial(ClassAir, ppm=ppm)),
             Channel("temperature", HOUR_S, partial(sources.RoomTemperature, usage="classroom"), "temperature"),
             Channel("relative_humidity", HOUR_S, sources.RoomHumidity, "humidity"),
         ]
-        add(name, ERS_CO2, "room", channels, HOUR_S, parent=SCHOOL)
+        append_member(name, ERS_CO2, "room", channels, HOUR_S, parent=SCHOOL)
     for number in range(CABINETS):
         channels = [
             Channel("active_energy_import", HOUR_S, partial(sources.LampEnergy, watts=CABINET_W), "lamps"),
             Channel("switch_state", HOUR_S, partial(sources.LampState, watts=CABINET_W), "lamps"),
         ]
-        add(
+        append_member(
             f"Armoire du centre {number + 1}", CABINET, "lighting_cabinet", channels, HOUR_S,
             attributes={"rated_power_w": CABINET_W},
         )  # fmt: skip
