@@ -195,7 +195,11 @@ def queries(
     argv += [name for name, given in (("--explain", explain), ("--check", check), ("--json", as_json)) if given]
     if home is not None:
         queries_ask(home, 0, runs, explain, check, as_json)
-    raise typer.Exit(on_a_stack_of_its_own("queries-ask", argv, {}))
+    from services.supervisor.postgres import UNSAFE_AND_FAST
+
+    # It is written for this run alone, and asked for afterwards by nobody who writes.
+    postgres = {**UNSAFE_AND_FAST, "max_wal_size": "8GB", "autovacuum": "off"}
+    raise typer.Exit(on_a_stack_of_its_own("queries-ask", argv, postgres, ("api",)))
 
 
 @bench_app.command("queries-ask", hidden=True)

@@ -147,7 +147,7 @@ async def register(
     Raises:
         UniqueViolationError: a DevEUI of this seed is registered by another tenant.
     """
-    profiles = await _add_profiles(connection, tenant_id, assets)
+    profiles = await add_profiles(connection, tenant_id, assets)
     asset_ids, device_ids = await register_devices(connection, tenant_id, assets, profiles, since, keys)
     of_series = [assets[one.asset_number].asset_name for one in series]
     await connection.execute(
@@ -162,7 +162,10 @@ async def register(
     await write_audit(connection, tenant_id, ACTOR, STARTED, "tenant", tenant_id, history_plan.details())
 
 
-async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence[AssetPlan]) -> dict[str, int]:
+async def add_profiles(
+    connection: Connection, tenant_id: int, assets: Sequence[AssetPlan], expected: timedelta | None = None
+) -> dict[str, int]:
+    """Those that these assets have, by name; devices are expected as often as they are read, or this often."""
     ids: dict[str, int] = {}
     for group in dict.fromkeys(plan.group for plan in assets):
         profile = group.profile
@@ -175,7 +178,7 @@ async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence
             "codec_options": dict(profile.codec_options),
             "device_class": profile.device_class,
             "mac_version": "1.0.3",
-            "expected_interval": timedelta(seconds=min(channel.step_s for channel in group.channels)),
+            "expected_interval": expected or timedelta(seconds=min(one.step_s for one in group.channels)),
             "capabilities": list(profile.capabilities),
             "commands": [],
             "regional_revision": "",

@@ -70,15 +70,16 @@ class Written:
 class BlockWriter:
     """The sources of one block, from the first day on."""
 
-    def __init__(self, block: Block, done_until_us: int) -> None:
+    def __init__(self, block: Block, done_until_us: int, *, spoils: bool = True) -> None:
         self.block = block
+        self._spoils = spoils
         self._done_until_us = done_until_us
         self._sources: list[Source] = [one.source() for one in block.series]
         self._suspects = Random(f"suspects of {block.series[0].seed}")
 
-    def rows(self, week: Sequence[Day], templates: dict[Grid, Template]) -> tuple[bytearray, int]:
+    def rows(self, week: Sequence[Day]) -> tuple[bytearray, int]:
         """The week in COPY format, in the order of the primary key, and how many rows."""
-        octets, count = bytearray(HEADER), 0
+        octets, count, templates = bytearray(HEADER), 0, dict[Grid, Template]()
         for id_, plan, source in zip(self.block.ids, self.block.series, self._sources, strict=True):
             template = templates.get(plan.grid)
             if template is None:
@@ -93,7 +94,7 @@ class BlockWriter:
     def _spoil(self, plan: SeriesPlan, values: list[float]) -> int | None:
         """Now and then put a value out of range into the week; its place, never the last."""
         wrong = OUT_OF_RANGE.get(plan.channel.quantity)
-        if wrong is None or self._suspects.random() * WEEKS_PER_SUSPECT > 1 or len(values) < 2:  # noqa: PLR2004
+        if not self._spoils or wrong is None or self._suspects.random() * WEEKS_PER_SUSPECT > 1 or len(values) < 2:  # noqa: PLR2004
             return None
         place = self._suspects.randrange(len(values) - 1)
         values[place] = wrong
@@ -111,23 +112,28 @@ async def write_blocks(
     blocks: Sequence[Block],
     stopping: Callable[[], bool],
     report: Callable[[Written], None],
+    *,
+    spoils: bool = True,
 ) -> None:
-    """Write what is not there yet, week by week; after `stopping` says so, no further transaction begins."""
+    """Write what is not there yet, block by block; after `stopping` says so, no further transaction begins.
+
+    A block's weeks follow each other: the pages that they fill are in memory, and indexes grow at their ends.
+    `spoils`: now and then a reading is out of its range.
+    """
     for statement in SESSION:
         await connection.execute(statement)
-    writers = [BlockWriter(block, await _done_until_us(connection, block, timezone)) for block in blocks]
     every_week = list(weeks(history_plan.since, history_plan.until, ZoneInfo(timezone)))
-    for week in every_week:
-        templates: dict[Grid, Template] = {}
-        for writer in writers:
+    for block in blocks:
+        writer = BlockWriter(block, await _done_until_us(connection, block, timezone), spoils=spoils)
+        for week in every_week:
             if stopping():
                 return
-            octets, count = writer.rows(week, templates)
+            octets, count = writer.rows(week)
             if writer.is_written(week):
                 report(Written(count, is_new=False))
                 continue
             hours, days = await _write_week(
-                connection, writer.block, week, octets, timezone, is_last=week is every_week[-1]
+                connection, block, week, octets, timezone, is_last=week is every_week[-1]
             )
             report(Written(count, hours, days))
 

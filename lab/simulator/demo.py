@@ -28,8 +28,10 @@ from lab.fleet.people import prepare_people
 from lab.fleet.pilot import plan_pilot
 from lab.fleet.provision import Provisioner, ProvisioningFailed
 from lab.fleet.tenancy import prepare_tenant
+from lab.history.showcase_load import write_showcase
 from lab.simulator.account import balance, read_stored
 from lab.simulator.campaign import Campaign
+from lab.simulator.decisions import Decisions
 from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
 from lab.simulator.programs import assign_programs, send_programs
@@ -62,6 +64,7 @@ PAGES = {
     "Une campagne": "/campagnes",
     "Une armoire qui ne se rallume pas": "/alertes?gravite=major",
     "Ce que tiennent les horloges": "/eclairage/horloges?etat=ecart",
+    "Le coût partagé de l'an dernier": "/couts",
 }
 BATCHES_KEPT = 1_000  # Of fill levels, by the dashboard.
 APPROVER = ("astreinte", ("read", "lighting_approve"))
@@ -84,6 +87,7 @@ class Stage:
     unlit: UnlitCabinet
     replacement: Replacement
     clocks: list[int]  # The cabinets that have one.
+    decisions: Decisions
 
 
 @asynccontextmanager
@@ -115,6 +119,8 @@ async def _set_up(
                 await api.post("/v1/commune-outlines", {"features": outlines(), "generated": True})
                 assets = await api.create_devices(plan.devices, expected_s, lambda: progress.advance(task))
             await prepare_people(pool, tenant, run.api_url, api)
+            with console.status("Écriture des mois passés"):
+                decisions = Decisions(api, await write_showcase(run, pool, tenant.id, api), console)
             lit = [assets[one.dev_eui] for one in plan.devices if one.asset_kind == "lighting_cabinet"]
             await assign_programs(api, lit)
             fleet = build_fleet(
@@ -132,8 +138,9 @@ async def _set_up(
             replacement = Replacement(api, fleet.devices, assets)
             clocks = [assets[one.dev_eui] for one in plan.devices if isinstance(one.application, LampClock)]
             yield Stage(
-                run, pool, bus, api, received, pushed, tenant, fleet, lights, campaign, unlit, replacement, clocks
-            )
+                run, pool, bus, api, received, pushed, tenant, fleet, lights, campaign, unlit, replacement, clocks,
+                decisions,
+            )  # fmt: skip
         finally:
             await approver.close()
             await api.close()
@@ -226,6 +233,8 @@ async def _settle(stage: Stage, seconds: float) -> DemoReport:
         campaign=stage.campaign.account,
         unlit=stage.unlit.name,
         unlit_s_ago=stage.unlit.due_s_ago,
+        figures_asked=stage.decisions.asked,
+        figures_wrong=tuple(stage.decisions.wrong),
     )
 
 
@@ -246,6 +255,7 @@ async def _perform(
             asyncio.create_task(stage.replacement.carry_out(), name="replacement"),
             asyncio.create_task(send_programs(stage.api, stage.clocks), name="programs"),
             asyncio.create_task(ask_questions(stage.api, console), name="questions"),
+            asyncio.create_task(stage.decisions.carry_out(), name="decisions"),
             asyncio.create_task(_show_line(stage, console), name="live line"),
         ]
         try:

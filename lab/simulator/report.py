@@ -76,6 +76,9 @@ class DemoReport:
     unlit: str = ""
     """The cabinet that nothing can light any more."""
     unlit_s_ago: float | None = None
+    figures_asked: int = 0
+    """Of the months behind the demonstration; `figures_wrong`: those that are not what they were made to be."""
+    figures_wrong: tuple[str, ...] = ()
 
     @property
     def _rejected(self) -> int:
@@ -150,6 +153,11 @@ class DemoReport:
         if self.unlit:
             text = "Une armoire que rien ne rallume devient une intervention"
             checks.append(Check(text, self._work_ordered(), self.unlit))
+        if self.figures_asked:
+            right = self.figures_asked - len(self.figures_wrong)
+            figures = ", ".join((f"justes {right} sur {self.figures_asked}", *self.figures_wrong))
+            text = "Les indicateurs disent ce que les mois passés ont été faits pour montrer"
+            checks.append(Check(text, _holds(yes=not self.figures_wrong), figures))
         return checks
 
     def _drained(self) -> Verdict:
@@ -308,6 +316,7 @@ class DemoReport:
             },
             "lighting": asdict(self.lighting),
             "campaign": asdict(self.campaign),
+            "figures": {"asked": self.figures_asked, "wrong": list(self.figures_wrong)},
             "class_c_disturbed": self.class_c_disturbed,
             "memory_mb": self.memory_mb,
             "gateways": [

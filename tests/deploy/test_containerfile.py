@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lab.app import app
-from lab.commands.image import compose_problems
+from lab.commands.image import WRITES_PARQUET, compose_problems, variant
 from tests.rooms import PRODUCT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,6 +40,26 @@ def test_what_the_image_leaves_out_nobody_imports() -> None:
     for package in PRODUCT:
         for file in (CHECKOUT / package).rglob("*.py"):
             assert not importing.search(file.read_text("utf-8")), file
+
+
+def test_one_argument_builds_the_variant_with_parquet() -> None:
+    text = CONTAINERFILE.read_text("utf-8")
+
+    assert variant(parquet=False) == []
+    name, _, _ = variant(parquet=True)[1].partition("=")
+    # Empty unless it is given; what the extra needs is installed by its own lock, with hashes like all else.
+    assert f"\nARG {name}=\n" in text
+    assert f"${{{name}:+-r requirements-parquet.lock}}" in text
+    assert f'args: {{{name}: "${{{name}:-}}"}}' in (CHECKOUT / "deploy" / "compose.yaml").read_text("utf-8")
+    assert f"--build-arg {name}=1" in (CHECKOUT / "docs" / "kubernetes.md").read_text("utf-8")
+
+
+def test_what_an_image_with_parquet_is_asked_runs_where_the_extra_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", WRITES_PARQUET], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_buildah_the_image_is_said_not_to_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -264,3 +264,13 @@ def test_batches_of_measurements_are_whole_and_none_comes_twice() -> None:
         "whole": Verdict.YES,
         "nothing": Verdict.NOT_YET,
     }
+
+
+def test_figures_of_past_months_are_judged_once_they_are_asked_for() -> None:
+    beginning = "Les indicateurs disent"
+
+    assert not [check for check in account().checks if check.text.startswith(beginning)]
+    assert verdict(account(figures_asked=11), beginning) is Verdict.YES
+    wrong = account(figures_asked=11, figures_wrong=("qu'ont économisé les travaux ? 12 %, attendu 25 %",))
+    assert verdict(wrong, beginning) is Verdict.NO
+    assert wrong.status == 1
