@@ -18,6 +18,12 @@ from core.runtime.postgres import Pool
 PARTS = frozenset(
     {
         "/atelier/relectures/{id}/avancement",
+        "/batiments/export",
+        "/batiments/{id}/export",
+        "/batiments/{id}/economies/export",
+        "/batiments/{id}/air/export",
+        "/batiments/{id}/fuites/export",
+        "/batiments/{id}/ouvertures/export",
         "/capteurs/{dev_eui}/messages",
         "/campagnes/{id}/avancement",
         "/campagnes/{id}/detail",
@@ -63,6 +69,7 @@ EXAMPLES: dict[str, str] = {
     "/atelier/decodeurs/{id}": "SELECT id FROM codec WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/atelier/profils/{id}": "SELECT id FROM device_profile WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/atelier/relectures/{id}": "SELECT id FROM redecode WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
+    "/batiments/{id}": "SELECT id FROM asset WHERE tenant_id = $1 AND kind = 'building' ORDER BY id LIMIT 1",
     "/calendriers/{id}": "SELECT id FROM alert_calendar WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     "/campagnes/{id}": "SELECT id FROM lighting_campaign WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1",
     "/cles/{id}": "SELECT id FROM api_key WHERE tenant_id = $1 ORDER BY id LIMIT 1",
