@@ -27,6 +27,7 @@ PARTS = frozenset(
         "/capteurs/{dev_eui}/messages",
         "/campagnes/{id}/avancement",
         "/campagnes/{id}/detail",
+        "/carte/couverture/points",
         "/carte/points",
         "/direct",
         "/eclairage/horaires/export",
