@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Response
 
-from api.console.buildings.asked import PAGE, Asked, building_of, building_page, sheet
+from api.console.buildings.asked import PAGE, Asked, building_of, building_page
 from api.console.pages import page_router
 from api.console.visits import PersonsVisit, ReadersVisit
 from api.fields import Id
 from api.pages import Paging
 from api.routes import building_rooms as routes
+from api.spreadsheets import sheet
 from indicators.buildings.room_air import INSUFFICIENT_PPM, SATISFYING_PPM
 
 router = page_router()

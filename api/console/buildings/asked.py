@@ -1,7 +1,6 @@
 """What the pages of buildings have in common: which building, which months, in which words."""
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
@@ -17,10 +16,8 @@ from api.weather_store import MethodName
 from core.model.calendar_buckets import moved
 from core.runtime.http.errors import not_found
 from indicators.buildings.climate import Uncorrected
-from registry.bulk_imports.kinds import csv_lines, harmless
 
 PAGE = "/batiments"
-MARK = "\ufeff"
 DAY = timedelta(days=1)
 USES = {
     "electricity": marked("Électricité"),
@@ -101,10 +98,14 @@ def building_page(visit: PersonsVisit, template: str, building: Building, **cont
         ),
         month_name=month_name(visit),
         usual=_usual_months(visit),
-        before=lambda day: day - DAY,
+        before=_day_before,
         **WORDS,
         **content,
     )
+
+
+def _day_before(day: date) -> date:
+    return day - DAY
 
 
 def _usual_months(visit: PersonsVisit) -> tuple[str, str]:
@@ -126,22 +127,3 @@ def month_name(visit: PersonsVisit) -> Any:
 def begins(visit: PersonsVisit, month: str) -> float:
     """When a month begins where the visitor is, for a chart."""
     return datetime.combine(first_of(month), time(), visit.language.zone).timestamp()
-
-
-def sheet(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
-    """A file for a French spreadsheet; what is unknown is empty."""
-    lines = csv_lines([columns, *([harmless(_cell(one)) for one in row] for row in rows)])
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return Response(f"{MARK}{lines}", media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _cell(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "oui" if value else "non"
-        case float():
-            return f"{value:.3f}".rstrip("0").rstrip(".").replace(".", ",")
-        case _:
-            return str(value)

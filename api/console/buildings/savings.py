@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Response
 
-from api.console.buildings.asked import PAGE, WORDS, Asked, begins, building_of, building_page, sheet
+from api.console.buildings.asked import PAGE, WORDS, Asked, begins, building_of, building_page
 from api.console.forms import checked
 from api.console.pages import page_router
 from api.console.visits import ManagersVisit, PersonsVisit, ReadersVisit
@@ -12,6 +12,7 @@ from api.fields import Id
 from api.pages import Paging
 from api.routes import building_savings, energy_baselines, weather
 from api.routes.energy_baselines import NewBaselineBody, RetiredBaselineBody
+from api.spreadsheets import sheet
 from core.runtime.http.errors import Problem
 
 router = page_router()

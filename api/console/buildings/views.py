@@ -15,7 +15,6 @@ from api.console.buildings.asked import (
     building_of,
     building_page,
     month_name,
-    sheet,
 )
 from api.console.pages import page_router
 from api.console.visits import PersonsVisit, ReadersVisit
@@ -27,6 +26,7 @@ from api.pages import Paging
 from api.routes import building_energy as energy
 from api.routes import building_savings, weather
 from api.routes.building_energy import BuildingEnergy, BuildingMonthAnswer, WantedBuildings
+from api.spreadsheets import sheet
 
 router = page_router()
 

@@ -4,13 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Response
 
-from api.console.buildings.asked import PAGE, Asked, building_of, building_page, sheet
+from api.console.buildings.asked import PAGE, Asked, building_of, building_page
 from api.console.pages import page_router
 from api.console.visits import PersonsVisit, ReadersVisit
 from api.fields import Id
 from api.pages import Paging
 from api.routes import building_water as routes
 from api.routes.building_water import BuildingLeaksPage
+from api.spreadsheets import sheet
 from indicators.buildings.leaks import USUAL_LIMIT_L_H
 
 router = page_router()

@@ -42,6 +42,10 @@ async def test_without_a_building_the_page_says_what_to_import_and_a_reader_may_
     assert "Mairie &lt;b&gt;" in listed.text
     assert "aucun compteur" in listed.text
     assert "Aucun compteur ne mesure ce bâtiment" in own.text
+    forms = (await reader.get("/batiments/formulaires?annee=2024")).text
+    assert "À vérifier avant tout envoi" in forms
+    assert forms.count("à vérifier") >= 4
+    assert 'href="/v1/indicators/buildings/schools-form.csv?year=2024"' in forms
     for tab, said in zip(
         tabs,
         ("Aucune référence encore", "Aucune salle ne dépend", "Aucun compteur d’eau", "Aucun contact"),
