@@ -32,6 +32,7 @@ from api.routes import (
     assets,
     audit,
     building_energy,
+    building_forms,
     building_rooms,
     building_savings,
     building_water,
@@ -128,6 +129,7 @@ from core.runtime.http.errors import handle_errors
 from core.runtime.http.head import HeadMiddleware
 from core.runtime.http.middleware import OuterMiddleware
 from core.runtime.postgres import Pool
+from indicators.buildings.form_columns import Forms, read_forms
 from ingest.scripts import Workers
 from ingest.workers import NoWorkers
 from lorawan.gateway.cups import MAX_UPDATE
@@ -210,6 +212,7 @@ ROUTERS = (
     years.router,
     weather.router,
     building_energy.router,
+    building_forms.router,
     energy_baselines.router,
     building_savings.router,
     building_rooms.router,
@@ -274,11 +277,14 @@ def create_app(
     shards: int,
     codec_workers: Workers | None = None,
     access: Access | None = None,
+    forms: Forms | None = None,
 ) -> FastAPI:
     """The whole application, over a pool of the API's role, a connected bus and workers for codecs."""
     app = copy(_without_state())
     app.state = State()
-    app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access())
+    app.state.platform = Dependencies(
+        pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access(), forms=forms or read_forms()
+    )
     app.state.broadcast = Broadcast(app.state.platform)
     app.state.changes = ChangeStreams(app.state.platform)
     app.state.allowed_origins = AllowedOrigins(pool)

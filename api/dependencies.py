@@ -18,6 +18,7 @@ from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.http.origin import Network
 from core.runtime.postgres import Pool
+from indicators.buildings.form_columns import Forms, read_forms
 from indicators.waste.rounds.solver import Solver
 from ingest.scripts import Workers
 from registry.keys import KeyWrap
@@ -59,6 +60,8 @@ class Dependencies:
     shards: int
     codec_workers: Workers
     access: Access = field(default_factory=Access)
+    forms: Forms = field(default_factory=read_forms)
+    """Of authorities: which figure fills which column."""
     passwords: Passwords = field(default_factory=Passwords)
     solver: Solver = field(default_factory=Solver)
     rejections: RejectedLogins = field(init=False)

@@ -10,6 +10,11 @@ from api.console import files
 from api.console.account import views as account
 from api.console.alerts import views as alerts
 from api.console.audit import views as audit
+from api.console.buildings import air as building_air
+from api.console.buildings import papers as building_papers
+from api.console.buildings import savings as building_savings
+from api.console.buildings import views as buildings
+from api.console.buildings import water as building_water
 from api.console.calendars import views as calendars
 from api.console.campaigns import views as campaigns
 from api.console.costs import views as costs
@@ -75,6 +80,11 @@ PAGES = (
     pose.router,
     gateway_form.router,
     gateways.router,
+    building_papers.router,  # Before the pages of one building, of which `formulaires` is none.
+    buildings.router,
+    building_savings.router,
+    building_air.router,
+    building_water.router,
     coverage.router,
     health.router,
     frames.router,

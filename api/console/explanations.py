@@ -28,6 +28,7 @@ TITLES = {
     "dechets": marked("Déchets"),
     "salles": marked("Salles et air"),
     "compteurs": marked("Compteurs"),
+    "batiments": marked("Bâtiments"),
     "atelier": marked("Atelier des décodeurs"),
     "publications": marked("Publications"),
     "imports": marked("Imports"),

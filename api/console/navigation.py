@@ -97,6 +97,7 @@ GROUPS = (
             Entry("/dechets", marked("Déchets"), "trash", section=BINS, kinds=WASTE.kinds),
             Entry("/salles", marked("Salles"), "wind", kinds=ROOMS.kinds),
             Entry("/compteurs", marked("Compteurs"), "speedometer", kinds=METERS.kinds),
+            Entry("/batiments", marked("Bâtiments"), "activity", kinds="^building$"),
             Entry("/eclairage", marked("Éclairage"), "lightbulb", section=LIGHTS, kinds=LIGHTING.kinds),
         ),
     ),

@@ -20,6 +20,8 @@ from api.building_store import (
     read_hours,
     read_months,
 )
+from api.corrected_months import FORMULA as CORRECTED_FORMULA
+from api.corrected_months import CorrectedMonth, read_corrected
 from api.extent import Commune
 from api.fields import INT4_MOST, Answer
 from api.months import FromMonth, OneMonth, ToMonth, first_of, last_month, months_between, named, span_of
@@ -37,6 +39,7 @@ from core.model.calendar_buckets import a_year_before, moved
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from core.runtime.postgres import Connection
 from indicators.buildings.amounts import MonthAmount, change_percent, per_unit
+from indicators.buildings.climate import Corrected, Uncorrected
 from indicators.buildings.degree_days import DegreeDays
 from indicators.buildings.load import HourAmount, LoadShape, load_shape
 
@@ -93,6 +96,17 @@ class BesideMonth(Answer):
     change_percent: float | None = Field(description="Null : l'un des deux mois n'est pas entier")
 
 
+class CorrectedAnswer(Answer):
+    """Le même mois de l'an dernier, ramené au climat de ce mois."""
+
+    amount: float | None = Field(description="Ce que l'an dernier aurait consommé par ce climat")
+    change_percent: float | None
+    baseline_id: int | None = Field(description="La référence dont la régression corrige")
+    method: MethodName | None
+    station: str | None
+    reason: Uncorrected | None = Field(description="Pourquoi rien n'est corrigé ; null : c'est corrigé")
+
+
 class BuildingMonthAnswer(Answer):
     """Un mois d'un usage."""
 
@@ -106,6 +120,7 @@ class BuildingMonthAnswer(Answer):
     peak: float | None = Field(description="Heures pleines (électricité)")
     previous_month: BesideMonth
     previous_year: BesideMonth
+    corrected: CorrectedAnswer = Field(description="L'an dernier, corrigé du climat")
     degree_days: DegreeDaysAnswer | None = Field(description="Null : aucune station n'est choisie")
 
 
@@ -179,8 +194,14 @@ async def list_energy(
         months = months_between(first, after)
         chosen = await choose_station(connection, station)
         cold = {} if chosen is None else await read_degree_days(connection, chosen, method, months)
-    items = [_energy(buildings[one.meters.building_id], one, months, cold) for one in uses]
-    return BuildingEnergyPage(items=items, next=next_of(found, most), formula=ENERGY_FORMULA)
+        corrected = await read_corrected(connection, uses, begin, after)
+    items = [
+        _energy(buildings[one.meters.building_id], one, months, cold,
+                corrected[one.meters.building_id, one.meters.use])
+        for one in uses
+    ]  # fmt: skip
+    formula = f"{ENERGY_FORMULA} ; {CORRECTED_FORMULA}"
+    return BuildingEnergyPage(items=items, next=next_of(found, most), formula=formula)
 
 
 def use_of(building: Building, use: Use) -> dict[str, object]:
@@ -197,13 +218,17 @@ def use_of(building: Building, use: Use) -> dict[str, object]:
 
 
 def _energy(
-    building: Building, use: UseMonths, months: Sequence[date], cold: Mapping[date, DegreeDays]
+    building: Building,
+    use: UseMonths,
+    months: Sequence[date],
+    cold: Mapping[date, DegreeDays],
+    corrected: Mapping[date, CorrectedMonth],
 ) -> BuildingEnergy:
     by_month = {one.first: (one, peak) for one, peak in zip(use.months, use.peaks, strict=True)}
     return BuildingEnergy.model_validate(
         {
             **use_of(building, use.meters.use),
-            "months": [_month(building, by_month, month, cold.get(month)) for month in months],
+            "months": [_month(building, by_month, month, cold.get(month), corrected[month]) for month in months],
         }
     )
 
@@ -213,6 +238,7 @@ def _month(
     by_month: Mapping[date, tuple[MonthAmount, tuple[float, float] | None]],
     month: date,
     cold: DegreeDays | None,
+    corrected: CorrectedMonth,
 ) -> BuildingMonthAnswer:
     this, peak = by_month[month]
     former, year = moved(month, "month", -1), a_year_before(month)
@@ -228,6 +254,7 @@ def _month(
         peak=None if peak is None else peak[1],
         previous_month=_beside(this, by_month[former][0]),
         previous_year=_beside(this, by_month[year][0]),
+        corrected=_corrected(corrected),
         degree_days=None if cold is None else shown_degree_days(cold),
     )
 
@@ -238,6 +265,19 @@ def _beside(this: MonthAmount, other: MonthAmount) -> BesideMonth:
         amount=other.amount,
         is_whole=other.is_whole,
         change_percent=change_percent(this, other),
+    )
+
+
+def _corrected(one: CorrectedMonth) -> CorrectedAnswer:
+    known = one.found if isinstance(one.found, Corrected) else None
+    by = one.baseline
+    return CorrectedAnswer(
+        amount=None if known is None else known.amount,
+        change_percent=None if known is None else known.change_percent,
+        baseline_id=None if by is None else by.id,
+        method=None if by is None else by.method,
+        station=None if by is None else by.station,
+        reason=one.found if isinstance(one.found, Uncorrected) else None,
     )
 
 

@@ -1,7 +1,8 @@
 """The air of rooms in occupied hours, and how often doors were opened."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -39,6 +40,7 @@ from indicators.buildings.room_air import (
     Evaluation,
     Humidity,
     RoomHour,
+    co2_by_week,
     co2_of,
     comfort_of,
     evaluation_of,
@@ -77,6 +79,12 @@ class Co2Answer(answer_of(Co2)):
     below_400: int = Field(description="Heures sous 400 ppm : le capteur dérive")
 
 
+class Co2Week(Co2Answer):
+    """Une semaine, du lundi au dimanche ; au bord de la période, ce qui en fait partie."""
+
+    monday: date
+
+
 class ComfortAnswer(answer_of(Comfort)):
     """Les heures occupées par leur température moyenne."""
 
@@ -97,6 +105,7 @@ class RoomAirAnswer(Answer):
     name: str
     calendar: str | None = Field(description="Null : aucun calendrier ne dit quand on y est ; rien n'est occupé")
     co2: Co2Answer
+    weeks: list[Co2Week] = Field(description="Le CO2 et l'indice, semaine par semaine")
     comfort: ComfortAnswer
     humidity: HumidityAnswer
 
@@ -182,11 +191,12 @@ async def list_air(
         calendars = await read_calendars(connection, caller.principal.tenant_id, region)
         hours, means = await read_means(connection, series, begin, end, region.zone)
     limits = _Limits(lowest_c, highest_c, humid_percent)
+    local = [hour.astimezone(region.zone) for hour in hours]
     by_building: dict[int, list[Room]] = {}
     for room in rooms:
         by_building.setdefault(room.building_id, []).append(room)
     items = [
-        _building(one, by_building[one.id], hours, means, calendars, limits)
+        _building(one, by_building[one.id], hours, local, means, calendars, limits)
         for one in buildings
         if one.id in by_building
     ]
@@ -216,6 +226,7 @@ def _building(
     building: Building,
     rooms: Sequence[Room],
     hours: Sequence[datetime],
+    local: Sequence[datetime],
     means: Means,
     calendars: Calendars,
     limits: _Limits,
@@ -239,6 +250,10 @@ def _building(
                 name=room.name,
                 calendar=None if calendar is None else calendar[0],
                 co2=Co2Answer.model_validate(co2),
+                weeks=[
+                    Co2Week(monday=monday, **asdict(week))
+                    for monday, week in co2_by_week(zip(local, of("co2"), strict=True)).items()
+                ],
                 comfort=ComfortAnswer.model_validate(
                     comfort_of(of("temperature"), limits.lowest_c, limits.highest_c)
                 ),

@@ -283,7 +283,7 @@ async def list_forecasts(
             if (datastream_id is None or one.bin.datastream_id in datastream_id)
             and kind in (None, one.bin.kind)
             and commune in (None, one.bin.commune)
-        ]
+        ],
     )
 
 

@@ -13,6 +13,7 @@ from core.model.unknown_time import known_for
 
 LEAST_KNOWN = 0.9
 MOST_IN_GAPS = 0.01
+MONTHS_OF_YEAR = 12
 DAY = timedelta(days=1)
 # Indexes by tariff add up to the total; those of a phase or of the distributor count the same energy again.
 OFF_PEAK = frozenset({"hc", "ejp_hn", "bbr_hcjb", "bbr_hcjw", "bbr_hcjr"})
@@ -104,3 +105,10 @@ def peak_split(channels: Mapping[str, float | None]) -> tuple[float, float] | No
     if not off or not peak or None in off or None in peak:
         return None
     return fsum(one for one in off if one is not None), fsum(one for one in peak if one is not None)
+
+
+def year_total(months: Sequence[tuple[float | None, bool]]) -> float | None:
+    """What twelve months took, each with whether it is whole; None: one of them is not, or is missing."""
+    if len(months) != MONTHS_OF_YEAR or not all(is_whole for _, is_whole in months):
+        return None
+    return fsum(amount for amount, _ in months if amount is not None)

@@ -82,6 +82,12 @@ LIST = f"""
 SELECT {SHOWN} FROM energy_baseline
 WHERE id > $1 AND ($2::int IS NULL OR asset_id = $2) AND ($3 OR retired_at IS NULL) ORDER BY id LIMIT $4
 """
+# The last one of each use: what counts now.
+LATEST = f"""
+SELECT DISTINCT ON (asset_id, energy_use) {SHOWN} FROM energy_baseline
+WHERE asset_id = ANY($1::int[]) AND retired_at IS NULL
+ORDER BY asset_id, energy_use, depends_on_weather DESC, id DESC
+"""
 RETIRE = f"""
 UPDATE energy_baseline SET retired_at = CASE WHEN $2 THEN coalesce(retired_at, now()) END
 WHERE id = $1 RETURNING {SHOWN}
@@ -118,6 +124,12 @@ async def list_baselines(
 ) -> list[Baseline]:
     """The tenant's by id, beyond `after`; of one building, or of all."""
     return await fetch_all(connection, Baseline, LIST, after, asset_id, with_retired, most)
+
+
+async def latest_baselines(connection: Connection, asset_ids: Sequence[int]) -> dict[tuple[int, str], Baseline]:
+    """Of each use of these buildings the last that counts; one that follows the weather first."""
+    found = await fetch_all(connection, Baseline, LATEST, asset_ids)
+    return {(one.asset_id, one.energy_use): one for one in found}
 
 
 async def retire_baseline(connection: Connection, baseline_id: int, *, is_retired: bool) -> Baseline | None:

@@ -7,6 +7,7 @@ reading is unknown, and in no share. Of CO2 and of comfort the hours count that 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 # Arrêté du 27 décembre 2022, article 4: satisfying below, to be acted upon above; insufficient above, at once.
@@ -67,6 +68,17 @@ def co2_of(hours: Iterable[RoomHour]) -> Co2:
         icone(confined, very),
         sum(mean < LEAST_PLAUSIBLE_PPM for mean in known),
     )
+
+
+def co2_by_week(hours: Iterable[tuple[datetime, RoomHour]]) -> dict[date, Co2]:
+    """The same of each week, by its Monday; hours are given with the local instant at which they begin.
+
+    A week of which the hours are a part, at the edge of a month, is that part.
+    """
+    weeks: dict[date, list[RoomHour]] = {}
+    for local, hour in hours:
+        weeks.setdefault(local.date() - timedelta(days=local.weekday()), []).append(hour)
+    return {monday: co2_of(of) for monday, of in sorted(weeks.items())}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from core.runtime.postgres import Pool, open_pool
 from lab.browser.chromium import DESKTOP, PHONE, log_in, open_chromium
 from lab.browser.examples import make_examples, plan_export, publish_container
 from lab.browser.pages import NoExample, PagePath, address_of, page_paths
+from lab.browser.school import build_school
 from lab.fleet.provision import Provisioner
 from lab.fleet.tenancy import prepare_tenant
 from lab.simulator.demo import TENANT
@@ -147,6 +148,7 @@ async def _make_examples(run: RunInfo, pool: Pool, tenant_id: int) -> None:
         await make_examples(api, asset_id, neighbour)
         await publish_container(api, "")
         await plan_export(api)
+        await build_school(api, pool, tenant_id)
     finally:
         await api.close()
 

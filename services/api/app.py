@@ -85,7 +85,7 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
         await outlive_requests.enter_async_context(announced(pool, "api", settings.instance, knows))
         await outlive_requests.enter_async_context(following_former_format(pool, settings))
         workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))
-        app = create_app(pool, bus, key_wrap_of(settings), shards, workers, _access_of(settings))
+        app = create_app(pool, bus, key_wrap_of(settings), shards, workers, _access_of(settings), settings.forms())
         readiness.checks = app.state.readiness.checks
         front.application = app
         log.info("listening", host=settings.api_host, port=port)

@@ -1,9 +1,25 @@
 """Settings of the API."""
 
-from pydantic import Field, SecretStr
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from alerting.mail_settings import MailSettings
-from core.runtime.settings import KeySettings, Networks
+from core.runtime.settings import Expected, KeySettings, Networks
+from indicators.buildings.form_columns import Forms, InvalidForm, read_forms
+
+
+def _folder(path: Path | None) -> Path | None:
+    if path is not None and not path.is_dir():
+        raise ValueError("no folder")
+    return path
+
+
+FormsFolder = Annotated[
+    Annotated[Path | None, BeforeValidator(lambda value: value or None), AfterValidator(_folder)],
+    Expected("le chemin d'un dossier que ce processus peut lire"),
+]
 
 
 class ApiSettings(KeySettings, MailSettings):
@@ -56,6 +72,11 @@ class ApiSettings(KeySettings, MailSettings):
         default="", description="On the accessibility page: an e-mail, an address, a telephone; empty: the tenant"
     )
 
+    building_forms: FormsFolder = Field(
+        default=None,
+        description="Folder whose operat.toml and schools.toml take the place of ours; empty: ours",
+    )
+
     oidc_issuer: str = Field(
         default="",
         pattern=r"^(https?://\S+)?$",
@@ -64,3 +85,15 @@ class ApiSettings(KeySettings, MailSettings):
     oidc_client_id: str = Field(default="territoire", description="Who we are to it")
     oidc_client_secret: SecretStr | None = Field(default=None, description="None: a public client, PKCE alone")
     oidc_audience: str = Field(default="", description="Of its bearer tokens; empty: the client id")
+
+    @model_validator(mode="after")
+    def _forms_are_readable(self) -> Self:
+        self.forms()
+        return self
+
+    def forms(self) -> Forms:
+        """Forms of buildings; raises ValueError that says in French what is wrong with a file."""
+        try:
+            return read_forms(self.building_forms)
+        except InvalidForm as wrong:
+            raise ValueError(f"TERRITOIRE_BUILDING_FORMS : {wrong}") from None

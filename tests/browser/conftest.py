@@ -22,6 +22,7 @@ from core.runtime.postgres import Pool, open_pool
 from lab.browser.chromium import DESKTOP, log_in, open_chromium
 from lab.browser.examples import make_examples, plan_export, publish_container
 from lab.browser.pages import PagePath, address_of
+from lab.browser.school import build_school
 from lab.device import sensors
 from lab.device.device import Device
 from lab.fleet.build import GatewayServers, build_udp_gateway
@@ -173,6 +174,7 @@ async def scene(browser_folder: Path) -> AsyncGenerator[Scene]:
             await until(lambda: _is_alive(made, on_air), "the fleet is heard")
             await publish_container(api, "pleine")
             await plan_export(api)
+            await build_school(api, pool, tenant.id)
             yield made
         finally:
             for task in on_air:

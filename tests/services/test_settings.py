@@ -183,3 +183,15 @@ def test_a_process_with_wrong_settings_reports_all_of_them_and_exits_with_2() ->
         "network : TERRITOIRE_RX2_DATARATE n'est pas un réglage, personne ne le lit : vouliez-vous dire "
         "TERRITOIRE_RX2_DATA_RATE ?\n"
     )
+
+
+def test_a_form_with_an_unknown_figure_stops_the_api_at_its_start(tmp_path: Path) -> None:
+    ours = Path("indicators/buildings/forms/operat.toml").read_text("utf-8")
+    (tmp_path / "operat.toml").write_text(ours.replace('"electricity_kwh"', '"kwh"'), "utf-8")
+
+    with pytest.raises(InvalidSettings) as refused:
+        read_settings(CLASSES["api"], {**ENOUGH, "TERRITOIRE_BUILDING_FORMS": str(tmp_path)})
+
+    [told] = refused.value.wrong
+    assert "TERRITOIRE_BUILDING_FORMS : operat.toml, colonne" in told.french
+    assert "chiffre inconnu « kwh »" in told.french

@@ -12,7 +12,7 @@ from api.console.visits import ManagersVisit, OperatorsVisit, PersonsVisit, Read
 from api.console.where import Text, read_places
 from api.fields import EuiPath
 from api.pages import Paging
-from api.routes import alerts, gateway_coverage, gateway_tokens, mqtt_accounts, station_updates
+from api.routes import alerts, gateway_coverage, gateway_tokens, mqtt_accounts, network_coverage, station_updates
 from api.routes import gateways as routes
 from core.runtime.http.errors import Problem, not_found
 from registry.places import Place
@@ -74,6 +74,8 @@ async def _page(
         updates=(await station_updates.list_updates(caller)).items if gateway.frontend == STATION else [],
         open_alerts=await _open_alerts(visit, gateway_id),
         coverage=await gateway_coverage.read_coverage(gateway_id, caller),
+        dependents=(await network_coverage.list_dependents(gateway_id, caller)).items,
+        lost_days=network_coverage.DAYS,
         good=GOOD_RSSI,
         poor=POOR_RSSI,
         shown=shown_once,

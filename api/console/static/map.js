@@ -67,7 +67,7 @@ const StateMarker = L.CircleMarker.extend({
 
 /** The commune of the filter, shown whole; empty: what the points are. */
 const commune = element.dataset.commune ?? "";
-let drawn = false;
+let drawn = Boolean(element.dataset.layer);
 
 /** @type {Promise<Outlines | null> | undefined} */
 let asked;
@@ -84,9 +84,9 @@ function label(layer, labels) {
   labels.clearLayers();
   layer.eachLayer((/** @type {any} */ one) => {
     const box = one.getBounds();
-    const name = one.feature.properties.name;
     const wide = map.latLngToLayerPoint(box.getNorthEast()).x - map.latLngToLayerPoint(box.getSouthWest()).x;
-    if (wide < 7 * name.length) return;
+    const name = (one.feature.properties.labels ?? [one.feature.properties.name]).find((/** @type {string} */ text) => wide >= 7 * text.length);
+    if (!name) return;
     const text = document.createElement("span");
     text.textContent = name;
     const icon = L.divIcon({ html: text, className: "commune", iconSize: [0, 0] });
@@ -113,6 +113,42 @@ async function drawOutlines(notices) {
   element.dataset.outlines = String(outlines.features.length);
   notice.textContent = `${notices}${outlines.generated ? element.dataset.generated : ""}`;
   notice.hidden = false;
+}
+
+/** Communes by how the network covers them: a line and a fill for each verdict, and in words what was observed of how many. */
+const VERDICTS = {
+  reached: { color: COLOUR.ok, fillColor: COLOUR.ok },
+  below: { color: COLOUR.warning, fillColor: COLOUR.warning, dashArray: "8 4" },
+  unknown: { color: COLOUR.unknown, fillColor: GROUND, dashArray: "2 4" },
+};
+
+async function drawLayer() {
+  const answer = await fetch(element.dataset.layer ?? "", { headers: { Accept: "application/geo+json" } });
+  if (!answer.ok) return;
+  const every = (await answer.json()).features;
+  const placed = every.filter((/** @type {any} */ one) => one.geometry);
+  for (const { properties } of placed) {
+    const observed = properties.percent === null ? "?" : `${Math.round(properties.percent)} %`;
+    properties.labels = [`${properties.name} ${observed} (n = ${properties.known})`, `${observed} (n = ${properties.known})`, observed];
+  }
+  element.dataset.communes = String(placed.length);
+  if (!placed.length) {
+    notice.textContent = element.dataset.noLayer ?? "";
+    notice.hidden = !every.length;
+    return;
+  }
+  map.createPane("outlines").style.zIndex = "350";
+  const layer = L.geoJSON(placed, {
+    pane: "outlines",
+    renderer: L.canvas({ pane: "outlines" }),
+    interactive: false,
+    style: ({ properties }) => ({ weight: 2, fillOpacity: 0.2, ...VERDICTS[properties.percent === null ? "unknown" : properties.is_reached ? "reached" : "below"] }),
+  }).addTo(map);
+  const labels = L.layerGroup().addTo(map);
+  map.on("zoomend", () => label(layer, labels));
+  map.fitBounds(layer.getBounds(), { padding: [20, 20] });
+  fitted = true;
+  label(layer, labels);
 }
 
 /** A filter by commune shows the commune, also where there is nothing in it. */
@@ -250,6 +286,7 @@ map.on("popupclose", () => {
 document.body.addEventListener("territoire:refresh", redraw);
 setInterval(() => document.hidden || document.documentElement.hasAttribute("data-paused") || redraw(), REFRESH_MS);
 await redraw();
+if (element.dataset.layer) await drawLayer();
 if (commune && zone.length !== 4) await showCommune();
 if (zone.length === 4) map.fitBounds([[zone[1], zone[0]], [zone[3], zone[2]]]);
 

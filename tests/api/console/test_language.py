@@ -26,6 +26,7 @@ SAY = (
     "alerting/wording.py",
     "core/model/*.py",
     "core/runtime/http/*.py",
+    "indicators/**/*.py",
     "registry/passwords.py",
     "indicators/waste/rounds/*.py",
 )
@@ -58,12 +59,15 @@ def texts_of_the_api() -> set[str]:
     found = set[str]()
     for path in (path for pattern in SAY for path in CONSOLE.parents[1].glob(pattern)):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                parts = (str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
-                found.add("".join(parts))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(VARIABLE.sub("{}", node.value))
-    return found
+            found.add(text_of(node))
+    return found - {""}
+
+
+def text_of(node: ast.AST) -> str:
+    """The text of an expression, with {} for what is of the moment; empty: it is none."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return VARIABLE.sub("{}", node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def test_every_error_that_has_an_english_is_one_that_the_api_says() -> None:
@@ -81,6 +85,19 @@ def test_every_error_that_has_an_english_is_one_that_the_api_says() -> None:
         french: set(VARIABLE.findall(english)) - set(VARIABLE.findall(french)) for french, english in known.items()
     }
     assert [french for french, names in invented.items() if names] == []
+
+
+def test_each_rule_of_costs_has_an_english() -> None:
+    catalogue = read_po((CONSOLE / "locales" / ENGLISH / ERRORS).open("rb"), locale=ENGLISH)
+    known = {VARIABLE.sub("{}", str(message.id)) for message in catalogue if message.id and message.string}
+    rules = ast.parse((CONSOLE.parents[1] / "indicators" / "cost" / "checks.py").read_text("utf-8"))
+    raised = [one.args[1] for one in ast.walk(rules) if isinstance(one, ast.Call) and len(one.args) == 2
+              and isinstance(one.func, ast.Name) and one.func.id == "InvalidCost"]  # fmt: skip
+    # A number's point is replaced by a comma.
+    texts = [text_of(one.func.value if isinstance(one, ast.Call) else one) for one in raised]
+
+    assert len(texts) == 13
+    assert [text for text in texts if text not in known] == []
 
 
 # What translates, and what reads a form: the names of fields are no texts.

@@ -1,6 +1,8 @@
 """Energy and water of a building by month and hour, from readings that are counted by hand."""
 
-from datetime import date
+import itertools
+import random
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
@@ -157,3 +159,39 @@ async def test_leaks_are_litres_and_euros_and_unknown_nights_are_counted(client,
     assert leak["litres"] == pytest.approx(2 * 24 * 20)
     assert building["eur"] == pytest.approx(0.96 * 4)
     assert (none["items"][0]["leaks"], none["items"][0]["eur"]) == ([], None)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_without_random_readings_known_time_shrinks_and_no_whole_month_jumps(
+    client, metering: Metering, seed: int
+) -> None:
+    first = date(2025, 1, 1)
+    every = daily(first, 365, lambda day: 9_000.0 + 1000 * day.weekday())
+    found: list[list[dict[str, Any]]] = []
+    chance = random.Random(seed)
+    left = dict(every)
+    for _ in range(4):
+        building = await metering.building()
+        index = await metering.index(building, "active_energy_import", interval_s=86_400)
+        await metering.write(index, left)
+        span = {"from": "2025-01", "to": "2025-12", "asset_id": building}
+        [use] = (await ask(client, "energy", **span))["items"]
+        found.append(use["months"])
+        left = {at: value for at, value in left.items() if chance.random() > 0.25}
+
+    whole = [month["amount"] for month in found[0]]
+    # A day takes 12 kWh in the mean: 372 in a January that begins on a Wednesday, and so on, to the watt-hour.
+    days = [[date(2025, month, 1) + timedelta(days=n) for n in range(31)] for month in range(1, 13)]
+    counted = [sum(9 + day.weekday() for day in of if day.month == month) for month, of in enumerate(days, 1)]
+    assert whole == [pytest.approx(one) for one in counted]
+    for more, fewer in itertools.pairwise(found):
+        assert all(b["completeness"] <= a["completeness"] for a, b in zip(more, fewer, strict=True))
+    for months in found[1:]:
+        for month, taken in zip(months, whole, strict=True):
+            if month["is_whole"]:
+                # Of each edge whose reading is gone a day may be its neighbour's, of 15 kWh at the most.
+                assert abs(month["amount"] - taken) <= 2 * 15
+            else:
+                assert month["previous_month"]["change_percent"] is None
+            assert month["amount"] is None or month["amount"] <= taken * 1.2
+    assert any(not month["is_whole"] for month in found[-1])

@@ -56,6 +56,11 @@ async def test_a_room_is_judged_in_the_hours_in_which_people_are_there(
     assert air["co2"]["above_1500"] == pytest.approx(1 / 6)
     # f1 = 2/6, f2 = 1/6: 2.5 log2(1 + 1/3 + 1/2) = 2.5 x 0.874469 = 2.186173.
     assert air["co2"]["icone"] == pytest.approx(2.186173, abs=1e-6)
+    # June 2026 begins on a Monday: four weeks and two days, measured on two days of the first.
+    assert [week["monday"] for week in air["weeks"]] == [f"2026-06-{day:02d}" for day in (1, 8, 15, 22, 29)]
+    assert [week["hours"] for week in air["weeks"]] == [15, 15, 15, 15, 6]
+    assert [week["known_hours"] for week in air["weeks"]] == [6, 0, 0, 0, 0]
+    assert (air["weeks"][0]["icone"], air["weeks"][1]["icone"]) == (air["co2"]["icone"], None)
     assert (air["comfort"]["below"], air["comfort"]["within"], air["comfort"]["above"]) == (1, 4, 1)
     assert (air["humidity"]["humid"], air["humidity"]["longest"], air["humidity"]["hours"]) == (5, 5, 720)
     assert (nothing["asset_id"], nothing["co2"]["known_hours"], nothing["co2"]["icone"]) == (silent, 0, None)

@@ -191,3 +191,53 @@ async def test_degree_days_are_named_by_their_method_and_a_missing_day_is_counte
     assert len(days) == 28 + 31
     assert (theirs, of_two) == ([], [])
     assert local(2024, 3, 1) < local(2024, 4, 1)
+
+
+async def test_the_year_before_is_brought_to_this_years_weather_where_a_baseline_proves_it(
+    client, metering: Metering, pool, tenancy
+) -> None:
+    await write_weather(pool, tenancy.id)
+    school = await building_of(metering, 0.0)
+    water = await metering.index(school, "water_volume", kind="water_meter", interval_s=86_400)
+    await metering.write(water, daily(date(2023, 12, 31), 1040, lambda _: 2000))
+    span = {"from": "2025-02", "to": "2025-04", "asset_id": school}
+
+    async def months_of(use: str) -> list[dict[str, Any]]:
+        [found] = (await client.get("/v1/indicators/buildings/energy", params=span | {"use": use})).json()["items"]
+        return found["months"]
+
+    before = await months_of("heat")
+    made = (
+        await client.post("/v1/energy-baselines", json={"asset_id": school, "use": "heat"} | PERIOD | WORKS)
+    ).json()
+    by_mean = {"asset_id": school, "use": "water", "depends_on_weather": False} | PERIOD | WORKS
+    assert (await client.post("/v1/energy-baselines", json=by_mean)).status_code == 201
+    [february, march, _] = await months_of("heat")
+    [wet, *_] = await months_of("water")
+    await pool.execute("DELETE FROM weather_day WHERE day = '2024-03-07'")
+    [_, unknown, april] = await months_of("heat")
+
+    def degree_days(year: int, month: int, days: int) -> float:
+        return sum(max(0.0, 18 - mean_of(date(year, month, 1 + n))) for n in range(days))
+
+    # February 2024 has a day more than that of 2025.
+    expected = (
+        february["previous_year"]["amount"]
+        + made["intercept"] * (28 - 29)
+        + made["slope"] * (degree_days(2025, 2, 28) - degree_days(2024, 2, 29))
+    )
+    corrected = february["corrected"]
+    assert corrected["amount"] == pytest.approx(expected, rel=1e-9)
+    assert corrected["change_percent"] == pytest.approx(100 * (february["amount"] - expected) / expected)
+    assert (corrected["baseline_id"], corrected["station"], corrected["method"]) == (made["id"], STATION, "meteo")
+    # The winter is a colder one, and nothing was saved: most of the difference is the weather's.
+    assert abs(corrected["change_percent"]) < abs(february["previous_year"]["change_percent"])
+    assert march["corrected"]["reason"] is None
+    assert [one["corrected"]["reason"] for one in before] == ["no_baseline"] * 3
+    assert (wet["corrected"]["reason"], wet["corrected"]["amount"]) == ("no_weather_use", None)
+    assert unknown["corrected"] == corrected | {
+        "amount": None,
+        "change_percent": None,
+        "reason": "weather_missing",
+    }
+    assert april["corrected"]["reason"] is None

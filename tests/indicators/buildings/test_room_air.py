@@ -1,11 +1,14 @@
 """CO2, ICONE, comfort and humidity of hours that are counted by hand."""
 
+from datetime import UTC, date, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from indicators.buildings.room_air import (
     RoomHour,
+    co2_by_week,
     co2_of,
     comfort_of,
     evaluation_of,
@@ -96,3 +99,17 @@ def test_without_random_hours_known_time_shrinks_and_hours_stay(hours, removed: 
     assert then.hours == before.hours
     assert then.known_hours <= before.known_hours
     assert then.icone is None or 0 <= then.icone <= 5 + 1e-12
+
+
+def test_weeks_are_those_of_the_calendar_and_a_part_of_one_is_that_part() -> None:
+    # Saturday 28 March 2026 to Monday 30: the night between has an hour less, of which there is none here.
+    first = datetime(2026, 3, 28, 9, tzinfo=UTC)
+    hours = [(first + timedelta(hours=n), RoomHour(1200.0, True)) for n in range(3)]
+    hours += [(first + timedelta(days=2, hours=n), RoomHour(700.0, True)) for n in range(2)]
+    hours += [(first + timedelta(days=2, hours=3), RoomHour(None, True))]
+
+    weeks = co2_by_week(hours)
+
+    assert list(weeks) == [date(2026, 3, 23), date(2026, 3, 30)]
+    assert [week.icone for week in weeks.values()] == [pytest.approx(2.5), 0]
+    assert [(week.hours, week.known_hours) for week in weeks.values()] == [(3, 3), (3, 2)]
