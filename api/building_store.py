@@ -20,7 +20,7 @@ from indicators.buildings.amounts import (
     month_amount,
     peak_split,
 )
-from ingest.series.bucket_store import Aggregated
+from ingest.series.buckets import Aggregated
 from ingest.series.series_choice import Series, with_profiles
 from ingest.series.series_store import read_series
 from registry.rows import fetch_all

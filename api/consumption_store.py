@@ -11,8 +11,8 @@ from core.messages.measurements import SOUND
 from core.model.consumption import Amount, Bucket, IndexReading, MeterChange, Modulus, consumption
 from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection, Record
-from ingest.series.bucket_store import HOUR, Piece, finite, indexes_of
-from ingest.series.series_store import CHANGES_OF_MANY
+from ingest.series.buckets import HOUR, Piece, finite, indexes_of
+from ingest.series.series_statements import CHANGES_OF_MANY
 
 # Days and weeks of the deployment's calendar. What was read in the days before last week begins the count.
 CALENDAR = """
@@ -139,7 +139,7 @@ def _consumed(
 ) -> Consumed:
     readings: list[IndexReading] = []
     for _, *row in rows:
-        piece = Piece(*row[:2], *row)
+        piece = Piece(*row)
         readings += indexes_of(piece, [one for one in changes if piece.since < one.at <= piece.until])
     known = [change for change in changes if readings and change.at > readings[0].at]
     of_days = consumption(calendar.days(), readings, known, moduli, known_for(expected))

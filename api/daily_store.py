@@ -7,17 +7,26 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from core.messages.measurements import SOUND
+from core.messages.measurements import SOUND, UNSOUND
 from core.model.consumption import Bucket
 from core.model.quantities import QUANTITIES, Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
 from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection
-from ingest.series.bucket_store import AGGREGATED, HOUR
+from ingest.series.buckets import HOUR
 
 DAY_AT_MOST = timedelta(hours=25)
 COUNTERS = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER)
 
+# What a rollup holds of raw measurements; suspects (flags 1 and 2) are counted only.
+AGGREGATED = f"""
+           (count(*) FILTER (WHERE {SOUND}))::int AS n,
+           (count(*) FILTER (WHERE {UNSOUND}))::int AS suspects,
+           sum(value) FILTER (WHERE {SOUND}) AS sum,
+           min(value) FILTER (WHERE {SOUND}) AS min, max(value) FILTER (WHERE {SOUND}) AS max,
+           first(value, time) FILTER (WHERE {SOUND}) AS first,
+           last(value, time) FILTER (WHERE {SOUND}) AS last
+"""
 SELECT_DATASTREAMS = """
 SELECT d.id, d.asset_id, d.quantity FROM datastream d LEFT JOIN asset a ON a.id = d.asset_id
 WHERE ($1::int[] IS NULL OR d.id = ANY($1)) AND ($2::text IS NULL OR a.kind = $2)

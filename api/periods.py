@@ -1,6 +1,7 @@
 """Parses the period of a question: instants, or whole months and quarters of the local calendar."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.runtime.http.errors import FieldError, Problem
 
@@ -21,3 +22,13 @@ def period(
         message = f"« from » doit précéder « to », de {longest.days} jours au plus"
         raise Problem(422, message, errors=[FieldError(field="query.from", code="range", message=message)])
     return begin, end
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """Raises 422 for a time zone that nobody knows."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = f"fuseau inconnu : « {name} »"
+        error = FieldError(field="query.timezone", code="timezone", message=message)
+        raise Problem(422, message, errors=[error]) from None

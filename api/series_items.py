@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from core.model.calendar_buckets import Comparison, Unit, spans_of
-from ingest.series.bucket_store import Aggregated, Bucket
+from ingest.series.buckets import Aggregated
 from ingest.series.series_choice import Series
-from ingest.series.values import ValueIs, completeness, due_readings, is_in_gap, share_of, value_is, value_of
+from ingest.series.values import ValueIs, completeness, due_readings, is_in_gap, share_of, value_is
 
 
 class Beside(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
@@ -47,6 +47,10 @@ class Item(msgspec.Struct, rename={"since": "from", "until": "to"}, gc=False):
     in_gap: bool
     previous_period: Beside | None = None
     previous_year: Beside | None = None
+
+
+# Of a bucket: readings and suspects, value, minimum, maximum, first and last.
+NOTHING_READ = (0, 0, None, None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -92,35 +96,39 @@ def items_of(
     """An item for each bucket that is asked for, also of those without readings; `untils`: where others end."""
     kind = one.kind
     kind_of_value = value_is(kind)
-    known = {bucket.since: bucket for bucket in found.buckets} if found is not None else {}
-    gaps = [] if found is None else found.gaps
-
-    def bucket_of(since: datetime, until: datetime) -> Bucket:
-        return known.get(since) or Bucket(since, until, 0, 0, None, None, None, None, None)
+    found = found or Aggregated()
+    spans, gaps = question.spans, found.gaps
+    is_whole = found.since == question.edges[:-1]  # None is missing, and none is of a comparison.
+    places = {} if is_whole and not question.beside else {since: place for place, since in enumerate(found.since)}
 
     def beside(comparison: Comparison, place: int) -> Beside | None:
         since = question.beside[comparison][place] if comparison in question.beside else None
         if since is None:
             return None
-        bucket = bucket_of(since, untils[since])
+        there = places.get(since)
+        until, readings = untils[since], 0 if there is None else found.readings[there]
         return Beside(
             since,
-            bucket.until,
-            bucket.readings,
-            completeness(bucket.readings, since, bucket.until, one.expected, now),
-            value_of(bucket, kind),
+            until,
+            readings,
+            completeness(readings, since, until, one.expected, now),
+            None if there is None or of_value is None else of_value[there],
         )
 
-    spans = question.spans
-    if found is not None and len(found.buckets) == len(spans) and not question.beside:
-        buckets = found.buckets  # None is missing, and they are in order.
+    of_value = {"difference": found.difference, "mean": found.mean, None: None}[kind_of_value]
+    numbers = (
+        *(found.readings, found.suspects, [None] * len(found.since) if of_value is None else of_value),
+        *(found.minimum, found.maximum, found.first, found.last),
+    )
+    if is_whole:
+        rows = zip(*numbers, strict=True)
     else:
-        buckets = [bucket_of(*span) for span in spans]
+        known = {since: row for since, *row in zip(found.since, *numbers, strict=True)}
+        rows = (known.get(since, NOTHING_READ) for since, _ in spans)
     identity = (one.id, one.asset_id, one.asset_name, one.quantity, one.unit)
     due = question.due_readings(one.expected, now)
-    for place, (since, until) in enumerate(spans):
-        _, _, readings, suspects, low, high, mean, first, last, difference = buckets[place]
-        value = difference if kind_of_value == "difference" else mean if kind_of_value is not None else None
+    for place, ((since, until), row) in enumerate(zip(spans, rows, strict=True)):
+        readings, suspects, value, low, high, first, last = row
         in_gap = bool(gaps) and is_in_gap(since, until, gaps)
         former = (beside("previous_period", place), beside("previous_year", place)) if question.beside else ()
         yield Item(

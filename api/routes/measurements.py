@@ -22,14 +22,15 @@ from api.pages import (
     instant_cursor,
     page_of,
 )
-from api.periods import period
+from api.periods import period, zone_named
 from api.routes.datastreams import DATASTREAMS, DatastreamAnswer, QuantityName
 from api.store import Reading
 from core.messages.measurements import flag_names
-from core.model.quantities import QUANTITIES, Kind
+from core.model.calendar_buckets import any_edges_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
-from ingest.series import bucket_store
-from ingest.series.bucket_store import Bucket
+from ingest.series.buckets import Bucket
+from ingest.series.series_choice import Series
+from ingest.series.series_store import read_one
 from ingest.series.values import AVERAGED
 from registry.places import ANYWHERE
 from registry.wanted_datastreams import WantedDatastreams
@@ -220,16 +221,14 @@ async def list_aggregates(
 ) -> AggregatesAnswer:
     """Par heure (366 jours au plus), jour, semaine, mois ou année locale (10 ans au plus), toujours entiers."""
     longest = LONGEST_HOURS if bucket == "hour" else LONGEST
+    zone = zone_named(timezone)
     begin, end = period(since, until, usual=timedelta(days=7), longest=longest)
     async with caller.reading() as connection:
         datastream = await DATASTREAMS.get(connection, id)
         await caller.audit_personal(connection, streams=[id])
-        known = QUANTITIES.get(datastream.quantity)
-        kind = Kind.GAUGE if known is None else known.kind
-        found = await bucket_store.read_buckets(
-            connection, id, begin, end, bucket=bucket, timezone=timezone, kind=kind
-        )
-    mean_by = AVERAGED.get(kind)
+        one = Series(id, datastream.asset_id, None, datastream.quantity, datastream.unit)
+        found = await read_one(connection, one, any_edges_of(begin, end, bucket, zone), bucket, zone)
+    mean_by = AVERAGED.get(one.kind)
     return AggregatesAnswer(
         datastream=DATASTREAMS.show(datastream),
         bucket=bucket,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
@@ -17,7 +17,7 @@ from api.extent import Placed
 from api.fields import INT4_MOST, Answer, AssetKind, answer_of
 from api.list_fields import Quarter, Tag
 from api.pages import Cursor, Page
-from api.periods import period
+from api.periods import period, zone_named
 from api.routes.datastreams import QuantityName
 from api.routes.measurements import LONGEST, LONGEST_HOURS, AssetIds, From, To
 from api.series_items import Beside, Item, Question, items_of
@@ -27,7 +27,7 @@ from core.model.consumption import Amount
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
-from ingest.series.bucket_store import Aggregated
+from ingest.series.buckets import Aggregated
 from ingest.series.series_choice import Series, select_series, unknown_assets, with_profiles
 from ingest.series.series_store import read_series
 from ingest.series.values import ValueIs
@@ -242,10 +242,7 @@ async def _zone(caller: Caller, connection: Connection, named: str | None) -> Zo
     if named is None:
         tenant, timezone = await read_with_timezone(connection, caller.principal.tenant_id)
         return region_of(tenant.department, timezone).zone
-    try:
-        return ZoneInfo(named)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise _wrong("timezone", "timezone", f"fuseau inconnu : « {named} »") from None
+    return zone_named(named)
 
 
 def _ask(begin: datetime, end: datetime, unit: Unit, zone: ZoneInfo, compare: Iterable[Comparison]) -> Question:
@@ -276,9 +273,7 @@ def _joined(found: Sequence[Mapping[int, Aggregated]]) -> dict[int, Aggregated]:
     joined: dict[int, Aggregated] = {}
     for part in found:
         for id_, one in part.items():
-            known = joined.setdefault(id_, Aggregated([]))
-            known.buckets.extend(one.buckets)
-            known.gaps.extend(one.gaps)
+            joined.setdefault(id_, Aggregated()).extend(one)
     return joined
 
 

@@ -11,12 +11,11 @@ from pydantic import Field
 from api.auth import Reader
 from api.fields import EARLIEST, LATEST, Answer, Day, Id
 from api.routes.datastreams import DATASTREAMS, DatastreamAnswer
-from core.model.calendar_buckets import a_year_before
-from core.model.quantities import QUANTITIES, Kind
+from core.model.calendar_buckets import a_year_before, any_edges_of
 from core.model.region import region_of
 from core.runtime.http.errors import PROBLEM_RESPONSES
-from ingest.series import bucket_store
-from ingest.series.bucket_store import Bucket
+from ingest.series.series_choice import Series
+from ingest.series.series_store import read_one
 from ingest.series.values import value_is, value_of
 from registry.tenants import read_with_timezone
 
@@ -71,10 +70,6 @@ def beside(days: Sequence[date], values: Mapping[date, float | None]) -> list[Ye
     ]
 
 
-def _value(kind: Kind, bucket: Bucket) -> float | None:
-    return value_of(bucket, kind)
-
-
 @router.get(
     "/datastreams/{id}/year",
     operation_id="getDatastreamYear",
@@ -99,18 +94,12 @@ async def read_year(
         end = datetime.now(UTC).astimezone(zone).date() if last is None else last
         end = min(max(end, date(FIRST_YEAR, 1, 1)), date(LAST_YEAR, 12, 31))
         days = days_of_year(end)
-        known = QUANTITIES.get(datastream.quantity)
-        kind = Kind.GAUGE if known is None else known.kind
-        found = await bucket_store.read_buckets(
-            connection,
-            id,
-            _midnight(days_of_year(days[0] - A_DAY)[0], zone),
-            _midnight(end + A_DAY, zone),
-            bucket="day",
-            timezone=zone.key,
-            kind=kind,
-        )
-    values = {one.since.astimezone(zone).date(): _value(kind, one) for one in found.buckets}
+        one = Series(id, datastream.asset_id, None, datastream.quantity, datastream.unit)
+        begin = _midnight(days_of_year(days[0] - A_DAY)[0], zone)
+        edges = any_edges_of(begin, _midnight(end + A_DAY, zone), "day", zone)
+        found = await read_one(connection, one, edges, "day", zone)
+    kind = one.kind
+    values = {bucket.since.astimezone(zone).date(): value_of(bucket, kind) for bucket in found.buckets}
     return DatastreamYearAnswer(
         datastream=DATASTREAMS.show(datastream),
         timezone=zone.key,

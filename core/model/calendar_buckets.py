@@ -23,19 +23,28 @@ def edges_of(since: datetime, until: datetime, unit: Unit, zone: ZoneInfo) -> li
     Raises:
         UnevenZone: an edge is on no hour of UTC.
     """
+    edges = any_edges_of(since, until, unit, zone)
+    if not are_even(edges[:1] if unit == "hour" else edges):
+        raise UnevenZone(zone.key)
+    return edges
+
+
+def are_even(edges: Sequence[datetime]) -> bool:
+    """Whether all of these are on an hour of UTC."""
+    return not any(edge.timestamp() % HOUR_S for edge in edges)
+
+
+def any_edges_of(since: datetime, until: datetime, unit: Unit, zone: ZoneInfo) -> list[datetime]:
+    """As `edges_of`, in any calendar."""
     if unit == "hour":
-        begin = _hour_of(since)
+        begin = _hour_of(since, zone)
         count = -int((begin - until) // HOUR)
-        if midnight(since.astimezone(zone).date(), zone).minute:
-            raise UnevenZone(zone.key)
         return [begin + HOUR * number for number in range(count + 1)]
     day = first_day(since.astimezone(zone).date(), unit)
     edges = [midnight(day, zone)]
     while edges[-1] < until:
         day = moved(day, unit, 1)
         edges.append(midnight(day, zone))
-    if any(edge.timestamp() % HOUR_S for edge in edges):
-        raise UnevenZone(zone.key)
     return edges
 
 
@@ -132,8 +141,12 @@ def _whole_days(edges: Sequence[datetime], zone: ZoneInfo) -> int | None:
     return (last.date() - first.date()).days if is_whole else None
 
 
-def _hour_of(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+def _hour_of(at: datetime, zone: ZoneInfo) -> datetime:
+    """With which instant, in UTC, the hour on the clock begins."""
+    local = at.astimezone(zone)
+    return at.astimezone(UTC) - timedelta(
+        minutes=local.minute, seconds=local.second, microseconds=local.microsecond
+    )
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -18,7 +18,7 @@ from ingest.exports.bucket_lines import BucketLines, BucketRow
 from ingest.exports.lines import Stream
 from ingest.exports.store import Readable
 from ingest.exports.writer import ExportFailed, PartWriter
-from ingest.series.bucket_store import Aggregated, Bucket
+from ingest.series.buckets import Aggregated, Bucket
 from ingest.series.series_choice import Series, with_profiles
 from ingest.series.series_store import read_series
 from ingest.series.values import completeness, is_in_gap, value_is, value_of

@@ -122,9 +122,14 @@ class ParquetFile:
         self._writer = writer
         parquet: Any = import_module("pyarrow.parquet")
         self._file = parquet.ParquetWriter(
-            self._pipe, self._schema, compression="zstd", use_dictionary=["datastream_id", *TEXTS, "flags"]
+            self._pipe,
+            self._schema,
+            compression="zstd",
+            use_dictionary=["datastream_id", *TEXTS, "flags"],
+            column_encoding={"time": "DELTA_BINARY_PACKED"},
+            write_statistics=["datastream_id", "asset", "time", "value"],
         )
-        self._flags: Any = pa.array([" ".join(flag_names(one)) for one in FLAGS])
+        self._flags, self._flag_words = self._words([" ".join(flag_names(one)) for one in FLAGS])
         self._held = bytearray()
         self._streams: list[Stream] = []
         self._is_first = True
@@ -186,14 +191,21 @@ class ParquetFile:
             texts = [getattr(stream, name) for stream in self._streams]
             # A dictionary holds no null: the place is null instead.
             absent = np.array([text is None for text in texts])[places]
-            words = pa.array([text or "" for text in texts], type=pa.string())
-            columns.append(pa.DictionaryArray.from_arrays(pa.array(places, mask=absent), words))
+            of_streams, words = self._words([text or "" for text in texts])
+            columns.append(pa.DictionaryArray.from_arrays(pa.array(of_streams[places], mask=absent), words))
         instants = rows["time"].astype(np.int64) + EPOCH_2000_US
         columns.append(pa.array(instants).cast(pa.timestamp("us", tz="UTC")))
         columns.append(pa.array(rows["value"].astype(np.float64)))
-        columns.append(pa.DictionaryArray.from_arrays(pa.array(rows["flags"].astype(np.int32)), self._flags))
+        flags = pa.array(self._flags[rows["flags"]])
+        columns.append(pa.DictionaryArray.from_arrays(flags, self._flag_words))
         batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         self._file.write_table(pa.Table.from_batches([batch]), row_group_size=ROW_GROUP)
+
+    def _words(self, texts: Sequence[str]) -> tuple[Any, Any]:
+        """The place of each text among the words, and these; one that is there twice is written in full."""
+        words = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        places = self._np.array([words[text] for text in texts], dtype=self._np.int32)
+        return places, self._pa.array(list(words), type=self._pa.string())
 
 
 class BucketRows:

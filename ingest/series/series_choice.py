@@ -1,13 +1,13 @@
 """Which datastreams a question is of: those that are visible and wanted, with what their profiles say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from core.model.consumption import Modulus
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.postgres import Connection
-from ingest.series.bucket_store import AT_THE_EDGE, HOUR, finite
+from ingest.series.buckets import AT_THE_EDGE, HOUR, finite
 from registry.listing import numbered, planned_anew
 from registry.wanted_datastreams import ASSET_WANTED, WantedDatastreams
 
@@ -71,4 +71,10 @@ async def with_profiles(connection: Connection, series: Sequence[Series]) -> lis
     for id_, since, modulus, interval in await connection.fetch(PROFILES, [one.id for one in series]):
         moduli.setdefault(id_, []).append(Modulus(finite(since), modulus))
         expected[id_] = interval
-    return [replace(one, expected=expected.get(one.id, HOUR), moduli=moduli.get(one.id, ())) for one in series]
+    return [
+        Series(
+            one.id, one.asset_id, one.asset_name, one.quantity, one.unit, expected.get(one.id, HOUR),
+            moduli.get(one.id, ()),
+        )
+        for one in series
+    ]  # fmt: skip

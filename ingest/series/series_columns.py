@@ -1,13 +1,18 @@
 """Pieces of one datastream, column by column: what costs is the row, not the value."""
 
 import operator
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from ingest.series.bucket_store import Piece
+from ingest.series.buckets import Piece
+
+OCTETS_OF_A_NUMBER = 8
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(slots=True)
@@ -73,11 +78,11 @@ class Columns:
                 column[:] = [column[place] for place in order]
 
     def piece(self, place: int, day_ends: Mapping[datetime, datetime]) -> Piece:
-        """One of them, as `bucket_store` has it."""
+        """One of them, as an object."""
         at = self.at[place]
         until = self.until.get(at) or day_ends[at]
         return Piece(
-            at, until, at, until, self.n[place], self.suspects[place], self.min[place], self.max[place],
+            at, until, self.n[place], self.suspects[place], self.min[place], self.max[place],
             self.first[place], self.last[place], self.first_at[place], self.last_at[place], self.seconds[place],
             self.weighted[place], self.falls.get(at),
         )  # fmt: skip
@@ -100,6 +105,31 @@ def slices_of(ats: list[datetime], edges: list[datetime]) -> list[tuple[int, int
             place += 1
         slices.append((number, begin, place))
     return slices
+
+
+def doubles(octets: bytes) -> "array[float]":
+    """Of octets as float8send writes them, one number after the other."""
+    return _in_our_order(array("d", octets))
+
+
+def whole_numbers(octets: bytes) -> "array[int]":
+    """Of octets as timestamptz_send writes them: microseconds since 2000."""
+    return _in_our_order(array("q", octets))
+
+
+def _in_our_order(column: "array[Number]") -> "array[Number]":
+    if sys.byteorder == "little":
+        column.byteswap()
+    return column
+
+
+def follow_from(begins: datetime, at: list[datetime] | None, starts: list[datetime], count: int) -> list[datetime]:
+    """When so many packed buckets begin, which are among these that there may be; none: they are none of these."""
+    if at is not None:
+        return at
+    place = bisect_left(starts, begins)
+    found = starts[place : place + count]
+    return found if len(found) == count and found[0] == begins else []
 
 
 def floats(text: str) -> list[float]:

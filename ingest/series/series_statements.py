@@ -31,13 +31,11 @@ DAYS = _arrays("rollup_day", f"{COLUMNS}, sum")
 HOURS = _arrays("rollup_hour", f"{COLUMNS}, sum")
 DAYS_IN_ORDER = _arrays("rollup_day", f"{COLUMNS}, {ORDERED}", FALLS)
 HOURS_IN_ORDER = _arrays("rollup_hour", f"{COLUMNS}, {ORDERED}", FALLS)
-# Of datastreams that may be read whole: their policy is asked once and not for each row (migration 0128).
-# $1: datastreams; $2 to $3: days; $4: the edges of buckets.
-WHOLE_DAYS = "SELECT * FROM whole_days($1, $2, $3)"
-WHOLE_INDEX_BUCKETS = """
-SELECT datastream_id, number, n, suspects, low, high, firsts, lasts, first_at, last_at, known
-FROM whole_index_buckets($1, $2, $3, $4)
-"""
+# Of datastreams that may be read whole: their policy is asked once and not for each row (migration 0135).
+# $1: datastreams; $2 to $3: buckets.
+PACKED_DAYS = "SELECT * FROM packed_days($1, $2, $3)"
+PACKED_HOURS = "SELECT * FROM packed_hours($1, $2, $3)"
+PACKED_INDEXES = "SELECT * FROM packed_indexes($1, $2, $3)"
 # $1, $2: datastreams and days that are to be put together from their hours; $3: time zone.
 HOURS_OF_DAYS = f"""
 SELECT h.datastream_id, {COLUMNS}, sum, {ORDERED}, falls
@@ -65,4 +63,9 @@ CROSS JOIN LATERAL (SELECT bucket, last, last_at FROM rollup_hour
                     WHERE datastream_id = s.id AND bucket < $3 AND n > 0
                     ORDER BY bucket DESC LIMIT s.most) AS b
 ORDER BY 1, 2 DESC
+"""
+# The very readings of a piece in which a meter was changed.
+RAW_INDEXES = f"""
+SELECT time, value FROM measurement
+WHERE datastream_id = $1 AND time > $2 AND time <= $3 AND {SOUND} ORDER BY time
 """

@@ -1,34 +1,39 @@
-"""Buckets of many datastreams at once, in a local calendar, as `bucket_store` has them of one.
+"""Buckets of one datastream or many at once, in a local calendar.
 
-What is over is read from rollups, as arrays; hours that the dirty log names, and this hour, from raw. Where every
-reading counts (a meter change inside the range), `bucket_store` reads that one datastream.
+Everything goes through what row security bounds. What is over is read from rollups, packed or as arrays; hours
+that the dirty log names, and this hour, from raw. What is asked first and read afterwards may be behind what is
+written meanwhile, never wrong.
 """
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise, repeat
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from core.model import consumption
-from core.model.calendar_buckets import Unit, edges_of
-from core.model.consumption import IndexReading
+from core.model.calendar_buckets import Unit, any_edges_of, are_even, midnight
+from core.model.consumption import IndexReading, MeterChange
 from core.model.quantities import Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
 from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection
-from ingest.series.bucket_store import (
-    AT_THE_EDGE,
-    HOUR,
-    IN_ORDER,
-    Aggregated,
-    Bucket,
-    indexes_of,
-    read_buckets,
+from ingest.series.buckets import AT_THE_EDGE, HOUR, IN_ORDER, Aggregated, Bucket, indexes_of
+from ingest.series.packed_indexes import PackedIndexes, risen
+from ingest.series.series_choice import Series, with_profiles
+from ingest.series.series_columns import (
+    OCTETS_OF_A_NUMBER,
+    Columns,
+    doubles,
+    extreme,
+    floats,
+    follow_from,
+    slices_of,
+    total,
 )
-from ingest.series.series_choice import Series
-from ingest.series.series_columns import Columns, extreme, floats, slices_of, total
 from ingest.series.series_statements import (
     CHANGES_OF_MANY,
     CLOCK,
@@ -38,13 +43,14 @@ from ingest.series.series_statements import (
     HOURS_BEFORE,
     HOURS_IN_ORDER,
     HOURS_OF_DAYS,
+    PACKED_DAYS,
+    PACKED_HOURS,
+    PACKED_INDEXES,
     RAW,
+    RAW_INDEXES,
     RAW_OF_HOURS,
     STALE,
-    WHOLE_DAYS,
-    WHOLE_INDEX_BUCKETS,
 )
-from registry.rows import named_tuples
 
 
 class _Before(NamedTuple):
@@ -65,11 +71,23 @@ class Read(NamedTuple):
 async def read_series(
     connection: Connection, series: Sequence[Series], edges: Sequence[datetime], unit: Unit, zone: ZoneInfo
 ) -> Read:
-    """The buckets between these edges that have readings, of each datastream; it has `with_profiles`."""
+    """The buckets between these edges that have readings, of each datastream; it has `with_profiles`.
+
+    A reading of an index at an edge belongs to the bucket that it ends. The mean of a state is weighted by time,
+    any other is that of the readings.
+    """
     row = await connection.fetchrow(CLOCK)
     assert row is not None  # noqa: S101 - The first migration wrote it.
     reading = _Reading(connection, series, edges, unit, zone, row["now"], row["open"], row["timezone"])
     return Read(await reading.read(), edges[-1] <= row["open"] and not reading.stale)
+
+
+async def read_one(
+    connection: Connection, one: Series, edges: Sequence[datetime], unit: Unit, zone: ZoneInfo
+) -> Aggregated:
+    """As `read_series`, of a single datastream, with its profile."""
+    read = await read_series(connection, await with_profiles(connection, [one]), edges, unit, zone)
+    return read.series.get(one.id, Aggregated())
 
 
 class _Reading:
@@ -90,21 +108,26 @@ class _Reading:
         self._series = {one.id: one for one in series}
         self._edges, self._zone, self._now = list(edges), zone, now
         self._unit: Unit = unit
-        self._sinces = list(edges[:-1])
+        self._sinces, self._untils = self._edges[:-1], self._edges[1:]
         self._since, self._until = edges[0], edges[-1]
         self._open = opened
-        # Hours before this one are over; days before that one are ready made.
-        self._closed = max(self._since, min(self._until, opened))
+        # Hours before this one are over; days before that one are ready made. In a calendar that is no whole hours
+        # from UTC all is raw.
+        is_even = are_even(edges[:1] if unit == "hour" else edges)
+        self._closed = max(self._since, min(self._until, opened)) if is_even else self._since
         self._ready = self._since
         if unit != "hour" and own_timezone == zone.key:
-            today = edges_of(opened, opened + AT_THE_EDGE, "day", zone)[0]
+            today = any_edges_of(opened, opened + AT_THE_EDGE, "day", zone)[0]
             self._ready = max(self._since, min(self._until, today))
         self.stale: set[tuple[int, datetime]] = set()
         """The hours within the range whose rollups are behind."""
         self._stale_before: dict[int, set[datetime]] = {}
-        days = edges_of(self._since, self._until, "day", zone)
+        self._changes: dict[int, list[MeterChange]] = {}
+        days = self._edges if unit == "day" else any_edges_of(self._since, self._until, "day", zone)
         self._day_ends = dict(pairwise(days))
         self._columns: dict[int, Columns] = {}
+        self._packed: dict[int, PackedIndexes] = {}
+        """Of indexes of which there is nothing else."""
 
     async def read(self) -> dict[int, Aggregated]:
         """Everything, by datastream."""
@@ -119,24 +142,85 @@ class _Reading:
         ordered = [id_ for id_ in ids if self._series[id_].kind in IN_ORDER]
         plain = [id_ for id_ in ids if self._series[id_].kind not in IN_ORDER]
         torn = {(id_, self._day_of(hour)) for id_, hour in self.stale if hour < self._ready}
+        await self._find_changes([id_ for id_ in ordered if self._series[id_].kind is Kind.COUNTER])
         await self._add_days(plain, ordered, torn)
-        for chosen, hours in ((plain, HOURS), (ordered, HOURS_IN_ORDER)):
-            await self._add_arrays(hours, chosen, self._ready, self._closed, self.stale, HOUR)
+        await self._add_hours(plain, ordered)
         if torn:
-            await self._add_hours(torn)
+            await self._add_hours_of(torn)
         await self._add_raw(ids)
+        for id_ in self._packed.keys() & self._columns.keys():
+            self._columns[id_].extend(self._packed.pop(id_).columns())
         for columns in self._columns.values():
             columns.put_in_order()
-        before = await self._read_before([id_ for id_ in ordered if id_ in self._columns])
-        return await self._put_together(before)
+        found = self._packed.keys() | {id_ for id_, columns in self._columns.items() if columns.at}
+        before = await self._read_before([id_ for id_ in ordered if id_ in found])
+        return {id_: await self._put_together(self._series[id_], before.get(id_)) for id_ in sorted(found)}
+
+    async def _find_changes(self, counters: list[int]) -> None:
+        rows = await self._connection.fetch(CHANGES_OF_MANY, counters) if counters else ()
+        for id_, *change in rows:
+            if change[0] <= self._until:
+                self._changes.setdefault(id_, []).append(MeterChange(*change))
 
     async def _add_days(self, plain: list[int], ordered: list[int], torn: set[tuple[int, datetime]]) -> None:
         """What is ready made: of datastreams that may be read whole at once, of any other through its policy."""
+        if self._ready <= self._since:
+            return
         range_ = self._since, self._ready
-        found = await self._add_arrays(WHOLE_DAYS, plain, *range_, torn, None)
-        found |= await self._add_indexes(ordered, torn)
-        for chosen, days in ((plain, DAYS), (ordered, DAYS_IN_ORDER)):
-            await self._add_arrays(days, [id_ for id_ in chosen if id_ not in found], *range_, torn, None)
+        days = [day for day in self._day_ends if day < self._ready]
+        touched = {id_ for id_, _ in torn}
+        found = await self._add_packed(PACKED_DAYS, [id_ for id_ in plain if id_ not in touched], days)
+        found |= await self._add_indexes([id_ for id_ in ordered if id_ not in touched], days)
+        for chosen, statement in ((plain, DAYS), (ordered, DAYS_IN_ORDER)):
+            await self._add_arrays(statement, [id_ for id_ in chosen if id_ not in found], *range_, torn, None)
+
+    async def _add_hours(self, plain: list[int], ordered: list[int]) -> None:
+        """Those that are over, of days that are not ready made."""
+        count = (self._closed - self._ready) // HOUR
+        if count <= 0:
+            return
+        hours = [self._ready + HOUR * number for number in range(count)]
+        touched = {id_ for id_, _ in self.stale}
+        found = await self._add_packed(PACKED_HOURS, [id_ for id_ in plain if id_ not in touched], hours)
+        range_ = self._ready, self._closed
+        left = [id_ for id_ in plain if id_ not in found]
+        for chosen, statement in ((left, HOURS), (ordered, HOURS_IN_ORDER)):
+            await self._add_arrays(statement, chosen, *range_, self.stale, HOUR)
+
+    async def _add_packed(self, statement: str, ids: list[int], expected: list[datetime]) -> set[int]:
+        """Of what has no order; the datastreams of which something was found."""
+        found = set[int]()
+        range_ = expected[0], expected[-1] + AT_THE_EDGE
+        rows = await self._connection.fetch(statement, ids, *range_) if ids else ()
+        for id_, begins, at, n, suspects, *values in rows:
+            low, high, first, last, sums = (doubles(one).tolist() for one in values)
+            count = len(sums)
+            ats = follow_from(begins, at, expected, count)
+            if not ats:
+                continue
+            readings = n if len(n) == count else n * count
+            part = Columns(ats, readings, suspects or [0] * count, [*low], [*high], first, last, sums)
+            if id_ in self._columns:
+                self._columns[id_].extend(part)
+            else:
+                self._columns[id_] = part
+            found.add(id_)
+        return found
+
+    async def _add_indexes(self, ids: list[int], days: list[datetime]) -> set[int]:
+        """Of those that did not fall within a day; the datastreams of which something was found."""
+        asked = [id_ for id_ in ids if self._series[id_].kind is Kind.COUNTER]
+        range_ = days[0], days[-1] + AT_THE_EDGE
+        rows = await self._connection.fetch(PACKED_INDEXES, asked, *range_) if asked else ()
+        for id_, begins, at, n, suspects, *octets in rows:
+            sinces = follow_from(begins, at, days, len(octets[0]) // OCTETS_OF_A_NUMBER)
+            if not sinces:
+                continue
+            packed = PackedIndexes.of(sinces, n, suspects, *octets)
+            if self._unit != "day" and id_ not in self._changes and packed.rises:
+                packed = packed.joined(self._edges)
+            self._packed[id_] = packed
+        return set(self._packed)
 
     async def _add_arrays(
         self,
@@ -170,27 +254,7 @@ class _Reading:
             columns.extend(part)
         return found_of
 
-    async def _add_indexes(self, ids: list[int], torn: set[tuple[int, datetime]]) -> set[int]:
-        """A piece for each bucket of the indexes that rose from day to day, which it returns."""
-        touched = {id_ for id_, _ in torn}
-        asked = [id_ for id_ in ids if id_ not in touched and self._series[id_].kind is Kind.COUNTER]
-        if not asked or self._unit in {"hour", "day"} or self._ready <= self._since:
-            return set()
-        fell, made = set[int](), dict[int, Columns]()
-        rows = await self._connection.fetch(WHOLE_INDEX_BUCKETS, asked, self._since, self._ready, self._edges)
-        for id_, number, n, suspects, low, high, firsts, lasts, first_at, last_at, is_known in rows:
-            if not is_known or (n and not all(map(operator.le, lasts, firsts[1:]))):
-                fell.add(id_)
-                continue
-            first, last = (firsts[0], lasts[-1]) if n else (None, None)
-            values = [n, suspects, low, high, first, last, None, first_at, last_at, None, None]
-            place: int = number
-            self._append(id_, self._edges[place - 1], self._edges[place], values, None, made)
-        rose = made.keys() - fell
-        self._columns |= {id_: made[id_] for id_ in rose}
-        return rose
-
-    async def _add_hours(self, torn: set[tuple[int, datetime]]) -> None:
+    async def _add_hours_of(self, torn: set[tuple[int, datetime]]) -> None:
         ids, days = [id_ for id_, _ in torn], [day for _, day in torn]
         for id_, *row in await self._connection.fetch(HOURS_OF_DAYS, ids, days, self._zone.key):
             at: datetime = row[0]
@@ -241,11 +305,13 @@ class _Reading:
         behind = {id_: hours for id_, hours in self._stale_before.items() if id_ in set(ids)}
         most = [1 + len(behind.get(id_, ())) for id_ in ids]
         before: dict[int, _Before] = {}
-        reached = min(self._since, self._open)
+        reached = min(self._since, self._open).replace(minute=0, second=0, microsecond=0)
         for id_, hour, at, value, is_exact in await self._connection.fetch(HOURS_BEFORE, ids, most, reached):
             if id_ not in before and hour not in behind.get(id_, ()):
                 before[id_] = _Before(at, value, is_exact)
         pairs = [(id_, hour) for id_, hours in behind.items() for hour in hours]
+        if reached < min(self._since, self._open):  # A part of an hour, in a calendar that is not on it.
+            pairs += [(id_, reached) for id_ in ids]
         if pairs:
             hours = [hour for _, hour in pairs]
             rows = await self._connection.fetch(
@@ -259,53 +325,65 @@ class _Reading:
                         before[id_] = _Before(time, value, True)
         return before
 
-    async def _put_together(self, before: Mapping[int, _Before]) -> dict[int, Aggregated]:
-        counters = [id_ for id_ in self._columns if self._series[id_].kind is Kind.COUNTER]
-        changed: set[int] = set()
-        for id_, at, *_ in await self._connection.fetch(CHANGES_OF_MANY, counters) if counters else ():
-            known = before.get(id_)
-            if at <= self._until and (known is None or at > known.at):
-                changed.add(id_)
-        found: dict[int, Aggregated] = {}
-        for id_, columns in sorted(self._columns.items()):
-            one = self._series[id_]
-            if not columns.at:
-                continue
-            if id_ in changed:
-                found[id_] = await read_buckets(
-                    self._connection, id_, self._since, self._until, bucket=self._unit, timezone=self._zone.key,
-                    kind=one.kind,
-                )  # fmt: skip
-                continue
-            match one.kind:
-                case Kind.COUNTER:
-                    found[id_] = self._consumed(one, columns, before.get(id_))
-                case Kind.BOOLEAN:
-                    found[id_] = self._with_means(one, columns, before.get(id_))
-                case _:
-                    found[id_] = Aggregated(self._averaged(columns))
-        return found
+    async def _put_together(self, one: Series, before: _Before | None) -> Aggregated:
+        changes = [change for change in self._changes.get(one.id, ()) if before is None or change.at > before.at]
+        packed = self._packed.get(one.id)
+        if packed is not None:
+            found = None if changes else self._risen(one, packed, before)
+            if found is not None:
+                return found
+            self._columns[one.id] = packed.columns()
+        columns = self._columns[one.id]
+        match one.kind:
+            case Kind.COUNTER:
+                return await self._consumed(one, columns, before, changes)
+            case Kind.BOOLEAN:
+                return self._with_means(one, columns, before)
+            case _:
+                return self._averaged(columns)
 
-    def _averaged(self, columns: Columns) -> list[Bucket]:
-        sinces = columns.at
-        if sinces == self._sinces:  # Each piece is a bucket, and none is missing: most days of most sensors.
-            return self._as_they_are(columns, self._sinces, self._edges[1:])
-        slices = slices_of(columns.at, self._edges)
-        if len(slices) == len(sinces):
+    def _risen(self, one: Series, packed: PackedIndexes, before: _Before | None) -> Aggregated | None:
+        """What this index has risen by, unless it fell, or has buckets without a reading between others."""
+        if packed.sinces == self._sinces:
+            untils = self._untils
+        else:
+            begin = bisect_left(self._sinces, packed.sinces[0])
+            end = begin + len(packed.sinces)
+            if packed.sinces != self._sinces[begin:end] or (begin and before is not None):
+                return None
+            untils = self._untils[begin:end]
+        if self._unit == "day" and not packed.rises:
+            return None
+        return risen(packed, untils, known_for(one.expected), before, self._bucket_before)
+
+    @cached_property
+    def _bucket_before(self) -> datetime:
+        return self._bucket_at(self._since - AT_THE_EDGE)[0]
+
+    def _averaged(self, columns: Columns) -> Aggregated:
+        sinces, untils = columns.at, self._untils
+        if (
+            sinces != self._sinces
+        ):  # Unless each piece is a bucket, and none is missing: most days of most sensors.
+            slices = slices_of(columns.at, self._edges)
+            if len(slices) != len(sinces):
+                buckets = [self._bucket(columns, one) for one in slices]
+                return Aggregated.of(
+                    bucket._replace(mean=total(columns.sum[begin:end]) / bucket.readings)
+                    if bucket.readings
+                    else bucket
+                    for bucket, (_, begin, end) in zip(buckets, slices, strict=True)
+                )
             numbers = [number for number, _, _ in slices]
-            sinces = [self._edges[number] for number in numbers]
-            return self._as_they_are(columns, sinces, [self._edges[number + 1] for number in numbers])
-        buckets = [self._bucket(columns, one) for one in slices]
-        return [
-            bucket._replace(mean=total(columns.sum[begin:end]) / bucket.readings) if bucket.readings else bucket
-            for bucket, (_, begin, end) in zip(buckets, slices, strict=True)
-        ]
-
-    @staticmethod
-    def _as_they_are(columns: Columns, sinces: list[datetime], untils: list[datetime]) -> list[Bucket]:
+            sinces, untils = (
+                [self._sinces[number] for number in numbers],
+                [self._untils[number] for number in numbers],
+            )
         means = [total / n if n else None for total, n in zip(columns.sum, columns.n, strict=True)]
-        kept = columns.n, columns.suspects, columns.min, columns.max, means, columns.first, columns.last
-        return named_tuples(Bucket, zip(sinces, untils, *kept, repeat(None)))
+        return Aggregated(
+            sinces, untils, columns.n, columns.suspects, columns.min, columns.max, means, columns.first,
+            columns.last, [None] * len(means),
+        )  # fmt: skip
 
     def _bucket(self, columns: Columns, of: tuple[int, int, int]) -> Bucket:
         number, begin, end = of
@@ -328,7 +406,9 @@ class _Reading:
             next((one for one in reversed(lasts) if one is not None), None),
         )
 
-    def _consumed(self, one: Series, columns: Columns, before: _Before | None) -> Aggregated:
+    async def _consumed(
+        self, one: Series, columns: Columns, before: _Before | None, changes: Sequence[MeterChange]
+    ) -> Aggregated:
         slices = slices_of(columns.at, self._edges)
         buckets = [self._bucket(columns, of) for of in slices]
         spans = [consumption.Bucket(bucket.since, bucket.until) for bucket in buckets]
@@ -337,13 +417,32 @@ class _Reading:
             spans.insert(0, consumption.Bucket(*self._bucket_at(before.at - AT_THE_EDGE)))
             readings.append(IndexReading(before.at, before.value))
         for _, begin, end in slices:
-            readings += self._indexes(columns, begin, end)
-        consumed = consumption.consumption(spans, readings, (), one.moduli, known_for(one.expected))
+            if changes:
+                readings += await self._indexes_beside(one, columns, range(begin, end), changes)
+            else:
+                readings += self._indexes(columns, begin, end)
+        consumed = consumption.consumption(spans, readings, changes, one.moduli, known_for(one.expected))
         of_buckets = consumed.by_bucket if before is None else consumed.by_bucket[1:]
-        return Aggregated(
-            named_tuples(Bucket, [(*bucket[:9], rise) for bucket, rise in zip(buckets, of_buckets, strict=True)]),
-            consumed.gaps,
+        return Aggregated.of(
+            ((*bucket[:9], rise) for bucket, rise in zip(buckets, of_buckets, strict=True)), consumed.gaps
         )
+
+    async def _indexes_beside(
+        self, one: Series, columns: Columns, places: Iterable[int], changes: Sequence[MeterChange]
+    ) -> list[IndexReading]:
+        """Of a piece in which a meter was changed the very readings; what its rollup knows where they are gone."""
+        indexes: list[IndexReading] = []
+        for place in places:
+            piece = columns.piece(place, self._day_ends)
+            inside = [change for change in changes if piece.since < change.at <= piece.until]
+            rows: Sequence[Any] = ()
+            if inside:
+                rows = await self._connection.fetch(RAW_INDEXES, one.id, piece.since, piece.until)
+            if len(rows) == piece.readings:
+                indexes += [IndexReading(*row) for row in rows]
+            else:
+                indexes += indexes_of(piece, inside)
+        return indexes
 
     def _indexes(self, columns: Columns, begin: int, end: int) -> Iterable[IndexReading]:
         """Readings that say what a bucket has consumed: where it never fell, the first and the last one."""
@@ -382,13 +481,11 @@ class _Reading:
             known_for(one.expected),
             min(self._until, self._now),
         )
-        return Aggregated([bucket._replace(mean=mean) for bucket, mean in zip(buckets, means, strict=True)])
+        return Aggregated.of(bucket._replace(mean=mean) for bucket, mean in zip(buckets, means, strict=True))
 
     def _bucket_at(self, at: datetime) -> tuple[datetime, datetime]:
-        edges = edges_of(at, at + AT_THE_EDGE, self._unit, self._zone)
+        edges = any_edges_of(at, at + AT_THE_EDGE, self._unit, self._zone)
         return edges[0], edges[1]
 
     def _day_of(self, hour: datetime) -> datetime:
-        return datetime.combine(hour.astimezone(self._zone).date(), datetime.min.time(), self._zone).astimezone(
-            UTC
-        )
+        return midnight(hour.astimezone(self._zone).date(), self._zone)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from core.model.consumption import Amount
 from core.model.quantities import Kind
-from ingest.series.bucket_store import Bucket
+from ingest.series.buckets import Bucket
 
 ValueIs = Literal["mean", "difference"]
 # How a mean is weighted: of a state by time, of anything else by readings.

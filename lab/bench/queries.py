@@ -22,12 +22,11 @@ from rich.table import Table
 
 from api.store import LATEST, read_latest
 from core.model.calendar_buckets import Unit, counterparts, edges_of, spans_of
-from core.model.quantities import Kind
 from core.runtime.lifetime import GC_THRESHOLDS
 from core.runtime.postgres import Connection, Pool, open_pool
 from indicators.waste import days_above_store
 from indicators.waste.days_above import days_above
-from ingest.series import bucket_store, series_choice, series_statements, series_store
+from ingest.series import series_choice, series_statements, series_store
 from lab.bench.list_queries import GOAL_MS, MIDDLE, list_reads
 from lab.history.cpu import cpu_seconds_of
 from lab.history.load import SLUG
@@ -60,16 +59,15 @@ PICK_OF_KIND = """
 SELECT d.id FROM datastream d JOIN asset a ON a.id = d.asset_id
 WHERE d.tenant_id = $1 AND a.kind = $2 AND d.quantity = $3 ORDER BY md5(d.id::text) LIMIT $4
 """
-# As whole_index_buckets() has it, on the bare tables.
-INDEX_BUCKETS = """
+# As packed_indexes() has it, on the bare tables.
+INDEX_DAYS = """
 SELECT s.id, a.* FROM unnest($1::int[]) AS s (id) CROSS JOIN LATERAL (
-    SELECT width_bucket(bucket, $4::timestamptz[]), sum(n)::int, sum(suspects)::int, min(min), max(max),
-           array_agg(first) FILTER (WHERE n > 0), array_agg(last) FILTER (WHERE n > 0),
-           min(first_at), max(last_at),
-           bool_and(n = 0 OR (first_at IS NOT NULL AND falls IS NULL))
-    FROM (SELECT * FROM rollup_day r WHERE datastream_id = s.id AND bucket >= $2 AND bucket < $3
-          ORDER BY bucket) AS day
-    GROUP BY 1) AS a
+    SELECT CASE WHEN min(n) = max(n) THEN ARRAY[min(n)] ELSE array_agg(n) END, max(suspects),
+           string_agg(float8send(first), ''), string_agg(float8send(last), ''),
+           string_agg(timestamptz_send(first_at), ''), string_agg(timestamptz_send(last_at), ''),
+           count(first_at), count(falls)
+    FROM (SELECT bucket, n, suspects, first, last, first_at, last_at, falls FROM rollup_day
+          WHERE datastream_id = s.id AND bucket >= $2 AND bucket < $3 ORDER BY bucket) AS day) AS a
 """
 READ_TIMEZONE = "SELECT timezone FROM deployment"
 
@@ -151,15 +149,11 @@ def _last_values(ids: list[int]) -> Query:
 
 
 def _year_by_hour(id_: int, since: datetime, until: datetime, zone: ZoneInfo) -> Query:
-    async def read(connection: Connection) -> int:
-        found = await bucket_store.read_buckets(
-            connection, id_, since, until, bucket="hour", timezone=zone.key, kind=Kind.GAUGE
-        )
-        return len(found.buckets)
-
-    nothing = timedelta(0)
-    arguments = (id_, until, until, nothing, until, list[datetime](), since)
-    return Query("year_by_hour", "une série, un an par heure", 15, read, bucket_store.HOURS, arguments)
+    return Query(
+        "year_by_hour", "une série, un an par heure", 15,
+        _read_series([id_], edges_of(since, until, "hour", zone), "hour", zone),
+        series_statements.HOURS, ([id_], since, until),
+    )  # fmt: skip
 
 
 def _month_by_day(ids: list[int], since: datetime, until: datetime, zone: ZoneInfo) -> Query:
@@ -184,7 +178,7 @@ def _meters_by_month(ids: list[int], today: datetime, zone: ZoneInfo) -> Query:
     label = f"{len(ids)} compteurs, un an par mois, deux comparaisons"
     return Query(
         "meters_by_month", label, 150, _read_series(ids, every, "month", zone),
-        INDEX_BUCKETS, (ids, every[0], every[-1], every),
+        INDEX_DAYS, (ids, every[0], every[-1]),
     )  # fmt: skip
 
 
@@ -195,7 +189,7 @@ def _read_series(
         chosen = await series_choice.select_series(connection, ids, WantedDatastreams(), SERIES)
         series = await series_choice.with_profiles(connection, chosen)
         found = await series_store.read_series(connection, series, edges, unit, zone)
-        return sum(len(one.buckets) for one in found.series.values())
+        return sum(len(one.since) for one in found.series.values())
 
     return read
 

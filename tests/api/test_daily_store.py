@@ -4,11 +4,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from api.daily_store import Day, read_daily
-from core.model.quantities import Kind
 from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
-from ingest.series.bucket_store import read_buckets
 from tests.entering import tenant_transaction
+from tests.ingest.series.from_raw import read_buckets
 
 HOUR = timedelta(hours=1)
 
@@ -18,8 +17,6 @@ async def test_days_of_many_are_the_days_of_each(pool: Pool, api_pool: Pool, mea
     chance = random.Random(seed)
     gauges, indexes = await measuring.datastreams("temperature", 3), await measuring.datastreams("pulse_count", 3)
     states = await measuring.datastreams("open", 3)
-    kinds = dict.fromkeys(gauges, Kind.GAUGE) | dict.fromkeys(indexes, Kind.COUNTER)
-    kinds |= dict.fromkeys(states, Kind.BOOLEAN)
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     rows = {}
     for _ in range(400):
@@ -45,7 +42,6 @@ async def test_days_of_many_are_the_days_of_each(pool: Pool, api_pool: Pool, mea
                     until,
                     bucket="day",
                     timezone="Europe/Paris",
-                    kind=kinds[datastream],
                 )
                 each += [
                     (datastream, Day(day.since, *day[2:9])) for day in read.buckets if day.since < now + 48 * HOUR

@@ -113,6 +113,11 @@ async def test_parquet_has_columns_of_their_types(client, fleet, maintenance: Po
     ]
     assert columns["flags"] == [row["flags"] for row in rows]
     assert [columns["asset"][n] for n in (0, 200, 400)] == ["=Bac 2", "Bac ; « rue »", "Salle"]
+    # Also what several datastreams share, like their kind, stands in the file once.
+    group = pq.ParquetFile(io.BytesIO(file)).metadata.row_group(0)
+    parts = [group.column(place) for place in range(group.num_columns)]
+    in_full = {part.path_in_schema for part in parts if "RLE_DICTIONARY" not in part.encodings}
+    assert in_full == {"time", "value"}
 
 
 async def test_parquet_without_its_extra_is_refused_in_a_sentence(

@@ -1,4 +1,4 @@
-"""Buckets of many datastreams at once are those of each, at every moment, and those of Python's own calendar."""
+"""Buckets of many datastreams at once are those of their readings, one by one, at every moment."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -6,14 +6,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from core.model.calendar_buckets import Unit, edges_of
+from core.model.calendar_buckets import Unit, any_edges_of
+from core.model.consumption import Amount, MeterChange
 from core.runtime.postgres import Pool
 from ingest.rollups import roll_up
-from ingest.series.bucket_store import Aggregated, read_buckets
+from ingest.series.buckets import Bucket
 from ingest.series.series_choice import select_series, with_profiles
 from ingest.series.series_store import read_series
 from registry.wanted_datastreams import WantedDatastreams
 from tests.entering import tenant_transaction
+from tests.ingest.series.from_raw import buckets_from_raw
 
 HOUR, PARIS = timedelta(hours=1), ZoneInfo("Europe/Paris")
 UNITS: tuple[Unit, ...] = ("hour", "day", "week", "month", "year")
@@ -24,20 +26,26 @@ NIGHTS = (
 )
 
 
-def near(found: Aggregated) -> tuple:
+def near(buckets: list[Bucket], gaps: list[Amount]) -> tuple:
     def close(one: float | None) -> object:
         return None if one is None else pytest.approx(one, abs=1e-6)
 
     return (
-        [(*bucket[:6], close(bucket.mean), *bucket[7:9], close(bucket.difference)) for bucket in found.buckets],
-        [(gap.since, gap.until, close(gap.amount)) for gap in found.gaps],
+        [(*bucket[:6], close(bucket.mean), *bucket[7:9], close(bucket.difference)) for bucket in buckets],
+        [(gap.since, gap.until, close(gap.amount)) for gap in gaps],
     )
 
 
 async def compare(
-    api_pool: Pool, tenant: int, chance: random.Random, starts: list[datetime], units: tuple[Unit, ...]
+    api_pool: Pool,
+    tenant: int,
+    written: list[tuple[int, datetime, float, int]],
+    changes: dict[int, list[MeterChange]],
+    chance: random.Random,
+    starts: list[datetime],
+    units: tuple[Unit, ...],
 ) -> None:
-    """Some ranges of every datastream, at once and one by one."""
+    """Some ranges of every datastream, at once and from each reading; one calendar is on no hour of UTC."""
     async with tenant_transaction(api_pool, tenant) as connection:
         series = await with_profiles(connection, await select_series(connection, None, WantedDatastreams(), 100))
         assert len(series) == 9
@@ -45,21 +53,25 @@ async def compare(
             since = chance.choice(starts) + HOUR * chance.uniform(-30, 60)
             until = since + HOUR * chance.choice((1, 3, 30, 100))
             unit = chance.choice(units)
-            zone = ZoneInfo(chance.choice(("Europe/Paris", "Europe/Paris", "UTC", "America/Cayenne")))
-            edges = edges_of(since, until, unit, zone)
+            zone = ZoneInfo(
+                chance.choice(("Europe/Paris", "Europe/Paris", "UTC", "America/Cayenne", "Pacific/Marquesas"))
+            )
+            edges = any_edges_of(since, until, unit, zone)
             found = (await read_series(connection, series, edges, unit, zone)).series
+            now = await connection.fetchval("SELECT now()")
             for one in series:
-                wanted = await read_buckets(
-                    connection, one.id, since, until, bucket=unit, timezone=zone.key, kind=one.kind
+                readings = [row[1:] for row in written if row[0] == one.id]
+                wanted, gaps = buckets_from_raw(
+                    readings, edges, unit, zone, one.kind, one.expected, now, one.moduli, changes.get(one.id, ())
                 )
                 asked = (one.id, one.quantity, since, until, unit, zone)
-                if wanted.buckets:
-                    assert near(found[one.id]) == near(wanted), asked
+                if wanted:
+                    assert near(found[one.id].buckets, found[one.id].gaps) == near(wanted, gaps), asked
                 else:
-                    assert one.id not in found or not found[one.id].buckets, asked
+                    assert one.id not in found, asked
 
 
-async def test_buckets_of_many_are_the_buckets_of_each(pool: Pool, api_pool: Pool, measuring) -> None:
+async def test_buckets_of_many_are_those_of_every_reading(pool: Pool, api_pool: Pool, measuring) -> None:
     """Both nights of the clock, a new year, suspects, late data, resets, meter changes, this very hour."""
     chance = random.Random(20261128)
     gauges, indexes = await measuring.datastreams("temperature", 2), await measuring.datastreams("water_volume", 5)
@@ -94,12 +106,14 @@ async def test_buckets_of_many_are_the_buckets_of_each(pool: Pool, api_pool: Poo
         indexes[0],
         changed,
     )
+    changes = {indexes[0]: [MeterChange(changed, 120, 3)]}
     tenant = await pool.fetchval("SELECT id FROM tenant WHERE slug = 'mesures'")
     for place in range(0, len(shuffled), 200):
         if place:
             await roll_up(pool, force=chance.random() < 0.5)
         await measuring.write(*shuffled[place : place + 200])
-        await compare(api_pool, tenant, chance, starts, units=UNITS)
+        written = shuffled[: place + 200]
+        await compare(api_pool, tenant, written, changes, chance, starts, units=UNITS)
     # Nothing waits any more: what may be read whole is.
     await roll_up(pool, force=True)
-    await compare(api_pool, tenant, chance, starts, units=UNITS[2:])
+    await compare(api_pool, tenant, shuffled, changes, chance, starts, units=UNITS[1:])

@@ -11,8 +11,9 @@ from core.model.consumption import IndexReading
 from core.model.quantities import Kind
 from core.runtime.postgres import Connection, Pool
 from ingest.rollups import roll_up
-from ingest.series.bucket_store import AT_THE_EDGE, RAW_BUCKETS, Bucket, read_buckets
+from ingest.series.buckets import AT_THE_EDGE, Bucket
 from tests.entering import tenant_transaction
+from tests.ingest.series.from_raw import read_buckets
 
 HOUR = timedelta(hours=1)
 PARIS = ZoneInfo("Europe/Paris")
@@ -21,7 +22,19 @@ SELECT date_trunc($3, $1::timestamptz, $4),
        date_add(date_trunc($3, $2::timestamptz - interval '1 microsecond', $4), ('1 ' || $3)::interval, $4)
 """
 
-
+# $4: hour, day...; $5: time zone; $6: the edge's microsecond.
+RAW_BUCKETS = """
+SELECT bucket AS since, date_add(bucket, ('1 ' || $4)::interval, $5) AS until,
+       (count(*) FILTER (WHERE sound))::int AS readings, (count(*) FILTER (WHERE NOT sound))::int AS suspects,
+       min(value) FILTER (WHERE sound) AS minimum, max(value) FILTER (WHERE sound) AS maximum,
+       avg(value) FILTER (WHERE sound) AS mean,
+       first(value, time) FILTER (WHERE sound) AS first, last(value, time) FILTER (WHERE sound) AS last
+FROM (
+    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 3 = 0 AS sound
+    FROM measurement WHERE datastream_id = $1 AND time >= $2 AND time < $3
+) AS readings
+GROUP BY bucket ORDER BY bucket
+"""
 RAW_INDEXES = """
 SELECT time, value FROM measurement WHERE datastream_id = $1 AND time < $2 AND flags & 3 = 0 ORDER BY time
 """
@@ -119,7 +132,6 @@ async def test_whatever_is_rolled_up_the_answer_is_that_of_raw(
                     asked["until"],
                     bucket=asked["bucket"],
                     timezone=asked["zone"],
-                    kind=asked["kind"],
                 )
 
                 assert near(found.buckets) == near(wanted), asked
@@ -171,7 +183,6 @@ async def test_days_of_23_and_of_25_hours_are_those_of_the_calendar(
                 night + 120 * HOUR,
                 bucket=bucket,
                 timezone="Europe/Paris",
-                kind=Kind.COUNTER if is_index else Kind.GAUGE,
             )
 
         found = read.buckets
@@ -198,7 +209,6 @@ async def test_hours_and_days_outlive_the_raw_that_they_were_made_from(
                 midnight + 31 * HOUR,
                 bucket="day",
                 timezone="Europe/Paris",
-                kind=Kind.COUNTER,
             )
         return read.buckets
 
