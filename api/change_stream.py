@@ -150,10 +150,10 @@ class ChangeStreams:
         """Sit down where the others are, who go on together up to now: at most a page before them, or not yet."""
         async with group.turn:
             await self._serve(group)
-            if self._groups.get(seat.audience) is not group:
-                return False
             seat.position, _ = await self._read_on(seat.position, [seat], until=group.position)
-            if seat.position < group.position or seat.stream.is_over:
+            # Where the last of the others has left meanwhile, nobody reads for this group any more.
+            is_there = self._groups.get(seat.audience) is group
+            if not is_there or seat.position < group.position or seat.stream.is_over:
                 return False
             group.seats.append(seat)
             return True
