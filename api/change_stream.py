@@ -114,7 +114,7 @@ class _Group:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Who reads for them, or joins them."""
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Something has changed."""
         for listener in self.listeners:
             listener.when_changed()
@@ -217,7 +217,7 @@ class ChangeStreams:
         async with group.turn:
             if not group.epoch:
                 group.epoch, group.position = seat.epoch, seat.position
-                group.tell()
+                group.notify()
             await self._serve(group)
             seat.position = (await self._read_on(seat.position, [seat], until=group.position)).following
             # Where the last of the others has left meanwhile, nobody reads for this group any more.
@@ -255,7 +255,7 @@ class ChangeStreams:
                 worked_s = time.monotonic() - began
 
     async def _serve(self, group: _Group) -> None:
-        """Read by the key or session of one of its readers, hand it to all, and tell who listens."""
+        """Read by the key or session of one of its readers, hand it to all, and notify who listens."""
         is_all = is_changed = False
         while group.seats and not is_all:
             try:
@@ -267,7 +267,7 @@ class ChangeStreams:
                 group.position, is_all = part.following, part.is_all
                 is_changed |= bool(part.entries)
         if is_changed or (not is_all and await self._has_changed(group)):
-            group.tell()
+            group.notify()
 
     async def _has_changed(self, group: _Group) -> bool:
         """Where nobody but listeners is left: whether there is anything, and go on behind all of it."""
@@ -289,7 +289,7 @@ class ChangeStreams:
             seat.stream.end()
             self._forget(seat.stream)
         group.epoch, group.position = state.epoch, state.now
-        group.tell()
+        group.notify()
 
     async def _read_on(self, after: Position, seats: list[_Seat], until: Position | None = None) -> Part:
         """What follows a position goes out to these, who see the same."""

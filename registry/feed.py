@@ -37,7 +37,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
-    """Which database it is; below `settled`, behind the last row, all is there; nothing begun is from `ahead` on."""
+    """Which database it is; below `settled`, behind the last row, all is there; from `ahead` on nothing is."""
 
     epoch: str
     settled: int

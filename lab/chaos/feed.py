@@ -144,13 +144,13 @@ async def following_feed(scene: Scene) -> AsyncGenerator[None]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-    scene.notes += _notes(pages, streams, webhook)
+    scene.notes += _figures(pages, streams, webhook)
     scene.notes.append(f"{typed.old} vieilles mesures oubliées")
     if found:
         raise CaseFailed("; ".join(found))
 
 
-def _notes(pages: Sequence[PageReader], streams: Sequence[StreamReader], webhook: WebhookReader) -> Iterator[str]:
+def _figures(pages: Sequence[PageReader], streams: Sequence[StreamReader], webhook: WebhookReader) -> Iterator[str]:
     counted = pages[0].account
     changes = ", ".join(f"{change} {count}" for change, count in sorted(counted.changes.items()))
     failures = sum(page.failures for page in pages)

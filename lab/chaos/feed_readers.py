@@ -63,7 +63,7 @@ class Account:
     subjects: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     """Alerts and commands, by how often a change of each came."""
 
-    def take(self, items: Sequence[Changed]) -> None:
+    def record_changes(self, items: Sequence[Changed]) -> None:
         """Count what came under one cursor."""
         for one in items:
             key = (one.datastream_id, one.time)
@@ -117,7 +117,7 @@ class PageReader:
             page = await self._ask()
             if page is not None:
                 self.cursor = page.next
-                self.account.take(page.items)
+                self.account.record_changes(page.items)
             await asyncio.sleep(0 if page is not None and page.has_more else READS_EVERY_S)
 
     async def _ask(self) -> Page | None:
@@ -172,16 +172,16 @@ class StreamReader:
             self.connections += 1
             taken = 0
             async for event in events_of(answer.aiter_lines()):
-                self.take(event)
+                self.record_event(event)
                 taken += event.name != "beat"
                 if taken == self.hangs_up_after:
                     return
 
-    def take(self, event: "Event") -> None:
+    def record_event(self, event: "Event") -> None:
         """Count one whole event, and go on behind it from now on."""
         match event.name:
             case "values":
-                self.account.take(msgspec.json.decode(event.data, type=list[Changed]))
+                self.account.record_changes(msgspec.json.decode(event.data, type=list[Changed]))
             case "alert" | "command":
                 self.account.subjects[event.name, msgspec.json.decode(event.data, type=Subject).id] += 1
             case "ended":
@@ -251,5 +251,5 @@ class WebhookReader:
         """Count the batches that are new."""
         new = self.pushed.batches[self._batches :]
         for batch in new:
-            self.account.take(msgspec.convert(batch["items"], type=list[Changed]))
+            self.account.record_changes(msgspec.convert(batch["items"], type=list[Changed]))
         self._batches += len(new)

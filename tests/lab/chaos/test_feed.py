@@ -28,7 +28,7 @@ BROUGHT = (
 
 def reader_of(*changes: Changed) -> WebhookReader:
     reader = WebhookReader(Pushed(Received(), 1))
-    reader.account.take(changes)
+    reader.account.record_changes(changes)
     return reader
 
 
@@ -104,7 +104,7 @@ async def test_a_stream_goes_on_behind_the_last_event_that_has_an_id() -> None:
             Event("alert", '{"id": 12}', "third"),
             Event("beat", "", ""),
         ):
-            reader.take(event)
+            reader.record_event(event)
 
     assert (reader.cursor, dict(reader.account.times)) == ("third", {FIRST: 1})
     assert dict(reader.account.subjects) == {("alert", 12): 1}
