@@ -285,8 +285,8 @@ def create_app(
     app.state.platform = Dependencies(
         pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access(), forms=forms or read_forms()
     )
-    app.state.broadcast = Broadcast(app.state.platform)
     app.state.changes = ChangeStreams(app.state.platform)
+    app.state.broadcast = Broadcast(app.state.platform, app.state.changes)
     app.state.allowed_origins = AllowedOrigins(pool)
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})

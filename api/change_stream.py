@@ -3,14 +3,16 @@
 Each process has one loop. What an audience (a tenant, the kinds that its key is limited to, and what is asked
 for) may see is read once, under its row security, however many follow; another audience is another query: the
 database decides who sees what, not this process. The cursor is the feed's: who comes back goes on where it was.
+Pages of the console listen: they are told that something has changed, and render it by their own queries.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import groupby
+from typing import Literal
 
 import msgspec
 import structlog
@@ -23,10 +25,18 @@ from api.event_stream import EventStream, encode_event
 from api.feed_store import read_alerts, read_commands
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import DATABASE_AWAY, Connection
-from registry.changed_measurements import changed_measurements
+from registry.changed_measurements import OF_MEASUREMENTS, changed_measurements
 from registry.cursors import feed_cursor
-from registry.feed import Entry, FeedState, Position, WantedChanges, read_changes, read_state
+from registry.feed import Entry, FeedState, Part, Position, WantedChanges, read_changes, read_state
 
+What = Literal["values", "alerts", "commands", "states"]
+EVERYTHING: tuple[What, ...] = ("values", "alerts", "commands", "states")
+ORIGINS: dict[What, tuple[str, ...]] = {
+    "values": OF_MEASUREMENTS,
+    "alerts": ("alert",),
+    "commands": ("command",),
+    "states": ("alert", "command"),
+}
 MOST_READERS = 500
 MOST_OF_A_KEY = 8
 LOOK_EVERY_S = 0.5
@@ -42,6 +52,17 @@ READERS = Gauge("territoire_api_followers", "Open event streams of the feed")
 
 log = structlog.get_logger()
 Tenant = tuple[int, tuple[str, ...]]
+_Audience = tuple[Tenant, WantedChanges, frozenset[str]]
+
+
+def origins_of(kinds: Iterable[What]) -> tuple[str, ...]:
+    """Which entries of the feed these are about."""
+    return tuple(sorted({origin for one in kinds for origin in ORIGINS[one]}))
+
+
+# What a page of the console listens to: the same as a stream without a filter.
+ANYTHING = WantedChanges(origins_of(EVERYTHING))
+BEFORE_ALL = Position(0, 0, 0)
 
 
 @dataclass(eq=False, slots=True)
@@ -59,20 +80,44 @@ class _Seat:
     """Datastreams of which this reading is recorded, on that day."""
 
     @property
-    def audience(self) -> tuple[Tenant, WantedChanges, frozenset[str]]:
+    def audience(self) -> _Audience:
         """Who else is given the same."""
-        principal = self.caller.principal
-        return (principal.tenant_id, principal.asset_kinds), self.wanted, self.kinds
+        return _tenant_of(self.caller), self.wanted, self.kinds
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """Who is told that something of all that this caller may see has changed, and not what."""
+
+    caller: Caller
+    when_changed: Callable[[], None]
+
+    @property
+    def audience(self) -> _Audience:
+        """Who else is told at the same time."""
+        return _tenant_of(self.caller), ANYTHING, frozenset(EVERYTHING)
+
+
+def _tenant_of(caller: Caller) -> Tenant:
+    return caller.principal.tenant_id, caller.principal.asset_kinds
 
 
 @dataclass(eq=False, slots=True)
 class _Group:
-    """Readers who have all been given what comes before `position`."""
+    """Readers who have all been given what comes before `position`, and listeners who were told of it."""
 
-    position: Position
+    epoch: str = ""
+    """Empty: nobody has read for it yet."""
+    position: Position = BEFORE_ALL
     seats: list[_Seat] = field(default_factory=list[_Seat])
+    listeners: list[Listener] = field(default_factory=list[Listener])
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Who reads for them, or joins them."""
+
+    def notify(self) -> None:
+        """Something has changed."""
+        for listener in self.listeners:
+            listener.when_changed()
 
 
 class ChangeStreams:
@@ -80,7 +125,7 @@ class ChangeStreams:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
-        self._groups: dict[object, _Group] = {}
+        self._groups: dict[_Audience, _Group] = {}
         self._seats: dict[EventStream, _Seat] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closed = False
@@ -100,12 +145,27 @@ class ChangeStreams:
         stream = EventStream(self._forget, self._catch_up, when_slow=TOO_SLOW)
         self._seats[stream] = _Seat(stream, caller, wanted, kinds, state.epoch, position)
         READERS.set(len(self._seats))
+        self._begin()
+        return stream
+
+    def listen(self, caller: Caller, when_changed: Callable[[], None]) -> Listener:
+        """Be told of what changes from now on, until `leave`; whose right ends is told no more."""
+        listener = Listener(caller, when_changed)
+        self._groups.setdefault(listener.audience, _Group()).listeners.append(listener)
+        self._begin()
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Tell this one nothing more."""
+        self._groups[listener.audience].listeners.remove(listener)
+        self._end_if_empty(listener.audience)
+
+    def _begin(self) -> None:
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._follow(), name="follow the feed"),
                 asyncio.create_task(self._check(), name="check who follows the feed"),
             ]
-        return stream
 
     def close(self) -> None:
         """End every stream at once; readers come back by themselves, to a process that is left."""
@@ -122,9 +182,14 @@ class ChangeStreams:
         group = self._groups.get(seat.audience)
         if group is not None and seat in group.seats:
             group.seats.remove(seat)
-            if not group.seats:
-                del self._groups[seat.audience]
-        if not self._seats:
+        self._end_if_empty(seat.audience)
+
+    def _end_if_empty(self, audience: _Audience) -> None:
+        """Nothing is read for nobody."""
+        group = self._groups.get(audience)
+        if group is not None and not group.seats and not group.listeners:
+            del self._groups[audience]
+        if not self._seats and not self._groups:
             for task in self._tasks:
                 task.cancel()
             self._tasks = []
@@ -137,9 +202,10 @@ class ChangeStreams:
                 group = self._groups.get(seat.audience)
                 if group is not None and await self._join(group, seat):
                     break
-                seat.position, is_all = await self._read_on(seat.position, [seat])
-                if is_all and seat.audience not in self._groups and not stream.is_over:
-                    self._groups[seat.audience] = _Group(seat.position, [seat])
+                part = await self._read_on(seat.position, [seat])
+                seat.position = part.following
+                if part.is_all and seat.audience not in self._groups and not stream.is_over:
+                    self._groups[seat.audience] = _Group(seat.epoch, seat.position, [seat])
                     break
                 await stream.until_room(ROOM)
             await stream.until_over()
@@ -149,11 +215,14 @@ class ChangeStreams:
     async def _join(self, group: _Group, seat: _Seat) -> bool:
         """Sit down where the others are, who go on together up to now: at most a page before them, or not yet."""
         async with group.turn:
+            if not group.epoch:
+                group.epoch, group.position = seat.epoch, seat.position
+                group.notify()
             await self._serve(group)
-            if self._groups.get(seat.audience) is not group:
-                return False
-            seat.position, _ = await self._read_on(seat.position, [seat], until=group.position)
-            if seat.position < group.position or seat.stream.is_over:
+            seat.position = (await self._read_on(seat.position, [seat], until=group.position)).following
+            # Where the last of the others has left meanwhile, nobody reads for this group any more.
+            is_there = self._groups.get(seat.audience) is group
+            if not is_there or seat.position < group.position or seat.stream.is_over:
                 return False
             group.seats.append(seat)
             return True
@@ -172,37 +241,58 @@ class ChangeStreams:
                     continue
                 settled = state.settled
                 for group in list(self._groups.values()):
-                    if any(seat.epoch != state.epoch for seat in group.seats):
-                        self._end_all(group)
-                    else:
-                        async with group.turn:
+                    async with group.turn:
+                        if group.epoch == state.epoch:
                             await self._serve(group)
+                        else:
+                            self._begin_anew(group, state)
             except DATABASE_AWAY:
                 settled = -1  # Once it is back they go on where they were.
             except Exception:
+                settled = -1
                 log.exception("feed_not_followed")
             finally:
                 worked_s = time.monotonic() - began
 
     async def _serve(self, group: _Group) -> None:
-        """Read by the key or session of one of its readers, and hand it to all."""
-        is_all = False
+        """Read by the key or session of one of its readers, hand it to all, and notify who listens."""
+        is_all = is_changed = False
         while group.seats and not is_all:
             try:
-                group.position, is_all = await self._read_on(group.position, group.seats)
+                part = await self._read_on(group.position, group.seats)
             except Problem:  # It has no right any more.
                 group.seats[0].stream.leave(ENDED)
                 self._forget(group.seats[0].stream)
+            else:
+                group.position, is_all = part.following, part.is_all
+                is_changed |= bool(part.entries)
+        if is_changed or (not is_all and await self._has_changed(group)):
+            group.notify()
 
-    def _end_all(self, group: _Group) -> None:
+    async def _has_changed(self, group: _Group) -> bool:
+        """Where nobody but listeners is left: whether there is anything, and go on behind all of it."""
+        for listener in list(group.listeners):
+            try:
+                async with listener.caller.reading() as connection:
+                    state, part = await read_state(connection), Part([], group.position, is_all=False)
+                    while not part.entries and not part.is_all:
+                        part = await read_changes(connection, part.following, ANYTHING, 1)
+            except Problem:  # Its session is over: who checks that ends its page.
+                continue
+            group.position = state.now if part.entries else part.following
+            return bool(part.entries)
+        return False
+
+    def _begin_anew(self, group: _Group, state: FeedState) -> None:
+        """A group of listeners that nobody has read for, or one of a database that was restored since."""
         for seat in list(group.seats):
             seat.stream.end()
             self._forget(seat.stream)
+        group.epoch, group.position = state.epoch, state.now
+        group.notify()
 
-    async def _read_on(
-        self, after: Position, seats: list[_Seat], until: Position | None = None
-    ) -> tuple[Position, bool]:
-        """What follows a position goes out to these, who see the same; where that ends, and whether it is all."""
+    async def _read_on(self, after: Position, seats: list[_Seat], until: Position | None = None) -> Part:
+        """What follows a position goes out to these, who see the same."""
         first = seats[0]
         async with first.caller.reading() as connection:
             entries, position, is_all = await read_changes(connection, after, first.wanted, MOST_AT_ONCE)
@@ -222,7 +312,7 @@ class ChangeStreams:
                 seat.stream.put(octets)
             if seat.stream.is_over:
                 self._forget(seat.stream)
-        return position, is_all
+        return Part(entries, position, is_all)
 
     async def _check(self) -> None:
         """End the streams of keys and sessions that have no right any more, until cancelled."""

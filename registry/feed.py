@@ -37,7 +37,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
-    """Which database it is; below `settled` all is there, from `ahead` on nothing is begun."""
+    """Which database it is; below `settled`, behind the last row, all is there; from `ahead` on nothing is."""
 
     epoch: str
     settled: int
@@ -127,8 +127,13 @@ async def read_changes(connection: Connection, after: Position, wanted: WantedCh
         entries += named_tuples(Entry, rows if is_full else rows[:-1])
         if is_full:
             return Part(entries, entries[-1].position, is_all=False)
-        after = Position(*rows[-1][:3])
-        if after.number == 0 or scanned > MOST_SCANNED:
-            return Part(entries, after, is_all=after.number == 0)
+        reached = Position(*rows[-1][:3])
+        if (
+            reached.number == 0
+        ):  # There is no row behind `after`, which stays: the number of a row is never given again.
+            return Part(entries, after, is_all=True)
+        after = reached
+        if scanned > MOST_SCANNED:
+            return Part(entries, after, is_all=False)
         scanned += budget
         budget = min(4 * budget, MOST_BUDGET)

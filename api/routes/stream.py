@@ -1,10 +1,11 @@
 """What changes, as it changes: server-sent events from the feed."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.auth import Reader
+from api.change_stream import EVERYTHING, What, origins_of
 from api.extent import Commune
 from api.feed_cursor import LONGEST, position_after
 from api.fields import AssetKind
@@ -12,19 +13,10 @@ from api.list_fields import Tag
 from api.routes.datastreams import QuantityName
 from api.routes.feed import DatastreamIds, wanted_changes
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
-from registry.changed_measurements import OF_MEASUREMENTS
 from registry.feed import read_state
 
 router = APIRouter(prefix="/v1", tags=["measurements"], responses=PROBLEM_RESPONSES)
 
-What = Literal["values", "alerts", "commands", "states"]
-EVERYTHING: tuple[What, ...] = ("values", "alerts", "commands", "states")
-ORIGINS: dict[What, tuple[str, ...]] = {
-    "values": OF_MEASUREMENTS,
-    "alerts": ("alert",),
-    "commands": ("command",),
-    "states": ("alert", "command"),
-}
 TOO_MANY = "trop de flux sont ouverts (huit par clé) : fermez-en un, ou suivez par GET /v1/measurements"
 TRY_AGAIN_S = 5
 
@@ -57,8 +49,7 @@ async def stream_changes(
     `beat` dit que le flux vit ; `dropped`, que le lecteur est trop lent ; `ended`, que sa clé n'a plus ce droit.
     """
     kinds = set(what or EVERYTHING)
-    origins = tuple(sorted({origin for one in kinds for origin in ORIGINS[one]}))
-    wanted = wanted_changes(origins, datastream_id, kind, quantity, tag, commune)
+    wanted = wanted_changes(origins_of(kinds), datastream_id, kind, quantity, tag, commune)
     async with caller.reading() as connection:
         state = await read_state(connection)
     position = position_after(last_event_id or after, caller.principal.tenant_id, state)

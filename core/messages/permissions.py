@@ -100,12 +100,7 @@ PERMISSIONS: Mapping[str, Permissions] = {
             topics.ALL_MEASUREMENTS,
             topics.LIVE_LOOKS,
         ),
-        subscribes=(
-            topics.ALL_LIVE_FRAMES,
-            topics.REGISTRY_CHANGED,
-            topics.ALL_MEASUREMENTS,
-            topics.ALL_DOWNLINKS_DONE,
-        ),
+        subscribes=(topics.ALL_LIVE_FRAMES,),
     ),
 }
 USERS: Mapping[str, str] = {service: f"territoire_{service}" for service in PERMISSIONS}

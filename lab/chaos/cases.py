@@ -154,13 +154,13 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "feed",
-        "Fil des mesures suivi par deux lecteurs, avec retards, corrections, redécodage et rétention : ingestion, "
-        "API, alertes et PostgreSQL tués l'un après l'autre",
+        "Fil des mesures suivi par deux lecteurs, deux flux d'événements et un webhook, avec retards, "
+        "corrections, redécodage et rétention : ingestion, API, alertes et PostgreSQL tués l'un après l'autre",
         60,
         during=kill_in_turn("ingest", "api", "alerting", "postgres"),
         around=following_feed,
         quick_s=8,
-        quick_during=kill("ingest"),
+        quick_during=kill_in_turn("ingest", "alerting"),
     ),
     *_clocks(),
     Case("bus-down", "Bus arrêté 60 s", 69, during=keep_down("nats")),

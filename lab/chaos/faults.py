@@ -52,7 +52,7 @@ def kill_in_turn(*services: str) -> Act:
     async def act(scene: Scene) -> None:
         await scene.lead()
         for service in services:
-            await scene.until_replaced(service, scene.strike(service, signal.SIGKILL))
+            await scene.until_replaced(service, await scene.strike_at_worst(service))
             await scene.processes.until_ready(READY_WITHIN_S)
 
     return act

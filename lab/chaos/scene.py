@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +40,10 @@ class Scene:
     """Devices on the air besides the load, for what the load does not do: MQTT."""
     victims: set[str] = field(default_factory=set[str])
     notes: list[str] = field(default_factory=list[str])
+    worst_moments: dict[str, Callable[[], AbstractAsyncContextManager[None]]] = field(
+        default_factory=dict[str, Callable[[], AbstractAsyncContextManager[None]]]
+    )
+    """In which block a service is struck, that nothing but its death then ends: in the middle of something."""
     mark: float | None = None
     """From when recovery is counted, of the monotonic clock."""
 
@@ -84,6 +90,11 @@ class Scene:
         """When the bridge, or the broker, was known to answer each gateway."""
         of_fleets = {one.gateway_id: one.uptime for fleet in self.fleets for one in fleet.gateways}
         return self.load.uptimes | of_fleets
+
+    async def strike_at_worst(self, service: str) -> dict[str, int]:
+        """SIGKILL to every replica, in the middle of what a case has named for this service."""
+        async with self.worst_moments.get(service, nullcontext)():
+            return self.strike(service, signal.SIGKILL)
 
     async def until_replaced(self, service: str, former: dict[str, int]) -> None:
         """The supervisor has started others."""

@@ -1,6 +1,7 @@
 """A municipal team's webhook receiver: it believes only what is signed."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,8 +22,18 @@ class Received:
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     ids: dict[str, int] = field(default_factory=dict[str, int])
     forged: int = 0
+    altered: int = 0
+    """Deliveries of a known id whose octets are not those of the first."""
     kept_most: int = 0  # Of the bodies, so many, the latest; 0: all.
+    loses_answer_every: int = 0
+    """Each so manieth message is taken and answered by 503 at first, as when its own answer is lost; 0: none."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared: what arrives is taken, and its answer waits."""
+    _digests: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     def record_delivery(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Verify and note one delivery, or answer a challenge; returns the HTTP status and the answer's body."""
@@ -36,12 +47,16 @@ class Received:
             return 200, json.dumps({"challenge": content["data"]["challenge"]}).encode()
         webhook_id = headers["webhook-id"]
         self.ids[webhook_id] = self.ids.get(webhook_id, 0) + 1
-        if self.ids[webhook_id] == 1:
+        is_new = self.ids[webhook_id] == 1
+        if is_new:
             self.bodies.append(content)
             if self.kept_most:
                 del self.bodies[: -self.kept_most]
+        digest = hashlib.sha256(body).digest()
+        self.altered += self._digests.setdefault(webhook_id, digest) != digest
         self.arrived.set()
-        return 204, b""
+        loses_answer = is_new and self.loses_answer_every and len(self.ids) % self.loses_answer_every == 0
+        return (503 if loses_answer else 204), b""
 
 
 @asynccontextmanager
@@ -62,6 +77,7 @@ async def receive_webhooks(received: Received) -> AsyncGenerator[str]:
         status, answer = received.record_delivery(
             body, {name.decode(): value.decode() for name, value in scope["headers"]}
         )
+        await received.may_answer.wait()
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": answer})
 

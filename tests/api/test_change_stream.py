@@ -155,6 +155,37 @@ async def test_everybody_follows_what_they_may_see_once_and_goes_on_where_they_w
             assert len(one.values) == len(set(one.values))
 
 
+async def test_who_sits_down_while_the_last_of_the_others_leaves_goes_on_alone(
+    follow, app: FastAPI, registry, observations, pool: Pool, tenancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it hears beats, and nothing else, for as long as it stays."""
+    asset = await registry.asset()
+    device = await registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    changes = app.state.changes
+    read_on, left = changes._read_on, asyncio.Event()
+
+    async def read_while_others_leave(after: Any, seats: Any, until: Any = None) -> Any:
+        part = await read_on(after, seats, until)
+        if until is not None and not left.is_set():
+            left.set()
+            for other in [one for one in changes._seats if one is not seats[0].stream]:
+                other.end()
+                changes._forget(other)
+        return part
+
+    async with follow(tenancy.key):
+        async with asyncio.timeout(PATIENCE_S):
+            while not changes._groups:  # noqa: ASYNC110 - It has no event for it.
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(changes, "_read_on", read_while_others_leave)
+        async with follow(tenancy.key) as second, asyncio.timeout(PATIENCE_S):
+            await left.wait()
+            async with pool.acquire() as connection:
+                await insert_measurements(connection, [(stream, to_us(NOW), 7, 0)])
+            await second.until(lambda seen: 7 in seen.values)
+
+
 async def test_a_reader_that_takes_nothing_is_told_and_cut_off() -> None:
     cut = asyncio.Event()
     taken: list[bytes] = []

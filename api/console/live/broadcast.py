@@ -1,30 +1,29 @@
 """Renders what changes by itself once for all who may see the same, while somebody looks, and hands it to each.
 
-Renderings follow what the platform says on the bus: a committed batch of measurements, a change of the registry
-(as when somebody works on an alert), a downlink that is done. Whom each concerns is not asked: a text that has not
-changed is not sent. What happens by the passing of time alone is seen at the latest ten seconds later.
+Renderings follow the feed: an audience is rendered again when something has changed that its tenant may see, a
+value, an alert, a command. A text that has not changed is not sent. What is in no feed is seen at the latest ten
+seconds later: frames a minute, gateways, the registry, and what happens by the passing of time alone.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from functools import partial
 
 import structlog
 from prometheus_client import Counter, Gauge
 
 from api.auth import Caller
+from api.change_stream import ChangeStreams, Listener
 from api.console.language import Language
 from api.console.live.fragments import Rendering, render_fragments
 from api.console.visits import PersonsVisit
 from api.dependencies import Dependencies
 from api.event_stream import EventStream, encode_event
-from core.messages import topics
-from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import DATABASE_AWAY
@@ -35,14 +34,13 @@ MOST_STREAMS = 1_000
 MOST_OF_A_SESSION = 4
 RENDER_EVERY_S = 1.0
 RENDER_AT_LEAST_EVERY_S = 10.0
-# An event rarely comes alone; and alerting and lighting do their part after they have heard of it, too.
-SETTLE_S, ECHO_S = 0.2, 2.0
+# While something is away.
+AGAIN_S = 2.0
 # What is rendered for all groups takes half of one connection's time at most.
 REST_PER_WORK, LONGEST_REST_S = 1, 2.0
 # A rendering that takes longer waits for a database that does not answer.
 PATIENCE_S = 5.0
 CHECK_EVERY_S, CHECKED_WITHIN_S = 2.0, 5.0
-SUBJECTS = (topics.REGISTRY_CHANGED, topics.ALL_MEASUREMENTS, topics.ALL_DOWNLINKS_DONE)
 
 STREAMS = Gauge("territoire_api_live_streams", "Open event streams of browsers")
 RENDERED = Counter("territoire_api_live_renderings_total", "Renderings of what changes by itself")
@@ -70,6 +68,7 @@ class _Seat:
     language: Language
     session: Session
     digest: bytes
+    listener: Listener
     checked_at: float
     is_new: bool = True
     read_on: date = date.min
@@ -86,7 +85,6 @@ class _Group:
     shown_at: datetime | None = None
     rendered_at: float = -RENDER_EVERY_S
     due_at: float = 0.0
-    has_echo: bool = False
 
     def want(self, at: float) -> None:
         """To be rendered at that time, or as soon after it as the pace allows."""
@@ -96,8 +94,11 @@ class _Group:
 class Broadcast:
     """Every open stream of this process; another replica has its own, and needs to know of none of these."""
 
-    def __init__(self, dependencies: Dependencies, render: Render = render_fragments) -> None:
+    def __init__(
+        self, dependencies: Dependencies, changes: ChangeStreams, render: Render = render_fragments
+    ) -> None:
         self._dependencies = dependencies
+        self._changes = changes
         self._render = render
         self._groups: dict[Audience, _Group] = {}
         self._fed: dict[EventStream, bytes] = {}
@@ -124,10 +125,10 @@ class Broadcast:
             self._remove(seat)
         now = time.monotonic()
         stream = EventStream(self._forget)
-        seat = _Seat(stream, visit.caller, visit.language, session.row, session.digest, now)
         audience = Audience(session.row.tenant_id, session.row.role, session.row.extra_rights, visit.language.code)
         group = self._groups.setdefault(audience, _Group())
-        group.seats.append(seat)
+        listener = self._changes.listen(visit.caller, partial(self._want, group))
+        group.seats.append(_Seat(stream, visit.caller, visit.language, session.row, session.digest, listener, now))
         group.want(now)
         STREAMS.inc()
         for away, since in self._away.items():
@@ -177,6 +178,7 @@ class Broadcast:
         for audience, group in list(self._groups.items()):
             if seat in group.seats:
                 group.seats.remove(seat)
+                self._changes.leave(seat.listener)
                 STREAMS.dec()
                 if not group.seats:
                     del self._groups[audience]
@@ -188,21 +190,19 @@ class Broadcast:
 
     async def _follow(self) -> None:
         """Render what is due, until cancelled."""
-        async with _listening(self._dependencies.bus, self._receive_event) as listen:
-            while True:
-                await listen()
-                self._show_bus()
-                started = time.monotonic()
-                for group in [group for group in self._groups.values() if group.due_at <= started]:
-                    try:
-                        await self._serve(group)
-                    except Exception:
-                        log.exception("live_rendering_failed")
-                        group.rendered_at = time.monotonic()
-                        group.due_at = group.rendered_at + RENDER_AT_LEAST_EVERY_S
-                worked = time.monotonic() - started
-                await asyncio.sleep(min(REST_PER_WORK * worked, LONGEST_REST_S))
-                await self._until_due()
+        while True:
+            self._show_bus()
+            started = time.monotonic()
+            for group in [group for group in self._groups.values() if group.due_at <= started]:
+                try:
+                    await self._serve(group)
+                except Exception:
+                    log.exception("live_rendering_failed")
+                    group.rendered_at = time.monotonic()
+                    group.due_at = group.rendered_at + RENDER_AT_LEAST_EVERY_S
+            worked = time.monotonic() - started
+            await asyncio.sleep(min(REST_PER_WORK * worked, LONGEST_REST_S))
+            await self._until_due()
 
     async def _until_due(self) -> None:
         """Until a group is due, at most for a second: then the bus is looked at again."""
@@ -212,18 +212,14 @@ class Broadcast:
             async with asyncio.timeout(min(max(due_at - time.monotonic(), 0.0), 1.0)):
                 await self._woken.wait()
 
-    async def _receive_event(self, _subject: str, _data: bytes) -> None:
-        """Something happened."""
-        at = time.monotonic() + SETTLE_S
-        for group in self._groups.values():
-            group.has_echo = True
-            if group.due_at > at:
-                group.want(at)
-                self._woken.set()
+    def _want(self, group: _Group) -> None:
+        """The feed has something new of what this audience sees."""
+        group.want(time.monotonic())
+        self._woken.set()
 
     async def _serve(self, group: _Group) -> None:
         """Render for a group, by the session of one of its seats, and hand it to all."""
-        had_echo, group.has_echo, group.due_at = group.has_echo, False, math.inf
+        group.due_at = math.inf
         while group.seats:
             reader = group.seats[0]
             reading = asyncio.create_task(self._read(group, reader), name="live rendering")
@@ -248,7 +244,7 @@ class Broadcast:
             self._hand_out(group, rendering)
             break
         group.rendered_at = time.monotonic()
-        later_s = ECHO_S if had_echo or self._away else RENDER_AT_LEAST_EVERY_S
+        later_s = AGAIN_S if self._away else RENDER_AT_LEAST_EVERY_S
         group.due_at = max(group.rendered_at + RENDER_EVERY_S, min(group.due_at, group.rendered_at + later_s))
 
     async def _read(self, group: _Group, reader: _Seat) -> Rendering:
@@ -332,23 +328,3 @@ class Broadcast:
 
 def _rights(session: Session) -> tuple[int, str, tuple[str, ...]]:
     return session.tenant_id, session.role, session.extra_rights
-
-
-@asynccontextmanager
-async def _listening(
-    bus: Bus, receive: Callable[[str, bytes], Awaitable[None]]
-) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
-    """What makes the subscriptions that are missing, as soon as the bus is there; the driver keeps them."""
-    made: list[Any] = []
-
-    async def listen() -> None:
-        with suppress(*BUS_AWAY):
-            for subject in SUBJECTS[len(made) :]:
-                made.append(await bus.subscribe(subject, receive))  # noqa: PERF401 - Each of them may fail.
-
-    try:
-        yield listen
-    finally:
-        for subscription in made:
-            with suppress(*BUS_AWAY):
-                await subscription.unsubscribe()

@@ -74,6 +74,7 @@ function take(event, text) {
     if (!away.size) announce("territoire:fresh");
   } else if (event === "at") {
     document.body.dataset.at = text;
+    show();
     if (!away.size) announce("territoire:fresh");
   } else {
     put(event, text);

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
-from api import event_stream
+from api import change_stream, event_stream
 from api.console.live import broadcast
 from api.console.live.fragments import Rendering
 from api.cookies import LOOPBACK_COOKIE
@@ -23,8 +23,11 @@ from core.runtime.bus import Bus
 from core.runtime.health import serve_http
 from core.runtime.http.head_deadline import ABORT
 from core.runtime.postgres import Pool
+from ingest.insertion import insert_measurements
+from lorawan.instants import to_us
 
 PATIENCE_S = 30
+STREAM = "/v1/stream"
 
 
 @dataclass
@@ -63,10 +66,14 @@ class Reader:
 
 @pytest.fixture
 async def port(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[int]:
-    for pace in ("CHECK_EVERY_S", "RENDER_EVERY_S", "ECHO_S"):
+    for pace in ("CHECK_EVERY_S", "RENDER_EVERY_S", "AGAIN_S"):
         monkeypatch.setattr(broadcast, pace, 0.1)
+    monkeypatch.setattr(change_stream, "LOOK_EVERY_S", 0.05)
+    app.state.changes = change_stream.ChangeStreams(app.state.platform)
+    app.state.broadcast = broadcast.Broadcast(app.state.platform, app.state.changes)
     async with serve_http(app, "127.0.0.1", 0, shutdown_timeout_s=1) as bound:
         yield bound
+        app.state.changes.close()
         app.state.broadcast.close()
 
 
@@ -79,7 +86,7 @@ def reading(port: int) -> Callable[[httpx.AsyncClient, int], object]:
         cookies = {"Cookie": f"{LOOPBACK_COOKIE}={token_of(browser)}", "Accept": "text/event-stream"}
         async with (
             httpx.AsyncClient(base_url=f"http://localhost:{port}", headers=cookies, timeout=PATIENCE_S) as client,
-            client.stream("GET", f"{path}?collectivite={tenant_id}") as answer,
+            client.stream("GET", path, params={} if path == STREAM else {"collectivite": tenant_id}) as answer,
         ):
             assert answer.status_code == 200, await answer.aread()
             reader = Reader(answer.headers)
@@ -100,7 +107,7 @@ def counted(name: str) -> float:
 
 
 async def test_what_changes_is_rendered_once_for_all_of_a_tenant_and_role_and_reaches_no_other_tenant(
-    enter, reading, registry, observations, tenancy, other_tenancy, bus: Bus, pool: Pool
+    enter, reading, registry, observations, tenancy, other_tenancy, pool: Pool
 ) -> None:
     dwelling = await registry.asset(kind="dwelling", name="Appartement 12", privacy_class=2)
     first, second = [await enter(tenancy.id, "reader") for _ in range(2)]
@@ -111,7 +118,6 @@ async def test_what_changes_is_rendered_once_for_all_of_a_tenant_and_role_and_re
         for reader in (one, two):
             await reader.until(lambda reader: bool(reader.of("at")))
         alert = await observations.alert(tenancy.id, dwelling["id"])
-        await bus.nudge(topics.REGISTRY_CHANGED)
         for reader in (one, two):
             await reader.until(lambda reader: f"/alertes/{alert}" in reader.of("alerts")[-1])
         rendered = counted("territoire_api_live_renderings_total") - before
@@ -135,6 +141,61 @@ async def test_what_changes_is_rendered_once_for_all_of_a_tenant_and_role_and_re
         str(dwelling["id"]),
     )
     assert len(names) == 2
+
+
+async def test_an_audience_is_rendered_again_when_the_feed_has_news_of_its_tenant_and_for_no_other_s(
+    enter, reading, registry, observations, tenancy, other_tenancy, pool: Pool, app: FastAPI, monkeypatch
+) -> None:
+    monkeypatch.setattr(broadcast, "RENDER_AT_LEAST_EVERY_S", 1_000)
+    asset = await registry.asset()
+    device = await registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+
+    async def store() -> None:
+        async with pool.acquire() as connection:
+            await insert_measurements(connection, [(stream, to_us(datetime.now(UTC)), 40, 0)])
+
+    async def is_quiet() -> bool:
+        before = counted("territoire_api_live_renderings_total")
+        await asyncio.sleep(0.5)  # Ten looks, of which nothing comes: there is no event of that.
+        return counted("territoire_api_live_renderings_total") == before
+
+    async with (
+        reading(await enter(other_tenancy.id, "reader"), other_tenancy.id) as other,
+        reading(await enter(tenancy.id, "reader"), tenancy.id) as reader,
+        reading(await enter(tenancy.id, "reader"), tenancy.id, STREAM) as follower,
+    ):
+        for one in (other, reader):
+            await one.until(lambda one: bool(one.of("at")))
+        audiences = len(app.state.changes._groups)
+        assert await is_quiet()
+        shown, of_others = len(reader.of("at")), len(other.of("at"))
+        await store()
+        await reader.until(lambda reader: len(reader.of("at")) > shown)
+        await follower.until(lambda follower: bool(follower.of("values")))
+        # A transaction that still writes holds what was committed after it began: nothing is told before its end.
+        slow = await pool.acquire()
+        try:
+            writing = slow.transaction()
+            await writing.start()
+            await slow.fetchval("SELECT pg_current_xact_id()")
+            alert = await observations.alert(tenancy.id, asset["id"])
+            assert await is_quiet()
+            await writing.rollback()
+        finally:
+            await pool.release(slow)
+        await reader.until(lambda reader: f"/alertes/{alert}" in reader.of("alerts")[-1])
+        # Whom it is given to is news, too.
+        await pool.execute("UPDATE alert SET assignee = 'Équipe de nuit' WHERE id = $1", alert)
+        await reader.until(lambda reader: "Équipe de nuit" in reader.of("alerts")[-1])
+        assert await is_quiet()
+
+    assert audiences == 2  # Of two tenants, whatever reads: a page and a stream of one are told by one reading.
+    assert len(other.of("at")) == of_others
+    assert len(follower.of("alert")) == 2
+    async with asyncio.timeout(PATIENCE_S):
+        while app.state.changes._groups:  # noqa: ASYNC110 - The server sees that the readers are gone.
+            await asyncio.sleep(0.01)
 
 
 async def test_stream_ends_with_its_session_and_with_a_role_that_is_withdrawn_and_others_go_on(
@@ -168,9 +229,9 @@ async def test_stream_ends_with_its_session_and_with_a_role_that_is_withdrawn_an
 
 
 async def test_database_and_bus_that_are_away_leave_streams_open_and_it_is_said_since_when(
-    enter, reading, tenancy, app: FastAPI, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    enter, reading, registry, observations, tenancy, app: FastAPI, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    browser, live = await enter(tenancy.id, "reader"), app.state.broadcast
+    asset, browser, live = await registry.asset(), await enter(tenancy.id, "reader"), app.state.broadcast
     real = live._render
 
     async def fail(*_: object) -> Rendering:
@@ -179,7 +240,7 @@ async def test_database_and_bus_that_are_away_leave_streams_open_and_it_is_said_
     async with reading(browser, tenancy.id) as reader:
         await reader.until(lambda reader: bool(reader.of("at")))
         monkeypatch.setattr(live, "_render", fail)
-        await bus.nudge(topics.REGISTRY_CHANGED)
+        await observations.alert(tenancy.id, asset["id"])
         await reader.until(lambda reader: bool(reader.of("away")))
         of_database, shown = reader.of("away")[-1], list(reader.heard)
         monkeypatch.setattr(live, "_render", real)
@@ -251,7 +312,7 @@ async def test_stream_says_something_every_few_seconds_and_a_browser_has_few(
 def test_of_frames_as_they_come_too_a_browser_has_few(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that opens ever more takes the seats of nobody else."""
     monkeypatch.setattr(broadcast, "MOST_OF_A_SESSION", 2)
-    live = broadcast.Broadcast(app.state.platform)
+    live = broadcast.Broadcast(app.state.platform, app.state.changes)
 
     async def feed(_stream: EventStream) -> None:
         """Nothing comes."""

@@ -186,6 +186,27 @@ async def play(schedule: Sequence[int | str], reader: Reader, writers: Sequence[
     return len(written) - len(reader.naive)
 
 
+async def test_a_cursor_is_behind_a_row_since_a_killed_server_gives_other_numbers_again(
+    client, stream: int, pool: Pool
+) -> None:
+    """Of a transaction that wrote nothing to the disk nothing is known after a crash, not even its number."""
+    await store(pool, stream, timedelta(minutes=1), 1)
+    _, end = await follow(client, "oldest")
+    cursors = {end, (await client.get("/v1/measurements")).json()["next"]}
+    async with pool.acquire() as connection:
+        for _ in range(3):
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(WRITE)
+            await transaction.rollback()
+    cursors |= {(await client.get("/v1/measurements")).json()["next"], (await follow(client, end))[1]}
+    await store(pool, stream, timedelta(minutes=2), 2)
+
+    assert len(cursors) == 2  # Behind the last row: by its number, or by that of its transaction.
+    for cursor in cursors:
+        assert (await follow(client, cursor))[0] == [(stream, 2, "new")]
+
+
 async def test_whatever_the_order_of_commits_a_reader_gets_each_batch_once_and_a_naive_one_loses_some(
     stream: int, tenancy, database, pool: Pool, api_pool: Pool
 ) -> None:

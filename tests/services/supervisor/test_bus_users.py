@@ -65,14 +65,13 @@ PUBLISHERS = {
 }
 RECEIVERS = {
     "downlink_due": {"network", "intake"},
-    "downlink_done": {"lighting", "api"},
+    "downlink_done": {"lighting"},
     "gateway_down": {"gateway_bridge"},
     "gateway_claim": {"gateway_bridge"},
     "gateway_owner": {"gateway_bridge"},
     "live_frames": {"api"},
     "LIVE_LOOKS": {"network"},
-    "REGISTRY_CHANGED": {"gateway_bridge", "network", "intake", "ingest", "alerting", "api"},
-    "measurements": {"api"},  # Beside its reader: as a sign that there is something new.
+    "REGISTRY_CHANGED": {"gateway_bridge", "network", "intake", "ingest", "alerting"},
 }
 READERS = {"FRAMES": "network", "UPLINKS": "ingest", "MEASUREMENTS": "alerting"}
 # What nobody but the owner may do to a stream.
