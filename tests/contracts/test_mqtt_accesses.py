@@ -26,7 +26,7 @@ from registry.mqtt_accounts import Credentials, create_partner_account
 from registry.tenants import create_api_key
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.ports import LOOPBACK, free_tcp_port
-from tests.conftest import running
+from tests.conftest import Database, running
 from tests.contracts.lns_rig import KEK, Bench, SourceOfTest, now_us, until
 from tests.contracts.lns_samples import SAMPLES, SampleUplink
 from tests.entering import tenant_transaction
@@ -173,7 +173,7 @@ class Accesses:
 
 
 @pytest.fixture
-async def accesses(bench: Bench, broker: PrivateMosquitto, database) -> Accesses:
+async def accesses(bench: Bench, broker: PrivateMosquitto, database: Database) -> Accesses:
     bench.logins = {name: database.url_of(name) for name in ("intake", "ingest")}
     return Accesses(bench, broker, await bench.source(SAMPLES["chirpstack"]))
 

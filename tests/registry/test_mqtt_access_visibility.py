@@ -16,6 +16,7 @@ from lorawan.instants import to_us
 from registry.applications import read_enabled_applications
 from registry.keys import KeyWrap
 from registry.mqtt_accesses import Owner, create_access
+from tests.conftest import Database
 from tests.registry.test_visibility import at, fill
 from tests.registry.worlds import BASE, CELL, DAYS, TENANTS, World, expected, worlds
 
@@ -151,7 +152,7 @@ async def compare(connection: Connection, world: World, *, personal: bool) -> No
         await transaction.rollback()
 
 
-def test_an_access_is_told_what_its_owner_reads_and_no_more(database) -> None:
+def test_an_access_is_told_what_its_owner_reads_and_no_more(database: Database) -> None:
     with asyncio.Runner() as runner:
         connection = runner.run(connect(database.admin_url))
         for statement in MAKE_CHUNKS.split(";"):

@@ -54,7 +54,7 @@ async def create(visit: ReadersVisit) -> Response:
     if form.text("key_id"):
         given["key_id"] = form.text("key_id")
     try:
-        made = await routes.create(checked(NewMqttAccess, given), visit.caller)
+        made: Any = await routes.create(checked(NewMqttAccess, given), visit.caller)
     except Problem as problem:
         if problem.status not in SAID:
             raise
