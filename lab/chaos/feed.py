@@ -150,7 +150,9 @@ async def following_feed(scene: Scene) -> AsyncGenerator[None]:
         raise CaseFailed("; ".join(found))
 
 
-def _figures(pages: Sequence[PageReader], streams: Sequence[StreamReader], webhook: WebhookReader) -> Iterator[str]:
+def _figures(
+    pages: Sequence[PageReader], streams: Sequence[StreamReader], webhook: WebhookReader
+) -> Iterator[str]:
     counted = pages[0].account
     changes = ", ".join(f"{change} {count}" for change, count in sorted(counted.changes.items()))
     failures = sum(page.failures for page in pages)

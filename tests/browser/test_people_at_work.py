@@ -234,7 +234,7 @@ async def test_who_pauses_updates_reads_since_when_in_every_tab_until_they_resum
     for tab in (page, other):
         await expect(tab.locator("#live-state")).to_have_text(re.compile(r"En pause : chiffres de \d"))
     await other.get_by_role("button", name="Reprendre les mises à jour").click()
-    await expect(page.locator("#live-state")).to_have_text(re.compile("Mis à jour"))
+    await expect(page.locator("#live-state")).to_have_text(re.compile(r"En direct ; chiffres de \d"))
 
 
 async def test_what_the_map_shows_becomes_the_list_and_an_address(visit: Visit, scene: Scene) -> None:
