@@ -62,7 +62,7 @@ _OF_SERVICES = """
     mqtt_prefixes mqtt_public_url mqtt_session_expiry mqtt_url nats_url net_id oidc_audience oidc_client_id
     oidc_client_secret oidc_issuer
     operator_email operator_key
-    operator_password pass_uplinks pool_size public_url requests_in_flight rollups_every_s rx1_delay
+    operator_password osrm_url pass_uplinks pool_size public_url requests_in_flight rollups_every_s rx1_delay
     rx2_data_rate rx2_for_all service_password shards smtp_sender smtp_url station_certificate station_client_ca
     station_credentials station_crl station_host station_key station_port station_proxies station_proxy_protocol
     station_url sweep_s trace_ratio udp_address_lock_s udp_address_rate udp_gateway_rate udp_host udp_port
