@@ -19,8 +19,9 @@ from indicators.waste.rounds.store import RoundStop, WasteRound
 router = APIRouter(prefix="/v1/rounds", tags=["waste"], responses=PROBLEM_RESPONSES)
 
 
-def _file_of(media: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {media.partition(";")[0]: {"schema": {"type": "string"}}}}}
+def _file_of(media: str, form: str = "") -> dict[int | str, dict[str, Any]]:
+    schema = {"type": "string"} | ({"format": form} if form else {})
+    return {200: {"content": {media.partition(";")[0]: {"schema": schema}}}}
 
 
 def _file(content: bytes | str, media: str, id_: int, ending: str, shown: str = "attachment") -> Response:
@@ -39,7 +40,7 @@ async def _read(caller: Caller, id_: int) -> tuple[WasteRound, list[RoundStop], 
     operation_id="exportRoundGpx",
     summary="Exporter une tournée en GPX",
     response_class=Response,
-    responses=_file_of(round_files.GPX),
+    responses=_file_of(round_files.GPX, "binary"),
 )
 async def export_gpx(id: Id, caller: Reader) -> Response:
     """GPX 1.1, pour un GPS : un point par borne, une route par camion."""
@@ -79,7 +80,7 @@ async def export_csv(id: Id, caller: Reader) -> Response:
     operation_id="printRound",
     summary="Imprimer la feuille de route",
     response_class=Response,
-    responses={200: {"content": {PDF: {"schema": {"type": "string", "format": "binary"}}}}},
+    responses=_file_of(PDF, "binary"),
 )
 async def print_round(id: Id, caller: Reader) -> Response:
     """Pour le chauffeur : l'ordre, les adresses, les niveaux, des cases à cocher ; un camion par page."""

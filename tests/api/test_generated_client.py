@@ -20,7 +20,10 @@ from tests.api.document import DOCUMENT
 
 SNAPSHOT = Path(__file__).parents[1] / "characterisation/openapi.json"
 # What docs/api.md says to those who generate one.
-BINARY, OCTETS = ("image/jpeg", "application/zip", "application/pdf"), "application/octet-stream"
+BINARY, OCTETS = (
+    ("image/jpeg", "application/zip", "application/pdf", "application/gpx+xml"),
+    "application/octet-stream",
+)
 OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
 
 

@@ -1,6 +1,8 @@
 """The solver against the best known of three public instances, with the seed and iterations of a round."""
 
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from pyvrp import read
 from indicators.waste.rounds.solving import ITERATIONS, routes_of, solve_problems, solved
 
 INSTANCES = Path(__file__).parent / "instances"
+ROOT = Path(__file__).parents[4]
 SEED = 1
 AT_MOST = 1.10
 
@@ -76,3 +79,16 @@ def test_the_same_seed_finds_the_same_order() -> None:
     data = read(INSTANCES / "E-n22-k4.txt", round_func="round")
 
     assert routes_of(solved(data, 7, 200)) == routes_of(solved(data, 7, 200))
+
+
+def test_it_solves_where_the_library_of_charts_is_not_there() -> None:
+    """The image leaves matplotlib out, which pyvrp asks for."""
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from pyvrp import read\n"
+        "from indicators.waste.rounds.solving import solved\n"
+        f"print(solved(read({str(INSTANCES / 'E-n22-k4.txt')!r}, round_func='round'), 1, 50).is_feasible())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (ran.stdout.strip(), ran.returncode) == ("True", 0), ran.stderr
