@@ -458,6 +458,10 @@ async def round_changes(ask: Journey, client: httpx.AsyncClient, registry: Regis
     other = await ask(client, "POST", "/v1/rounds", wanted)
     outcome = "/v1/rounds/{id}/stops/{asset_id}/outcome"
     await ask(client, "POST", outcome, {"outcome": "emptied"}, id=made["id"], asset_id=bin_id)
+    await ask(client, "DELETE", outcome, id=made["id"], asset_id=bin_id)
+    ticket = {"ticket": "B-1", "stream": "glass", "weighed_at": "2026-11-02T10:00:00Z", "net_kg": 10}
+    ticket = await ask(client, "POST", "/v1/weighings", ticket)
+    await ask(client, "DELETE", "/v1/weighings/{id}", id=ticket["id"])
     await ask(client, "POST", "/v1/rounds/{id}/cancel", {"reason": "Camion en panne"}, id=other["id"])
 
 

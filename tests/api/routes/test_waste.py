@@ -41,7 +41,7 @@ async def test_days_at_the_threshold_below_and_unknown_add_up_bin_by_bin(client,
     answer = await client.get(ADDRESS, params=OCTOBER)
 
     brest, port = answer.json()["items"]
-    assert answer.json() | {"items": []} == {"threshold": 75, "items": []} | OCTOBER
+    assert answer.json() | {"items": []} == {"threshold": 75, "items": [], "next": None} | OCTOBER
     assert (brest["datastream_id"], brest["name"], brest["commune"], brest["bins"]) == (
         bins[0],
         "Verre Mairie",
