@@ -40,7 +40,7 @@ SELECT DISTINCT ON (commune) id, commune, version, title, summary FROM report
 WHERE tenant_id = $1 AND month = $2 AND service = $3 AND ($4::text IS NULL OR commune = $4)
 ORDER BY commune, version DESC
 """
-NOTE_SENT = "INSERT INTO report_sending (recipient_id, month, tenant_id, report_ids) VALUES ($1, $2, $3, $4)"
+RECORD_SENT = "INSERT INTO report_sending (recipient_id, month, tenant_id, report_ids) VALUES ($1, $2, $3, $4)"
 MARK_SENT = "UPDATE report SET sent_at = $2 WHERE id = ANY($1::int[]) AND sent_at IS NULL"
 FILES = """
 SELECT title, pdf FROM (
@@ -103,7 +103,7 @@ async def _send(connection: Connection, row: Any, now: datetime, link: str) -> b
         messages = [WebhookMessage(message_id, one, 0, body) for one in endpoints]
         await enqueue(connection, messages, priority_of("info"))
     ids = [one.id for one in reports]
-    await connection.execute(NOTE_SENT, row["id"], row["month"], row["tenant_id"], ids)
+    await connection.execute(RECORD_SENT, row["id"], row["month"], row["tenant_id"], ids)
     await connection.execute(MARK_SENT, ids, now)
     return bool(reports)
 

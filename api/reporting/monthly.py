@@ -90,7 +90,7 @@ class MonthlyReports:
                 for service in _services(wanted, commune):
                     made += await self._make(connection, tenant, commune, service, month, now)
         async with leading(self._pool, LOCK) as connection:
-            await store.note_month_made(connection, tenant.id, month)
+            await store.record_month_made(connection, tenant.id, month)
         if made:
             log.info("reports_made", tenant=tenant.id, month=named(month), versions=made)
         return made

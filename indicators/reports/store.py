@@ -118,7 +118,7 @@ SELECT $1, t.id, $3, $4 FROM team t WHERE t.id = $2 AND t.tenant_id = $1 RETURNI
 """
 DELETE_RECIPIENT = "DELETE FROM report_recipient WHERE id = $1 RETURNING true"
 WANTED = "SELECT commune, service FROM report_recipient WHERE tenant_id = $1 AND service <> 'all'"
-NOTE_MONTH_MADE = "INSERT INTO report_month (tenant_id, month) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+RECORD_MONTH_MADE = "INSERT INTO report_month (tenant_id, month) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 READ_IDENTITY = "SELECT name, language, logo FROM report_identity WHERE tenant_id = $1"
 WRITE_IDENTITY = """
 INSERT INTO report_identity (tenant_id, name, language) VALUES ($1, $2, $3)
@@ -234,9 +234,9 @@ async def list_wanted(connection: Connection, tenant_id: int) -> list[Wanted]:
     return await fetch_all(connection, Wanted, WANTED, tenant_id)
 
 
-async def note_month_made(connection: Connection, tenant_id: int, month: date) -> None:
+async def record_month_made(connection: Connection, tenant_id: int, month: date) -> None:
     """All of a tenant's reports of the month are made: they may be sent."""
-    await connection.execute(NOTE_MONTH_MADE, tenant_id, month)
+    await connection.execute(RECORD_MONTH_MADE, tenant_id, month)
 
 
 async def read_identity(connection: Connection, tenant_id: int) -> Identity:

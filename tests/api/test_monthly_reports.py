@@ -12,16 +12,16 @@ from alerting.report_dispatch import due_at, read_attached, send_reports
 from api.reporting.monthly import MonthlyReports
 from core.runtime.postgres import InsufficientPrivilegeError, Pool, PostgresError, open_pool
 from registry.entering import NotAdmitted, reading_as
+from tests.api.landerneau import Landerneau, make_landerneau, write_late
 from tests.api.metering import Metering
-from tests.api.towns import Town, make_town, write_late
 
 AUGUST_2 = datetime(2026, 8, 2, 3, tzinfo=UTC)
 LINK = "https://territoire.example/rapports{query}"
 
 
 @pytest.fixture
-async def town(registry, observations, pool: Pool, tenancy) -> Town:
-    return await make_town(Metering(pool, registry, tenancy.id), registry, observations, pool)
+async def landerneau(registry, observations, pool: Pool, tenancy) -> Landerneau:
+    return await make_landerneau(Metering(pool, registry, tenancy.id), registry, observations, pool)
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ async def kept(pool: Pool) -> list[tuple[Any, ...]]:
 
 
 async def test_the_month_that_is_over_is_made_on_the_second_and_again_when_late_data_changes_it(
-    town: Town, indicators_pool: Pool, observations, pool: Pool
+    landerneau: Landerneau, indicators_pool: Pool, observations, pool: Pool
 ) -> None:
     reports = MonthlyReports(indicators_pool)
 
     assert await reports.make(AUGUST_2 - timedelta(days=1)) == 0
     assert await reports.make(AUGUST_2) == 1
     assert await reports.make(AUGUST_2 + timedelta(hours=1)) == 0
-    await write_late(pool, observations, town.bin)
+    await write_late(pool, observations, landerneau.bin)
     assert await reports.make(AUGUST_2 + timedelta(hours=2)) == 0  # Once a day.
     assert await reports.make(AUGUST_2 + timedelta(days=1)) == 1
     assert await MonthlyReports(indicators_pool).make(AUGUST_2 + timedelta(days=1)) == 0  # Another process.
@@ -57,7 +57,7 @@ async def test_the_month_that_is_over_is_made_on_the_second_and_again_when_late_
 
 
 async def test_who_makes_reports_sees_one_tenant_and_writes_nothing_as_it(
-    town: Town, indicators_pool: Pool, tenancy, other_tenancy, pool: Pool
+    landerneau: Landerneau, indicators_pool: Pool, tenancy, other_tenancy, pool: Pool
 ) -> None:
     async with reading_as(indicators_pool, tenancy.id) as connection:
         own = await connection.fetchval("SELECT count(*) FROM asset")
@@ -107,7 +107,7 @@ async def sent(client, pool: Pool, tenancy) -> Sent:
 
 
 async def test_a_report_goes_to_its_team_on_the_second_with_its_file_and_once(
-    town: Town, sent: Sent, indicators_pool: Pool, alerting_pool: Pool, pool: Pool, tenancy
+    landerneau: Landerneau, sent: Sent, indicators_pool: Pool, alerting_pool: Pool, pool: Pool, tenancy
 ) -> None:
     at_half_past_seven = datetime(2026, 8, 2, 5, 30, tzinfo=UTC)
     before_it_is_made = await send_reports(alerting_pool, at_half_past_seven, LINK)
@@ -129,7 +129,7 @@ async def test_a_report_goes_to_its_team_on_the_second_with_its_file_and_once(
 
 
 async def test_two_that_send_at_once_send_once_and_a_crash_undoes_both(
-    town: Town, sent: Sent, indicators_pool: Pool, alerting_pool: Pool, pool: Pool, monkeypatch
+    landerneau: Landerneau, sent: Sent, indicators_pool: Pool, alerting_pool: Pool, pool: Pool, monkeypatch
 ) -> None:
     await MonthlyReports(indicators_pool).make(AUGUST_2)
     at = datetime(2026, 8, 2, 6, tzinfo=UTC)
@@ -147,7 +147,7 @@ async def test_two_that_send_at_once_send_once_and_a_crash_undoes_both(
 
 
 async def test_a_team_that_asked_after_the_second_waits_for_the_next_month(
-    town: Town, sent: Sent, indicators_pool: Pool, alerting_pool: Pool, pool: Pool
+    landerneau: Landerneau, sent: Sent, indicators_pool: Pool, alerting_pool: Pool, pool: Pool
 ) -> None:
     await pool.execute("UPDATE report_recipient SET created_at = '2026-08-05'")
     await MonthlyReports(indicators_pool).make(AUGUST_2)

@@ -23,8 +23,8 @@ async def test_a_report_is_seen_kept_sent_to_a_team_and_given_a_name(
     await page.screenshot(path=tmp_path / "preview.png", full_page=True)
     await page.set_viewport_size(TELEPHONE)
     await page.screenshot(path=tmp_path / "telephone.png", full_page=True)
-    await page.locator("table.figures summary").first.click()
-    await expect(page.locator("table.figures .hint").first).to_be_visible()
+    await page.locator("table.report summary").first.click()
+    await expect(page.locator("table.report .hint").first).to_be_visible()
 
     await page.goto(f"{scene.run.api_url}/rapports")
     await page.locator("section[aria-labelledby=made-title] .feed a").first.click()

@@ -2,9 +2,9 @@
 
 from core.runtime.postgres import Pool
 from tests.api.console.conftest import hidden
+from tests.api.landerneau import make_landerneau, write_late
 from tests.api.metering import Metering
 from tests.api.pictures import png
-from tests.api.towns import make_town, write_late
 
 JULY = {"commune": "Landerneau", "mois": "2026-07", "service": "all"}
 
@@ -14,11 +14,11 @@ async def test_a_report_is_seen_kept_and_says_what_late_data_has_changed(
 ) -> None:
     manager, stranger = await enter(tenancy.id, "service_manager"), await enter(other_tenancy.id, "reader")
     empty = await manager.get("/rapports")
-    town = await make_town(Metering(pool, registry, tenancy.id), registry, observations, pool)
+    landerneau = await make_landerneau(Metering(pool, registry, tenancy.id), registry, observations, pool)
     seen = await manager.get("/rapports/apercu", params=JULY)
     kept = await manager.post("/rapports/apercu", data=JULY | {"csrf": hidden(seen, "csrf")})
     again = await manager.post("/rapports/apercu", data=JULY | {"csrf": hidden(seen, "csrf")})
-    await write_late(pool, observations, town.bin)
+    await write_late(pool, observations, landerneau.bin)
     later = await manager.post("/rapports/apercu", data=JULY | {"csrf": hidden(seen, "csrf")})
     first, second = await manager.get(kept.headers["location"]), await manager.get(later.headers["location"])
     listed = await manager.get("/rapports")

@@ -7,9 +7,9 @@ import pytest
 
 from core.runtime.postgres import Pool
 from tests.api.conftest import client_of, person_client
+from tests.api.landerneau import Landerneau, figures, make_landerneau, write_late
 from tests.api.metering import DAY, Metering, daily, local
 from tests.api.pictures import png
-from tests.api.towns import Town, figures, make_town, write_late
 
 JULY = {"commune": "Landerneau", "month": "2026-07"}
 
@@ -20,11 +20,11 @@ def metering(pool: Pool, registry, tenancy) -> Metering:
 
 
 @pytest.fixture
-async def town(metering: Metering, registry, observations, pool: Pool) -> Town:
-    return await make_town(metering, registry, observations, pool)
+async def landerneau(metering: Metering, registry, observations, pool: Pool) -> Landerneau:
+    return await make_landerneau(metering, registry, observations, pool)
 
 
-async def test_a_preview_says_the_month_beside_last_month_and_last_year(client, town) -> None:
+async def test_a_preview_says_the_month_beside_last_month_and_last_year(client, landerneau) -> None:
     answer = await client.get("/v1/reports/preview", params=JULY)
 
     assert answer.status_code == 200, answer.text
@@ -57,11 +57,11 @@ async def test_a_preview_says_the_month_beside_last_month_and_last_year(client, 
 
 
 async def test_a_version_is_kept_and_late_data_makes_the_next_one(
-    client, town, metering, observations, pool
+    client, landerneau, metering, observations, pool
 ) -> None:
     first = await client.post("/v1/reports", json=JULY)
     again = await client.post("/v1/reports", json=JULY)
-    await write_late(pool, observations, town.bin)
+    await write_late(pool, observations, landerneau.bin)
     second = await client.post("/v1/reports", json=JULY)
 
     assert (first.status_code, again.status_code, second.status_code) == (201, 409, 201), first.text
@@ -81,14 +81,16 @@ async def test_a_version_is_kept_and_late_data_makes_the_next_one(
     assert kept["is_latest"] is False
 
 
-async def test_after_retention_has_dropped_readings_the_month_says_the_same(client, town, pool: Pool) -> None:
+async def test_after_retention_has_dropped_readings_the_month_says_the_same(
+    client, landerneau, pool: Pool
+) -> None:
     before = (await client.get("/v1/reports/preview", params=JULY)).json()
     await pool.execute("DELETE FROM observation.measurement")
 
     assert (await client.get("/v1/reports/preview", params=JULY)).json() == before
 
 
-async def test_pdf_and_csv_are_of_the_same_figures(client, town) -> None:
+async def test_pdf_and_csv_are_of_the_same_figures(client, landerneau) -> None:
     made = (await client.post("/v1/reports", json=JULY)).json()
     pdf = await client.get(f"/v1/reports/{made['id']}/report.pdf")
     csv = await client.get(f"/v1/reports/{made['id']}/report.csv")
@@ -105,7 +107,7 @@ async def test_pdf_and_csv_are_of_the_same_figures(client, town) -> None:
     assert any(line.startswith("Déchets;waste.days_above;Jours à 75 % ou plus;2,0;j;1;1;;;;") for line in lines)
 
 
-async def test_what_is_missing_is_unknown_and_never_zero(client, town, metering, pool: Pool) -> None:
+async def test_what_is_missing_is_unknown_and_never_zero(client, landerneau, metering, pool: Pool) -> None:
     """A second meter that speaks in no July, and one that was silent for ten days of it."""
     never = await metering.building()
     index = await metering.index(never, "active_energy_import", interval_s=86_400)
@@ -136,21 +138,21 @@ async def test_what_is_missing_is_unknown_and_never_zero(client, town, metering,
         ("query.service", {"commune": "Landerneau", "service": "parking"}),
     ],
 )
-async def test_a_report_that_cannot_be_is_refused_in_french(client, town, field, asked) -> None:
+async def test_a_report_that_cannot_be_is_refused_in_french(client, landerneau, field, asked) -> None:
     answer = await client.get("/v1/reports/preview", params=asked)
 
     assert answer.status_code == 422
     assert [one["field"] for one in answer.json()["errors"]] == [field]
 
 
-async def test_a_report_of_one_service_has_its_figures_and_no_others(client, town) -> None:
+async def test_a_report_of_one_service_has_its_figures_and_no_others(client, landerneau) -> None:
     answer = await client.get("/v1/reports/preview", params=JULY | {"service": "waste"})
 
     assert [one["id"] for one in answer.json()["sections"]] == ["waste", "alerts"]
     assert answer.json()["title"] == "Rapport de juillet 2026 : Landerneau, déchets"
 
 
-async def test_what_is_measured_of_homes_is_in_no_figure(client, town, metering, pool: Pool) -> None:
+async def test_what_is_measured_of_homes_is_in_no_figure(client, landerneau, metering, pool: Pool) -> None:
     before = (await client.get("/v1/reports/preview", params=JULY)).json()
     home = await metering.building()
     index = await metering.index(home, "active_energy_import", interval_s=86_400)
@@ -164,7 +166,7 @@ async def test_what_is_measured_of_homes_is_in_no_figure(client, town, metering,
 
 
 async def test_reports_are_a_tenants_own_and_its_syndicates(
-    app, client, other_client, town, pool: Pool, tenancy, other_tenancy
+    app, client, other_client, landerneau, pool: Pool, tenancy, other_tenancy
 ) -> None:
     made = (await client.post("/v1/reports", json=JULY)).json()
     path = f"/v1/reports/{made['id']}"
@@ -183,7 +185,7 @@ async def test_reports_are_a_tenants_own_and_its_syndicates(
         assert (await reader.post("/v1/reports", json=JULY)).status_code == 403
 
 
-async def test_a_key_that_is_limited_to_kinds_sees_and_makes_no_report(app, client, town) -> None:
+async def test_a_key_that_is_limited_to_kinds_sees_and_makes_no_report(app, client, landerneau) -> None:
     made = (await client.post("/v1/reports", json=JULY)).json()
     key = await client.post(
         "/v1/api-keys", json={"name": "verre", "roles": ["read"], "asset_kinds": ["glass_container"]}
@@ -194,7 +196,7 @@ async def test_a_key_that_is_limited_to_kinds_sees_and_makes_no_report(app, clie
             assert (await limited.get(path)).status_code == 403
 
 
-async def test_nobody_changes_what_was_made(client, town, pool: Pool) -> None:
+async def test_nobody_changes_what_was_made(client, landerneau, pool: Pool) -> None:
     made = (await client.post("/v1/reports", json=JULY)).json()
     now = datetime.now(UTC)
 
@@ -210,7 +212,7 @@ async def test_nobody_changes_what_was_made(client, town, pool: Pool) -> None:
     assert (await client.get(f"/v1/reports/{made['id']}")).json()["sent_at"] is not None
 
 
-async def test_name_language_and_logo_are_a_tenants(client, town) -> None:
+async def test_name_language_and_logo_are_a_tenants(client, landerneau) -> None:
     changed = await client.put("/v1/report-identity", json={"name": "Pays de Landerneau", "language": "en"})
     logo = await client.put("/v1/report-identity/logo", json={"content": base64.b64encode(png()).decode()})
     shown = await client.get("/v1/report-identity/logo")

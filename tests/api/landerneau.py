@@ -10,14 +10,14 @@ from tests.api.metering import HOUR, Metering, daily, local
 
 
 @dataclass(frozen=True, slots=True)
-class Town:
+class Landerneau:
     school: int
     index: int
     bin: int
     bin_asset: int
 
 
-async def make_town(metering: Metering, registry, observations, pool: Pool) -> Town:
+async def make_landerneau(metering: Metering, registry, observations, pool: Pool) -> Landerneau:
     school = await metering.building(surface_m2=1000)
     index = await metering.index(school, "active_energy_import", interval_s=86_400)
 
@@ -34,7 +34,7 @@ async def make_town(metering: Metering, registry, observations, pool: Pool) -> T
     levels |= {local(2026, 7, 11): 5.0, local(2026, 7, 11) + HOUR: 5.0}  # Then silence.
     await observations.readings(bin_, levels)
     await refresh_fill_days(pool)
-    return Town(school, index, bin_, asset["id"])
+    return Landerneau(school, index, bin_, asset["id"])
 
 
 async def write_late(pool: Pool, observations, bin_: int) -> None:
