@@ -1,4 +1,4 @@
-"""Files for French spreadsheets: semicolons, decimal commas, a mark; what is unknown is empty. Pure."""
+"""Files for French spreadsheets: semicolons, decimal commas, a mark; what is unknown is empty."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
