@@ -56,8 +56,8 @@ class ReportFigures(msgspec.Struct, frozen=True):
 
     @property
     def is_reached(self) -> bool:
-        """In time, and in that much memory."""
-        return self.median_ms <= REPORT_GOAL_MS and self.peak_mb <= REPORT_GOAL_MB
+        """In time, and in that much memory more than the API has held anyway."""
+        return self.median_ms <= REPORT_GOAL_MS and self.peak_mb - self.before_mb <= REPORT_GOAL_MB
 
 
 class AllReportsFigures(msgspec.Struct, frozen=True):
@@ -167,7 +167,7 @@ def lines(report: ReportFigures | None, every: AllReportsFigures | None) -> list
             f"rapport mensuel de {report.assets} actifs, en PDF : {report.median_ms:.0f} ms (objectif "
             f"{REPORT_GOAL_MS:.0f}), processeur {report.client_cpu_ms:.0f} ms de l'API et "
             f"{report.server_cpu_ms:.0f} de PostgreSQL ; mémoire de l'API {report.before_mb:.0f} Mo avant, "
-            f"{report.peak_mb:.0f} au plus (objectif {REPORT_GOAL_MB:.0f})"
+            f"{report.peak_mb:.0f} au plus (objectif {REPORT_GOAL_MB:.0f} de plus)"
         )
     if every is not None:
         said.append(
