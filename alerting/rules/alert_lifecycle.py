@@ -203,7 +203,12 @@ def _changed(
     if len(transitions) <= CALM_AT_MOST or suppression is not None:
         return replace(lifecycle, transitions=transitions), None
     flapping = replace(
-        lifecycle, transitions=transitions, is_flapping=True, pending_changes=0, digest_at=at + DIGEST_EVERY
+        lifecycle,
+        transitions=transitions,
+        is_flapping=True,
+        # Where it flaps by an end, the next digest says that it is over.
+        pending_changes=int(not lifecycle.is_live),
+        digest_at=at + DIGEST_EVERY,
     )
     return flapping, NotificationEvent.FLAPPING
 

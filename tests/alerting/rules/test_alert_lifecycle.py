@@ -195,6 +195,9 @@ steps = st.lists(
 
 
 @given(steps)
+@example(
+    [("fire", 1, "silence"), ("end", 1, ""), ("fire", 1, ""), ("end", 1, ""), ("fire", 1, "cause"), ("end", 1, "")]
+)
 def test_recipients_know_what_holds_and_what_is_over_as_soon_as_nothing_suppresses_it(  # noqa: C901
     trace: list[tuple[str, int, str]],
 ) -> None:
