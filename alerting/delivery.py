@@ -31,7 +31,7 @@ from alerting.notifications import with_data
 from alerting.operator_warnings import warn_of_gone_endpoint
 from alerting.proof import ACCEPT, digest_of, is_allowed, is_answered, is_proof, secret_in
 from alerting.queue import WebhookMessage, message_id_of
-from alerting.report_dispatch import read_attached
+from alerting.report_files import read_attached
 from alerting.retry_schedule import DEFAULT_SCHEDULE_S
 from alerting.store import secret_text
 from core.runtime.errors import describe, describe_defect

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from alerting.message_formats import Content, headline, is_list, plain_lines, read_content
-from alerting.report_dispatch import Attached
+from alerting.report_files import Attached
 from core.runtime.errors import describe_defect
 
 SCHEMES = ("smtp", "smtps")

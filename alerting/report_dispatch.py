@@ -21,7 +21,6 @@ from registry.rows import fetch_all
 
 SENT_ON = 2
 LISTED_MOST = 30
-ATTACHED_MOST, ATTACHED_OCTETS_MOST = 20, 8 << 20
 
 # An advisory lock: one replica at a time looks, another one skips this turn.
 TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtext('alerting.report_dispatch'))"
@@ -42,12 +41,6 @@ ORDER BY commune, version DESC
 """
 RECORD_SENT = "INSERT INTO report_sending (recipient_id, month, tenant_id, report_ids) VALUES ($1, $2, $3, $4)"
 MARK_SENT = "UPDATE report SET sent_at = $2 WHERE id = ANY($1::int[]) AND sent_at IS NULL"
-FILES = """
-SELECT title, pdf FROM (
-    SELECT title, pdf, commune, sum(octet_length(pdf)) OVER (ORDER BY commune, id) AS octets
-    FROM report WHERE tenant_id = $1 AND id = ANY($2::int[])) AS r
-WHERE octets <= $3 ORDER BY commune
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +50,6 @@ class _Report:
     version: int
     title: str
     summary: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """A file that goes with a letter."""
-
-    name: str
-    content: bytes
 
 
 async def send_reports(pool: Pool, now: datetime, link: str) -> int:
@@ -129,14 +114,3 @@ def report_body(
         "reports": [one.id for one in reports],
     }
     return msgspec.json.encode({"type": REPORT, "timestamp": now, "data": data})
-
-
-async def read_attached(
-    connection: Connection | Pool, tenant_id: int, report_ids: Sequence[int]
-) -> list[Attached]:
-    """The first files that one letter bears; all are under its link."""
-    rows = await connection.fetch(FILES, tenant_id, list(report_ids)[:ATTACHED_MOST], ATTACHED_OCTETS_MOST)
-    return [
-        Attached(f"{row['title'].replace(' :', ',').replace(':', ',').replace('/', '-')}.pdf", row["pdf"])
-        for row in rows
-    ]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from alerting.queue import decode_message
-from alerting.report_dispatch import due_at, read_attached, send_reports
+from alerting.report_dispatch import due_at, send_reports
+from alerting.report_files import read_attached
 from api.reporting.monthly import MonthlyReports
 from core.runtime.postgres import InsufficientPrivilegeError, Pool, PostgresError, open_pool
 from registry.entering import NotAdmitted, reading_as
