@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from core.messages.measurements import SOUND
 from core.runtime.postgres import Connection
-from indicators.waste import forecast_store
-from indicators.waste.forecast import Forecast, daily_gains, forecast
-from indicators.waste.neighbours import PlacedBin, neighbours_of
+from indicators.waste.forecast import Forecast
+from indicators.waste.forecasts import read_forecasts
 from indicators.waste.rounds.candidates import Bin
 from indicators.waste.rounds.model import Place
 from registry.rows import fetch_all
@@ -82,26 +81,7 @@ def _number(attributes: Mapping[str, Any], name: str) -> float | None:
 
 
 async def _forecasts(connection: Connection, kind: str, rows: Sequence[_Row], full: float) -> dict[int, Forecast]:
-    """Of each level that has one, by its own weeks or by its neighbours'."""
+    """Of each level that has one."""
     wanted = {row.datastream_id for row in rows if row.datastream_id is not None}
-    placed = {
-        one.datastream_id: one
-        for one in await forecast_store.select_placed_bins(connection, PLACED_MOST)
-        if one.kind == kind
-    }
-    levels = await forecast_store.read_levels_now(connection, sorted(wanted & placed.keys()))
-    ends = await forecast_store.read_day_ends(connection, sorted(placed))
-    gains = {id_: daily_gains(of_bin) for id_, of_bin in ends.items()}
-    found: dict[int, Forecast] = {}
-    for id_, now in levels.items():
-        made = forecast(now.level, now.day, gains.get(id_, {}), _others(placed[id_], placed, gains), full)
-        if made is not None:
-            found[id_] = made
-    return found
-
-
-def _others(
-    one: PlacedBin, placed: Mapping[int, PlacedBin], gains: Mapping[int, Mapping[date, float]]
-) -> list[Mapping[date, float]]:
-    near = neighbours_of(one, placed.values())
-    return [gains[other.datastream_id] for other in near if other.datastream_id in gains]
+    found = await read_forecasts(connection, PLACED_MOST, kind=kind, wanted=wanted, full=full)
+    return {one.bin.datastream_id: one.forecast for one in found if one.forecast is not None}

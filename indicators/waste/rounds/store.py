@@ -156,11 +156,11 @@ class NewOutcome:
 
 _ROUND_COLUMNS = columns_of(NewRound)
 # One that was taken back is none.
-_LAST = """
+_LAST = """(
 SELECT * FROM (
     SELECT o.outcome, o.reason, o.at, o.level_seen, o.remark, o.recorded_at, o.recorded_by
     FROM waste_round_outcome o WHERE o.round_id = s.round_id AND o.asset_id = s.asset_id ORDER BY o.id DESC LIMIT 1
-) AS o WHERE o.outcome <> 'withdrawn'
+) AS o WHERE o.outcome <> 'withdrawn')
 """
 _ROUNDS = f"""
 SELECT r.id, r.tenant_id, r.state, {_ROUND_COLUMNS}, r.created_at, r.created_by, r.cancelled_at, r.cancelled_by,
@@ -169,7 +169,7 @@ FROM waste_round r CROSS JOIN LATERAL (
     SELECT count(s.position) AS stops, count(s.left_reason) AS left_out,
            count(*) FILTER (WHERE l.outcome = 'emptied') AS emptied,
            count(*) FILTER (WHERE l.outcome = 'skipped') AS skipped
-    FROM waste_round_stop s LEFT JOIN LATERAL ({_LAST}) AS l ON true
+    FROM waste_round_stop s LEFT JOIN LATERAL {_LAST} AS l ON true
     WHERE s.round_id = r.id
 ) AS n
 """
@@ -194,7 +194,7 @@ LIST_STOPS = f"""
 SELECT s.round_id, s.asset_id, a.name, a.street, a.commune, a.latitude, a.longitude, s.chosen_by, s.truck, s.trip,
        s.position, s.arrival, s.left_reason, s.level, s.level_at, s.full_at, s.volume_l, s.weight_kg, l.outcome,
        l.reason, l.at AS done_at, l.level_seen, l.remark, l.recorded_at, l.recorded_by
-FROM waste_round_stop s JOIN asset a ON a.id = s.asset_id LEFT JOIN LATERAL ({_LAST}) AS l ON true
+FROM waste_round_stop s JOIN asset a ON a.id = s.asset_id LEFT JOIN LATERAL {_LAST} AS l ON true
 WHERE s.round_id = $1 AND ($2::int IS NULL OR s.asset_id = $2)
 ORDER BY s.truck, s.position, a.commune, a.name, s.asset_id
 """
