@@ -16,9 +16,11 @@ from indicators.reports.model import (
     table_of,
 )
 from indicators.waste import days_above_store as store
+from indicators.waste import tonnage_store
 from indicators.waste.days_above import Bin, DaysAbove, days_above
 from indicators.waste.days_above_store import EmptyingCount
 from indicators.waste.forecasts import read_forecasts
+from indicators.waste.tonnage import CALIBRATED_OVER, calibrations, tonnages
 
 THRESHOLD = 75
 BINS_MOST = 5_000
@@ -40,6 +42,9 @@ async def read_waste(connection: Connection, asked: Asked) -> Section | None:
     by_month = days_above(bins, known, first_days, period, ["month"])
     days = {one.month: one for one in by_month if one.month is not None}
     amounts = {month: _amounts(days.get(month), month, emptied) for month in asked.months}
+    tonnes = await _tonnes(connection, asked)
+    for month in asked.months:
+        amounts[month]["waste.tonnes"] = tonnes.get(month, Amount(None, unknown=Unknown.NOT_MEASURED))
     amounts[asked.month]["waste.full_soon"] = await _full_soon(connection, asked)
     of_bins = days_above(bins, known, first_days, (asked.month, asked.after), ["bin"])
     return Section(
@@ -71,6 +76,25 @@ def _amounts(days: DaysAbove | None, month: date, emptied: Sequence[EmptyingCoun
     return {"waste.bins": Amount(days.bins)} | {
         f"waste.{name}": Amount(value, days.bins, days.bins, None if value is not None else Unknown.NOT_MEASURED)
         for name, value in zip(names, counted, strict=True)
+    }
+
+
+async def _tonnes(connection: Connection, asked: Asked) -> dict[date, Amount]:
+    """Of the commune's bins, by month; calibrated by all that was weighed in the year before the month is over."""
+    containers = await tonnage_store.read_containers(connection)
+    period = (min(asked.chart[0], asked.after - CALIBRATED_OVER), asked.after)
+    emptied = await tonnage_store.read_emptied(connection, containers, period)
+    calibrated = calibrations(emptied, await tonnage_store.read_weighed(connection, period))
+    of_commune = [one for one in emptied if one.bin.commune == asked.commune]
+    return {
+        one.month: Amount(
+            round(one.tonnes, 4) if one.emptyings else None,
+            one.emptyings,
+            one.emptyings + one.unknown,
+            None if one.emptyings else Unknown.NOT_MEASURED,
+        )
+        for one in tonnages(of_commune, calibrated, ["month"])
+        if one.month is not None
     }
 
 

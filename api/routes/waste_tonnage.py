@@ -1,7 +1,7 @@
 """What bins held when they were emptied, in tonnes, and the weighbridge's tickets that calibrate it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -14,11 +14,10 @@ from api.routes.waste import MOST_YEARS, WantedQuery
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from core.runtime.postgres import ForeignKeyViolationError
 from indicators.waste import tonnage, tonnage_store
-from indicators.waste.tonnage import Calibration, EmptiedBin, Grouping, Tonnage, Weighing
+from indicators.waste.tonnage import CALIBRATED_OVER, Calibration, EmptiedBin, Grouping, Tonnage, Weighing
 from registry import weighings
 from registry.weighings import WeighedLoad
 
-CALIBRATED_OVER = timedelta(days=365)
 MOST_KG = 60_000
 
 router = APIRouter(prefix="/v1", tags=["waste"], responses=PROBLEM_RESPONSES)

@@ -83,6 +83,11 @@ FIGURES: dict[str, Wording] = {
         ("vidages que rien ne confirme, ou pendant un silence", "not confirmed, or while the sensor was silent"),
         "less",
     ),
+    "waste.tonnes": Wording(
+        ("Tonnes vidées", "Tonnes emptied"), "t", 2,
+        ("volume × masse volumique, calés sur les pesées d’un an ; n : vidages de volume connu",
+         "volume × density, calibrated by a year of tickets; n: emptyings of known volume"),
+    ),
     "waste.full_soon": Wording(
         ("Bornes pleines sous 7 jours", "Bins full within 7 days"), "", 0,
         ("prévision P50, à la date de ce rapport", "forecast P50, on the day of this report"),

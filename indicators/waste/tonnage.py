@@ -6,7 +6,7 @@ Of an emptying that is suspect, or of a bin whose volume nobody has stated, no m
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from statistics import median
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from indicators.buildings.regression import CONFIDENCE, student_quantile
 from indicators.waste.rounds.execution import KnownEmptying
 
+CALIBRATED_OVER = timedelta(days=365)
 DEFAULT_DENSITY = 0.33
 """Tonnes a cubic metre, of loose glass."""
 WELL_KNOWN = 0.75

@@ -56,6 +56,18 @@ async def test_a_preview_says_the_month_beside_last_month_and_last_year(client, 
     assert chart["values"][0] == pytest.approx(310)
 
 
+async def test_tonnes_are_of_bins_whose_volume_is_stated(client, landerneau) -> None:
+    before = figures((await client.get("/v1/reports/preview", params=JULY)).json())["waste.tonnes"]["this"]
+    changed = await client.patch(f"/v1/assets/{landerneau.bin_asset}", json={"attributes": {"volume_l": 2_000}})
+    after = figures((await client.get("/v1/reports/preview", params=JULY)).json())["waste.tonnes"]["this"]
+
+    assert changed.status_code == 200, changed.text
+    assert (before["value"], before["known"], before["of"], before["unknown"]) == (None, 0, 1, "not_measured")
+    # By hand: 2 m3, from 80 % to 5 %, at 0.33 t/m3, and nothing was weighed.
+    assert after["value"] == pytest.approx(2 * 0.75 * 0.33)
+    assert (after["known"], after["of"]) == (1, 1)
+
+
 async def test_a_version_is_kept_and_late_data_makes_the_next_one(
     client, landerneau, metering, observations, pool
 ) -> None:
