@@ -18,7 +18,7 @@ from lab.simulator.pushed import Pushed
 from lab.simulator.receiver import Received
 from lab.simulator.street_lights import LightingAccount
 
-MOST_MEMORY_MB = 560
+MOST_MEMORY_MB = 620
 # A frame that is on its way to the gateway when an uplink ends cannot be called back: at dusk and dawn hundreds of
 # relays are switched while everybody joins. Without regard for the windows it would be one in ten.
 DISTURBED_OF_EMITTED = 0.01
