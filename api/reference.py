@@ -84,6 +84,7 @@ TITLES_OF_TAGS = {
     "work-orders": "Interventions",
     "kits": "Kits",
     "cost": "Coûts du réseau",
+    "reports": "Rapports du mois",
     "network": "Couverture du réseau",
     "teams": "Équipes",
     "partner-events": "Événements de partenaires",

@@ -48,7 +48,9 @@ class RoundCandidateAnswer(Answer):
 @router.get("/candidates", operation_id="listRoundCandidates", summary="Dire quelles bornes une tournée viderait")
 async def list_round_candidates(
     caller: Reader,
-    kind: Annotated[str, Query(min_length=1, max_length=63, pattern=PRINTABLE)] = "glass_container",
+    kind: Annotated[
+        str, Query(min_length=1, max_length=63, pattern=PRINTABLE, description="Type des bornes")
+    ] = "glass_container",
     commune: CommuneOrCode = None,
     planned_for: Annotated[Day | None, Query(description="Le jour de la tournée ; absent : aujourd'hui")] = None,
     next_round_on: Annotated[

@@ -66,7 +66,7 @@ _OF_SERVICES = """
     rx2_data_rate rx2_for_all service_password shards smtp_sender smtp_url station_certificate station_client_ca
     station_credentials station_crl station_host station_key station_port station_proxies station_proxy_protocol
     station_url sweep_s trace_ratio udp_address_lock_s udp_address_rate udp_gateway_rate udp_host udp_port
-    udp_receive_buffer webhook_concurrency webhook_permit_http webhook_schedule_s
+    udp_read_on_s udp_receive_buffer webhook_concurrency webhook_permit_http webhook_schedule_s
 """
 # What the command line and the units read.
 _OF_COMMANDS = "alarm_mail alarm_url api_key backup_database_url backup_plain backup_recipients home options"

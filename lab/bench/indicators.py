@@ -38,7 +38,7 @@ from lab.bench.processes import cpu_seconds
 from lab.bench.queries import (
     BINS,
     FULL,
-    INDEX_BUCKETS,
+    INDEX_DAYS,
     METERS,
     PICK_METERS,
     PICK_OF_KIND,
@@ -177,7 +177,7 @@ def _meters_by_month(world: World, meters: list[int]) -> Question:
     given = {"from": edges[0].isoformat(), "to": edges[-1].isoformat(), "bucket": "month", "datastream_id": meters}
     return Question(
         "meters_by_month", f"{len(meters)} compteurs, un an par mois", 150, world.key,
-        "/v1/measurements/series", given, _items, INDEX_BUCKETS, (meters, edges[0], edges[-1], edges),
+        "/v1/measurements/series", given, _items, INDEX_DAYS, (meters, edges[0], edges[-1]),
     )  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def _savings(world: World) -> Question:
         "savings", f"économies de {len(world.meters)} bâtiments ({len(meters)} compteurs)", 1_000, world.key,
         "/v1/indicators/buildings/savings", {"limit": BUILDINGS},
         lambda answer: sum(item["n"] > 0 for item in answer["items"]),
-        INDEX_BUCKETS, (meters, edges[0], edges[-1], edges),
+        INDEX_DAYS, (meters, edges[0], edges[-1]),
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def _repository(root: Path, version: str) -> list[str]:
         found.append("des fichiers ne sont pas dans le dernier commit : c'est lui qui est publié")
     if version != VERSION:
         found.append(f"pyproject.toml dit {version}, core dit {VERSION}")
-    if notes_of(version, (root / "CHANGELOG.md").read_text("utf-8")) is None:
+    if changes_of(version, (root / "CHANGELOG.md").read_text("utf-8")) is None:
         found.append(f"CHANGELOG.md n'a pas de titre « ## {version} (AAAA-MM-JJ) »")
     for overlay in OVERLAYS:
         text = (root / "k8s" / "overlays" / overlay / "kustomization.yaml").read_text("utf-8")
@@ -108,7 +108,7 @@ def _licences(root: Path, bom: dict[str, Any]) -> list[str]:
     return problems(bom, Licences.read(root / "deploy" / "licences.toml"))
 
 
-def notes_of(version: str, changelog: str) -> str | None:
+def changes_of(version: str, changelog: str) -> str | None:
     """The part of the changelog on this version, once it is dated."""
     found = re.search(
         rf"^## {re.escape(version)} \(\d{{4}}-\d{{2}}-\d{{2}}\)\n(.*?)(?=^## |\Z)",
@@ -119,7 +119,7 @@ def notes_of(version: str, changelog: str) -> str | None:
 
 
 def _write(root: Path, target: Path, version: str, bom: dict[str, Any], texts: dict[str, list[str]]) -> None:
-    from lab.release.inventory import notices
+    from lab.release.inventory import third_party_text
     from lab.release.wheel import BuildsDiffer, build_wheel_twice
 
     typer.echo("Paquet, construit deux fois…")
@@ -128,9 +128,9 @@ def _write(root: Path, target: Path, version: str, bom: dict[str, Any], texts: d
     except BuildsDiffer as differ:
         raise fail(f"deux constructions du même commit diffèrent ({differ}) : rien ne se publie") from None
     (target / f"territoire-{version}.cdx.json").write_text(json.dumps(bom, ensure_ascii=False, indent=1), "utf-8")
-    (target / "LICENCES-TIERCES.txt").write_text(notices(bom, texts), "utf-8")
-    notes = notes_of(version, (root / "CHANGELOG.md").read_text("utf-8"))
-    if notes is not None:
-        (target / "NOTES.md").write_text(notes, "utf-8")
+    (target / "LICENCES-TIERCES.txt").write_text(third_party_text(bom, texts), "utf-8")
+    changes = changes_of(version, (root / "CHANGELOG.md").read_text("utf-8"))
+    if changes is not None:
+        (target / "NOTES.md").write_text(changes, "utf-8")
     sums = [f"{sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in sorted(target.iterdir())]
     (target / "SHA256SUMS").write_text("\n".join(sums) + "\n", "utf-8")

@@ -147,7 +147,7 @@ def problems(bom: Mapping[str, Any], licences: Licences) -> list[str]:
     return [f"{one['name']} {one['version']} : {why}" for one, why in found if why is not None]
 
 
-def notices(bom: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> str:
+def third_party_text(bom: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> str:
     """The licences of everything that comes along, with their texts, for who receives it."""
     parts = ["Territoire est distribué avec les logiciels suivants, chacun sous sa licence."]
     for component in sorted(bom["components"], key=lambda one: one["name"].lower()):

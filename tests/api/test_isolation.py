@@ -59,6 +59,8 @@ MEETS_NOBODY = {
     "/v1/people/{id}/password-reset",
     "/v1/publications",  # An address that is taken is everybody's to see.
     "/v1/photo-uploads",
+    "/v1/report-recipients",  # A team of one's own (tests/api/routes/test_reports.py).
+    "/v1/reports",  # Made of what one sees oneself.
     "/v1/rounds",  # Of bins that one sees (tests/api/routes/test_rounds.py).
     "/v1/rounds/{id}/stops/{asset_id}/outcome",
     "/v1/sessions",

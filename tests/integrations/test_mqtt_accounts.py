@@ -11,7 +11,7 @@ SOMETHING = Permissions(frozenset({"a"}), frozenset())
 
 
 def account(**of: object) -> ValidAccount:
-    fields = {"gateway_id": None, "slug": None, "publishes": (), "reads": (), **of}
+    fields = {"gateway_id": None, "slug": None, "publishes": (), "reads": (), "is_of_access": False, **of}
     return ValidAccount("1" * 16, secret_wrapped=b"", sealed_for=UUID(int=0), is_applied=False, **fields)  # type: ignore[arg-type]
 
 

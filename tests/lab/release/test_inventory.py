@@ -6,9 +6,16 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from lab.commands.release import notes_of
+from lab.commands.release import changes_of
 from lab.release import wheel
-from lab.release.inventory import Licences, completed, debian_components, notices, npm_components, problems
+from lab.release.inventory import (
+    Licences,
+    completed,
+    debian_components,
+    npm_components,
+    problems,
+    third_party_text,
+)
 from tests.rooms import CHECKOUT
 
 LICENCES = Licences(frozenset({"MIT", "BSD-3-Clause", "Apache-2.0"}), {"silent": "MIT"})
@@ -61,7 +68,7 @@ def test_the_document_is_cyclonedx_and_names_the_console_s_libraries_and_debian_
 def test_whoever_receives_it_reads_every_licence() -> None:
     bom = {**EMPTY, "components": [component("zeta", "MIT"), component("Alpha", "BSD-3-Clause")]}
 
-    text = notices(bom, {"zeta": ["Permission is hereby granted"]})
+    text = third_party_text(bom, {"zeta": ["Permission is hereby granted"]})
 
     assert text.index("Alpha 1.0 : BSD-3-Clause") < text.index("zeta 1.0 : MIT") < text.index("Permission")
 
@@ -71,10 +78,10 @@ def test_notes_are_the_part_of_a_dated_version() -> None:
         "# Changelog\n\n## Unreleased\n\n- C\n\n## 1.1.0 (2026-12-01)\n\n- B\n\n## 1.0.0 (2026-11-01)\n\n- A\n"
     )
 
-    assert notes_of("1.1.0", changelog) == "- B\n"
-    assert notes_of("1.0.0", changelog) == "- A\n"
-    assert notes_of("1.2.0", changelog) is None
-    assert notes_of("1.1.0", changelog.replace(" (2026-12-01)", "")) is None
+    assert changes_of("1.1.0", changelog) == "- B\n"
+    assert changes_of("1.0.0", changelog) == "- A\n"
+    assert changes_of("1.2.0", changelog) is None
+    assert changes_of("1.1.0", changelog.replace(" (2026-12-01)", "")) is None
 
 
 @pytest.fixture
