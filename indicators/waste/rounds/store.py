@@ -66,41 +66,13 @@ class NewStop:
 
 
 @dataclass(frozen=True, slots=True)
-class WasteRound:
+class WasteRound(NewRound):
     """A round as it was planned, and how many of its stops are done."""
 
     id: int
     tenant_id: int
     state: RoundState
-    name: str
-    planned_for: date
-    kind: str
-    commune: str | None
-    threshold: int
-    forecast_threshold: int
-    forecast_part: Part
-    next_round_on: date
-    trucks: int
-    truck_volume_l: int
-    truck_weight_kg: int
-    opens_at: time
-    closes_at: time
-    service_s: int
-    unloading_s: int
-    speed_kmh: float
-    depot_latitude: float
-    depot_longitude: float
-    outlet_latitude: float
-    outlet_longitude: float
-    distance_source: DistanceSource
-    distance_note: str
-    seed: int
-    iterations: int
-    solver: str
-    metres_before: int | None
-    bins_before: int
-    metres_after: int
-    trips: Any
+    trips: Any  # As they were written, in JSON.
     created_at: datetime
     created_by: str
     cancelled_at: datetime | None
