@@ -1,12 +1,13 @@
 """Rounds: planned from levels and forecasts, and carried out stop by stop."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query
 
-from api.auth import Caller, FieldAgent, Manager, Reader
+from api.auth import Caller, Change, FieldAgent, Manager, Reader
 from api.fields import INT4_MOST, AssetKind, Day, Id
 from api.pages import Page, Paged
 from api.resources import Resource
@@ -181,22 +182,40 @@ async def record_round_stop(
     at = body.at or now
     if at > now + AHEAD:
         raise invalid("at", "future", "cet instant n'est pas encore passé")
+    missing = f"la tournée {id} n'a pas la borne {asset_id} dans ses trajets"
     async with caller.changing() as change:
-        connection = change.connection
-        state = await store.lock_round(connection, id)
-        if state is None:
-            raise ROUNDS.missing(id)
-        former = await store.read_stop(connection, id, asset_id)
-        if former is None or former.position is None:
-            raise Problem(404, f"la tournée {id} n'a pas la borne {asset_id} dans ses trajets")
-        if state == "cancelled":
-            raise Problem(409, "cette tournée est annulée")
+        former = await stop_to_change(change, id, asset_id, lambda stop: stop.position is not None, missing)
         new = NewOutcome(body.outcome, body.reason, at, body.level_seen, body.remark)
-        await store.add_outcome(connection, change.tenant_id, id, asset_id, new, change.actor)
-        recorded = await store.read_stop(connection, id, asset_id)
-        before, after = RoundStopAnswer.model_validate(former), RoundStopAnswer.model_validate(recorded)
-        await change.audit("record", ROUNDS.entity, id, {"asset_id": asset_id}, before=before, after=after)
-        return after
+        await store.add_outcome(change.connection, change.tenant_id, id, asset_id, new, change.actor)
+        return await changed_stop(change, "record", former)
+
+
+async def stop_to_change(
+    change: Change, round_id: int, asset_id: int, is_there: Callable[[RoundStop], bool], missing: str
+) -> RoundStop:
+    """A stop of a round that nobody cancels meanwhile.
+
+    Raises:
+        Problem: there is no such round, no such stop (`missing` says so), or the round is cancelled.
+    """
+    state = await store.lock_round(change.connection, round_id)
+    if state is None:
+        raise ROUNDS.missing(round_id)
+    stop = await store.read_stop(change.connection, round_id, asset_id)
+    if stop is None or not is_there(stop):
+        raise Problem(404, missing)
+    if state == "cancelled":
+        raise Problem(409, "cette tournée est annulée")
+    return stop
+
+
+async def changed_stop(change: Change, action: str, former: RoundStop) -> RoundStopAnswer:
+    """As it is now, once the audit has both."""
+    now = await store.read_stop(change.connection, former.round_id, former.asset_id)
+    before, after = RoundStopAnswer.model_validate(former), RoundStopAnswer.model_validate(now)
+    about = {"asset_id": former.asset_id}
+    await change.audit(action, ROUNDS.entity, former.round_id, about, before=before, after=after)
+    return after
 
 
 @router.post("/{id}/cancel", summary="Annuler une tournée")
