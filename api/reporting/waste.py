@@ -20,7 +20,7 @@ from indicators.waste import tonnage_store
 from indicators.waste.days_above import Bin, DaysAbove, days_above
 from indicators.waste.days_above_store import EmptyingCount
 from indicators.waste.forecasts import read_forecasts
-from indicators.waste.tonnage import CALIBRATED_OVER, calibrations, tonnages
+from indicators.waste.tonnage import tonnages
 
 THRESHOLD = 75
 BINS_MOST = 5_000
@@ -45,7 +45,7 @@ async def read_waste(connection: Connection, asked: Asked) -> Section | None:
     tonnes = await _tonnes(connection, asked)
     for month in asked.months:
         amounts[month]["waste.tonnes"] = tonnes.get(month, Amount(None, unknown=Unknown.NOT_MEASURED))
-    amounts[asked.month]["waste.full_soon"] = await _full_soon(connection, asked)
+    amounts[asked.month]["waste.full_soon"] = await _full_soon(connection, asked, ids)
     of_bins = days_above(bins, known, first_days, (asked.month, asked.after), ["bin"])
     return Section(
         "waste",
@@ -81,11 +81,8 @@ def _amounts(days: DaysAbove | None, month: date, emptied: Sequence[EmptyingCoun
 
 async def _tonnes(connection: Connection, asked: Asked) -> dict[date, Amount]:
     """Of the commune's bins, by month; calibrated by all that was weighed in the year before the month is over."""
-    containers = await tonnage_store.read_containers(connection)
-    period = (min(asked.chart[0], asked.after - CALIBRATED_OVER), asked.after)
-    emptied = await tonnage_store.read_emptied(connection, containers, period)
-    calibrated = calibrations(emptied, await tonnage_store.read_weighed(connection, period))
-    of_commune = [one for one in emptied if one.bin.commune == asked.commune]
+    loads = await tonnage_store.read_loads(connection, (asked.chart[0], asked.after))
+    of_commune = [one for one in loads.emptied if one.bin.commune == asked.commune]
     return {
         one.month: Amount(
             round(one.tonnes, 4) if one.emptyings else None,
@@ -93,15 +90,15 @@ async def _tonnes(connection: Connection, asked: Asked) -> dict[date, Amount]:
             one.emptyings + one.unknown,
             None if one.emptyings else Unknown.NOT_MEASURED,
         )
-        for one in tonnages(of_commune, calibrated, ["month"])
+        for one in tonnages(of_commune, loads.calibrations, ["month"])
         if one.month is not None
     }
 
 
-async def _full_soon(connection: Connection, asked: Asked) -> Amount:
+async def _full_soon(connection: Connection, asked: Asked, ids: Sequence[int]) -> Amount:
     if not asked.is_last:
         return NOT_THEN
-    found = [one for one in await read_forecasts(connection, BINS_MOST) if one.bin.commune == asked.commune]
+    found = await read_forecasts(connection, BINS_MOST, wanted={*ids})
     ends = [one.instant(one.forecast.p50) for one in found if one.forecast is not None]
     if not found:
         return NOTHING

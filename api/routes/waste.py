@@ -274,17 +274,9 @@ async def list_forecasts(
     Chaque semaine commence par le même jour. Les voisines se cherchent parmi les 2 000 premières bornes visibles.
     """
     async with caller.reading() as connection:
-        found = await read_forecasts(connection, MOST)
-    return ForecastsPage(
-        next=None,
-        items=[
-            _forecast_answer(one)
-            for one in found
-            if (datastream_id is None or one.bin.datastream_id in datastream_id)
-            and kind in (None, one.bin.kind)
-            and commune in (None, one.bin.commune)
-        ],
-    )
+        found = await read_forecasts(connection, MOST, kind=kind, wanted=datastream_id)
+    items = [_forecast_answer(one) for one in found if commune in (None, one.bin.commune)]
+    return ForecastsPage(next=None, items=items)
 
 
 def _forecast_answer(known: BinForecast) -> ForecastAnswer:

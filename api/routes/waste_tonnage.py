@@ -14,7 +14,7 @@ from api.routes.waste import MOST_YEARS, WantedQuery
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from core.runtime.postgres import ForeignKeyViolationError
 from indicators.waste import tonnage, tonnage_store
-from indicators.waste.tonnage import CALIBRATED_OVER, Calibration, EmptiedBin, Grouping, Tonnage, Weighing
+from indicators.waste.tonnage import Calibration, EmptiedBin, Grouping, Tonnage, Weighing
 from registry import weighings
 from registry.weighings import WeighedLoad
 
@@ -86,12 +86,8 @@ async def list_tonnage(
     groups = by or ["month"]
     async with caller.reading() as connection:
         since, until = await wanted.period(connection, MOST_YEARS)
-        containers = await tonnage_store.read_containers(connection)
+        containers, emptied, weighed, calibrations = await tonnage_store.read_loads(connection, (since, until))
         bins = {*containers} if wanted.is_whole else {one.asset_id for one in await wanted.bins(connection)}
-        calibrating = min(since, until - CALIBRATED_OVER), until
-        emptied = await tonnage_store.read_emptied(connection, containers, calibrating)
-        weighed = await tonnage_store.read_weighed(connection, calibrating)
-    calibrations = tonnage.calibrations(emptied, weighed)
     chosen = [one for one in emptied if one.day >= since and one.bin.asset_id in bins]
     is_whole = wanted.is_whole and not {"bin", "commune"} & {*groups}
     counted = [one for one in weighed if one.day >= since] if is_whole else None

@@ -1,13 +1,22 @@
-"""SQL of what was emptied and what was weighed, as whoever asks may see it."""
+"""SQL of what was emptied and what was weighed, as the reader may see it."""
 
 from datetime import date
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from core.runtime.postgres import Connection
 from indicators.waste.emptyings import Emptying
 from indicators.waste.rounds.execution import SensorEmptying, joined_emptyings
 from indicators.waste.rounds.execution_store import AROUND, read_round_emptyings
-from indicators.waste.tonnage import Container, EmptiedBin, Weighing, emptied_bin
+from indicators.waste.tonnage import (
+    CALIBRATED_OVER,
+    Calibration,
+    Container,
+    EmptiedBin,
+    Weighing,
+    calibrations,
+    emptied_bin,
+)
 from registry.rows import fetch_all
 
 _NUMBER = "CASE WHEN jsonb_typeof(a.attributes -> '{0}') = 'number' THEN (a.attributes ->> '{0}')::float8 END"
@@ -65,6 +74,25 @@ async def read_emptied(
         if one.asset_id in containers
     ]
     return [one for one in found if since <= one.day < until]
+
+
+class Loads(NamedTuple):
+    """What was emptied of which bins and what was weighed, and how the one calibrates the other."""
+
+    containers: dict[int, Container]
+    emptied: list[EmptiedBin]
+    weighed: list[Weighing]
+    calibrations: dict[str, Calibration]
+
+
+async def read_loads(connection: Connection, period: tuple[date, date]) -> Loads:
+    """Of these local days, and of the year before their end at least, by which they are calibrated."""
+    since, until = period
+    calibrating = min(since, until - CALIBRATED_OVER), until
+    containers = await read_containers(connection)
+    emptied = await read_emptied(connection, containers, calibrating)
+    weighed = await read_weighed(connection, calibrating)
+    return Loads(containers, emptied, weighed, calibrations(emptied, weighed))
 
 
 async def read_weighed(connection: Connection, period: tuple[date, date]) -> list[Weighing]:
