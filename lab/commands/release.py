@@ -6,12 +6,15 @@ import subprocess
 import tomllib
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.running import fail
 from services.supervisor.stack import checkout
+
+if TYPE_CHECKING:
+    from lab.release.inventory import Inventory
 
 CONTAINERFILE = Path("deploy/Containerfile")
 OVERLAYS = ("staging", "production")
@@ -29,42 +32,26 @@ def release(
     Refuse une version qui n'est pas la même partout ou que CHANGELOG.md ne date pas, une licence qui n'est pas
     dans deploy/licences.toml, un paquet qui diffère d'une construction à l'autre, une image sans empreinte.
     """
-    from lab.release.inventory import Inventory
+    from lab.release.inventory import Licences, problems, read_inventory
 
     root = checkout()
     version = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     target = to or root / "dist" / version
     if target.exists() and any(target.iterdir()):
         raise fail(f"{target} n'est pas vide : une version ne s'écrit pas par-dessus une autre", 2)
-    inventory: Inventory = _inventory(root, version)
-    found = [*_repository(root, version), *_images(root), *_licences(root, inventory.bom)]
+    typer.echo("Inventaire de ce qui vient avec…")
+    licences = Licences.read(root / "deploy" / "licences.toml")
+    inventory = read_inventory(root, SERVERS, licences, version)
+    found = [*_repository(root, version), *_images(root), *problems(inventory.bom, licences)]
     for problem in found:
         typer.echo(f"  ! {problem}", err=True)
     if found and not draft:
         raise fail("rien n'est écrit (--draft écrit quand même, pour voir)")
     target.mkdir(parents=True, exist_ok=True)
-    _write(root, target, version, inventory.bom, inventory.texts)
+    _write(root, target, version, inventory)
     typer.echo(f"{target} :")
     for file in sorted(target.iterdir()):
         typer.echo(f"  {file.name} ({file.stat().st_size:,} octets)".replace(",", "\u202f"))
-
-
-def _inventory(root: Path, version: str) -> Any:
-    from lab.release.inventory import (
-        Inventory,
-        Licences,
-        completed,
-        debian_components,
-        npm_components,
-        npm_texts,
-        python_inventory,
-    )
-
-    typer.echo("Inventaire de ce qui vient avec…")
-    licences = Licences.read(root / "deploy" / "licences.toml")
-    python = python_inventory(root / "requirements.lock", root / ".tools" / "bin" / "uv")
-    more = [*npm_components(root), *debian_components(SERVERS, licences.stated)]
-    return Inventory(completed(python.bom, more, licences, version), {**python.texts, **npm_texts(root)})
 
 
 def _repository(root: Path, version: str) -> list[str]:
@@ -102,12 +89,6 @@ def _images(root: Path) -> list[str]:
     ]
 
 
-def _licences(root: Path, bom: dict[str, Any]) -> list[str]:
-    from lab.release.inventory import Licences, problems
-
-    return problems(bom, Licences.read(root / "deploy" / "licences.toml"))
-
-
 def changes_of(version: str, changelog: str) -> str | None:
     """The part of the changelog on this version, once it is dated."""
     found = re.search(
@@ -118,7 +99,7 @@ def changes_of(version: str, changelog: str) -> str | None:
     return None if found is None else found[1].strip() + "\n"
 
 
-def _write(root: Path, target: Path, version: str, bom: dict[str, Any], texts: dict[str, list[str]]) -> None:
+def _write(root: Path, target: Path, version: str, inventory: "Inventory") -> None:
     from lab.release.inventory import third_party_text
     from lab.release.wheel import BuildsDiffer, build_wheel_twice
 
@@ -127,8 +108,10 @@ def _write(root: Path, target: Path, version: str, bom: dict[str, Any], texts: d
         build_wheel_twice(root, "HEAD", target)
     except BuildsDiffer as differ:
         raise fail(f"deux constructions du même commit diffèrent ({differ}) : rien ne se publie") from None
-    (target / f"territoire-{version}.cdx.json").write_text(json.dumps(bom, ensure_ascii=False, indent=1), "utf-8")
-    (target / "LICENCES-TIERCES.txt").write_text(third_party_text(bom, texts), "utf-8")
+    (target / f"territoire-{version}.cdx.json").write_text(
+        json.dumps(inventory.bom, ensure_ascii=False, indent=1), "utf-8"
+    )
+    (target / "LICENCES-TIERCES.txt").write_text(third_party_text(inventory.bom, inventory.texts), "utf-8")
     changes = changes_of(version, (root / "CHANGELOG.md").read_text("utf-8"))
     if changes is not None:
         (target / "NOTES.md").write_text(changes, "utf-8")

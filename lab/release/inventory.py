@@ -87,6 +87,13 @@ def python_inventory(lock: Path, uv: Path) -> Inventory:
         return Inventory(bom, {one.name: list(_texts_of(one)) for one in distributions(path=[str(site)])})
 
 
+def read_inventory(checkout: Path, servers: Iterable[str], licences: Licences, version: str) -> Inventory:
+    """All that comes along with this version; `servers`: Debian's packages that one server runs beside us."""
+    python = python_inventory(checkout / "requirements.lock", checkout / ".tools" / "bin" / "uv")
+    more = [*npm_components(checkout), *debian_components(servers, licences.stated)]
+    return Inventory(completed(python.bom, more, licences, version), {**python.texts, **npm_texts(checkout)})
+
+
 def _texts_of(distribution: Distribution) -> Iterator[str]:
     for file in distribution.files or ():
         if ".dist-info" in file.parts[0] and LICENCE_FILE.match(file.name):
