@@ -3,7 +3,7 @@
 Each process has one loop. What an audience (a tenant, the kinds that its key is limited to, and what is asked
 for) may see is read once, under its row security, however many follow; another audience is another query: the
 database decides who sees what, not this process. The cursor is the feed's: who comes back goes on where it was.
-Pages of the console listen: they are told that something has changed, and render it by their own queries.
+Pages of the console listen: they are notified that something has changed, and render it by their own queries.
 """
 
 import asyncio
@@ -87,14 +87,14 @@ class _Seat:
 
 @dataclass(eq=False, slots=True)
 class Listener:
-    """Who is told that something of all that this caller may see has changed, and not what."""
+    """Is notified that something of all that this caller may see has changed, and not what."""
 
     caller: Caller
     when_changed: Callable[[], None]
 
     @property
     def audience(self) -> _Audience:
-        """Who else is told at the same time."""
+        """Who else is notified at the same time."""
         return _tenant_of(self.caller), ANYTHING, frozenset(EVERYTHING)
 
 
@@ -104,7 +104,7 @@ def _tenant_of(caller: Caller) -> Tenant:
 
 @dataclass(eq=False, slots=True)
 class _Group:
-    """Readers who have all been given what comes before `position`, and listeners who were told of it."""
+    """Readers who have all been given what comes before `position`, and listeners who were notified of it."""
 
     epoch: str = ""
     """Empty: nobody has read for it yet."""
@@ -149,14 +149,14 @@ class ChangeStreams:
         return stream
 
     def listen(self, caller: Caller, when_changed: Callable[[], None]) -> Listener:
-        """Be told of what changes from now on, until `leave`; whose right ends is told no more."""
+        """Notify this one of changes from now on, until `leave` or until the caller has no right any more."""
         listener = Listener(caller, when_changed)
         self._groups.setdefault(listener.audience, _Group()).listeners.append(listener)
         self._begin()
         return listener
 
     def leave(self, listener: Listener) -> None:
-        """Tell this one nothing more."""
+        """End what `listen` began."""
         self._groups[listener.audience].listeners.remove(listener)
         self._end_if_empty(listener.audience)
 

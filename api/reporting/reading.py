@@ -1,4 +1,4 @@
-"""Reads a whole monthly report, as whoever's transaction it is sees it."""
+"""Reads a whole monthly report, in a transaction of the reader's rights."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""MQTT accesses: whoever may read has events published at our own broker, and reads them there."""
+"""MQTT accesses: a reader has events published at our own broker, and reads them there."""
 
 from dataclasses import asdict
 from datetime import datetime, timedelta

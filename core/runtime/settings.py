@@ -199,7 +199,7 @@ class ServiceSettings(BaseSettings):
 
     @property
     def lingers_s(self) -> float:
-        """For how long it may go on as before after it was told to stop, while others take over."""
+        """For how long it may go on as before after SIGTERM, while others take over."""
         return 0.0
 
 

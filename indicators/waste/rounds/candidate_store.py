@@ -1,4 +1,4 @@
-"""SQL of what rounds choose from: bins with their last levels and forecasts, as whoever asks may see them."""
+"""SQL of what rounds choose from: bins with their last levels and forecasts, as the reader may see them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
