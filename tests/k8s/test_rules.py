@@ -414,3 +414,12 @@ patches:
     for workload in former.ours:
         name = workload["metadata"]["name"]
         assert workload["spec"]["template"] != changed.named(workload["kind"], name)["spec"]["template"], name
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_applications_are_given_the_broker_s_own_public_name(overlay: str) -> None:
+    rendered = render(overlay)
+    address = urlsplit(rendered.settings["TERRITOIRE_MQTT_PUBLIC_URL"])
+
+    assert (address.scheme, address.port) == ("mqtts", 8883)
+    assert address.hostname in rendered.named("Certificate", "mosquitto")["spec"]["dnsNames"]
