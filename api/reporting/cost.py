@@ -3,6 +3,7 @@
 from api.reporting.asked import Asked
 from core.runtime.postgres import Connection
 from indicators.cost import store
+from indicators.cost.communes import is_commune
 from indicators.reports.model import Amount, Figure, Section, Unknown
 
 STATEMENTS_MOST = 1_000
@@ -22,13 +23,13 @@ def _years(asked: Asked) -> tuple[int, int]:
 
 
 async def _share(connection: Connection, issued: list[store.IssuedStatement], commune: str, year: int) -> Amount:
-    """Of the last version of the year; a contributor is the commune where it is called like it."""
+    """Of the last version of the year; a contributor may be written as the town of the commune."""
     of_year = [one for one in issued if one.year == year]
     for statement in sorted(of_year, key=lambda one: (one.version, one.id), reverse=True)[:1]:
         lines = [
             line
             for line in await store.list_lines(connection, statement.id)
-            if line.contributor.casefold() == commune.casefold()
+            if is_commune(line.contributor, commune)
         ]
         if lines:
             return Amount(sum(line.cents for line in lines) / 100)
