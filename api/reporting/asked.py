@@ -1,12 +1,21 @@
 """Which report is asked for: of a commune, a month that is over, on a day."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from core.model.calendar_buckets import last_month, midnight, moved
 from core.model.region import Region
 from indicators.reports.model import Service, chart_months, compared_months
+from indicators.waste.tonnage_store import Loads
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the reports of all communes of a tenant are made from alike: the first one reads it."""
+
+    loads: dict[tuple[date, date], Loads] = field(default_factory=dict[tuple[date, date], Loads])
+    """By the local days of which they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +29,7 @@ class Asked:
     month: date
     region: Region
     now: datetime
+    shared: Shared
 
     @property
     def zone(self) -> ZoneInfo:

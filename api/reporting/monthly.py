@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from api.reporting.asked import Shared
 from api.reporting.making import keep, read_signed
 from api.reporting.reading import PATIENCE, Commune, ask, list_communes, read_report
 from core.model.calendar_buckets import last_month, named
@@ -82,13 +83,13 @@ class MonthlyReports:
     async def _make_of(self, tenant: _Tenant, month: date, now: datetime) -> int:
         async with reading_as(self._pool, tenant.id) as connection:
             communes = await list_communes(connection)
-        made = 0
+        made, shared = 0, Shared()
         for commune in communes:
             async with leading(self._pool, LOCK) as connection:
                 await connection.execute(PATIENCE)
                 wanted = await store.list_wanted(connection, tenant.id)
                 for service in _services(wanted, commune):
-                    made += await self._make(connection, tenant, commune, service, month, now)
+                    made += await self._make(connection, tenant, commune, service, month, now, shared)
         async with leading(self._pool, LOCK) as connection:
             await store.record_month_made(connection, tenant.id, month)
         if made:
@@ -103,9 +104,10 @@ class MonthlyReports:
         service: Service,
         month: date,
         now: datetime,
+        shared: Shared,
     ) -> bool:
         async with reading_as(self._pool, tenant.id) as reading:
-            asked = await ask(reading, tenant.id, commune, service, month, now)
+            asked = await ask(reading, tenant.id, commune, service, month, now, shared)
             report = await read_report(reading, asked)
             signed = await read_signed(reading, tenant.id)
         return await keep(connection, report, signed, asked) is not None

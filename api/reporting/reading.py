@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from api.reporting.alerts import read_alerts, read_sensors
-from api.reporting.asked import Asked
+from api.reporting.asked import Asked, Shared
 from api.reporting.buildings import read_buildings
 from api.reporting.cost import read_cost
 from api.reporting.lighting import read_lighting
@@ -48,12 +48,18 @@ async def list_communes(connection: Connection, wanted: str | None = None) -> li
 
 
 async def ask(
-    connection: Connection, tenant_id: int, commune: Commune, service: Service, month: date, now: datetime
+    connection: Connection,
+    tenant_id: int,
+    commune: Commune,
+    service: Service,
+    month: date,
+    now: datetime,
+    shared: Shared | None = None,
 ) -> Asked:
-    """The report, in the calendar of the tenant."""
+    """The report, in the calendar of the tenant. `shared`: of the tenant's other reports that are made now."""
     tenant, timezone = await read_with_timezone(connection, tenant_id)
     region = region_of(tenant.department, timezone)
-    return Asked(tenant_id, commune.commune, commune.insee, service, month, region, now)
+    return Asked(tenant_id, commune.commune, commune.insee, service, month, region, now, shared or Shared())
 
 
 async def read_report(connection: Connection, asked: Asked) -> Report:

@@ -81,7 +81,10 @@ def _amounts(days: DaysAbove | None, month: date, emptied: Sequence[EmptyingCoun
 
 async def _tonnes(connection: Connection, asked: Asked) -> dict[date, Amount]:
     """Of the commune's bins, by month; calibrated by all that was weighed in the year before the month is over."""
-    loads = await tonnage_store.read_loads(connection, (asked.chart[0], asked.after))
+    period = (asked.chart[0], asked.after)
+    loads = asked.shared.loads.get(period)
+    if loads is None:
+        loads = asked.shared.loads[period] = await tonnage_store.read_loads(connection, period)
     of_commune = [one for one in loads.emptied if one.bin.commune == asked.commune]
     return {
         one.month: Amount(

@@ -15,7 +15,9 @@ def is_commune(contributor: str, commune: str) -> bool:
 
 def _titles(commune: str) -> set[str]:
     links = {f"de {commune}", f"d'{commune}"}
-    links |= {melted + commune.removeprefix(article) for article, melted in MELTED.items() if commune.startswith(article)}
+    links |= {
+        melted + commune.removeprefix(article) for article, melted in MELTED.items() if commune.startswith(article)
+    }
     return {f"{head} {link}" for head in HEADS for link in links}
 
 

@@ -93,6 +93,11 @@ def forecast(
     return Forecast(p10, p50, p90, basis, len(plays))
 
 
+def has_weeks(own: Mapping[date, float], today: date) -> bool:
+    """Whether a bin is forecast by its own weeks: those of its neighbours are not asked for then."""
+    return bool(_whole_weeks(own, today))
+
+
 def _whole_weeks(gains: Mapping[date, float], today: date) -> list[float]:
     """The last days that follow one another until yesterday, whole weeks of them; too few: none.
 

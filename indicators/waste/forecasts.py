@@ -6,9 +6,9 @@ from datetime import date, datetime, timedelta
 
 from core.runtime.postgres import Connection
 from indicators.waste import forecast_store
-from indicators.waste.forecast import FULL, Forecast, daily_gains, fill_speed, forecast
+from indicators.waste.forecast import FULL, Forecast, daily_gains, fill_speed, forecast, has_weeks
 from indicators.waste.forecast_store import LevelNow
-from indicators.waste.neighbours import PlacedBin, neighbours_of
+from indicators.waste.neighbours import Bands, PlacedBin, neighbours_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +39,48 @@ async def read_forecasts(
     """
     placed = await forecast_store.select_placed_bins(connection, most)
     bins = [one for one in placed if kind in (None, one.kind)]
-    ids = [one.datastream_id for one in bins]
-    ends = await forecast_store.read_day_ends(connection, ids)
+    asked = [one for one in bins if wanted is None or one.datastream_id in wanted]
+    ids = [one.datastream_id for one in asked]
     levels = await forecast_store.read_levels_now(connection, ids)
-    gains = {id_: daily_gains(of_bin) for id_, of_bin in ends.items()}
-    return [
-        _forecast(one, levels.get(one.datastream_id), bins, gains, full)
-        for one in bins
-        if wanted is None or one.datastream_id in wanted
-    ]
+    gains = await _read_gains(connection, ids)
+    near = _neighbours(asked, levels, bins, gains)
+    # The weeks of another bin are read where they are played, and nowhere else.
+    others = {id_ for of_one in near.values() for id_ in of_one}.difference(ids)
+    gains |= await _read_gains(connection, sorted(others))
+    return [_forecast(one, levels.get(one.datastream_id), near, gains, full) for one in asked]
+
+
+async def _read_gains(connection: Connection, ids: Sequence[int]) -> dict[int, dict[date, float]]:
+    ends = await forecast_store.read_day_ends(connection, ids) if ids else {}
+    return {id_: daily_gains(of_bin) for id_, of_bin in ends.items()}
+
+
+def _neighbours(
+    asked: Sequence[PlacedBin],
+    levels: Mapping[int, LevelNow],
+    bins: Sequence[PlacedBin],
+    gains: Mapping[int, Mapping[date, float]],
+) -> dict[int, list[int]]:
+    """Of each whose level is known and whose own weeks are too few, the nearest."""
+    bands = Bands(bins)
+    return {
+        one.datastream_id: [other.datastream_id for other in neighbours_of(one, bands.around(one))]
+        for one in asked
+        if (now := levels.get(one.datastream_id)) is not None
+        and not has_weeks(gains.get(one.datastream_id, {}), now.day)
+    }
 
 
 def _forecast(
     one: PlacedBin,
     now: LevelNow | None,
-    bins: Sequence[PlacedBin],
+    near: Mapping[int, Sequence[int]],
     gains: Mapping[int, Mapping[date, float]],
     full: float,
 ) -> BinForecast:
     if now is None:
         return BinForecast(one, None, None, None)
     own = gains.get(one.datastream_id, {})
-    others = [gains[other.datastream_id] for other in neighbours_of(one, bins) if other.datastream_id in gains]
+    others = [gains[id_] for id_ in near.get(one.datastream_id, ()) if id_ in gains]
     found = forecast(now.level, now.day, own, others, full)
     return BinForecast(one, now, found, fill_speed(own, now.day))

@@ -1,8 +1,8 @@
 """Which bins stand near a bin and are of its kind. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import cos, hypot, radians
+from math import cos, floor, hypot, radians
 
 MOST_NEIGHBOURS = 5
 WITHIN_M = 2_000.0
@@ -20,6 +20,28 @@ class PlacedBin:
     commune: str
     latitude: float | None
     longitude: float | None
+
+
+class Bands:
+    """Bins by kind and band of latitude, each band as wide as a neighbourhood: few are looked at of many."""
+
+    def __init__(self, bins: Iterable[PlacedBin]) -> None:
+        self._bins: dict[tuple[str, int], list[PlacedBin]] = {}
+        for one in bins:
+            if one.latitude is not None:
+                self._bins.setdefault((one.kind, _band(one.latitude)), []).append(one)
+
+    def around(self, one: PlacedBin) -> Iterator[PlacedBin]:
+        """Of its kind in its band and in the two beside it, itself among them."""
+        if one.latitude is None:
+            return
+        middle = _band(one.latitude)
+        for band in (middle - 1, middle, middle + 1):
+            yield from self._bins.get((one.kind, band), ())
+
+
+def _band(latitude: float) -> int:
+    return floor(latitude * METRES_A_DEGREE / WITHIN_M)
 
 
 def neighbours_of(one: PlacedBin, others: Iterable[PlacedBin]) -> list[PlacedBin]:

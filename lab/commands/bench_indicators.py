@@ -69,3 +69,15 @@ def indicators_ask(
     for name in figures.missed:
         sys.stderr.write(f"territoire : objectif manqué : {name}\n")
     raise typer.Exit(1 if check and figures.missed else 0)
+
+
+@bench_app.command("indicators-reports", hidden=True)
+def indicators_reports(home: RunningStackOption) -> None:
+    """Les rapports du mois écoulé, dans leur propre processus ; `bench indicators` le lance."""
+    import msgspec
+
+    from lab.bench.indicator_reports import make_reports
+
+    run = read_run(home)
+    log_apart(run, "reports")
+    print(msgspec.json.encode(asyncio.run(make_reports(run))).decode())

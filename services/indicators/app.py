@@ -17,6 +17,8 @@ from registry.releases import announced
 from registry.schema import require_schema
 from services.indicators.settings import IndicatorsSettings
 
+# A month's reports take the processors that nothing else needs: nobody waits for them, and uplinks do not.
+NICENESS = 10
 # A transaction that marks all days of all bins.
 COMMAND_TIMEOUT_S = 600.0
 # What is made a day at a time is looked for so often.

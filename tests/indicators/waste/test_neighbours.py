@@ -1,4 +1,7 @@
-from indicators.waste.neighbours import PlacedBin, neighbours_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indicators.waste.neighbours import Bands, PlacedBin, neighbours_of
 
 
 def placed(
@@ -27,3 +30,17 @@ def test_neighbours_are_the_five_nearest_of_a_kind_within_two_kilometres() -> No
 
 def test_without_a_position_a_bin_has_no_neighbours() -> None:
     assert neighbours_of(placed(1, None, -4.4), [placed(2, 48.39, -4.4)]) == []
+
+
+PLACES = st.tuples(
+    st.floats(48.30, 48.45), st.floats(-4.55, -4.40), st.sampled_from(["glass_container", "paper_container"])
+)
+
+
+@given(st.lists(PLACES, min_size=1, max_size=40))
+def test_what_is_looked_at_in_bands_has_all_neighbours(places: list[tuple[float, float, str]]) -> None:
+    bins = [placed(number, latitude, longitude, kind) for number, (latitude, longitude, kind) in enumerate(places)]
+    bands = Bands(bins)
+
+    for one in bins:
+        assert neighbours_of(one, bands.around(one)) == neighbours_of(one, bins)
