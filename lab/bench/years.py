@@ -147,5 +147,5 @@ def print_years(console: Console, figures: YearsFigures) -> None:
     for plan in figures.plans:
         console.print(f"{plan.name} : {plan.relations} relations, planifiée en {plan.planning_ms:.2f} ms")
     console.print(
-        f"{figures.years} ans : {figures.parts} parts d'agrégats horaires, {figures.chunks} tranches de mesures"
+        f"{figures.years} ans : {figures.parts} mois d'agrégats horaires, {figures.chunks} tranches de mesures"
     )

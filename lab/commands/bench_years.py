@@ -17,17 +17,15 @@ if TYPE_CHECKING:
     from services.supervisor.run_info import RunInfo
 
 YearsOption = Annotated[int, typer.Option(min=1, max=30, help="Années d'historique.")]
-AssetsOption = Annotated[int, typer.Option(min=12, help="Équipements, au moins.")]
-MeasurementsOption = Annotated[
-    int, typer.Option(min=1, help="Mesures par an ; 1_000_000 : une par heure et équipement, ou peu s'en faut.")
-]
+DevicesOption = Annotated[int, typer.Option(min=12, help="Équipements, à peu près.")]
+# As in the history of 100 million: 10,000 assets make so many in a year.
+MEASUREMENTS_A_YEAR = 10_000
 
 
 @bench_app.command("years")
 def years_of(
     years: YearsOption = 10,
-    assets: AssetsOption = 100,
-    measurements: MeasurementsOption = 1_000_000,
+    devices: DevicesOption = 100,
     runs: RunsOption = 7,
     check: CheckOption = False,
     as_json: JsonOption = False,
@@ -45,8 +43,7 @@ def years_of(
         before = str(home / "steps.json")
 
         async def load(run: "RunInfo", stopping: asyncio.Event) -> int:
-            argv = ("--home", run.home, "--years", str(years), "--assets", str(assets))
-            argv += ("--measurements", str(measurements), "--steps", before)
+            argv = ("--home", run.home, "--years", str(years), "--devices", str(devices), "--steps", before)
             return await run_in_foreground(own_process("years-load", argv), dict(os.environ), stopping)
 
         began = 0.0
@@ -74,8 +71,7 @@ def years_load(
     home: RunningStackOption,
     steps: StepsOption,
     years: YearsOption = 10,
-    assets: AssetsOption = 100,
-    measurements: MeasurementsOption = 1_000_000,
+    devices: DevicesOption = 100,
 ) -> None:
     """L'historique et la rétention, dans leur propre processus ; `bench years` les lance."""
     import msgspec
@@ -86,15 +82,8 @@ def years_load(
     run = read_run(home)
     log_apart(run, "bench")
     try:
-        asyncio.run(
-            load_history(
-                run,
-                measurements=measurements * years,
-                assets=assets,
-                years=years,
-                console=tables(beside_json=True),
-            )
-        )
+        measurements = MEASUREMENTS_A_YEAR * devices * years
+        asyncio.run(load_history(run, measurements=measurements, years=years, console=tables(beside_json=True)))
     except HistoryRejected as refused:
         raise fail(str(refused)) from None
     steps.write_bytes(msgspec.json.encode(asyncio.run(retain(run))))
