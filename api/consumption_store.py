@@ -38,6 +38,7 @@ SELECT h.datastream_id, h.bucket, h.bucket + interval '1 hour', {ROLLED_UP}
 FROM unnest($8, $7) AS t (id, day)
 JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
      AND h.bucket < least(date_add(t.day, interval '1 day', $9), $4::timestamptz)
+     AND h.bucket >= $2 AND h.bucket < $4
 WHERE n > 0 AND NOT EXISTS (SELECT FROM unnest($5::int[], $6::timestamptz[]) AS s (id, hour)
                             WHERE s.id = h.datastream_id AND s.hour = h.bucket)
 UNION ALL

@@ -57,13 +57,15 @@ GROUP BY datastream_id ORDER BY datastream_id
 """
 INDEXES = "SELECT id FROM datastream WHERE id = ANY($1::int[]) AND quantity = ANY($2::text[])"
 # $1, $2: datastreams and days to put together; $3: time zone; $4: from when on all is raw; $5, $6: datastreams and
-# hours before that are raw, between $7 and $8; $9: whose raw from $4 to $10 belongs to it; $11: which are indexes.
+# hours before that are raw, between $7 and $8; $9: whose raw from $4 to $10 belongs to it; $11: which are indexes;
+# $12: the first of the days.
 TORN_DAYS = f"""
 WITH piece AS (
     SELECT h.datastream_id AS id, h.bucket, h.n, h.suspects, h.sum, h.min, h.max, h.first, h.last
     FROM unnest($1::int[], $2::timestamptz[]) AS t (id, day)
     JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
          AND h.bucket < least(date_add(t.day, interval '1 day', $3), $4::timestamptz)
+         AND h.bucket >= $12::timestamptz AND h.bucket < $4
     WHERE NOT EXISTS (SELECT FROM unnest($5::int[], $6::timestamptz[]) AS s (id, hour)
                       WHERE s.id = h.datastream_id AND s.hour = h.bucket)
     UNION ALL
@@ -113,6 +115,7 @@ SELECT h.datastream_id, h.bucket, h.bucket + interval '1 hour', h.first_at, h.la
 FROM unnest($6::int[], $7::timestamptz[]) AS t (id, day)
 JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
      AND h.bucket < least(date_add(t.day, interval '1 day', $8), $9::timestamptz)
+     AND h.bucket >= $3 AND h.bucket < $9
 WHERE h.n > 0 AND NOT EXISTS (SELECT FROM unnest($10::int[], $11::timestamptz[]) AS s (id, hour)
                               WHERE s.id = h.datastream_id AND s.hour = h.bucket)
 UNION ALL
@@ -308,5 +311,6 @@ async def _put_together(connection: Connection, frame: _BucketRange, torn: _Torn
         today,
         min(frame.until, max(frame.open, *days) + DAY_AT_MOST) if today else frame.open,
         indexes,
+        min(days, default=frame.open),
     )
     return [(id_, Day._make(day)) for id_, *day in rows if (id_, day[0]) in torn.days]

@@ -20,6 +20,8 @@ GRACE = timedelta(minutes=2)
 # Datastream-hours made in one transaction: a quarter of a second at 12 readings an hour.
 MOST_AT_ONCE = 5_000
 HOUR = timedelta(hours=1)
+# Of local days, with room.
+LONGEST_DAY = timedelta(hours=26)
 MICROSECOND = timedelta(microseconds=1)
 # Chunks are seven days from the epoch: hours of one week are looked for in one chunk.
 CHUNK_S = 7 * 86_400
@@ -126,6 +128,7 @@ SELECT coalesce(sum(n + suspects), 0)::bigint FROM made
 REPLACE_HOURS = _from_raw(f"""gone AS (
     DELETE FROM observation.rollup_hour r USING made m
     WHERE m.n + m.suspects = 0 AND r.datastream_id = m.id AND r.bucket = m.bucket
+      AND r.bucket >= $4 AND r.bucket < $5
 ), kept AS (
     INSERT INTO observation.rollup_hour AS r (datastream_id, bucket, {COLUMNS})
     SELECT * FROM made WHERE n + suspects > 0
@@ -142,7 +145,8 @@ DELETE FROM observation.measurement m USING unnest($1::int[], $2::timestamptz[])
 WHERE m.datastream_id = w.id AND m.time >= w.hour AND m.time < w.hour + interval '1 hour'
   AND m.time >= $3::timestamptz AND m.time < $4::timestamptz
 """
-# $3: the deployment's time zone; $4, $5: the quantities that are counters, and states.
+# $3: the deployment's time zone; $4, $5: the quantities that are counters, and states; $6, $7: between which these
+# days lie, so that no other part of the tables is looked at.
 REPLACE_DAYS = f"""
 WITH wanted AS (
     SELECT w.id, w.day, date_add(w.day, interval '1 day', $3) AS until,
@@ -163,6 +167,7 @@ WITH wanted AS (
                NULL::float8 AS seconds, NULL::float8 AS weighted, NULL::float8[] AS falls
         FROM observation.rollup_hour h
         WHERE h.datastream_id = w.id AND h.bucket >= w.day AND h.bucket < w.until AND NOT w.in_order
+          AND h.bucket >= $6::timestamptz AND h.bucket < $7::timestamptz
         HAVING NOT w.in_order
         UNION ALL
         SELECT coalesce(sum(n), 0)::int, coalesce(sum(suspects), 0)::int, sum(sum), min(min), max(max),
@@ -184,6 +189,7 @@ WITH wanted AS (
                                                   - bucket - interval '1 hour'))::float8 AS carried
             FROM observation.rollup_hour h
             WHERE h.datastream_id = w.id AND h.bucket >= w.day AND h.bucket < w.until AND w.in_order
+              AND h.bucket >= $6 AND h.bucket < $7
             WINDOW in_time AS (PARTITION BY n > 0 ORDER BY bucket)
         ) AS hour
         HAVING w.in_order
@@ -191,6 +197,7 @@ WITH wanted AS (
 ), gone AS (
     DELETE FROM observation.rollup_day r USING made m
     WHERE m.n + m.suspects = 0 AND r.datastream_id = m.id AND r.bucket = m.bucket
+      AND r.bucket >= $6 AND r.bucket < $7
 ), kept AS (
     INSERT INTO observation.rollup_day AS r (datastream_id, bucket, {COLUMNS})
     SELECT * FROM made WHERE n + suspects > 0
@@ -303,4 +310,12 @@ async def _make_days(connection: Connection, pairs: Sequence[_Pair]) -> int:
     zone = await connection.fetchrow(READ_TIMEZONE)
     if zone is None or not zone["on_the_hour"]:
         raise UnevenTimezone(f"deployment.timezone {zone and zone['timezone']!r} is not whole hours from UTC")
-    return await connection.fetchval(REPLACE_DAYS, *_columns(pairs), zone["timezone"], COUNTERS, STATES)
+    ids, hours = _columns(pairs)
+    return await connection.fetchval(
+        REPLACE_DAYS, ids, hours, zone["timezone"], COUNTERS, STATES, *bounds_of_days(hours)
+    )
+
+
+def bounds_of_days(hours: Sequence[datetime]) -> tuple[datetime, datetime]:
+    """Between which the local days lie that hold these hours, whole, in any zone."""
+    return min(hours) - LONGEST_DAY, max(hours) + LONGEST_DAY

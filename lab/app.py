@@ -9,7 +9,7 @@ import typer
 
 from cli.app import ExitAfterOption, HomeOption, app
 from cli.running import default_home, fail, find_run, log_apart
-from lab.commands.bench_indicators import bench_app
+from lab.commands.bench_years import bench_app
 from lab.commands.chaos import chaos
 from lab.commands.image import check_image
 from lab.commands.release import release

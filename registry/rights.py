@@ -451,6 +451,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.lighting_switches": ("lighting",),
     "public.lighting_unreached": ("lighting",),
     "observation.compress_chunk_before": ("maintenance",),
+    "observation.make_rollup_parts": ("maintenance",),
+    "observation.analyze_rollups": ("maintenance",),
 }
 # Identities need none.
 SEQUENCES: Mapping[str, tuple[str, ...]] = {

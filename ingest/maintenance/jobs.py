@@ -23,6 +23,7 @@ from ingest.maintenance.packing import pack_hours
 from ingest.maintenance.personal import forget_ended_uplinks, forget_personal, state_terms
 from ingest.maintenance.pruning import prune, prunes
 from ingest.maintenance.retention import forget, terms
+from ingest.maintenance.rollup_parts import make_rollup_parts
 from ingest.maintenance.settings import RetentionSettings
 from ingest.maintenance.telemetry import (
     COMPRESSED_CHUNKS,
@@ -138,7 +139,7 @@ async def make_rollups(pool: Pool) -> None:
 
 
 async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
-    """Retention, pruning, packing and compression, once.
+    """Retention, pruning, parts of rollups, packing and compression, once.
 
     Raises:
         NotLeader: another replica runs it.
@@ -159,6 +160,7 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
         if ended:
             log.info("audit_lines_ended", rows=ended)
     await raise_last_seen(pool)
+    await make_rollup_parts(pool)
     packed = await pack_hours(pool)
     if packed:
         log.info("hours_packed", rows=packed)

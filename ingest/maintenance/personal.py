@@ -62,13 +62,14 @@ FORGET_LATEST = """
 DELETE FROM observation.latest l USING unnest($1::int[], $2::timestamptz[]) AS cut (id, before)
 WHERE l.datastream_id = cut.id AND l.time < cut.before
 """
+# $3: before which instant all of it goes: later parts of the table are not looked at.
 FORGET_HOURS = """
 DELETE FROM observation.rollup_hour r USING unnest($1::int[], $2::timestamptz[]) AS cut (id, before)
-WHERE r.datastream_id = cut.id AND r.bucket < cut.before
+WHERE r.datastream_id = cut.id AND r.bucket < cut.before AND r.bucket < $3::timestamptz
 """
 FORGET_DAYS = """
 DELETE FROM observation.rollup_day r USING unnest($1::int[], $2::timestamptz[]) AS cut (id, before)
-WHERE r.datastream_id = cut.id AND r.bucket < cut.before
+WHERE r.datastream_id = cut.id AND r.bucket < cut.before AND r.bucket < $3::timestamptz
 """
 FORGET_METER_CHANGES = """
 DELETE FROM observation.meter_change c USING unnest($1::int[], $2::timestamptz[]) AS cut (id, before)
@@ -133,10 +134,10 @@ async def forget_personal(pool: Pool, hours_months: int, days_months: int, now: 
                     await _delete(connection, "measurement", FORGET_READINGS, readings)
                     await _delete(connection, "correction", FORGET_CORRECTIONS, readings)
                 await connection.execute(NOTE_HOURS, hours.ids, hours.before)
-                await _delete(connection, "rollup_hour", FORGET_HOURS, hours)
+                await _delete(connection, "rollup_hour", FORGET_HOURS, hours, hours.last)
                 await _delete(connection, "latest", FORGET_LATEST, hours)
             if days.ids:
-                await _delete(connection, "rollup_day", FORGET_DAYS, days)
+                await _delete(connection, "rollup_day", FORGET_DAYS, days, days.last)
                 await _delete(connection, "meter_change", FORGET_METER_CHANGES, days)
     if days_months:
         async with leading(pool) as connection:
@@ -169,8 +170,8 @@ async def _is_rolled_up(connection: Connection, hours: _Cuts) -> bool:
     return dirty is None
 
 
-async def _delete(connection: Connection, table: str, statement: str, cuts: _Cuts) -> None:
-    deleted = count_of(await connection.execute(statement, cuts.ids, cuts.before))
+async def _delete(connection: Connection, table: str, statement: str, cuts: _Cuts, *bound: datetime) -> None:
+    deleted = count_of(await connection.execute(statement, cuts.ids, cuts.before, *bound))
     _record(table, deleted, cuts.last, cuts.ids)
 
 

@@ -31,8 +31,10 @@ FROM timescaledb_information.chunks WHERE hypertable_schema = 'observation' GROU
 READ_SIZES = """
 SELECT h AS table, hypertable_size(format('observation.%I', h)::regclass) AS octets FROM unnest($1::text[]) AS h
 UNION ALL
-SELECT relname, pg_total_relation_size(c.oid) FROM pg_class c
-WHERE relnamespace = 'observation'::regnamespace AND relkind = 'r'
+SELECT relname, CASE relkind WHEN 'r' THEN pg_total_relation_size(c.oid)
+                ELSE (SELECT sum(pg_total_relation_size(p.relid)) FROM pg_partition_tree(c.oid) p) END
+FROM pg_class c
+WHERE relnamespace = 'observation'::regnamespace AND relkind IN ('r', 'p') AND relname <> ALL($1)
 """
 READ_DATABASE_SIZE = "SELECT pg_database_size(current_database())"
 READ_DIRTY = """

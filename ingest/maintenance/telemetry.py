@@ -35,6 +35,9 @@ FEED_HELD = Gauge(
     "territoire_maintenance_feed_held_seconds",
     "How long one transaction has kept readers of the feed waiting; 0: none",
 )
+ROLLUPS_BEYOND = Gauge(
+    "territoire_maintenance_rollups_beyond_parts", "Rollups after the last month that has a part of its table"
+)
 CHUNKS = Gauge("territoire_maintenance_chunks", "Chunks of a hypertable", ["hypertable", "compressed"])
 OLDEST_CHUNK = Gauge(
     "territoire_maintenance_oldest_chunk_timestamp_seconds", "Where a hypertable begins", ["hypertable"]

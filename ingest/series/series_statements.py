@@ -36,12 +36,14 @@ HOURS_IN_ORDER = _arrays("rollup_hour", f"{COLUMNS}, {ORDERED}", FALLS)
 PACKED_DAYS = "SELECT * FROM packed_days($1, $2, $3)"
 PACKED_HOURS = "SELECT * FROM packed_hours($1, $2, $3)"
 PACKED_INDEXES = "SELECT * FROM packed_indexes($1, $2, $3)"
-# $1, $2: datastreams and days that are to be put together from their hours; $3: time zone.
+# $1, $2: datastreams and days that are to be put together from their hours; $3: time zone; $4 to $5: between which
+# all of them lie, so that no other part of the table is looked at.
 HOURS_OF_DAYS = f"""
 SELECT h.datastream_id, {COLUMNS}, sum, {ORDERED}, falls
 FROM unnest($1::int[], $2::timestamptz[]) AS t (id, day)
 JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
      AND h.bucket < date_add(t.day, interval '1 day', $3)
+     AND h.bucket >= $4::timestamptz AND h.bucket < $5::timestamptz
 """
 # $1: datastreams; $2 to $3: instants, both of them included.
 RAW = f"""
@@ -55,12 +57,12 @@ FROM unnest($1::int[], $2::timestamptz[]) AS s (id, hour)
 JOIN measurement m ON m.datastream_id = s.id AND m.time >= s.hour AND m.time <= s.hour + interval '1 hour'
 WHERE m.time >= $3::timestamptz AND m.time <= $4::timestamptz
 """
-# The last hours with a reading before $3, of each of $1 so many as $2 says.
+# The last hours with a reading from $4 on and before $3, of each of $1 so many as $2 says.
 HOURS_BEFORE = """
 SELECT s.id, b.bucket, coalesce(b.last_at, b.bucket + interval '1 hour') AS at, b.last, b.last_at IS NOT NULL
 FROM unnest($1::int[], $2::int[]) AS s (id, most)
 CROSS JOIN LATERAL (SELECT bucket, last, last_at FROM rollup_hour
-                    WHERE datastream_id = s.id AND bucket < $3 AND n > 0
+                    WHERE datastream_id = s.id AND bucket < $3 AND bucket >= $4::timestamptz AND n > 0
                     ORDER BY bucket DESC LIMIT s.most) AS b
 ORDER BY 1, 2 DESC
 """

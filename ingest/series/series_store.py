@@ -7,6 +7,7 @@ written meanwhile, never wrong.
 
 import operator
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -20,7 +21,7 @@ from core.model.consumption import IndexReading, MeterChange
 from core.model.quantities import Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
 from core.model.unknown_time import known_for
-from core.runtime.postgres import Connection
+from core.runtime.postgres import Connection, Record
 from ingest.series.buckets import AT_THE_EDGE, HOUR, IN_ORDER, Aggregated, Bucket, indexes_of
 from ingest.series.packed_indexes import PackedIndexes, risen
 from ingest.series.series_choice import Series, with_profiles
@@ -51,6 +52,12 @@ from ingest.series.series_statements import (
     RAW_OF_HOURS,
     STALE,
 )
+from lorawan.instants import EPOCH
+
+# Of a local day, with room.
+LONGEST_DAY = timedelta(hours=26)
+# Where the reading before a range is looked for first: two or three parts of the table, and not all there are.
+LOOKED_BACK = timedelta(days=62)
 
 
 class _Before(NamedTuple):
@@ -256,7 +263,8 @@ class _Reading:
 
     async def _add_hours_of(self, torn: set[tuple[int, datetime]]) -> None:
         ids, days = [id_ for id_, _ in torn], [day for _, day in torn]
-        for id_, *row in await self._connection.fetch(HOURS_OF_DAYS, ids, days, self._zone.key):
+        bounds = min(days), max(days) + LONGEST_DAY
+        for id_, *row in await self._connection.fetch(HOURS_OF_DAYS, ids, days, self._zone.key, *bounds):
             at: datetime = row[0]
             if (id_, at) not in self.stale:
                 self._append(id_, at, at + HOUR, row[1:12], row[12])
@@ -306,7 +314,7 @@ class _Reading:
         most = [1 + len(behind.get(id_, ())) for id_ in ids]
         before: dict[int, _Before] = {}
         reached = min(self._since, self._open).replace(minute=0, second=0, microsecond=0)
-        for id_, hour, at, value, is_exact in await self._connection.fetch(HOURS_BEFORE, ids, most, reached):
+        for id_, hour, at, value, is_exact in await self._hours_before(dict(zip(ids, most, strict=True)), reached):
             if id_ not in before and hour not in behind.get(id_, ()):
                 before[id_] = _Before(at, value, is_exact)
         pairs = [(id_, hour) for id_, hours in behind.items() for hour in hours]
@@ -324,6 +332,18 @@ class _Reading:
                     if known is None or known.at <= time:
                         before[id_] = _Before(time, value, True)
         return before
+
+    async def _hours_before(self, most: dict[int, int], reached: datetime) -> list[Record]:
+        """The last hours with a reading, so many of each: of two months, where those are too few of all time."""
+        recent = await self._connection.fetch(
+            HOURS_BEFORE, list(most), list(most.values()), reached, reached - LOOKED_BACK
+        )
+        found = Counter(row[0] for row in recent)
+        lacking = {id_: wanted for id_, wanted in most.items() if found[id_] < wanted}
+        if not lacking:
+            return recent
+        ever = await self._connection.fetch(HOURS_BEFORE, list(lacking), list(lacking.values()), reached, EPOCH)
+        return [row for row in recent if row[0] not in lacking] + ever
 
     async def _put_together(self, one: Series, before: _Before | None) -> Aggregated:
         changes = [change for change in self._changes.get(one.id, ()) if before is None or change.at > before.at]

@@ -20,7 +20,7 @@ from lab.load.load import Load, open_load
 from services.supervisor.run_info import RunInfo
 
 ARRIVES_WITHIN_S = 120.0
-# Chunks, or the table itself where there are none; TOAST is with the heap.
+# Chunks or parts, or the table itself where there are none; TOAST is with the heap.
 READ_SIZES = """
 WITH part AS (
     SELECT CASE WHEN h.table_name IS NULL THEN format('%I.%I', n.nspname, c.relname)::regclass
@@ -29,6 +29,8 @@ WITH part AS (
     LEFT JOIN _timescaledb_catalog.hypertable h ON h.schema_name = n.nspname AND h.table_name = c.relname
     LEFT JOIN _timescaledb_catalog.chunk k ON k.hypertable_id = h.id
     WHERE c.oid = $1::text::regclass AND (h.id IS NULL OR k.id IS NOT NULL)
+    UNION ALL
+    SELECT relid FROM pg_partition_tree($1::text::regclass) WHERE isleaf
 )
 SELECT coalesce(sum(pg_table_size(part)), 0)::bigint AS heap,
        coalesce(sum(pg_indexes_size(part)), 0)::bigint AS indexes

@@ -32,6 +32,7 @@ from indicators.waste.refresh import refresh_fill_days
 from lab.history import store
 from lab.history.cpu import cpu_seconds_of
 from lab.history.days import midnight_us
+from lab.history.parts import divide
 from lab.history.plan import plan_assets, plan_blocks, plan_series
 from lab.history.store import ACTOR, LOADED, STARTED, HistoryPlan
 from lab.history.worker import Block, Written, run_worker
@@ -210,6 +211,7 @@ async def load_history(
         wanted = HistoryPlan(seed, measurements, assets, years, since or _years_before(until, years), until)
         async with _connected(run.database_admin_url) as admin:
             tenant, order, blocks, planned = await _prepare(admin, run, wanted, slug)
+            await divide(admin, datetime.combine(order.since, datetime.min.time(), ZoneInfo(timezone)))
         processes, stop, reports = _start_workers(run, order, timezone, blocks, workers)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

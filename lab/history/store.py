@@ -208,8 +208,11 @@ async def roll_up_week(
         pairs = await connection.fetch(HOURS_OF_STATES, ids, since, until)
         columns = [row["datastream_id"] for row in pairs], [row["hour"] for row in pairs]
         await connection.execute(rollups.REPLACE_HOURS, *columns, rollups.COUNTERS, since, until, rollups.STATES)
+        if not pairs:
+            return 0, 0
+        bounds = rollups.bounds_of_days(columns[1])
         days = await connection.fetchval(
-            rollups.REPLACE_DAYS, *columns, timezone, rollups.COUNTERS, rollups.STATES
+            rollups.REPLACE_DAYS, *columns, timezone, rollups.COUNTERS, rollups.STATES, *bounds
         )
         return len(pairs), days
     shift = MICROSECOND if kind is Kind.COUNTER else timedelta(0)

@@ -43,7 +43,7 @@ UNSCOPED = {
     "public.quota_default": NEVER_READ,
     "public.erasure_step": NEVER_READ,
 }
-CLOSED_SCHEMAS = ("observation", "jobs")
+CLOSED_SCHEMAS = ("observation", "observation_part", "jobs")
 # Chunks and catalogues of TimescaleDB; that the API's role reads no chunk is tested below.
 OF_TIMESCALEDB = re.compile(r"_?timescaledb_")
 EVERY_RELATION = """

@@ -50,6 +50,24 @@ async def test_a_folder_that_cannot_be_seen_does_not_stop_the_rest(pool: Pool, t
     assert exported("disk_limit_bytes") == LARGE
 
 
+async def test_a_table_in_parts_takes_what_its_parts_take(pool: Pool) -> None:
+    """A megabyte of readings, all in chunks, and one of hours, all in parts of months."""
+    await pool.execute(
+        "INSERT INTO observation.measurement SELECT n, now(), 1, 0 FROM generate_series(1, 20000) n"
+    )
+    await pool.execute(
+        "INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects) "
+        "SELECT n, date_trunc('hour', now()), 1, 0 FROM generate_series(1, 20000) n"
+    )
+
+    await supervise(pool, LARGE, None)
+
+    for table in ("measurement", "rollup_hour"):
+        octets = REGISTRY.get_sample_value("territoire_maintenance_table_bytes", {"table": table})
+        assert octets is not None
+        assert octets > 1_000_000
+
+
 async def test_an_hour_waits_from_when_it_could_be_rolled_up(pool: Pool) -> None:
     """Marked a moment ago it is not late, however old it is; the hour that goes on does not wait."""
     mark = "INSERT INTO observation.dirty (hour, datastream_ids, marked_at) VALUES ($1, '{1}', $2)"
