@@ -173,6 +173,10 @@ class Processes:
                 raise CaseFailed(f"{one.name} n'a pas été relancé")
             await self._until_one_is_ready(one, within_s)
 
+    def setting(self, service: str, name: str) -> str:
+        """The value of this variable in the environment of a service that runs."""
+        return self._launches(service)[0].environment[name]
+
     def _launches(self, service: str) -> list["Launch"]:
         # The kernel knows only the environment of the process that a service was forked from.
         stack = Stack.running(Home(self._home))

@@ -23,7 +23,7 @@ from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
-from tests.certificates import Authority
+from lab.certificates import Authority
 from tests.conftest import TEMPLATE, Cluster
 from tests.core.runtime.tcp_proxy import Way
 
