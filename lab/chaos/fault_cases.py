@@ -1,8 +1,10 @@
 """The cases that spoil what lies around the services: networks, clocks, descriptors, and people who mean ill."""
 
+from lab.chaos.campaign import disturb_in_mid_campaign
 from lab.chaos.case import Case
 from lab.chaos.certificate import end_and_renew, with_certified_stations
 from lab.chaos.clocks import HOUR_S, jump, with_clocks
+from lab.chaos.dns import by_names, silence_resolver
 from lab.chaos.ill_will import (
     beside,
     endless_script,
@@ -35,7 +37,7 @@ FAULT_CASES: tuple[Case, ...] = (
             f"proxy-{server}",
             f"{french} derrière un mandataire : {SPOILT}",
             70,
-            during=spoil(server),
+            during=disturb_in_mid_campaign(6, spoil(server), DISTURBANCES),
             around=together(with_witness, through_proxy(server, *SERVICES)),
         )
         for server, french in {"postgres": "PostgreSQL", "nats": "Bus"}.items()
@@ -68,7 +70,14 @@ FAULT_CASES: tuple[Case, ...] = (
         during=end_and_renew,
         around=with_certified_stations,
     ),
-    Case("replay", "Passerelle qui rejoue 200 000 trames gardées", 60, during=replay_buffer(200_000)),
+    Case(
+        "replay",
+        "Passerelle qui rejoue 200 000 trames gardées",
+        60,
+        during=replay_buffer(200_000),
+        quick_s=8,
+        quick_during=replay_buffer(5_000),
+    ),
     Case(
         "clock-jumps",
         "Horloges de nos services qui sautent d'une heure, en avant puis en arrière",
@@ -81,6 +90,7 @@ FAULT_CASES: tuple[Case, ...] = (
         "API sans descripteurs, devant trois cents clients",
         20,
         during=exhaust_descriptors("api", 100),
+        quick_s=10,
     ),
     Case(
         "descriptors-intake",
@@ -100,6 +110,13 @@ FAULT_CASES: tuple[Case, ...] = (
         "Deux mille demandes d'activation par seconde d'équipements inconnus",
         60,
         during=beside(flood_joins(2_000)),
+    ),
+    Case(
+        "dns-silent",
+        "DNS muet 60 s pour l'ingestion et les alertes, dont les connexions viennent d'être coupées",
+        69,
+        during=silence_resolver("ingest", "alerting"),
+        around=together(with_witness, by_names("ingest", "alerting")),
     ),
     Case(
         "memory",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
@@ -23,6 +24,13 @@ from lab.simulator.driver import Fleet
 LEAD_S = 3.0
 REPLACED_WITHIN_S = 60.0
 SECOND_US = 1_000_000
+
+
+class Silenced(Protocol):
+    """A resolver that may be silent."""
+
+    is_silent: bool
+    unanswered: int
 
 
 @dataclass(slots=True)
@@ -56,6 +64,8 @@ class Scene:
     """The file by which the wall clocks of some services are set."""
     authority: Authority | None = None
     """It signs the certificate that stations are shown."""
+    resolver: Silenced | None = None
+    """It answers services that find their servers by names."""
     scripted: Load | None = None
     """Another tenant's devices, whose decoder is a script."""
 
