@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lab.certificates import Authority
 from lab.chaos.faults import fly_fleet
 from lab.chaos.processes import CaseFailed
-from lab.chaos.proxied import READY_WITHIN_S, record_loss
+from lab.chaos.proxied import READY_WITHIN_S, one_way, record_loss
 from lab.chaos.proxy import open_proxy
 from lab.chaos.scene import Scene
 from lab.gateway.station import StationGateway
@@ -49,6 +49,7 @@ async def with_certified_stations(scene: Scene) -> AsyncGenerator[None]:
                 raise CaseFailed(f"{', '.join(unready)} : pas prêt avec un certificat")
 
             def believe(fleet: Fleet) -> None:
+                one_way(fleet)
                 for station in stations_of(fleet):
                     station.tls = authority.trusting
 
