@@ -9,6 +9,7 @@ from math import isfinite
 import msgspec
 
 from core.messages.frames import GatewayFrame
+from core.model.instants import AHEAD_AT_MOST_US
 from lorawan.gateway.semtech_rxpk import UNKNOWN_RSSI, UNKNOWN_SNR
 
 # As the bridge has it for a gateway's clock.
@@ -36,11 +37,23 @@ class Group(msgspec.Struct):
 
         So one gateway with a wrong clock misdates only what no other gateway has received.
         """
-        copies = self.receptions
+        copies, latest_us = self.receptions, self.opened_at_us + AHEAD_AT_MOST_US
         for copy in copies:
-            if abs(copy.received_at_us - copy.time_us) <= CLOCK_TOLERANCE_US:
+            if abs(copy.received_at_us - copy.time_us) <= CLOCK_TOLERANCE_US and copy.time_us <= latest_us:
                 return copy.time_us
-        return copies[0].time_us
+        return self._not_ahead(copies[0].time_us)
+
+    @property
+    def received_at_us(self) -> int:
+        """When the bridge received the first reception, by the bridge's clock as long as that is not ahead."""
+        return self._not_ahead(self.first.received_at_us)
+
+    def _not_ahead(self, instant_us: int) -> int:
+        """What is published was received before: where a bridge says otherwise, the stream's clock is right.
+
+        A bridge whose clock is behind looks like one that has kept its frames while the bus was away.
+        """
+        return instant_us if instant_us <= self.opened_at_us + AHEAD_AT_MOST_US else self.opened_at_us
 
     @property
     def live_at_us(self) -> int:

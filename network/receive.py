@@ -252,7 +252,7 @@ def _uplink(
         payload=payload,
         confirmed=confirmed,
         time_us=group.time_us if late_of_us is None else late_of_us,
-        received_at_us=group.first.received_at_us,
+        received_at_us=group.received_at_us,
         frequency=best.frequency,
         spreading_factor=best.spreading_factor,
         bandwidth=best.bandwidth,

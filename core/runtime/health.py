@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core.runtime.bus import Bus
 from core.runtime.errors import OperatorError
+from core.runtime.http.descriptor_reserve import RESERVED_FROM_PROBES
 from core.runtime.http.head_deadline import HeadDeadlineProtocol
 from core.runtime.http.headers import CONTENT_POLICY, NO_STORE, SECURITY_HEADERS
 from core.runtime.http.origin import Network
@@ -135,6 +136,12 @@ class HealthApp:
                 return 404, "application/json", b'{"status":"unknown path"}'
 
 
+class ProbesProtocol(HeadDeadlineProtocol):
+    """For those who ask how the process is doing: also when nobody else is let in any more."""
+
+    reserved = RESERVED_FROM_PROBES
+
+
 class QuietServer(uvicorn.Server):
     """Uvicorn inside a process whose signals are not uvicorn's to handle."""
 
@@ -200,5 +207,5 @@ async def serve_http(
 @asynccontextmanager
 async def serve_health(readiness: Readiness, host: str, port: int) -> AsyncGenerator[int]:
     """Serve the three routes while the block runs; yields the port."""
-    async with serve_http(HealthApp(readiness), host, port) as bound:
+    async with serve_http(HealthApp(readiness), host, port, protocol=ProbesProtocol) as bound:
         yield bound

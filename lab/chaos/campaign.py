@@ -73,6 +73,22 @@ class CommandWatch:
 def kill_in_mid_campaign(cabinets: int, *services: str) -> Act:
     """SIGKILL to each of these services in turn while a campaign puts out so many cabinets and programs clocks."""
 
+    async def kill(scene: Scene, street: Street) -> None:
+        await _kill(scene, street, services)
+
+    return _in_mid_campaign(cabinets, kill, len(services))
+
+
+def disturb_in_mid_campaign(cabinets: int, disturb: Act, times: int) -> Act:
+    """The same with another disturbance, for which a frame may go out so many times more."""
+
+    async def disturb_all(scene: Scene, _street: Street) -> None:
+        await disturb(scene)
+
+    return _in_mid_campaign(cabinets, disturb_all, times)
+
+
+def _in_mid_campaign(cabinets: int, disturb: Callable[[Scene, Street], Awaitable[None]], times: int) -> Act:
     async def act(scene: Scene) -> None:
         async with open_street(scene, cabinets, place_with_dusk_at(datetime.now(UTC) - DUSK_AGO)) as street:
             await street.report()
@@ -81,7 +97,8 @@ def kill_in_mid_campaign(cabinets: int, *services: str) -> Act:
             watch = CommandWatch()
             looking = asyncio.create_task(_look(street, watch), name="look at the commands")
             try:
-                await _kill(scene, street, services)
+                await _until_begun(street)
+                await disturb(scene, street)
                 ended = await _until_over(street)
             finally:
                 looking.cancel()
@@ -89,8 +106,8 @@ def kill_in_mid_campaign(cabinets: int, *services: str) -> Act:
                     await looking
             commands = await read_commands(street.real.pool, street.real.tenant_id)
             watch.look(commands)
-            found = [*watch.findings, *_of_campaigns(ended), *of_switches(street, commands, len(services))]
-            found += await _of_programs(street, len(services))
+            found = [*watch.findings, *_of_campaigns(ended), *of_switches(street, commands, times)]
+            found += await _of_programs(street, times)
             received = sum(len(one.switches) for one in street.remembered.values())
             scene.notes.append(f"{cabinets} armoires, {len(commands)} ordres, {received} fois reçus")
             if found:
@@ -118,8 +135,8 @@ async def _look(street: Street, watch: CommandWatch) -> None:
         await asyncio.sleep(LOOKED_AT_EVERY_S)
 
 
-async def _kill(scene: Scene, street: Street, services: Sequence[str]) -> None:
-    """One after the other, once the first frames are out; each is replaced before the next dies."""
+async def _until_begun(street: Street) -> None:
+    """The first frames are out."""
     deadline = time.monotonic() + BEGINS_WITHIN_S
     while not any(one.switches for one in street.remembered.values()):
         if time.monotonic() > deadline:
@@ -128,6 +145,10 @@ async def _kill(scene: Scene, street: Street, services: Sequence[str]) -> None:
                 f"aucune trame en {BEGINS_WITHIN_S:.0f} s : {await _states(street)}, {dict(commands)}"
             )
         await asyncio.sleep(LOOKED_AT_EVERY_S)
+
+
+async def _kill(scene: Scene, street: Street, services: Sequence[str]) -> None:
+    """One after the other; each is replaced before the next dies."""
     for service in services:
         states = await _states(street)
         if all(state in OVER for state in states.values()):

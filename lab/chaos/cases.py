@@ -1,12 +1,11 @@
 """The cases, as data: what each does to a stack that carries a load."""
 
-from dataclasses import dataclass, replace
-
 from core.messages import topics
 from lab.chaos.campaign import kill_in_mid_campaign
+from lab.chaos.case import Case
 from lab.chaos.dusk import dusk_without_network
+from lab.chaos.fault_cases import FAULT_CASES
 from lab.chaos.faults import (
-    Act,
     Around,
     fill_disk,
     freeze_owner,
@@ -36,28 +35,6 @@ FRENCH = {
     "nats": "bus (nats-server)",
     "postgres": "PostgreSQL",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """`during` goes on while the load is played, `around` before and after it."""
-
-    name: str
-    title: str
-    seconds: float
-    """How long the load lasts, unless the operator says otherwise."""
-    during: Act | None = None
-    around: Around | None = None
-    on_small_disks: bool = False
-    quick_s: float | None = None
-    """How long in the tests; None: not there."""
-    quick_during: Act | None = None
-    """In the tests instead of `during`."""
-
-    @property
-    def quick(self) -> "Case":
-        """As the tests play it."""
-        return self if self.quick_during is None else replace(self, during=self.quick_during)
 
 
 def _name(service: str) -> str:
@@ -174,6 +151,7 @@ CASES: tuple[Case, ...] = (
         during=fill_disk("postgres"),
         on_small_disks=True,
     ),
+    *FAULT_CASES,
 )
 
 

@@ -15,7 +15,9 @@ from lab.chaos.processes import CaseFailed, NotRun, send
 from lab.chaos.scene import Scene
 from lab.fleet.tenancy import prepare_tenant
 from lab.radio.clock import now_us
+from lab.simulator.driver import Fleet
 from lab.simulator.main import provision_fleet
+from services.supervisor.run_info import RunInfo
 
 Act = Callable[[Scene], Awaitable[None]]
 Around = Callable[[Scene], AbstractAsyncContextManager[None]]
@@ -227,7 +229,7 @@ def with_clock_off(service: str, seconds: int) -> Around:
 
     @asynccontextmanager
     async def around(scene: Scene) -> AsyncGenerator[None]:
-        library = _faketime()
+        library = clock_library()
         environment = {
             "LD_PRELOAD": str(library),
             "FAKETIME": f"{seconds:+d}s",
@@ -253,29 +255,43 @@ def with_mqtt_fleet(case: str) -> Around:
 
     @asynccontextmanager
     async def around(scene: Scene) -> AsyncGenerator[None]:
-        name = f"{case}-{now_us()}"
-        _, key = await prepare_tenant(scene.pool, name, name)
-        fleet = await provision_fleet(
-            scene.processes.run, key, name, FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE, Console(quiet=True)
-        )
-        flying = asyncio.create_task(fleet.run(), name="fleet")
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FLEET_JOINS_WITHIN_S):
-                    while fleet.joined < FLEET_ENOUGH * len(fleet.devices):  # noqa: ASYNC110 - The fleet has no event.
-                        await asyncio.sleep(0.2)
-            scene.fleets.append(fleet)
+        async with fly_fleet(scene, case, scene.processes.run):
             yield
-            fleet.silent.set()
-            await asyncio.sleep(FLEET_SETTLES_S)
-        finally:
-            flying.cancel()
-            await asyncio.gather(flying, return_exceptions=True)
 
     return around
 
 
-def _faketime() -> Path:
+@asynccontextmanager
+async def fly_fleet(
+    scene: Scene, case: str, run: RunInfo, prepare: Callable[[Fleet], None] | None = None
+) -> AsyncGenerator[Fleet]:
+    """A few devices beside the load, whose gateways on MQTT and WebSocket go where `run` says."""
+    name = f"{case}-{now_us()}"
+    _, key = await prepare_tenant(scene.pool, name, name)
+    fleet = await provision_fleet(run, key, name, FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE, Console(quiet=True))
+    if prepare is not None:
+        prepare(fleet)
+    flying = asyncio.create_task(fleet.run(), name="fleet")
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLEET_JOINS_WITHIN_S):
+                while fleet.joined < FLEET_ENOUGH * len(fleet.devices):  # noqa: ASYNC110 - The fleet has no event.
+                    await asyncio.sleep(0.2)
+        scene.fleets.append(fleet)
+        yield fleet
+        fleet.silent.set()
+        await asyncio.sleep(FLEET_SETTLES_S)
+    finally:
+        flying.cancel()
+        await asyncio.gather(flying, return_exceptions=True)
+
+
+def clock_library() -> Path:
+    """libfaketime, that gives a process another wall clock.
+
+    Raises:
+        NotRun: it is not installed here.
+    """
     for folder in Path("/usr/lib").glob("*/faketime"):
         if (folder / FAKETIME).exists():
             return folder / FAKETIME

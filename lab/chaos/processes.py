@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,23 @@ class Launch:
     service: str
     environment: Mapping[str, str]
 
-    def start(self, besides: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """As the supervisor starts its children; it dies with us, also when we are killed."""
+    def start(self, besides: Mapping[str, str], through: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """As the supervisor starts its children; it dies with us, also when we are killed.
+
+        `through` is a command that ends by running the program whose arguments follow it.
+        """
         with Path(self.replica.log).open("ab") as output:
             return subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", sys.executable, "-P", "-m", f"services.{self.service}"],
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    *through,
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    f"services.{self.service}",
+                ],
                 env={**self.environment, **besides},
                 cwd="/tmp",
                 stdin=subprocess.DEVNULL,
@@ -114,7 +126,7 @@ class Processes:
                 return unready
             await asyncio.sleep(POLL_S)
 
-    async def replace(self, service: str, environment: Mapping[str, str]) -> None:
+    async def replace(self, service: str, environment: Mapping[str, str], through: Sequence[str] = ()) -> None:
         """Stop a service in order and run it ourselves, as it was, with these variables besides.
 
         Raises:
@@ -126,7 +138,7 @@ class Processes:
         if not await self.until_ended(service, STOP_WITHIN_S):
             raise CaseFailed(f"{service} ne s'arrête pas")
         for launch in launches:
-            self._ours[launch.replica.name] = launch.start(environment)
+            self._ours[launch.replica.name] = launch.start(environment, through)
 
     async def replace_in_turn(
         self, service: str, environment: Mapping[str, str], before: Callable[[], None], within_s: float
@@ -172,6 +184,10 @@ class Processes:
             if not await _holds(lambda name=one.name: name in self.pids(service), within_s):
                 raise CaseFailed(f"{one.name} n'a pas été relancé")
             await self._until_one_is_ready(one, within_s)
+
+    def setting(self, service: str, name: str) -> str:
+        """The value of this variable in the environment of a service that runs."""
+        return self._launches(service)[0].environment[name]
 
     def _launches(self, service: str) -> list["Launch"]:
         # The kernel knows only the environment of the process that a service was forked from.

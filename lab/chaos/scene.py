@@ -7,10 +7,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
+from lab.certificates import Authority
 from lab.chaos.processes import CaseFailed, Processes
+from lab.chaos.proxy import Proxy
 from lab.gateway.gateway import Uptime
 from lab.gateway.mqtt import MqttGateway
 from lab.load.load import Load
@@ -21,6 +24,13 @@ from lab.simulator.driver import Fleet
 LEAD_S = 3.0
 REPLACED_WITHIN_S = 60.0
 SECOND_US = 1_000_000
+
+
+class Silenced(Protocol):
+    """A resolver that may be silent."""
+
+    is_silent: bool
+    unanswered: int
 
 
 @dataclass(slots=True)
@@ -46,10 +56,27 @@ class Scene:
     """In which block a service is struck, that nothing but its death then ends: in the middle of something."""
     mark: float | None = None
     """From when recovery is counted, of the monotonic clock."""
+    marks: dict[str, float] = field(default_factory=dict[str, float])
+    """The same for each of several faults, by what the report calls it."""
+    proxies: dict[str, Proxy] = field(default_factory=dict[str, Proxy])
+    """In front of servers, by what they speak."""
+    clock: Path | None = None
+    """The file by which the wall clocks of some services are set."""
+    authority: Authority | None = None
+    """It signs the certificate that stations are shown."""
+    resolver: Silenced | None = None
+    """It answers services that find their servers by names."""
+    scripted: Load | None = None
+    """Another tenant's devices, whose decoder is a script."""
 
     def recover_from_now(self) -> None:
         """The fault has just begun, or has just ended."""
         self.mark = time.monotonic()
+
+    def recover_from(self, what: str) -> None:
+        """The same of one fault of several; the report names the one that lasted longest."""
+        self.recover_from_now()
+        self.marks[what] = time.monotonic()
 
     @property
     def lasting_s(self) -> float:

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
-from lab.chaos.cases import SHARDED, Case
+from lab.chaos.case import Case
+from lab.chaos.cases import SHARDED
 from lab.chaos.checks import (
     CounterWatch,
     LogWatch,
@@ -78,7 +79,7 @@ class Stage:
         drops_before, bridge = await counted_drops(run), run.service("gateway_bridge").pid
         looking = asyncio.create_task(watch.run(), name="look at the stack")
         try:
-            await self._act(case, scene)
+            await self._act(case, scene, watch)
         except NotRun as refused:
             outcome.not_run = str(refused)
         except CaseFailed as failed:
@@ -92,20 +93,23 @@ class Stage:
             with suppress(asyncio.CancelledError):
                 await looking
         if scene.mark is not None:
-            outcome.recovery_s = watch.recovery_s(scene.mark)
+            outcome.recoveries = {what: watch.recovery_s(at) for what, at in scene.marks.items()}
+            recovered = [watch.recovery_s(scene.mark), *outcome.recoveries.values()]
+            outcome.recovery_s = max((one for one in recovered if one is not None), default=None)
         outcome.notes += scene.notes
         outcome.tracebacks = dict(self.logs.tracebacks(self.processes.run, scene.victims))
         outcome.counters_went_back, self.counters.went_back = self.counters.went_back, 0
         outcome.took_s = time.monotonic() - began
         return outcome
 
-    async def _act(self, case: Case, scene: Scene) -> None:
+    async def _act(self, case: Case, scene: Scene, watch: Watch) -> None:
         async with nullcontext() if case.around is None else case.around(scene):
             playing = asyncio.create_task(self.load.play(self.rate, scene.seconds), name="load")
             try:
                 if case.during is not None:
                     await case.during(scene)
                 await playing
+                watch.is_silent = True
             finally:
                 playing.cancel()
                 await asyncio.gather(playing, return_exceptions=True)

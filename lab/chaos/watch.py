@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from core.messages import topics
-from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.bus import BUS_AWAY, Bus, raise_if_cancelled
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from lab.chaos.checks import CounterWatch
 from lab.chaos.processes import get
@@ -43,6 +43,7 @@ class Watch:
         while True:
             began = time.monotonic()
             self._looks.append((began, await self._keeps_up()))
+            raise_if_cancelled()  # Who cancels this waits for it.
             await asyncio.sleep(max(0.0, began + LOOK_EVERY_S - time.monotonic()))
 
     async def _keeps_up(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,10 +31,17 @@ class StationGateway(Gateway):
 
     url: str = ""
     token: str = ""
+    tls: ssl.SSLContext | None = None
+    """Whom it believes, on wss."""
     _connection: ClientConnection | None = None
     _spreading_factors: list[int] = field(default_factory=list[int])
     _began_us: int = field(default_factory=now_us)
     _sending: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a connection and was told its channels."""
+        return self._connection is not None
 
     async def run(self) -> None:
         """Ask where to go, go there, and take what comes, until cancelled."""
@@ -48,7 +56,14 @@ class StationGateway(Gateway):
 
     def _connect(self, uri: str) -> connect:
         header = {"Authorization": self.token}
-        return connect(uri, additional_headers=header, proxy=None, ping_interval=None, open_timeout=OPEN_WITHIN_S)
+        return connect(
+            uri,
+            additional_headers=header,
+            ssl=self.tls,
+            proxy=None,
+            ping_interval=None,
+            open_timeout=OPEN_WITHIN_S,
+        )
 
     async def _session(self) -> None:
         async with self._connect(f"{self.url}/router-info") as asking:

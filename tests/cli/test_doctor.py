@@ -23,7 +23,7 @@ from lorawan.crypto import wrap_key
 from registry.keys import KeyWrap, device_owner
 from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
-from tests.certificates import Authority
+from lab.certificates import Authority
 
 KEK = "11" * 32
 

@@ -15,7 +15,7 @@ from core.runtime.postgres import Pool
 from gateways import station_server, station_tls
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
-from tests.certificates import Authority
+from lab.certificates import Authority
 from tests.gateways.stations import UPLINK, Rig, open_rig, register, until
 from tests.gateways.ws_station import connect_to, dashed, discover, ws_station
 

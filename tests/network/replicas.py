@@ -18,13 +18,13 @@ from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from lab.chaos.checks import CounterWatch
+from lab.chaos.proxy import TcpProxy, open_proxy
 from lorawan.crypto import SessionCipher, SessionKeys, wrap_key
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import slot_of_dev_eui
 from lorawan.join import allocate_dev_addr
 from services.network.settings import NetworkSettings
 from services.supervisor.forking import ForkedProcess
-from tests.core.runtime.tcp_proxy import Way, way_to
 from tests.forked_programs import start_program
 from tests.network.conftest import GATEWAYS, KEK, SHARDS, Network, RadioDevice
 
@@ -54,8 +54,8 @@ class Replica:
 
     name: str
     environment: dict[str, str]
-    to_bus: Way
-    to_database: Way
+    to_bus: TcpProxy
+    to_database: TcpProxy
     process: ForkedProcess | None = None
 
     async def start(self) -> None:
@@ -179,8 +179,8 @@ async def open_replicas(network: Network, names: tuple[str, ...]) -> AsyncGenera
     async with AsyncExitStack() as ways:
         replicas: dict[str, Replica] = {}
         for name in names:
-            to_bus = await ways.enter_async_context(way_to(nats))
-            to_database = await ways.enter_async_context(way_to(database))
+            to_bus = await ways.enter_async_context(open_proxy(nats))
+            to_database = await ways.enter_async_context(open_proxy(database))
             environment = os.environ | {
                 "TERRITOIRE_DATABASE_URL": to_database.url_of(database),
                 "TERRITOIRE_NATS_URL": to_bus.url_of(nats),

@@ -1,9 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.messages.frames import GatewayFrame
 from network.deduplication import Deduplication, Group, best_receptions
 
+HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
 WINDOW_US = 200_000
 
 
@@ -47,6 +49,36 @@ def test_a_clock_that_is_set_back_holds_up_no_frame() -> None:
     windows.close_until(WINDOW_US)
 
     assert [phy for phy, _, _ in groups_of(windows)] == [b"before", b"after"]
+
+
+def received(stated_us: int, time_us: int | None = None, published_us: int = 10 * HOUR_US) -> Group:
+    """A group of one reception, of a bridge whose clock said so when it received it."""
+    frame = replace(reception(), received_at_us=stated_us, time_us=stated_us if time_us is None else time_us)
+    return Group(b"phy", published_us, [frame], [1])
+
+
+def test_a_bridge_whose_clock_is_an_hour_ahead_dates_nothing_after_it_was_published() -> None:
+    group = received(11 * HOUR_US)
+
+    assert (group.time_us, group.received_at_us) == (10 * HOUR_US, 10 * HOUR_US)
+
+
+def test_of_such_a_bridge_a_gateway_that_knows_better_is_believed() -> None:
+    kept = received(11 * HOUR_US, 9 * HOUR_US)  # By GPS, of a gateway that replays its buffer.
+
+    assert (kept.time_us, kept.received_at_us) == (9 * HOUR_US, 10 * HOUR_US)
+
+
+def test_a_frame_that_a_bridge_has_kept_for_an_hour_and_one_that_is_a_little_ahead_stay_as_they_are() -> None:
+    for stated_us in (9 * HOUR_US, 10 * HOUR_US, 10 * HOUR_US + 5 * MINUTE_US):
+        assert (received(stated_us).time_us, received(stated_us).received_at_us) == (stated_us, stated_us)
+
+
+def test_the_copy_of_a_bridge_whose_clock_is_right_dates_the_uplink() -> None:
+    ahead, right = received(11 * HOUR_US).first, received(10 * HOUR_US - 1).first
+    group = Group(b"phy", 10 * HOUR_US, [ahead, right], [1, 2])
+
+    assert group.time_us == 10 * HOUR_US - 1
 
 
 def test_a_mirror_on_another_frequency_merges_and_the_best_snr_stays() -> None:

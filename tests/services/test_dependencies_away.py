@@ -19,13 +19,13 @@ from core.runtime.bus_connection import BusLost
 from core.runtime.mqtt import MqttSession, MqttSettings
 from core.runtime.postgres import connect, open_pool
 from core.runtime.waiting import network_reason, what_is_waited_for
+from lab.certificates import Authority
+from lab.chaos.proxy import TcpProxy
 from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
-from tests.certificates import Authority
 from tests.conftest import TEMPLATE, Cluster
-from tests.core.runtime.tcp_proxy import Way
 
 
 class Process:
@@ -86,16 +86,16 @@ async def started(service: str, database_url: str, nats_url: str, **reported: st
             process.kill()
 
 
-async def opened(way: Way, port: int) -> asyncio.Server:
+async def opened(way: TcpProxy, port: int) -> asyncio.Server:
     """The server behind `way` begins to listen on the port that its clients know."""
     way.port = port
     return await asyncio.start_server(way.accept, "127.0.0.1", port)
 
 
-def way_of(url: str) -> tuple[Way, str]:
+def way_of(url: str) -> tuple[TcpProxy, str]:
     """A way that nobody can take yet, and the server's address by it."""
     host, _, port = url.rpartition("@")[2].partition("/")[0].partition(":")
-    way = Way(host, int(port))
+    way = TcpProxy(host, int(port))
     way.port = free_tcp_port()
     return way, way.url_of(url)
 

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.postgres import Pool
+from lab.chaos.proxy import TcpProxy, open_proxy
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
-from tests.core.runtime.tcp_proxy import Way, way_to
 from tests.gateways.fixtures import bridge_settings, gateway_id
 from tests.gateways.stations import UdpStation, now_us, register, running_bridge
 from tests.network.conftest import Network, RadioDevice, idle_network
@@ -66,7 +66,7 @@ class Radio:
 @dataclass
 class World:
     network: Network
-    to_bus: Way
+    to_bus: TcpProxy
     radio: Radio
     devices: list[RadioDevice]
     published: set[tuple[int, int]] = field(default_factory=set)
@@ -79,7 +79,7 @@ async def world(
     """A bridge and a network whose way to the bus can be cut."""
     await register(pool, gateway_id)
     devices = await settled(idle_network, 24)
-    async with way_to(idle_network.settings.nats_url.get_secret_value()) as to_bus:
+    async with open_proxy(idle_network.settings.nats_url.get_secret_value()) as to_bus:
         by_way = {"nats_url": SecretStr(to_bus.url_of(idle_network.settings.nats_url.get_secret_value()))}
         idle_network.settings = idle_network.settings.model_copy(update=by_way)
         await idle_network.start()

@@ -6,6 +6,8 @@ from typing import Any
 from prometheus_client import Counter
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from core.runtime.http import descriptor_reserve
+
 HEAD_WITHIN_S = 10.0
 # In the `extensions` of a request's scope: ends its connection though the reader takes nothing more.
 ABORT = "territoire.abort"
@@ -19,11 +21,19 @@ LATE_HEADS = Counter(
 class HeadDeadlineProtocol(H11Protocol):
     """Ends a connection whose next head is not whole `HEAD_WITHIN_S` after it was opened or last answered."""
 
+    reserved = descriptor_reserve.RESERVED
+    """How many descriptors must be left when a connection has taken its own."""
     _head_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Expect a first head."""
+        """Expect a first head; without a descriptor to spare, turn away who comes."""
         super().connection_made(transport)
+        opened: Any = transport.get_extra_info("socket")
+        if opened is not None and not descriptor_reserve.leaves_room(opened.fileno(), self.reserved):
+            descriptor_reserve.REFUSED.inc()
+            transport.write(descriptor_reserve.ANSWER)
+            transport.close()
+            return
         peer: Any = transport.get_extra_info("peername")
         if peer:  # What a proxy said before; the socket knows the proxy's own address.
             self.client = (str(peer[0]), int(peer[1]))

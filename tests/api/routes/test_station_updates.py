@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.runtime.postgres import Pool
-from tests.certificates import Authority
+from lab.certificates import Authority
 
 GATEWAY_ID = "0080e115000a9b72"
 ONE, ALL = f"/v1/gateways/{GATEWAY_ID}/station-order", "/v1/station-orders"

@@ -13,9 +13,9 @@ import pytest
 
 from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus, ShardReader, connect_bus
+from lab.certificates import Authority
 from services.supervisor.launch import Launch, program
 from services.supervisor.ports import free_tcp_port
-from tests.certificates import Authority
 
 pytestmark = pytest.mark.starts_processes
 

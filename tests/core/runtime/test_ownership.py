@@ -11,7 +11,7 @@ from core.runtime.bus import Bus, Message, ShardReader, connect_bus
 from core.runtime.lease import Lease, take_lease
 from core.runtime.ownership import Sharded, ShardOwner, batches
 from core.runtime.postgres import Pool
-from tests.core.runtime.tcp_proxy import way_to
+from lab.chaos.proxy import open_proxy
 
 EXPIRE = "UPDATE shard_lease SET expires_at = now() - interval '1 second'"
 SHARDED = Sharded("ingest", topics.UPLINKS, topics.uplinks, 4)
@@ -207,7 +207,7 @@ async def test_a_replica_that_the_bus_does_not_answer_leaves_its_shards_to_anoth
             pass
 
     async with (
-        way_to(nats_url) as way,
+        open_proxy(nats_url) as way,
         connect_bus(nats_url, "there") as bus,
         connect_bus(way.url_of(nats_url), "cut") as cut,
     ):

@@ -18,7 +18,7 @@ from ingest.maintenance.audit_export import Destination, ExportFailed, export_au
 from registry.audit import write_audit
 from registry.audit_chain import erase_details, seal
 from registry.tenants import create_tenant
-from tests.certificates import Authority
+from lab.certificates import Authority
 
 
 class Receiver:

@@ -2,7 +2,7 @@ import re
 
 from lab.chaos.cases import CASES, find_case
 
-QUICK_BUDGET_S = 110
+QUICK_BUDGET_S = 118
 
 
 def test_names_are_kebab_case_and_unique() -> None:

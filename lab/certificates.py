@@ -1,5 +1,6 @@
-"""An authority for tests, and the certificates that it signs."""
+"""An authority for tests and faults, and the certificates that it signs."""
 
+import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -24,7 +25,14 @@ class Authority:
         self._name = _named(name)
         self.certificate = self._write(name, self._certificate(self._name, self._key.public_key(), is_ca=True))
 
-    def _certificate(self, name: x509.Name, key: ec.EllipticCurvePublicKey, *, is_ca: bool = False) -> bytes:
+    def _certificate(
+        self,
+        name: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        *,
+        is_ca: bool = False,
+        lives: timedelta = timedelta(days=1),
+    ) -> bytes:
         now = datetime.now(UTC)
         built = (
             x509.CertificateBuilder()
@@ -33,7 +41,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_after(now + lives)
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(
@@ -60,8 +68,9 @@ class Authority:
 
     def _write(self, name: str, octets: bytes) -> Path:
         path = self._folder / f"{name}.pem"
-        path.write_bytes(octets)
-        return path
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(octets)
+        return fresh.rename(path)
 
     def revoke(self, *certificates: Path) -> Path:
         """The revocation list with these certificates."""
@@ -74,11 +83,18 @@ class Authority:
             listed = listed.add_revoked_certificate(revoked)
         return self._write("revoked", listed.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
-    def sign(self, common_name: str) -> tuple[Path, Path]:
-        """A certificate and its key."""
+    @property
+    def trusting(self) -> ssl.SSLContext:
+        """Of a client that believes this authority alone."""
+        return ssl.create_default_context(cafile=self.certificate)
+
+    def sign(self, common_name: str, lives: timedelta = timedelta(days=1)) -> tuple[Path, Path]:
+        """A certificate that is valid for so long, and its key; those of this name before are replaced."""
         key = ec.generate_private_key(ec.SECP256R1())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return (
-            self._write(f"{common_name} certificate", self._certificate(_named(common_name), key.public_key())),
+            self._write(
+                f"{common_name} certificate", self._certificate(_named(common_name), key.public_key(), lives=lives)
+            ),
             self._write(f"{common_name} key", private),
         )

@@ -1,0 +1,141 @@
+"""The cases that spoil what lies around the services: networks, clocks, descriptors, and people who mean ill."""
+
+from dataclasses import replace
+
+from lab.chaos.campaign import disturb_in_mid_campaign
+from lab.chaos.case import Case
+from lab.chaos.certificate import end_and_renew, with_certified_stations
+from lab.chaos.clocks import HOUR_S, jump, with_clocks
+from lab.chaos.dns import by_names, silence_resolver
+from lab.chaos.ill_will import (
+    beside,
+    endless_script,
+    flood_joins,
+    slow_clients,
+    with_endless_script,
+    wrong_keys,
+)
+from lab.chaos.limits import exhaust_descriptors, limit_memory
+from lab.chaos.proxied import (
+    DISTURBANCES,
+    fleet_through_proxies,
+    gateways_through_proxy,
+    spoil,
+    through_proxy,
+    together,
+    with_settings,
+)
+from lab.chaos.replay import replay_buffer
+from lab.chaos.witness import with_witness
+from services.supervisor.stack_options import SERVICES
+
+# As the default, but for waits that a case cannot wait for.
+SCHEDULE = "[1, 2, 2, 5, 5, 5, 10, 10, 10, 10]"
+SPOILT = "en retard de 200 ms, muet, coupé net, coupé au milieu d'un message"
+
+SPOILT_AROUND: tuple[Case, ...] = (
+    *(
+        Case(
+            f"proxy-{server}",
+            f"{french} derrière un mandataire : {SPOILT}",
+            70,
+            during=disturb_in_mid_campaign(6, spoil(server), DISTURBANCES),
+            around=through_proxy(server, *SERVICES),
+        )
+        for server, french in {"postgres": "PostgreSQL", "nats": "Bus"}.items()
+    ),
+    Case(
+        "proxy-webhooks",
+        f"Destinataire des alertes : {SPOILT}",
+        60,
+        during=spoil("webhooks"),
+        around=with_settings("alerting", webhook_schedule_s=SCHEDULE),
+    ),
+    Case(
+        "proxy-stations",
+        f"Passerelles Basics Station et MQTT : {SPOILT}",
+        90,
+        during=spoil("station", "mqtt"),
+        around=fleet_through_proxies,
+    ),
+    Case(
+        "proxy-udp",
+        f"Passerelles Semtech UDP : {SPOILT}",
+        60,
+        during=spoil("udp"),
+        around=gateways_through_proxy,
+    ),
+    Case(
+        "certificate",
+        "Certificat des stations qui prend fin, puis est renouvelé",
+        40,
+        during=end_and_renew,
+        around=with_certified_stations,
+    ),
+    Case(
+        "replay",
+        "Passerelle qui rejoue 200 000 trames gardées",
+        60,
+        during=replay_buffer(200_000),
+        quick_s=8,
+        quick_during=replay_buffer(5_000),
+        quick_around=together(),
+    ),
+    Case(
+        "clock-jumps",
+        "Horloges de nos services qui sautent d'une heure, en avant puis en arrière",
+        60,
+        during=jump(HOUR_S, -HOUR_S),
+        around=with_clocks("network", "ingest", "alerting", "lighting", "maintenance", "api"),
+    ),
+    Case(
+        "clock-jumps-bridge",
+        "Horloge du pont des passerelles qui saute d'une heure, en arrière puis en avant",
+        60,
+        during=jump(-HOUR_S, HOUR_S),
+        around=with_clocks("gateway_bridge"),
+    ),
+    Case(
+        "descriptors-api",
+        "API sans descripteurs, devant trois cents clients",
+        20,
+        during=exhaust_descriptors("api", 100),
+    ),
+    Case(
+        "descriptors-intake",
+        "Réception des autres LNS sans descripteurs, devant trois cents clients",
+        20,
+        during=exhaust_descriptors("intake", 100),
+    ),
+    Case(
+        "ill-will",
+        "Deux cents clients lents, mille clés fausses par seconde, un décodeur sans fin",
+        60,
+        during=beside(slow_clients(200), wrong_keys(1_000), endless_script),
+        around=with_endless_script,
+    ),
+    Case(
+        "join-flood",
+        "Deux mille demandes d'activation par seconde d'équipements inconnus",
+        60,
+        during=beside(flood_joins(2_000)),
+    ),
+    Case(
+        "dns-silent",
+        "DNS muet 60 s pour l'ingestion et les alertes, dont les connexions viennent d'être coupées",
+        69,
+        during=silence_resolver("ingest", "alerting"),
+        around=by_names("ingest", "alerting"),
+    ),
+    Case(
+        "memory",
+        "Chaque service sous une limite de deux fois sa mémoire",
+        40,
+        during=limit_memory(2.0, *SERVICES),
+    ),
+)
+# The witness is innermost: what is round about it does not restart under its feet.
+FAULT_CASES = tuple(
+    replace(case, around=together(*([] if case.around is None else [case.around]), with_witness))
+    for case in SPOILT_AROUND
+)
