@@ -577,6 +577,15 @@ async def read_tables(connection: Connection) -> dict[str, list[str]]:
     return {row["name"]: row["columns"] for row in await connection.fetch(READ_TABLES)}
 
 
+async def missing_rights(connection: Connection) -> list[Right]:
+    """What services have to be granted and are not, of the roles that there are."""
+    services = [LOGINS[name] for name in SERVICES]
+    known = {row[0] for row in await connection.fetch(READ_ROLES, services)}
+    wanted = {right for right in _wanted(await read_tables(connection)) if right.role in known}
+    granted = {Right(*row.values()) for row in await connection.fetch(READ_GRANTED, services)}
+    return sorted(wanted - granted, key=repr)
+
+
 async def apply_rights(connection: Connection, *, withdraw: bool = True) -> int:
     """Grant and withdraw what differs from this module; returns how much did.
 
