@@ -138,6 +138,13 @@ class CompressedUnderApache(TimescaleProblem):
         )
 
 
+class DumpRejected(TimescaleProblem):
+    """A backup is read only by the version and the edition that wrote it."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"the backup is not restored: {what}", what, remedy)
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)))
 
@@ -162,8 +169,8 @@ async def read_extension_of(database_url: str, application_name: str) -> Extensi
         return await read_extension(connection)
 
 
-async def read_extension(connection: BareConnection) -> Extension:
-    """Of a session that was opened with `NOT_LOADED`."""
+async def read_extension(connection: Connection | BareConnection) -> Extension:
+    """Of a session that was opened with `NOT_LOADED`, where the library may be gone."""
     row = await connection.fetchrow(READ_EXTENSION)
     assert row is not None  # noqa: S101 - The current role exists.
     return entity(Extension, row)
@@ -199,6 +206,26 @@ async def _update(database_url: str, lock_timeout_s: float) -> None:
             await connection.execute(UPDATE)
         except PostgresError as cause:
             raise UpdateFailed(cause) from cause
+
+
+async def require_reader(connection: Connection, version: str, compressed: int) -> None:
+    """Require that this database reads a dump of this version with so many compressed chunks.
+
+    Raises:
+        DumpRejected: it would fail in the middle, or worse, succeed.
+    """
+    extension = await read_extension(connection)
+    if _numbers(version)[:2] != _numbers(extension.installed or "")[:2]:
+        raise DumpRejected(
+            f"cette sauvegarde est de TimescaleDB {version}, ce serveur a la {extension.installed}",
+            f"restaurez-la sur un serveur qui a la {version}, mettez-y TimescaleDB à jour, sauvegardez à nouveau "
+            "(docs/serveur.md, « Changer de version de PostgreSQL »)",
+        )
+    if compressed and await connection.fetchval(READ_LICENSE) == "apache":
+        raise DumpRejected(
+            f"{compressed} tranches de mesures y sont compressées, ce serveur a l'édition Apache de TimescaleDB",
+            f"décompressez-les là d'où elle vient ({DECOMPRESS}), et sauvegardez à nouveau",
+        )
 
 
 async def compressed_under_apache(connection: Connection) -> CompressedUnderApache | None:

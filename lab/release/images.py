@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 FILE = Path("deploy/images.toml")
 UNKNOWN = "unknown"
@@ -137,10 +137,10 @@ def unpinned(manifests: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _images_of(value: Any) -> Iterator[str]:
     if isinstance(value, list):
-        for one in value:
+        for one in cast(list[Any], value):
             yield from _images_of(one)
     elif isinstance(value, dict):
-        for key, one in value.items():
+        for key, one in cast(dict[str, Any], value).items():
             if key in {"image", "imageName"} and isinstance(one, str):
                 yield one
             else:
