@@ -8,7 +8,7 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, connect
 from registry.migration_files import FIRST_WITH_KIND, Held, Kind, Lock, Migration
 from registry.releases import programs_before
 from registry.schema import LOCK_TIMEOUT_S, Ledger, SchemaMismatch, migrations, read_ledger
-from registry.timescale import LeftToSuperuser, compressed_under_apache, problem_of, read_extension_of
+from registry.timescale import UPDATE, LeftToSuperuser, compressed_under_apache, problem_of, read_extension_of
 
 # What one process of PostgreSQL reads, and writes, in a second on an ordinary disk: for an order of magnitude.
 OCTETS_PER_S = {Held.SCAN: 200_000_000, Held.REWRITE: 40_000_000}
@@ -30,11 +30,13 @@ async def check_migrations(database_url: str) -> int:
     extension = await read_extension_of(database_url, APPLICATION)
     problem = problem_of(extension)
     if isinstance(problem, LeftToSuperuser) and extension.may_change:
-        if extension.installed is not None:
+        if extension.installed is not None:  # Its library may be gone: nothing else can be read before.
             typer.echo(
                 f"La migration met d'abord TimescaleDB à jour, de la {extension.installed} à la "
-                f"{extension.offered} : les sessions ouvertes se reconnectent."
+                f"{extension.offered} : les sessions ouvertes se reconnectent. Le reste se vérifie ensuite ; "
+                f"d'avance : psql -X -c '{UPDATE}'"
             )
+            return 0
     elif problem is not None:
         typer.echo(f"Refusé : {problem.french}.")
         return 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.migration_check import check_migrations
 from core.runtime.errors import OperatorError
 from core.runtime.postgres import PostgresError, connect, open_bare_connection
 from registry.schema import migrate
@@ -106,7 +107,9 @@ def version(url: str) -> str:
     return psql(url, "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
 
 
-async def test_what_its_owner_made_is_updated_by_the_migration(server: PrivatePostgres, made: str) -> None:
+async def test_what_its_owner_made_is_updated_by_the_migration(
+    server: PrivatePostgres, made: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     await copied(server, "ours", made)
     now = version(server.url(made))
     psql(server.url(made), AS_OF_BEFORE.format(version="2.19.2"))
@@ -114,6 +117,8 @@ async def test_what_its_owner_made_is_updated_by_the_migration(server: PrivatePo
     with pytest.raises(PostgresError, match=r"timescaledb-2\.19\.2"):
         await connection.execute("SELECT 1")
     await connection.close()
+    assert await check_migrations(owner(server, made)) == 0
+    assert f"TimescaleDB à jour, de la 2.19.2 à la {now}" in capsys.readouterr().out
 
     applied = await migrate(owner(server, made))
 
@@ -133,6 +138,7 @@ async def test_what_a_superuser_made_is_left_to_one_with_the_command(server: Pri
     assert command in refused.value.french
     assert f"TimescaleDB 2.19.2, ce serveur à la {now}" in refused.value.french
     assert "kubectl cnpg psql database" in refused.value.french
+    assert await check_migrations(owner(server, made)) == 1
 
     shell(command, server.url(made))
     assert await migrate(owner(server, made)) == 0
@@ -185,6 +191,7 @@ async def test_the_apache_edition_is_not_started_on_what_it_cannot_read(
         await migrate(owner(server, made))
 
     assert f"({chunks} tranches)" in refused.value.french
+    assert await check_migrations(owner(server, made)) == 1
     for words in ("decompress_chunk(", "édition Apache", "DATABASE_IMAGE=timescale/timescaledb:2.19.3-pg17"):
         assert words in refused.value.french
 
