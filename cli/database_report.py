@@ -17,6 +17,9 @@ from registry.timescale import TimescaleProblem, compressed_under_apache, proble
 from registry.units import UnitMismatch, require_units
 
 WITHIN_S = 4.0
+LATE = (
+    "la connexion se fait, mais rien n'est lu en {within_s:.0f} s (une table verrouillée, une machine surchargée)"
+)
 SILENT_AFTER = timedelta(minutes=10)
 QUARANTINED_IN = timedelta(days=1)
 ACCOUNT_LATE_AFTER = timedelta(minutes=1)
@@ -205,7 +208,9 @@ async def read_database(url: str, name: str, within_s: float = WITHIN_S) -> Data
             content = await _read_content(connection)
             activity = None if mismatch is not None else await _read_activity(connection)
     except DATABASE_AWAY as away:
-        return DatabaseReport(away=database_reason(away), mismatch=mismatch)
+        is_late = isinstance(away, TimeoutError)
+        reason = LATE.format(within_s=within_s) if is_late else database_reason(away)
+        return DatabaseReport(away=reason, mismatch=mismatch)
     except PostgresError as rejected:
         return DatabaseReport(rejection=str(rejected), mismatch=mismatch)
     finally:

@@ -106,8 +106,8 @@ class LeftToSuperuser(TimescaleProblem):
             f"a superuser has to run: {command}",
             what,
             "la migration le fait si son compte en a le droit ; sinon un superutilisateur lance, dans une session "
-            f"neuve, {inside} (sous CloudNativePG : kubectl cnpg psql database -- -X -d {extension.database} "
-            f"-c '{command}'), puis vous relancez la migration",
+            f"neuve, {inside} (sous CloudNativePG : kubectl cnpg psql database -n territoire -- -X "
+            f"-d {extension.database} -c '{command}'), puis vous relancez la migration",
         )
 
 

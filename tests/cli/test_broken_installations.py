@@ -462,7 +462,7 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     migration_missing: ("schéma", "il manque la migration", "./territoire migrate"),
     schema_newer: ("schéma", "à la version 999", "reprenez le programme récent"),
     migration_changed: ("schéma", "n'est pas celle qui a été appliquée", "reprenez le programme"),
-    table_locked: ("base de données", "ne répond pas", "PostgreSQL"),
+    table_locked: ("base de données", "une table verrouillée", "PostgreSQL"),
     clock_skewed: ("horloge de la base", "s d'écart avec cette machine", "chrony"),
     time_zone_unknown: ("fuseau horaire", "« Europe/Metz »", "UPDATE deployment"),
     other_shards: ("parts", "TERRITOIRE_SHARDS vaut 16, la base est divisée en 4", "./territoire reshard"),
