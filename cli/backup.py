@@ -60,6 +60,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """In the clear because those of before were, and nobody has named a key since."""
     erasures: int | None = None
     """How many the database knew of; None: made before there were any. The ledger beside it has to have them."""
+    compressed_chunks: int = 0
+    """TimescaleDB's Apache edition reads none of them."""
 
 
 def manifest_file(backup: Path) -> Path:
@@ -190,6 +192,7 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
     from core.runtime.postgres import DATABASE_AWAY, connect
     from registry.erasures import write_missing
     from registry.sealed_columns import read_sealed
+    from registry.timescale import COUNT_COMPRESSED
 
     try:
         connection = await connect(url, "territoire-backup")
@@ -204,6 +207,7 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
             counts = {name: await connection.fetchval(statement) for name, statement in COUNTED.items()}
             schema = await connection.fetchval(SCHEMA_VERSION)
             timescaledb = await connection.fetchval(TIMESCALE_VERSION)
+            compressed = await connection.fetchval(COUNT_COMPRESSED)
             sealed: dict[str, list[str]] = {}
             for one in await read_sealed(connection):
                 sealed.setdefault(one.kek_id, []).append(f"{one.sample.hex()} {one.owner}")
@@ -223,6 +227,7 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
             bool(recipients),
             goes_on_plain,
             erasures,
+            compressed,
         )
         manifest_file(file).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
         draft.replace(file)

@@ -9,13 +9,17 @@ from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.gateway_tokens import Unproved, read_unproved
 from registry.mqtt_accounts import count_waiting_accounts
-from registry.rights import LOGINS, OWNER
+from registry.rights import LOGINS, OWNER, Right, missing_rights
 from registry.rows import entity, fetch_one
 from registry.schema import SchemaMismatch, require_schema
 from registry.sealed_columns import Sealed, read_sealed
+from registry.timescale import TimescaleProblem, compressed_under_apache, problem_of, read_extension_of
 from registry.units import UnitMismatch, require_units
 
 WITHIN_S = 4.0
+LATE = (
+    "la connexion se fait, mais rien n'est lu en {within_s:.0f} s (une table verrouillée, une machine surchargée)"
+)
 SILENT_AFTER = timedelta(minutes=10)
 QUARANTINED_IN = timedelta(days=1)
 ACCOUNT_LATE_AFTER = timedelta(minutes=1)
@@ -25,6 +29,7 @@ SELECT clock_timestamp() AS now, current_setting('server_version') AS postgresql
        pg_database_size(current_database()) AS octets,
        (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
        (SELECT max(number) FROM schema_migration) AS schema,
+       (SELECT timezone FROM deployment) AS timezone, (SELECT shards FROM deployment) AS shards,
        (SELECT count(*) FROM device) AS devices,
        greatest((SELECT max(last_uplink_at) FROM session), (SELECT max(time) FROM observation.latest
                                                             WHERE time <= now())) AS last_uplink_at
@@ -116,6 +121,8 @@ class Content:
     octets: int
     timescaledb: str | None
     schema: int
+    timezone: str
+    shards: int
     devices: int
     last_uplink_at: datetime | None
     gateways: Gateways
@@ -154,17 +161,20 @@ class Activity:
     accounts_waiting: int
     unconfirmed: list[tuple[str, int]]
     feed_held: HeldFeed | None
+    rights_missing: list[Right]
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReport:
-    """`away`: why it was not reached; `rejection`: what it has refused. None of the rest was read then.
+    """`away`: why it was not reached; `rejection`: what it has refused; `unreadable`: what is wrong with its
+    TimescaleDB. None of the rest was read then.
 
     Of a database that is not this program's (`mismatch`) nothing more than its content is read.
     """
 
     away: str | None = None
     rejection: str | None = None
+    unreadable: TimescaleProblem | None = None
     mismatch: SchemaMismatch | UnitMismatch | None = None
     content: Content | None = None
     activity: Activity | None = None
@@ -172,6 +182,8 @@ class DatabaseReport:
     @property
     def problem(self) -> str | None:
         """In one line."""
+        if self.unreadable is not None:
+            return self.unreadable.french
         return f"refuse : {self.rejection}" if self.rejection is not None else self.away
 
 
@@ -180,6 +192,9 @@ async def read_database(url: str, name: str, within_s: float = WITHIN_S) -> Data
     deadline = asyncio.get_running_loop().time() + within_s
     try:
         async with asyncio.timeout(WITHIN_S):
+            unreadable = problem_of(await read_extension_of(url, name))
+            if unreadable is not None:
+                return DatabaseReport(unreadable=unreadable)
             connection = await connect(url, name)
     except (PostgresError, *DATABASE_AWAY) as away:
         return DatabaseReport(away=database_reason(away))
@@ -187,10 +202,15 @@ async def read_database(url: str, name: str, within_s: float = WITHIN_S) -> Data
     try:
         async with asyncio.timeout_at(deadline):
             mismatch = await _mismatch(connection)
+            unreadable = await compressed_under_apache(connection)
+            if unreadable is not None:
+                return DatabaseReport(unreadable=unreadable, mismatch=mismatch)
             content = await _read_content(connection)
             activity = None if mismatch is not None else await _read_activity(connection)
     except DATABASE_AWAY as away:
-        return DatabaseReport(away=database_reason(away), mismatch=mismatch)
+        is_late = isinstance(away, TimeoutError)
+        reason = LATE.format(within_s=within_s) if is_late else database_reason(away)
+        return DatabaseReport(away=reason, mismatch=mismatch)
     except PostgresError as rejected:
         return DatabaseReport(rejection=str(rejected), mismatch=mismatch)
     finally:
@@ -217,6 +237,8 @@ async def _read_content(connection: Connection) -> Content:
         row["octets"],
         row["timescaledb"],
         row["schema"],
+        row["timezone"],
+        row["shards"],
         row["devices"],
         row["last_uplink_at"],
         await _read_gateways(connection),
@@ -248,6 +270,7 @@ async def _read_activity(connection: Connection) -> Activity:
         await count_waiting_accounts(connection, ACCOUNT_LATE_AFTER),
         [(row["name"], row["items"]) for row in await connection.fetch(COUNT_UNCONFIRMED)],
         await fetch_one(connection, HeldFeed, READ_FEED_HELD),
+        await missing_rights(connection),
     )
 
 

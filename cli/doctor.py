@@ -2,15 +2,19 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 
 from cli.findings import Finding, critical, print_findings, warning, worst
+from core.runtime.errors import describe_defect
+
+REMEDY = "corrigez-le dans /etc/territoire/territoire.env (ou là où il est écrit), puis redémarrez"
 
 
 def doctor(
@@ -39,22 +43,42 @@ def doctor(
 async def examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
     """Everything that `doctor` looks at."""
     from cli import examination, machine
-    from cli.place import find_installation
+    from cli.place import find_installation, wrong_addresses
 
     found = find_installation(home, backups)
     place = found.place
     findings = [] if found.missing is None else [found.missing]
     findings += _examine_settings(found.environment)
+    if place.run is None:
+        findings += [critical("réglages", wrong.french, REMEDY) for wrong in wrong_addresses(found.environment)]
     findings += machine.examine_machine(place.folder)
+    if found.missing is not None:
+        findings += machine.examine_ports(found.environment.get("TERRITOIRE_OPTIONS", ""))
     station = found.environment.get("TERRITOIRE_STATION_CERTIFICATE")
     findings += map(machine.examine_certificate, [*certificates, *([Path(station)] if station else [])])
     if found.backups is not None:
         findings.append(machine.examine_backups(found.backups))
-    findings += await examination.examine_services(place)
-    findings += await examination.examine_database(place)
-    findings += await examination.examine_bus(place)
-    findings += await examination.examine_broker(place)
-    return findings
+    examined = await asyncio.gather(
+        *(
+            _examined(subject, examination_of(place))
+            for subject, examination_of in (
+                ("processus", examination.examine_services),
+                ("base de données", examination.examine_database),
+                ("bus", examination.examine_bus),
+                ("courtier MQTT", examination.examine_broker),
+            )
+        )
+    )
+    return [*findings, *chain.from_iterable(examined)]
+
+
+async def _examined(subject: str, examination: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
+    """What nobody foresaw is a finding, too: whoever looks for a fault is not shown another one's stack."""
+    try:
+        return await examination
+    except Exception as defect:  # noqa: BLE001 - As the line above says.
+        what = f"l'examen s'est arrêté : {describe_defect(defect)}"
+        return [critical(subject, what, "c'est un défaut de doctor : prévenez-nous, avec cette ligne")]
 
 
 def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
@@ -62,7 +86,6 @@ def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
     from cli.settings_check import CLASSES, wrong_settings
     from core.runtime.settings import unknown_settings
 
-    remedy = "corrigez-le dans /etc/territoire/territoire.env (ou là où il est écrit), puis redémarrez"
     open_to_all = [
         warning(
             "justificatifs",
@@ -74,6 +97,6 @@ def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
     ]
     return [
         *open_to_all,
-        *(critical("réglages", line, remedy) for line in wrong_settings(CLASSES, environment)),
-        *(warning("réglages", unknown.french, remedy) for unknown in unknown_settings(environment)),
+        *(critical("réglages", line, REMEDY) for line in wrong_settings(CLASSES, environment)),
+        *(warning("réglages", unknown.french, REMEDY) for unknown in unknown_settings(environment)),
     ]

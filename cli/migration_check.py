@@ -8,6 +8,7 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, connect
 from registry.migration_files import FIRST_WITH_KIND, Held, Kind, Lock, Migration
 from registry.releases import programs_before
 from registry.schema import LOCK_TIMEOUT_S, Ledger, SchemaMismatch, migrations, read_ledger
+from registry.timescale import UPDATE, LeftToSuperuser, compressed_under_apache, problem_of, read_extension_of
 
 # What one process of PostgreSQL reads, and writes, in a second on an ordinary disk: for an order of magnitude.
 OCTETS_PER_S = {Held.SCAN: 200_000_000, Held.REWRITE: 40_000_000}
@@ -20,13 +21,30 @@ WITH RECURSIVE below (oid) AS (
 )
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM below
 """
+APPLICATION = "territoire-migrate-check"
 HELD = {Held.INSTANT: "un instant", Held.SCAN: "le temps de la lire", Held.REWRITE: "le temps de la réécrire"}
 
 
 async def check_migrations(database_url: str) -> int:
     """Print what would be applied; returns 1 where it would be refused, 0 otherwise."""
-    connection = await connect(database_url, "territoire-migrate-check")
+    extension = await read_extension_of(database_url, APPLICATION)
+    problem = problem_of(extension)
+    if isinstance(problem, LeftToSuperuser) and extension.may_change:
+        if extension.installed is not None:  # Its library may be gone: nothing else can be read before.
+            typer.echo(
+                f"La migration met d'abord TimescaleDB à jour, de la {extension.installed} à la "
+                f"{extension.offered} : les sessions ouvertes se reconnectent. Le reste se vérifie ensuite ; "
+                f"d'avance : psql -X -c '{UPDATE}'"
+            )
+            return 0
+    elif problem is not None:
+        typer.echo(f"Refusé : {problem.french}.")
+        return 1
+    connection = await connect(database_url, APPLICATION)
     try:
+        if (unreadable := await compressed_under_apache(connection)) is not None:
+            typer.echo(f"Refusé : {unreadable.french}.")
+            return 1
         known = migrations()
         ledger = await read_ledger(connection)
         try:

@@ -3,17 +3,29 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import structlog
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cli.findings import Finding, critical
 from cli.installed import installed
 from cli.report import alive, last_line
 from cli.running import COMMAND, usual_homes
 from core.runtime.keks import Keks, read_keks
+from core.runtime.settings import (
+    A_BUS,
+    A_DATABASE,
+    BusAddress,
+    DatabaseAddress,
+    InvalidSettings,
+    OptionalBroker,
+    WrongSetting,
+    read_settings,
+)
 from services.supervisor.run_info import RunInfo, read_run_info
 
 START = (
@@ -36,6 +48,7 @@ class Place:
     former_keks: str | None = None
     kek_file: str | None = None
     kek_command: str | None = None
+    shards: str | None = None
 
     def keks(self) -> Keks | None:
         """The key-encryption keys of the services; None: they are not known here.
@@ -64,17 +77,41 @@ class Place:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> "Place":
-        """The servers' addresses as a service reads them from its environment."""
+        """The servers' addresses as a service reads them from its environment, but for those that are none."""
+        wrong = {one.name for one in wrong_addresses(environment)}
+        database, bus, broker = (
+            None if name in wrong else environment.get(name)
+            for name in ("TERRITOIRE_DATABASE_URL", "TERRITOIRE_NATS_URL", "TERRITOIRE_MQTT_URL")
+        )
         return cls(
-            database_url=environment.get("TERRITOIRE_DATABASE_URL"),
-            nats_url=environment.get("TERRITOIRE_NATS_URL"),
-            mqtt_url=environment.get("TERRITOIRE_MQTT_URL"),
+            database_url=database,
+            nats_url=bus,
+            mqtt_url=broker,
             kek=environment.get("TERRITOIRE_KEK"),
             kek_id=environment.get("TERRITOIRE_KEK_ID", "kek-1"),
             former_keks=environment.get("TERRITOIRE_KEK_FORMER"),
             kek_file=environment.get("TERRITOIRE_KEK_FILE"),
             kek_command=environment.get("TERRITOIRE_KEK_COMMAND"),
         )
+
+
+class Addresses(BaseSettings):
+    """What is looked at where there is no stack on this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="TERRITOIRE_", extra="ignore", frozen=True)
+
+    database_url: Annotated[DatabaseAddress | None, A_DATABASE] = None
+    nats_url: Annotated[BusAddress | None, A_BUS] = None
+    mqtt_url: OptionalBroker = None
+
+
+def wrong_addresses(environment: Mapping[str, str]) -> tuple[WrongSetting, ...]:
+    """Those that nobody can connect to, however well the servers are."""
+    try:
+        read_settings(Addresses, environment)
+    except InvalidSettings as refused:
+        return refused.wrong
+    return ()
 
 
 def find_place(home: Path | None) -> tuple[Place, Finding | None]:
@@ -99,7 +136,7 @@ def find_place(home: Path | None) -> tuple[Place, Finding | None]:
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
         return Place(folder), critical("pile", what, START)
     of_environment = Place.of_environment(os.environ)
-    if of_environment.database_url is not None:
+    if {one.name for one in wrong_addresses(os.environ)} | {"TERRITOIRE_DATABASE_URL"} & os.environ.keys():
         return of_environment, None
     logs = sorted((places[0] / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
@@ -121,6 +158,8 @@ def find_installation(home: Path | None, backups: Path | None) -> Installation:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     place, missing = find_place(home)
     server = installed()
-    if server is None or place.folder != server.home:
-        return Installation(place, missing, os.environ, backups)
-    return Installation(place, missing, {**server.environment, **os.environ}, backups or server.backups)
+    environment: Mapping[str, str] = os.environ
+    if server is not None and place.folder == server.home:
+        environment, backups = {**server.environment, **os.environ}, backups or server.backups
+    place = replace(place, shards=environment.get("TERRITOIRE_SHARDS"))
+    return Installation(place, missing, environment, backups)

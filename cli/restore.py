@@ -3,7 +3,7 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from io import BufferedIOBase
@@ -18,6 +18,7 @@ from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, re
 from cli.running import actor, fail
 from core.runtime.errors import OperatorError
 from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, continue_ledger, read_ledger
+from registry.timescale import DumpRejected, require_reader
 from services.supervisor.home import Home, Secrets, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import ClusterFailed, PrivatePostgres, binaries, libpq_environment
@@ -77,13 +78,15 @@ def restore(
     try:
         with place.held():
             place.keep_secrets(kept)
-            counted, again = asyncio.run(_restore(place, kept, dump, manifest.counts, entries, file.name))
+            counted, again = asyncio.run(_restore(place, kept, dump, manifest, entries, file.name))
             if entries:
                 continue_ledger(entries, place.folder / LEDGER_NAME)
     except WrongKey as damaged:
         raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {damaged}") from None
     except (UnusableHome, StartFailed, ServerMissing, ClusterFailed) as refused:
         raise fail(str(refused)) from None
+    except DumpRejected as refused:
+        raise fail(f"rien n'est restauré : {refused.french}", 2) from None
     except OperatorError as wrong:
         raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {wrong.french}") from None
     wrong = {name: (manifest.counts[name], counted.get(name)) for name in manifest.counts}
@@ -216,7 +219,7 @@ def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys:
 
 
 async def _restore(
-    place: Home, kept: Secrets, dump: Source, counts: Iterable[str], entries: list[Entry], name: str
+    place: Home, kept: Secrets, dump: Source, manifest: Manifest, entries: list[Entry], name: str
 ) -> tuple[dict[str, int], int]:
     from core.runtime.postgres import connect
     from registry.audit import write_audit
@@ -232,6 +235,7 @@ async def _restore(
         await server.create_database()
         connection = await connect(server.url(), "territoire-restore")
         await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        await require_reader(connection, manifest.timescaledb, manifest.compressed_chunks)
         await connection.execute(PREPARE_ROLES)
         await connection.execute("SELECT timescaledb_pre_restore()")
         await connection.close()
@@ -240,7 +244,7 @@ async def _restore(
         await connection.execute("SELECT timescaledb_post_restore()")
         await connection.execute(FINISH_ROLES)
         # An older program counted less; what it made is brought to this one's schema once it has been counted.
-        counted = {name: await connection.fetchval(COUNTED[name]) for name in counts if name in COUNTED}
+        counted = {name: await connection.fetchval(COUNTED[name]) for name in manifest.counts if name in COUNTED}
         await migrate(server.url())
         async with connection.transaction():
             for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):

@@ -17,7 +17,7 @@ from core import VERSION
 from core.messages import topics
 from core.messages.permissions import OWNER
 from core.runtime.bus import BUS_AWAY, connect_bus
-from core.runtime.bus_connection import bus_reason, waiting_for_bus
+from core.runtime.bus_connection import NoJetStream, bus_reason, waiting_for_bus
 from registry.rights import LOGINS
 from registry.schema import migrations
 from services.supervisor.run_info import RunInfo
@@ -74,6 +74,8 @@ class Bus(msgspec.Struct, frozen=True):
     streams: list[Stream] = []
     missing: list[str] = []
     problem: str | None = None
+    keeps_nothing: bool = False
+    """Whether the problem is that JetStream is not switched on."""
     shared: list[str] = []
     """Processes that come by the owner's login, which is for migrate and the command line."""
     is_open: bool = False
@@ -214,7 +216,8 @@ async def read_bus(url: str | None) -> Bus:
                 is_open=any(not login for _, login in logins),
             )
     except BUS_AWAY as away:
-        return Bus(problem=f"{waiting.reason or bus_reason(away)} ({waiting.address})")
+        reason = f"{waiting.reason or bus_reason(away)} ({waiting.address})"
+        return Bus(problem=reason, keeps_nothing=isinstance(away, NoJetStream))
 
 
 def is_service(name: str) -> bool:

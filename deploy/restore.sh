@@ -45,6 +45,11 @@ $$;
 CREATE EXTENSION IF NOT EXISTS timescaledb;
 SELECT timescaledb_pre_restore();
 SQL
+if [ "$(echo 'SHOW timescaledb.license' | sql)" = apache ] &&
+    in_database 'exec pg_restore -l' <"$file" | grep -q 'TABLE DATA _timescaledb_internal compress_hyper_.*_chunk'; then
+    echo "restore.sh : rien n'est restauré : des mesures y sont compressées, et cette base a l'édition Apache de TimescaleDB, qui ne peut pas les lire. DATABASE_IMAGE=timescale/timescaledb:2.19.3-pg17 dans .env, base et volume neufs, puis relancez ; docs/serveur.md dit comment décompresser" >&2
+    exit 1
+fi
 in_database 'exec pg_restore -U "$POSTGRES_USER" -d "$POSTGRES_DB" --exit-on-error' <"$file"
 # Devices refuse a counter that goes back, and what was sent after the backup is not in it.
 sql <<'SQL'

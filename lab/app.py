@@ -12,6 +12,7 @@ from cli.running import default_home, fail, find_run, log_apart
 from lab.commands.bench_years import bench_app
 from lab.commands.chaos import chaos
 from lab.commands.image import check_image
+from lab.commands.images import images
 from lab.commands.release import release
 from lab.commands.screenshots import screenshots, take_screenshots
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 app.add_typer(bench_app, name="bench")
 app.command()(chaos)
 app.command("check-image")(check_image)
+app.command()(images)
 app.command()(release)
 app.command()(screenshots)
 app.command("take-screenshots", hidden=True)(take_screenshots)

@@ -579,6 +579,20 @@ async def read_tables(connection: Connection) -> dict[str, list[str]]:
     return {row["name"]: row["columns"] for row in await connection.fetch(READ_TABLES)}
 
 
+async def missing_rights(connection: Connection) -> list[Right]:
+    """What services have to be granted and are not, of the roles that there are."""
+    services = [LOGINS[name] for name in SERVICES]
+    wanted, granted = await _wanted_and_granted(connection, services)
+    return sorted(wanted - granted, key=repr)
+
+
+async def _wanted_and_granted(connection: Connection, services: list[str]) -> tuple[set[Right], set[Right]]:
+    """What this module says that the roles which there are should have, and what they have."""
+    known = {row[0] for row in await connection.fetch(READ_ROLES, services)}
+    wanted = {right for right in _wanted(await read_tables(connection)) if right.role in known}
+    return wanted, {Right(*row.values()) for row in await connection.fetch(READ_GRANTED, services)}
+
+
 async def apply_rights(connection: Connection, *, withdraw: bool = True) -> int:
     """Grant and withdraw what differs from this module; returns how much did.
 
@@ -594,9 +608,7 @@ async def apply_rights(connection: Connection, *, withdraw: bool = True) -> int:
         log.warning("service_roles_missing", roles=missing)
     if ALL_TENANTS not in known:
         return 0
-    tables = await read_tables(connection)
-    wanted = {right for right in _wanted(tables) if right.role in known}
-    granted = {Right(*row.values()) for row in await connection.fetch(READ_GRANTED, services)}
+    wanted, granted = await _wanted_and_granted(connection, services)
     members = {row[0] for row in await connection.fetch(READ_MEMBERS, ALL_TENANTS, services)}
     statements = [
         *(f"GRANT {ALL_TENANTS} TO {role}" for role in services if role in known - members),

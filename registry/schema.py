@@ -13,11 +13,20 @@ import structlog
 
 from core.runtime.errors import OperatorError
 from core.runtime.lease import read_shards
-from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
+from core.runtime.postgres import (
+    DATABASE_AWAY,
+    BareConnection,
+    Connection,
+    LockNotAvailableError,
+    PostgresError,
+    connect,
+    open_bare_connection,
+)
 from registry.migration_files import Kind, Migration, Step, min_compatible, parse
 from registry.policies import apply_policies, enforce_seal
 from registry.releases import Program, programs_before
 from registry.rights import ALL_TENANTS, AS_TENANT, LOGINS, OWNER, apply_rights, close_shared_login
+from registry.timescale import NOT_LOADED, bring_up_to_date, compressed_under_apache
 from registry.vouching import demand_vouching
 
 # Arbitrary, ours: serialises concurrent runners. Ends with the connection.
@@ -201,7 +210,7 @@ async def read_ledger(connection: Connection) -> Ledger:
     )
 
 
-async def _alone(connection: Connection) -> None:
+async def _alone(connection: Connection | BareConnection) -> None:
     """Wait for another runner, however long it works, and keep the next ones waiting.
 
     Asked again and again: a statement that waits is a transaction, and an index that is made beside writers waits
@@ -209,6 +218,12 @@ async def _alone(connection: Connection) -> None:
     """
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110
         await asyncio.sleep(ASK_LOCK_EVERY_S)
+
+
+async def _bring_timescale(database_url: str, lock_timeout_s: float) -> None:
+    async with open_bare_connection(database_url, "territoire-migrate", settings=NOT_LOADED) as connection:
+        await _alone(connection)
+        await bring_up_to_date(connection, database_url, lock_timeout_s)
 
 
 async def _prepare_ledger(connection: Connection) -> None:
@@ -303,11 +318,15 @@ async def migrate(
         SchemaMismatch: the database needs a newer program, or an applied file was changed.
         MigrationFailed: a file failed, or waited longer than `lock_timeout_s` for what another session holds.
         OlderProgramsRun: a contract step waits for programs that use what it takes away.
+        TimescaleProblem: TimescaleDB is missing, of another version, or cannot read what is compressed.
     """
+    await _bring_timescale(database_url, lock_timeout_s)
     connection = await connect(database_url, "territoire-migrate")
     try:
         known = migrations() if known is None else known
         await _alone(connection)
+        if (unreadable := await compressed_under_apache(connection)) is not None:
+            raise unreadable
         await connection.execute(
             "SELECT set_config('lock_timeout', $1, false)", f"{round(lock_timeout_s * 1000)}ms"
         )

@@ -22,10 +22,10 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from core.messages import topics
-from core.runtime.bus_connection import Denials, connected
+from core.runtime.bus_connection import Denials, NoJetStream, connected
 from core.runtime.errors import describe
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 from core.runtime.waiting import Waiting
@@ -395,6 +395,10 @@ class Bus:
             info = await self._ask(self._jetstream.stream_info(stream))
         except NotFoundError:
             return None
+        except ServiceUnavailableError as unavailable:
+            if unavailable.err_code is None:  # Nobody took the question: not even a cluster without a leader.
+                raise NoJetStream from unavailable
+            raise
         followers = (info.cluster.replicas or []) if info.cluster is not None else []
         in_step = sum(bool(one.current) and not one.offline for one in followers)
         return StreamRoom(

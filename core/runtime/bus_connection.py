@@ -43,6 +43,13 @@ class BusDenied(nats.errors.Error):
         super().__init__(f"the bus denies this login {subject}")
 
 
+class NoJetStream(nats.errors.Error):
+    """The server carries messages and keeps none: JetStream is not switched on."""
+
+    def __init__(self) -> None:
+        super().__init__("the server runs without JetStream")
+
+
 class Denials:
     """What the server says that this login may not. Nothing else tells: a request is left without an answer."""
 
@@ -165,6 +172,8 @@ def bus_address(nats_url: str) -> str:
 def bus_reason(error: BaseException) -> str:
     """Why there is no connection to the bus, in French."""
     text = str(error).lower()
+    if isinstance(error, NoJetStream):
+        return "le serveur tourne sans JetStream"
     if "authorization" in text or "authentication" in text:
         return "le compte ou le mot de passe est refusé"
     if "tls" in text and isinstance(error, nats.errors.Error):

@@ -39,6 +39,7 @@ SESSION_TAKEN_OVER = 0x8E
 TAKEN_OVER_PAUSE_S = 30.0
 QOS = 1
 # CONNACK's reason codes (MQTT 5, section 3.2.2.2) that an operator can mend, and those of MQTT 3.1.1.
+NOT_YET = "pas encore connecté"
 BAD_ACCOUNT = "le compte ou le mot de passe est refusé"
 REFUSALS = {
     0x04: BAD_ACCOUNT,
@@ -268,7 +269,7 @@ class MqttSession:
         self._speaks_3 = speaks_3
         self._client: _AcknowledgingClient | None = None
         self._up = asyncio.Event()
-        self.problem: str | None = "pas encore connecté"
+        self.problem: str | None = NOT_YET
         """Why there is no session at present, in French."""
         self._waiting = Waiting("mqtt_waited_for", "courtier MQTT", f"{broker.host}:{broker.port}")
         self.generation = 0

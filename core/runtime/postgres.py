@@ -2,8 +2,9 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
@@ -189,14 +190,21 @@ async def connect(database_url: str, application_name: str = "territoire") -> "a
 
 @asynccontextmanager
 async def open_bare_connection(
-    database_url: str, application_name: str, *, command_timeout: float = 30
+    database_url: str,
+    application_name: str,
+    *,
+    command_timeout: float = 30,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> "AsyncGenerator[asyncpg.Connection[Record]]":
-    """One direct connection without our codecs, for a library that listens on it and brings its own."""
+    """One direct connection without our codecs, for a library that listens on it and brings its own.
+
+    No statement of ours comes before the caller's first; `settings` are the session's from its start.
+    """
     connection = await asyncpg.connect(
         database_url,
         timeout=10,
         command_timeout=command_timeout,
-        server_settings={"application_name": application_name},
+        server_settings={"application_name": application_name, **settings},
     )
     try:
         yield connection

@@ -16,7 +16,6 @@ from services.supervisor.stack import checkout
 if TYPE_CHECKING:
     from lab.release.inventory import Inventory
 
-CONTAINERFILE = Path("deploy/Containerfile")
 OVERLAYS = ("staging", "production")
 SERVERS = ("postgresql-17", "postgresql-17-timescaledb", "nats-server", "mosquitto")
 
@@ -30,8 +29,10 @@ def release(
     """Fait ce qui se publie : paquet, inventaire (SBOM), licences, notes et empreintes ; l'image se fait à part.
 
     Refuse une version qui n'est pas la même partout ou que CHANGELOG.md ne date pas, une licence qui n'est pas
-    dans deploy/licences.toml, un paquet qui diffère d'une construction à l'autre, une image sans empreinte.
+    dans deploy/licences.toml, un paquet qui diffère d'une construction à l'autre, une image dont l'empreinte n'est
+    pas dans deploy/images.toml.
     """
+    from lab.release import images
     from lab.release.inventory import Licences, problems, read_inventory
 
     root = checkout()
@@ -42,7 +43,7 @@ def release(
     typer.echo("Inventaire de ce qui vient avec…")
     licences = Licences.read(root / "deploy" / "licences.toml")
     inventory = read_inventory(root, SERVERS, licences, version)
-    found = [*_repository(root, version), *_images(root), *problems(inventory.bom, licences)]
+    found = [*_repository(root, version), *images.problems(root), *problems(inventory.bom, licences)]
     for problem in found:
         typer.echo(f"  ! {problem}", err=True)
     if found and not draft:
@@ -71,22 +72,6 @@ def _repository(root: Path, version: str) -> list[str]:
         if f"newTag: {version}" not in text:
             found.append(f"k8s/overlays/{overlay} n'est pas à la version {version}")
     return found
-
-
-def _images(root: Path) -> list[str]:
-    """Images that are named without what they hold: another one could come under the same name."""
-    base = re.search(r"^ARG BASE=(\S+)$", (root / CONTAINERFILE).read_text("utf-8"), re.MULTILINE)
-    named = {base[1]: str(CONTAINERFILE)} if base else {}
-    for file in sorted((root / "k8s").rglob("*.yaml")):
-        if "overlays" not in file.parts and "-single" not in str(file):
-            named |= {
-                name: str(file.relative_to(root))
-                for name in re.findall(r"^\s*image(?:Name)?: (\S+)$", file.read_text("utf-8"), re.MULTILINE)
-                if ":" in name
-            }
-    return [
-        f"{where} : {name} sans empreinte (@sha256:…)" for name, where in named.items() if "@sha256:" not in name
-    ]
 
 
 def changes_of(version: str, changelog: str) -> str | None:

@@ -141,7 +141,8 @@ class PrivatePostgres:
         installed = binaries().parent.name
         if made_by != installed:
             raise ClusterFailed(
-                f"{self.data} a été créé par PostgreSQL {made_by}, la version installée est {installed}"
+                f"{self.data} a été créé par PostgreSQL {made_by}, la version installée est {installed}, "
+                "qui ne lit pas ses fichiers (docs/serveur.md, « Changer de version de PostgreSQL »)"
             )
 
     def launch(self) -> Launch:

@@ -48,6 +48,12 @@ INSERT INTO observation.measurement
 SELECT id, now() - n * interval '1 hour', n, 0 FROM f, generate_series(1, 5000) n
 """
 
+CLUSTER = "SELECT system_identifier FROM pg_control_system()"
+NEXT_TENANT = "SELECT nextval(pg_get_serial_sequence('tenant', 'id'))"
+NEXT_MEASUREMENT = (
+    "INSERT INTO observation.measurement SELECT id, now() + interval '1 minute', 1, 0 FROM datastream"
+)
+
 
 def territoire(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -82,6 +88,7 @@ async def test_a_restored_stack_has_every_row_but_what_was_erased_since_and_goes
             territoire, "status", "--home", former.folder, "--backups", folder, "--json"
         )
         asset = await connection.fetchval("SELECT 'asset-' || id FROM asset")
+        cluster = await connection.fetchval(CLUSTER)
         await connection.close()
         of_metz = ("--tenant", "metz", "--home", former.folder)
         found = await asyncio.to_thread(territoire, "person", "list", "onyme", *of_metz)
@@ -128,6 +135,10 @@ async def test_a_restored_stack_has_every_row_but_what_was_erased_since_and_goes
         assert await all_ready(stack) == {"postgres", "nats", "mosquitto", "maintenance"}
         connection = await connect(run.database_admin_url)
         assert await connection.fetchval("SELECT count(*) FROM observation.measurement") == 5000
+        # As after a change of PostgreSQL's version: another cluster, which goes on where the first one was.
+        assert await connection.fetchval(CLUSTER) != cluster
+        assert await connection.fetchval(NEXT_TENANT) > await connection.fetchval("SELECT max(id) FROM tenant")
+        assert await connection.execute(NEXT_MEASUREMENT) == "INSERT 0 1"
         said = await connection.fetchrow("SELECT entity_id, details FROM audit WHERE action = 'restore'")
         assert (said["entity_id"], said["details"]) == (file.name, {"after": {"erased_again": 1}})
         assert await connection.fetchval("SELECT f_cnt_down FROM session") == 7 + COUNTERS_AHEAD
@@ -203,6 +214,28 @@ def test_a_backup_whose_keys_the_given_key_does_not_open_is_not_restored(folder:
     assert "n'ouvre aucune clé d'équipement de cette sauvegarde (kek-1)" in refused.output
     assert "ces équipements seront muets" in insisted.output
     assert "pg_restore a échoué" in insisted.output
+
+
+@pytest.mark.parametrize(
+    ("version", "compressed", "words"),
+    [("2.18.2", 0, "est de TimescaleDB 2.18.2, ce serveur a la"), ("2.19.1", 3, "3 tranches de mesures y sont")],
+)
+def test_a_backup_that_this_servers_timescaledb_cannot_read_is_not_restored(
+    folder: Path, version: str, compressed: int, words: str
+) -> None:
+    file, secrets = folder / "sauvegarde.dump", folder / "secrets.json"
+    file.write_bytes(b"PGDMP")
+    home = Home(folder / "source")
+    with home.held():
+        secrets.write_bytes(msgspec.json.encode(home.secrets()))
+    manifest = Manifest(datetime.now(UTC), 1, version, [], {}, 0, digest_of(file), compressed_chunks=compressed)
+    manifest_file(file).write_bytes(msgspec.json.encode(manifest))
+
+    refused = territoire("restore", file, "--home", folder / "new", "--secrets", secrets)
+
+    assert refused.exit_code == 2, refused.output
+    assert "rien n'est restauré" in refused.output
+    assert words in refused.output
 
 
 def test_a_restore_never_writes_into_a_home_that_holds_something(folder: Path) -> None:

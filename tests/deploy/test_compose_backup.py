@@ -105,6 +105,24 @@ async def test_a_backup_is_restored_into_an_empty_database_and_nowhere_else(
     await connection.close()
 
 
+async def test_a_backup_with_compressed_chunks_is_not_restored_into_the_apache_edition(
+    database: Database, empty_database_url: str, tmp_path: Path
+) -> None:
+    """Its list of contents tells: what another edition compressed lies in tables of these names."""
+    connection = await connect(database.admin_url, "test")
+    await connection.execute("CREATE TABLE _timescaledb_internal.compress_hyper_9_9_chunk AS SELECT 1 AS x")
+    await connection.close()
+    assert script(tmp_path, database.admin_url)("backup.sh", tmp_path).returncode == 0
+
+    refused = script(tmp_path, empty_database_url)("restore.sh", dumps_in(tmp_path)[0])
+
+    assert refused.returncode == 1
+    assert "édition Apache" in refused.stderr
+    connection = await connect(empty_database_url, "test")
+    assert await connection.fetchval("SELECT to_regclass('public.tenant')") is None
+    await connection.close()
+
+
 async def test_a_backup_that_changed_is_not_restored(
     database: Database, empty_database_url: str, tmp_path: Path
 ) -> None:

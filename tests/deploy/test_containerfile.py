@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from lab.app import app
 from lab.commands.image import WRITES_PARQUET, compose_problems, variant
+from lab.release.images import read_images
+from registry.timescale import TRIED
 from tests.rooms import PRODUCT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -60,6 +62,42 @@ def test_what_an_image_with_parquet_is_asked_runs_where_the_extra_is() -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("version", "library", "passes"),
+    [
+        ("2.19.3", "timescaledb-2.19.3.so", True),
+        ("2.20.0", "timescaledb-2.20.0.so", False),
+        ("2.19.3", "timescaledb-tsl-2.19.3.so", False),
+    ],
+)
+def test_the_build_of_the_database_s_image_looks_at_version_and_edition(
+    tmp_path: Path, version: str, library: str, passes: bool
+) -> None:
+    text = (CHECKOUT / "deploy" / "postgresql.Containerfile").read_text("utf-8")
+    [look] = re.findall(r"^RUN (grep .*?)\nUSER", text, re.DOTALL | re.MULTILINE)
+    for file, octets in (
+        (f"usr/lib/postgresql/17/lib/{library}", ""),
+        ("usr/share/postgresql/17/extension/timescaledb.control", f"default_version = '{version}'\n"),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text(octets, "utf-8")
+
+    done = subprocess.run(
+        ["sh", "-c", look.replace("/usr/", f"{tmp_path}/usr/")], capture_output=True, check=False
+    )
+
+    assert (done.returncode == 0) is passes
+
+
+def test_every_layout_has_the_version_that_is_tried_and_one_edition() -> None:
+    text = (CHECKOUT / "deploy" / "postgresql.Containerfile").read_text("utf-8")
+    images = read_images(CHECKOUT)
+
+    assert re.findall(r"postgresql-17-timescaledb=([\d.]+)\.\*", text) == [TRIED]
+    assert re.fullmatch(rf"timescale/timescaledb:{TRIED}\.\d+-pg17-oss", images["timescale/timescaledb"].image)
+    assert re.fullmatch(rf"postgresql-timescaledb:17\.\d+-{TRIED}\.\d+", images["postgresql-timescaledb"].image)
 
 
 def test_without_buildah_the_image_is_said_not_to_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
