@@ -69,7 +69,7 @@ class YearsFigures(msgspec.Struct, frozen=True):
 async def retain(run: RunInfo) -> list[Step]:
     """A pass of maintenance that drops what is older than its terms, and one that finds nothing to do."""
     settings = RetentionSettings.model_validate(
-        {"database_url": run.database_url, "nats_url": "nats://127.0.0.1:4222"}
+        {"database_url": run.database_url, "nats_url": run.nats_url, "kek": run.kek}
     )
     steps: list[Step] = []
     async with open_pool(run.database_url, "bench", size=2, command_timeout=600) as pool:
