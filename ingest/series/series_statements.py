@@ -2,8 +2,8 @@
 
 from core.messages.measurements import SOUND
 
-# With it, in one round trip: from now to the end of the transaction each statement is planned for its very bounds. A plan
-# for any, which a connection would go over to after five times, locks every part of the tables that there is.
+# With it, in one round trip: to the end of the transaction statements are planned for their bounds. A plan for
+# any, which a connection would go over to after five times, locks every part of the tables that there is.
 CLOCK = """
 SELECT now() AS now, date_trunc('hour', now(), 'UTC') AS open, timezone,
        set_config('plan_cache_mode', 'force_custom_plan', true)
