@@ -1,4 +1,4 @@
-"""Makes the parts of months to come of rollups (docs/decisions/0118-rollups-in-parts-of-a-month.md)."""
+"""Makes the parts of months to come of rollups (docs/decisions/0118-rollups-in-native-parts.md)."""
 
 from datetime import timedelta
 

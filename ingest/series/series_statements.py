@@ -2,7 +2,13 @@
 
 from core.messages.measurements import SOUND
 
-CLOCK = "SELECT now() AS now, date_trunc('hour', now(), 'UTC') AS open, timezone FROM deployment"
+# With it, in one round trip: to the end of the transaction statements are planned for their bounds. A plan for
+# any, which a connection would go over to after five times, locks every part of the tables that there is.
+CLOCK = """
+SELECT now() AS now, date_trunc('hour', now(), 'UTC') AS open, timezone,
+       set_config('plan_cache_mode', 'force_custom_plan', true)
+FROM deployment
+"""
 CHANGES_OF_MANY = """
 SELECT datastream_id, at, final_index, initial_index FROM meter_change WHERE datastream_id = ANY($1::int[])
 ORDER BY datastream_id, at

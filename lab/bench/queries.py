@@ -266,8 +266,10 @@ def p95(times: Sequence[float]) -> float:
     return statistics.quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
 
 
-async def measure(run: RunInfo, runs: int, console: Console, *, explain: bool) -> list[Figures]:
-    """Every query, one after the other.
+async def measure(
+    run: RunInfo, runs: int, console: Console, *, explain: bool, lists: bool = True
+) -> list[Figures]:
+    """Every query, one after the other; the lists, too, or not.
 
     Raises:
         NoHistory: nothing was loaded into this stack.
@@ -287,6 +289,8 @@ async def measure(run: RunInfo, runs: int, console: Console, *, explain: bool) -
         assert principal is not None
         proof = principal.proof
         for query in queries:
+            if query.statement is None and not lists:
+                continue
             backend: int = await pool.fetchval("SELECT pg_backend_pid()")  # The pool has one connection.
             before = cpu_seconds_of(backend)
             rows, times, cpu = await measure_api(pool, proof, query, runs)

@@ -1,4 +1,4 @@
--- Rollups in parts of a month: what there is becomes the oldest part of a table that takes its name (decision 118).
+-- Hours in parts of a month, days in parts of a year: what there is becomes the oldest part of a table that takes its name (decision 118).
 -- Both tables are read once before that, beside readers and writers. The views are those of the same names, read from the
 -- table that is there now; programs of before go on with their statements.
 -- locks: observation.rollup_hour ACCESS EXCLUSIVE instant
@@ -11,16 +11,19 @@
 -- step
 CREATE SCHEMA IF NOT EXISTS observation_part;
 
--- A month that is four weeks away at least: until then nobody writes what this forbids.
+-- A month, or a year, that is four weeks away at least: until then nobody writes what this forbids.
 -- step
 DO $$
 DECLARE
     name text;
-    cut timestamptz := date_add(date_trunc('month', now() + interval '28 days', 'UTC'), interval '1 month', 'UTC');
+    unit text;
+    cut timestamptz;
 BEGIN
     FOREACH name IN ARRAY ARRAY['rollup_hour', 'rollup_day'] LOOP
         IF (SELECT relkind = 'r' FROM pg_class WHERE oid = format('observation.%I', name)::regclass)
            AND NOT EXISTS (SELECT FROM pg_constraint WHERE conname = name || '_before') THEN
+            unit := CASE name WHEN 'rollup_hour' THEN 'month' ELSE 'year' END;
+            cut := date_add(date_trunc(unit, now() + interval '28 days', 'UTC'), ('1 ' || unit)::interval, 'UTC');
             EXECUTE format('ALTER TABLE observation.%I ADD CONSTRAINT %I CHECK (bucket < %L) NOT VALID',
                            name, name || '_before', cut);
         END IF;
@@ -86,13 +89,14 @@ BEGIN
 END
 $$;
 
--- Parts of the months from the last one on until `until`, of both tables. What was written beyond the last, since nobody
+-- Parts from the last one on until `until`, of both tables. What was written beyond the last, since nobody
 -- had made its part, is moved there; `beyond`: rows that are there still.
 -- step
 CREATE OR REPLACE FUNCTION observation.make_rollup_parts(until timestamptz, OUT made int, OUT beyond bigint)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     name text;
+    unit text;
     part text;
     since timestamptz;
     following timestamptz;
@@ -104,13 +108,14 @@ BEGIN
     made := 0;
     beyond := 0;
     FOREACH name IN ARRAY ARRAY['rollup_hour', 'rollup_day'] LOOP
+        unit := CASE name WHEN 'rollup_hour' THEN 'month' ELSE 'year' END;
         LOOP
             SELECT max(substring(pg_get_expr(c.relpartbound, c.oid) FROM $re$TO \('([^']+)'\)$re$)::timestamptz)
             INTO since FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = format('observation.%I', name)::regclass;
             EXIT WHEN since >= until;
-            following := date_add(since, interval '1 month', 'UTC');
-            part := name || to_char(since AT TIME ZONE 'UTC', '"_"YYYY"_"MM');
+            following := date_add(since, ('1 ' || unit)::interval, 'UTC');
+            part := name || to_char(since AT TIME ZONE 'UTC', CASE unit WHEN 'month' THEN '"_"YYYY"_"MM' ELSE '"_"YYYY' END);
             EXECUTE format('CREATE TABLE observation_part.%I (LIKE observation.%I INCLUDING ALL) '
                            'WITH (autovacuum_vacuum_scale_factor = 0.01)', part, name);
             EXECUTE format('WITH gone AS (DELETE FROM observation_part.%I WHERE bucket >= %L AND bucket < %L RETURNING *) '
