@@ -19,11 +19,11 @@ from cli.findings import Finding, Severity, worst
 from cli.place import Place
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool, connect
+from lab.certificates import Authority
 from lorawan.crypto import wrap_key
 from registry.keys import KeyWrap, device_owner
 from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
-from lab.certificates import Authority
 
 KEK = "11" * 32
 

@@ -13,9 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 
 from core.runtime.postgres import Pool
 from gateways import station_server, station_tls
+from lab.certificates import Authority
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
-from lab.certificates import Authority
 from tests.gateways.stations import UPLINK, Rig, open_rig, register, until
 from tests.gateways.ws_station import connect_to, dashed, discover, ws_station
 

@@ -15,10 +15,10 @@ from core.runtime.postgres import Pool
 from core.runtime.syslog import SyslogServer, syslog_message
 from ingest.maintenance import audit_export
 from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
+from lab.certificates import Authority
 from registry.audit import write_audit
 from registry.audit_chain import erase_details, seal
 from registry.tenants import create_tenant
-from lab.certificates import Authority
 
 
 class Receiver:
