@@ -60,6 +60,11 @@ class Server:
 
     def become_standby_of(self, primary: "Server") -> None:
         """Become its standby."""
+        self.postgres.data.mkdir()
+        account = server_account()
+        if account is not None:
+            os.chown(self.postgres.data, account.uid, account.gid)
+        self.postgres.data.chmod(0o700)
         environment = libpq_environment(primary.postgres.url("postgres"))
         argv = (
             str(binaries() / "pg_basebackup"),
@@ -113,7 +118,8 @@ class Writer:
         self._stopping.set()
 
 
-async def _until(condition: Callable[[], Awaitable[bool]]) -> float:
+async def until(condition: Callable[[], Awaitable[bool]]) -> float:
+    """How long it took until it holds; a server that is away says no."""
     began = time.monotonic()
     async with asyncio.timeout(WITHIN_S):
         while True:
@@ -125,19 +131,21 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> float:
             await asyncio.sleep(LOOK_S)
 
 
-async def _streaming(primary: Server, count: int) -> None:
-    async def streaming() -> bool:
+async def streaming(primary: Server, count: int) -> None:
+    """Return once so many standbys follow."""
+
+    async def follow() -> bool:
         return await primary.ask(COUNT_STREAMING) >= count
 
-    await _until(streaming)
+    await until(follow)
 
 
-async def _promote(standbys: Sequence[Server]) -> Server:
+async def promote(standbys: Sequence[Server]) -> Server:
     """The one that has received most takes over, and the other follows it."""
     received = {one.name: await one.ask(RECEIVED) for one in standbys}
     chosen, other = sorted(standbys, key=lambda one: -received[one.name])
     await chosen.ask("SELECT pg_promote()")
-    host = f"host={LOOPBACK} port={chosen.postgres.port} user={SUPERUSER} password={PASSWORD}"
+    host = f"host={LOOPBACK} port={chosen.postgres.port} user={SUPERUSER} password={chosen.postgres.password}"
     await other.ask(f"ALTER SYSTEM SET primary_conninfo = '{host}'")
     await other.ask("SELECT pg_reload_conf()")
     return chosen
@@ -153,16 +161,11 @@ async def measure(folder: Path) -> dict[str, Any]:
     try:
         primary.postgres.prepare()
         primary.start()
-        await _until(primary.postgres.ready)
+        await until(primary.postgres.ready)
         for standby in standbys:
-            standby.postgres.data.mkdir()
-            account = server_account()
-            if account is not None:
-                os.chown(standby.postgres.data, account.uid, account.gid)
-            standby.postgres.data.chmod(0o700)
             await asyncio.to_thread(standby.become_standby_of, primary)
             standby.start()
-        await _streaming(primary, 2)
+        await streaming(primary, 2)
         await primary.ask("CREATE TABLE written (n bigint PRIMARY KEY)")
         await primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{ANY_ONE}'")
         await primary.ask("SELECT pg_reload_conf()")
@@ -179,11 +182,11 @@ async def _harm(primary: Server, standbys: Sequence[Server]) -> dict[str, Any]:
     calm_s, writer.slowest_s = writer.slowest_s, 0.0
     primary.kill()
     began = time.monotonic()
-    writer.primary = await _promote(standbys)
+    writer.primary = await promote(standbys)
     await writer.primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{ANY_ONE}'")
     await writer.primary.ask("SELECT pg_reload_conf()")
     promoted_s = time.monotonic() - began
-    await _streaming(writer.primary, 1)
+    await streaming(writer.primary, 1)
     await asyncio.sleep(FLOWS_S)
     failover_s, writer.slowest_s = writer.slowest_s, 0.0
     [last] = [one for one in standbys if one is not writer.primary]
@@ -198,7 +201,7 @@ async def _harm(primary: Server, standbys: Sequence[Server]) -> dict[str, Any]:
     async def written() -> bool:
         return writer.written > before + 1
 
-    await _until(written)
+    await until(written)
     resumed_s = time.monotonic() - began
     writer.stop()
     await writing

@@ -1,12 +1,10 @@
 """The cases, as data: what each does to a stack that carries a load."""
 
-from dataclasses import dataclass, replace
-
 from core.messages import topics
 from lab.chaos.campaign import kill_in_mid_campaign
+from lab.chaos.case import Case
 from lab.chaos.dusk import dusk_without_network
 from lab.chaos.faults import (
-    Act,
     Around,
     fill_disk,
     freeze_owner,
@@ -20,6 +18,7 @@ from lab.chaos.faults import (
     with_mqtt_fleet,
 )
 from lab.chaos.feed import following_feed
+from lab.chaos.kill_cases import KILL_CASES
 from lab.chaos.upgrade import upgrade_and_back
 from services.supervisor.stack_options import SERVICES
 
@@ -38,28 +37,6 @@ FRENCH = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """`during` goes on while the load is played, `around` before and after it."""
-
-    name: str
-    title: str
-    seconds: float
-    """How long the load lasts, unless the operator says otherwise."""
-    during: Act | None = None
-    around: Around | None = None
-    on_small_disks: bool = False
-    quick_s: float | None = None
-    """How long in the tests; None: not there."""
-    quick_during: Act | None = None
-    """In the tests instead of `during`."""
-
-    @property
-    def quick(self) -> "Case":
-        """As the tests play it."""
-        return self if self.quick_during is None else replace(self, during=self.quick_during)
-
-
 def _name(service: str) -> str:
     return service.replace("_", "-")
 
@@ -70,8 +47,7 @@ def _around(kind: str, service: str) -> Around | None:
 
 
 def _kills() -> list[Case]:
-    # Ingest is killed in the quick half, too: while the feed is followed.
-    quick = {"network", "nats", "postgres", "gateway_bridge", "mosquitto", "maintenance"}
+    # In the tests all of them in turn: `kill-each`.
     return [
         Case(
             f"kill-{_name(service)}",
@@ -79,7 +55,6 @@ def _kills() -> list[Case]:
             20,
             during=kill(service),
             around=_around("kill", service),
-            quick_s=8 if service in quick else None,
         )
         for service, french in FRENCH.items()
     ]
@@ -116,12 +91,12 @@ def _clocks() -> list[Case]:
 CASES: tuple[Case, ...] = (
     *_kills(),
     *_terminations(),
+    *KILL_CASES,
     Case(
         "replicas-killed",
         "Deux répliques de chaque service à partitions, une tuée toutes les 10 s",
         70,
         during=kill_replicas_in_turn(*SHARDED),
-        quick_s=12,
     ),
     Case("freeze-network", "Serveur de réseau figé 20 s", 29, during=freeze_owner("network")),
     Case("freeze-ingest", "Ingestion figée 20 s", 29, during=freeze_owner("ingest"), quick_s=17),
@@ -137,6 +112,8 @@ CASES: tuple[Case, ...] = (
         "Mise à jour sous charge : le schéma, puis chaque réplique, puis une version en arrière",
         90,
         during=upgrade_and_back(*SERVICES),
+        quick_s=60,
+        is_slow=True,
     ),
     Case(
         "lighting-campaign",
@@ -145,6 +122,7 @@ CASES: tuple[Case, ...] = (
         during=kill_in_mid_campaign(40, "lighting", "network", "gateway_bridge", "nats", "postgres"),
         quick_s=8,
         quick_during=kill_in_mid_campaign(6, "lighting"),
+        is_slow=True,
     ),
     Case(
         "dusk-without-network",
@@ -161,6 +139,7 @@ CASES: tuple[Case, ...] = (
         around=following_feed,
         quick_s=8,
         quick_during=kill_in_turn("ingest", "alerting"),
+        is_slow=True,
     ),
     *_clocks(),
     Case("bus-down", "Bus arrêté 60 s", 69, during=keep_down("nats")),
@@ -175,6 +154,10 @@ CASES: tuple[Case, ...] = (
         on_small_disks=True,
     ),
 )
+
+
+# What continuous integration plays, in ten minutes at most: `./territoire test`, and the slow ones `--browser`.
+SELECTION = tuple(case for case in CASES if case.quick_s is not None)
 
 
 def find_case(name: str) -> Case | None:

@@ -1,9 +1,12 @@
 """What a case has shown: its account, what the tables say, how long recovery took."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lab.simulator.account import Account
+
+RECOVERS_WITHIN_S = 60.0
 
 
 @dataclass(slots=True)
@@ -18,6 +21,8 @@ class Outcome:
     """Receptions that the bridge itself dropped and counted (docs/architecture.md, "The radio edge may drop")."""
     recovery_s: float | None = None
     """From the stroke, or from the end of what lasted, until the chain kept up again."""
+    recoveries: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    """Of a case with several faults, from each; `recovery_s` is the longest then."""
     drained: bool = False
     counters_went_back: int = 0
     differences: list[str] = field(default_factory=list[str])
@@ -40,8 +45,14 @@ class Outcome:
             and self.account.heard > 0
             and self.account.balances
             and self.drained
-            and not (self.counters_went_back or self.differences or self.unready)
+            and not (self.counters_went_back or self.differences or self.unready or self.recovered_late)
         )
+
+    @property
+    def recovered_late(self) -> bool:
+        """Whether the chain took longer than it may."""
+        each = [math.inf if one is None else one for one in self.recoveries.values()]
+        return max([self.recovery_s or 0.0, *each]) > RECOVERS_WITHIN_S
 
     @property
     def status(self) -> str:
@@ -67,6 +78,7 @@ class Outcome:
             **account,
             "edge_dropped": self.edge_dropped,
             "recovery_s": self.recovery_s,
+            "recoveries": self.recoveries,
             "drained": self.drained,
             "counters_went_back": self.counters_went_back,
             "differences": self.differences,

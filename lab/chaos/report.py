@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from lab.chaos.outcome import Outcome
+from lab.chaos.outcome import RECOVERS_WITHIN_S, Outcome
 
 STATUS = {"ok": "[green]oui[/]", "failed": "[red]NON[/]", "not_run": "[yellow]non exécuté[/]"}
 
 
+def _seconds(value: float | None) -> str:
+    return "jamais" if value is None else f"{value:.1f}".replace(".", ",")
+
+
 def _recovery(outcome: Outcome) -> str:
-    return "" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f}".replace(".", ",")
+    return "" if outcome.recovery_s is None else _seconds(outcome.recovery_s)
 
 
 def chaos_table(outcomes: Sequence[Outcome]) -> Table:
@@ -45,6 +49,11 @@ def _findings(outcome: Outcome) -> list[str]:
         lines.append(f"{outcome.edge_dropped} copies perdues au bord radio, comptées par le pont")
     if not outcome.drained:
         lines.append("les flux ne se sont pas vidés")
+    if outcome.recoveries:
+        each = ", ".join(f"{what} {_seconds(took)}" for what, took in outcome.recoveries.items())
+        lines.append(f"reprise (s) : {each}")
+    if outcome.recovered_late:
+        lines.append(f"reprise en plus de {RECOVERS_WITHIN_S:.0f} s")
     for label, count in (
         ("inconnues", account.unexpected),
         ("non décodées", account.undecodable),

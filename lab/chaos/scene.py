@@ -46,10 +46,20 @@ class Scene:
     """In which block a service is struck, that nothing but its death then ends: in the middle of something."""
     mark: float | None = None
     """From when recovery is counted, of the monotonic clock."""
+    marks: dict[str, float] = field(default_factory=dict[str, float])
+    """The same for each of several faults, by what the report calls it."""
+    signs: list[Callable[[], bool]] = field(default_factory=list[Callable[[], bool]])
+    """What must hold besides of a stack that has recovered, for those who use it."""
+    strikes: int = 0
 
     def recover_from_now(self) -> None:
         """The fault has just begun, or has just ended."""
         self.mark = time.monotonic()
+
+    def recover_from(self, what: str) -> None:
+        """The same of one fault of several; the report names the one that lasted longest."""
+        self.recover_from_now()
+        self.marks[what] = time.monotonic()
 
     @property
     def lasting_s(self) -> float:
@@ -71,6 +81,7 @@ class Scene:
     def cut_off(self, service: str, at_us: int) -> None:
         """The service ends at this instant: what is behind it has nobody to send to."""
         self.victims.add(service)
+        self.strikes += 1
         behind = self._behind(service)
         if behind:
             self.kills.append(Kill(at_us, behind))

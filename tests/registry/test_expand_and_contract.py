@@ -176,7 +176,8 @@ migration = parse(f"{len(migrations()) + 1:04}_expand_of_a_test.sql", sql)
 asyncio.run(migrate(sys.argv[1], known=[*migrations(), migration], idle_timeout_s=0.5))
 """
 IS_LOCKED = """
-SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'asset'::regclass AND mode = 'AccessExclusiveLock' AND granted)
+SELECT EXISTS (SELECT FROM pg_locks
+               WHERE relation = 'asset'::regclass AND mode = 'AccessExclusiveLock' AND granted)
 """
 
 

@@ -1,0 +1,47 @@
+"""What a case is: what it does, on which stack, and how much of it the tests play."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from lab.chaos.faults import Act, Around
+
+
+class Layout(StrEnum):
+    """The stack that a case needs. Cases of one layout share one."""
+
+    USUAL = "usual"
+    """Two replicas of what has shards."""
+    DOUBLED = "doubled"
+    """Two replicas of every service."""
+    CLUSTER = "cluster"
+    """As usual, on a bus of three servers."""
+    FAILOVER = "failover"
+    """As usual, with a database that is another one afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`during` goes on while the load is played, `around` before and after it."""
+
+    name: str
+    title: str
+    seconds: float
+    """How long the load lasts, unless the operator says otherwise."""
+    during: Act | None = None
+    around: Around | None = None
+    on_small_disks: bool = False
+    layout: Layout = Layout.USUAL
+    load_goes_on: bool = False
+    """The load lasts for as long as `during`, which looks at `seconds` itself."""
+    quick_s: float | None = None
+    """How long in the tests, whose cases are what continuous integration plays; None: not there."""
+    quick_during: Act | None = None
+    """In the tests instead of `during`."""
+    quick_around: Around | None = None
+    is_slow: bool = False
+    """In the tests with those that take minutes (`./territoire test --browser`)."""
+
+    @property
+    def quick(self) -> "Case":
+        """As the tests play it."""
+        return replace(self, during=self.quick_during or self.during, around=self.quick_around or self.around)
