@@ -285,21 +285,31 @@ class Bus:
     async def ensure_streams(self, replicas: int = 1) -> None:
         """Create the streams that are missing; only `services/migrate` does this.
 
-        `replicas` of what is on disk: a publish is acknowledged by their majority. MEASUREMENTS stays one copy.
+        `replicas` of each: a publish is acknowledged by their majority. MEASUREMENTS, too: with a single copy the
+        loss of its server leaves a cluster without alerts until that one is back.
         """
-        on_disk = [replace(config, num_replicas=replicas) for config in STREAMS]
-        for config in (*on_disk, MEASUREMENTS_STREAM):
+        for config in (replace(one, num_replicas=replicas) for one in (*STREAMS, MEASUREMENTS_STREAM)):
             try:
                 await self._jetstream.update_stream(config)
             except NotFoundError:
                 await self._jetstream.add_stream(config)
 
     async def ensure_measurements_stream(self) -> None:
-        """MEASUREMENTS is kept in memory: the first client after a restart of the server makes it again."""
+        """MEASUREMENTS is kept in memory: the first client after a restart of the server makes it again.
+
+        With as many copies as the streams have that are on disk.
+        """
         try:
             await self._jetstream.stream_info(topics.MEASUREMENTS)
         except NotFoundError:
-            await self._jetstream.add_stream(MEASUREMENTS_STREAM)
+            replicas = await self._replicas_of(topics.UPLINKS)
+            await self._jetstream.add_stream(replace(MEASUREMENTS_STREAM, num_replicas=replicas))
+
+    async def _replicas_of(self, stream: str) -> int:
+        try:
+            return (await self._jetstream.stream_info(stream)).config.num_replicas or 1
+        except NotFoundError:
+            return 1
 
     async def publish_once(self, subject: str, data: bytes, message_id: str | None = None) -> int:
         """Publish and return the stream sequence; raises one of BUS_AWAY when it was not acknowledged."""
