@@ -45,6 +45,7 @@ def lose_servers(away_s: float) -> Act:
                 scene.processes.let_go(name)
             scene.recover_from(f"{WORDS[lost]} de retour")
             await _until_whole(scene, lost)
+            await scene.until_recovered()  # What the next loss costs is its own.
 
     return act
 

@@ -19,7 +19,7 @@ KILL_EVERY_S = 10.0
 
 
 def kill_each(*services: str) -> Act:
-    """SIGKILL to every replica of each, once the former is ready again."""
+    """SIGKILL to every replica of each, once the chain keeps up again after the former."""
 
     async def act(scene: Scene) -> None:
         await scene.lead()
@@ -30,6 +30,7 @@ def kill_each(*services: str) -> Act:
             unready = await scene.processes.until_ready(READY_WITHIN_S)
             if unready:
                 raise CaseFailed(f"pas prêt après la mort de {service} : {', '.join(unready)}")
+            await scene.until_recovered()
 
     return act
 

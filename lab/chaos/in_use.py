@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -38,6 +39,7 @@ INSISTS_S, ENDS_WITHIN_S, LOOK_EVERY_S = 120.0, 240.0, 0.5
 # Behind by more than this is not keeping up.
 SLOW_S, NOTIFIED_BEHIND = 2.0, 8
 OFF_FOR = timedelta(hours=2)
+EXECUTED = "a été exécutée"
 READ_OWN = "SELECT id FROM asset WHERE tenant_id = $1"
 
 
@@ -186,6 +188,9 @@ def _commanding(run: RunInfo, api_key: str, assets: Sequence[int], every_s: floa
     async def ask(client: httpx.AsyncClient, url: str, number: int) -> httpx.Response:
         body = {"asset_id": assets[number], "action": "off", "off_until": until}
         headers = {"Authorization": f"Bearer {api_key}", "Idempotency-Key": f"chaos-{number}"}
-        return await client.post(f"{url}/v1/lighting/commands", json=body, headers=headers)
+        answer = await client.post(f"{url}/v1/lighting/commands", json=body, headers=headers)
+        # Whoever executed it was killed before it could answer: it says so, and does it no second time.
+        was_executed = answer.status_code == HTTPStatus.CONFLICT and EXECUTED in answer.text
+        return httpx.Response(HTTPStatus.OK, request=answer.request) if was_executed else answer
 
     return Caller(_apis(run), ask, every_s, insists_s=INSISTS_S, most=len(assets))

@@ -27,6 +27,7 @@ from lab.chaos.processes import CaseFailed, NotRun, Processes
 from lab.chaos.scene import Scene
 from lab.chaos.watch import Watch, counted_drops
 from lab.device.device import SentUplink
+from lab.fleet.provision import ProvisioningFailed
 from lab.lighting.simulated_time import PATH, clock_setter, make_schema
 from lab.load.load import Load, Servers, open_load
 from lab.simulator.account import balance
@@ -83,6 +84,7 @@ class Stage:
         outcome = Outcome(case.name, case.title)
         scene = Scene(self.processes, self.pool, self.bus, self.load, seconds, self.small_disks)
         watch = Watch(self.pool, self.bus, self.counters, scene.signs)
+        scene.recovery_s = watch.settled_s
         began, first = time.monotonic(), self.load.sent_count
         run = self.processes.run
         self.logs.begin(run)
@@ -92,8 +94,12 @@ class Stage:
             await self._act(case, scene)
         except NotRun as refused:
             outcome.not_run = str(refused)
-        except CaseFailed as failed:
+        except (CaseFailed, ProvisioningFailed) as failed:
             outcome.differences.append(str(failed))
+        except TimeoutError:
+            outcome.differences.append(
+                "le cas a attendu en vain : la pile n'a pas fait à temps ce qu'il lui demandait"
+            )
         watch.is_silent = True
         try:
             outcome.unready = await self.processes.until_ready(READY_WITHIN_S)

@@ -70,6 +70,12 @@ class Watch:
                 return round(at - since, 1)
         return None
 
+    def settled_s(self, since: float) -> float | None:
+        """The same while it is still being looked: None as well while it has not kept up for long enough."""
+        found = self.recovery_s(since)
+        newest = self._looks[-1][0] if self._looks else since
+        return None if found is None or since + found + SOUND_FOR_S > newest else found
+
     async def until_empty(self, most_s: float) -> bool:
         """Whether the streams hold nothing any more, seen several times running, within this time."""
         deadline, empty = time.monotonic() + most_s, 0
