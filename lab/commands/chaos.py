@@ -34,12 +34,15 @@ def chaos(
     seconds: Annotated[
         float | None, typer.Option(min=6, help="Durée de la charge de chaque cas ; sinon celle du cas.")
     ] = None,
+    selection: Annotated[
+        bool, typer.Option("--selection", help="Ce que joue l'intégration continue, aussi longtemps qu'elle.")
+    ] = False,
     as_list: Annotated[bool, typer.Option("--list", help="Nomme les cas, et s'arrête.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Pour un programme.")] = False,
     keep: Annotated[bool, typer.Option(help="Garde le dossier de la pile, avec ses journaux.")] = False,
 ) -> None:
     """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double."""
-    from lab.chaos.cases import CASES, find_case
+    from lab.chaos.cases import CASES, SELECTION, find_case
     from lab.chaos.outcome import Outcome
     from lab.chaos.report import chaos_table, print_findings
 
@@ -49,7 +52,8 @@ def chaos(
     unknown = [name for name in cases or () if find_case(name) is None]
     if unknown:
         raise fail(f"cas inconnu : {', '.join(unknown)} (./territoire chaos --list)", 2)
-    chosen = [case for case in CASES if not cases or case.name in cases]
+    known = [one.as_selected for one in SELECTION] if selection else CASES
+    chosen = [case for case in known if not cases or case.name in cases]
     console = tables(beside_json=as_json)
     outcomes: list[Outcome] = []
     interrupted = False
