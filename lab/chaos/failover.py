@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lab.bench.database_cluster import Server, promote, streaming
 from lab.chaos.scene import Scene
+from lab.postgres_servers import Server, promote, streaming
 from lab.radio.clock import now_us
 from services.supervisor.home import Home
 from services.supervisor.launch import Launch, system_path

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle
 
-from lab.bench.scaling_probes import Balancer
 from lab.chaos.faults import Act, Around
 from lab.chaos.processes import CaseFailed, send
 from lab.chaos.scene import Scene
 from lab.radio.clock import now_us
 from lab.simulator.account import Kill
+from lab.users.balancer import Balancer
 from services.supervisor.run_info import ServiceInfo
 
 READY_WITHIN_S = 60.0

@@ -17,8 +17,6 @@ from typing import Any
 import httpx
 
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
-from lab.bench.scaling_probes import Caller
-from lab.bench.scaling_scenario import Scenario, open_scenario
 from lab.chaos.cabinets import Street, open_street, place_with_dusk_at
 from lab.chaos.campaign import DUSK_AGO, FINAL, CommandWatch, of_switches, read_commands
 from lab.chaos.faults import Around
@@ -26,6 +24,8 @@ from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
 from lab.fleet.tenancy import ALL_ROLES
 from lab.radio.clock import now_us
+from lab.users.callers import Caller
+from lab.users.scenario import Scenario, open_scenario
 from registry.tenants import create_api_key
 from services.supervisor.run_info import RunInfo
 

@@ -14,10 +14,12 @@ from rich.console import Console
 
 from core.runtime.health import serve_http
 from lab.bench.scaling_kills import Blow
-from lab.bench.scaling_probes import Balancer, Caller, Held, is_shared, peak_megabytes, taken_anew
+from lab.bench.scaling_probes import Held, is_shared, peak_megabytes, taken_anew
 from lab.bench.scaling_report import Options, Shown, Split, figures_of, print_scaling
 from lab.bench.scaling_shares import WORK, Shares, work_done
 from lab.simulator.account import Account
+from lab.users.balancer import Balancer
+from lab.users.callers import Caller
 from services.supervisor.run_info import ServiceInfo
 
 BEFORE = {0: Held(3, "network-1"), 1: Held(5, "network-2"), 2: Held(1, "network-1")}

@@ -17,7 +17,6 @@ from alerting.rule_store import insert_rules
 from alerting.rules.model import Rule
 from alerting.store import create_endpoint
 from core.runtime.postgres import Pool
-from lab.bench.scaling_probes import Caller
 from lab.device.payloads import milesight
 from lab.fleet.benchmark import TRIPHASO, plan_benchmark
 from lab.fleet.bulk import provision_in_bulk
@@ -27,6 +26,7 @@ from lab.fleet.provision import Provisioner
 from lab.fleet.tenancy import ALL_ROLES, LOOPBACK
 from lab.load.load import Load
 from lab.simulator.receiver import Received, receive_webhooks
+from lab.users.callers import Caller
 from registry.keys import KeyWrap
 from registry.tenants import create_api_key, create_tenant
 from services.supervisor.run_info import RunInfo
