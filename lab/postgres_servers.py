@@ -1,4 +1,4 @@
-"""PostgreSQL servers of which one leads and the others follow, as CloudNativePG has them: for chaos and benchmarks."""
+"""PostgreSQL servers of which one leads and the others follow, as CloudNativePG has them: for chaos and bench."""
 
 import asyncio
 import os
