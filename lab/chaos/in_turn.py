@@ -2,11 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from itertools import cycle
 
-from lab.chaos.faults import Act, Around
+from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed, send
 from lab.chaos.scene import Scene
 from lab.radio.clock import now_us
@@ -49,19 +48,6 @@ def freeze(service: str) -> Act:
         scene.recover_from_now()
 
     return act
-
-
-def together(*arounds: Around) -> Around:
-    """All of these, the first outside."""
-
-    @asynccontextmanager
-    async def around(scene: Scene) -> AsyncGenerator[None]:
-        async with AsyncExitStack() as stack:
-            for one in arounds:
-                await stack.enter_async_context(one(scene))
-            yield
-
-    return around
 
 
 def kill_any_replica(*services: str) -> Act:
