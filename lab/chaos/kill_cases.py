@@ -12,7 +12,7 @@ from lab.chaos.migrate_harm import harm_migrate
 from services.supervisor.stack_options import SERVICES
 
 USED = {"alerting": "alertes", "lighting": "éclairage", "api": "API", "intake": "collecte des autres LNS"}
-# Each once, the bridge when the load is no longer new to anybody, the database last, since it takes the longest. Not
+# Each once, the bridge when the load is no longer new to anybody, the database last, which takes the longest. Not
 # the MQTT broker: what it holds for a bridge that comes back dies with it.
 ALL = (*(one for one in SERVICES if one != "gateway_bridge"), "gateway_bridge", "nats", "postgres")
 CABINETS, QUICK_CABINETS = 8, 3
