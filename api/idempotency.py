@@ -101,6 +101,8 @@ class IdempotencyMiddleware:
     async def _once(self, scope: Scope, receive: Receive, send: Send, principal: "Principal", key: str) -> None:
         dependencies: Dependencies = scope["app"].state.platform
         body = await _read(receive)
+        if body is None:
+            return
         name, digest = _name_of(principal), hashlib.sha256(key.encode()).digest()
         asked = hashlib.sha256(
             b"\0".join((scope["path"].encode(), scope["query_string"], hashlib.sha256(body).digest()))
@@ -197,12 +199,13 @@ def _too_many() -> ASGIApp:
     )
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body; None: whoever asks has gone, and what came of it is no request."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return bytes(body)
+            return None
         body += message.get("body", b"")
         if not message.get("more_body", False):
             return bytes(body)

@@ -109,7 +109,7 @@ def up(
     intake_port: Annotated[int, typer.Option(help="Port HTTP des autres LNS ; 0 : un port libre.")] = 8081,
     services: Annotated[str | None, typer.Option(help="Seulement ces services, séparés par des virgules.")] = None,
     replicas: Annotated[
-        str, typer.Option(help="Plusieurs répliques d'un service : network=2,ingest=2. Sinon une de chaque.")
+        str, typer.Option(help="Plusieurs répliques d'un service : network=2,ingest=2 ; nats=3 : bus en grappe.")
     ] = "",
     exit_after: ExitAfterOption = None,
 ) -> None:
@@ -148,13 +148,14 @@ def up(
 
 def _replicas(text: str) -> dict[str, int]:
     """`network=2,ingest=2` as numbers."""
-    from services.supervisor.stack_options import SERVICES
+    from services.supervisor.stack_options import BUS, SERVICES
 
     counts: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         name, _, count = part.partition("=")
-        if name not in SERVICES or not count.isdecimal() or not int(count):
-            raise fail(f"--replicas {part} : attendu SERVICE=NOMBRE, parmi {', '.join(SERVICES)}", 2)
+        known = (*SERVICES, BUS)
+        if name not in known or not count.isdecimal() or not int(count):
+            raise fail(f"--replicas {part} : attendu SERVICE=NOMBRE, parmi {', '.join(known)}", 2)
         counts[name] = int(count)
     return counts
 

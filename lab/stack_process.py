@@ -17,7 +17,7 @@ from services.supervisor.stack import checkout
 from services.supervisor.stack_options import SERVICES
 from services.supervisor.supervisor import StartFailed, tail
 
-READY_WITHIN_S = 90.0
+READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 90.0
 POLL_S = 0.2
 

@@ -33,6 +33,8 @@ from registry.vouching import demand_vouching
 LOCK = 0x7E44170172E
 # Of the runner: services go on behind a migration that waits for a lock, but not for longer than this.
 LOCK_TIMEOUT_S = 10.0
+# A runner whose machine is frozen in the middle of a file keeps what it has locked for no longer than this.
+IDLE_TIMEOUT_S = 5.0
 FIRST_SHARDS = 4
 ASK_LOCK_EVERY_S = 0.2
 
@@ -303,6 +305,7 @@ async def migrate(
     shards: int | None = None,
     passwords: dict[str, str] | None = None,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
+    idle_timeout_s: float = IDLE_TIMEOUT_S,
     known: list[Migration] | None = None,
 ) -> int:
     """Apply what is missing; returns how many files were applied.
@@ -327,9 +330,9 @@ async def migrate(
         await _alone(connection)
         if (unreadable := await compressed_under_apache(connection)) is not None:
             raise unreadable
-        await connection.execute(
-            "SELECT set_config('lock_timeout', $1, false)", f"{round(lock_timeout_s * 1000)}ms"
-        )
+        limits = {"lock_timeout": lock_timeout_s, "idle_in_transaction_session_timeout": idle_timeout_s}
+        for name, seconds in limits.items():
+            await connection.execute("SELECT set_config($1, $2, false)", name, f"{round(seconds * 1000)}ms")
         await _prepare_ledger(connection)
         await _require_shards(connection, shards)
         count = 0

@@ -115,6 +115,13 @@ def _place(reply: str) -> tuple[int, int]:
     return int(tokens[sequence]), int(tokens[time]) // 1000
 
 
+def _delivery(reply: str) -> int:
+    """The consumer's own number of this delivery: each is one more than the last, redeliveries as well."""
+    tokens = reply.split(".")
+    sequence, _ = _SEQUENCE_AND_TIME if len(tokens) == _FIRST_TOKENS else _SEQUENCE_AND_TIME_WITH_DOMAIN
+    return int(tokens[sequence + 1])
+
+
 class ShardReader:
     """Reads one shard's subject in stream order, un-acknowledged messages first."""
 
@@ -130,6 +137,7 @@ class ShardReader:
         self._before = before
         self._denials = denials
         self._last_sequence = 0
+        self._last_delivery = 0
         self._lost_some = False
         self.acknowledges = True
         """Whether what it reads is to be acknowledged."""
@@ -150,10 +158,12 @@ class ShardReader:
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether the connection was made anew since this reader was opened, or messages were lost in the client.
+        """Whether the connection was made anew since this reader was opened, or messages were lost on their way.
 
-        What the old connection swallowed counts as delivered and comes again after `ack_wait`, behind newer
-        messages: what is read from now on is out of order.
+        They are lost in the client, and between the servers of a cluster when the one dies that leads the
+        consumer: the connection to another of them knows nothing of it, but a number is missing among the
+        deliveries. What was swallowed counts as delivered and comes again after `ack_wait`, behind newer messages:
+        what is read from now on is out of order.
         """
         return self._lost_some or self._reconnections() != self._before
 
@@ -168,6 +178,8 @@ class ShardReader:
                 if denied is not None:
                     raise denied from None
             return []
+        if self._is_one_missing(raws):
+            return []
         messages = [Message(*_place(raw.reply), raw.data, raw.subject, raw, self.open) for raw in raws]
         if self.before_first is not None and messages:
             try:
@@ -180,6 +192,16 @@ class ShardReader:
             self.open.update((message.sequence, None) for message in messages)
             self._last_sequence = max(self._last_sequence, *(message.sequence for message in messages))
         return messages
+
+    def _is_one_missing(self, raws: list[Msg]) -> bool:
+        """Whether a delivery never came; a new leader may begin again with numbers that the former one gave."""
+        for raw in raws:
+            delivery = _delivery(raw.reply)
+            if delivery > self._last_delivery + 1:
+                self._lost_some = True
+                log.warning("delivery_missing", subject=raw.subject, after=self._last_delivery, came=delivery)
+            self._last_delivery = delivery
+        return self._lost_some
 
     async def close(self) -> None:
         """Unsubscribe; what is un-acknowledged is left to the next reader."""
@@ -285,21 +307,31 @@ class Bus:
     async def ensure_streams(self, replicas: int = 1) -> None:
         """Create the streams that are missing; only `services/migrate` does this.
 
-        `replicas` of what is on disk: a publish is acknowledged by their majority. MEASUREMENTS stays one copy.
+        `replicas` of each: a publish is acknowledged by their majority. MEASUREMENTS, too: with a single copy the
+        loss of its server leaves a cluster without alerts until that one is back.
         """
-        on_disk = [replace(config, num_replicas=replicas) for config in STREAMS]
-        for config in (*on_disk, MEASUREMENTS_STREAM):
+        for config in (replace(one, num_replicas=replicas) for one in (*STREAMS, MEASUREMENTS_STREAM)):
             try:
                 await self._jetstream.update_stream(config)
             except NotFoundError:
                 await self._jetstream.add_stream(config)
 
     async def ensure_measurements_stream(self) -> None:
-        """MEASUREMENTS is kept in memory: the first client after a restart of the server makes it again."""
+        """MEASUREMENTS is kept in memory: the first client after a restart of the server makes it again.
+
+        With as many copies as the streams have that are on disk.
+        """
         try:
             await self._jetstream.stream_info(topics.MEASUREMENTS)
         except NotFoundError:
-            await self._jetstream.add_stream(MEASUREMENTS_STREAM)
+            replicas = await self._replicas_of(topics.UPLINKS)
+            await self._jetstream.add_stream(replace(MEASUREMENTS_STREAM, num_replicas=replicas))
+
+    async def _replicas_of(self, stream: str) -> int:
+        try:
+            return (await self._jetstream.stream_info(stream)).config.num_replicas or 1
+        except NotFoundError:
+            return 1
 
     async def publish_once(self, subject: str, data: bytes, message_id: str | None = None) -> int:
         """Publish and return the stream sequence; raises one of BUS_AWAY when it was not acknowledged."""

@@ -6,12 +6,10 @@ fence, to turn the service's address) is not here: these are PostgreSQL's own se
 """
 
 import asyncio
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,60 +17,14 @@ from typing import Any
 import msgspec
 
 from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
-from services.supervisor.launch import Launch
-from services.supervisor.ports import LOOPBACK, free_tcp_port
-from services.supervisor.postgres import SUPERUSER, PrivatePostgres, binaries, libpq_environment, server_account
+from lab.postgres_servers import LOOK_S, Server, promote, streaming, until
+from services.supervisor.ports import free_tcp_port
+from services.supervisor.postgres import PrivatePostgres
 
 NAMES = ("one", "two", "three")
 ANY_ONE = f"ANY 1 ({', '.join(NAMES)})"
 PASSWORD = "bench"
-WRITE_EVERY_S, LOOK_S, ALONE_S, WITHIN_S, FLOWS_S = 0.02, 0.02, 5.0, 60.0, 2.0
-COUNT_STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
-RECEIVED = "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0')::bigint"
-
-
-@dataclass(slots=True)
-class Server:
-    """One of the three."""
-
-    name: str
-    postgres: PrivatePostgres
-    process: subprocess.Popen[Any] | None = None
-
-    def start(self) -> None:
-        """Start it, or start it again."""
-        launch = self.postgres.launch()
-        self.process = subprocess.Popen(launch.argv, **launch.arguments(subprocess.DEVNULL))
-
-    def kill(self) -> None:
-        """Without a word of warning."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    async def ask(self, statement: str) -> Any:
-        """One value, over a connection of its own."""
-        connection = await connect(self.postgres.url("postgres"), "bench")
-        try:
-            return await connection.fetchval(statement)
-        finally:
-            await connection.close()
-
-    def become_standby_of(self, primary: "Server") -> None:
-        """Become its standby."""
-        environment = libpq_environment(primary.postgres.url("postgres"))
-        argv = (
-            str(binaries() / "pg_basebackup"),
-            "-D",
-            str(self.postgres.data),
-            "-R",
-            "-X",
-            "stream",
-            "-c",
-            "fast",
-        )
-        launch = Launch(argv, env=environment, account=server_account())
-        subprocess.run(launch.argv, **launch.arguments(subprocess.DEVNULL), check=True)
+WRITE_EVERY_S, ALONE_S, FLOWS_S = 0.02, 5.0, 2.0
 
 
 @dataclass(slots=True)
@@ -113,36 +65,6 @@ class Writer:
         self._stopping.set()
 
 
-async def _until(condition: Callable[[], Awaitable[bool]]) -> float:
-    began = time.monotonic()
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            try:
-                if await condition():
-                    return time.monotonic() - began
-            except (*DATABASE_AWAY, PostgresError):
-                pass
-            await asyncio.sleep(LOOK_S)
-
-
-async def _streaming(primary: Server, count: int) -> None:
-    async def streaming() -> bool:
-        return await primary.ask(COUNT_STREAMING) >= count
-
-    await _until(streaming)
-
-
-async def _promote(standbys: Sequence[Server]) -> Server:
-    """The one that has received most takes over, and the other follows it."""
-    received = {one.name: await one.ask(RECEIVED) for one in standbys}
-    chosen, other = sorted(standbys, key=lambda one: -received[one.name])
-    await chosen.ask("SELECT pg_promote()")
-    host = f"host={LOOPBACK} port={chosen.postgres.port} user={SUPERUSER} password={PASSWORD}"
-    await other.ask(f"ALTER SYSTEM SET primary_conninfo = '{host}'")
-    await other.ask("SELECT pg_reload_conf()")
-    return chosen
-
-
 async def measure(folder: Path) -> dict[str, Any]:
     """Kill the primary and promote; then take the last standby away, and give it back."""
     trio = [
@@ -153,16 +75,11 @@ async def measure(folder: Path) -> dict[str, Any]:
     try:
         primary.postgres.prepare()
         primary.start()
-        await _until(primary.postgres.ready)
+        await until(primary.postgres.ready)
         for standby in standbys:
-            standby.postgres.data.mkdir()
-            account = server_account()
-            if account is not None:
-                os.chown(standby.postgres.data, account.uid, account.gid)
-            standby.postgres.data.chmod(0o700)
             await asyncio.to_thread(standby.become_standby_of, primary)
             standby.start()
-        await _streaming(primary, 2)
+        await streaming(primary, 2)
         await primary.ask("CREATE TABLE written (n bigint PRIMARY KEY)")
         await primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{ANY_ONE}'")
         await primary.ask("SELECT pg_reload_conf()")
@@ -179,11 +96,11 @@ async def _harm(primary: Server, standbys: Sequence[Server]) -> dict[str, Any]:
     calm_s, writer.slowest_s = writer.slowest_s, 0.0
     primary.kill()
     began = time.monotonic()
-    writer.primary = await _promote(standbys)
+    writer.primary = await promote(standbys)
     await writer.primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{ANY_ONE}'")
     await writer.primary.ask("SELECT pg_reload_conf()")
     promoted_s = time.monotonic() - began
-    await _streaming(writer.primary, 1)
+    await streaming(writer.primary, 1)
     await asyncio.sleep(FLOWS_S)
     failover_s, writer.slowest_s = writer.slowest_s, 0.0
     [last] = [one for one in standbys if one is not writer.primary]
@@ -198,7 +115,7 @@ async def _harm(primary: Server, standbys: Sequence[Server]) -> dict[str, Any]:
     async def written() -> bool:
         return writer.written > before + 1
 
-    await _until(written)
+    await until(written)
     resumed_s = time.monotonic() - began
     writer.stop()
     await writing

@@ -18,14 +18,15 @@ from core.runtime.bus import Bus, connect_bus
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool
 from lab.bench.scaling_kills import KillSequence
-from lab.bench.scaling_probes import LOOK_EVERY_S, SHARDED, Balancer, Peaks, is_shared, read_leases, until
+from lab.bench.scaling_probes import LOOK_EVERY_S, SHARDED, Peaks, is_shared, read_leases, until
 from lab.bench.scaling_report import Options, Shown, Split, figures_of
-from lab.bench.scaling_scenario import Scenario, open_scenario
 from lab.bench.scaling_shares import Shares, read_shares
 from lab.chaos.processes import Processes
 from lab.chaos.watch import messages
 from lab.load.load import Load, Servers, open_load
 from lab.simulator.account import Account, Kill, balance, read_stored
+from lab.users.balancer import Balancer
+from lab.users.scenario import Scenario, open_scenario
 from services.supervisor.run_info import RunInfo
 
 REPLICAS = 2

@@ -12,12 +12,13 @@ from rich.console import Console
 
 from core.runtime.postgres import Pool
 from lab.bench.metrics import read_counters
-from lab.bench.scaling_probes import SHARDED, Balancer, Held, is_shared, read_leases, taken_anew, until
+from lab.bench.scaling_probes import SHARDED, Held, is_shared, read_leases, taken_anew, until
 from lab.bench.scaling_shares import work_done
 from lab.chaos.processes import Processes, answers, send
 from lab.load.load import Load
 from lab.radio.clock import now_us
 from lab.simulator.account import Kill
+from lab.users.balancer import Balancer
 from services.supervisor.run_info import RunInfo, ServiceInfo
 
 SERVED_WITHIN_S, BACK_WITHIN_S, SHARED_WITHIN_S = 30.0, 30.0, 20.0

@@ -1,27 +1,18 @@
 """What `bench scaling` looks at and asks for while replicas die: leases, APIs, bridges, peaks of memory."""
 
 import asyncio
-import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from core.runtime.postgres import DATABASE_AWAY, Pool
-from lab.chaos.processes import answers
-from lab.load.load import Load
-from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
+from services.supervisor.run_info import RunInfo, read_run_info
 
 # As the shards of these are held, so are they counted: the owner of a lease has the work.
 SHARDED = ("network", "ingest", "alerting")
 LOOK_EVERY_S = 0.05
-PROBE_BRIDGES_EVERY_S = 0.5
-REQUEST_WITHIN_S = 2.0
 READ_LEASES = "SELECT shard, epoch, owner FROM shard_lease WHERE service = $1 AND expires_at > now()"
-
-Ask = Callable[[httpx.AsyncClient, str, int], Awaitable[httpx.Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,90 +52,6 @@ async def until(condition: Callable[[], Awaitable[bool]], within_s: float) -> fl
             pass
         await asyncio.sleep(LOOK_EVERY_S)
     return None
-
-
-@dataclass(slots=True)
-class Caller:
-    """Asks the replicas in turn, and the next one with the same request when one does not answer.
-
-    So does whatever stands in front of them, and so does every client that tries again.
-    """
-
-    urls: Sequence[str]
-    ask: Ask
-    every_s: float
-    asked: int = 0
-    turned: int = 0
-    """Requests that another replica answered than the first that was asked."""
-    failed: int = 0
-    slowest_s: float = 0.0
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """What was asked for, and how it was answered."""
-        return {
-            "asked": self.asked,
-            "turned": self.turned,
-            "failed": self.failed,
-            "slowest_s": round(self.slowest_s, 2),
-        }
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        loop = asyncio.get_running_loop()
-        async with httpx.AsyncClient(timeout=REQUEST_WITHIN_S, trust_env=False) as client:
-            for number in itertools.count():
-                began = loop.time()
-                await self.once(client, number)
-                await asyncio.sleep(max(0.0, began + self.every_s - loop.time()))
-
-    async def once(self, client: httpx.AsyncClient, number: int) -> None:
-        """Ask for one thing, of the first replica that answers."""
-        self.asked += 1
-        began = time.monotonic()
-        for attempt in range(len(self.urls)):
-            url = self.urls[(number + attempt) % len(self.urls)]
-            try:
-                answer = await self.ask(client, url, number)
-            except httpx.HTTPError:
-                continue
-            if answer.is_success:
-                self.turned += attempt > 0
-                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
-                return
-        self.failed += 1
-
-
-@dataclass(slots=True)
-class Balancer:
-    """Stands in front of the bridges: each gateway has one of its own, and another while that is not ready."""
-
-    load: Load
-    bridges: Sequence[ServiceInfo]
-    turns: int = 0
-
-    async def run(self) -> None:
-        """Look every half second, until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(PROBE_BRIDGES_EVERY_S)
-
-    async def look(self) -> None:
-        """Ask who is ready, and turn the gateways to those that are."""
-        ready = [await answers(f"{bridge.health_url}/readyz") for bridge in self.bridges]
-        usable = [bridge for bridge, is_ready in zip(self.bridges, ready, strict=True) if is_ready]
-        for number, gateway in enumerate(self.load.gateways):
-            own = self.bridges[number % len(self.bridges)]
-            bridge = own if own in usable or not usable else usable[number % len(usable)]
-            server = (gateway.server[0], bridge.ports["udp"])
-            if gateway.server != server:
-                gateway.turn_to(server)
-                self.turns += 1
-
-    def behind(self, bridge: ServiceInfo) -> frozenset[bytes]:
-        """The gateways that speak with this bridge now."""
-        port = bridge.ports["udp"]
-        return frozenset(bytes(one.gateway_id) for one in self.load.gateways if one.server[1] == port)
 
 
 @dataclass(slots=True)

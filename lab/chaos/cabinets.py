@@ -141,7 +141,9 @@ async def _report(cabinet: SimulatedCabinet) -> None:
 
 
 @asynccontextmanager
-async def open_street(scene: Scene, count: int, place: Place) -> AsyncGenerator[Street]:
+async def open_street(
+    scene: Scene, count: int, place: Place, *, has_collisions: bool = True
+) -> AsyncGenerator[Street]:
     """So many cabinets there, every other one a relay, which two gateways hear."""
 
     def plan(area: Area, name: str) -> list[DevicePlan]:
@@ -156,7 +158,7 @@ async def open_street(scene: Scene, count: int, place: Place) -> AsyncGenerator[
 
     area = Area(2, [AreaCabinet(number, _receptions_of(number), FAST_RX2) for number in range(count)])
     run = scene.processes.run
-    async with open_area(run, area, "chaos", plan, loss=0.0) as real:
+    async with open_area(run, area, "chaos", plan, loss=0.0, has_collisions=has_collisions) as real:
         admin = await connect(run.database_admin_url, "chaos")
         try:
             await admin.execute(PLACE_TENANT, real.tenant_id, place.department or None)

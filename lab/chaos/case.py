@@ -42,6 +42,11 @@ class Case:
     """In the tests with those that take minutes (`./territoire test --browser`)."""
 
     @property
+    def as_selected(self) -> "Case":
+        """The share of the tests, for as long as it takes there."""
+        return replace(self.quick, seconds=self.quick_s or self.seconds)
+
+    @property
     def quick(self) -> "Case":
         """As the tests play it."""
         return replace(self, during=self.quick_during or self.during, around=self.quick_around or self.around)

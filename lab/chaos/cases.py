@@ -19,6 +19,7 @@ from lab.chaos.faults import (
     with_mqtt_fleet,
 )
 from lab.chaos.feed import following_feed
+from lab.chaos.kill_cases import KILL_CASES
 from lab.chaos.upgrade import upgrade_and_back
 from services.supervisor.stack_options import SERVICES
 
@@ -47,8 +48,7 @@ def _around(kind: str, service: str) -> Around | None:
 
 
 def _kills() -> list[Case]:
-    # Ingest is killed in the quick half, too: while the feed is followed.
-    quick = {"network", "nats", "postgres", "gateway_bridge", "mosquitto", "maintenance"}
+    # In the tests all of them in turn, `kill-each`, but for the MQTT broker, which needs gateways of its own.
     return [
         Case(
             f"kill-{_name(service)}",
@@ -56,7 +56,8 @@ def _kills() -> list[Case]:
             20,
             during=kill(service),
             around=_around("kill", service),
-            quick_s=8 if service in quick else None,
+            quick_s=8 if service == "mosquitto" else None,
+            is_slow=service == "mosquitto",
         )
         for service, french in FRENCH.items()
     ]
@@ -93,12 +94,12 @@ def _clocks() -> list[Case]:
 CASES: tuple[Case, ...] = (
     *_kills(),
     *_terminations(),
+    *KILL_CASES,
     Case(
         "replicas-killed",
         "Deux répliques de chaque service à partitions, une tuée toutes les 10 s",
         70,
         during=kill_replicas_in_turn(*SHARDED),
-        quick_s=12,
     ),
     Case("freeze-network", "Serveur de réseau figé 20 s", 29, during=freeze_owner("network")),
     Case("freeze-ingest", "Ingestion figée 20 s", 29, during=freeze_owner("ingest"), quick_s=17),
@@ -114,6 +115,8 @@ CASES: tuple[Case, ...] = (
         "Mise à jour sous charge : le schéma, puis chaque réplique, puis une version en arrière",
         90,
         during=upgrade_and_back(*SERVICES),
+        quick_s=60,
+        is_slow=True,
     ),
     Case(
         "lighting-campaign",
@@ -122,6 +125,7 @@ CASES: tuple[Case, ...] = (
         during=kill_in_mid_campaign(40, "lighting", "network", "gateway_bridge", "nats", "postgres"),
         quick_s=8,
         quick_during=kill_in_mid_campaign(6, "lighting"),
+        is_slow=True,
     ),
     Case(
         "dusk-without-network",
@@ -138,6 +142,7 @@ CASES: tuple[Case, ...] = (
         around=following_feed,
         quick_s=8,
         quick_during=kill_in_turn("ingest", "alerting"),
+        is_slow=True,
     ),
     *_clocks(),
     Case("bus-down", "Bus arrêté 60 s", 69, during=keep_down("nats")),
@@ -153,6 +158,10 @@ CASES: tuple[Case, ...] = (
     ),
     *FAULT_CASES,
 )
+
+
+# What continuous integration plays, in ten minutes at most: `./territoire test`, and the slow ones `--browser`.
+SELECTION = tuple(case for case in CASES if case.quick_s is not None)
 
 
 def find_case(name: str) -> Case | None:

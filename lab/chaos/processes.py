@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.radio.clock import now_us
 from services.supervisor.home import Home
@@ -70,6 +71,9 @@ class Processes:
         self._home = home
         self._ours: dict[str, subprocess.Popen[bytes]] = {}
         self._leaders: set[int] = set()
+        self._kept: list[subprocess.Popen[Any]] = []
+        self.stood_in_for: set[str] = set()
+        """Children that are gone for good, whose work something of ours does."""
         self._began = time.time()
 
     @property
@@ -105,6 +109,11 @@ class Processes:
         for one in self.run.replicas(service):
             (self._home / HELD / one.name).unlink(missing_ok=True)
 
+    def keep(self, process: subprocess.Popen[Any]) -> None:
+        """It outlives the services, which need it to the end, and ends with the stack."""
+        self._kept.append(process)
+        self._leaders.add(process.pid)
+
     async def until_ended(self, service: str, within_s: float) -> bool:
         """Whether every replica has ended within this time."""
         return await _holds(lambda: not self.pids(service), within_s)
@@ -119,7 +128,7 @@ class Processes:
         """Wait until every child runs and every /readyz answers 200; returns those that do not by then."""
         deadline = time.monotonic() + within_s
         while True:
-            services = self.run.services
+            services = [one for one in self.run.services if one.name not in self.stood_in_for]
             answers = await asyncio.gather(*(_is_ready(service) for service in services))
             unready = [service.name for service, ready in zip(services, answers, strict=True) if not ready]
             if not unready or time.monotonic() > deadline:
@@ -226,6 +235,10 @@ class Processes:
 
         They write nothing any more when this returns: their folder can be removed.
         """
+        for process in self._kept:
+            process.kill()
+            process.wait()
+        self._kept.clear()
         left = self._left_overs()
         for pid in left:
             send(pid, signal.SIGKILL)

@@ -22,7 +22,7 @@ from lab.simulator.driver import Fleet
 
 # The load flows before it is disturbed, and after.
 LEAD_S = 3.0
-REPLACED_WITHIN_S = 60.0
+REPLACED_WITHIN_S, LOOK_EVERY_S = 60.0, 0.25
 SECOND_US = 1_000_000
 
 
@@ -68,6 +68,11 @@ class Scene:
     """It answers services that find their servers by names."""
     scripted: Load | None = None
     """Another tenant's devices, whose decoder is a script."""
+    signs: list[Callable[[], bool]] = field(default_factory=list[Callable[[], bool]])
+    """What must hold besides of a stack that has recovered, for those who use it."""
+    strikes: int = 0
+    recovery_s: Callable[[float], float | None] = lambda _: None
+    """How long after an instant of the monotonic clock the chain kept up again; None: not yet."""
 
     def recover_from_now(self) -> None:
         """The fault has just begun, or has just ended."""
@@ -77,6 +82,12 @@ class Scene:
         """The same of one fault of several; the report names the one that lasted longest."""
         self.recover_from_now()
         self.marks[what] = time.monotonic()
+
+    async def until_recovered(self) -> None:
+        """Return once the chain keeps up since the last fault, or after the longest that this may take."""
+        began = self.mark or time.monotonic()
+        while self.recovery_s(began) is None and time.monotonic() - began < REPLACED_WITHIN_S:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_EVERY_S)
 
     @property
     def lasting_s(self) -> float:
@@ -98,6 +109,7 @@ class Scene:
     def cut_off(self, service: str, at_us: int) -> None:
         """The service ends at this instant: what is behind it has nobody to send to."""
         self.victims.add(service)
+        self.strikes += 1
         behind = self._behind(service)
         if behind:
             self.kills.append(Kill(at_us, behind))

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
-from lab.chaos.case import Case
+from lab.chaos.case import Case, Layout
 from lab.chaos.cases import SHARDED
 from lab.chaos.checks import (
     CounterWatch,
@@ -26,15 +27,23 @@ from lab.chaos.processes import CaseFailed, NotRun, Processes
 from lab.chaos.scene import Scene
 from lab.chaos.watch import Watch, counted_drops
 from lab.device.device import SentUplink
+from lab.fleet.provision import ProvisioningFailed
 from lab.lighting.simulated_time import PATH, clock_setter, make_schema
-from lab.load.load import Load, open_load
+from lab.load.load import Load, Servers, open_load
 from lab.simulator.account import balance
 from services.supervisor.run_info import RunInfo
+from services.supervisor.stack_options import BUS, SERVICES
 
 # Starts a stack in this folder with so many replicas, and stops it at the end of the block.
 StartStack = Callable[[Path, Mapping[str, int]], AbstractAsyncContextManager[RunInfo]]
 
 REPLICAS: Mapping[str, int] = dict.fromkeys(SHARDED, 2)
+REPLICAS_OF: Mapping[Layout, Mapping[str, int]] = {
+    Layout.USUAL: REPLICAS,
+    Layout.FAILOVER: REPLICAS,
+    Layout.CLUSTER: {**REPLICAS, BUS: 3},
+    Layout.DOUBLED: dict.fromkeys(SERVICES, 2),
+}
 COPIES = 1.3
 DEVICES_PER_GATEWAY = 62
 FEWEST_GATEWAYS = 20
@@ -42,6 +51,8 @@ RATE_PER_DEVICE = 1.0
 FEWEST_DEVICES = 100
 SHIFTED_BY = timedelta(minutes=65)  # Then this hour is over.
 DRAIN_WITHIN_S = 120.0
+# Longer than any case: then the load is ended when all is done.
+FOREVER_S = 3_600.0
 # No uplink is longer than this on its way through services that have nothing else to do.
 QUIET_S = 3.0
 COUNT_STORED = "SELECT count(*) FROM observation.uplink"
@@ -72,22 +83,27 @@ class Stage:
         """Run a case to its end and judge it. Never raises for the stack's sake."""
         outcome = Outcome(case.name, case.title)
         scene = Scene(self.processes, self.pool, self.bus, self.load, seconds, self.small_disks)
-        watch = Watch(self.pool, self.bus, self.counters)
+        watch = Watch(self.pool, self.bus, self.counters, scene.signs)
+        scene.recovery_s = watch.settled_s
         began, first = time.monotonic(), self.load.sent_count
         run = self.processes.run
         self.logs.begin(run)
-        drops_before, bridge = await counted_drops(run), run.service("gateway_bridge").pid
+        drops_before = await counted_drops(run)
         looking = asyncio.create_task(watch.run(), name="look at the stack")
         try:
             await self._act(case, scene, watch)
         except NotRun as refused:
             outcome.not_run = str(refused)
-        except CaseFailed as failed:
+        except (CaseFailed, ProvisioningFailed) as failed:
             outcome.differences.append(str(failed))
+        except TimeoutError:
+            outcome.differences.append(
+                "le cas a attendu en vain : la pile n'a pas fait à temps ce qu'il lui demandait"
+            )
         watch.is_silent = True
         try:
             outcome.unready = await self.processes.until_ready(READY_WITHIN_S)
-            await self._judge(outcome, scene, watch, first, (drops_before, bridge))
+            await self._judge(outcome, scene, watch, first, drops_before)
         finally:
             looking.cancel()
             with suppress(asyncio.CancelledError):
@@ -104,18 +120,19 @@ class Stage:
 
     async def _act(self, case: Case, scene: Scene, watch: Watch) -> None:
         async with nullcontext() if case.around is None else case.around(scene):
-            playing = asyncio.create_task(self.load.play(self.rate, scene.seconds), name="load")
+            seconds = FOREVER_S if case.load_goes_on else scene.seconds
+            playing = asyncio.create_task(self.load.play(self.rate, seconds), name="load")
             try:
                 if case.during is not None:
                     await case.during(scene)
-                await playing
+                await (scene.lead() if case.load_goes_on else playing)
                 watch.is_silent = True
             finally:
                 playing.cancel()
                 await asyncio.gather(playing, return_exceptions=True)
 
     async def _judge(
-        self, outcome: Outcome, scene: Scene, watch: Watch, first: int, drops: tuple[int, int | None]
+        self, outcome: Outcome, scene: Scene, watch: Watch, first: int, drops: Counter[int | None]
     ) -> None:
         deadline = time.monotonic() + DRAIN_WITHIN_S
         of_fleets = [uplink for fleet in scene.fleets for uplink in fleet.sent]
@@ -125,9 +142,8 @@ class Stage:
             outcome.drained = await watch.until_empty(max(1.0, deadline - time.monotonic()))
             times, undecodable = await read_stored_since(self.pool, sent)
             outcome.account = balance(sent, times, undecodable, kills=scene.kills, uptimes=scene.uptimes)
-            run = self.processes.run
-            before = drops[0] if run.service("gateway_bridge").pid == drops[1] else 0
-            outcome.edge_dropped = max(0, await counted_drops(run) - before)
+            # Of a bridge that came since nothing was counted before.
+            outcome.edge_dropped = (await counted_drops(self.processes.run) - drops).total()
             # What the bridge still holds comes within a retry's pause.
             if outcome.account.missing <= outcome.edge_dropped or time.monotonic() > deadline:
                 break
@@ -179,9 +195,15 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    home: Path, start: StartStack, *, rate: float, on_small_disks: bool, console: Console
+    home: Path,
+    start: StartStack,
+    *,
+    rate: float,
+    on_small_disks: bool,
+    console: Console,
+    layout: Layout = Layout.USUAL,
 ) -> AsyncGenerator[Stage]:
-    """A fresh stack in `home` with two replicas of what is sharded, and a load that has joined.
+    """A fresh stack of this layout in `home`, and a load that has joined.
 
     Raises:
         NotRun: small disks cannot be made on this machine.
@@ -192,10 +214,17 @@ async def open_stage(
     with small_disks(home) if on_small_disks else nullcontext(dict[str, Path]()) as disks:
         try:
             async with (
-                start(home, REPLICAS) as run,
+                start(home, REPLICAS_OF[layout]) as run,
                 open_pool(run.database_url, "chaos", size=3) as pool,
                 connect_bus(run.nats_url, "chaos") as bus,
-                open_load(run, devices=devices, gateways=gateways, receptions=COPIES, console=console) as load,
+                open_load(
+                    run,
+                    devices=devices,
+                    gateways=gateways,
+                    receptions=COPIES,
+                    servers=[Servers(bridge.ports["udp"]) for bridge in run.replicas("gateway_bridge")],
+                    console=console,
+                ) as load,
             ):
                 try:
                     yield Stage(processes, pool, bus, load, rate, disks, CounterWatch(load.tenant.id), LogWatch())

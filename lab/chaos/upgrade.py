@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -36,9 +36,14 @@ def upgrade_and_back(*services: str) -> Act:
     """To the next release and back again, each replica once the former is ready."""
 
     async def act(scene: Scene) -> None:
-        async with _next_release() as tree:
+        number = len(migrations())
+        files = {
+            f"{number + 1:04}_expand_rehearsal.sql": EXPAND,
+            f"{number + 2:04}_contract_rehearsal.sql": CONTRACT.format(needs=number),
+        }
+        async with next_release(files) as tree:
             await scene.lead()
-            await _migrate(scene.processes, tree)
+            await finish_migrate(await start_migrate(scene.processes, tree))
             newer = {"PYTHONPATH": str(tree)}
             try:
                 for service in services:
@@ -59,9 +64,8 @@ def _cut(scene: Scene, service: str) -> Callable[[], None]:
 
 
 @asynccontextmanager
-async def _next_release() -> AsyncGenerator[Path]:
-    """This commit, by `git archive`, with two migrations more: one adds, one takes away."""
-    number = len(migrations())
+async def next_release(migrations_more: Mapping[str, str]) -> AsyncGenerator[Path]:
+    """This commit, by `git archive`, with these migrations more, by the names of their files."""
     with tempfile.TemporaryDirectory(prefix="territoire-next-", dir="/var/tmp") as folder:
         tree = Path(folder)
         archive = await asyncio.to_thread(
@@ -70,13 +74,13 @@ async def _next_release() -> AsyncGenerator[Path]:
         if archive.returncode != 0:
             raise NotRun(f"pas de dépôt git ici : {archive.stderr.decode().strip()}")
         await asyncio.to_thread(subprocess.run, ["tar", "-x", "-C", str(tree)], input=archive.stdout, check=True)
-        files = tree / "registry" / "migrations"
-        (files / f"{number + 1:04}_expand_rehearsal.sql").write_text(EXPAND)
-        (files / f"{number + 2:04}_contract_rehearsal.sql").write_text(CONTRACT.format(needs=number))
+        for name, text in migrations_more.items():
+            (tree / "registry" / "migrations" / name).write_text(text)
         yield tree
 
 
-async def _migrate(processes: Processes, tree: Path) -> None:
+async def start_migrate(processes: Processes, tree: Path) -> asyncio.subprocess.Process:
+    """Begin to bring the stack's database to the release in this folder."""
     run = processes.run
     environment = {
         "PATH": os.environ["PATH"],
@@ -84,14 +88,22 @@ async def _migrate(processes: Processes, tree: Path) -> None:
         "TERRITOIRE_DATABASE_URL": run.database_admin_url,
         "TERRITOIRE_NATS_URL": run.nats_url,
     }
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.migrate"),
+        env=environment,
+        cwd="/tmp",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+async def finish_migrate(process: asyncio.subprocess.Process) -> None:
+    """Return once it has done all of it.
+
+    Raises:
+        CaseFailed: it has not.
+    """
     async with asyncio.timeout(MIGRATE_WITHIN_S):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "services.migrate"),
-            env=environment,
-            cwd="/tmp",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
         said, _ = await process.communicate()
     if process.returncode != 0:
         raise CaseFailed(f"migrate : {said.decode('utf-8', 'replace').strip().splitlines()[-1]}")

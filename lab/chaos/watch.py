@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.messages import topics
@@ -9,7 +11,7 @@ from core.runtime.bus import BUS_AWAY, Bus, raise_if_cancelled
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from lab.chaos.checks import CounterWatch
 from lab.chaos.processes import get
-from services.supervisor.run_info import RunInfo
+from services.supervisor.run_info import RunInfo, ServiceInfo
 
 LOOK_EVERY_S = 0.5
 LOOK_WITHIN_S = 3.0
@@ -34,6 +36,7 @@ class Watch:
     pool: Pool
     bus: Bus
     counters: CounterWatch
+    signs: Sequence[Callable[[], bool]] = ()
     is_silent: bool = False
     """The load has ended: nothing new is measured, and what is not in the streams has arrived."""
     _looks: list[tuple[float, bool]] = field(default_factory=list[tuple[float, bool]])
@@ -56,7 +59,8 @@ class Watch:
             return False
         if self.is_silent:
             return waiting == 0
-        return waiting <= MOST_MESSAGES and (lag < BEHIND_S or lag > CLOCK_OFF_S)
+        keeps_up = waiting <= MOST_MESSAGES and (lag < BEHIND_S or lag > CLOCK_OFF_S)
+        return keeps_up and all(sign() for sign in self.signs)
 
     def recovery_s(self, since: float) -> float | None:
         """How long after this instant of the monotonic clock the chain kept up, and went on to; None: never."""
@@ -66,6 +70,12 @@ class Watch:
             if well and all(following):
                 return round(at - since, 1)
         return None
+
+    def settled_s(self, since: float) -> float | None:
+        """The same while it is still being looked: None as well while it has not kept up for long enough."""
+        found = self.recovery_s(since)
+        newest = self._looks[-1][0] if self._looks else since
+        return None if found is None or since + found + SOUND_FOR_S > newest else found
 
     async def until_empty(self, most_s: float) -> bool:
         """Whether the streams hold nothing any more, seen several times running, within this time."""
@@ -88,13 +98,14 @@ async def messages(bus: Bus) -> int:
     return await bus.stream_messages(topics.FRAMES) + await bus.stream_messages(topics.UPLINKS)
 
 
-async def counted_drops(run: RunInfo) -> int:
-    """Receptions and datagrams that the bridge has counted as dropped since it was started."""
-    return sum([await _bridge_figure(run, name) for name in EDGE_DROPS])
+async def counted_drops(run: RunInfo) -> Counter[int | None]:
+    """Receptions and datagrams that each bridge has counted as dropped since it was started, by its pid."""
+    bridges = run.replicas("gateway_bridge")
+    return Counter({one.pid: sum([await _figure(one, name) for name in EDGE_DROPS]) for one in bridges})
 
 
-async def _bridge_figure(run: RunInfo, prefix: str) -> int:
-    """The sum of the samples of the bridge's metrics whose line begins so."""
-    _, text = await get(f"{run.service('gateway_bridge').health_url}/metrics")
+async def _figure(bridge: ServiceInfo, prefix: str) -> int:
+    """The sum of the samples of its metrics whose line begins so."""
+    _, text = await get(f"{bridge.health_url}/metrics")
     lines = [line for line in text.splitlines() if line.startswith(prefix) and "_created" not in line]
     return round(sum(float(line.rpartition(" ")[2]) for line in lines))

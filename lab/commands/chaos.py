@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from cli.running import fail, tables
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lab.chaos.cases import Case
+    from lab.chaos.case import Case, Layout
     from lab.chaos.outcome import Outcome
 
 INTERRUPTED = 130
@@ -33,12 +34,15 @@ def chaos(
     seconds: Annotated[
         float | None, typer.Option(min=6, help="Durée de la charge de chaque cas ; sinon celle du cas.")
     ] = None,
+    selection: Annotated[
+        bool, typer.Option("--selection", help="Ce que joue l'intégration continue, aussi longtemps qu'elle.")
+    ] = False,
     as_list: Annotated[bool, typer.Option("--list", help="Nomme les cas, et s'arrête.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Pour un programme.")] = False,
     keep: Annotated[bool, typer.Option(help="Garde le dossier de la pile, avec ses journaux.")] = False,
 ) -> None:
     """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double."""
-    from lab.chaos.cases import CASES, find_case
+    from lab.chaos.cases import CASES, SELECTION, find_case
     from lab.chaos.outcome import Outcome
     from lab.chaos.report import chaos_table, print_findings
 
@@ -48,7 +52,8 @@ def chaos(
     unknown = [name for name in cases or () if find_case(name) is None]
     if unknown:
         raise fail(f"cas inconnu : {', '.join(unknown)} (./territoire chaos --list)", 2)
-    chosen = [case for case in CASES if not cases or case.name in cases]
+    known = [one.as_selected for one in SELECTION] if selection else CASES
+    chosen = [case for case in known if not cases or case.name in cases]
     console = tables(beside_json=as_json)
     outcomes: list[Outcome] = []
     interrupted = False
@@ -91,19 +96,21 @@ class Play:
 
 
 async def _run(cases: Sequence["Case"], play: Play, console: "Console", outcomes: list["Outcome"]) -> None:
-    """The cases on ordinary disks on one stack, then those on small disks on another."""
+    """The cases of one layout on one stack, those on small disks on one of their own."""
+    from lab.chaos.case import Layout
+
     task, stacks = asyncio.current_task(), 0
     if task is not None:  # As Ctrl-C: nothing that we started or mounted stays.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with _own_folder(keep=play.keep) as folder:
         if play.keep:
             console.print(f"Dossier : {folder}", markup=False, highlight=False)
-        for small in (False, True):
-            group = [case for case in cases if case.on_small_disks is small]
+        for small, layout in product((False, True), Layout):
+            group = [case for case in cases if (case.on_small_disks, case.layout) == (small, layout)]
             while group:
                 stacks += 1
                 home = folder / f"home-{stacks}"
-                played = await _run_group(group, home, play, console, outcomes, small=small)
+                played = await _run_group(group, home, play, console, outcomes, (small, layout))
                 if not play.keep:
                     shutil.rmtree(home, ignore_errors=True)
                 group = group[played:]
@@ -126,7 +133,12 @@ def _own_folder(*, keep: bool) -> Generator[Path]:
 
 
 async def _run_group(
-    cases: Sequence["Case"], home: Path, play: Play, console: "Console", outcomes: list["Outcome"], *, small: bool
+    cases: Sequence["Case"],
+    home: Path,
+    play: Play,
+    console: "Console",
+    outcomes: list["Outcome"],
+    place: tuple[bool, "Layout"],
 ) -> int:
     """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
     from lab.chaos.outcome import Outcome
@@ -136,7 +148,7 @@ async def _run_group(
 
     try:
         async with open_stage(
-            home, background_stack, rate=play.rate, on_small_disks=small, console=console
+            home, background_stack, rate=play.rate, on_small_disks=place[0], console=console, layout=place[1]
         ) as stage:
             for number, case in enumerate(cases, 1):
                 console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)

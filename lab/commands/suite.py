@@ -22,9 +22,9 @@ WORKERS, FEW_WORKERS = "5", "2"
 # xdist hands a crashed worker's file to nobody, and waits for it for ever.
 BY_XDIST = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
 WHOLE_STACKS = "tests/system"
-# Minutes of a demonstration to its balanced account, and of an upgrade under load: with what else people look at,
-# after all the others.
-LONG = ("tests/system/test_demo.py", "tests/system/test_upgrade.py")
+# Minutes of a demonstration to its balanced account, and of the faults that take long, an upgrade among them: with
+# what else people look at, after all the others.
+LONG = ("tests/system/test_demo.py", "tests/system/test_long_chaos.py")
 # One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
 IN_A_BROWSER = "tests/browser"
 REST, SYSTEM, BROWSER = "pytest", "system", "browser"

@@ -15,6 +15,8 @@ TIMEOUT_S = 30
 KEPT_S = 1.0
 # A machine that is busy with something else may keep the database from answering for a moment.
 WAITS_S = (1, 2, 5, 10)
+# Nothing of such a request was done.
+FOR_A_MOMENT = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.REQUEST_TIMEOUT})
 
 
 class ProvisioningFailed(Exception):
@@ -41,11 +43,11 @@ class Provisioner:
         """POST and return the JSON answer.
 
         Raises:
-            ProvisioningFailed: the answer is not 2xx, nor 503 for a moment only.
+            ProvisioningFailed: the answer is not 2xx, nor 503 or 408 for a moment only.
         """
         answer = await self._client.post(path, json=body)
         for wait_s in WAITS_S:
-            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            if answer.status_code not in FOR_A_MOMENT:
                 break
             await asyncio.sleep(wait_s)
             answer = await self._client.post(path, json=body)

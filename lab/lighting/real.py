@@ -91,7 +91,13 @@ async def _report_regularly(cabinet: SimulatedCabinet) -> None:
 
 @asynccontextmanager
 async def open_area(
-    run: RunInfo, area: Area, seed: str, plan: PlanCabinets = cabinet_plans, loss: float = LOSS
+    run: RunInfo,
+    area: Area,
+    seed: str,
+    plan: PlanCabinets = cabinet_plans,
+    loss: float = LOSS,
+    *,
+    has_collisions: bool = True,
 ) -> AsyncGenerator[RealArea]:
     """A tenant of its own whose cabinets are registered, and its gateways on the air.
 
@@ -112,7 +118,7 @@ async def open_area(
             finally:
                 await admin.close()
             source = random.Random(seed)
-            medium = RadioMedium(source, loss, loss, fading_db=0, has_collisions=True)
+            medium = RadioMedium(source, loss, loss, fading_db=0, has_collisions=has_collisions)
             gateways = [
                 build_udp_gateway(plan, medium, source, (run.udp_host, run.udp_port))
                 for plan in registered.gateways

@@ -8,6 +8,7 @@ from typing import Any
 from core.runtime.postgres import Pool
 from lab.device.device import SentUplink
 from lab.gateway.gateway import Uptime
+from lorawan.instants import from_us
 
 # An uplink is named by what the device itself knows of it.
 Key = tuple[bytes, bytes, int]
@@ -113,7 +114,10 @@ def balance(
         else:
             account.left_out += 1
             continue
-        account.examples.append(f"{key[0].hex()} f_cnt {key[2]} enregistrée {stored[key]} fois")
+        account.examples.append(
+            f"{key[0].hex()} f_cnt {key[2]} enregistrée {stored[key]} fois, "
+            f"émise à {from_us(uplink.sent_at_us):%H:%M:%S.%f}"
+        )
     strangers = set(stored) - known
     account.unexpected = len(strangers)
     account.examples += [f"{key[0].hex()} f_cnt {key[2]} n'a jamais été entendue" for key in strangers]

@@ -25,7 +25,8 @@ jetstream {{
     max_file_store: {max_file_store}
     max_memory_store: 512MB
 }}
-{users}"""
+{cluster}{users}"""
+CLUSTER = 'cluster {{ name: territoire, listen: "{host}:{port}", routes: [{routes}] }}\n'
 # A request is answered within a minute, or not at all.
 ANSWERS = '            allow_responses: {max: 1, expires: "1m"}'
 
@@ -78,6 +79,8 @@ class PrivateNats:
     max_file_store: str = "10GB"
     users: Mapping[str, str] = field(default_factory=dict[str, str])
     """The password of each service; the owner's login is there without them."""
+    routes: tuple[int, ...] = ()
+    """Of a cluster: the ports on which its servers speak with each other, our own first."""
 
     @property
     def configuration(self) -> Path:
@@ -96,6 +99,7 @@ class PrivateNats:
                 store=self.folder / "store",
                 sync_interval="always" if self.durable else "2m",
                 max_file_store=self.max_file_store,
+                cluster=self._cluster(),
                 users=render_users(
                     {
                         OWNER: f'"{self.password}"',
@@ -105,6 +109,12 @@ class PrivateNats:
             ),
             "utf-8",
         )
+
+    def _cluster(self) -> str:
+        if not self.routes:
+            return ""
+        others = ", ".join(f'"nats://{LOOPBACK}:{port}"' for port in self.routes[1:])
+        return CLUSTER.format(host=LOOPBACK, port=self.routes[0], routes=others)
 
     def launch(self) -> Launch:
         """The server in the foreground."""

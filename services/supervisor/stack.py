@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from services.supervisor.nats import PrivateNats, Room
 from services.supervisor.ports import LOOPBACK
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
-from services.supervisor.stack_options import LISTENERS, StackOptions, StackPorts
-from services.supervisor.supervisor import ChildSpec, Start, Supervisor, execute
+from services.supervisor.stack_options import BUS, LISTENERS, StackOptions, StackPorts
+from services.supervisor.supervisor import ChildSpec, Start, StartFailed, Supervisor, execute
 
 FORK_SERVER = "fork_server"
 # Which services wrap or open keys: the key-encryption key is handed to no other.
@@ -53,15 +53,27 @@ OPERATOR_EMAIL = "operateur@localhost"
 SERVICE_STOP_S = 25.0
 SERVER_STOP_S = 20.0
 MIGRATE_WITHIN_S = 120.0
+# Servers of a cluster elect who leads them once they have started, and make no stream before.
+CLUSTER_ATTEMPTS, CLUSTER_EVERY_S = 10, 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The three private servers of one home."""
+    """The private servers of one home."""
 
     postgres: PrivatePostgres
-    nats: PrivateNats
+    bus: Mapping[str, PrivateNats]
+    """By the name of the child: one, or those of a cluster."""
     mosquitto: PrivateMosquitto
+
+    @property
+    def bus_url(self) -> str:
+        """All servers of the bus, by the owner's login."""
+        return ",".join(one.url for one in self.bus.values())
+
+    def bus_url_of(self, service: str) -> str:
+        """The same by a service's."""
+        return ",".join(one.url_of(service) for one in self.bus.values())
 
 
 class Stack:
@@ -100,7 +112,7 @@ class Stack:
             udp_port=first["udp"],
             database_url=f"{servers.postgres.url()}?role={OWNER}",
             database_admin_url=servers.postgres.url(),
-            nats_url=servers.nats.url,
+            nats_url=servers.bus_url,
             mqtt_url=servers.mosquitto.address,
             mqtt_bridge_url=servers.mosquitto.url(BRIDGE),
             kek=secrets.kek,
@@ -139,19 +151,21 @@ class Stack:
             spec = ChildSpec(FORK_SERVER, launch, log, self._fork_server.is_there, start=self._fork_server.start)
             await self.supervisor.start([spec])  # First: it imports while the servers start.
         await asyncio.to_thread(servers.postgres.prepare)
-        servers.nats.prepare()
+        for one in servers.bus.values():
+            one.prepare()
         servers.mosquitto.prepare()
         await self.supervisor.start(
             [
                 self._server("postgres", servers.postgres.launch(), servers.postgres.ready),
-                self._server("nats", servers.nats.launch(), servers.nats.ready, Room(servers.nats.folder)),
+                *(
+                    self._server(name, one.launch(), one.ready, Room(one.folder))
+                    for name, one in servers.bus.items()
+                ),
                 self._server("mosquitto", servers.mosquitto.launch(), servers.mosquitto.ready),
             ]
         )
         await servers.postgres.create_database()
-        await self.supervisor.run_to_completion(
-            "migrate", self._migrate_launch(), self._home.log("migrate"), MIGRATE_WITHIN_S, self._start
-        )
+        await self._migrate()
         options = self._options
         await self.supervisor.start(
             [self._service(name, *child) for name in options.services for child in options.children(name)]
@@ -162,6 +176,22 @@ class Stack:
     def current(self) -> RunInfo:
         """What run.json says at this instant."""
         return read_run_info(self._home.folder)
+
+    async def _migrate(self) -> None:
+        launch, log = self._migrate_launch(), self._home.log("migrate")
+        for left in reversed(range(CLUSTER_ATTEMPTS if self._is_cluster else 1)):
+            try:
+                await self.supervisor.run_to_completion("migrate", launch, log, MIGRATE_WITHIN_S, self._start)
+            except StartFailed:
+                if not left:
+                    raise
+                await asyncio.sleep(CLUSTER_EVERY_S)
+            else:
+                return
+
+    @property
+    def _is_cluster(self) -> bool:
+        return len(self.servers.bus) > 1
 
     def _server(
         self,
@@ -210,7 +240,7 @@ class Stack:
             "TERRITOIRE_DATABASE_URL": self.servers.postgres.url(
                 user=LOGINS[name], password=self._secrets.database[name]
             ),
-            "TERRITOIRE_NATS_URL": self.servers.nats.url_of(name),
+            "TERRITOIRE_NATS_URL": self.servers.bus_url_of(name),
             # The same at every restart: a replica that comes back takes its shards back at once.
             "TERRITOIRE_INSTANCE": instance,
             "TERRITOIRE_HEALTH_PORT": str(self._ports.health[instance]),
@@ -284,6 +314,8 @@ class Stack:
             "TERRITOIRE_OPERATOR_EMAIL": OPERATOR_EMAIL,
             "TERRITOIRE_OPERATOR_PASSWORD": self._secrets.operator_password,
         }
+        if self._is_cluster:
+            environment["TERRITOIRE_BUS_REPLICAS"] = str(len(self.servers.bus))
         return Launch((sys.executable, "-P", "-m", "services.migrate"), env=environment)
 
     async def stop(self) -> None:
@@ -293,12 +325,21 @@ class Stack:
 
 def _servers(home: Home, secrets: Secrets, ports: StackPorts, options: StackOptions) -> Servers:
     accounts = {account: secrets.mqtt[account] for account in (BRIDGE, ACCOUNTS)}
-    name = f"territoire-{home.identity}"
     return Servers(
         PrivatePostgres(home.postgres_data, ports.postgres, secrets.postgres, options.postgres),
-        PrivateNats(home.folder / "nats", ports.nats, secrets.nats, name, users=secrets.bus),
+        _bus_servers(home, secrets, ports, options),
         PrivateMosquitto(home.folder / "mosquitto", ports.mosquitto, accounts),
     )
+
+
+def _bus_servers(home: Home, secrets: Secrets, ports: StackPorts, options: StackOptions) -> dict[str, PrivateNats]:
+    found: dict[str, PrivateNats] = {}
+    for place, (child, _) in enumerate(options.children(BUS)):
+        name = f"territoire-{home.identity}{child.removeprefix(BUS)}"
+        routes = (*ports.routes[place:], *ports.routes[:place])
+        folder = home.folder / child
+        found[child] = PrivateNats(folder, ports.nats[place], secrets.nats, name, users=secrets.bus, routes=routes)
+    return found
 
 
 def _reachable(host: str) -> str:

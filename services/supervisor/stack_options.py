@@ -19,6 +19,8 @@ SERVICES = (
     "indicators",
     "api",
 )
+# A bus of three servers is a cluster, as in Kubernetes: for the lab, since one machine gains nothing by it.
+BUS = "nats"
 # Which of them listen to others than our own processes, and for what.
 LISTENERS: Mapping[str, tuple[str, ...]] = {
     "gateway_bridge": ("udp", "station"),
@@ -57,7 +59,8 @@ class StackOptions:
     def of(cls, run: RunInfo) -> Self:
         """Those of a stack that runs, as far as its services' settings depend on them."""
         hosts = [urlsplit(url).hostname or LOOPBACK for url in (run.api_url, run.intake_url)]
-        return cls(run.mode, udp_host=run.udp_host, api_host=hosts[0], intake_host=hosts[1])
+        bus = {BUS: len(run.replicas(BUS))}
+        return cls(run.mode, udp_host=run.udp_host, api_host=hosts[0], intake_host=hosts[1], replicas=bus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,10 @@ class StackPorts:
     """Every port of a stack, by replica where there are several."""
 
     postgres: int
-    nats: int
+    nats: tuple[int, ...]
+    """Of each server of the bus."""
+    routes: tuple[int, ...]
+    """On which these speak with each other; none where there is one."""
     mosquitto: int
     health: Mapping[str, int]
     listeners: Mapping[str, Mapping[str, int]]
@@ -80,7 +86,10 @@ class StackPorts:
         """
         health = {instance: free_tcp_port() for name in options.services for _, instance in options.children(name)}
         listeners = _listeners(options)
-        return cls(free_tcp_port(), free_tcp_port(), free_tcp_port(), health, listeners)
+        bus = options.children(BUS)
+        clients = tuple(free_tcp_port() for _ in bus)
+        routes = tuple(free_tcp_port() for _ in bus) if len(bus) > 1 else ()
+        return cls(free_tcp_port(), clients, routes, free_tcp_port(), health, listeners)
 
     @classmethod
     def of(cls, run: RunInfo) -> Self:
@@ -92,7 +101,8 @@ class StackPorts:
         }
         health = {instance: _port(one.health_url or "") for instance, one in services.items()}
         listeners = {instance: one.ports for instance, one in services.items()}
-        return cls(_port(run.database_admin_url), _port(run.nats_url), _port(run.mqtt_url), health, listeners)
+        bus = tuple(_port(url) for url in run.nats_url.split(","))
+        return cls(_port(run.database_admin_url), bus, (), _port(run.mqtt_url), health, listeners)
 
 
 def _port(url: str) -> int:

@@ -68,6 +68,35 @@ async def test_what_runs_is_409_and_what_died_before_its_commit_runs_again_and_a
     assert await pool.fetchval("SELECT count(*) FROM event_source") == 1
 
 
+@pytest.mark.parametrize("came", [b"", b'{"name": "Centrale"'])
+async def test_a_request_whose_sender_has_gone_before_it_was_read_is_none_and_leaves_the_key_free(
+    client, app, pool: Pool, came: bytes
+) -> None:
+    messages = iter([{"type": "http.request", "body": came, "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/v1/event-sources", "raw_path": b"/v1/event-sources", "query_string": b"", "root_path": "",
+        "client": ("127.0.0.1", 1), "server": ("test", 80),
+        "headers": [
+            (b"host", b"test"), (b"content-type", b"application/json"), (b"idempotency-key", b"gone-1"),
+            (b"authorization", client.headers["authorization"].encode()),
+        ],
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    again = await client.post("/v1/event-sources", json=SOURCE, headers={"Idempotency-Key": "gone-1"})
+
+    assert sent == []
+    assert again.status_code == 201, again.text
+
+
 async def test_of_many_at_once_one_acts(client, pool: Pool) -> None:
     answers = await asyncio.gather(*(client.post("/v1/event-sources", json=SOURCE, headers=KEY) for _ in range(8)))
 

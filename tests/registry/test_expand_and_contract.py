@@ -1,7 +1,11 @@
 """Programs of before go on beside a migration, and start on its schema; what they use is taken away after them."""
 
 import asyncio
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -160,6 +164,41 @@ async def test_a_run_that_was_cut_short_is_resumed(database, connection: Connect
     assert await connection.fetchval(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = 'observation.only_once'::regclass"
     )
+
+
+FROZEN = """
+import asyncio, os, signal, sys
+from registry.migration_files import parse
+from registry.schema import migrate, migrations
+
+sql = "ALTER TABLE asset ADD COLUMN colour text; SELECT pg_sleep(0.5);"
+migration = parse(f"{len(migrations()) + 1:04}_expand_of_a_test.sql", sql)
+asyncio.run(migrate(sys.argv[1], known=[*migrations(), migration], idle_timeout_s=0.5))
+"""
+IS_LOCKED = """
+SELECT EXISTS (SELECT FROM pg_locks
+               WHERE relation = 'asset'::regclass AND mode = 'AccessExclusiveLock' AND granted)
+"""
+
+
+async def test_a_runner_that_is_frozen_in_a_file_keeps_nobody_waiting(database, connection: Connection) -> None:
+    checkout = Path(__file__).parents[2]
+    runner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", FROZEN, database.admin_url), env={**os.environ, "PYTHONPATH": str(checkout)}
+    )
+    try:
+        async with asyncio.timeout(30):
+            while not await connection.fetchval(IS_LOCKED):  # noqa: ASYNC110 - Another process has no event.
+                await asyncio.sleep(0.02)
+        runner.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(10):
+            await connection.fetchval("SELECT count(*) FROM asset")
+        applied = await migrate(database.admin_url, known=[*KNOWN, EXPAND])
+    finally:
+        runner.kill()
+        await runner.wait()
+
+    assert applied == 1
 
 
 async def test_two_runners_do_each_step_of_a_file_once(database, connection: Connection) -> None:

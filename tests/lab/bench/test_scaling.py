@@ -14,10 +14,12 @@ from rich.console import Console
 
 from core.runtime.health import serve_http
 from lab.bench.scaling_kills import Blow
-from lab.bench.scaling_probes import Balancer, Caller, Held, is_shared, peak_megabytes, taken_anew
+from lab.bench.scaling_probes import Held, is_shared, peak_megabytes, taken_anew
 from lab.bench.scaling_report import Options, Shown, Split, figures_of, print_scaling
 from lab.bench.scaling_shares import WORK, Shares, work_done
 from lab.simulator.account import Account
+from lab.users.balancer import Balancer
+from lab.users.callers import Caller
 from services.supervisor.run_info import ServiceInfo
 
 BEFORE = {0: Held(3, "network-1"), 1: Held(5, "network-2"), 2: Held(1, "network-1")}
@@ -110,6 +112,20 @@ async def test_a_request_that_no_replica_answers_has_failed() -> None:
             await caller.once(client, 0)
 
     assert (caller.asked, caller.turned, caller.failed) == (1, 0, 1)
+
+
+async def test_a_caller_that_insists_makes_the_same_request_until_it_is_answered() -> None:
+    asked: list[int] = []
+
+    async def ask_third_time_lucky(_client: httpx.AsyncClient, url: str, number: int) -> httpx.Response:
+        asked.append(number)
+        return httpx.Response(200 if len(asked) >= 3 else 503, request=httpx.Request("GET", url))
+
+    caller = Caller(["http://127.0.0.1:9"], ask_third_time_lucky, 0.0, insists_s=60, most=2)
+    await caller.run()
+
+    assert asked == [0, 0, 0, 1]
+    assert (caller.asked, caller.answered, caller.failed) == (2, 2, 0)
 
 
 @dataclass

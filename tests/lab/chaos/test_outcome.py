@@ -41,6 +41,14 @@ def test_what_the_bridge_counts_as_dropped_was_never_ours_and_no_more_than_that(
     assert lossy.status == "failed"
 
 
+def test_a_case_that_recovers_late_or_never_fails() -> None:
+    late, never, soon = (outcome(sent=10, heard=10, stored=10) for _ in range(3))
+    late.recovery_s, soon.recovery_s = 60.5, 59.0
+    never.recoveries = {"nats": 12.0, "postgres": None}
+
+    assert (late.status, never.status, soon.status) == ("failed", "failed", "ok")
+
+
 def test_a_difference_in_rollups_fails_the_case() -> None:
     wrong = outcome(sent=10, heard=10, stored=10)
     wrong.differences.append("rollup_hour 1")

@@ -137,3 +137,32 @@ async def test_replicas_that_listen_have_ports_of_their_own(server_folder: Path)
     assert len({api.health_url for api in apis} | {stack.run.api_url}) == 3
     ports = [port for child in (*bridges, *apis, *intakes) for port in child.ports.values()]
     assert len(set(ports)) == len(ports) == 8
+
+
+def test_a_bus_of_three_is_one_cluster_that_every_address_names(tmp_path: Path) -> None:
+    stack = Stack(Home(tmp_path), StackOptions(replicas={"nats": 3}))
+    servers = stack.servers.bus
+    for one in servers.values():
+        one.prepare()
+    said = {child: one.configuration.read_text() for child, one in servers.items()}
+    listening = {
+        child: text.partition('cluster { name: territoire, listen: "')[2][:20] for child, text in said.items()
+    }
+    addresses = stack.environment("network", "network-1")["TERRITOIRE_NATS_URL"].split(",")
+
+    assert list(servers) == ["nats-1", "nats-2", "nats-3"]
+    assert len({one.port for one in servers.values()} | {one.routes[0] for one in servers.values()}) == 6
+    assert len(set(listening.values())) == 3
+    for child, one in servers.items():
+        others = {other.routes[0] for name, other in servers.items() if name != child}
+        assert set(one.routes[1:]) == others
+        assert all(f'"nats://127.0.0.1:{port}"' in said[child] for port in others)
+    assert [address.rpartition(":")[2] for address in addresses] == [str(one.port) for one in servers.values()]
+    assert stack.run.nats_url.count("nats://") == 3
+
+
+def test_a_bus_of_one_server_is_no_cluster(tmp_path: Path) -> None:
+    [server] = Stack(Home(tmp_path), StackOptions()).servers.bus.values()
+    server.prepare()
+
+    assert "cluster" not in server.configuration.read_text()

@@ -17,7 +17,6 @@ from alerting.rule_store import insert_rules
 from alerting.rules.model import Rule
 from alerting.store import create_endpoint
 from core.runtime.postgres import Pool
-from lab.bench.scaling_probes import Caller
 from lab.device.payloads import milesight
 from lab.fleet.benchmark import TRIPHASO, plan_benchmark
 from lab.fleet.bulk import provision_in_bulk
@@ -27,6 +26,7 @@ from lab.fleet.provision import Provisioner
 from lab.fleet.tenancy import ALL_ROLES, LOOPBACK
 from lab.load.load import Load
 from lab.simulator.receiver import Received, receive_webhooks
+from lab.users.callers import Caller
 from registry.keys import KeyWrap
 from registry.tenants import create_api_key, create_tenant
 from services.supervisor.run_info import RunInfo
@@ -107,21 +107,26 @@ class Scenario:
             await asyncio.sleep(0.5)
 
 
-def _fleet(name: str) -> FleetPlan:
+def _fleet(name: str, devices: int) -> FleetPlan:
     """Devices of another network, so without gateways of ours."""
-    plan = plan_benchmark(name, FOREIGN_DEVICES, 0)
+    plan = plan_benchmark(name, devices, 0)
     return replace(plan, devices=[replace(one, profile=AM103, asset_kind="room") for one in plan.devices])
 
 
 def _push(plans: Sequence[DevicePlan], path: str, token: str, payload: str) -> Caller:
+    made: dict[int, dict[str, Any]] = {}
+
     async def ask(client: httpx.AsyncClient, url: str, number: int) -> httpx.Response:
-        message = {
+        # What is pushed again is what was pushed before.
+        message = made.get(number) or {
             "device": plans[number % len(plans)].dev_eui.hex(),
             "id": f"m-{number}",
             "time": datetime.now(UTC).isoformat(),
             "port": PORT,
             "payload": payload,
         }
+        made.clear()
+        made[number] = message
         return await client.post(f"{url}{path}", json=message, headers={"Authorization": f"Bearer {token}"})
 
     return Caller((), ask, PUSH_EVERY_S)
@@ -148,11 +153,13 @@ def _command(assets: list[int], api_key: str) -> Caller:
 
 
 @asynccontextmanager
-async def open_scenario(run: RunInfo, pool: Pool, load: Load) -> AsyncGenerator[Scenario]:
-    """Everything is registered; nobody asks yet."""
+async def open_scenario(
+    run: RunInfo, pool: Pool, load: Load, name: str = "autre-lns", devices: int = FOREIGN_DEVICES
+) -> AsyncGenerator[Scenario]:
+    """Everything is registered, the tenant of the LNS under this name; nobody asks yet."""
     keys = KeyWrap(run.kek_id, bytes.fromhex(run.kek))
-    fleet, received = _fleet("autre LNS"), Received()
-    tenant = await create_tenant(pool, "autre-lns", "Autre LNS", LOOPBACK)
+    fleet, received = _fleet(name, devices), Received()
+    tenant = await create_tenant(pool, name, name.capitalize(), LOOPBACK)
     api_key = await create_api_key(pool, tenant.id, "banc", ALL_ROLES)
     await provision_in_bulk(run, tenant.id, api_key, fleet)
     async with AsyncExitStack() as stack:
