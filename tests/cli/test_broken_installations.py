@@ -20,13 +20,13 @@ from cli import database_report, machine
 from cli.backup import Manifest
 from cli.findings import Severity
 from core.runtime.bus import connect_bus
+from lab.certificates import Authority
 from registry.schema import migrations
 from services.supervisor.launch import program
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.ports import LOOPBACK, free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries, libpq_environment
 from services.supervisor.run_info import FILE_NAME, RunInfo, ServiceInfo
-from tests.certificates import Authority
 from tests.cli.breakable import Installation, replace_run
 from tests.conftest import Database, run_apart, running
 
