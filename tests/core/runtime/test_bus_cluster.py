@@ -108,7 +108,7 @@ async def until_so_many_missing(bus: Bus, count: int) -> None:
             await asyncio.sleep(0.2)
 
 
-async def copies_of_measurements(cluster: Cluster) -> int | None:
+async def replicas_of_measurements(cluster: Cluster) -> int | None:
     tls = ssl.create_default_context(cafile=cluster.authority.certificate)
     client = await nats.connect(cluster.url.partition("?")[0].split(","), tls=tls)
     config = (await client.jetstream().stream_info(topics.MEASUREMENTS)).config
@@ -136,10 +136,10 @@ async def test_what_a_cluster_acknowledged_outlives_the_server_that_leads_it(clu
         for number in range(40):
             await bus.publish(topics.frames(0), bytes([number]), f"item-{number}")
         await until_so_many_missing(bus, 0)
-        copies = [await copies_of_measurements(cluster)]
+        copies = [await replicas_of_measurements(cluster)]
         await bus.forget_readers()  # As a restore does: who misses the stream makes it again.
         await bus.ensure_measurements_stream()
-        copies.append(await copies_of_measurements(cluster))
+        copies.append(await replicas_of_measurements(cluster))
         leader = cluster.processes[await leader_of_frames(cluster)]
         leader.kill()
         leader.wait()
