@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from cli.findings import Finding, critical
@@ -14,7 +13,7 @@ from cli.installed import installed
 from cli.report import alive, last_line
 from cli.running import COMMAND, usual_homes
 from core.runtime.keks import Keks, read_keks
-from services.supervisor.run_info import RunInfo, read_run_info
+from services.supervisor.run_info import RunInfo, UnreadableRunInfo, read_run_info
 
 START = (
     "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
@@ -88,12 +87,8 @@ def find_place(home: Path | None) -> tuple[Place, Finding | None]:
         except PermissionError:
             what = f"{folder} n'est lisible que par le compte de la pile et par root"
             return Place(folder), critical("pile", what, f"relancez avec sudo : sudo {COMMAND}")
-        except msgspec.DecodeError as wrong:
-            what = f"run.json de {folder} n'est pas de cette version du programme : {wrong}"
-            remedy = (
-                "redémarrez la pile avec ce programme : sudo systemctl restart territoire (ou ./territoire up)"
-            )
-            return Place(folder), critical("pile", what, remedy)
+        except UnreadableRunInfo as wrong:
+            return Place(folder), critical("pile", f"{folder} : {wrong.what}", wrong.remedy)
         if alive(run.supervisor_pid):
             return Place.of_run(run), None
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"

@@ -8,11 +8,9 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from msgspec import DecodeError
-
 from cli.report import readiness
 from services.supervisor.launch import Launch
-from services.supervisor.run_info import RunInfo, read_run_info
+from services.supervisor.run_info import RunInfo, UnreadableRunInfo, read_run_info
 from services.supervisor.stack import checkout
 from services.supervisor.stack_options import SERVICES
 from services.supervisor.supervisor import StartFailed, tail
@@ -62,7 +60,7 @@ async def _ready_run(home: Path) -> RunInfo | None:
     """What run.json says once every service is in it and answers."""
     try:
         run = read_run_info(home)
-    except (FileNotFoundError, DecodeError):
+    except (FileNotFoundError, UnreadableRunInfo):
         return None
     if not all(run.replicas(name) for name in SERVICES):
         return None
