@@ -26,6 +26,7 @@ from services.supervisor.stack_options import SERVICES
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
 HOUR_S = 3_600
 FEWEST_BATCHES = 10
+GOAL_RATE = 2_000
 
 FRENCH = {
     "gateway_bridge": "pont des passerelles",
@@ -53,6 +54,10 @@ class Case:
     """How long in the tests; None: not there."""
     quick_during: Act | None = None
     """In the tests instead of `during`."""
+    upgrades: bool = False
+    """On a stack of its own, of the last release."""
+    p99_goal_ms: float | None = None
+    """From datagram to commit at `GOAL_RATE` uplinks per second; None: not looked at."""
 
     @property
     def quick(self) -> "Case":
@@ -137,6 +142,8 @@ CASES: tuple[Case, ...] = (
         "Mise à jour sous charge : le schéma, puis chaque réplique, puis une version en arrière",
         90,
         during=upgrade_and_back(*SERVICES),
+        upgrades=True,
+        p99_goal_ms=1_000,
     ),
     Case(
         "lighting-campaign",

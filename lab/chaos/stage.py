@@ -13,7 +13,7 @@ from rich.console import Console
 
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
-from lab.chaos.cases import SHARDED, Case
+from lab.chaos.cases import GOAL_RATE, SHARDED, Case
 from lab.chaos.checks import (
     CounterWatch,
     LogWatch,
@@ -22,11 +22,14 @@ from lab.chaos.checks import (
 )
 from lab.chaos.outcome import Outcome
 from lab.chaos.processes import CaseFailed, NotRun, Processes
+from lab.chaos.releases import Upgrade
 from lab.chaos.scene import Scene
 from lab.chaos.watch import Watch, counted_drops
 from lab.device.device import SentUplink
 from lab.lighting.simulated_time import PATH, clock_setter, make_schema
+from lab.load.latency import read_latency
 from lab.load.load import Load, open_load
+from lab.radio.clock import now_us
 from lab.simulator.account import balance
 from services.supervisor.run_info import RunInfo
 
@@ -66,13 +69,16 @@ class Stage:
     """Uplinks that are not stored by what the cases so far have found, rightly or not."""
     sent_besides: list[SentUplink] = field(default_factory=list[SentUplink])
     """By the fleets of some cases."""
+    upgrade: Upgrade | None = None
+    """Of a stack that is of a former program."""
 
     async def play(self, case: Case, seconds: float) -> Outcome:
         """Run a case to its end and judge it. Never raises for the stack's sake."""
         outcome = Outcome(case.name, case.title)
         scene = Scene(self.processes, self.pool, self.bus, self.load, seconds, self.small_disks)
+        scene.upgrade = self.upgrade
         watch = Watch(self.pool, self.bus, self.counters)
-        began, first = time.monotonic(), self.load.sent_count
+        began, began_us, first = time.monotonic(), now_us(), self.load.sent_count
         run = self.processes.run
         self.logs.begin(run)
         drops_before, bridge = await counted_drops(run), run.service("gateway_bridge").pid
@@ -83,7 +89,7 @@ class Stage:
             outcome.not_run = str(refused)
         except CaseFailed as failed:
             outcome.differences.append(str(failed))
-        watch.is_silent = True
+        watch.is_silent, ended_us = True, now_us()
         try:
             outcome.unready = await self.processes.until_ready(READY_WITHIN_S)
             await self._judge(outcome, scene, watch, first, (drops_before, bridge))
@@ -91,6 +97,9 @@ class Stage:
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
+        if case.p99_goal_ms is not None:
+            latency = await read_latency(self.pool, began_us, ended_us)
+            outcome.judge_latency(latency.p99_ms, case.p99_goal_ms, binds=self.rate >= GOAL_RATE)
         if scene.mark is not None:
             outcome.recovery_s = watch.recovery_s(scene.mark)
         outcome.notes += scene.notes
@@ -175,9 +184,17 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    home: Path, start: StartStack, *, rate: float, on_small_disks: bool, console: Console
+    home: Path,
+    start: StartStack,
+    *,
+    rate: float,
+    on_small_disks: bool = False,
+    upgrade: Upgrade | None = None,
+    console: Console,
 ) -> AsyncGenerator[Stage]:
     """A fresh stack in `home` with two replicas of what is sharded, and a load that has joined.
+
+    `upgrade`: what `start` starts a stack of.
 
     Raises:
         NotRun: small disks cannot be made on this machine.
@@ -193,8 +210,10 @@ async def open_stage(
                 connect_bus(run.nats_url, "chaos") as bus,
                 open_load(run, devices=devices, gateways=gateways, receptions=COPIES, console=console) as load,
             ):
+                stage = Stage(processes, pool, bus, load, rate, disks, CounterWatch(load.tenant.id), LogWatch())
+                stage.upgrade = upgrade
                 try:
-                    yield Stage(processes, pool, bus, load, rate, disks, CounterWatch(load.tenant.id), LogWatch())
+                    yield stage
                 finally:
                     processes.clean_up()
         finally:

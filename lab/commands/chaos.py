@@ -4,8 +4,8 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lab.chaos.cases import Case
     from lab.chaos.outcome import Outcome
+    from lab.chaos.stage import Stage
 
 INTERRUPTED = 130
 # Not /tmp: the databases of a run take gigabytes, and /tmp may be memory.
@@ -91,19 +92,19 @@ class Play:
 
 
 async def _run(cases: Sequence["Case"], play: Play, console: "Console", outcomes: list["Outcome"]) -> None:
-    """The cases on ordinary disks on one stack, then those on small disks on another."""
+    """The cases on ordinary disks on one stack, those on small disks and an upgrade on others."""
     task, stacks = asyncio.current_task(), 0
     if task is not None:  # As Ctrl-C: nothing that we started or mounted stays.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with _own_folder(keep=play.keep) as folder:
         if play.keep:
             console.print(f"Dossier : {folder}", markup=False, highlight=False)
-        for small in (False, True):
-            group = [case for case in cases if case.on_small_disks is small]
+        for together in groups_of(cases):
+            group = together
             while group:
                 stacks += 1
                 home = folder / f"home-{stacks}"
-                played = await _run_group(group, home, play, console, outcomes, small=small)
+                played = await _run_group(group, home, play, console, outcomes)
                 if not play.keep:
                     shutil.rmtree(home, ignore_errors=True)
                 group = group[played:]
@@ -125,19 +126,41 @@ def _own_folder(*, keep: bool) -> Generator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run_group(
-    cases: Sequence["Case"], home: Path, play: Play, console: "Console", outcomes: list["Outcome"], *, small: bool
-) -> int:
-    """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
-    from lab.chaos.outcome import Outcome
-    from lab.chaos.processes import NotRun
+def groups_of(cases: Sequence["Case"]) -> list[list["Case"]]:
+    """Which cases are played on the same stack, in their order."""
+    groups: dict[tuple[bool, bool], list[Case]] = {}
+    for case in cases:
+        groups.setdefault((case.upgrades, case.on_small_disks), []).append(case)
+    return list(groups.values())
+
+
+@asynccontextmanager
+async def _open_stage(case: "Case", home: Path, play: Play, console: "Console") -> AsyncGenerator["Stage"]:
+    """A stack on which this case may be played."""
+    from lab.chaos.releases import prepared_upgrade
     from lab.chaos.stage import open_stage
     from lab.stack_process import background_stack
 
+    async with AsyncExitStack() as opened:
+        upgrade, start = None, background_stack
+        if case.upgrades:
+            console.print("Installation de la version précédente")
+            upgrade = await opened.enter_async_context(prepared_upgrade())
+            start = upgrade.start
+        small = case.on_small_disks
+        stage = open_stage(home, start, rate=play.rate, on_small_disks=small, upgrade=upgrade, console=console)
+        yield await opened.enter_async_context(stage)
+
+
+async def _run_group(
+    cases: Sequence["Case"], home: Path, play: Play, console: "Console", outcomes: list["Outcome"]
+) -> int:
+    """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
+    from lab.chaos.outcome import Outcome
+    from lab.chaos.processes import CaseFailed, NotRun
+
     try:
-        async with open_stage(
-            home, background_stack, rate=play.rate, on_small_disks=small, console=console
-        ) as stage:
+        async with _open_stage(cases[0], home, play, console) as stage:
             for number, case in enumerate(cases, 1):
                 console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)
                 outcome = await stage.play(case, play.seconds or case.seconds)
@@ -151,4 +174,6 @@ async def _run_group(
             outcomes.append(await stage.settle())
     except NotRun as refused:
         outcomes += [Outcome(case.name, case.title, not_run=str(refused)) for case in cases]
+    except CaseFailed as failed:
+        outcomes += [Outcome(case.name, case.title, differences=[str(failed)]) for case in cases]
     return len(cases)

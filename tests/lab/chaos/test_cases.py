@@ -1,6 +1,7 @@
 import re
 
 from lab.chaos.cases import CASES, find_case
+from lab.commands.chaos import groups_of
 
 QUICK_BUDGET_S = 110
 
@@ -18,6 +19,14 @@ def test_a_case_is_found_by_its_name() -> None:
     assert found is not None
     assert found.title == "kill -9 : serveur de réseau"
     assert find_case("kill-nobody") is None
+
+
+def test_an_upgrade_has_a_stack_of_its_own_and_others_share_theirs() -> None:
+    groups = groups_of(CASES)
+
+    assert [[case.name for case in group] for group in groups if group[0].upgrades] == [["upgrade"]]
+    assert sorted(case.name for group in groups for case in group) == sorted(case.name for case in CASES)
+    assert all(len({case.on_small_disks for case in group}) == 1 for group in groups)
 
 
 def test_the_quick_half_stays_quick() -> None:
