@@ -1,4 +1,4 @@
-"""In which versions messages are read, and in which one they are written (decision 118).
+"""In which versions messages are read, and in which one they are written (decision 121).
 
 Version 1: a batch begins with its version byte, everything else with its msgpack. Version 2: everything begins
 with its version byte; the items of a batch are as before. A program reads both. It writes the newer one once no
