@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 
 from alerting.queue import WebhookMessage, decode_message
+from core.messages.versions import encode_message
 from core.runtime.postgres import Connection, Pool
 from registry.rows import fetch_one
 
@@ -141,5 +142,5 @@ async def read_health(connection: Connection | Pool, endpoint_id: int) -> Health
 async def queue_test(connection: Connection | Pool, endpoint_id: int, body: bytes) -> str | None:
     """A message that is about no alert, by the very way of the others; its id, None when nobody would get it."""
     message = WebhookMessage(f"msg_{uuid4().hex}", endpoint_id, 0, body)
-    queued = await connection.fetchval(QUEUE_ONE, endpoint_id, msgspec.msgpack.encode(message))
+    queued = await connection.fetchval(QUEUE_ONE, endpoint_id, encode_message(message))
     return message.message_id if queued else None

@@ -15,6 +15,7 @@ import msgspec
 
 from alerting.message_formats import CLOUDEVENTS, STANDARD
 from alerting.queue import WebhookMessage
+from core.messages.versions import encode_message
 from core.runtime.postgres import Connection, Pool
 
 # Of a message that proves; others have `msg_`.
@@ -111,9 +112,7 @@ async def begin(connection: Connection, endpoint_id: int, form: str) -> str | No
         data = {"code": secret, "message": TO_READ.format(code=shown, endpoint=endpoint_id)}
     body = msgspec.json.encode({"type": event, "timestamp": datetime.now(UTC), "data": data})
     message = WebhookMessage(f"{ID_PREFIX}{secrets.token_hex(16)}", endpoint_id, 0, body)
-    begun = await connection.fetchval(
-        BEGIN, endpoint_id, digest_of(secret), LASTS, msgspec.msgpack.encode(message)
-    )
+    begun = await connection.fetchval(BEGIN, endpoint_id, digest_of(secret), LASTS, encode_message(message))
     return message.message_id if begun else None
 
 

@@ -16,6 +16,7 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.domain.settings import DBSettings
 from pgqueuer.queries import Queries
 
+from core.messages.versions import MessageDecoder, encode_message
 from core.model.identities import NO_TRACE
 from core.runtime.postgres import BareConnection, Connection, Pool
 
@@ -54,7 +55,7 @@ class WebhookMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.uuid.bytes
 
 
-_decoder = msgspec.msgpack.Decoder(WebhookMessage)
+_decoder = MessageDecoder(WebhookMessage)
 
 
 def entrypoint_of(endpoint_id: int) -> str:
@@ -85,7 +86,7 @@ async def enqueue(connection: Connection, messages: Sequence[WebhookMessage], pr
         ENQUEUE,
         [priority] * count,
         [entrypoint_of(message.endpoint_id) for message in messages],
-        [msgspec.msgpack.encode(message) for message in messages],
+        [encode_message(message) for message in messages],
         [timedelta(0)] * count,
         [f"{message.message_id}/{message.endpoint_id}" for message in messages],
         [None] * count,

@@ -112,6 +112,9 @@ def up(
         str, typer.Option(help="Plusieurs répliques d'un service : network=2,ingest=2 ; nats=3 : bus en grappe.")
     ] = "",
     exit_after: ExitAfterOption = None,
+    commit_timestamps: Annotated[
+        bool, typer.Option("--commit-timestamps", hidden=True, help="Pour mesurer : l'instant de chaque commit.")
+    ] = False,
 ) -> None:
     """Démarre la pile sur cette machine, pour de vraies passerelles. Ctrl-C arrête tout proprement."""
     from cli.session import run_stack_command
@@ -132,6 +135,7 @@ def up(
         intake_host=intake_host,
         intake_port=intake_port,
         station_port=station_port,
+        postgres={"track_commit_timestamp": "on"} if commit_timestamps else {},
     )
 
     async def stay(run: "RunInfo", stopping: asyncio.Event) -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import structlog
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -26,7 +25,7 @@ from core.runtime.settings import (
     WrongSetting,
     read_settings,
 )
-from services.supervisor.run_info import RunInfo, read_run_info
+from services.supervisor.run_info import RunInfo, UnreadableRunInfo, read_run_info
 
 START = (
     "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
@@ -125,12 +124,8 @@ def find_place(home: Path | None) -> tuple[Place, Finding | None]:
         except PermissionError:
             what = f"{folder} n'est lisible que par le compte de la pile et par root"
             return Place(folder), critical("pile", what, f"relancez avec sudo : sudo {COMMAND}")
-        except msgspec.DecodeError as wrong:
-            what = f"run.json de {folder} n'est pas de cette version du programme : {wrong}"
-            remedy = (
-                "redémarrez la pile avec ce programme : sudo systemctl restart territoire (ou ./territoire up)"
-            )
-            return Place(folder), critical("pile", what, remedy)
+        except UnreadableRunInfo as wrong:
+            return Place(folder), critical("pile", f"{folder} : {wrong.what}", wrong.remedy)
         if alive(run.supervisor_pid):
             return Place.of_run(run), None
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"

@@ -49,9 +49,7 @@ def log_apart(run: "RunInfo", name: str) -> None:
 
 def read_run(*folders: Path) -> "RunInfo":
     """What the first of these homes that has a stack says of it; ends the command when none has."""
-    from msgspec import DecodeError
-
-    from services.supervisor.run_info import read_run_info
+    from services.supervisor.run_info import UnreadableRunInfo, read_run_info
 
     for folder in folders:
         try:
@@ -60,7 +58,7 @@ def read_run(*folders: Path) -> "RunInfo":
             continue
         except PermissionError:
             raise fail(f"seuls le compte de la pile et root lisent {folder} : sudo {COMMAND}") from None
-        except DecodeError as wrong:
+        except UnreadableRunInfo as wrong:
             raise fail(f"{folder} : {wrong}") from None
     raise fail(f"aucune pile ne tourne dans {folders[0]}", NOTHING_RUNS)
 

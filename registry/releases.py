@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
+from prometheus_client import Gauge
 
 from core import VERSION
+from core.messages.versions import WRITTEN
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 
@@ -15,11 +17,13 @@ ANNOUNCE_EVERY_S = 20.0
 # A process that was killed, or whose database was away, counts as alive for so long.
 ALIVE_S = 60.0
 
-# $1 service, $2 instance, $3 release, $4 how many migrations it knows.
+# $1 service, $2 instance, $3 release, $4 how many migrations it knows. Returns how many the oldest program knows
+# that works on the schema.
 ANNOUNCE = """
 INSERT INTO service_release (service, instance, release, knows, seen_at) VALUES ($1, $2, $3, $4, now())
 ON CONFLICT (service, instance) DO UPDATE
 SET release = excluded.release, knows = excluded.knows, seen_at = excluded.seen_at
+RETURNING (SELECT max(min_compatible) FROM schema_migration)
 """
 READ_LIVING = """
 SELECT DISTINCT service FROM service_release WHERE seen_at > now() - make_interval(secs => $1) ORDER BY service
@@ -30,6 +34,8 @@ SELECT service, instance, release, knows FROM service_release
 WHERE knows < $1 AND seen_at > now() - make_interval(secs => $2)
 ORDER BY service, instance
 """
+
+MESSAGE_VERSION = Gauge("territoire_message_version", "Version in which this process writes messages")
 
 log = structlog.get_logger()
 
@@ -58,23 +64,32 @@ async def living_services(connection: Connection) -> list[str]:
 
 @asynccontextmanager
 async def announced(pool: Pool, service: str, instance: str, knows: int) -> AsyncGenerator[None]:
-    """While the block runs, the database says that this process lives, and of which release it is."""
-    await pool.execute(ANNOUNCE, service, instance, VERSION, knows)
+    """While the block runs, the database says that this process lives, and of which release it is.
+
+    Its answer says in which version the process may write messages: asked every 20 s, and never for a message.
+    """
+    await _announce(pool, service, instance, knows)
     repeating = asyncio.create_task(_repeat(pool, service, instance, knows), name="announce the release")
     try:
         yield
     finally:
         repeating.cancel()
+        WRITTEN.learn(0)
         try:
             await pool.execute(WITHDRAW, service, instance)
         except DATABASE_AWAY as away:
             log.warning("release_not_withdrawn", error=describe(away))
 
 
+async def _announce(pool: Pool, service: str, instance: str, knows: int) -> None:
+    WRITTEN.learn(await pool.fetchval(ANNOUNCE, service, instance, VERSION, knows) or 0)
+    MESSAGE_VERSION.set(WRITTEN.number)
+
+
 async def _repeat(pool: Pool, service: str, instance: str, knows: int) -> None:
     while True:
         await asyncio.sleep(ANNOUNCE_EVERY_S)
         try:
-            await pool.execute(ANNOUNCE, service, instance, VERSION, knows)
+            await _announce(pool, service, instance, knows)
         except DATABASE_AWAY as away:
             log.warning("release_not_announced", error=describe(away))

@@ -1,1 +1,1 @@
-"""What crosses the bus: msgspec Structs in msgpack, each message behind one version byte."""
+"""What crosses the bus: msgspec Structs in msgpack, in the versions of `core.messages.versions`."""

@@ -5,11 +5,14 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-VERSION = b"\x01"
+from core.messages.versions import CURRENT, FORMER, WRITTEN
+
 MAX_OCTETS = 900_000
 
 Item = TypeVar("Item")
 
+_PREFIXES = {version: bytes((version,)) for version in (FORMER, CURRENT)}
+_READ = frozenset(_PREFIXES.values())
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -19,7 +22,7 @@ class UnreadableBatch(ValueError):
 
 def encode_batch(items: Sequence[object]) -> bytes:
     """The octets of the message that carries `items`, in their order."""
-    return VERSION + _encoder.encode(items)
+    return _PREFIXES[WRITTEN.number] + _encoder.encode(items)
 
 
 def encode_batches(items: Sequence[object], most: int) -> Iterator[bytes]:
@@ -48,8 +51,10 @@ class BatchDecoder(Generic[Item]):
         Raises:
             UnreadableBatch: another version, or not of this type.
         """
-        if octets[:1] != VERSION:
-            raise UnreadableBatch(f"version byte {octets[:1].hex() or 'missing'}, expected {VERSION.hex()}")
+        if octets[:1] not in _READ:
+            raise UnreadableBatch(
+                f"version byte {octets[:1].hex() or 'missing'}, this program reads {FORMER} and {CURRENT}"
+            )
         try:
             return self._decoder.decode(octets[1:])
         except msgspec.MsgspecError as malformed:

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from core.messages.versions import MessageDecoder, encode_message
+
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
     """Who speaks in a gateway's name: by which frontend, from where, and whether it has proved to be it."""
@@ -30,21 +32,20 @@ class ClaimReply(msgspec.Struct, frozen=True, array_like=True):
     alive_for_s: float = 0.0
 
 
-_encoder = msgspec.msgpack.Encoder()
-_claim_decoder = msgspec.msgpack.Decoder(Claim)
-_reply_decoder = msgspec.msgpack.Decoder(ClaimReply)
+_claims = MessageDecoder(Claim)
+_replies = MessageDecoder(ClaimReply)
 
 
 def encode_claim(message: Claim | ClaimReply) -> bytes:
     """The octets of a claim or of its reply."""
-    return _encoder.encode(message)
+    return encode_message(message)
 
 
 def decode_claim(octets: bytes) -> Claim:
     """Raises msgspec.MsgspecError for anything else than a claim."""
-    return _claim_decoder.decode(octets)
+    return _claims.decode(octets)
 
 
 def decode_claim_reply(octets: bytes) -> ClaimReply:
     """Raises msgspec.MsgspecError for anything else than a reply."""
-    return _reply_decoder.decode(octets)
+    return _replies.decode(octets)

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from core.messages.versions import MessageDecoder, encode_message
+
 
 class Transmission(msgspec.Struct, frozen=True, array_like=True):
     """One way to transmit a frame. It has either `delay_us` (after the uplink of `context`) or `immediate`."""
@@ -46,21 +48,20 @@ class TransmitReply(msgspec.Struct, frozen=True, array_like=True):
     starts_at_us: int
 
 
-_encoder = msgspec.msgpack.Encoder()
-_request_decoder = msgspec.msgpack.Decoder(TransmitRequest)
-_reply_decoder = msgspec.msgpack.Decoder(TransmitReply)
+_requests = MessageDecoder(TransmitRequest)
+_replies = MessageDecoder(TransmitReply)
 
 
 def encode_transmit(message: TransmitRequest | TransmitReply) -> bytes:
     """The octets of a request or a reply."""
-    return _encoder.encode(message)
+    return encode_message(message)
 
 
 def decode_request(octets: bytes) -> TransmitRequest:
     """Raises msgspec.MsgspecError for anything else than a request."""
-    return _request_decoder.decode(octets)
+    return _requests.decode(octets)
 
 
 def decode_reply(octets: bytes) -> TransmitReply:
     """Raises msgspec.MsgspecError for anything else than a reply."""
-    return _reply_decoder.decode(octets)
+    return _replies.decode(octets)

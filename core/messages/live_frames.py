@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from core.messages.versions import MessageDecoder, encode_message
+
 MOST_SECONDS = 60.0
 # In place of a frame, to a viewer who is shown none: as many look already as may.
 NO_MORE_LOOKS = b"full"
@@ -64,21 +66,20 @@ class LiveFrame(msgspec.Struct, frozen=True, array_like=True):
     """As on the air; of a frame that is hidden from an operator its header, from others nothing."""
 
 
-_encoder = msgspec.msgpack.Encoder()
-_look_decoder = msgspec.msgpack.Decoder(Look)
-_frame_decoder = msgspec.msgpack.Decoder(LiveFrame)
+_looks = MessageDecoder(Look)
+_frames = MessageDecoder(LiveFrame)
 
 
 def encode_live(message: Look | LiveFrame) -> bytes:
     """The octets of a look or of a frame."""
-    return _encoder.encode(message)
+    return encode_message(message)
 
 
 def decode_look(octets: bytes) -> Look:
     """Raises msgspec.MsgspecError for anything else than a look."""
-    return _look_decoder.decode(octets)
+    return _looks.decode(octets)
 
 
 def decode_live_frame(octets: bytes) -> LiveFrame:
     """Raises msgspec.MsgspecError for anything else than a frame."""
-    return _frame_decoder.decode(octets)
+    return _frames.decode(octets)

@@ -17,8 +17,9 @@ from rich.console import Console
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import open_pool
 from lab.bench.metrics import Counters, by_label, read_counters, total
-from lab.bench.observation import Latency, Snapshot, read_latency, snapshot, wait_until_stored
+from lab.bench.observation import Snapshot, snapshot, wait_until_stored
 from lab.device.answers import Answers
+from lab.load.latency import Latency, read_latency
 from lab.load.load import Load, Played, open_load
 from lab.load.pacer import SPREADING_FACTOR
 from lab.radio.transmission import BANDWIDTH, SECOND_US

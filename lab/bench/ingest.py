@@ -15,9 +15,10 @@ from rich.console import Console
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, open_pool
 from lab.bench.ceiling import measure_ceiling
-from lab.bench.observation import count_rows, read_latency, snapshot, wait_until_stored
+from lab.bench.observation import count_rows, snapshot, wait_until_stored
 from lab.bench.report import Measured, Run, median_of, print_report, print_search
 from lab.bench.search import Search, step_down
+from lab.load.latency import read_latency
 from lab.load.load import Load, open_load
 from lab.simulator.account import Account, balance, key_of, read_stored
 from services.supervisor.run_info import RunInfo

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Connection, Pool, connect, open_pool
-from lab.bench.observation import read_latency, wait_until_stored
+from lab.bench.observation import wait_until_stored
+from lab.load.latency import read_latency
 from lab.load.load import Load, Played, open_load
 from lorawan.identifiers import DevEui, slot_of_dev_eui
 from registry.key_rotation import rotate

@@ -1,4 +1,4 @@
-"""What a stack did while a load was played: CPU by process, messages by stream, drops, instants of commit."""
+"""What a stack did while a load was played: CPU by process, messages by stream, drops."""
 
 import asyncio
 import time
@@ -21,15 +21,6 @@ QUIET_POLLS = 10
 API_TIMEOUT_S = 5
 
 COUNT_STORED = "SELECT count(*) FROM observation.uplink WHERE time >= $1 AND time <= $2"
-READ_LATENCY = """
-WITH committed AS (
-    SELECT time, pg_xact_commit_timestamp(xmin) AS at FROM observation.uplink WHERE time >= $1 AND time <= $2
-)
-SELECT count(*) AS stored,
-       count(*) FILTER (WHERE at <= $2) AS in_time,
-       percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM at - time)) AS seconds
-FROM committed
-"""
 COUNT_ROWS = "SELECT count(*) FROM observation.measurement WHERE time >= $1 AND time <= $2"
 
 
@@ -60,17 +51,6 @@ class Snapshot:
     machine_s: float
     sequences: Mapping[str, int]
     drops: int
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """From datagram (`uplink.time`) to commit, of one play; what was committed before its end."""
-
-    stored: int
-    committed_in_time: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
 
 
 async def _stream(bus: Bus, stream: str) -> _StreamState:
@@ -119,14 +99,6 @@ async def wait_until_stored(bus: Bus, pool: Pool, expected: int, began_us: int, 
                 return False
         await asyncio.sleep(POLL_S)
     return False
-
-
-async def read_latency(pool: Pool, began_us: int, ended_us: int) -> Latency:
-    """Percentiles over the uplinks of a play; needs track_commit_timestamp."""
-    row = await pool.fetchrow(READ_LATENCY, from_us(began_us), from_us(ended_us), timeout=120)
-    assert row is not None
-    p50, p95, p99 = (float(seconds) * 1000 for seconds in row["seconds"] or (0, 0, 0))
-    return Latency(row["stored"], row["in_time"], p50, p95, p99)
 
 
 async def count_rows(pool: Pool, began_us: int, ended_us: int) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab.bench.observation import Latency, Snapshot
+from lab.bench.observation import Snapshot
+from lab.load.latency import Latency
 from lab.load.load import Played
 from lab.simulator.account import Account
 

@@ -10,11 +10,12 @@ from rich.console import Console
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import open_pool
 from lab.bench.metrics import Counters, by_label, read_counters
-from lab.bench.observation import Latency, Snapshot, read_latency, snapshot, wait_until_stored
+from lab.bench.observation import Snapshot, snapshot, wait_until_stored
 from lab.device.device import Device
 from lab.fleet.benchmark import plan_benchmark
 from lab.fleet.bulk import provision_in_bulk
 from lab.fleet.tenancy import prepare_tenant
+from lab.load.latency import Latency, read_latency
 from lab.radio.clock import now_us
 from lab.radio.transmission import JOIN_DELAYS_US, SECOND_US
 from lab.simulator.account import Account, balance, read_stored

@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from lab.chaos.faults import Act, Around
 
+# At which chains are judged by how long they take.
+GOAL_RATE = 2_000
+
 
 class Layout(StrEnum):
     """The stack that a case needs. Cases of one layout share one."""
@@ -17,6 +20,8 @@ class Layout(StrEnum):
     """As usual, on a bus of three servers."""
     FAILOVER = "failover"
     """As usual, with a database that is another one afterwards."""
+    FORMER = "former"
+    """As usual, of the last release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Case:
     around: Around | None = None
     on_small_disks: bool = False
     layout: Layout = Layout.USUAL
+    p99_goal_ms: float | None = None
+    """From datagram to commit at `GOAL_RATE` uplinks per second; None: not looked at."""
     load_goes_on: bool = False
     """The load lasts for as long as `during`, which looks at `seconds` itself."""
     quick_s: float | None = None

@@ -2,7 +2,7 @@
 
 from core.messages import topics
 from lab.chaos.campaign import kill_in_mid_campaign
-from lab.chaos.case import Case
+from lab.chaos.case import Case, Layout
 from lab.chaos.dusk import dusk_without_network
 from lab.chaos.fault_cases import FAULT_CASES
 from lab.chaos.faults import (
@@ -26,6 +26,7 @@ from services.supervisor.stack_options import SERVICES
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
 HOUR_S = 3_600
 FEWEST_BATCHES = 10
+GOAL_RATE = 2_000
 
 FRENCH = {
     "gateway_bridge": "pont des passerelles",
@@ -115,6 +116,8 @@ CASES: tuple[Case, ...] = (
         "Mise à jour sous charge : le schéma, puis chaque réplique, puis une version en arrière",
         90,
         during=upgrade_and_back(*SERVICES),
+        layout=Layout.FORMER,
+        p99_goal_ms=1_000,
         quick_s=60,
         is_slow=True,
     ),

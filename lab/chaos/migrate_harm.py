@@ -5,13 +5,13 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, connect
 from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed
+from lab.chaos.releases import finish_migrate, start_migrate, with_migrations
 from lab.chaos.scene import Scene
-from lab.chaos.upgrade import finish_migrate, next_release, start_migrate
+from lab.programs import Program
 from registry.schema import migrations, read_ledger
 
 BEGINS_WITHIN_S, LOOK_EVERY_S = 60.0, 0.05
@@ -56,12 +56,12 @@ def harm_migrate(number: signal.Signals) -> Act:
             f"{known + 1:04}_expand_harm.sql": EXPAND,
             f"{known + 2:04}_expand_harm_fill.sql": FILL,
         }
-        async with next_release(files) as tree, _undone(scene, known):
+        async with with_migrations(files) as program, _undone(scene, known):
             await scene.lead()
             scene.victims.add("migrate")
-            await _harm(scene, tree, number, _is_locked)
-            await _harm(scene, tree, number, _is_half_done)
-            await finish_migrate(await start_migrate(scene.processes, tree))
+            await _harm(scene, program, number, _is_locked)
+            await _harm(scene, program, number, _is_half_done)
+            await finish_migrate(await start_migrate(scene.processes.run, program))
             await _require_all(scene, known + 2)
             scene.recover_from_now()
 
@@ -69,9 +69,9 @@ def harm_migrate(number: signal.Signals) -> Act:
 
 
 async def _harm(
-    scene: Scene, tree: Path, number: signal.Signals, caught: Callable[[Pool], Awaitable[bool]]
+    scene: Scene, program: Program, number: signal.Signals, caught: Callable[[Pool], Awaitable[bool]]
 ) -> None:
-    process = await start_migrate(scene.processes, tree)
+    process = await start_migrate(scene.processes.run, program)
     try:
         await _until(scene, caught)
         process.send_signal(number)

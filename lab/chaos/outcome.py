@@ -30,6 +30,8 @@ class Outcome:
     unready: list[str] = field(default_factory=list[str])
     tracebacks: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     notes: list[str] = field(default_factory=list[str])
+    p99_ms: float | None = None
+    """From datagram to commit; None: not looked at."""
     took_s: float = 0.0
 
     @property
@@ -65,6 +67,12 @@ class Outcome:
         self.account.missing -= excused
         self.account.left_out += excused
 
+    def judge_latency(self, p99_ms: float, goal_ms: float, *, binds: bool) -> None:
+        """From datagram to commit; beyond the goal the case fails, where the load is the one of the goal."""
+        self.p99_ms = round(p99_ms, 1)
+        said = f"p99 du datagramme au commit {p99_ms:.0f} ms (but : {goal_ms:.0f})"
+        (self.differences if binds and p99_ms >= goal_ms else self.notes).append(said)
+
     def as_dict(self) -> dict[str, Any]:
         """For a program."""
         account = asdict(self.account)
@@ -79,6 +87,7 @@ class Outcome:
             "edge_dropped": self.edge_dropped,
             "recovery_s": self.recovery_s,
             "recoveries": self.recoveries,
+            "p99_ms": self.p99_ms,
             "drained": self.drained,
             "counters_went_back": self.counters_went_back,
             "differences": self.differences,

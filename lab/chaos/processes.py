@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.programs import Program
 from lab.radio.clock import now_us
 from services.supervisor.home import Home
 from services.supervisor.run_info import HELD, RunInfo, ServiceInfo, read_run_info
@@ -38,7 +39,9 @@ class Launch:
     service: str
     environment: Mapping[str, str]
 
-    def start(self, besides: Mapping[str, str], through: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def start(
+        self, besides: Mapping[str, str], through: Sequence[str] = (), python: str = sys.executable
+    ) -> subprocess.Popen[bytes]:
         """As the supervisor starts its children; it dies with us, also when we are killed.
 
         `through` is a command that ends by running the program whose arguments follow it.
@@ -50,7 +53,7 @@ class Launch:
                     "--pdeathsig",
                     "KILL",
                     *through,
-                    sys.executable,
+                    python,
                     "-P",
                     "-m",
                     f"services.{self.service}",
@@ -150,9 +153,9 @@ class Processes:
             self._ours[launch.replica.name] = launch.start(environment, through)
 
     async def replace_in_turn(
-        self, service: str, environment: Mapping[str, str], before: Callable[[], None], within_s: float
+        self, service: str, program: Program, before: Callable[[], None], within_s: float
     ) -> None:
-        """The same one replica after the other, each once the former is ready; `before` each.
+        """Another program in place of one replica after the other, each once the former is ready; `before` each.
 
         Raises:
             CaseFailed: one does not stop, or its successor is not ready in time.
@@ -164,7 +167,7 @@ class Processes:
             send(pid or 0, signal.SIGTERM)
             if not await _holds(lambda name=name: name not in self.pids(service), STOP_WITHIN_S):
                 raise CaseFailed(f"{name} ne s'arrête pas")
-            self._ours[name] = launch.start(environment)
+            self._ours[name] = launch.start(program.environment, program.python)
             await self._until_one_is_ready(launch.replica, within_s)
 
     async def give_back(self, service: str) -> None:
@@ -178,7 +181,7 @@ class Processes:
         self.let_go(service)
 
     async def give_back_in_turn(self, service: str, before: Callable[[], None], within_s: float) -> None:
-        """The same one replica after the other, each once the former is ready; `before` each.
+        """End what we run ourselves one replica after the other, each once the former is ready; `before` each.
 
         Raises:
             CaseFailed: one is not ready in time.

@@ -14,6 +14,7 @@ from core.runtime.postgres import Pool
 from lab.certificates import Authority
 from lab.chaos.processes import CaseFailed, Processes
 from lab.chaos.proxy import Proxy
+from lab.chaos.releases import Upgrade
 from lab.gateway.gateway import Uptime
 from lab.gateway.mqtt import MqttGateway
 from lab.load.load import Load
@@ -54,6 +55,8 @@ class Scene:
         default_factory=dict[str, Callable[[], AbstractAsyncContextManager[None]]]
     )
     """In which block a service is struck, that nothing but its death then ends: in the middle of something."""
+    upgrade: Upgrade | None = None
+    """What the stack is upgraded to, where it is of a former program."""
     mark: float | None = None
     """From when recovery is counted, of the monotonic clock."""
     marks: dict[str, float] = field(default_factory=dict[str, float])

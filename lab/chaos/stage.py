@@ -14,7 +14,7 @@ from rich.console import Console
 
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
-from lab.chaos.case import Case, Layout
+from lab.chaos.case import GOAL_RATE, Case, Layout
 from lab.chaos.cases import SHARDED
 from lab.chaos.checks import (
     CounterWatch,
@@ -24,12 +24,15 @@ from lab.chaos.checks import (
 )
 from lab.chaos.outcome import Outcome
 from lab.chaos.processes import CaseFailed, NotRun, Processes
+from lab.chaos.releases import Upgrade
 from lab.chaos.scene import Scene
 from lab.chaos.watch import Watch, counted_drops
 from lab.device.device import SentUplink
 from lab.fleet.provision import ProvisioningFailed
 from lab.lighting.simulated_time import PATH, clock_setter, make_schema
+from lab.load.latency import read_latency
 from lab.load.load import Load, Servers, open_load
+from lab.radio.clock import now_us
 from lab.simulator.account import balance
 from services.supervisor.run_info import RunInfo
 from services.supervisor.stack_options import BUS, SERVICES
@@ -41,6 +44,7 @@ REPLICAS: Mapping[str, int] = dict.fromkeys(SHARDED, 2)
 REPLICAS_OF: Mapping[Layout, Mapping[str, int]] = {
     Layout.USUAL: REPLICAS,
     Layout.FAILOVER: REPLICAS,
+    Layout.FORMER: REPLICAS,
     Layout.CLUSTER: {**REPLICAS, BUS: 3},
     Layout.DOUBLED: dict.fromkeys(SERVICES, 2),
 }
@@ -78,6 +82,8 @@ class Stage:
     """Uplinks that are not stored by what the cases so far have found, rightly or not."""
     sent_besides: list[SentUplink] = field(default_factory=list[SentUplink])
     """By the fleets of some cases."""
+    upgrade: Upgrade | None = None
+    """Of a stack that is of a former program."""
 
     async def play(self, case: Case, seconds: float) -> Outcome:
         """Run a case to its end and judge it. Never raises for the stack's sake."""
@@ -85,7 +91,8 @@ class Stage:
         scene = Scene(self.processes, self.pool, self.bus, self.load, seconds, self.small_disks)
         watch = Watch(self.pool, self.bus, self.counters, scene.signs)
         scene.recovery_s = watch.settled_s
-        began, first = time.monotonic(), self.load.sent_count
+        scene.upgrade = self.upgrade
+        began, began_us, first = time.monotonic(), now_us(), self.load.sent_count
         run = self.processes.run
         self.logs.begin(run)
         drops_before = await counted_drops(run)
@@ -100,7 +107,7 @@ class Stage:
             outcome.differences.append(
                 "le cas a attendu en vain : la pile n'a pas fait à temps ce qu'il lui demandait"
             )
-        watch.is_silent = True
+        watch.is_silent, ended_us = True, now_us()
         try:
             outcome.unready = await self.processes.until_ready(READY_WITHIN_S)
             await self._judge(outcome, scene, watch, first, drops_before)
@@ -108,6 +115,9 @@ class Stage:
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
+        if case.p99_goal_ms is not None:
+            latency = await read_latency(self.pool, began_us, ended_us)
+            outcome.judge_latency(latency.p99_ms, case.p99_goal_ms, binds=self.rate >= GOAL_RATE)
         if scene.mark is not None:
             outcome.recoveries = {what: watch.recovery_s(at) for what, at in scene.marks.items()}
             recovered = [watch.recovery_s(scene.mark), *outcome.recoveries.values()]
@@ -199,11 +209,14 @@ async def open_stage(
     start: StartStack,
     *,
     rate: float,
-    on_small_disks: bool,
+    on_small_disks: bool = False,
     console: Console,
     layout: Layout = Layout.USUAL,
+    upgrade: Upgrade | None = None,
 ) -> AsyncGenerator[Stage]:
     """A fresh stack of this layout in `home`, and a load that has joined.
+
+    `upgrade`: what `start` starts a stack of.
 
     Raises:
         NotRun: small disks cannot be made on this machine.
@@ -226,8 +239,10 @@ async def open_stage(
                     console=console,
                 ) as load,
             ):
+                stage = Stage(processes, pool, bus, load, rate, disks, CounterWatch(load.tenant.id), LogWatch())
+                stage.upgrade = upgrade
                 try:
-                    yield Stage(processes, pool, bus, load, rate, disks, CounterWatch(load.tenant.id), LogWatch())
+                    yield stage
                 finally:
                     processes.clean_up()
         finally:

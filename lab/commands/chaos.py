@@ -4,10 +4,9 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from lab.chaos.case import Case, Layout
     from lab.chaos.outcome import Outcome
+    from lab.chaos.stage import Stage
 
 INTERRUPTED = 130
 # Not /tmp: the databases of a run take gigabytes, and /tmp may be memory.
@@ -97,20 +97,18 @@ class Play:
 
 async def _run(cases: Sequence["Case"], play: Play, console: "Console", outcomes: list["Outcome"]) -> None:
     """The cases of one layout on one stack, those on small disks on one of their own."""
-    from lab.chaos.case import Layout
-
     task, stacks = asyncio.current_task(), 0
     if task is not None:  # As Ctrl-C: nothing that we started or mounted stays.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with _own_folder(keep=play.keep) as folder:
         if play.keep:
             console.print(f"Dossier : {folder}", markup=False, highlight=False)
-        for small, layout in product((False, True), Layout):
-            group = [case for case in cases if (case.on_small_disks, case.layout) == (small, layout)]
+        for together in groups_of(cases):
+            group = together
             while group:
                 stacks += 1
                 home = folder / f"home-{stacks}"
-                played = await _run_group(group, home, play, console, outcomes, (small, layout))
+                played = await _run_group(group, home, play, console, outcomes)
                 if not play.keep:
                     shutil.rmtree(home, ignore_errors=True)
                 group = group[played:]
@@ -132,24 +130,49 @@ def _own_folder(*, keep: bool) -> Generator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run_group(
-    cases: Sequence["Case"],
-    home: Path,
-    play: Play,
-    console: "Console",
-    outcomes: list["Outcome"],
-    place: tuple[bool, "Layout"],
-) -> int:
-    """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
-    from lab.chaos.outcome import Outcome
-    from lab.chaos.processes import NotRun
+def groups_of(cases: Sequence["Case"]) -> list[list["Case"]]:
+    """Which cases are played on the same stack, in their order."""
+    groups: dict[tuple[bool, Layout], list[Case]] = {}
+    for case in cases:
+        groups.setdefault((case.on_small_disks, case.layout), []).append(case)
+    return list(groups.values())
+
+
+@asynccontextmanager
+async def _open_stage(case: "Case", home: Path, play: Play, console: "Console") -> AsyncGenerator["Stage"]:
+    """A stack on which this case may be played."""
+    from lab.chaos.case import Layout
+    from lab.chaos.releases import prepared_upgrade
     from lab.chaos.stage import open_stage
     from lab.stack_process import background_stack
 
+    async with AsyncExitStack() as opened:
+        upgrade, start = None, background_stack
+        if case.layout is Layout.FORMER:
+            console.print("Installation de la version précédente")
+            upgrade = await opened.enter_async_context(prepared_upgrade())
+            start = upgrade.start
+        stage = open_stage(
+            home,
+            start,
+            rate=play.rate,
+            on_small_disks=case.on_small_disks,
+            layout=case.layout,
+            upgrade=upgrade,
+            console=console,
+        )
+        yield await opened.enter_async_context(stage)
+
+
+async def _run_group(
+    cases: Sequence["Case"], home: Path, play: Play, console: "Console", outcomes: list["Outcome"]
+) -> int:
+    """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
+    from lab.chaos.outcome import Outcome
+    from lab.chaos.processes import CaseFailed, NotRun
+
     try:
-        async with open_stage(
-            home, background_stack, rate=play.rate, on_small_disks=place[0], console=console, layout=place[1]
-        ) as stage:
+        async with _open_stage(cases[0], home, play, console) as stage:
             for number, case in enumerate(cases, 1):
                 console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)
                 outcome = await stage.play(case, play.seconds or case.seconds)
@@ -163,4 +186,6 @@ async def _run_group(
             outcomes.append(await stage.settle())
     except NotRun as refused:
         outcomes += [Outcome(case.name, case.title, not_run=str(refused)) for case in cases]
+    except CaseFailed as failed:
+        outcomes += [Outcome(case.name, case.title, differences=[str(failed)]) for case in cases]
     return len(cases)

@@ -28,12 +28,14 @@ def release(
 ) -> None:
     """Fait ce qui se publie : paquet, inventaire (SBOM), licences, notes et empreintes ; l'image se fait à part.
 
-    Refuse une version qui n'est pas la même partout ou que CHANGELOG.md ne date pas, une licence qui n'est pas
-    dans deploy/licences.toml, un paquet qui diffère d'une construction à l'autre, une image dont l'empreinte n'est
-    pas dans deploy/images.toml.
+    Refuse une version qui n'est pas la même partout ou que CHANGELOG.md ne date pas, tant que deploy/releases.toml
+    ne nomme pas celle d'avant (il dit la ligne à y écrire ensuite), une licence qui n'est pas dans
+    deploy/licences.toml, un paquet qui diffère d'une construction à l'autre, une image dont l'empreinte n'est pas
+    dans deploy/images.toml.
     """
     from lab.release import images
     from lab.release.inventory import Licences, problems, read_inventory
+    from lab.release.last import FILE, Release
 
     root = checkout()
     version = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"]
@@ -53,11 +55,16 @@ def release(
     typer.echo(f"{target} :")
     for file in sorted(target.iterdir()):
         typer.echo(f"  {file.name} ({file.stat().st_size:,} octets)".replace(",", "\u202f"))
+    if not draft:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        typer.echo(f"Une fois publiée, écrivez dans {FILE}, au commit suivant :")
+        typer.echo(Release(version, commit.stdout.strip()).entry)
 
 
 def _repository(root: Path, version: str) -> list[str]:
     """What of the commit itself is not ready."""
     from core import VERSION
+    from lab.release.last import entry_problems
 
     found: list[str] = []
     status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
@@ -67,6 +74,7 @@ def _repository(root: Path, version: str) -> list[str]:
         found.append(f"pyproject.toml dit {version}, core dit {VERSION}")
     if changes_of(version, (root / "CHANGELOG.md").read_text("utf-8")) is None:
         found.append(f"CHANGELOG.md n'a pas de titre « ## {version} (AAAA-MM-JJ) »")
+    found += entry_problems(root, version, (root / "CHANGELOG.md").read_text("utf-8"))
     for overlay in OVERLAYS:
         text = (root / "k8s" / "overlays" / overlay / "kustomization.yaml").read_text("utf-8")
         if f"newTag: {version}" not in text:

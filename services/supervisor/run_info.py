@@ -6,6 +6,10 @@ from pathlib import Path
 import msgspec
 
 FILE_NAME = "run.json"
+# Version 1 does not say its version. This program reads both, and writes the newer one: commands are of the same
+# release as the stack, or of the next one while an upgrade waits for the restart.
+FORMER, CURRENT = 1, 2
+RESTART = "redémarrez la pile avec ce programme : sudo systemctl restart territoire (ou ./territoire up)"
 # The folder in the home whose files name the children that are not to be started again for the time being.
 HELD = "held"
 
@@ -57,6 +61,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     """Key-encryption keys that open what is not rotated yet, as TERRITOIRE_KEK_FORMER has them."""
     station_url: str = ""
     """Where gateways that run LoRa Basics Station ask first: their `tc.uri`."""
+    version: int = FORMER
+    """Of this file; `Stack` writes CURRENT."""
 
     @property
     def logs(self) -> Path:
@@ -79,11 +85,35 @@ class RunInfo(msgspec.Struct, frozen=True):
         return tuple(one for one in self.services if re.fullmatch(rf"{re.escape(name)}(-\d+)?", one.name))
 
 
+class UnreadableRunInfo(Exception):
+    """A run.json that this program does not read. In French: what is wrong, and what to do."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what} : {remedy}")
+        self.what = what
+        self.remedy = remedy
+
+
+class _Version(msgspec.Struct):
+    version: int = FORMER
+
+
 def read_run_info(home: Path) -> RunInfo:
-    """What the stack in `home` wrote.
+    """What the stack in `home` wrote, this program's or the one of a release before.
 
     Raises:
         FileNotFoundError: no stack was started in this folder.
-        msgspec.DecodeError: the file is not a run.json of this version.
+        UnreadableRunInfo: the file is a newer program's, or none of ours.
     """
-    return msgspec.json.decode((home / FILE_NAME).read_bytes(), type=RunInfo)
+    octets = (home / FILE_NAME).read_bytes()
+    try:
+        version = msgspec.json.decode(octets, type=_Version).version
+        if version in {FORMER, CURRENT}:
+            return msgspec.json.decode(octets, type=RunInfo)
+    except msgspec.DecodeError as malformed:
+        raise UnreadableRunInfo(f"{FILE_NAME} n'est pas lisible ({malformed})", RESTART) from malformed
+    raise UnreadableRunInfo(
+        f"la pile est d'un programme plus récent que celui-ci ({FILE_NAME} est en version {version}, il lit la "
+        f"{FORMER} et la {CURRENT})",
+        f"lancez cette commande avec le programme de la pile, ou {RESTART}",
+    )

@@ -19,7 +19,7 @@ from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
 from services.supervisor.ports import LOOPBACK
 from services.supervisor.postgres import PrivatePostgres
-from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
+from services.supervisor.run_info import CURRENT, RunInfo, ServiceInfo, read_run_info
 from services.supervisor.stack_options import BUS, LISTENERS, StackOptions, StackPorts
 from services.supervisor.supervisor import ChildSpec, Start, StartFailed, Supervisor, execute
 
@@ -121,6 +121,7 @@ class Stack:
             api_key=secrets.operator_key,
             login_email=OPERATOR_EMAIL,
             login_password=secrets.operator_password,
+            version=CURRENT,
         )
 
     def _publish(self) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from alerting import store
+from core.messages.versions import READ_SINCE, WRITTEN
 from core.runtime.postgres import Pool, connect
 from registry.keys import KeyWrap, row_owner
 from tests.alerting.sending import FAST, KEYS, emptied, held, send, until, working
@@ -40,6 +41,41 @@ async def test_a_message_that_never_arrives_stays_as_a_dead_letter(
         await until(lambda: held(pool))
 
     assert len(receiver.requests) == 1 + len(FAST)
+
+
+async def test_a_job_of_this_version_and_of_the_one_before_is_sent_and_a_later_one_is_held(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    ids = [await send(pool, endpoint.id) for _ in range(3)]
+    for message_id, version in zip(ids[1:], (b"\x02", b"\x03"), strict=True):
+        await pool.execute(
+            "UPDATE jobs.pgqueuer SET payload = $2 || payload WHERE starts_with(dedupe_key, $1)",
+            message_id,
+            version,
+        )
+
+    async with working(pool, database_url):
+        await receiver.until(2)
+        await until(lambda: held(pool))
+
+    assert {request["id"] for request in receiver.requests} == set(ids[:2])
+    assert await pool.fetchval("SELECT dedupe_key FROM jobs.pgqueuer") == f"{ids[2]}/{endpoint.id}"
+
+
+async def test_a_job_is_written_in_the_version_of_the_oldest_program(
+    pool: Pool, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    try:
+        for oldest in (READ_SINCE - 1, READ_SINCE):
+            WRITTEN.learn(oldest)
+            await send(pool, endpoint.id)
+    finally:
+        WRITTEN.learn(0)
+    payloads = [row["payload"] for row in await pool.fetch("SELECT payload FROM jobs.pgqueuer ORDER BY id")]
+
+    assert [payload[0] for payload in payloads] == [0x84, 0x02]  # A map of four; its version.
 
 
 async def test_a_redirect_is_not_followed(pool: Pool, database_url: str, place: Any, receiver: Any) -> None:

@@ -219,7 +219,7 @@ def test_reply_to_a_request_of_today_is_read_and_written_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    "octets", [b"", b"\x02" + FRAMES[1:], FRAMES[1:]], ids=["empty", "next version", "no version"]
+    "octets", [b"", b"\x03" + FRAMES[1:], FRAMES[1:]], ids=["empty", "next version", "no version"]
 )
 def test_batch_of_another_version_is_rejected(octets: bytes) -> None:
     with pytest.raises(UnreadableBatch, match="version byte"):

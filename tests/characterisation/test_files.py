@@ -143,6 +143,7 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
         "intake_url": "http://127.0.0.1:8002",
         "station_url": "ws://127.0.0.1:8887",
         "former_keks": "kek-6=0f0e0d0c0b0a09080706050403020100",
+        "version": 1,
     }
 
 
@@ -150,6 +151,7 @@ def test_run_json_is_written_under_the_names_of_today(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(RUN)
     expected: Any = json.loads(RUN)
     expected["services"][1] |= {"health_url": None, "ports": {}}
+    expected["version"] = 1
 
     assert json.loads(msgspec.json.encode(read_run_info(tmp_path))) == expected
 
@@ -165,6 +167,26 @@ def test_run_json_without_what_was_added_later_is_read(tmp_path: Path) -> None:
     run = read_run_info(tmp_path)
 
     assert (run.services, run.intake_url, run.station_url, run.former_keks) == ((), "", "", "")
+
+
+def test_run_json_of_the_version_that_says_so_is_read(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(json.loads(RUN) | {"version": 2, "added": "later"}), "utf-8")
+
+    assert read_run_info(tmp_path).version == 2
+
+
+@pytest.mark.parametrize(("command", "ends"), [("status", 1), ("doctor", 2), ("frames", 1)])
+def test_run_json_of_a_newer_program_is_said_in_french(tmp_path: Path, command: str, ends: int) -> None:
+    newer = {"version": 3, "home": {"another": "form"}}
+    (tmp_path / "run.json").write_text(json.dumps(newer), "utf-8")
+
+    done = CliRunner().invoke(app, [command, "--home", str(tmp_path)])
+    output = " ".join(done.output.split())  # A table breaks its lines.
+
+    assert done.exit_code == ends
+    assert "la pile est d'un programme plus récent que celui-ci" in output
+    assert "run.json est en version 3, il lit la 1 et la 2" in output
+    assert "lancez cette commande avec le programme de la pile" in output
 
 
 def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:

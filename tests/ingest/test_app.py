@@ -238,6 +238,25 @@ async def test_a_message_that_nobody_can_read_goes_to_quarantine_and_leaves_the_
     assert await planted.count("uplink") == 1
 
 
+async def test_uplinks_of_this_version_and_of_the_one_before_are_stored_and_a_later_one_is_kept(
+    planted: Planted, bus: Bus, make_uplink: MakeUplink, ingesting: Ingesting, until_drained: UntilDrained
+) -> None:
+    device_id = await planted.device(await planted.profile("milesight.em400"))
+
+    async with ingesting():
+        for version in (1, 2, 3):
+            octets = encode_batch([make_uplink(device_id, f_cnt=version)])
+            await bus.publish(topics.uplinks(0), bytes((version,)) + octets[1:])
+        await until_drained()
+
+    stored = await planted.pool.fetch("SELECT f_cnt, status FROM observation.uplink ORDER BY f_cnt")
+    assert [tuple(row) for row in stored] == [(1, "decoded"), (2, "decoded")]
+    quarantined = await planted.pool.fetch("SELECT sequence, reason, data FROM observation.quarantine")
+    assert [(row["sequence"], row["reason"], row["data"][0]) for row in quarantined] == [
+        (3, "unreadable_batch", 3)
+    ]
+
+
 async def test_a_value_that_the_database_rejects_costs_its_own_uplink_only(
     planted: Planted,
     database: Any,

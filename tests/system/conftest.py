@@ -58,7 +58,5 @@ def chaos_folder() -> Iterator[Path]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(chaos_folder: Path) -> AsyncGenerator[Stage]:
     """One stack under load, with two replicas of what is sharded, for every case of a module."""
-    async with open_stage(
-        chaos_folder, background_stack, rate=CHAOS_RATE, on_small_disks=False, console=Console(quiet=True)
-    ) as opened:
+    async with open_stage(chaos_folder, background_stack, rate=CHAOS_RATE, console=Console(quiet=True)) as opened:
         yield opened

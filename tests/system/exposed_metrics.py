@@ -12,6 +12,7 @@ EVERY = (
     "territoire_log_lines_lost_total",
     "territoire_log_lines_left_out_total",
     "territoire_trace_steps_left_out_total",
+    "territoire_message_version",
 )
 BACKLOG = (
     "territoire_bus_pending_messages",

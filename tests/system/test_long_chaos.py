@@ -13,7 +13,8 @@ from lab.chaos.stage import Stage, open_stage
 from lab.stack_process import background_stack
 from tests.system.conftest import CHAOS_RATE
 
-SLOW = [case for case in SELECTION if case.is_slow]
+# An upgrade is played from another program: test_upgrade.py.
+SLOW = [case for case in SELECTION if case.is_slow and case.layout is not Layout.FORMER]
 # Cases of one layout follow each other on one stack.
 BY_LAYOUT = sorted(SLOW, key=lambda case: list(Layout).index(case.layout))
 

@@ -6,8 +6,9 @@ from rich.console import Console
 
 from lab.bench.answers import AnswersOptions, Moved, Sustained, rx1_ceiling
 from lab.bench.network_report import print_answers
-from lab.bench.observation import Latency, Snapshot
+from lab.bench.observation import Snapshot
 from lab.device.answers import Answers
+from lab.load.latency import Latency
 from lab.load.load import Played
 from lab.simulator.account import Account
 

@@ -4,7 +4,6 @@ from uuid import uuid4
 from core.messages import topics
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool
-from lab.bench import observation
 from lab.bench.observation import count_rows, wait_until_stored
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
@@ -39,11 +38,3 @@ async def test_rows_are_those_of_the_play(pool: Pool) -> None:
     )
 
     assert await count_rows(pool, NOW_US, NOW_US + 1_000_000) == 2
-
-
-async def test_the_statement_about_commits_is_one_that_the_server_understands(pool: Pool) -> None:
-    async with pool.acquire() as connection:
-        prepared = await connection.prepare(observation.READ_LATENCY)
-        columns = [column.name for column in prepared.get_attributes()]
-
-    assert columns == ["stored", "in_time", "seconds"]

@@ -3,8 +3,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from lab.bench.observation import Latency, Snapshot
+from lab.bench.observation import Snapshot
 from lab.bench.report import Measured, Run, median_of, print_report, print_search
+from lab.load.latency import Latency
 from lab.load.load import Played
 from lab.simulator.account import Account
 

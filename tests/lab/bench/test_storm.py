@@ -4,10 +4,11 @@ import pytest
 from rich.console import Console
 
 from lab.bench.network_report import print_storm
-from lab.bench.observation import Latency, Snapshot
+from lab.bench.observation import Snapshot
 from lab.bench.storm import Stormed, StormOptions, limit_of
 from lab.device.device import DeviceSession
 from lab.fleet.benchmark import plan_benchmark
+from lab.load.latency import Latency
 from lab.simulator.account import Account
 from lab.storm.backoff import JoinBackoff
 from lab.storm.storm import Storm, build_storm

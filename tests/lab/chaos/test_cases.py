@@ -3,6 +3,7 @@ import re
 from lab.chaos.case import Layout
 from lab.chaos.cases import CASES, SELECTION, find_case
 from lab.chaos.kill_cases import ALL
+from lab.commands.chaos import groups_of
 from services.supervisor.stack_options import SERVICES
 
 BESIDE_THE_SUITE_S, BUDGET_S = 60, 300
@@ -21,6 +22,14 @@ def test_a_case_is_found_by_its_name() -> None:
     assert found is not None
     assert found.title == "kill -9 : serveur de réseau"
     assert find_case("kill-nobody") is None
+
+
+def test_an_upgrade_has_a_stack_of_its_own_and_others_share_theirs() -> None:
+    groups = groups_of(CASES)
+
+    assert [case.name for group in groups if group[0].layout is Layout.FORMER for case in group] == ["upgrade"]
+    assert sorted(case.name for group in groups for case in group) == sorted(case.name for case in CASES)
+    assert all(len({(case.on_small_disks, case.layout) for case in group}) == 1 for group in groups)
 
 
 def test_what_continuous_integration_plays_stays_within_ten_minutes() -> None:

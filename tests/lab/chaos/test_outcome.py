@@ -1,3 +1,5 @@
+import pytest
+
 from lab.chaos.outcome import Outcome
 from lab.simulator.account import Account
 
@@ -54,3 +56,19 @@ def test_a_difference_in_rollups_fails_the_case() -> None:
     wrong.differences.append("rollup_hour 1")
 
     assert wrong.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("p99_ms", "binds", "status"), [(999.4, True, "ok"), (1_000.0, True, "failed"), (1_000.0, False, "ok")]
+)
+def test_a_latency_beyond_its_goal_fails_the_case_at_the_rate_of_the_goal(
+    p99_ms: float, binds: bool, status: str
+) -> None:
+    measured = outcome(sent=10, heard=10, stored=10)
+
+    measured.judge_latency(p99_ms, 1_000, binds=binds)
+
+    assert measured.status == status
+    assert measured.as_dict()["p99_ms"] == p99_ms
+    said = [*measured.notes, *measured.differences]
+    assert said == [f"p99 du datagramme au commit {p99_ms:.0f} ms (but : 1000)"]

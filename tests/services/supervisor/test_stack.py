@@ -12,7 +12,7 @@ import pytest_asyncio
 from core.runtime.postgres import connect
 from services.supervisor.home import Home
 from services.supervisor.ports import free_udp_port
-from services.supervisor.run_info import RunInfo, read_run_info
+from services.supervisor.run_info import CURRENT, RunInfo, read_run_info
 from services.supervisor.stack import Stack
 from services.supervisor.stack_options import StackOptions
 
@@ -54,6 +54,7 @@ async def test_run_json_opens_every_door(stack: Stack) -> None:
     assert {"FRAMES", "UPLINKS", "MEASUREMENTS"} <= streams
     assert [service.name for service in run.services] == ["postgres", "nats", "mosquitto"]
     assert stat.S_IMODE((Path(run.home) / "run.json").stat().st_mode) == 0o600
+    assert read_run_info(Path(run.home)).version == CURRENT
 
 
 @in_the_loop_of_the_stack
