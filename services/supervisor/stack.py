@@ -17,6 +17,7 @@ from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
+from services.supervisor.pgbackrest import PgBackRest
 from services.supervisor.ports import LOOPBACK
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
@@ -294,8 +295,9 @@ class Stack:
 def _servers(home: Home, secrets: Secrets, ports: StackPorts, options: StackOptions) -> Servers:
     accounts = {account: secrets.mqtt[account] for account in (BRIDGE, ACCOUNTS)}
     name = f"territoire-{home.identity}"
+    archiving = PgBackRest.beside(home.postgres_data).settings()
     return Servers(
-        PrivatePostgres(home.postgres_data, ports.postgres, secrets.postgres, options.postgres),
+        PrivatePostgres(home.postgres_data, ports.postgres, secrets.postgres, {**archiving, **options.postgres}),
         PrivateNats(home.folder / "nats", ports.nats, secrets.nats, name, users=secrets.bus),
         PrivateMosquitto(home.folder / "mosquitto", ports.mosquitto, accounts),
     )
