@@ -38,7 +38,7 @@ def doctor(
 
 async def examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
     """Everything that `doctor` looks at."""
-    from cli import examination, machine
+    from cli import archive_examination, examination, machine
     from cli.place import find_installation
 
     found = find_installation(home, backups)
@@ -52,6 +52,7 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
         findings.append(machine.examine_backups(found.backups))
     findings += await examination.examine_services(place)
     findings += await examination.examine_database(place)
+    findings += await archive_examination.examine_archive(place)
     findings += await examination.examine_bus(place)
     findings += await examination.examine_broker(place)
     return findings
