@@ -26,6 +26,7 @@ from cli.measurements_export import export_measurements
 from cli.monthly_report import report
 from cli.people import people_app
 from cli.person import person_app
+from cli.pitr import pitr_app
 from cli.reshard import reshard
 from cli.restore import restore
 from cli.running import default_home, fail, find_run
@@ -59,6 +60,7 @@ app.add_typer(bi_app, name="bi")
 app.add_typer(stations_app, name="stations")
 app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")
+app.add_typer(pitr_app, name="pitr")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Dossier de la pile : base, flux, journaux, run.json.")

@@ -7,39 +7,19 @@ import subprocess
 from datetime import UTC, datetime
 from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
 
+from cli.account import take_account
 from cli.running import fail, find_run
 from core.runtime.errors import describe
 from registry.erasures import LEDGER_NAME, UnreadableLedger
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import binaries, libpq_environment
 
-if TYPE_CHECKING:
-    from core.runtime.postgres import Connection
-
 MANIFEST_SUFFIX = ".json"
-COUNTED = {
-    "tenants": "SELECT count(*) FROM tenant",
-    "devices": "SELECT count(*) FROM device",
-    "sessions": "SELECT count(*) FROM session",
-    "assets": "SELECT count(*) FROM asset",
-    "datastreams": "SELECT count(*) FROM datastream",
-    "uplinks": "SELECT count(*) FROM observation.uplink",
-    "receptions": "SELECT count(*) FROM observation.reception",
-    "measurements": "SELECT count(*) FROM observation.measurement",
-    "rollup_hours": "SELECT count(*) FROM observation.rollup_hour",
-    "rollup_days": "SELECT count(*) FROM observation.rollup_day",
-    "alerts": "SELECT count(*) FROM alert",
-    "downlinks": "SELECT count(*) FROM downlink",
-}
-HAS_ERASURES = "SELECT to_regclass('erasure') IS NOT NULL"
-ERASURES = "SELECT count(*) FROM erasure WHERE cardinality(digests) > 0"
-SCHEMA_VERSION = "SELECT max(number) FROM schema_migration"
-TIMESCALE_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -191,7 +171,6 @@ def newest_backup(folder: Path) -> datetime | None:
 async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: bool) -> Manifest:
     from core.runtime.postgres import DATABASE_AWAY, connect
     from registry.erasures import write_missing
-    from registry.sealed_columns import read_sealed
     from registry.timescale import COUNT_COMPRESSED
 
     try:
@@ -204,29 +183,23 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             dump = asyncio.create_task(_dump(url, draft, snapshot, recipients))
-            counts = {name: await connection.fetchval(statement) for name, statement in COUNTED.items()}
-            schema = await connection.fetchval(SCHEMA_VERSION)
-            timescaledb = await connection.fetchval(TIMESCALE_VERSION)
+            account = await take_account(connection)
             compressed = await connection.fetchval(COUNT_COMPRESSED)
-            sealed: dict[str, list[str]] = {}
-            for one in await read_sealed(connection):
-                sealed.setdefault(one.kek_id, []).append(f"{one.sample.hex()} {one.owner}")
-            erasures = await _count_erasures(connection)
             await dump
-        if erasures is not None:
+        if account.erasures is not None:
             await write_missing(connection, file.parent / LEDGER_NAME)
         made = Manifest(
             datetime.now(UTC),
-            schema,
-            timescaledb,
-            sorted(sealed),
-            counts,
+            account.schema,
+            account.timescaledb,
+            sorted(account.sealed),
+            account.counts,
             draft.stat().st_size,
             digest_of(draft),
-            sealed,
+            account.sealed,
             bool(recipients),
             goes_on_plain,
-            erasures,
+            account.erasures,
             compressed,
         )
         manifest_file(file).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
@@ -235,13 +208,6 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
         draft.unlink(missing_ok=True)
         await connection.close()
     return made
-
-
-async def _count_erasures(connection: "Connection") -> int | None:
-    """None: a schema of before there were any."""
-    if await connection.fetchval(HAS_ERASURES):
-        return await connection.fetchval(ERASURES)
-    return None
 
 
 async def _dump(url: str, draft: Path, snapshot: str, recipients: list[str]) -> None:

@@ -42,7 +42,7 @@ def doctor(
 
 async def examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
     """Everything that `doctor` looks at."""
-    from cli import examination, machine
+    from cli import archive_examination, examination, machine
     from cli.place import find_installation, wrong_addresses
 
     found = find_installation(home, backups)
@@ -64,6 +64,7 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
             for subject, examination_of in (
                 ("processus", examination.examine_services),
                 ("base de données", examination.examine_database),
+                ("archive du journal", archive_examination.examine_archive),
                 ("bus", examination.examine_bus),
                 ("courtier MQTT", examination.examine_broker),
             )

@@ -21,6 +21,7 @@ from services.supervisor.stack import checkout
 
 # What the operator writes in there stays.
 THEIRS = {"territoire.env"}
+ARCHIVE = "pitr"
 # ProtectHome hides them from the service.
 HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))
 PACKAGES = (
@@ -157,6 +158,10 @@ def _make_folders(user: str, home: Path, backups: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.chown(folder, account.uid, account.gid)
         folder.chmod(mode)
+    # Where the database archives its log, if it is told to do so on this disk.
+    archive = backups / ARCHIVE
+    archive.mkdir(mode=0o700, exist_ok=True)
+    os.chown(archive, account.uid, account.gid)
     # The one file there that the services may write.
     ledger = backups / LEDGER_NAME
     ledger.touch(mode=0o600)

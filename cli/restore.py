@@ -1,4 +1,4 @@
-"""`territoire restore`: a backup into a new home; then its counts are compared with the manifest's."""
+"""`territoire restore`: a backup, or an instant of the archive, into a new home; then its counts are compared."""
 
 import asyncio
 import os
@@ -8,44 +8,59 @@ from contextlib import suppress
 from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
 
-from cli.backup import COUNTED, Manifest, digest_of, manifest_file
+from cli.account import COUNTED, differences
+from cli.backup import Manifest, digest_of, manifest_file
 from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, read_identities, write_plain
-from cli.running import actor, fail
+from cli.restored import (
+    beside,
+    key_wrap,
+    make_good,
+    read_entries,
+    require_complete,
+    require_key,
+    require_new,
+    require_program,
+    say_how_to_start,
+    say_without_ledger,
+)
+from cli.running import fail
 from core.runtime.errors import OperatorError
-from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, continue_ledger, read_ledger
+from registry.erasures import LEDGER_NAME, Entry, continue_ledger
 from registry.timescale import DumpRejected, require_reader
 from services.supervisor.home import Home, Secrets, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import ClusterFailed, PrivatePostgres, binaries, libpq_environment
 from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
 
-if TYPE_CHECKING:
-    from registry.keys import KeyWrap
-
 # Writes a dump in the clear.
 Source = Callable[[BufferedIOBase], None]
-# What was sent after the backup is not in it. Devices reject a counter that goes back, and take one that is ahead
-# by less than 16,384 (MAX_FCNT_GAP, LoRaWAN 1.0.3); a JoinNonce likewise only rises.
-COUNTERS_AHEAD = 4_096
-RAISE_SESSIONS = "UPDATE session SET f_cnt_down = f_cnt_down + $1 WHERE closed_at IS NULL"
-RAISE_GROUPS = "UPDATE multicast_group SET f_cnt = f_cnt + $1"
-RAISE_JOINS = "UPDATE join_nonce SET last_join_nonce = least(last_join_nonce + $1, 16777215)"
-# Cursors of readers of the feed name transactions of the database that was.
-RENEW_FEED = "SELECT renew_feed()"
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="La sauvegarde ; le .json écrit avec elle doit être à côté.")],
     home: Annotated[Path, typer.Option("--home", help="Un dossier neuf, qui deviendra celui de la pile.")],
     secrets: Annotated[
         Path,
         typer.Option(help="Le secrets.json de la pile sauvegardée : il a la clé de chiffrement des équipements."),
     ],
+    file: Annotated[
+        Path | None, typer.Argument(help="La sauvegarde ; le .json écrit avec elle doit être à côté.")
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Au lieu d'une sauvegarde, un instant de l'archive (pitr) : « 2026-11-28 10:30 », à l'heure de "
+            "cette machine, ou avec son décalage ; latest : tout ce qu'elle a."
+        ),
+    ] = None,
+    repository: Annotated[
+        Path | None,
+        typer.Option(help="Avec --to : le dossier pgbackrest de la pile sauvegardée, ou sa copie du coffre."),
+    ] = None,
     identity: Annotated[
         Path | None,
         typer.Option(help="Le fichier de la clé privée age, d'une sauvegarde chiffrée ; il n'est pas gardé ici."),
@@ -66,13 +81,21 @@ def restore(
         ),
     ] = False,
 ) -> None:
-    """Restaure une sauvegarde dans une base neuve, compare les comptes, et dit comment démarrer."""
-    manifest, kept = _inputs(file, secrets)
+    """Restaure une sauvegarde, ou un instant, dans une base neuve, compte, et dit comment démarrer."""
     place = Home(home)
-    if home.exists() and any(home.iterdir()):
-        raise fail(f"{home} n'est pas vide : une restauration ne se fait que dans un dossier neuf", 2)
-    _require_program(manifest)
-    _require_key(manifest, kept, secrets, without_keys)
+    if (file is None) == (to is None):
+        raise fail("attendu une sauvegarde, ou --to et un instant", 2)
+    if to is not None:
+        from cli.restore_instant import restore_instant
+
+        restore_instant(to, place, repository, _kept(secrets), secrets, ledger, without_ledger, without_keys)
+        return
+    assert file is not None  # noqa: S101 - One of the two is given.
+    kept = _kept(secrets)
+    manifest = _manifest(file)
+    require_new(home)
+    require_program(manifest.schema)
+    require_key(manifest.sealed, manifest.kek_ids, kept, secrets, without_keys)
     dump = _openable(file, manifest, identity)
     entries = _entries(file, manifest, ledger, without_ledger)
     try:
@@ -89,33 +112,34 @@ def restore(
         raise fail(f"rien n'est restauré : {refused.french}", 2) from None
     except OperatorError as wrong:
         raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {wrong.french}") from None
-    wrong = {name: (manifest.counts[name], counted.get(name)) for name in manifest.counts}
-    wrong = {name: both for name, both in wrong.items() if both[0] != both[1]}
-    for name, (expected, found) in wrong.items():
-        typer.echo(f"  ✗ {name} : {found} au lieu de {expected}")
+    wrong = differences(manifest.counts, counted)
+    for line in wrong:
+        typer.echo(f"  ✗ {line}")
     if wrong:
         raise fail("la restauration n'est pas complète : ne démarrez pas dessus", 1)
     typer.echo(
         f"Restauré dans {home} : {manifest.counts['measurements']} mesures, {manifest.counts['uplinks']} trames, "
         f"{manifest.counts['devices']} équipements, tous les comptes sont ceux de la sauvegarde."
     )
-    if entries:
-        typer.echo(f"Registre des effacements : {len(entries)} lignes, {again} effacements faits à nouveau.")
-    typer.echo(
-        f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Démarrez : ./territoire up --home {home}"
-    )
+    say_how_to_start(home, entries, again)
 
 
-def _inputs(file: Path, secrets: Path) -> tuple[Manifest, Secrets]:
+def _kept(secrets: Path) -> Secrets:
+    try:
+        return msgspec.json.decode(secrets.read_bytes(), type=Secrets)
+    except (OSError, msgspec.DecodeError) as wrong:
+        raise fail(f"illisible : {wrong}", 2) from None
+
+
+def _manifest(file: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(manifest_file(file).read_bytes(), type=Manifest)
-        kept = msgspec.json.decode(secrets.read_bytes(), type=Secrets)
         digest = digest_of(file)
     except (OSError, msgspec.DecodeError) as wrong:
         raise fail(f"illisible : {wrong}", 2) from None
     if digest != manifest.sha256:
         raise fail(f"{file} a changé depuis qu'il a été écrit (empreinte différente) : prenez une autre copie", 2)
-    return manifest, kept
+    return manifest
 
 
 def _openable(file: Path, manifest: Manifest, identity: Path | None) -> Source:
@@ -137,94 +161,25 @@ def _openable(file: Path, manifest: Manifest, identity: Path | None) -> Source:
 def _entries(file: Path, manifest: Manifest, ledger: Path | None, without: bool) -> list[Entry]:
     """The lines of the ledger; ends the command where it is missing, or older than the backup."""
     if without:
-        typer.echo("  ! sans registre des effacements : ce qui a été effacé depuis cette sauvegarde revient")
+        say_without_ledger()
         return []
-    place = ledger or file.with_name(LEDGER_NAME)
-    insist = "--without-ledger restaure sans lui : ce qui a été effacé depuis cette sauvegarde reviendrait"
-    if not place.exists():
-        if ledger is None and manifest.erasures is None:
-            typer.echo(
-                f"  ! {place} n'existe pas : si des personnes ou des logements ont été effacés depuis cette "
-                "sauvegarde, ils reviennent. Le registre se donne par --ledger"
-            )
-            return []
-        raise fail(
-            f"{place} n'existe pas : le registre des effacements se garde avec les sauvegardes, et se donne par "
-            f"--ledger. {insist}",
-            2,
-        )
-    try:
-        found = list(read_ledger(place))
-    except (OSError, UnreadableLedger) as wrong:
-        raise fail(f"{place} ne se lit pas ({wrong}). {insist}", 2) from None
-    if len(found) < (manifest.erasures or 0):
-        raise fail(
-            f"{place} a {len(found)} effacements, cette sauvegarde en connaît {manifest.erasures} : ce registre "
-            f"n'est pas complet, cherchez le bon. {insist}",
-            2,
-        )
-    return found
-
-
-def _require_program(manifest: Manifest) -> None:
-    from registry.schema import migrations
-
-    known = len(migrations())
-    if manifest.schema > known:
-        raise fail(
-            f"cette sauvegarde est d'un programme plus récent (schéma {manifest.schema}, celui-ci connaît "
-            f"{known}) : rien n'est restauré. Installez la version du programme qui l'a faite",
-            2,
-        )
-
-
-def _key_wrap(kept: Secrets) -> "KeyWrap":
-    from registry.keys import KeyWrap
-
-    former = {kek_id: bytes.fromhex(kek) for kek_id, kek in kept.former_keks.items()}
-    return KeyWrap(kept.kek_id, bytes.fromhex(kept.kek), former)
-
-
-def _sample(written: str) -> tuple[bytes, str]:
-    """A sealed value of a manifest and its owner; a manifest of before names none."""
-    octets, _, owner = written.partition(" ")
-    return bytes.fromhex(octets), owner
-
-
-def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys: bool) -> None:
-    """Rejects a backup whose wrapped keys none of these secrets opens, unless `without_keys`."""
-    keys = _key_wrap(kept)
-    closed = {
-        kek_id: sum(not keys.opens(*_sample(sample)) for sample in samples)
-        for kek_id, samples in manifest.sealed.items()
-    }
-    unknown = [kek_id for kek_id in manifest.kek_ids if kek_id not in manifest.sealed]
-    if unknown:
+    place = ledger or beside(file)
+    if not place.exists() and ledger is None and manifest.erasures is None:
         typer.echo(
-            f"  ! cette sauvegarde ne dit pas si la clé de {secrets} ouvre {', '.join(unknown)} : après le "
-            "démarrage, ./territoire doctor le dira"
+            f"  ! {place} n'existe pas : si des personnes ou des logements ont été effacés depuis cette "
+            "sauvegarde, ils reviennent. Le registre se donne par --ledger"
         )
-    if not any(closed.values()):
-        return
-    names = ", ".join(kek_id for kek_id, count in closed.items() if count)
-    opens_some = any(count < len(manifest.sealed[kek_id]) for kek_id, count in closed.items())
-    if not opens_some and not without_keys:
-        raise fail(
-            f"la clé de {secrets} n'ouvre aucune clé d'équipement de cette sauvegarde ({names}) : rien n'est "
-            "restauré. Donnez le secrets.json de l'installation sauvegardée (il se garde à part des sauvegardes). "
-            "S'il est perdu, --without-keys restaure les mesures ; chaque équipement sera à réinscrire",
-            2,
-        )
-    typer.echo(f"  ! la clé de {secrets} n'ouvre pas tout ce qui est sous {names} : ces équipements seront muets")
+        return []
+    found = read_entries(place)
+    require_complete(found, manifest.erasures, place)
+    return found
 
 
 async def _restore(
     place: Home, kept: Secrets, dump: Source, manifest: Manifest, entries: list[Entry], name: str
 ) -> tuple[dict[str, int], int]:
     from core.runtime.postgres import connect
-    from registry.audit import write_audit
-    from registry.erasures import erase_again
-    from registry.schema import FINISH_ROLES, PREPARE_ROLES, migrate
+    from registry.schema import FINISH_ROLES, PREPARE_ROLES
     from services.supervisor.ports import free_tcp_port
 
     server = PrivatePostgres(place.postgres_data, free_tcp_port(), kept.postgres)
@@ -245,14 +200,7 @@ async def _restore(
         await connection.execute(FINISH_ROLES)
         # An older program counted less; what it made is brought to this one's schema once it has been counted.
         counted = {name: await connection.fetchval(COUNTED[name]) for name in manifest.counts if name in COUNTED}
-        await migrate(server.url())
-        async with connection.transaction():
-            for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):
-                await connection.execute(statement, COUNTERS_AHEAD)
-            await connection.execute(RENEW_FEED)
-        again = await erase_again(connection, _key_wrap(kept), entries)
-        await write_audit(connection, None, actor(), "restore", "backup", name, {"after": {"erased_again": again}})
-        await connection.execute("ANALYZE")
+        again = await make_good(connection, server.url(), key_wrap(kept), entries, name)
         await connection.close()
         return counted, again
     finally:

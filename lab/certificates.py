@@ -62,7 +62,8 @@ class Authority:
             )
             built = built.add_extension(usage, critical=True)
         else:
-            names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+            reached = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
+            names = x509.SubjectAlternativeName(reached)
             built = built.add_extension(names, critical=False)
         return built.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 

@@ -260,6 +260,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, DELETE",
     },
     "rejected_login": {"maintenance": "SELECT, DELETE"},
+    "restore_drill": {"maintenance": "SELECT"},
     "rule_state": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},
     "schema_migration": EVERYONE,
     "seal_secret": {},

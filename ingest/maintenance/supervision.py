@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from core.runtime.postgres import Pool
+from ingest.maintenance.restore_drills import read_drills
 from ingest.maintenance.telemetry import (
     CHUNKS,
     DATABASE_BYTES,
@@ -17,6 +18,8 @@ from ingest.maintenance.telemetry import (
     DISK_FREE_BYTES,
     DISK_LIMIT_BYTES,
     OLDEST_CHUNK,
+    RESTORE_DRILL_AT,
+    RESTORE_DRILL_FAILED,
     TABLE_BYTES,
 )
 
@@ -76,6 +79,9 @@ async def supervise(pool: Pool, disk_limit: int, disk_folder: Path | None) -> No
     DIRTY_ROWS.set(dirty["rows"])
     DIRTY_HOURS.set(dirty["hours"])
     DIRTY_WAITING_SINCE.set(dirty["waiting_since"].timestamp() if dirty["waiting_since"] else 0)
+    drills = await read_drills(pool)
+    RESTORE_DRILL_AT.set(drills.good_at.timestamp())
+    RESTORE_DRILL_FAILED.set(drills.last_outcome not in {"", "good"})
     octets = await pool.fetchval(READ_DATABASE_SIZE)
     DATABASE_BYTES.set(octets)
     DISK_LIMIT_BYTES.set(disk_limit)

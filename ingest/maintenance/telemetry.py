@@ -47,3 +47,8 @@ DATABASE_BYTES = Gauge("territoire_maintenance_database_bytes", "Size of the dat
 DISK_LIMIT_BYTES = Gauge("territoire_maintenance_disk_limit_bytes", "What it may fill; 0: unknown")
 DISK_BYTES = Gauge("territoire_maintenance_disk_bytes", "Size of the database's disk; 0: it is another machine's")
 DISK_FREE_BYTES = Gauge("territoire_maintenance_disk_free_bytes", "What is left of it")
+RESTORE_DRILL_AT = Gauge(
+    "territoire_maintenance_restore_drill_success_timestamp_seconds",
+    "When a restore that was tried has last gone well; before there was one, since when one is due",
+)
+RESTORE_DRILL_FAILED = Gauge("territoire_maintenance_restore_drill_failed", "1 where the last one has not")

@@ -17,6 +17,7 @@ from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
+from services.supervisor.pgbackrest import PgBackRest
 from services.supervisor.ports import LOOPBACK
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.run_info import CURRENT, RunInfo, ServiceInfo, read_run_info
@@ -35,6 +36,8 @@ NOT_THEIRS = {
     "TERRITOIRE_BACKUP_DATABASE_URL",
     "TERRITOIRE_BACKUP_PLAIN",
     "TERRITOIRE_BACKUP_RECIPIENTS",
+    "TERRITOIRE_PITR_S3_KEY",
+    "TERRITOIRE_PITR_S3_SECRET",
     "TERRITOIRE_MQTT_URL",
     "TERRITOIRE_MQTT_ACCOUNTS",
     "TERRITOIRE_MQTT_ACCOUNTS_URL",
@@ -326,8 +329,9 @@ class Stack:
 
 def _servers(home: Home, secrets: Secrets, ports: StackPorts, options: StackOptions) -> Servers:
     accounts = {account: secrets.mqtt[account] for account in (BRIDGE, ACCOUNTS)}
+    archiving = PgBackRest.beside(home.postgres_data).settings()
     return Servers(
-        PrivatePostgres(home.postgres_data, ports.postgres, secrets.postgres, options.postgres),
+        PrivatePostgres(home.postgres_data, ports.postgres, secrets.postgres, {**archiving, **options.postgres}),
         _bus_servers(home, secrets, ports, options),
         PrivateMosquitto(home.folder / "mosquitto", ports.mosquitto, accounts),
     )

@@ -14,8 +14,9 @@ import pytest
 from msgspec.structs import asdict
 from typer.testing import CliRunner, Result
 
+from cli.account import COUNTED
 from cli.app import app
-from cli.backup import COUNTED, Manifest, newest_backup
+from cli.backup import Manifest, newest_backup
 from registry.rights import LOGINS
 from services.supervisor.home import Home
 from services.supervisor.run_info import read_run_info

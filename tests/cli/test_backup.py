@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from cli.app import app
 from cli.backup import Manifest, digest_of, manifest_file
 from cli.encryption import is_encrypted
-from cli.restore import COUNTERS_AHEAD
+from cli.restored import COUNTERS_AHEAD
 from core.runtime.postgres import connect
 from lorawan.crypto import wrap_key
 from registry.erasures import LEDGER_NAME

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pyrage
 from pyrage.x25519 import Identity  # pyright: ignore[reportMissingModuleSource]
 
-from cli.restore import COUNTERS_AHEAD
+from cli.restored import COUNTERS_AHEAD
 from core.runtime.postgres import connect
 from registry.schema import require_schema
 from services.supervisor.postgres import binaries

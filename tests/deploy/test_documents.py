@@ -28,14 +28,14 @@ LINES = [line for kind, block in BLOCKS if kind == "sh" for line in block.replac
 
 def test_every_command_of_ours_has_the_options_that_it_is_given() -> None:
     asked = [
-        (match[1], re.findall(r"--[a-z-]+", match[2]))
+        (match[1].split(), re.findall(r"--[a-z-]+", match[2]))
         for line in LINES
-        for match in re.finditer(r"\./territoire (\w+)([^&|#]*)", line)
+        for match in re.finditer(r"\./territoire (pitr \w+|\w+)([^&|#]*)", line)
     ]
-    assert {command for command, _ in asked} == {"install", "status", "doctor", "restore", "keys"}
-    for command, options in asked:
-        said = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
-        assert all(option in said for option in options), (command, options)
+    assert {words[0] for words, _ in asked} == {"install", "status", "doctor", "restore", "keys", "pitr"}
+    for words, options in asked:
+        said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
+        assert all(option in said for option in options), (words, options)
 
 
 def test_every_file_and_every_setting_that_is_named_exists() -> None:

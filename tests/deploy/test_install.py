@@ -64,7 +64,9 @@ def test_the_units_start_this_checkout_as_an_account_that_may_write_its_data_onl
     assert service["User"] == service["Group"] == "mairie"
     assert service["WorkingDirectory"] == str(CHECKOUT)
     assert service["ExecStart"].startswith(f"{sys.executable} -P -m cli up --home /srv/territoire ")
-    assert service["ReadWritePaths"] == "/srv/territoire -/var/backups/territoire/effacements.jsonl"
+    assert service["ReadWritePaths"] == (
+        "/srv/territoire -/var/backups/territoire/effacements.jsonl -/var/backups/territoire/pitr"
+    )
     backup = units["territoire-backup.service"]["Service"]
     assert "--keep 14 /var/backups/territoire" in backup["ExecStart"]
     assert backup["ReadWritePaths"] == "/var/backups/territoire"

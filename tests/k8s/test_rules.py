@@ -423,3 +423,27 @@ def test_applications_are_given_the_broker_s_own_public_name(overlay: str) -> No
 
     assert (address.scheme, address.port) == ("mqtts", 8883)
     assert address.hostname in rendered.named("Certificate", "mosquitto")["spec"]["dnsNames"]
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_a_restore_is_tried_every_month_by_who_may_do_nothing_else(overlay: str) -> None:
+    rendered = render(overlay)
+    [job] = rendered.of("CronJob")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    [role] = rendered.of("Role")
+    [archive] = rendered.of("ObjectStore")
+    cluster = rendered.named("Cluster", "database")["spec"]
+
+    assert job["spec"]["schedule"].split()[3:] == ["*", "*"]
+    assert container["args"] == ["cli", "pitr", "drill", "--cluster", "database"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    [told] = container["env"]
+    assert told["valueFrom"]["secretKeyRef"]["name"] == cluster["superuserSecret"]["name"]
+    assert cluster["postgresql"]["parameters"]["archive_timeout"] == "30s"
+    for what in ("wal", "data"):
+        assert archive["spec"]["configuration"][what]["encryption"] == "AES256"
+    may = {verb: rule.get("resourceNames") for rule in role["rules"] for verb in rule["verbs"]}
+    assert may == {"get": ["database", "database-drill"], "delete": ["database-drill"], "create": None}

@@ -42,6 +42,7 @@ UNSCOPED = {
     "public.seal_secret": NEVER_READ,
     "public.quota_default": NEVER_READ,
     "public.erasure_step": NEVER_READ,
+    "public.restore_drill": NEVER_READ,
 }
 CLOSED_SCHEMAS = ("observation", "observation_part", "jobs")
 # Chunks and catalogues of TimescaleDB; that the API's role reads no chunk is tested below.

@@ -15,6 +15,7 @@ WRITERS = {
     "downlink": re.compile(r"registry/downlinks\.py"),
     "observation.quarantine": re.compile(r"registry/quarantine\.py|ingest/maintenance/pruning\.py"),
     "alert_request": re.compile(r"registry/alert_requests\.py"),
+    "restore_drill": re.compile(r"cli/drill_rows\.py"),
     "outage": re.compile(r"registry/outages\.py"),
     "heartbeat": re.compile(r"registry/outages\.py"),
     "weather_day": re.compile(r"registry/weather_days\.py"),

@@ -6,8 +6,9 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from core.runtime.postgres import Pool
+from core.runtime.postgres import Pool, connect
 from ingest.maintenance.supervision import is_scarce, supervise
+from tests.conftest import Database
 
 LARGE = 1 << 50
 
@@ -85,3 +86,25 @@ async def test_an_hour_waits_from_when_it_could_be_rolled_up(pool: Pool) -> None
     assert nothing_waits == 0
     assert late_data == pytest.approx((now - timedelta(minutes=5)).timestamp())
     assert exported("dirty_waiting_since_timestamp_seconds") == (hour - timedelta(hours=6)).timestamp()
+
+
+async def test_the_last_good_drill_is_shown_and_before_there_is_one_since_when_it_is_due(
+    pool: Pool, database: Database
+) -> None:
+    applied = await pool.fetchval("SELECT applied_at FROM schema_migration WHERE name LIKE '%restore_drill%'")
+    await supervise(pool, LARGE, None)
+    before = exported("restore_drill_success_timestamp_seconds"), exported("restore_drill_failed")
+    insert = "INSERT INTO restore_drill (began_at, ended_at, outcome) VALUES ($1, $1, $2)"
+    owner = await connect(database.admin_url)
+    good = datetime(2026, 11, 5, 4, tzinfo=UTC)
+    await owner.execute(insert, good, "good")
+    await supervise(pool, LARGE, None)
+    went_well = exported("restore_drill_success_timestamp_seconds"), exported("restore_drill_failed")
+    await owner.execute(insert, good + timedelta(days=30), "counts_differ")
+    await supervise(pool, LARGE, None)
+    await owner.close()
+
+    assert before == (applied.timestamp(), 0)
+    assert went_well == (good.timestamp(), 0)
+    assert exported("restore_drill_success_timestamp_seconds") == good.timestamp()
+    assert exported("restore_drill_failed") == 1

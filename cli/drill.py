@@ -1,0 +1,165 @@
+"""The restore of every month: into a server of its own, against the account of an instant, and away again."""
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.account import Account, count, differences, mark_instant
+from cli.drill_rows import Drill, record_drill
+from cli.recovery import RECOVERING, NotRecovered, Target, make_empty, recovered
+from cli.restored import make_good
+from core.runtime.errors import describe
+from registry.erasures import Entry
+from services.supervisor.launch import ServerMissing
+from services.supervisor.pgbackrest import PgBackRest, PgBackRestFailed
+from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.supervisor import StartFailed
+
+if TYPE_CHECKING:
+    from registry.keys import KeyWrap
+
+ROOM = 1.2
+ARCHIVED_WITHIN_S, LOOKS_EVERY_S = 180.0, 0.5
+DETAIL_LENGTH = 2000
+SIZE = "SELECT sum(pg_database_size(oid))::bigint FROM pg_database"
+# The segment of the mark is closed, and known by its name.
+CLOSE_SEGMENT = "SELECT pg_walfile_name($1::text::pg_lsn) FROM pg_switch_wal()"
+IS_ARCHIVED = 'SELECT coalesce(left(last_archived_wal, 24) COLLATE "C" >= $1, false) FROM pg_stat_archiver'
+
+
+class Failed(Exception):
+    """Why the drill ends, by its code, and what was seen."""
+
+    def __init__(self, outcome: str, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+
+
+# Of a mark in the log: the address of a server, as a superuser, that was restored to it. It raises `Failed`.
+Restoring = Callable[[str], AbstractAsyncContextManager[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a restore ends with."""
+
+    keys: "KeyWrap"
+    entries: Sequence[Entry]
+
+
+async def run_drill(url: str, restoring: Restoring, ending: Ending | None) -> Drill:
+    """Try a restore of the database at `url`, and write in it how it went."""
+    from core.runtime.postgres import connect
+
+    began = datetime.now(UTC)
+    try:
+        outcome = await _drill(url, restoring, ending, began)
+    except Failed as failed:
+        outcome = Drill(began, failed.outcome, str(failed)[:DETAIL_LENGTH])
+    connection = await connect(url, "territoire-drill")
+    try:
+        await record_drill(connection, outcome)
+    finally:
+        await connection.close()
+    return outcome
+
+
+async def _drill(url: str, restoring: Restoring, ending: Ending | None, began: datetime) -> Drill:
+    octets = await size_of(url)
+    name = f"drill-{began:%Y-%m-%dT%H%M%S}-{secrets.token_hex(4)}"
+    account = await _mark(url, name)
+    restoring_since = time.monotonic()
+    async with restoring(name) as restored:
+        restored_s = time.monotonic() - restoring_since
+        wrong = await _compare(restored, account, ending)
+        ready_s = time.monotonic() - restoring_since
+    if wrong:
+        raise Failed("counts_differ", " ; ".join(wrong))
+    return Drill(began, "good", "", octets, restored_s, ready_s)
+
+
+async def size_of(url: str) -> int:
+    """Octets of all databases of this server."""
+    from core.runtime.postgres import connect
+
+    connection = await connect(url, "territoire-drill")
+    try:
+        return await connection.fetchval(SIZE)
+    finally:
+        await connection.close()
+
+
+async def _mark(url: str, name: str) -> Account:
+    """Name an instant, and wait until the archive has it."""
+    from core.runtime.postgres import LockNotAvailableError, connect
+
+    try:
+        account, place = await mark_instant(url, name)
+    except LockNotAvailableError as busy:
+        raise Failed("not_marked", describe(busy)) from busy
+    connection = await connect(url, "territoire-drill")
+    try:
+        segment = await connection.fetchval(CLOSE_SEGMENT, place)
+        deadline = time.monotonic() + ARCHIVED_WITHIN_S
+        while not await connection.fetchval(IS_ARCHIVED, segment):
+            if time.monotonic() > deadline:
+                raise Failed("not_archived", segment)
+            await asyncio.sleep(LOOKS_EVERY_S)
+    finally:
+        await connection.close()
+    return account
+
+
+async def _compare(url: str, account: Account, ending: Ending | None) -> list[str]:
+    """What differs from the account; then all that a restore ends with, to see that it goes through."""
+    from core.runtime.postgres import connect
+
+    connection = await connect(url, "territoire-drill")
+    try:
+        wrong = differences(account.counts, await count(connection))
+        if ending is not None:
+            await make_good(connection, url, ending.keys, ending.entries, "drill")
+    finally:
+        await connection.close()
+    return wrong
+
+
+def restoring_here(repository: PgBackRest, url: str, password: str, place: Path) -> Restoring:
+    """Into a cluster of its own on this machine, below `place`."""
+
+    @asynccontextmanager
+    async def restoring(name: str) -> AsyncGenerator[str]:
+        from services.supervisor.ports import free_tcp_port
+
+        wanted, free = ROOM * await size_of(url), shutil.disk_usage(place).free
+        if free < wanted:
+            raise Failed("no_room", f"{free / 1e9:.1f} Go libres dans {place}, {wanted / 1e9:.1f} demandés")
+        with _temporary(place / "territoire-drill") as data:
+            server = PrivatePostgres(data, free_tcp_port(), password, RECOVERING)
+            apart = PgBackRest(repository.folder, data)
+            try:
+                async with recovered(apart, server, Target.named(name), data.parent / "postgres.log"):
+                    yield server.url()
+            except (NotRecovered, PgBackRestFailed, ServerMissing, StartFailed) as failed:
+                raise Failed("not_restored", str(failed)) from failed
+
+    return restoring
+
+
+@contextmanager
+def _temporary(folder: Path) -> Generator[Path]:
+    """A folder for a cluster; what a drill that was killed left there goes first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o711)
+    make_empty(folder / "data")
+    try:
+        yield folder / "data"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

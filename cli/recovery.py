@@ -1,0 +1,113 @@
+"""A cluster brought back from its repository to an instant: for a restore, and for the drill of every month."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.supervisor.pgbackrest import PgBackRest
+from services.supervisor.postgres import PrivatePostgres, server_account
+from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
+
+LATEST = "latest"
+# Nobody is let in before the instant is reached. What it archives would be the other installation's.
+RECOVERING = {"hot_standby": "off", "archive_mode": "off", "jit": "off"}
+# Years of a large town; what fails ends at once.
+WITHIN_S = 48 * 3600.0
+# PostgreSQL's own words, where what is archived ends before the instant.
+ENDS_BEFORE = "recovery ended before configured recovery target was reached"
+FORGET = ("restore_command", "recovery_target_time", "recovery_target_name", "recovery_target_action")
+
+
+class NotRecovered(Exception):
+    """The instant is not there; in French."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where recovery ends, in pgBackRest's words."""
+
+    kind: str
+    value: str = ""
+
+    @classmethod
+    def at(cls, instant: datetime) -> "Target":
+        """After the last commit that is not later."""
+        return cls("time", f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00")
+
+    @classmethod
+    def named(cls, name: str) -> "Target":
+        """At a mark in the log."""
+        return cls("name", name)
+
+    @classmethod
+    def latest(cls) -> "Target":
+        """All that was archived."""
+        return cls("default")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """On the command line."""
+        goes_on = ("--target-action=promote",)
+        return (f"--type={self.kind}", *((f"--target={self.value}", *goes_on) if self.value else ()))
+
+
+def parse_instant(text: str) -> datetime:
+    """An instant as people write it, by this machine's zone where none is named.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return datetime.fromisoformat(text.strip()).astimezone()
+
+
+def make_empty(data: Path) -> None:
+    """A folder for a cluster, of whoever runs the server."""
+    data.mkdir(mode=0o700, parents=True)
+    account = server_account()
+    if account is not None:
+        os.chown(data, account.uid, account.gid)
+
+
+@asynccontextmanager
+async def recovered(
+    repository: PgBackRest, server: PrivatePostgres, target: Target, log: Path
+) -> AsyncGenerator[None]:
+    """`server`, whose folder is empty, runs as it was at the target; it is stopped at the end.
+
+    Raises:
+        NotRecovered: the archive does not reach so far.
+        PgBackRestFailed, ServerMissing: the repository is not read.
+        StartFailed: the server says why.
+    """
+    await asyncio.to_thread(repository.run, "restore", *target.options)
+    supervisor = Supervisor()
+    spec = ChildSpec("postgres", server.launch(), log, server.ready, ready_within=WITHIN_S, attempts=1)
+    try:
+        try:
+            await supervisor.start([spec])
+        except StartFailed as failed:
+            if ENDS_BEFORE in str(failed):
+                raise NotRecovered(
+                    "l'archive ne va pas jusqu'à cet instant : --to latest reprend tout ce qu'elle a"
+                ) from None
+            raise
+        await _forget_target(server)
+        yield
+    finally:
+        await supervisor.stop()
+
+
+async def _forget_target(server: PrivatePostgres) -> None:
+    """It is no replica of anything: the next recovery is another one's."""
+    from core.runtime.postgres import connect
+
+    connection = await connect(server.url("postgres"), "territoire-restore")
+    try:
+        for setting in FORGET:
+            await connection.execute(f"ALTER SYSTEM RESET {setting}")
+    finally:
+        await connection.close()

@@ -1,0 +1,152 @@
+"""What every restore ends with, whatever it came from: the right program and key, and nothing that goes back."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.running import actor, fail
+from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
+from services.supervisor.home import Secrets
+
+if TYPE_CHECKING:
+    from core.runtime.postgres import Connection
+    from registry.keys import KeyWrap
+
+# What was sent after the backup is not in it. Devices reject a counter that goes back, and take one that is ahead
+# by less than 16,384 (MAX_FCNT_GAP, LoRaWAN 1.0.3); a JoinNonce likewise only rises.
+COUNTERS_AHEAD = 4_096
+RAISE_SESSIONS = "UPDATE session SET f_cnt_down = f_cnt_down + $1 WHERE closed_at IS NULL"
+RAISE_GROUPS = "UPDATE multicast_group SET f_cnt = f_cnt + $1"
+RAISE_JOINS = "UPDATE join_nonce SET last_join_nonce = least(last_join_nonce + $1, 16777215)"
+# Cursors of readers of the feed name transactions of the database that was.
+RENEW_FEED = "SELECT renew_feed()"
+INSIST = "--without-ledger restaure sans lui : ce qui a été effacé depuis cette sauvegarde reviendrait"
+
+
+async def make_good(
+    connection: "Connection", url: str, keys: "KeyWrap", entries: Sequence[Entry], what: str
+) -> int:
+    """Bring a restored database to where it may be started; how much was erased again.
+
+    By the superuser, while nothing else is connected: this program's schema, counters beyond what was sent, a feed
+    of its own, erasures that came later, a line in the audit.
+    """
+    from registry.audit import write_audit
+    from registry.erasures import erase_again
+    from registry.schema import migrate
+
+    await migrate(url)
+    async with connection.transaction():
+        for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):
+            await connection.execute(statement, COUNTERS_AHEAD)
+        await connection.execute(RENEW_FEED)
+    again = await erase_again(connection, keys, entries)
+    await write_audit(connection, None, actor(), "restore", "backup", what, {"after": {"erased_again": again}})
+    await connection.execute("ANALYZE")
+    return again
+
+
+def require_new(home: Path) -> None:
+    """End the command where something is in this home."""
+    if home.exists() and any(home.iterdir()):
+        raise fail(f"{home} n'est pas vide : une restauration ne se fait que dans un dossier neuf", 2)
+
+
+def require_program(schema: int) -> None:
+    """End the command where a newer program made the backup."""
+    from registry.schema import migrations
+
+    known = len(migrations())
+    if schema > known:
+        raise fail(
+            f"cette sauvegarde est d'un programme plus récent (schéma {schema}, celui-ci connaît {known}) : rien "
+            "n'est restauré. Installez la version du programme qui l'a faite",
+            2,
+        )
+
+
+def key_wrap(kept: Secrets) -> "KeyWrap":
+    """The key-encryption keys of these secrets."""
+    from registry.keys import KeyWrap
+
+    former = {kek_id: bytes.fromhex(kek) for kek_id, kek in kept.former_keks.items()}
+    return KeyWrap(kept.kek_id, bytes.fromhex(kept.kek), former)
+
+
+def _sample(written: str) -> tuple[bytes, str]:
+    """A sealed value of an account and its owner; a manifest of before names none."""
+    octets, _, owner = written.partition(" ")
+    return bytes.fromhex(octets), owner
+
+
+def require_key(
+    sealed: Mapping[str, Sequence[str]], kek_ids: Sequence[str], kept: Secrets, secrets: Path, without_keys: bool
+) -> None:
+    """Reject a backup whose wrapped keys none of these secrets opens, unless `without_keys`."""
+    keys = key_wrap(kept)
+    closed = {
+        kek_id: sum(not keys.opens(*_sample(sample)) for sample in samples) for kek_id, samples in sealed.items()
+    }
+    unknown = [kek_id for kek_id in kek_ids if kek_id not in sealed]
+    if unknown:
+        typer.echo(
+            f"  ! cette sauvegarde ne dit pas si la clé de {secrets} ouvre {', '.join(unknown)} : après le "
+            "démarrage, ./territoire doctor le dira"
+        )
+    if not any(closed.values()):
+        return
+    names = ", ".join(kek_id for kek_id, count in closed.items() if count)
+    opens_some = any(count < len(sealed[kek_id]) for kek_id, count in closed.items())
+    if not opens_some and not without_keys:
+        raise fail(
+            f"la clé de {secrets} n'ouvre aucune clé d'équipement de cette sauvegarde ({names}) : rien n'est "
+            "restauré. Donnez le secrets.json de l'installation sauvegardée (il se garde à part des sauvegardes). "
+            "S'il est perdu, --without-keys restaure les mesures ; chaque équipement sera à réinscrire",
+            2,
+        )
+    typer.echo(f"  ! la clé de {secrets} n'ouvre pas tout ce qui est sous {names} : ces équipements seront muets")
+
+
+def read_entries(place: Path) -> list[Entry]:
+    """The lines of the ledger; ends the command where it is missing or is none."""
+    if not place.exists():
+        raise fail(
+            f"{place} n'existe pas : le registre des effacements se garde avec les sauvegardes, et se donne par "
+            f"--ledger. {INSIST}",
+            2,
+        )
+    try:
+        return list(read_ledger(place))
+    except (OSError, UnreadableLedger) as wrong:
+        raise fail(f"{place} ne se lit pas ({wrong}). {INSIST}", 2) from None
+
+
+def require_complete(entries: Sequence[Entry], known: int | None, place: Path) -> None:
+    """End the command where the backup knows of more erasures than its ledger."""
+    if len(entries) < (known or 0):
+        raise fail(
+            f"{place} a {len(entries)} effacements, cette sauvegarde en connaît {known} : ce registre n'est pas "
+            f"complet, cherchez le bon. {INSIST}",
+            2,
+        )
+
+
+def say_without_ledger() -> None:
+    """That somebody insisted."""
+    typer.echo("  ! sans registre des effacements : ce qui a été effacé depuis cette sauvegarde revient")
+
+
+def say_how_to_start(home: Path, entries: Sequence[Entry], again: int) -> None:
+    """The last lines of a restore."""
+    if entries:
+        typer.echo(f"Registre des effacements : {len(entries)} lignes, {again} effacements faits à nouveau.")
+    typer.echo(
+        f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Démarrez : ./territoire up --home {home}"
+    )
+
+
+def beside(backup: Path) -> Path:
+    """Where the ledger of a backup is."""
+    return backup.with_name(LEDGER_NAME)

@@ -1,0 +1,146 @@
+"""The drill in a cluster of Kubernetes, against an API of Kubernetes over TLS that is a list of answers."""
+
+import json
+import ssl
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from tests.certificates import Authority
+
+from cli import drill_cluster
+from cli.drill import Failed
+from cli.drill_cluster import by_service, restoring_beside
+from tests.k8s.conftest import render
+from tests.k8s.test_schemas import check_custom
+
+URL = "postgresql://postgres:p%40ss@database-rw:5432/territoire?sslmode=verify-ca"
+CLUSTERS = "/apis/postgresql.cnpg.io/v1/namespaces/territoire/clusters"
+
+
+class Kubernetes:
+    """What it was asked, and what it says of the copy at each look."""
+
+    def __init__(self, left_over: bool, looks: list[dict[str, Any]]) -> None:
+        self.asked: list[str] = []
+        self.created: list[dict[str, Any]] = []
+        self.twin_there = left_over
+        self.looks = looks
+
+    def answer(self, method: str, path: str, token: str, body: bytes) -> tuple[int, Any]:
+        name = path.removeprefix(CLUSTERS).lstrip("/")
+        self.asked.append(f"{method} {name}".strip())
+        if token != "Bearer of-the-pod":
+            return 403, {}
+        if method == "GET" and name == "database":
+            return 200, render("production").named("Cluster", "database")
+        if method == "POST":
+            self.twin_there = True
+            self.created.append(json.loads(body))
+            return 201, {}
+        if name != "database-drill" or not self.twin_there:
+            return 404, {}
+        if method == "DELETE":
+            self.twin_there = False
+            return 200, {}
+        return 200, {"status": self.looks.pop(0)}
+
+
+@pytest.fixture
+def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]:
+    kubernetes = Kubernetes(True, [{}, {"phase": "Setting up primary"}, {"readyInstances": 1}])
+
+    class Handler(BaseHTTPRequestHandler):
+        def respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            token = self.headers.get("Authorization", "")
+            status, answer = kubernetes.answer(self.command, self.path, token, body)
+            text = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_DELETE = respond  # noqa: N815 - http.server's names.
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    authority = Authority(tmp_path, "grappe")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.sign("kubernetes"))
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    for name, content in (("token", b"of-the-pod\n"), ("namespace", b"territoire"),
+                          ("ca.crt", authority.certificate.read_bytes())):  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(drill_cluster, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(drill_cluster, "LOOKS_EVERY_S", 0.01)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
+    yield kubernetes
+    server.shutdown()
+
+
+async def test_another_cluster_begins_at_the_mark_and_is_deleted(pod: Kubernetes) -> None:
+    async with restoring_beside("database", URL)("drill-2026-11-28T040000-ab") as restored:
+        assert pod.twin_there
+
+    assert restored == "postgresql://postgres:p%40ss@database-drill-rw:5432/territoire?sslmode=verify-ca"
+    assert pod.asked == [
+        "GET database",
+        *["DELETE database-drill"] * 2,
+        "POST",
+        *["GET database-drill"] * 3,
+        "DELETE database-drill",
+    ]
+    [copy] = pod.created
+    check_custom(copy)
+    assert copy["metadata"] == {"name": "database-drill"}
+    assert copy["spec"]["bootstrap"] == {
+        "recovery": {
+            "source": "archive",
+            "database": "territoire",
+            "owner": "territoire",
+            "recoveryTarget": {"targetName": "drill-2026-11-28T040000-ab"},
+        }
+    }
+    [archive] = copy["spec"]["externalClusters"]
+    assert archive["plugin"]["parameters"] == {"barmanObjectName": "database", "serverName": "database"}
+    # It archives nothing over the original's, and waits for nobody.
+    assert "plugins" not in copy["spec"]
+    assert "synchronous" not in copy["spec"]["postgresql"]
+    assert copy["spec"]["instances"] == 1
+
+
+async def test_what_does_not_come_is_deleted_and_said(pod: Kubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drill_cluster, "WITHIN_S", 0.0)
+    pod.twin_there = False
+    pod.looks = [{"phase": "Full recovery is failing"}]
+
+    with pytest.raises(Failed, match="Full recovery is failing") as failed:
+        async with restoring_beside("database", URL)("mark"):
+            raise AssertionError
+    assert failed.value.outcome == "not_restored"
+    assert not pod.twin_there
+
+
+async def test_without_rights_or_outside_a_pod_the_drill_says_so(
+    pod: Kubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("another")
+    with pytest.raises(Failed, match="403"):
+        async with restoring_beside("database", URL)("mark"):
+            raise AssertionError
+    monkeypatch.setattr(drill_cluster, "ACCOUNT", tmp_path / "nowhere")
+    with pytest.raises(Failed, match="FileNotFoundError"):
+        async with restoring_beside("database", URL)("mark"):
+            raise AssertionError
+
+
+def test_the_port_of_an_address_is_kept() -> None:
+    assert by_service("postgresql://a:b@database-rw/x", "other") == "postgresql://a:b@other:5432/x"
