@@ -70,6 +70,9 @@ GROUP BY t.name ORDER BY t.name
 READ_FEED_HELD = (
     "SELECT now() - held_since AS held, holder FROM observation.feed_state WHERE held_since IS NOT NULL"
 )
+READ_COLD_TROUBLE = """
+SELECT reason, chunks, failed_since AS since FROM observation.cold_state WHERE reason IS NOT NULL
+"""
 READ_UNREACHED = """
 SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
 FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
@@ -140,6 +143,15 @@ class HeldFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class ColdTrouble:
+    """Why the folder of cold files does not take what is to be dropped, since when, and how many chunks stay."""
+
+    reason: str
+    chunks: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Activity:
     """What waits: shards, gateways, quarantine, alerts, rollups, MQTT accounts; sealed values; classes."""
 
@@ -154,6 +166,7 @@ class Activity:
     accounts_waiting: int
     unconfirmed: list[tuple[str, int]]
     feed_held: HeldFeed | None
+    cold: ColdTrouble | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +261,7 @@ async def _read_activity(connection: Connection) -> Activity:
         await count_waiting_accounts(connection, ACCOUNT_LATE_AFTER),
         [(row["name"], row["items"]) for row in await connection.fetch(COUNT_UNCONFIRMED)],
         await fetch_one(connection, HeldFeed, READ_FEED_HELD),
+        await fetch_one(connection, ColdTrouble, READ_COLD_TROUBLE),
     )
 
 

@@ -9,6 +9,8 @@ import structlog
 from core.runtime.postgres import Pool
 from ingest.maintenance.telemetry import (
     CHUNKS,
+    COLD_FAILED,
+    COLD_WAITING,
     DATABASE_BYTES,
     DIRTY_HOURS,
     DIRTY_ROWS,
@@ -43,6 +45,7 @@ SELECT count(*) AS rows,
                 FILTER (WHERE hour < date_trunc('hour', now(), 'UTC')), 0) AS hours
 FROM observation.dirty
 """
+READ_COLD = "SELECT (failed_since IS NOT NULL)::int AS failed, chunks FROM observation.cold_state"
 
 log = structlog.get_logger()
 
@@ -74,6 +77,11 @@ async def supervise(pool: Pool, disk_limit: int, disk_folder: Path | None) -> No
     DIRTY_ROWS.set(dirty["rows"])
     DIRTY_HOURS.set(dirty["hours"])
     DIRTY_WAITING_SINCE.set(dirty["waiting_since"].timestamp() if dirty["waiting_since"] else 0)
+    # From the row: another replica may have done the last pass.
+    cold = await pool.fetchrow(READ_COLD)
+    assert cold is not None  # noqa: S101 - A migration has made it.
+    COLD_FAILED.set(cold["failed"])
+    COLD_WAITING.set(cold["chunks"])
     octets = await pool.fetchval(READ_DATABASE_SIZE)
     DATABASE_BYTES.set(octets)
     DISK_LIMIT_BYTES.set(disk_limit)

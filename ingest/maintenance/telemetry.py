@@ -44,3 +44,9 @@ DATABASE_BYTES = Gauge("territoire_maintenance_database_bytes", "Size of the dat
 DISK_LIMIT_BYTES = Gauge("territoire_maintenance_disk_limit_bytes", "What it may fill; 0: unknown")
 DISK_BYTES = Gauge("territoire_maintenance_disk_bytes", "Size of the database's disk; 0: it is another machine's")
 DISK_FREE_BYTES = Gauge("territoire_maintenance_disk_free_bytes", "What is left of it")
+COLD_READINGS = Counter("territoire_maintenance_cold_readings_total", "Readings written to cold files")
+COLD_FAILURES = Counter(
+    "territoire_maintenance_cold_failures_total", "What the folder of cold files has refused", ["reason"]
+)
+COLD_FAILED = Gauge("territoire_maintenance_cold_failed", "1 while the folder of cold files fails")
+COLD_WAITING = Gauge("territoire_maintenance_cold_waiting_chunks", "Chunks that stay because of that")
