@@ -2,7 +2,7 @@
 
 What was forgotten is written down in the same transaction, so that an hour's rollup outlives its readings. Rollups
 of dwellings have terms of their own (`personal`, docs/decisions/0008-retention-by-chunk-and-by-class.md and 0062).
-With a folder for cold files, readings of classes 0 and 1 go only once they are there (decision 118).
+With a folder for cold files, readings of classes 0 and 1 go only once they are there (decision 123).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
