@@ -10,6 +10,7 @@ from api.quarantine_reasons import quarantine_cause
 from cli.database_report import (
     SILENT_AFTER,
     Activity,
+    ColdTrouble,
     Content,
     DatabaseReport,
     Gateways,
@@ -41,6 +42,34 @@ NAMES_SHOWN = 5
 STREAM_FULL = 0.9
 NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
 
+COLD_TROUBLES = {
+    "unset": ("le dossier froid n'est plus nommé", "rendez TERRITOIRE_COLD_FOLDER à maintenance, redémarrez-la"),
+    "missing": (
+        "le dossier froid n'est pas là, ou son volume n'est pas monté",
+        "montez le volume de TERRITOIRE_COLD_FOLDER, avec son fichier .territoire-froid",
+    ),
+    "foreign": (
+        "le dossier froid est celui d'une autre installation",
+        "donnez à celle-ci un dossier à elle (TERRITOIRE_COLD_FOLDER)",
+    ),
+    "full": ("le disque du dossier froid est plein", "agrandissez-le : la maintenance reprend dans l'heure"),
+    "denied": (
+        "la maintenance n'a pas le droit d'écrire dans le dossier froid",
+        "donnez-le-lui (propriétaire, ReadWritePaths de l'unité systemd, volume en lecture seule)",
+    ),
+    "extra": (
+        "l'extra « parquet » n'est pas installé : le dossier froid ne s'écrit ni ne se lit",
+        "installez-le (pip install 'territoire[parquet]', ou l'image construite avec PARQUET=1)",
+    ),
+    "broken": (
+        "un fichier du dossier froid manque ou est abîmé",
+        "le journal de maintenance le nomme : remettez-le depuis la copie de ce dossier",
+    ),
+    "changing": (
+        "un morceau ancien change pendant qu'il s'écrit dans le dossier froid",
+        "un redécodage ou un import est en cours : il sera repris dans l'heure",
+    ),
+}
 SEALED_IN_FRENCH = {
     "application": "mots de passe d'applications partenaires",
     "device": "clés d'équipements",
@@ -290,11 +319,23 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         whose = activity.feed_held.holder or "titulaire inconnu"
         what = f"une transaction qui écrit est ouverte depuis {seconds} s ({whose}) : ses lecteurs attendent"
         found.append(warning("fil des mesures", what, "terminez-la (pg_terminate_backend) ; rien n'est perdu"))
+    found += _cold(activity.cold)
     since = activity.rollups_wait_since
     if since is not None and datetime.now(UTC) - since > ROLLUPS_LATE:
         what = f"en retard depuis {since:%d/%m à %H h %M} UTC"
         found.append(warning("agrégats", what, "vérifiez que maintenance tourne, et lisez son journal"))
     return found
+
+
+def _cold(trouble: ColdTrouble | None) -> list[Finding]:
+    if trouble is None:
+        return []
+    cause, remedy = COLD_TROUBLES[trouble.reason]
+    what = f"depuis le {trouble.since:%d/%m à %H h %M} UTC, {cause}"
+    if trouble.chunks:
+        weeks = "1 morceau reste" if trouble.chunks == 1 else f"{trouble.chunks} morceaux restent"
+        what += f" ; {weeks} dans la base au-delà de la durée prévue, rien n'est perdu"
+    return [warning("mesures anciennes", what, remedy)]
 
 
 def _gateways(known: Gateways) -> list[Finding]:

@@ -135,6 +135,10 @@ STORES: tuple[Store, ...] = (
         ERASED, "of class 2 there are none; otherwise for ever",
     ),
     Store(
+        "observation.cold_file", "which datastreams a file is of; class 2 is in none",
+        "its file is written anew without it before the erasure ends", "of class 0 and 1: for ever",
+    ),
+    Store(
         "observation.emptying",
         _of("datastream_id, at, not_before, before, after, suspect", "emptying", "datastream_id", "datastream_ids",
             "1, 2"),
@@ -416,6 +420,10 @@ FILES: tuple[Store, ...] = (
     Store(
         "backups", "copies of the tables",
         "by their term; a restore erases again what the ledger names", "the newest 14, or 30 days",
+    ),
+    Store(
+        "cold files", "readings of class 0 and 1, which exports read (TERRITOIRE_COLD_FOLDER)",
+        "by observation.cold_file: written anew without it, and what a crash has left is taken away", "for ever",
     ),
     Store("ledger of erasures", "keyed digests", "it has to outlive the backups; it names nobody", "for ever"),
     Store("logs", "what processes did, with DevEUIs", "by their term", "rotated: 14 days on a server"),

@@ -341,6 +341,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "observation.fill_day": {"indicators": "SELECT, INSERT, UPDATE, DELETE"},
     "observation.fill_day_due": {"indicators": "SELECT, INSERT, DELETE"},
     "observation.fill_day_reader": {"indicators": "SELECT, UPDATE"},
+    "observation.cold_file": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
+    "observation.cold_state": {"maintenance": "SELECT, UPDATE (failed_since, reason, chunks)"},
     "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE", "indicators": "SELECT"},
     "observation.latest": {
         "ingest": "SELECT, INSERT, UPDATE",
@@ -402,6 +404,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "public.erase_some": ("maintenance",),
     "public.settle_erasure": ("maintenance",),
     "public.end_erasure": ("maintenance",),
+    "public.erasure_of_cold": ("maintenance",),
+    "public.count_cold_erasure": ("maintenance",),
     "public.lighting_has_circuits": ("lighting",),
     "public.lighting_acting_for": ("lighting",),
     # Of the bulk importer, in the tenant that it has entered.

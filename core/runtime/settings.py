@@ -48,10 +48,10 @@ CHOICES = re.compile(r"\^\(([^()]+)\)\$")
 _OF_SERVICES = """
     accessibility_contact adr alert_url api_address_rate api_host api_password api_person_rate api_port
     api_proxy_protocol api_trusted_proxies api_wrong_rate audit_export building_forms bus_replicas chirpstack_json
-    chirpstack_prefix chirpstack_stats_s chirpstack_url codec_workers compress_after_days cups_port database_url
-    dedup_window_ms dev_status_every_h disk_folder disk_limit_bytes dispatch_s erasure_ledger erasure_settle_s
-    exports_folder exports_octets far_rx1_delay fetch_messages gateways_tried health_host health_port
-    housekeeping_every_s indicators_every_s instance intake_application_backlog intake_host
+    chirpstack_prefix chirpstack_stats_s chirpstack_url codec_workers cold_folder compress_after_days cups_port
+    database_url dedup_window_ms dev_status_every_h disk_folder disk_limit_bytes dispatch_s erasure_ledger
+    erasure_settle_s exports_folder exports_octets far_rx1_delay fetch_messages gateways_tried health_host
+    health_port housekeeping_every_s indicators_every_s instance intake_application_backlog intake_host
     intake_mqtt_session_expiry intake_port
     intake_rate
     keep_alert_notices_days keep_audit_months keep_measurements_months keep_personal_days_months

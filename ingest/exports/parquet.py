@@ -1,7 +1,7 @@
 """Parquet, by pyarrow and numpy: an optional extra, imported by the process that writes, when it writes.
 
-Readings come from the database in its binary format, rows of one length, which numpy reads as columns without a
-Python object for each. A row group is written when it is full, in a thread: the others go on meanwhile.
+Readings come as columns (`binary_rows`). A row group is written when it is full, in a thread: the others go on
+meanwhile.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 
 from core.messages.measurements import flag_names
 from core.runtime.postgres import Connection
+from ingest.binary_rows import BinaryRows, Readings
 from ingest.exports import store
 from ingest.exports.bucket_lines import OF_BUCKET, BucketRow
 from ingest.exports.lines import FLAGS, Stream
@@ -24,8 +25,6 @@ MISSING_TEXT = (
     "ce serveur n'écrit pas de Parquet : il y faut l'extra « parquet » (pip install 'territoire[parquet]')"
 )
 ROW_GROUP = 131_072
-HEADER_OCTETS, TRAILER = 19, b"\xff\xff"
-EPOCH_2000_US = 946_684_800_000_000
 TEXTS = ("asset", "kind", "commune", "position", "channel", "quantity", "unit")
 
 
@@ -110,14 +109,6 @@ class ParquetFile:
                 ("flags", text),
             ]
         )
-        # A row of the binary format: how many fields, then each with its length before it.
-        self._row: Any = numpy.dtype(
-            [
-                *(("fields", ">i2"), ("id_length", ">i4"), ("id", ">i4"), ("time_length", ">i4")),
-                *(("time", ">i8"), ("value_length", ">i4"), ("value", ">f8")),
-                *(("flags_length", ">i4"), ("flags", ">i2")),
-            ]
-        )
         self._pipe = _Pipe()
         self._writer = writer
         parquet: Any = import_module("pyarrow.parquet")
@@ -130,9 +121,7 @@ class ParquetFile:
             write_statistics=["datastream_id", "asset", "time", "value"],
         )
         self._flags, self._flag_words = self._words([" ".join(flag_names(one)) for one in FLAGS])
-        self._held = bytearray()
         self._streams: list[Stream] = []
-        self._is_first = True
 
     async def begin(self) -> None:
         """The first octets."""
@@ -143,46 +132,37 @@ class ParquetFile:
     ) -> int:
         """The readings of these streams."""
         self._streams = [one.stream for one in streams]
-        self._is_first = True
-        copied = await store.copy_rows(connection, streams, since, until, self._receive)
-        if not self._held.endswith(TRAILER) or (len(self._held) - len(TRAILER)) % self._row.itemsize:
-            raise ExportFailed("des mesures ne se lisent pas")
-        del self._held[-len(TRAILER) :]
-        await self._groups(1)
+        rows = BinaryRows(self._take_readings, ROW_GROUP)
+        copied = await store.copy_rows(connection, streams, since, until, rows.receive)
+        try:
+            await rows.finish()
+        except ValueError:
+            raise ExportFailed("des mesures ne se lisent pas") from None
         return copied
+
+    async def put(self, connection: Connection, stream: Stream, readings: Readings) -> None:  # noqa: ARG002 - As others.
+        """Readings of a stream that were read elsewhere."""
+        self._streams = [stream]
+        for part in readings.parts(ROW_GROUP):
+            await self._take_readings(part)
 
     async def finish(self) -> None:
         """The footer, without which nobody takes the file for whole."""
         await asyncio.to_thread(self._file.close)
         await self._drain()
 
-    async def _receive(self, octets: bytes) -> None:
-        self._held += octets
-        if self._is_first and len(self._held) >= HEADER_OCTETS:
-            del self._held[:HEADER_OCTETS]
-            self._is_first = False
-        if not self._is_first:
-            await self._groups(ROW_GROUP)
-
-    async def _groups(self, least: int) -> None:
-        """Write what is there, once it is at least so many rows."""
-        size = self._row.itemsize
-        while len(self._held) // size >= least:
-            rows = min(len(self._held) // size, ROW_GROUP)
-            octets = bytes(self._held[: rows * size])
-            del self._held[: rows * size]
-            await asyncio.to_thread(self._write, octets)
-            await self._drain()
+    async def _take_readings(self, readings: Readings) -> None:
+        await asyncio.to_thread(self._write, readings)
+        await self._drain()
 
     async def _drain(self) -> None:
         taken, self._pipe.held = bytes(self._pipe.held), bytearray()
         await self._writer.write(taken)
 
-    def _write(self, octets: bytes) -> None:
+    def _write(self, readings: Readings) -> None:
         """A row group."""
         np, pa = self._np, self._pa
-        rows = np.frombuffer(octets, dtype=self._row)
-        ids = rows["id"].astype(np.int32)
+        ids = readings.ids
         order = np.array([stream.id for stream in self._streams], dtype=np.int32)
         sorted_places = np.argsort(order)
         places = sorted_places[np.searchsorted(order, ids, sorter=sorted_places)].astype(np.int32)
@@ -193,10 +173,9 @@ class ParquetFile:
             absent = np.array([text is None for text in texts])[places]
             of_streams, words = self._words([text or "" for text in texts])
             columns.append(pa.DictionaryArray.from_arrays(pa.array(of_streams[places], mask=absent), words))
-        instants = rows["time"].astype(np.int64) + EPOCH_2000_US
-        columns.append(pa.array(instants).cast(pa.timestamp("us", tz="UTC")))
-        columns.append(pa.array(rows["value"].astype(np.float64)))
-        flags = pa.array(self._flags[rows["flags"]])
+        columns.append(pa.array(readings.times).cast(pa.timestamp("us", tz="UTC")))
+        columns.append(pa.array(readings.values))
+        flags = pa.array(self._flags[readings.flags])
         columns.append(pa.DictionaryArray.from_arrays(flags, self._flag_words))
         batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         self._file.write_table(pa.Table.from_batches([batch]), row_group_size=ROW_GROUP)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from core.model.calendar_buckets import Unit
 from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
+from ingest.binary_rows import Readings
 from ingest.exports.lines import LineForm, Stream
 from registry.listing import Statement, numbered
 from registry.places import Place
@@ -167,6 +168,13 @@ LINES = f"SELECT {_line('r.prefix', 6)} {OF_RANGES}"
 AS_THEY_ARE = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
 ROWS = f"SELECT r.id, m.time, m.value, m.flags {OF_RANGES}"
 AS_OCTETS = {"format": "binary"}
+# Of readings that were read elsewhere.
+LINES_OF = f"""
+SELECT string_agg(l.line, E'\\n' ORDER BY l.place) || E'\\n' FROM (
+    SELECT {_line("$1::text", 5)} AS line, m.place
+    FROM (SELECT timestamptz 'epoch' + c.us * interval '1 microsecond' AS time, c.value, c.flags, c.place
+          FROM unnest($2::bigint[], $3::float8[], $4::int2[]) WITH ORDINALITY AS c (us, value, flags, place)) m) l
+"""
 # Of who asks: through the view, a page of each stream from where the former page ended.
 PAGE_OF_LINES = f"""
 SELECT r.place, m.time, {_line("r.prefix", 6)} AS line
@@ -410,6 +418,13 @@ async def copy_lines(
     prefixes = [form.prefix(one.stream) for one in streams]
     values = (prefixes, streams, since, until, *_values(form))
     return await _copy(connection, LINES, AS_THEY_ARE, sink, *values)
+
+
+async def lines_of(connection: Connection, form: LineForm, stream: Stream, readings: Readings) -> bytes:
+    """The lines of readings of one stream that were read elsewhere."""
+    columns = (column.tolist() for column in (readings.times, readings.values, readings.flags))
+    lines = await connection.fetchval(LINES_OF, form.prefix(stream), *columns, *_values(form))
+    return lines.encode()
 
 
 async def copy_rows(

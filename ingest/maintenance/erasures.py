@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from core.runtime.postgres import Pool
+from ingest.maintenance.cold_erasing import erase_from_files
 from registry import erasures
 from registry.keys import KeyWrap
 
@@ -45,6 +46,7 @@ class Eraser:
     ledger: Path | None
     settle: timedelta
     ask_streams: Callable[[Callable[[Streams], Awaitable[bool]]], Awaitable[bool]]
+    cold_folder: Path | None = None
     most: int = MOST_AT_ONCE
     _positions: dict[int, dict[str, int]] = field(default_factory=dict[int, dict[str, int]])
 
@@ -73,6 +75,7 @@ class Eraser:
         return "running"
 
     async def _empty(self, erasure_id: int) -> None:
+        await erase_from_files(self.pool, self.cold_folder, erasure_id)
         while erased := await erasures.erase_some(self.pool, erasure_id, self.most):
             log.info("rows_erased", erasure=erasure_id, rows=erased)
             await asyncio.sleep(PAUSE_S)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import structlog
 
@@ -13,8 +14,11 @@ from core.runtime.health import Check
 from core.runtime.leader import NotLeader
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from decoders.javascript.pool import PoolUnavailable
+from ingest.cold.files import ColdFailure
+from ingest.cold.store import has_files
 from ingest.exports.runner import export_next
 from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
+from ingest.maintenance.cold_keeping import ColdFolder
 from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.dwelling_days import make_dwelling_days
 from ingest.maintenance.feed import FeedWatch
@@ -49,7 +53,10 @@ RETRY_AFTER_S = 60.0
 DAYS_A_MONTH = timedelta(days=365.25 / 12)
 
 # A job that ends so is tried again, and its check says why.
-EXPECTED = (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable, UnreadableLedger, ExportFailed)
+EXPECTED = (
+    *(*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable, UnreadableLedger, ExportFailed),
+    ColdFailure,
+)
 
 log = structlog.get_logger()
 
@@ -138,8 +145,8 @@ async def make_rollups(pool: Pool) -> None:
         log.info("rolled_up", hours=made.hours, days=made.days, readings=made.readings)
 
 
-async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
-    """Retention, pruning, parts of rollups, packing and compression, once.
+async def keep_house(pool: Pool, settings: RetentionSettings, cold_folder: Path | None = None) -> None:
+    """Retention, pruning, parts of rollups, packing and compression, once; `cold_folder`: where readings go before they are dropped.
 
     Raises:
         NotLeader: another replica runs it.
@@ -147,8 +154,11 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
     now: datetime = await pool.fetchval("SELECT now()")
     await state_terms(pool, settings)
     await make_dwelling_days(pool, now)
+    cold = await _open_cold(pool, cold_folder)
     for term in terms(settings):
-        await forget(pool, term, now)
+        await forget(pool, term, now, cold)
+    if cold is not None:
+        await cold.report()
     await forget_personal(pool, settings.keep_personal_hours_months, settings.keep_personal_days_months, now)
     await forget_ended_uplinks(pool, now)
     for what in prunes(settings):
@@ -170,6 +180,15 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
     log.info("house_kept", compression=decided.value)
 
 
+async def _open_cold(pool: Pool, folder: Path | None) -> ColdFolder | None:
+    """The folder of cold files, tidied; None: there is none, and readings are dropped without them."""
+    if folder is None and not await has_files(pool):
+        return None
+    cold = ColdFolder(pool, folder)
+    await cold.begin()
+    return cold
+
+
 async def redecode_waiting(pool: Pool, workers: Workers, owner: str, keys: KeyWrap) -> None:
     """Run the re-decoding jobs that wait, one after the other."""
     while await redecode_next(pool, workers, owner, keys):
@@ -187,9 +206,9 @@ async def watch_feed(pool: Pool, feed: FeedWatch) -> None:
     await feed.look(pool)
 
 
-async def export_waiting(pool: Pool, owner: str, room: int) -> None:
-    """Write the exports that wait, one after the other."""
-    while await export_next(pool, owner, room):
+async def export_waiting(pool: Pool, owner: str, room: int, cold_folder: Path | None = None) -> None:
+    """Write the exports that wait, one after the other; what is older than the hypertable is in `cold_folder`."""
+    while await export_next(pool, owner, room, cold_folder):
         pass
 
 

@@ -2,20 +2,27 @@
 
 What was forgotten is written down in the same transaction, so that an hour's rollup outlives its readings. Rollups
 of dwellings have terms of their own (`personal`, docs/decisions/0008-retention-by-chunk-and-by-class.md and 0062).
+With a folder for cold files, readings of classes 0 and 1 go only once they are there (decision 123).
 """
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from core.runtime.postgres import Connection, Pool
+from ingest.cold import store as cold_store
+from ingest.cold.files import ColdFailure
+from ingest.cold.store import Chunk
+from ingest.maintenance.cold_keeping import ColdFolder
 from ingest.maintenance.leader import SOON_OR_LATER, leading
 from ingest.maintenance.settings import RetentionSettings
 from ingest.maintenance.telemetry import DROPPED_CHUNKS, PRUNED_ROWS
 from ingest.rollups import LOCK as ROLLUPS_LOCK
 from ingest.rollups import WAIT_FOR_LOCK
 from lorawan.instants import EPOCH
+from registry.rows import fetch_all
 
 # Datastreams or devices in one transaction: half a million rows, for one every ten minutes.
 MOST_AT_ONCE = 500
@@ -36,7 +43,8 @@ ON CONFLICT (hypertable, id) DO UPDATE SET before = greatest(f.before, excluded.
 # Chunks that a class outlives. Personal data is kept for so long at most: it goes when its chunk's first
 # reading is that old; other data, when its last is.
 REACHED = """
-SELECT range_start, range_end FROM timescaledb_information.chunks
+SELECT range_start AS since, range_end AS until, format('%I.%I', chunk_schema, chunk_name) AS table
+FROM timescaledb_information.chunks
 WHERE hypertable_schema = 'observation' AND hypertable_name = $1
   AND CASE WHEN $3::boolean THEN range_start ELSE range_end END
       < $4::timestamptz - make_interval(months => $2)
@@ -65,6 +73,7 @@ DELETE FROM observation.correction
 WHERE ($1::int[] IS NULL OR datastream_id = ANY($1)) AND time >= $2 AND time < $3
 """
 FORGET_UPLINKS = "DELETE FROM observation.uplink WHERE device_id = ANY($1::int[]) AND time >= $2 AND time < $3"
+Demand = Callable[[Connection, Sequence[int]], Awaitable[None]]
 log = structlog.get_logger()
 
 
@@ -108,45 +117,111 @@ def terms(settings: RetentionSettings) -> tuple[Term, ...]:
     )
 
 
-async def forget(pool: Pool, term: Term, now: datetime) -> None:
+async def forget(pool: Pool, term: Term, now: datetime, cold: ColdFolder | None = None) -> None:
     """Drop the chunks that every class has outlived, then, chunk by chunk, the rows of the class kept shorter.
+
+    What goes of measurements is in a file of `cold` first; where its folder fails it stays, personal data apart.
 
     Raises:
         NotLeader: another replica runs these jobs.
     """
+    cold_files = cold if term.hypertable == "measurement" else None
     if term.whole_months:
-        async with leading(pool) as connection:
-            await _drop_chunks(connection, term, now)
+        if cold_files is not None:
+            await _drop_kept(pool, term, now, cold_files)
+        else:
+            async with leading(pool) as connection:
+                before = await connection.fetchval(OUTLIVED, term.hypertable, term.whole_months, now)
+                if before is not None and await _may_forget(connection, term.hypertable, before):
+                    await _drop_before(connection, term.hypertable, before)
     if term.shorter is not None:
         months, is_personal = term.shorter
-        for chunk in await pool.fetch(REACHED, term.hypertable, months, is_personal, now):
-            while await _forget_some(pool, term.hypertable, chunk["range_start"], chunk["range_end"], is_personal):
+        chunks = await fetch_all(pool, Chunk, REACHED, term.hypertable, months, is_personal, now)
+        if cold_files is not None and not is_personal:
+            await _forget_kept(pool, chunks, cold_files)
+            return
+        for chunk in chunks:
+            while await _forget_some(pool, term.hypertable, chunk, is_personal):
                 pass
 
 
-async def _drop_chunks(connection: Connection, term: Term, now: datetime) -> None:
-    before = await connection.fetchval(OUTLIVED, term.hypertable, term.whole_months, now)
-    if before is None or not await _may_forget(connection, term.hypertable, before):
+async def _drop_kept(pool: Pool, term: Term, now: datetime, cold_files: ColdFolder) -> None:
+    """Chunk by chunk, the oldest first: each once its files hold what it holds."""
+    chunks = await cold_store.list_chunks(pool, term.whole_months, now)
+    if not cold_files.is_open:
+        cold_files.waiting += len(chunks)
         return
-    await connection.execute(NOTE_FORGOTTEN, term.hypertable, [0], before)
+    for place, chunk in enumerate(chunks):
+        try:
+            if not await _drop_one(pool, chunk, cold_files):
+                return
+        except ColdFailure as failure:
+            cold_files.failed(failure, len(chunks) - place)
+            return
+
+
+async def _drop_one(pool: Pool, chunk: Chunk, cold_files: ColdFolder) -> bool:
+    async def drop() -> bool:
+        async with leading(pool) as connection:
+            if not await _may_forget(connection, "measurement", chunk.until):
+                return False
+            await cold_files.demand(connection, chunk)
+            await _drop_before(connection, "measurement", chunk.until)
+            return True
+
+    return await cold_files.keep(chunk, drop)
+
+
+async def _forget_kept(pool: Pool, chunks: Sequence[Chunk], cold_files: ColdFolder) -> None:
+    """Of chunks that personal data outlives: the rows of classes 0 and 1, once files hold them."""
+    if not cold_files.is_open:
+        return
+    for place, chunk in enumerate(chunks):
+        try:
+            if await pool.fetch(DATASTREAMS_BEHIND, chunk.until, False, 1):
+                await _forget_one(pool, chunk, cold_files)
+        except ColdFailure as failure:
+            cold_files.failed(failure, len(chunks) - place)
+            return
+
+
+async def _forget_one(pool: Pool, chunk: Chunk, cold_files: ColdFolder) -> None:
+    async def demand(connection: Connection, ids: Sequence[int]) -> None:
+        await cold_files.demand(connection, chunk, ids)
+
+    async def forget_all() -> bool:
+        while await _forget_some(pool, "measurement", chunk, False, demand):
+            pass
+        return True
+
+    await cold_files.keep(chunk, forget_all)
+
+
+async def _drop_before(connection: Connection, hypertable: str, before: datetime) -> None:
+    await connection.execute(NOTE_FORGOTTEN, hypertable, [0], before)
     await connection.execute(SOON_OR_LATER)
-    dropped = await connection.fetchval(DROP_CHUNKS, term.hypertable, before)
-    if term.hypertable == "measurement":
+    dropped = await connection.fetchval(DROP_CHUNKS, hypertable, before)
+    if hypertable == "measurement":
         await connection.execute(FORGET_CORRECTIONS, None, EPOCH, before)
-    DROPPED_CHUNKS.labels(term.hypertable).inc(dropped)
-    log.info("chunks_dropped", hypertable=term.hypertable, before=before.isoformat(), chunks=dropped)
+    DROPPED_CHUNKS.labels(hypertable).inc(dropped)
+    log.info("chunks_dropped", hypertable=hypertable, before=before.isoformat(), chunks=dropped)
 
 
-async def _forget_some(pool: Pool, hypertable: str, since: datetime, until: datetime, is_personal: bool) -> bool:
+async def _forget_some(
+    pool: Pool, hypertable: str, chunk: Chunk, is_personal: bool, demand: Demand | None = None
+) -> bool:
     behind, forget_rows = (
         (DATASTREAMS_BEHIND, FORGET_MEASUREMENTS)
         if hypertable == "measurement"
         else (DEVICES_BEHIND, FORGET_UPLINKS)
     )
+    since, until = chunk.since, chunk.until
     async with leading(pool) as connection:
         ids = [row["id"] for row in await connection.fetch(behind, until, is_personal, MOST_AT_ONCE)]
         if not ids or not await _may_forget(connection, hypertable, until):
             return False
+        if demand is not None:
+            await demand(connection, ids)
         deleted = count_of(await connection.execute(forget_rows, ids, since, until))
         if hypertable == "measurement":
             await connection.execute(FORGET_CORRECTIONS, ids, since, until)

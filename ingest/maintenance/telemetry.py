@@ -52,3 +52,9 @@ RESTORE_DRILL_AT = Gauge(
     "When a restore that was tried has last gone well; before there was one, since when one is due",
 )
 RESTORE_DRILL_FAILED = Gauge("territoire_maintenance_restore_drill_failed", "1 where the last one has not")
+COLD_READINGS = Counter("territoire_maintenance_cold_readings_total", "Readings written to cold files")
+COLD_FAILURES = Counter(
+    "territoire_maintenance_cold_failures_total", "What the folder of cold files has refused", ["reason"]
+)
+COLD_FAILED = Gauge("territoire_maintenance_cold_failed", "1 while the folder of cold files fails")
+COLD_WAITING = Gauge("territoire_maintenance_cold_waiting_chunks", "Chunks that stay because of that")

@@ -101,13 +101,22 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
                 return False
 
         eraser = Eraser(
-            pool, keys, settings.erasure_ledger, timedelta(seconds=settings.erasure_settle_s), ask_streams
+            pool,
+            keys,
+            settings.erasure_ledger,
+            timedelta(seconds=settings.erasure_settle_s),
+            ask_streams,
+            settings.cold_folder,
         )
         feed = FeedWatch()
         dropper = Dropper(pool, keys, settings.instance, settings.exports_folder)
         jobs = [
             Job("rollups", settings.rollups_every_s, lambda: make_rollups(pool)),
-            Job("housekeeping", settings.housekeeping_every_s, lambda: keep_house(pool, settings)),
+            Job(
+                "housekeeping",
+                settings.housekeeping_every_s,
+                lambda: keep_house(pool, settings, settings.cold_folder),
+            ),
             Job(
                 "supervision",
                 SUPERVISE_EVERY_S,
@@ -118,7 +127,9 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             Job("erasures", ERASE_EVERY_S, eraser.work),
             Job("imports", IMPORT_EVERY_S, lambda: import_waiting(pool, settings.instance, keys, WRITERS)),
             Job(
-                "exports", EXPORT_EVERY_S, lambda: export_waiting(pool, settings.instance, settings.exports_octets)
+                "exports",
+                EXPORT_EVERY_S,
+                lambda: export_waiting(pool, settings.instance, settings.exports_octets, settings.cold_folder),
             ),
             Job("drops", DROPS_EVERY_S, dropper.work),
             Job("communes", COMMUNES_EVERY_S, lambda: settle_communes(pool)),

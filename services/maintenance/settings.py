@@ -49,6 +49,11 @@ class MaintenanceSettings(RetentionSettings):
         description="A folder in which scheduled exports are put down, each tenant's below its own slug; "
         "absent: they go by SFTP alone",
     )
+    cold_folder: Path | None = Field(
+        default=None,
+        description="A folder where readings that are no personal data go as Parquet before they are dropped, for "
+        "exports to read; absent: they are dropped. Needs the extra `parquet`",
+    )
     audit_export: Annotated[
         Annotated[str, AfterValidator(_is_destination)],
         Expected(

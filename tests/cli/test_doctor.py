@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from cli import machine
 from cli.app import app
 from cli.backup import Manifest
-from cli.examination import examine_broker, examine_bus, examine_database
+from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database
 from cli.findings import Finding, Severity, worst
 from cli.place import Place
 from core.runtime.bus import connect_bus
@@ -261,6 +261,30 @@ async def test_mqtt_accounts_that_the_broker_has_not_yet(pool: Pool, database_ur
 
     assert found.severity is Severity.WARNING
     assert found.what.endswith("que le courtier n'a pas encore : 1")
+
+
+async def test_a_folder_of_cold_files_that_fails(database, pool: Pool, database_url: str) -> None:
+    admin = await connect(database.admin_url)
+    said: dict[str, str] = {}
+    for reason, chunks in (("full", 2), ("missing", 1), ("unset", 0), *((one, 0) for one in COLD_TROUBLES)):
+        await admin.execute(
+            "UPDATE observation.cold_state SET reason = $1, chunks = $2, failed_since = '2026-11-28 23:05+00'",
+            *(reason, chunks),
+        )
+        found = about(await examine_database(Place(database_url=database_url)), "mesures anciennes")
+        assert found.severity is Severity.WARNING
+        said.setdefault(reason, found.what)
+    await admin.execute("UPDATE observation.cold_state SET reason = NULL, chunks = 0, failed_since = NULL")
+    with pytest.raises(ValueError, match="not enough values"):
+        about(await examine_database(Place(database_url=database_url)), "mesures anciennes")
+    await admin.close()
+
+    assert said["full"] == (
+        "depuis le 28/11 à 23 h 05 UTC, le disque du dossier froid est plein ; 2 morceaux restent dans la base "
+        "au-delà de la durée prévue, rien n'est perdu"
+    )
+    assert "1 morceau reste dans la base" in said["missing"]
+    assert said["unset"].endswith("le dossier froid n'est plus nommé")
 
 
 async def test_a_bus_that_is_away_or_was_never_migrated(nats_url: str, free_port: int) -> None:

@@ -32,8 +32,8 @@ ENOUGH = {
 # Any text will do: names, addresses to listen on, passwords.
 FREE = {
     "instance", "health_host", "kek_id", "public_url", "api_host", "udp_host", "station_host", "intake_host",
-    "mqtt_client_id", "disk_folder", "erasure_ledger", "exports_folder", "service_password", "api_password",
-    "oidc_client_id", "oidc_client_secret", "oidc_audience", "operator_email", "operator_password",
+    "mqtt_client_id", "disk_folder", "erasure_ledger", "exports_folder", "cold_folder", "service_password",
+    "api_password", "oidc_client_id", "oidc_client_secret", "oidc_audience", "operator_email", "operator_password",
     "map_attribution", "accessibility_contact",
 }  # fmt: skip
 
