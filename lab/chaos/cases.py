@@ -1,6 +1,9 @@
 """The cases, as data: what each does to a stack that carries a load."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.messages import topics
 from lab.chaos.campaign import kill_in_mid_campaign
@@ -20,13 +23,21 @@ from lab.chaos.faults import (
     with_mqtt_fleet,
 )
 from lab.chaos.feed import following_feed
+from lab.chaos.fuzz import fuzzing
+from lab.chaos.outcome import Outcome
+from lab.chaos.soak import soak, soak_load
 from lab.chaos.upgrade import upgrade_and_back
 from services.supervisor.stack_options import SERVICES
+
+if TYPE_CHECKING:
+    from lab.chaos.stage import Stage
 
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
 HOUR_S = 3_600
 FEWEST_BATCHES = 10
 
+# The stage, for how long, and where a report goes.
+Program = Callable[["Stage", float, Path], Awaitable[list[Outcome]]]
 FRENCH = {
     "gateway_bridge": "pont des passerelles",
     "mosquitto": "courtier MQTT (mosquitto)",
@@ -53,11 +64,22 @@ class Case:
     """How long in the tests; None: not there."""
     quick_during: Act | None = None
     """In the tests instead of `during`."""
+    rate: float | None = None
+    """Uplinks a second, whatever the operator says: played by name only, on a stack of its own."""
+    devices: int | None = None
+    """How many send at this rate; None: as many as uplinks a second."""
+    program: Program | None = None
+    """How it is played, where that is not one load with something done to it."""
 
     @property
     def quick(self) -> "Case":
         """As the tests play it."""
         return self if self.quick_during is None else replace(self, during=self.quick_during)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is played by name only, on a stack of its own."""
+        return self.rate is not None
 
 
 def _name(service: str) -> str:
@@ -173,6 +195,20 @@ CASES: tuple[Case, ...] = (
         30,
         during=fill_disk("postgres"),
         on_small_disks=True,
+    ),
+    Case(
+        "fuzz",
+        "Messages gâtés à chaque porte : 20 000 de chaque sorte, puis un bon",
+        10,
+        around=fuzzing(),
+        rate=20.0,
+    ),
+    Case(
+        "soak",
+        "Dix fois le pilote, 20 minutes (--hours 24 : un jour) : rien ne grandit",
+        1_200,
+        program=soak,
+        **soak_load(),
     ),
 )
 

@@ -132,6 +132,12 @@ class Stage:
         outcome.differences += await differences(self.pool)
         await self.counters.look(self.pool)
 
+    def forget(self) -> None:
+        """What was sent and judged so far is in no later account: a day's would not fit into memory."""
+        self.load.forget_sent()
+        self.sent_besides.clear()
+        self.lost = 0
+
     async def settle(self) -> Outcome:
         """The whole account from the first uplink, and rollups of every hour as if it were over.
 
@@ -175,7 +181,13 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    home: Path, start: StartStack, *, rate: float, on_small_disks: bool, console: Console
+    home: Path,
+    start: StartStack,
+    *,
+    rate: float,
+    on_small_disks: bool,
+    console: Console,
+    devices: int | None = None,
 ) -> AsyncGenerator[Stage]:
     """A fresh stack in `home` with two replicas of what is sharded, and a load that has joined.
 
@@ -183,7 +195,7 @@ async def open_stage(
         NotRun: small disks cannot be made on this machine.
     """
     processes = Processes(home)
-    devices = max(FEWEST_DEVICES, round(rate / RATE_PER_DEVICE))
+    devices = devices or max(FEWEST_DEVICES, round(rate / RATE_PER_DEVICE))
     gateways = max(FEWEST_GATEWAYS, devices // DEVICES_PER_GATEWAY)
     with small_disks(home) if on_small_disks else nullcontext(dict[str, Path]()) as disks:
         try:

@@ -6,7 +6,7 @@ import signal
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lab.chaos.cases import Case
     from lab.chaos.outcome import Outcome
 
-INTERRUPTED = 130
+INTERRUPTED, HOUR_S = 130, 3_600.0
 # Not /tmp: the databases of a run take gigabytes, and /tmp may be memory.
 FOLDER = Path("/var/tmp")
 
@@ -34,13 +34,24 @@ def chaos(
         float | None, typer.Option(min=6, help="Durée de la charge de chaque cas ; sinon celle du cas.")
     ] = None,
     as_list: Annotated[bool, typer.Option("--list", help="Nomme les cas, et s'arrête.")] = False,
+    hours: Annotated[
+        float | None, typer.Option(min=0.01, help="Avec soak : durée en heures, 24 par exemple.")
+    ] = None,
+    times: Annotated[float, typer.Option(min=0.1, help="Avec soak : combien de fois le pilote.")] = 10.0,
+    messages: Annotated[int, typer.Option(min=20, help="Avec fuzz : messages de chaque sorte.")] = 20_000,
+    seed: Annotated[
+        str, typer.Option(help="Avec fuzz : rejoue les messages de cette graine ; sinon une nouvelle.")
+    ] = "",
+    report: Annotated[Path, typer.Option(help="Avec soak : dossier du rapport et de ses courbes.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Pour un programme.")] = False,
     keep: Annotated[bool, typer.Option(help="Garde le dossier de la pile, avec ses journaux.")] = False,
 ) -> None:
     """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double."""
     from lab.chaos.cases import CASES, find_case
+    from lab.chaos.fuzz import fuzzing
     from lab.chaos.outcome import Outcome
     from lab.chaos.report import chaos_table, print_findings
+    from lab.chaos.soak import soak_load
 
     if as_list:
         _print_list(as_json)
@@ -48,12 +59,15 @@ def chaos(
     unknown = [name for name in cases or () if find_case(name) is None]
     if unknown:
         raise fail(f"cas inconnu : {', '.join(unknown)} (./territoire chaos --list)", 2)
-    chosen = [case for case in CASES if not cases or case.name in cases]
+    chosen = [case for case in CASES if (case.name in cases if cases else not case.is_alone)]
+    chosen = [replace(case, around=fuzzing(messages, seed)) if case.name == "fuzz" else case for case in chosen]
+    chosen = [replace(case, **soak_load(times)) if case.name == "soak" else case for case in chosen]
     console = tables(beside_json=as_json)
     outcomes: list[Outcome] = []
     interrupted = False
     try:
-        asyncio.run(_run(chosen, Play(rate, seconds, keep), console, outcomes))
+        lasts_s = seconds if hours is None else hours * HOUR_S
+        asyncio.run(_run(chosen, Play(rate, lasts_s, keep, report.resolve()), console, outcomes))
     except (KeyboardInterrupt, asyncio.CancelledError):
         interrupted = True
     if as_json:
@@ -88,25 +102,30 @@ class Play:
     rate: float
     seconds: float | None
     keep: bool
+    folder: Path
+    """Where a report goes."""
 
 
 async def _run(cases: Sequence["Case"], play: Play, console: "Console", outcomes: list["Outcome"]) -> None:
-    """The cases on ordinary disks on one stack, then those on small disks on another."""
+    """The cases on ordinary disks on one stack, those on small disks on another, each that is alone on its own."""
     task, stacks = asyncio.current_task(), 0
     if task is not None:  # As Ctrl-C: nothing that we started or mounted stays.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with _own_folder(keep=play.keep) as folder:
         if play.keep:
             console.print(f"Dossier : {folder}", markup=False, highlight=False)
-        for small in (False, True):
-            group = [case for case in cases if case.on_small_disks is small]
-            while group:
+        together = [case for case in cases if not case.is_alone]
+        groups = [[case for case in together if case.on_small_disks is small] for small in (False, True)]
+        groups += [[case] for case in cases if case.is_alone]
+        for group in groups:
+            left = group
+            while left:
                 stacks += 1
                 home = folder / f"home-{stacks}"
-                played = await _run_group(group, home, play, console, outcomes, small=small)
+                played = await _run_group(left, home, play, console, outcomes)
                 if not play.keep:
                     shutil.rmtree(home, ignore_errors=True)
-                group = group[played:]
+                left = left[played:]
 
 
 @contextmanager
@@ -126,7 +145,7 @@ def _own_folder(*, keep: bool) -> Generator[Path]:
 
 
 async def _run_group(
-    cases: Sequence["Case"], home: Path, play: Play, console: "Console", outcomes: list["Outcome"], *, small: bool
+    cases: Sequence["Case"], home: Path, play: Play, console: "Console", outcomes: list["Outcome"]
 ) -> int:
     """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
     from lab.chaos.outcome import Outcome
@@ -136,19 +155,32 @@ async def _run_group(
 
     try:
         async with open_stage(
-            home, background_stack, rate=play.rate, on_small_disks=small, console=console
+            home,
+            background_stack,
+            rate=cases[0].rate or play.rate,
+            devices=cases[0].devices,
+            on_small_disks=cases[0].on_small_disks,
+            console=console,
         ) as stage:
             for number, case in enumerate(cases, 1):
                 console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)
-                outcome = await stage.play(case, play.seconds or case.seconds)
-                outcomes.append(outcome)
-                word = {"ok": "tient", "failed": "NE TIENT PAS"}.get(outcome.status, outcome.not_run)
-                account = outcome.account
-                figures = f"{outcome.ours} à nous, {account.stored} enregistrées, {account.missing} manquantes"
-                console.print(f"    {word} ({figures}, {outcome.took_s:.0f} s)", markup=False, highlight=False)
+                seconds = play.seconds or case.seconds
+                if case.program is not None:
+                    outcomes += await case.program(stage, seconds, play.folder)
+                else:
+                    outcomes.append(await stage.play(case, seconds))
+                outcome = outcomes[-1]
+                _print_outcome(outcome, console)
                 if outcome.unready or not outcome.drained:
                     return number
             outcomes.append(await stage.settle())
     except NotRun as refused:
         outcomes += [Outcome(case.name, case.title, not_run=str(refused)) for case in cases]
     return len(cases)
+
+
+def _print_outcome(outcome: "Outcome", console: "Console") -> None:
+    word = {"ok": "tient", "failed": "NE TIENT PAS"}.get(outcome.status, outcome.not_run)
+    account = outcome.account
+    figures = f"{outcome.ours} à nous, {account.stored} enregistrées, {account.missing} manquantes"
+    console.print(f"    {word} ({figures}, {outcome.took_s:.0f} s)", markup=False, highlight=False)
