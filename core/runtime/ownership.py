@@ -28,7 +28,7 @@ RETRY_EVERY_S = 1.0
 # A question that waits at the bus costs nothing; one that is asked anew is four messages, for every shard.
 FETCH_TIMEOUT_S = 5.0
 # Whether the reading is to end is looked at so often meanwhile, which asks nobody.
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 1.0
 # A reader that receives nothing asks this often whether its consumer still exists.
 PROBE_EVERY_S = 5.0
 DRAINED_POLL_S = 0.02
