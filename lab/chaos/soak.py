@@ -88,10 +88,12 @@ async def soak(stage: "Stage", seconds: float, folder: Path) -> list[Outcome]:
         looking.cancel()
         with suppress(asyncio.CancelledError):
             await looking
-    warm_up_s = min(WARM_UP_SHARE * seconds, MOST_WARM_UP_S)
-    judged = judge(list(samples.curves.values()), warm_up_s)
-    last, report = outcomes[-1], folder / REPORT
-    write_report(report, samples, judged, warm_up_s, outcomes)
+        # Also of a soak that ended before its time: hours of curves are worth more than none.
+        warm_up_s = min(WARM_UP_SHARE * seconds, MOST_WARM_UP_S)
+        judged = judge(list(samples.curves.values()), warm_up_s)
+        report = folder / REPORT
+        write_report(report, samples, judged, warm_up_s, outcomes)
+    last = outcomes[-1]
     last.notes.append(f"rapport : {report}")
     last.notes += [one.line for one in judged if one.curve.goal == "memory" or one.verdict is Verdict.MISSED]
     last.differences += [one.line for one in judged if one.verdict is Verdict.MISSED]
