@@ -1,9 +1,7 @@
 """The cases, as data: what each does to a stack that carries a load."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypedDict
 
 from core.messages import topics
 from lab.chaos.campaign import kill_in_mid_campaign
@@ -24,20 +22,18 @@ from lab.chaos.faults import (
 )
 from lab.chaos.feed import following_feed
 from lab.chaos.fuzz import fuzzing
-from lab.chaos.outcome import Outcome
-from lab.chaos.soak import soak, soak_load
 from lab.chaos.upgrade import upgrade_and_back
+from lab.fleet.pilot import PILOT_DEVICES
 from services.supervisor.stack_options import SERVICES
-
-if TYPE_CHECKING:
-    from lab.chaos.stage import Stage
 
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
 HOUR_S = 3_600
 FEWEST_BATCHES = 10
 
-# The stage, for how long, and where a report goes.
-Program = Callable[["Stage", float, Path], Awaitable[list[Outcome]]]
+TIMES_THE_PILOT = 10.0
+# So that in the warm-up every device was seen several times.
+DEVICE_EVERY_S = 60.0
+
 FRENCH = {
     "gateway_bridge": "pont des passerelles",
     "mosquitto": "courtier MQTT (mosquitto)",
@@ -47,6 +43,19 @@ FRENCH = {
     "nats": "bus (nats-server)",
     "postgres": "PostgreSQL",
 }
+
+
+class SoakLoad(TypedDict):
+    """How many devices send, and how many uplinks a second."""
+
+    devices: int
+    rate: float
+
+
+def soak_load(times: float = TIMES_THE_PILOT) -> SoakLoad:
+    """So many times the pilot, each device once a minute."""
+    devices = round(times * PILOT_DEVICES)
+    return {"devices": devices, "rate": round(devices / DEVICE_EVERY_S, 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +77,6 @@ class Case:
     """Uplinks a second, whatever the operator says: played by name only, on a stack of its own."""
     devices: int | None = None
     """How many send at this rate; None: as many as uplinks a second."""
-    program: Program | None = None
-    """How it is played, where that is not one load with something done to it."""
 
     @property
     def quick(self) -> "Case":
@@ -207,7 +214,6 @@ CASES: tuple[Case, ...] = (
         "soak",
         "Dix fois le pilote, 20 minutes (--hours 24 : un jour) : rien ne grandit",
         1_200,
-        program=soak,
         **soak_load(),
     ),
 )

@@ -1,4 +1,4 @@
-"""Hostile messages of every kind: for pure readers in processes of their own, then at the ports of the stack."""
+"""Hostile messages of every kind: for readers in processes of their own, then at the ports of the stack."""
 
 import asyncio
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Whether a curve rises: least squares, with an interval that knows that neighbours are alike. Pure."""
+"""Whether a curve rises: least squares, with an interval that knows that neighbours are alike."""
 
 import math
 from collections.abc import Sequence

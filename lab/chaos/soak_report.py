@@ -5,14 +5,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lab.chaos.outcome import Outcome
 from lab.chaos.slopes import Verdict
+from lab.chaos.soak_goals import Judged
 from lab.chaos.soak_samples import Curve, Samples
-
-if TYPE_CHECKING:
-    from lab.chaos.soak import Judged
 
 LIBRARIES = Path(__file__).resolve().parents[2] / "api" / "console" / "libraries"
 TITLES = {
@@ -28,7 +26,7 @@ PAGE = Path(__file__).with_name("soak.html")
 
 
 def write_report(
-    path: Path, samples: Samples, judged: "Sequence[Judged]", warm_up_s: float, outcomes: Sequence[Outcome]
+    path: Path, samples: Samples, judged: Sequence[Judged], warm_up_s: float, outcomes: Sequence[Outcome]
 ) -> None:
     """Write the page."""
     curves = list(samples.curves.values())
@@ -52,7 +50,7 @@ def write_report(
     path.write_text(page, "utf-8")
 
 
-def _row(one: "Judged") -> str:
+def _row(one: Judged) -> str:
     slope, kind = one.slope, ' class="missed"' if one.verdict is Verdict.MISSED else ""
     cells = (
         f"{one.curve.goal} : {one.curve.name}",

@@ -53,29 +53,33 @@ class Samples:
     """Of each process; two say that it was started again."""
     misses: int = 0
 
-    def add(self, at_s: float, goal: str, values: Mapping[str, float], unit: str) -> None:
+    def record_values(self, at_s: float, goal: str, values: Mapping[str, float], unit: str) -> None:
         """One look."""
         for name, value in values.items():
             curve = self.curves.setdefault((goal, name), Curve(goal, name, unit))
             curve.times_s.append(at_s)
             curve.values.append(value)
 
-    async def take(self, run: RunInfo, pool: Pool, bus: Bus) -> None:
+    async def take_samples(self, run: RunInfo, pool: Pool, bus: Bus) -> None:
         """Look at everything once; what is away is looked at the next time."""
         at_s, pids = time.monotonic() - self.began, _pids(run)
         for name, pid in pids.items():
             self.pids.setdefault(name, set()).add(pid)
-        self.add(at_s, "memory", {name: pss_mb(pid) for name, pid in pids.items() if name != "postgres"}, "Mo")
-        self.add(at_s, "descriptors", {name: _descriptors(pid) for name, pid in pids.items()}, "")
+        self.record_values(
+            at_s, "memory", {name: pss_mb(pid) for name, pid in pids.items() if name != "postgres"}, "Mo"
+        )
+        self.record_values(at_s, "descriptors", {name: _descriptors(pid) for name, pid in pids.items()}, "")
         try:
             async with asyncio.timeout(LOOK_WITHIN_S):
-                self.add(at_s, "tasks", await _tasks(run), "")
-                self.add(at_s, "backlog", {"frames et uplinks": float(await messages(bus))}, "messages")
+                self.record_values(at_s, "tasks", await _tasks(run), "")
+                self.record_values(at_s, "backlog", {"frames et uplinks": float(await messages(bus))}, "messages")
                 connections = {name: float(count) for name, count in await pool.fetch(READ_CONNECTIONS)}
-                self.add(at_s, "connections", connections | {"toutes": sum(connections.values())}, "")
+                self.record_values(at_s, "connections", connections | {"toutes": sum(connections.values())}, "")
                 dead, live, octets = await pool.fetchrow(READ_BLOAT) or (0.0, 0.0, 0.0)
-                self.add(at_s, "bloat", {"lignes mortes": 100 * dead / max(1.0, dead + live)}, "% des lignes")
-                self.add(at_s, "size", {"base": octets / MB}, "Mo")
+                self.record_values(
+                    at_s, "bloat", {"lignes mortes": 100 * dead / max(1.0, dead + live)}, "% des lignes"
+                )
+                self.record_values(at_s, "size", {"base": octets / MB}, "Mo")
         except (PostgresError, *DATABASE_AWAY, *BUS_AWAY):
             self.misses += 1
 

@@ -47,11 +47,10 @@ def chaos(
     keep: Annotated[bool, typer.Option(help="Garde le dossier de la pile, avec ses journaux.")] = False,
 ) -> None:
     """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double."""
-    from lab.chaos.cases import CASES, find_case
+    from lab.chaos.cases import CASES, find_case, soak_load
     from lab.chaos.fuzz import fuzzing
     from lab.chaos.outcome import Outcome
     from lab.chaos.report import chaos_table, print_findings
-    from lab.chaos.soak import soak_load
 
     if as_list:
         _print_list(as_json)
@@ -150,6 +149,7 @@ async def _run_group(
     """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
     from lab.chaos.outcome import Outcome
     from lab.chaos.processes import NotRun
+    from lab.chaos.soak import soak
     from lab.chaos.stage import open_stage
     from lab.stack_process import background_stack
 
@@ -165,8 +165,8 @@ async def _run_group(
             for number, case in enumerate(cases, 1):
                 console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)
                 seconds = play.seconds or case.seconds
-                if case.program is not None:
-                    outcomes += await case.program(stage, seconds, play.folder)
+                if case.name == "soak":
+                    outcomes += await soak(stage, seconds, play.folder)
                 else:
                     outcomes.append(await stage.play(case, seconds))
                 outcome = outcomes[-1]

@@ -1,4 +1,4 @@
-"""`python -m lab.fuzz [TARGET...]`: the pure readers alone; `--case` plays one case of a seed again."""
+"""`python -m lab.fuzz [TARGET...]`: the readers alone; `--case` plays one case of a seed again."""
 
 import argparse
 import secrets

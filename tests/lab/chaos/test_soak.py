@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lab.chaos.outcome import Outcome
 from lab.chaos.slopes import Verdict
-from lab.chaos.soak import judge
+from lab.chaos.soak_goals import judge
 from lab.chaos.soak_report import write_report
 from lab.chaos.soak_samples import Curve, Samples
 
