@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 
 from lab.chaos.checks import LogWatch
 from lab.chaos.faults import Around
+from lab.chaos.fuzz_live import LiveFindings
+from lab.chaos.fuzz_lns import play_lns
+from lab.chaos.fuzz_radio import play_radio
+from lab.chaos.fuzz_station import play_station
+from lab.chaos.fuzz_udp import play_udp
 from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
-from lab.fuzz.live import LiveFindings
-from lab.fuzz.live_lns import play_lns
-from lab.fuzz.live_radio import play_radio
-from lab.fuzz.live_station import play_station
-from lab.fuzz.live_udp import play_udp
 from lab.fuzz.target import Findings, play
 from lab.fuzz.targets import TARGETS
 

@@ -57,7 +57,7 @@ def _lose(source: random.Random, spoilt: bytearray) -> None:
     del spoilt[at : at + source.randint(1, 8)]
 
 
-def _add(source: random.Random, spoilt: bytearray) -> None:
+def _insert_noise(source: random.Random, spoilt: bytearray) -> None:
     at = source.randint(0, len(spoilt))
     spoilt[at:at] = noise(source, LONGEST_ADDED)
 
@@ -74,7 +74,7 @@ def _swap(source: random.Random, spoilt: bytearray) -> None:
         spoilt[one], spoilt[other] = spoilt[other], spoilt[one]
 
 
-_CHANGES: Sequence[Octets] = (_flip, _flip, _set, _set, _cut, _lose, _add, _repeat, _swap)
+_CHANGES: Sequence[Octets] = (_flip, _flip, _set, _set, _cut, _lose, _insert_noise, _repeat, _swap)
 
 
 def text(source: random.Random, message: str) -> str:

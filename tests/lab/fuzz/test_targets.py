@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from lab.fuzz.live import LiveFindings, quantile
+from lab.chaos.fuzz_live import LiveFindings, quantile
 from lab.fuzz.target import Target, play, source_of
 from lab.fuzz.targets import TARGETS
 
@@ -19,7 +19,7 @@ def test_hostile_input_is_refused_as_documented_and_a_good_one_behind_it_read_at
     assert len(found.became) > 1  # Some were read, some were not.
 
 
-def spoilt(take) -> Target:
+def spoilt(read_number) -> Target:
     return Target("x", "", lambda source: source.randrange(1_000), take, lambda: None)
 
 
@@ -30,12 +30,12 @@ def test_a_case_is_the_same_again_from_its_seed() -> None:
 
 
 def test_an_exception_that_nobody_documents_is_a_defect_and_names_its_case() -> None:
-    def take(number: int) -> str:
+    def read_number(number: int) -> str:
         if number == random.Random("s x 3").randrange(1_000):
             raise KeyError("seldom")
         return "read"
 
-    found = play(spoilt(take), 10, "s")
+    found = play(spoilt(read_number), 10, "s")
 
     assert not found.holds
     assert [(one.case, "seldom" in one.what) for one in found.defects] == [(3, True)]
@@ -45,11 +45,11 @@ def test_an_exception_that_nobody_documents_is_a_defect_and_names_its_case() -> 
 def test_what_keeps_something_of_every_case_is_found() -> None:
     kept: list[list[int]] = []
 
-    def take(number: int) -> str:
+    def read_number(number: int) -> str:
         kept.append([number, number + 1_000_000, number + 2_000_000])
         return "read"
 
-    assert [one.what.partition(":")[0] for one in play(spoilt(take), 5_000, "s").defects] == ["memory"]
+    assert [one.what.partition(":")[0] for one in play(spoilt(read_number), 5_000, "s").defects] == ["memory"]
 
 
 def test_a_port_holds_when_all_is_counted_and_99_of_100_are_answered_in_time() -> None:

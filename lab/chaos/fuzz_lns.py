@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from lab.chaos.fuzz_live import LiveFindings, Port, figures, play_live
 from lab.chaos.scene import Scene
 from lab.fleet.pilot import EM400
 from lab.fleet.provision import Provisioner
 from lab.fuzz import recorded
 from lab.fuzz.gateways import lns_message
-from lab.fuzz.live import LiveFindings, Port, figures, play_live
 from lab.fuzz.target import source_of
 
 COUNTED = "territoire_intake_messages_total"

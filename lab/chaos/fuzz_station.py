@@ -7,11 +7,11 @@ from contextlib import suppress
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from lab.chaos.fuzz_live import LiveFindings, Port, figures, play_live
+from lab.chaos.fuzz_udp import register
 from lab.chaos.scene import Scene
 from lab.fleet.provision import Provisioner
 from lab.fuzz.gateways import station_message
-from lab.fuzz.live import LiveFindings, Port, figures, play_live
-from lab.fuzz.live_udp import register
 from lab.fuzz.target import source_of
 
 GATEWAY = bytes.fromhex("0080e115000a9b73")

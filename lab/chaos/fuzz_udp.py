@@ -5,10 +5,10 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable
 
+from lab.chaos.fuzz_live import BURST, LiveFindings, Port, figures, play_live
 from lab.chaos.scene import Scene
 from lab.fleet.provision import Provisioner
 from lab.fuzz.gateways import GATEWAY, datagram
-from lab.fuzz.live import BURST, LiveFindings, Port, figures, play_live
 from lab.fuzz.target import source_of
 
 KNOWN_WITHIN_S = 20.0

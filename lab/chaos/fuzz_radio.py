@@ -8,12 +8,12 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 
+from lab.chaos.fuzz_live import BURST, LiveFindings, Port, figures, play_live
+from lab.chaos.fuzz_udp import LARGEST, register
 from lab.chaos.scene import Scene
 from lab.fleet.pilot import EM400
 from lab.fleet.provision import Provisioner
 from lab.fuzz import mutations
-from lab.fuzz.live import BURST, LiveFindings, Port, figures, play_live
-from lab.fuzz.live_udp import LARGEST, register
 from lab.fuzz.radio import ADDRESS, CIPHER, KEYS, signed_frame
 from lab.fuzz.target import source_of
 from lab.gateway import rxpk
