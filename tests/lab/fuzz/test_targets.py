@@ -20,7 +20,7 @@ def test_hostile_input_is_refused_as_documented_and_a_good_one_behind_it_read_at
 
 
 def spoilt(read_number) -> Target:
-    return Target("x", "", lambda source: source.randrange(1_000), take, lambda: None)
+    return Target("x", "", lambda source: source.randrange(1_000), read_number, lambda: None)
 
 
 def test_a_case_is_the_same_again_from_its_seed() -> None:
