@@ -47,6 +47,12 @@ WHERE d.due_at <= $1 AND d.slot = ANY($2::smallint[])
 ORDER BY d.due_at, d.rule_id, d.device_id LIMIT $3
 FOR UPDATE OF d SKIP LOCKED
 """
+# Whether there is anything to lock: asked every second for all shards at once, where nearly never anything is due.
+READ_DUE_SLOTS = """
+SELECT slot FROM deadline WHERE due_at <= $1 AND slot = ANY($2::smallint[])
+UNION SELECT slot FROM rule_state WHERE due_at <= $1 AND slot = ANY($2::smallint[]) AND datastream_id IS NOT NULL
+UNION SELECT slot FROM alert WHERE due_at <= $1 AND slot = ANY($2::smallint[])
+"""
 # Devices that are waited for since they were assigned, or registered and never assigned, and of which nothing was
 # heard since: no deadline is there, or that of another place. $1: now. One that was missed, and whose alert has
 # ended although nothing was heard (its rule or the device was switched off meanwhile), is missed again. Values of
@@ -286,6 +292,11 @@ async def drop_deadline(connection: Connection, rule_id: int, device_id: int) ->
 async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], most: int) -> list[DueDeadline]:
     """Deadlines of these slots that have passed."""
     return await fetch_all(connection, DueDeadline, LOCK_DUE, now, slots, most)
+
+
+async def read_due_slots(connection: Connection | Pool, now: datetime, slots: Sequence[int]) -> set[int]:
+    """Those of these slots that have a deadline, a state or an alert to be looked at."""
+    return {row["slot"] for row in await connection.fetch(READ_DUE_SLOTS, now, slots)}
 
 
 async def read_behind(connection: Connection | Pool, now: datetime, notify_up_to: timedelta) -> list[Behind]:

@@ -208,8 +208,11 @@ class Engine:
         current = [lease for lease in held if lease.shard in self._watching]
         try:
             await self._open_requested(held)
+            await self._settle_due(current)
             for lease in current:
-                await self._sweep_shard(lease)
+                slots = frozenset(slots_of_shard(lease.shard, self._shards))
+                await self._watch_gateways(lease, slots)
+                await self._evaluate_frame_loss(lease, slots)
             await self._follow_registry(current)
         except (LeaseLost, *DATABASE_AWAY) as away:
             log.warning("sweep_put_off", reason=describe(away))
@@ -223,8 +226,19 @@ class Engine:
                     if opened < AT_ONCE:
                         break
 
-    async def _sweep_shard(self, lease: Lease) -> None:
-        slots = slots_of_shard(lease.shard, self._shards)
+    async def _settle_due(self, leases: Sequence[Lease]) -> None:
+        """In the shards that have something due; whether one has is asked for all of them at once."""
+        for lease in leases:
+            async with self._turns[lease.shard]:
+                await self._write_down(lease)
+        slots = {lease.shard: slots_of_shard(lease.shard, self._shards) for lease in leases}
+        asked = [slot for those in slots.values() for slot in those]
+        due = await deadline_store.read_due_slots(self._pool, self._now(), asked) if asked else set[int]()
+        for lease in leases:
+            if not due.isdisjoint(slots[lease.shard]):
+                await self._settle_shard(lease, slots[lease.shard])
+
+    async def _settle_shard(self, lease: Lease, slots: Sequence[int]) -> None:
         while (since := self._watching.get(lease.shard)) is not None:
             async with self._turns[lease.shard]:
                 await self._write_down(lease)
@@ -241,8 +255,6 @@ class Engine:
                     alerts = await evaluation.look_at_alerts(slots, DUE_AT_ONCE)
             if max(len(silent), states, alerts) < DUE_AT_ONCE:
                 break
-        await self._watch_gateways(lease, frozenset(slots))
-        await self._evaluate_frame_loss(lease, frozenset(slots))
 
     async def _watch_gateways(self, lease: Lease, slots: frozenset[int]) -> None:
         """Every few seconds: when each gateway of this shard was last seen, as the bridge has written it."""

@@ -158,7 +158,7 @@ class Downlinks:
         if not slots:
             return plan
         candidates = await self._concerned(slots, candidates)
-        if not candidates and not poll:
+        if not candidates and not (poll and await self._is_anything_open(slots)):
             return plan
         now_us = self._clock()
         # The leases from before the query: a shard that was lost meanwhile is not ours to plan for.
@@ -173,6 +173,10 @@ class Downlinks:
                 wanted += self._class_c(await downlink_store.read_due_class_c(connection, slots), wanted, now_us)
             await self._number(connection, plan, wanted)
         return plan
+
+    async def _is_anything_open(self, slots: Sequence[int]) -> bool:
+        """Whether any row may be due, expired or unanswered: a look costs one query and locks nothing."""
+        return await downlink_store.read_concerned(self._pool, slots) != set[int]()
 
     async def _concerned(
         self, slots: Sequence[int], candidates: Sequence[AnswerCandidate]

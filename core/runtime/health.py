@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool, database_reason
 from core.runtime.waiting import what_is_waited_for
 
 CHECK_TIMEOUT_S = 2
+DATED_EVERY_S = 1.0
 
 # A named check: returns None when all is well, or what is wrong.
 Check = Callable[[], Awaitable[str | None]]
@@ -143,11 +144,27 @@ class ProbesProtocol(HeadDeadlineProtocol):
 
 
 class QuietServer(uvicorn.Server):
-    """Uvicorn inside a process whose signals are not uvicorn's to handle."""
+    """Uvicorn inside a process whose signals are not uvicorn's to handle, and which mostly waits."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
 
     def capture_signals(self) -> Any:
         """Leave SIGTERM and SIGINT to core.runtime.lifetime."""
         return _no_signals()
+
+    def end(self) -> None:
+        """Finish what is being answered, and return from `serve`."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Uvicorn's wakes ten times a second to see whether it is to end; this one for the date of its answers."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DATED_EVERY_S):
+                    await self._ending.wait()
 
 
 class _no_signals:  # noqa: N801
@@ -200,7 +217,7 @@ async def serve_http(
     try:
         yield listening.getsockname()[1]
     finally:
-        server.should_exit = True
+        server.end()
         await serving
 
 

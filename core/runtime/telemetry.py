@@ -31,6 +31,7 @@ MOST_KEYS = 1_000
 
 BUILD_INFO = Gauge("territoire_build_info", "Always 1; which program this is", ["service", "version", "revision"])
 EVENT_LOOP_LAG = Gauge("territoire_event_loop_lag_seconds", "How late the event loop woke up, last probe")
+EVENT_LOOP_TASKS = Gauge("territoire_event_loop_tasks", "Tasks that the event loop has not finished")
 LEFT_OUT = Counter(
     "territoire_log_lines_left_out_total",
     "Lines of the log that were left out because the same came again and again",
@@ -187,6 +188,7 @@ def show_build(service: str) -> None:
 async def watch_event_loop() -> None:
     """Export how late the loop wakes up, and report lines that were left out, until cancelled."""
     loop = asyncio.get_running_loop()
+    EVENT_LOOP_TASKS.set_function(lambda: len(asyncio.all_tasks(loop)))
     while True:
         due = loop.time() + LOOP_PROBE_S
         await asyncio.sleep(LOOP_PROBE_S)

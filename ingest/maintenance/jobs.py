@@ -146,7 +146,9 @@ async def make_rollups(pool: Pool) -> None:
 
 
 async def keep_house(pool: Pool, settings: RetentionSettings, cold_folder: Path | None = None) -> None:
-    """Retention, pruning, parts of rollups, packing and compression, once; `cold_folder`: where readings go before they are dropped.
+    """Retention, pruning, parts of rollups, packing and compression, once.
+
+    `cold_folder`: where readings go before they are dropped.
 
     Raises:
         NotLeader: another replica runs it.

@@ -45,8 +45,17 @@ class Case:
     quick_during: Act | None = None
     """In the tests instead of `during`."""
     quick_around: Around | None = None
+    rate: float | None = None
+    """Uplinks a second, whatever the operator says: played by name only, on a stack of its own."""
+    devices: int | None = None
+    """How many send at this rate; None: as many as uplinks a second."""
     is_slow: bool = False
     """In the tests with those that take minutes (`./territoire test --browser`)."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is played by name only, on a stack of its own."""
+        return self.rate is not None
 
     @property
     def as_selected(self) -> "Case":

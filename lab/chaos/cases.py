@@ -1,5 +1,7 @@
 """The cases, as data: what each does to a stack that carries a load."""
 
+from typing import TypedDict
+
 from core.messages import topics
 from lab.chaos.campaign import kill_in_mid_campaign
 from lab.chaos.case import Case, Layout
@@ -19,14 +21,19 @@ from lab.chaos.faults import (
     with_mqtt_fleet,
 )
 from lab.chaos.feed import following_feed
+from lab.chaos.fuzz import fuzzing
 from lab.chaos.kill_cases import KILL_CASES
 from lab.chaos.upgrade import upgrade_and_back
+from lab.fleet.pilot import PILOT_DEVICES
 from services.supervisor.stack_options import SERVICES
 
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
 HOUR_S = 3_600
 FEWEST_BATCHES = 10
-GOAL_RATE = 2_000
+
+TIMES_THE_PILOT = 10.0
+# So that in the warm-up every device was seen several times.
+DEVICE_EVERY_S = 60.0
 
 FRENCH = {
     "gateway_bridge": "pont des passerelles",
@@ -37,6 +44,19 @@ FRENCH = {
     "nats": "bus (nats-server)",
     "postgres": "PostgreSQL",
 }
+
+
+class SoakLoad(TypedDict):
+    """How many devices send, and how many uplinks a second."""
+
+    devices: int
+    rate: float
+
+
+def soak_load(times: float = TIMES_THE_PILOT) -> SoakLoad:
+    """So many times the pilot, each device once a minute."""
+    devices = round(times * PILOT_DEVICES)
+    return {"devices": devices, "rate": round(devices / DEVICE_EVERY_S, 1)}
 
 
 def _name(service: str) -> str:
@@ -160,6 +180,19 @@ CASES: tuple[Case, ...] = (
         on_small_disks=True,
     ),
     *FAULT_CASES,
+    Case(
+        "fuzz",
+        "Messages gâtés à chaque porte : 20 000 de chaque sorte, puis un bon",
+        10,
+        around=fuzzing(),
+        rate=20.0,
+    ),
+    Case(
+        "soak",
+        "Dix fois le pilote, 20 minutes (--hours 24 : un jour) : rien ne grandit",
+        1_200,
+        **soak_load(),
+    ),
 )
 
 

@@ -162,6 +162,12 @@ class Stage:
         outcome.differences += await differences(self.pool)
         await self.counters.look(self.pool)
 
+    def forget(self) -> None:
+        """What was sent and judged so far is in no later account: a day's would not fit into memory."""
+        self.load.forget_sent()
+        self.sent_besides.clear()
+        self.lost = 0
+
     async def settle(self) -> Outcome:
         """The whole account from the first uplink, and rollups of every hour as if it were over.
 
@@ -213,6 +219,7 @@ async def open_stage(
     console: Console,
     layout: Layout = Layout.USUAL,
     upgrade: Upgrade | None = None,
+    devices: int | None = None,
 ) -> AsyncGenerator[Stage]:
     """A fresh stack of this layout in `home`, and a load that has joined.
 
@@ -222,7 +229,7 @@ async def open_stage(
         NotRun: small disks cannot be made on this machine.
     """
     processes = Processes(home)
-    devices = max(FEWEST_DEVICES, round(rate / RATE_PER_DEVICE))
+    devices = devices or max(FEWEST_DEVICES, round(rate / RATE_PER_DEVICE))
     gateways = max(FEWEST_GATEWAYS, devices // DEVICES_PER_GATEWAY)
     with small_disks(home) if on_small_disks else nullcontext(dict[str, Path]()) as disks:
         try:

@@ -6,7 +6,7 @@ import signal
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,11 +17,11 @@ from cli.running import fail, tables
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lab.chaos.case import Case, Layout
+    from lab.chaos.case import Case
     from lab.chaos.outcome import Outcome
     from lab.chaos.stage import Stage
 
-INTERRUPTED = 130
+INTERRUPTED, HOUR_S = 130, 3_600.0
 # Not /tmp: the databases of a run take gigabytes, and /tmp may be memory.
 FOLDER = Path("/var/tmp")
 
@@ -38,11 +38,21 @@ def chaos(
         bool, typer.Option("--selection", help="Ce que joue l'intégration continue, aussi longtemps qu'elle.")
     ] = False,
     as_list: Annotated[bool, typer.Option("--list", help="Nomme les cas, et s'arrête.")] = False,
+    hours: Annotated[
+        float | None, typer.Option(min=0.01, help="Avec soak : durée en heures, 24 par exemple.")
+    ] = None,
+    times: Annotated[float, typer.Option(min=0.1, help="Avec soak : combien de fois le pilote.")] = 10.0,
+    messages: Annotated[int, typer.Option(min=20, help="Avec fuzz : messages de chaque sorte.")] = 20_000,
+    seed: Annotated[
+        str, typer.Option(help="Avec fuzz : rejoue les messages de cette graine ; sinon une nouvelle.")
+    ] = "",
+    report: Annotated[Path, typer.Option(help="Avec soak : dossier du rapport et de ses courbes.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Pour un programme.")] = False,
     keep: Annotated[bool, typer.Option(help="Garde le dossier de la pile, avec ses journaux.")] = False,
 ) -> None:
     """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double."""
-    from lab.chaos.cases import CASES, SELECTION, find_case
+    from lab.chaos.cases import CASES, SELECTION, find_case, soak_load
+    from lab.chaos.fuzz import fuzzing
     from lab.chaos.outcome import Outcome
     from lab.chaos.report import chaos_table, print_findings
 
@@ -53,12 +63,15 @@ def chaos(
     if unknown:
         raise fail(f"cas inconnu : {', '.join(unknown)} (./territoire chaos --list)", 2)
     known = [one.as_selected for one in SELECTION] if selection else CASES
-    chosen = [case for case in known if not cases or case.name in cases]
+    chosen = [case for case in known if (case.name in cases if cases else not case.is_alone)]
+    chosen = [replace(case, around=fuzzing(messages, seed)) if case.name == "fuzz" else case for case in chosen]
+    chosen = [replace(case, **soak_load(times)) if case.name == "soak" else case for case in chosen]
     console = tables(beside_json=as_json)
     outcomes: list[Outcome] = []
     interrupted = False
     try:
-        asyncio.run(_run(chosen, Play(rate, seconds, keep), console, outcomes))
+        lasts_s = seconds if hours is None else hours * HOUR_S
+        asyncio.run(_run(chosen, Play(rate, lasts_s, keep, report.resolve()), console, outcomes))
     except (KeyboardInterrupt, asyncio.CancelledError):
         interrupted = True
     if as_json:
@@ -93,10 +106,12 @@ class Play:
     rate: float
     seconds: float | None
     keep: bool
+    folder: Path
+    """Where a report goes."""
 
 
 async def _run(cases: Sequence["Case"], play: Play, console: "Console", outcomes: list["Outcome"]) -> None:
-    """The cases of one layout on one stack, those on small disks on one of their own."""
+    """The cases of one layout on one stack, those on small disks and each that is alone on one of their own."""
     task, stacks = asyncio.current_task(), 0
     if task is not None:  # As Ctrl-C: nothing that we started or mounted stays.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -104,14 +119,14 @@ async def _run(cases: Sequence["Case"], play: Play, console: "Console", outcomes
         if play.keep:
             console.print(f"Dossier : {folder}", markup=False, highlight=False)
         for together in groups_of(cases):
-            group = together
-            while group:
+            left = together
+            while left:
                 stacks += 1
                 home = folder / f"home-{stacks}"
-                played = await _run_group(group, home, play, console, outcomes)
+                played = await _run_group(left, home, play, console, outcomes)
                 if not play.keep:
                     shutil.rmtree(home, ignore_errors=True)
-                group = group[played:]
+                left = left[played:]
 
 
 @contextmanager
@@ -132,9 +147,10 @@ def _own_folder(*, keep: bool) -> Generator[Path]:
 
 def groups_of(cases: Sequence["Case"]) -> list[list["Case"]]:
     """Which cases are played on the same stack, in their order."""
-    groups: dict[tuple[bool, Layout], list[Case]] = {}
+    groups: dict[tuple[object, ...], list[Case]] = {}
     for case in cases:
-        groups.setdefault((case.on_small_disks, case.layout), []).append(case)
+        alone = case.name if case.is_alone else None
+        groups.setdefault((case.on_small_disks, case.layout, alone), []).append(case)
     return list(groups.values())
 
 
@@ -155,7 +171,8 @@ async def _open_stage(case: "Case", home: Path, play: Play, console: "Console") 
         stage = open_stage(
             home,
             start,
-            rate=play.rate,
+            rate=case.rate or play.rate,
+            devices=case.devices,
             on_small_disks=case.on_small_disks,
             layout=case.layout,
             upgrade=upgrade,
@@ -170,17 +187,19 @@ async def _run_group(
     """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
     from lab.chaos.outcome import Outcome
     from lab.chaos.processes import CaseFailed, NotRun
+    from lab.chaos.soak import soak
 
     try:
         async with _open_stage(cases[0], home, play, console) as stage:
             for number, case in enumerate(cases, 1):
                 console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)
-                outcome = await stage.play(case, play.seconds or case.seconds)
-                outcomes.append(outcome)
-                word = {"ok": "tient", "failed": "NE TIENT PAS"}.get(outcome.status, outcome.not_run)
-                account = outcome.account
-                figures = f"{outcome.ours} à nous, {account.stored} enregistrées, {account.missing} manquantes"
-                console.print(f"    {word} ({figures}, {outcome.took_s:.0f} s)", markup=False, highlight=False)
+                seconds = play.seconds or case.seconds
+                if case.name == "soak":
+                    outcomes += await soak(stage, seconds, play.folder)
+                else:
+                    outcomes.append(await stage.play(case, seconds))
+                outcome = outcomes[-1]
+                _print_outcome(outcome, console)
                 if outcome.unready or not outcome.drained:
                     return number
             outcomes.append(await stage.settle())
@@ -189,3 +208,10 @@ async def _run_group(
     except CaseFailed as failed:
         outcomes += [Outcome(case.name, case.title, differences=[str(failed)]) for case in cases]
     return len(cases)
+
+
+def _print_outcome(outcome: "Outcome", console: "Console") -> None:
+    word = {"ok": "tient", "failed": "NE TIENT PAS"}.get(outcome.status, outcome.not_run)
+    account = outcome.account
+    figures = f"{outcome.ours} à nous, {account.stored} enregistrées, {account.missing} manquantes"
+    console.print(f"    {word} ({figures}, {outcome.took_s:.0f} s)", markup=False, highlight=False)

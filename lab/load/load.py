@@ -35,12 +35,14 @@ from lab.radio.transmission import SECOND_US
 from services.supervisor.run_info import RunInfo
 
 JOIN_PATIENCE_S = 180.0
+# Of very many devices, of each.
+JOIN_PATIENCE_A_DEVICE_S = 0.05
 # Twice in one poll, two uplinks of a device would be at the same instant.
 FASTEST_DEVICE_HZ = 50
 
 
 class JoinsTakeTooLong(Exception):
-    """Some devices had no accept in three minutes; the message says how many, in French."""
+    """Some devices had no accept in three minutes or longer; the message says how many, in French."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,10 @@ class Load:
         """How many uplinks were sent so far."""
         return len(self.pacer.sent) // FIELDS
 
+    def forget_sent(self) -> None:
+        """Begin the account anew; no play is running."""
+        del self.pacer.sent[:]
+
     @property
     def joined(self) -> int:
         """How many devices have a session."""
@@ -177,16 +183,17 @@ class Load:
         """Return when every device has a session.
 
         Raises:
-            JoinsTakeTooLong: some have none after three minutes.
+            JoinsTakeTooLong: some have none after three minutes, of very many devices later.
         """
         homes = {gateway.gateway_id: list[Device]() for gateway in self.gateways}
         for device in self.devices:
             homes[device.links[0].gateway.gateway_id].append(device)
         every_s = max(1 / JOINS_PER_GATEWAY_AND_S, len(homes) / JOINS_PER_S)
+        patience_s = max(JOIN_PATIENCE_S, JOIN_PATIENCE_A_DEVICE_S * len(self.devices))
         with Progress(console=console, transient=True) as progress:
             shown = progress.add_task("Activation par les ondes", total=len(self.devices))
             try:
-                async with asyncio.timeout(JOIN_PATIENCE_S), asyncio.TaskGroup() as tasks:
+                async with asyncio.timeout(patience_s), asyncio.TaskGroup() as tasks:
                     joining = [
                         tasks.create_task(join_in_turn(devices, every_s=every_s), name="join")
                         for devices in homes.values()
@@ -199,7 +206,7 @@ class Load:
             except TimeoutError:
                 raise JoinsTakeTooLong(
                     f"{len(self.devices) - self.joined} équipements sur {len(self.devices)} n'ont pas de session "
-                    f"après {JOIN_PATIENCE_S:.0f} s"
+                    f"après {patience_s:.0f} s"
                 ) from None
 
 

@@ -35,7 +35,8 @@ class MalformedMessage(ValueError):
     """A message that is not of this protocol; `msgtype` is "" when it does not say what it would have been."""
 
     def __init__(self, reason: str, evidence: object, msgtype: str = "") -> None:
-        super().__init__(f"{msgtype or 'message'}: {reason}: {str(evidence)[:_MAX_TEXT]}")
+        shown = str(evidence)[:_MAX_TEXT].encode(errors="backslashreplace").decode()  # Also half of a letter.
+        super().__init__(f"{msgtype or 'message'}: {reason}: {shown}")
         self.msgtype = msgtype
 
 

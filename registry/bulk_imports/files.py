@@ -98,7 +98,12 @@ def _read_csv(text: str, kind: ImportKind) -> Table:
         text = text.replace("\r", "\n")
     first = next(_split(text), "")
     delimiter = max(";,\t", key=first.count)
-    header = tuple(name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), list[str]()))
+    try:
+        header = tuple(
+            name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), list[str]())
+        )
+    except csv.Error as wrong:
+        raise UnreadableFile(f"ligne 1 : ce n'est pas du CSV ({wrong})") from None
     _check_header(header, kind)
     most = OUTLINE_MOST if kind.has_outlines else LINE_MOST
     count = sum(1 for _ in _rows(text, delimiter, most))
@@ -263,7 +268,7 @@ def _feature(number: int, raw: msgspec.Raw) -> _Feature:
         raise UnreadableFile(f"l'objet {number} dépasse {OBJECT_OCTETS_MOST >> 20} Mo")
     try:
         return msgspec.json.decode(raw, type=_Feature)
-    except (msgspec.DecodeError, RecursionError) as wrong:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise UnreadableFile(f"objet {number} : ce n'est pas du GeoJSON ({wrong})") from None
 
 

@@ -89,6 +89,26 @@ async def test_a_bin_that_crosses_75_opens_one_alert_with_one_message_per_endpoi
     assert await bench.queued() == 1
 
 
+async def test_a_sweep_settles_a_shard_only_when_something_in_it_is_due(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled, settle = list[int](), Engine._settle_shard
+
+    async def counted(engine: Engine, lease: Lease, slots: Sequence[int]) -> None:
+        settled.append(lease.shard)
+        await settle(engine, lease, slots)
+
+    monkeypatch.setattr(Engine, "_settle_shard", counted)
+    await bench.evaluate((ago(1), 20))
+    await bench.sweep(ago(600))
+    assert settled == []
+
+    await bench.pool.execute("UPDATE deadline SET due_at = now() WHERE slot % $1 = $2", SHARDS, bench.lease.shard)
+    await bench.sweep(ago(600))
+
+    assert settled == [bench.lease.shard]
+
+
 async def test_an_emptied_bin_resolves_its_acknowledged_alert(bench: Bench, place: Any, receiver: Any) -> None:
     await place.endpoint(receiver)
     await bench.evaluate((ago(20), 76), (ago(10), 82))

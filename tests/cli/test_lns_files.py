@@ -142,6 +142,8 @@ def test_what_is_wrong_with_a_row_is_said_and_never_with_its_keys(change: dict[s
         (b"dev_eui\n" + b"1" * 200_000, True),
         (b"{", False),
         (b"3", False),
+        (b'{"dev_eui": "70b3d57ed0001234", "name": Infinity}', False),
+        (b'{"dev_eui": "70b3d57ed0001234", "name": "\\ud800"}', False),
     ],
 )
 def test_a_file_of_another_kind_is_rejected_whole(octets: bytes, is_csv: bool) -> None:

@@ -1,8 +1,9 @@
 import asyncio
 
 import httpx
+import pytest
 
-from core.runtime.health import Readiness, serve_health
+from core.runtime.health import QuietServer, Readiness, serve_health
 
 
 async def fine() -> str | None:
@@ -57,3 +58,22 @@ async def test_serves_the_three_pages() -> None:
     for answer in (live, ready, metrics, other):
         assert answer.headers["content-security-policy"] == "default-src 'none'"
         assert (answer.headers["x-content-type-options"], answer.headers["x-frame-options"]) == ("nosniff", "DENY")
+
+
+async def test_a_server_that_nobody_asks_wakes_once_a_second_and_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks, on_tick = list[float](), QuietServer.on_tick
+    loop = asyncio.get_running_loop()
+
+    async def counted(server: QuietServer, counter: int) -> bool:
+        ticks.append(loop.time())
+        return await on_tick(server, counter)
+
+    monkeypatch.setattr(QuietServer, "on_tick", counted)
+    async with serve_health(Readiness({"database": fine}), "127.0.0.1", 0):
+        await asyncio.sleep(0.6)
+        assert len(ticks) == 1
+        ends_at = loop.time()
+
+    assert ticks[1] - ends_at < 0.3  # It is woken, and does not wait for its next look.

@@ -143,6 +143,38 @@ async def test_reading_ends_when_the_consumer_was_taken_away(
             await asyncio.wait_for(anext(batches(reader, 10)), 20)
 
 
+async def test_an_idle_reader_asks_the_bus_once_in_seconds_and_ends_at_once_when_its_shard_is_to_go(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, fetch = list[float](), ShardReader.fetch
+
+    async def counted(reader: ShardReader, most: int, timeout_s: float) -> list[Message]:
+        asked.append(timeout_s)
+        return await fetch(reader, most, timeout_s)
+
+    monkeypatch.setattr(ShardReader, "fetch", counted)
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        reader = await bus.read_shard(topics.UPLINKS, topics.uplinks(0), "ingest-0-1")
+        read: asyncio.Queue[list[Message]] = asyncio.Queue()
+
+        async def read_all() -> None:
+            async for messages in batches(reader, 10):
+                await read.put(messages)
+
+        reading = asyncio.create_task(read_all())
+        await asyncio.sleep(1.5)
+        assert len(asked) == 1
+
+        await bus.publish(topics.uplinks(0), b"comes while it waits")
+        (message,) = await asyncio.wait_for(read.get(), 2)
+        assert message.data == b"comes while it waits"
+        await message.ack()
+        reader.draining.set()
+
+        await asyncio.wait_for(reading, 3)
+
+
 async def test_a_message_that_a_broken_connection_swallowed_is_read_before_those_that_follow(
     pool: Pool, nats_url: str
 ) -> None:

@@ -30,6 +30,7 @@ def test_an_upgrade_has_a_stack_of_its_own_and_others_share_theirs() -> None:
     assert [case.name for group in groups if group[0].layout is Layout.FORMER for case in group] == ["upgrade"]
     assert sorted(case.name for group in groups for case in group) == sorted(case.name for case in CASES)
     assert all(len({(case.on_small_disks, case.layout) for case in group}) == 1 for group in groups)
+    assert [len(group) for group in groups if group[0].is_alone] == [1, 1]
 
 
 def test_what_continuous_integration_plays_stays_within_ten_minutes() -> None:

@@ -250,3 +250,10 @@ def test_a_message_that_is_not_for_us_is_distinguished_from_a_malformed_one(msgt
 )
 def test_a_round_trip_is_what_ref_time_lacks(ref_time_us: int | None, expected: int | None) -> None:
     assert round_trip_us(ref_time_us, NOW_US) == expected
+
+
+def test_what_is_said_of_a_malformed_message_can_be_written_down() -> None:
+    with pytest.raises(MalformedMessage) as malformed:
+        parse_message('{"msgtype": "dntxed", "diid": "\\ud800"}')
+
+    assert "ud800" in str(malformed.value).encode().decode()

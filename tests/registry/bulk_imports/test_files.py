@@ -163,3 +163,24 @@ def test_a_refused_line_is_kept_with_few_reasons_and_short_cells() -> None:
 
     assert [one.column for one in rejections] == ["external_reference", "circuit", "cabinet", "name", "lamp"]
     assert max(len(cell) for one in rejections for cell in one.cells) == 300
+
+
+@pytest.mark.parametrize(
+    ("octets", "form", "reason"),
+    [
+        (b"external_reference;na\rme\nARM-1;x\n", "csv", "ligne 1 : ce n'est pas du CSV"),
+        (
+            b'{"type":"FeatureCollection","features":[{"properties":{"external_reference":"\xe9"}}]}',
+            "geojson",
+            "objet 1 : ce n'est pas du GeoJSON",
+        ),
+        (
+            b'{"type":"FeatureCollection","features":[{"properties":{"external_reference":"A"}},{"a":"\xe9"}]}',
+            "geojson",
+            "objet 2 : ce n'est pas du GeoJSON",
+        ),
+    ],
+)
+def test_a_file_that_fuzzing_found_is_rejected_with_its_line(octets: bytes, form: str, reason: str) -> None:
+    with pytest.raises(UnreadableFile, match=reason):
+        list(read_table(octets, CABINETS, form, "wgs84").lines)

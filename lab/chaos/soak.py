@@ -1,0 +1,54 @@
+"""A stack that carries ten times the pilot for long: whether anything in it grows, with a report of curves."""
+
+import asyncio
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from lab.chaos.case import Case
+from lab.chaos.outcome import Outcome
+from lab.chaos.slopes import Verdict
+from lab.chaos.soak_goals import judge
+from lab.chaos.soak_report import write_report
+from lab.chaos.soak_samples import Samples
+from lab.chaos.stage import Stage
+
+# A part of a soak is judged on its own and forgotten: a day's account would not fit into memory.
+PART_S = 3_600.0
+WARM_UP_SHARE, MOST_WARM_UP_S = 0.3, 1_800.0
+MOST_SAMPLES, LOOK_EVERY_S = 720, 10.0
+REPORT = "soak.html"
+
+
+async def soak(stage: Stage, seconds: float, folder: Path) -> list[Outcome]:
+    """Play the load in parts, look at the stack meanwhile, judge and write the report."""
+    samples, outcomes, ends = Samples(), list[Outcome](), time.monotonic() + seconds
+    looking = asyncio.create_task(_look(stage, samples, seconds), name="look at the stack")
+    try:
+        while (left_s := ends - time.monotonic()) > LOOK_EVERY_S:
+            part = Case(f"soak-{len(outcomes) + 1}", f"{stage.rate:g} trames/s", min(PART_S, left_s))
+            outcomes.append(await stage.play(part, part.seconds))
+            stage.forget()
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+        # Also of a soak that ended before its time: hours of curves are worth more than none.
+        warm_up_s = min(WARM_UP_SHARE * seconds, MOST_WARM_UP_S)
+        judged = judge(list(samples.curves.values()), warm_up_s)
+        report = folder / REPORT
+        write_report(report, samples, judged, warm_up_s, outcomes)
+    last = outcomes[-1]
+    last.notes.append(f"rapport : {report}")
+    last.notes += [one.line for one in judged if one.curve.goal == "memory" or one.verdict is Verdict.MISSED]
+    last.differences += [one.line for one in judged if one.verdict is Verdict.MISSED]
+    last.differences += [f"{name} : relancé" for name, pids in sorted(samples.pids.items()) if len(pids) > 1]
+    return outcomes
+
+
+async def _look(stage: Stage, samples: Samples, seconds: float) -> None:
+    every_s = max(LOOK_EVERY_S, seconds / MOST_SAMPLES)
+    while True:
+        due = time.monotonic() + every_s
+        await samples.take_samples(stage.processes.run, stage.pool, stage.bus)
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
