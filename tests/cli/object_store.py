@@ -11,8 +11,9 @@ from typing import Any
 
 import boto3  # pyright: ignore[reportMissingTypeStubs]
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from tests.certificates import Authority
 from werkzeug.serving import make_server
+
+from lab.certificates import Authority
 
 REGION = "fr-par"
 

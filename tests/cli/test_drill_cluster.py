@@ -9,11 +9,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from tests.certificates import Authority
 
 from cli import drill_cluster
 from cli.drill import Failed
 from cli.drill_cluster import by_service, restoring_beside
+from lab.certificates import Authority
 from tests.k8s.conftest import render
 from tests.k8s.test_schemas import check_custom
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.messages.batch import VERSION
 from core.messages.frames import FRAME_BATCHES
 from core.messages.measurements import MEASUREMENT_BATCHES
 from core.messages.uplinks import UPLINK_BATCHES
+from core.messages.versions import FORMER
 from core.model.identities import NO_TRACE, limit_of, new_trace, span_of, traceparent
 
 # W3C Trace Context, section 3.2: version, trace-id, parent-id, trace-flags; neither id is all zero.
@@ -59,7 +59,7 @@ def test_items_of_before_traces_are_still_read() -> None:
     uplink = [bytes(16), 1, 2, 3, 1, b"x", False, 1, 1, 868_100_000, 7, 125_000, False, []]
 
     def message(items: list[object]) -> bytes:
-        return VERSION + msgspec.msgpack.encode(items)
+        return bytes((FORMER,)) + msgspec.msgpack.encode(items)
 
     [read_frame] = FRAME_BATCHES.decode(message([frame]))
     [read_uplink] = UPLINK_BATCHES.decode(message([uplink]))
