@@ -24,7 +24,7 @@ BY_XDIST = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restar
 WHOLE_STACKS = "tests/system"
 # Minutes of a demonstration to its balanced account, and of the faults that take long, an upgrade among them: with
 # what else people look at, after all the others.
-LONG = ("tests/system/test_demo.py", "tests/system/test_long_chaos.py")
+LONG = ("tests/system/test_demo.py", "tests/system/test_long_chaos.py", "tests/system/test_upgrade.py")
 # One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
 IN_A_BROWSER = "tests/browser"
 REST, SYSTEM, BROWSER = "pytest", "system", "browser"

@@ -245,6 +245,7 @@ def test_manifest_of_today_is_read_in_full_and_written_alike() -> None:
         "encrypted": False,
         "goes_on_plain": False,
         "erasures": None,
+        "compressed_chunks": 0,
     }
     assert msgspec.json.format(msgspec.json.encode(manifest)) + b"\n" == MANIFEST
 

@@ -317,7 +317,7 @@ async def test_message_that_is_no_batch_is_quarantined_whole_and_its_neighbours_
     assert await world.done() == [1, 2, 3]
     ((service, subject, sequence, reason, detail, data),) = await world.quarantined()
     assert (service, subject, sequence, data) == (world.service, world.subject, 2, UNREADABLE)
-    assert (reason, detail) == ("unreadable_batch", "version byte 07, expected 01")
+    assert (reason, detail) == ("unreadable_batch", "version byte 07, this program reads 1 and 2")
 
 
 async def test_takeover_does_everything_unacknowledged_in_order_and_nothing_twice(world: World) -> None:
