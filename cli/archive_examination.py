@@ -1,8 +1,10 @@
 """Examines the archive of a database's log, and when a restore from it was last tried."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cli.database_report import WITHIN_S
 from cli.findings import Finding, critical, good, warning
 from cli.place import Place
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect
@@ -34,7 +36,8 @@ async def examine_archive(place: Place) -> list[Finding]:
     if place.database_url is None:
         return []
     try:
-        connection = await connect(place.database_url, "territoire-doctor")
+        async with asyncio.timeout(WITHIN_S):
+            connection = await connect(place.database_url, "territoire-doctor")
     except (PostgresError, *DATABASE_AWAY):
         return []  # It is found by others.
     try:

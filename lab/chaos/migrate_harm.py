@@ -39,10 +39,6 @@ HAS_COLUMN = f"""
 SELECT EXISTS (SELECT FROM pg_attribute
                WHERE attrelid = 'device'::regclass AND attname = '{COLUMN}' AND NOT attisdropped)
 """
-IS_HALF_DONE = f"""
-SELECT count(*) FILTER (WHERE {COLUMN} IS NULL) > 0 AND count({COLUMN}) > 0 FROM device
-"""
-COUNT_WRONG = f"SELECT count(*) FROM device WHERE {COLUMN} IS DISTINCT FROM encode(dev_eui, 'hex')"
 UNDO = f"ALTER TABLE device DROP COLUMN IF EXISTS {COLUMN}"
 FORGET = "DELETE FROM schema_migration WHERE number > $1"
 
@@ -116,13 +112,17 @@ async def _is_locked(pool: Pool) -> bool:
 
 async def _is_half_done(pool: Pool) -> bool:
     # Who asks for a column that is being added waits for it.
-    return await pool.fetchval(HAS_COLUMN) and await pool.fetchval(IS_HALF_DONE)
+    return await pool.fetchval(HAS_COLUMN) and await pool.fetchval(
+        f"SELECT count(*) FILTER (WHERE {COLUMN} IS NULL) > 0 AND count({COLUMN}) > 0 FROM device"
+    )
 
 
 async def _require_all(scene: Scene, number: int) -> None:
     async with scene.pool.acquire() as connection:
         ledger = await read_ledger(connection)
-        wrong = await connection.fetchval(COUNT_WRONG)
+        wrong = await connection.fetchval(
+            f"SELECT count(*) FROM device WHERE {COLUMN} IS DISTINCT FROM encode(dev_eui, 'hex')"
+        )
     if ledger.number != number or wrong:
         raise CaseFailed(
             f"migrate relancé : le schéma est à {ledger.number}, {wrong} équipements sans leur valeur"

@@ -4,10 +4,6 @@ from datetime import datetime
 
 from core.runtime.postgres import Connection
 
-IS_EMPTY = """
-SELECT NOT EXISTS (SELECT FROM observation_part.rollup_hour)
-   AND NOT EXISTS (SELECT FROM observation_part.rollup_day)
-"""
 # The oldest part ends where the first month (of days: the first year) begins; others follow up to where it ended.
 DIVIDE = """
 DO $$
@@ -47,5 +43,8 @@ $$
 async def divide(admin: Connection, since: datetime) -> None:
     """Divide the oldest part of both tables from `since` on, where nothing is in it."""
     async with admin.transaction():
-        if await admin.fetchval(IS_EMPTY):
+        if await admin.fetchval(
+            "SELECT NOT EXISTS (SELECT FROM observation_part.rollup_hour)"
+            " AND NOT EXISTS (SELECT FROM observation_part.rollup_day)"
+        ):
             await admin.execute(DIVIDE.format(since=since.isoformat()))

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from services.supervisor.postgres import server_account
 
 PACKAGE = "pgbackrest"
 STANZA = "territoire"
+# pgBackRest's exit status is the number of its error: another of its processes holds the lock.
+IS_LOCKED, LOCKED_WITHIN_S, LOOK_AGAIN_S = 50, 60.0, 0.5
 CONFIGURATION, SFTP_KEY, AUTHORITY = "pgbackrest.conf", "sftp.key", "ca.crt"
 # In a home that was restored, until somebody says that it takes the place of the other one.
 SUSPENDED = "suspended"
@@ -116,7 +119,12 @@ class PgBackRest:
         launch = Launch(argv, env=environment, account=owner_of(self.data))
         # Both apart: what `info` says is read by a program.
         taken: dict[str, Any] = {**launch.arguments(subprocess.PIPE), "stderr": subprocess.PIPE}
+        since = time.monotonic()
         done: subprocess.CompletedProcess[str] = subprocess.run(launch.argv, **taken, text=True, check=False)
+        # The server archives its log beside us, each for as long as it takes to carry some segments away.
+        while done.returncode == IS_LOCKED and time.monotonic() - since < LOCKED_WITHIN_S:
+            time.sleep(LOOK_AGAIN_S)
+            done = subprocess.run(launch.argv, **taken, text=True, check=False)
         if done.returncode != 0:
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             errors = [line for line in said if "ERROR" in line] or said

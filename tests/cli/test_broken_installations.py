@@ -371,7 +371,7 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     disk_full: ("disque", "presque plein", "libérez de la place"),
     port_taken: ("port", "port UDP", "ss -lnptu"),
     stack_killed: ("pile", "a été tuée", "territoire up"),
-    stack_of_another_version: ("pile", "n'est pas de cette version", "redémarrez la pile"),
+    stack_of_another_version: ("pile", "run.json n'est pas lisible", "redémarrez la pile"),
     process_dead: ("processus network", "", "plus de mémoire"),
     everything_silent: ("courtier MQTT", "ne répond pas", "le courtier tourne"),
 }

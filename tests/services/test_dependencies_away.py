@@ -295,13 +295,14 @@ async def test_the_reason_of_a_rejected_certificate_is_reported(tmp_path: Path) 
     plain = await asyncio.start_server(lambda _, writer: writer.write(b"INFO {}\r\n"), "127.0.0.1", 0)
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=serving)
 
-    async def shown_reason(host: str, trusted: Path, at: asyncio.Server) -> str:
+    async def shown_reason(name: str, trusted: Path, at: asyncio.Server) -> str:
         context = ssl.create_default_context(cafile=trusted)
+        port = at.sockets[0].getsockname()[1]
         with pytest.raises(OSError) as refused:  # noqa: PT011 - Its reason is what is tested.
-            await asyncio.open_connection(host, at.sockets[0].getsockname()[1], ssl=context)
+            await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
         return network_reason(refused.value)
 
     async with server, plain:
         assert "son autorité n'est pas celle" in await shown_reason("127.0.0.1", stranger.certificate, server)
-        assert "fait pour un autre nom" in await shown_reason("localhost", authority.certificate, server)
+        assert "fait pour un autre nom" in await shown_reason("autre.test", authority.certificate, server)
         assert "TLS des deux côtés" in await shown_reason("127.0.0.1", authority.certificate, plain)
