@@ -167,7 +167,7 @@ class Processes:
             send(pid or 0, signal.SIGTERM)
             if not await _holds(lambda name=name: name not in self.pids(service), STOP_WITHIN_S):
                 raise CaseFailed(f"{name} ne s'arrête pas")
-            self._ours[name] = launch.start(program.environment, program.python)
+            self._ours[name] = launch.start(program.environment, python=program.python)
             await self._until_one_is_ready(launch.replica, within_s)
 
     async def give_back(self, service: str) -> None:
