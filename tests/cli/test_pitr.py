@@ -99,6 +99,7 @@ async def test_the_database_as_it_was_at_an_instant(folder: Path, monkeypatch: p
             await connection.execute(FILL.replace("{ours}", ours.hex()))
             image = await territoire("pitr", "backup", "--home", former.folder)
             assert image.exit_code == 0, image.output
+            await asyncio.sleep(2)  # pgBackRest knows the second in which an image was whole.
             await connection.execute(MORE.format(rows=70))
             account = await naive_counts(connection)
             epoch = await connection.fetchval("SELECT epoch FROM feed_position()")
