@@ -175,8 +175,10 @@ def test_a_refused_line_is_kept_with_few_reasons_and_short_cells() -> None:
             "objet 1 : ce n'est pas du GeoJSON",
         ),
         (
-            b'{"type":"FeatureCollection","features":[{"properties":{"external_reference":"A"}},'
-            b'{"properties":{"external_reference":"\xe9"}}]}',
+            (
+                b'{"type":"FeatureCollection","features":[{"properties":{"external_reference":"A"}},'
+                b'{"properties":{"external_reference":"\xe9"}}]}'
+            ),
             "geojson",
             "objet 2 : ce n'est pas du GeoJSON",
         ),
