@@ -15,17 +15,10 @@ from typing import Any
 import msgspec
 
 from lab.bench.processes import cpu_seconds
-from lab.simulator.stack_memory import NOT_COUNTED, pss_mb
+from lab.simulator.stack_memory import NOT_COUNTED, pids_of, pss_mb
 from lab.stack_process import background_stack
-from services.supervisor.run_info import RunInfo
 
 SETTLES_S, LASTS_S = 45.0, 60.0
-
-
-def pids_of(run: RunInfo) -> dict[str, int]:
-    """Every process of the stack by name."""
-    found = {service.name: service.pid for service in run.services if service.pid is not None}
-    return found | {"supervisor": run.supervisor_pid}
 
 
 def wake_ups(pid: int) -> int:

@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from cli.backup import manifest_file
 from core.runtime.postgres import Pool, open_pool
 from ingest.maintenance.jobs import keep_house
 from ingest.maintenance.settings import RetentionSettings
@@ -106,8 +107,12 @@ async def examine(
                 sys.executable, "-P", "-m", "cli", *arguments,
                 stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
-            await process.wait()
-    file.unlink(missing_ok=True)
+            status = await process.wait()
+        # The status of `doctor` is its worst finding.
+        if name == "backup" and status:
+            raise RuntimeError(f"backup ended with {status}")
+    for written in (file, manifest_file(file)):
+        written.unlink(missing_ok=True)
     async with open_pool(run.database_admin_url, "bench", size=1) as pool:
         parts, chunks = await pool.fetchval(COUNT_PARTS), await pool.fetchval(COUNT_CHUNKS)
     plans = await _read_plans(run)
@@ -120,7 +125,7 @@ async def _read_plans(run: RunInfo) -> list[Plan]:
     plans: list[Plan] = []
     async with (
         open_pool(run.database_url, "bench", size=1) as service,
-        open_pool(f"{run.database_admin_url}", "bench", size=1) as pool,
+        open_pool(run.database_admin_url, "bench", size=1) as pool,
     ):
         _, queries = await plan_queries(service)
         await pool.execute("SET search_path = observation, public")

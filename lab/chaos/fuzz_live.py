@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.chaos.processes import get
+from lab.chaos.processes import samples
 from lab.fuzz.target import ANSWERED_WITHIN_S, LONGEST_SHOWN, MOST_DEFECTS, WARM_SHARE, Defect
 from lab.simulator.stack_memory import pss_mb
 from services.supervisor.run_info import RunInfo
@@ -127,9 +127,6 @@ async def figures(run: RunInfo, service: str, prefix: str) -> Mapping[str, int]:
     """The samples of a service's metrics whose line begins so, by name and labels."""
     found = dict[str, int]()
     for replica in run.replicas(service):
-        _, text = await get(f"{replica.health_url}/metrics")
-        for line in text.splitlines():
-            name, _, value = line.rpartition(" ")
-            if name.startswith(prefix) and "_created" not in name:
-                found[name] = found.get(name, 0) + round(float(value))
+        for name, value in (await samples(f"{replica.health_url}/metrics", prefix)).items():
+            found[name] = found.get(name, 0) + round(value)
     return found

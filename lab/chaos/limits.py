@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lab.chaos.processes import CaseFailed, get
+from lab.chaos.processes import CaseFailed, samples
 from lab.chaos.scene import Scene
 
 Act = Callable[[Scene], Awaitable[None]]
@@ -125,9 +125,7 @@ async def _answers(host: str, port: int) -> bool:
 
 async def counted(metrics_url: str, name: str = REFUSED) -> int:
     """The sum of the samples of this counter."""
-    _, text = await get(metrics_url)
-    lines = [line for line in text.splitlines() if line.startswith(name)]
-    return round(sum(float(line.rpartition(" ")[2]) for line in lines))
+    return round(sum((await samples(metrics_url, name)).values()))
 
 
 def limit_memory(times: float, *services: str) -> Act:

@@ -273,6 +273,13 @@ async def answers(url: str) -> bool:
     return (await get(url))[0]
 
 
+async def samples(metrics_url: str, prefix: str) -> dict[str, float]:
+    """What a process says of metrics whose line begins so, by name and labels; nothing where it is away."""
+    _, text = await get(metrics_url)
+    lines = (line.rpartition(" ") for line in text.splitlines())
+    return {name: float(value) for name, _, value in lines if name.startswith(prefix) and "_created" not in name}
+
+
 async def get(url: str) -> tuple[bool, str]:
     """A GET on the loopback: whether the answer is 200, and its body."""
     authority, _, path = url.removeprefix("http://").partition("/")

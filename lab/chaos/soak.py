@@ -23,12 +23,14 @@ REPORT = "soak.html"
 async def soak(stage: Stage, seconds: float, folder: Path) -> list[Outcome]:
     """Play the load in parts, look at the stack meanwhile, judge and write the report."""
     samples, outcomes, ends = Samples(), list[Outcome](), time.monotonic() + seconds
+    left_s = seconds
     looking = asyncio.create_task(_look(stage, samples, seconds), name="look at the stack")
     try:
-        while (left_s := ends - time.monotonic()) > LOOK_EVERY_S:
+        while not outcomes or left_s > LOOK_EVERY_S:
             part = Case(f"soak-{len(outcomes) + 1}", f"{stage.rate:g} trames/s", min(PART_S, left_s))
             outcomes.append(await stage.play(part, part.seconds))
             stage.forget()
+            left_s = ends - time.monotonic()
     finally:
         looking.cancel()
         with suppress(asyncio.CancelledError):

@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
+from lab.chaos.limits import open_descriptors
 from lab.chaos.processes import get
 from lab.chaos.watch import messages
-from lab.simulator.stack_memory import pss_mb
+from lab.simulator.stack_memory import NOT_COUNTED, pids_of, pss_mb
 from services.supervisor.run_info import RunInfo
 
 LOOK_WITHIN_S = 20.0
@@ -62,11 +62,11 @@ class Samples:
 
     async def take_samples(self, run: RunInfo, pool: Pool, bus: Bus) -> None:
         """Look at everything once; what is away is looked at the next time."""
-        at_s, pids = time.monotonic() - self.began, _pids(run)
+        at_s, pids = time.monotonic() - self.began, pids_of(run)
         for name, pid in pids.items():
             self.pids.setdefault(name, set()).add(pid)
         self.record_values(
-            at_s, "memory", {name: pss_mb(pid) for name, pid in pids.items() if name != "postgres"}, "Mo"
+            at_s, "memory", {name: pss_mb(pid) for name, pid in pids.items() if name not in NOT_COUNTED}, "Mo"
         )
         self.record_values(at_s, "descriptors", {name: _descriptors(pid) for name, pid in pids.items()}, "")
         try:
@@ -84,14 +84,9 @@ class Samples:
             self.misses += 1
 
 
-def _pids(run: RunInfo) -> dict[str, int]:
-    found = {service.name: service.pid for service in run.services if service.pid is not None}
-    return found | {"supervisor": run.supervisor_pid}
-
-
 def _descriptors(pid: int) -> float:
     try:
-        return float(sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()))
+        return float(len(open_descriptors(pid)))
     except OSError:
         return 0.0
 

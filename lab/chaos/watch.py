@@ -10,7 +10,7 @@ from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus, raise_if_cancelled
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from lab.chaos.checks import CounterWatch
-from lab.chaos.processes import get
+from lab.chaos.processes import samples
 from services.supervisor.run_info import RunInfo, ServiceInfo
 
 LOOK_EVERY_S = 0.5
@@ -106,6 +106,4 @@ async def counted_drops(run: RunInfo) -> Counter[int | None]:
 
 async def _figure(bridge: ServiceInfo, prefix: str) -> int:
     """The sum of the samples of its metrics whose line begins so."""
-    _, text = await get(f"{bridge.health_url}/metrics")
-    lines = [line for line in text.splitlines() if line.startswith(prefix) and "_created" not in line]
-    return round(sum(float(line.rpartition(" ")[2]) for line in lines))
+    return round(sum((await samples(f"{bridge.health_url}/metrics", prefix)).values()))

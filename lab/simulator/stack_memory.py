@@ -19,8 +19,13 @@ def pss_mb(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def pids_of(run: RunInfo) -> dict[str, int]:
+    """Every process of the stack, supervisor included, by name."""
+    found = {service.name: service.pid for service in run.services if service.pid is not None}
+    return found | {"supervisor": run.supervisor_pid}
+
+
 def stack_memory_mb(run: RunInfo) -> dict[str, float]:
     """Every process of the stack but PostgreSQL, supervisor included, by name."""
-    pids = {service.name: service.pid for service in run.services if service.name not in NOT_COUNTED}
-    pids["supervisor"] = run.supervisor_pid
-    return {name: round(pss_mb(pid), 1) for name, pid in sorted(pids.items()) if pid is not None}
+    pids = pids_of(run)
+    return {name: round(pss_mb(pids[name]), 1) for name in sorted(pids.keys() - NOT_COUNTED)}
