@@ -59,6 +59,10 @@ RECORD_DIGESTS = "SELECT record_erasure_digests($1, $2)"
 ERASE_SOME = "SELECT erase_some($1, $2)"
 SETTLE = "SELECT settle_erasure($1)"
 END = "SELECT end_erasure($1)"
+HAS_COLD_FILES = """
+SELECT EXISTS (SELECT FROM observation.cold_file f JOIN erasure e ON e.id = $1
+               WHERE f.datastream_ids && (e.datastream_ids || array_remove(e.span_datastream_ids, NULL)))
+"""
 DIGESTS = "SELECT id, digests FROM erasure WHERE cardinality(digests) > 0 ORDER BY id"
 # Of a database that was restored: everything that the ledger may name.
 NAMED = """
@@ -233,14 +237,16 @@ async def erase_again(
 
 
 async def work_off(connection: Connection, keys: "KeyWrap", erasure_id: int, most: int) -> None:
-    """From its beginning to its end, where nothing is on its way inside."""
+    """From its beginning to its end, where nothing is on its way inside; cold files stay to be done."""
     state, scope = await begin(connection, erasure_id)
     if state == "waiting":
         await record_digests(connection, erasure_id, digests_of(keys, scope))
     while await erase_some(connection, erasure_id, most):
         pass
     await settle(connection, erasure_id)
-    await end(connection, erasure_id)
+    # What it names in cold files is taken out by maintenance, which has their folder, and which ends it then.
+    if not await connection.fetchval(HAS_COLD_FILES, erasure_id):
+        await end(connection, erasure_id)
 
 
 def receipt_of(erasure: Erasure) -> Mapping[str, Any]:

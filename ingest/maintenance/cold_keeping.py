@@ -219,9 +219,9 @@ class ColdFolder:
             await self.rewrite(file.id, lambda part, ids=personal: _among(part, ids))
 
     async def tidy(self) -> None:
-        """Files that no row names go, but for one whose row names what is not there: a restored database knows
+        """Remove files that no row names; where a row's file is missing, name the one of its chunk that is there.
 
-        an older file than the folder has. It is read, and named from then on.
+        A database that was restored names a file of its time, and the folder has a younger one.
         """
         async with leading(self.pool) as connection:
             await connection.execute(store.PATIENT)

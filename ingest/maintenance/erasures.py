@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from core.runtime.postgres import Pool
+from ingest.cold.files import ColdFailure
 from ingest.maintenance.cold_erasing import erase_from_files
 from registry import erasures
 from registry.keys import KeyWrap
@@ -51,15 +52,28 @@ class Eraser:
     _positions: dict[int, dict[str, int]] = field(default_factory=dict[int, dict[str, int]])
 
     async def work(self) -> None:
-        """One pass over every erasure that is not done."""
+        """One pass over every erasure that is not done.
+
+        Raises:
+            ColdFailure: the folder of cold files kept one of them from going on; the others have.
+        """
+        refused: ColdFailure | None = None
         for one in await erasures.list_under_way(self.pool):
-            state = await self._begin(one.id) if one.state == "waiting" else one.state
-            if state == "running":
-                await self._empty(one.id)
-                await erasures.settle(self.pool, one.id)
-                log.info("erasure_settles", erasure=one.id)
-            elif one.settling_since is not None and datetime.now(UTC) >= one.settling_since + self.settle:
-                await self._finish(one.id)
+            try:
+                await self._go_on(one)
+            except ColdFailure as failed:
+                refused = refused or failed
+        if refused is not None:
+            raise refused
+
+    async def _go_on(self, one: erasures.UnderWay) -> None:
+        state = await self._begin(one.id) if one.state == "waiting" else one.state
+        if state == "running":
+            await self._empty(one.id)
+            await erasures.settle(self.pool, one.id)
+            log.info("erasure_settles", erasure=one.id)
+        elif one.settling_since is not None and datetime.now(UTC) >= one.settling_since + self.settle:
+            await self._finish(one.id)
 
     async def _begin(self, erasure_id: int) -> str:
         state, scope = await erasures.begin(self.pool, erasure_id)

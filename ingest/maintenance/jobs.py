@@ -54,7 +54,12 @@ DAYS_A_MONTH = timedelta(days=365.25 / 12)
 
 # A job that ends so is tried again, and its check says why.
 EXPECTED = (
-    *(*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable, UnreadableLedger, ExportFailed),
+    *DATABASE_AWAY,
+    PostgresError,
+    UnevenTimezone,
+    PoolUnavailable,
+    UnreadableLedger,
+    ExportFailed,
     ColdFailure,
 )
 

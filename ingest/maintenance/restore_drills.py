@@ -25,6 +25,11 @@ class Drills:
     last_detail: str
     was_ever_good: bool
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last one did not go well."""
+        return self.last_outcome not in {"", "good"}
+
 
 async def read_drills(connection: Connection | Pool) -> Drills:
     """How it stands with them."""

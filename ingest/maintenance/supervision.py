@@ -84,7 +84,7 @@ async def supervise(pool: Pool, disk_limit: int, disk_folder: Path | None) -> No
     DIRTY_WAITING_SINCE.set(dirty["waiting_since"].timestamp() if dirty["waiting_since"] else 0)
     drills = await read_drills(pool)
     RESTORE_DRILL_AT.set(drills.good_at.timestamp())
-    RESTORE_DRILL_FAILED.set(drills.last_outcome not in {"", "good"})
+    RESTORE_DRILL_FAILED.set(drills.has_failed)
     # From the row: another replica may have done the last pass.
     cold = await pool.fetchrow(READ_COLD)
     assert cold is not None  # noqa: S101 - A migration has made it.

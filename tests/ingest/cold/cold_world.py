@@ -19,6 +19,7 @@ from registry.keys import KeyWrap
 ROOM = 1 << 30
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 LONG_AGO = datetime(2015, 1, 1, tzinfo=UTC)
+KEYS = KeyWrap("k", bytes(16))
 Row = tuple[int, datetime, float, str]
 
 
@@ -77,15 +78,22 @@ class Cold:
 
     async def erase(self, asking: Pool, tenant: int, kind: str, subject: int) -> None:
         """An erasure to its end."""
+        await self.ask_to_erase(asking, tenant, kind, subject)
+        eraser = self.eraser()
+        for _ in range(2):
+            await eraser.work()
+
+    async def ask_to_erase(self, asking: Pool, tenant: int, kind: str, subject: int) -> None:
+        """An erasure that nobody has begun."""
         await request_erasure(
             asking,  # type: ignore[arg-type] - It asks for a connection, and a pool will do.
             *(tenant, kind, subject, "essai", "essai"),
             by_operator=True,
         )
-        keys = KeyWrap("k", bytes(16))
-        eraser = Eraser(self.pool, keys, None, timedelta(0), lambda ask: ask(_Read()), self.folder)
-        for _ in range(2):
-            await eraser.work()
+
+    def eraser(self) -> Eraser:
+        """Of maintenance with this folder."""
+        return Eraser(self.pool, KEYS, None, timedelta(0), lambda ask: ask(_Read()), self.folder)
 
     def files(self) -> list[str]:
         """What lies in the folder."""

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from core.runtime.postgres import Pool, PostgresError
-from ingest.cold.files import read_file
+from core.runtime.postgres import Pool, PostgresError, connect
+from ingest.cold.files import ColdFailure, read_file
 from ingest.cold.store import list_chunks
 from ingest.exports import runner
 from ingest.maintenance.cold_erasing import erase_from_files
 from ingest.maintenance.cold_keeping import ColdFolder
 from ingest.maintenance.retention import Term
 from ingest.rollups import roll_up
-from tests.ingest.cold.cold_world import NOW, Cold
+from registry.erasures import erase_again
+from tests.ingest.cold.cold_world import KEYS, NOW, Cold
 
 TERM = Term("measurement", 36, 12)
 EDGE = timedelta(minutes=10)
@@ -169,6 +170,58 @@ async def test_an_erasure_takes_a_device_out_of_the_files(pool: Pool, measuring,
         one for name in cold.files() for part in read_file(cold.folder / name, None) for one in part.ids.tolist()
     }
     assert ids == {one}
+
+
+async def test_an_erasure_that_a_restore_does_again_ends_once_the_files_are_rid_of_it(
+    database, pool: Pool, measuring, cold: Cold
+) -> None:
+    [one] = await measuring.datastreams("temperature", privacy_class=0)
+    [two] = await measuring.datastreams("temperature", privacy_class=0)
+    for stream in (one, two):
+        await measuring.write(*((stream, ago(days), days, 0) for days in (1400, 1300, 1)))
+    await roll_up(pool)
+    tenant = await tenant_of(pool, one)
+    second = await pool.fetchval("SELECT device_id FROM datastream WHERE id = $1", two)
+    await cold.forget(TERM)
+    await cold.ask_to_erase(pool, tenant, "device", second)
+
+    owner = await connect(database.admin_url)
+    await erase_again(owner, KEYS, [])
+    await owner.close()
+
+    assert await pool.fetchval("SELECT state FROM erasure") == "settling"
+    for _ in range(2):
+        await cold.eraser().work()
+    [erasure] = await pool.fetch("SELECT state, counts FROM erasure")
+    assert (erasure["state"], erasure["counts"]["observation.cold_file"]) == ("done", 2)
+    assert {id_ for name in cold.files() for part in read_file(cold.folder / name, None) for id_ in part.ids} == {
+        one
+    }
+    assert [row[2] for row in await cold.rows(tenant, [one])] == [1400, 1300, 1]
+
+
+async def test_an_erasure_that_waits_for_the_folder_keeps_no_other_waiting(
+    pool: Pool, measuring, cold: Cold
+) -> None:
+    [one] = await measuring.datastreams("temperature", privacy_class=0)
+    await measuring.write(*((one, ago(days), days, 0) for days in (1400, 1)))
+    await roll_up(pool)
+    tenant = await tenant_of(pool, one)
+    device = await pool.fetchval("SELECT device_id FROM datastream WHERE id = $1", one)
+    await cold.forget(TERM)
+    await cold.ask_to_erase(pool, tenant, "device", device)
+    other = await pool.fetchval(
+        "INSERT INTO erasure (tenant_id, kind, subject_id, reason, requested_by, state) "
+        "VALUES ($1, 'device', 1000000, 'essai', 'essai', 'running') RETURNING id",
+        tenant,
+    )
+    eraser = cold.eraser()
+    eraser.cold_folder = None
+
+    with pytest.raises(ColdFailure):
+        await eraser.work()
+
+    assert await pool.fetchval("SELECT state FROM erasure WHERE id = $1", other) == "settling"
 
 
 async def test_an_erasure_of_a_period_leaves_the_others(pool: Pool, measuring, cold: Cold) -> None:
