@@ -5,7 +5,7 @@ Why the stream may have gaps: docs/architecture.md, "Streams are few, their mess
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -208,11 +208,11 @@ class Engine:
         current = [lease for lease in held if lease.shard in self._watching]
         try:
             await self._open_requested(held)
-            await self._settle_due(current)
+            slots = {lease.shard: frozenset(slots_of_shard(lease.shard, self._shards)) for lease in current}
+            await self._settle_due(current, slots)
             for lease in current:
-                slots = frozenset(slots_of_shard(lease.shard, self._shards))
-                await self._watch_gateways(lease, slots)
-                await self._evaluate_frame_loss(lease, slots)
+                await self._watch_gateways(lease, slots[lease.shard])
+                await self._evaluate_frame_loss(lease, slots[lease.shard])
             await self._follow_registry(current)
         except (LeaseLost, *DATABASE_AWAY) as away:
             log.warning("sweep_put_off", reason=describe(away))
@@ -226,17 +226,16 @@ class Engine:
                     if opened < AT_ONCE:
                         break
 
-    async def _settle_due(self, leases: Sequence[Lease]) -> None:
+    async def _settle_due(self, leases: Sequence[Lease], slots: Mapping[int, frozenset[int]]) -> None:
         """In the shards that have something due; whether one has is asked for all of them at once."""
         for lease in leases:
             async with self._turns[lease.shard]:
                 await self._write_down(lease)
-        slots = {lease.shard: slots_of_shard(lease.shard, self._shards) for lease in leases}
         asked = [slot for those in slots.values() for slot in those]
         due = await deadline_store.read_due_slots(self._pool, self._now(), asked) if asked else set[int]()
         for lease in leases:
             if not due.isdisjoint(slots[lease.shard]):
-                await self._settle_shard(lease, slots[lease.shard])
+                await self._settle_shard(lease, sorted(slots[lease.shard]))
 
     async def _settle_shard(self, lease: Lease, slots: Sequence[int]) -> None:
         while (since := self._watching.get(lease.shard)) is not None:

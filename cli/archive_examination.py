@@ -32,20 +32,21 @@ DRILL = "sudo systemctl start territoire-drill.service (ou ./territoire pitr dri
 
 
 async def examine_archive(place: Place) -> list[Finding]:
-    """Nothing where the database archives nothing, unless that is what a restore has left."""
+    """Nothing where the database archives nothing, unless that is what a restore has left.
+
+    Nothing either of a database that is away, late or of a schema of before: `examine_database` reports it.
+    """
     if place.database_url is None:
         return []
     try:
         async with asyncio.timeout(WITHIN_S):
             connection = await connect(place.database_url, "territoire-doctor")
+            try:
+                return await _examine(connection, place)
+            finally:
+                await connection.close()
     except (PostgresError, *DATABASE_AWAY):
-        return []  # It is found by others.
-    try:
-        return await _examine(connection, place)
-    except PostgresError:
-        return []  # A schema of before, which is found by others, too.
-    finally:
-        await connection.close()
+        return []
 
 
 async def _examine(connection: Connection, place: Place) -> list[Finding]:
@@ -71,7 +72,7 @@ async def _examine(connection: Connection, place: Place) -> list[Finding]:
 def examine_drills(drills: Drills, now: datetime) -> Finding:
     """By the last one, and by the age of the last good one."""
     subject, age = "essai de restauration", now - drills.good_at
-    if drills.last_outcome not in {"", "good"}:
+    if drills.has_failed:
         why = OUTCOMES.get(drills.last_outcome, drills.last_outcome)
         return critical(subject, f"le dernier a échoué : {why} ; {drills.last_detail}", DRILL)
     if age > DRILLED_EVERY:

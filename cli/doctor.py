@@ -74,7 +74,7 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
 
 
 async def _examined(subject: str, examination: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
-    """What nobody foresaw is a finding, too: whoever looks for a fault is not shown another one's stack."""
+    """An unexpected exception is a finding as well: the other examinations are shown all the same."""
     try:
         return await examination
     except Exception as defect:  # noqa: BLE001 - As the line above says.

@@ -15,7 +15,7 @@ from cli.account import Account, count, differences, mark_instant
 from cli.drill_rows import Drill, record_drill
 from cli.recovery import RECOVERING, NotRecovered, Target, make_empty, recovered
 from cli.restored import make_good
-from core.runtime.errors import describe
+from core.runtime.errors import OperatorError, describe
 from registry.erasures import Entry
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import PgBackRest, PgBackRestFailed
@@ -119,15 +119,18 @@ async def _mark(url: str, name: str) -> Account:
 
 async def _compare(url: str, account: Account, ending: Ending | None) -> list[str]:
     """What differs from the account; then all that a restore ends with, to see that it goes through."""
-    from core.runtime.postgres import connect
+    from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
 
-    connection = await connect(url, "territoire-drill")
     try:
-        wrong = differences(account.counts, await count(connection))
-        if ending is not None:
-            await make_good(connection, url, ending.keys, ending.entries, "drill")
-    finally:
-        await connection.close()
+        connection = await connect(url, "territoire-drill")
+        try:
+            wrong = differences(account.counts, await count(connection))
+            if ending is not None:
+                await make_good(connection, url, ending.keys, ending.entries, "drill")
+        finally:
+            await connection.close()
+    except (OperatorError, PostgresError, *DATABASE_AWAY) as refused:
+        raise Failed("not_restored", describe(refused)) from refused
     return wrong
 
 

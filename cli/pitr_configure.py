@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 import typer
 
 from cli.installed import installed
-from cli.running import default_home, fail
+from cli.running import fail, usual_homes
 from services.supervisor.home import Home
 from services.supervisor.pgbackrest import (
     ARCHIVE_TIMEOUT_S,
@@ -75,7 +75,7 @@ def configure(
     force: Annotated[bool, typer.Option("--force", help="Remplacer une configuration qui existe.")] = False,
 ) -> None:
     """Dit où vont le journal et les images de la base, chiffrés, pour pouvoir revenir à un instant près."""
-    found = Home(home or _usual_home())
+    found = Home(home or usual_homes()[0])
     repository = PgBackRest.beside(found.postgres_data)
     if repository.is_configured and not force:
         raise fail(f"{repository.configuration} existe déjà ; --force le remplace, et garde sa phrase secrète", 2)
@@ -98,11 +98,6 @@ def configure(
     text = text_of({**options, **COMMON, "repo1-retention-full": str(keep), "repo1-cipher-pass": phrase})
     repository.write({**files, CONFIGURATION: text.encode()})
     _say_what_is_next(repository, found.folder, place if address.scheme not in {"sftp", "s3"} else None)
-
-
-def _usual_home() -> Path:
-    server = installed()
-    return default_home("up") if server is None else server.home
 
 
 def text_of(options: Mapping[str, str]) -> str:

@@ -17,7 +17,6 @@ from cli.account import COUNTED, differences
 from cli.backup import Manifest, digest_of, manifest_file
 from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, read_identities, write_plain
 from cli.restored import (
-    beside,
     key_wrap,
     make_good,
     read_entries,
@@ -163,7 +162,7 @@ def _entries(file: Path, manifest: Manifest, ledger: Path | None, without: bool)
     if without:
         say_without_ledger()
         return []
-    place = ledger or beside(file)
+    place = ledger or file.with_name(LEDGER_NAME)
     if not place.exists() and ledger is None and manifest.erasures is None:
         typer.echo(
             f"  ! {place} n'existe pas : si des personnes ou des logements ont été effacés depuis cette "

@@ -68,7 +68,7 @@ def restore_instant(
             mine = PgBackRest.beside(place.postgres_data)
             mine.write({one.name: one.read_bytes() for one in repository.iterdir() if one.is_file()})
             mine.write({SUSPENDED: b""})
-            account, again = asyncio.run(_restore(place, mine, kept, target, check, entries, f"{said}"))
+            account, again = asyncio.run(_restore(place, mine, kept, target, check, entries, said))
             if entries:
                 continue_ledger(entries, place.folder / LEDGER_NAME)
         done = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.running import actor, fail
-from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
+from registry.erasures import Entry, UnreadableLedger, read_ledger
 from services.supervisor.home import Secrets
 
 if TYPE_CHECKING:
@@ -145,8 +145,3 @@ def say_how_to_start(home: Path, entries: Sequence[Entry], again: int) -> None:
     typer.echo(
         f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Démarrez : ./territoire up --home {home}"
     )
-
-
-def beside(backup: Path) -> Path:
-    """Where the ledger of a backup is."""
-    return backup.with_name(LEDGER_NAME)

@@ -157,9 +157,12 @@ class Downlinks:
         slots, leases = self._shards.slots(), [shard.lease for shard in self._shards.owned()]
         if not slots:
             return plan
-        candidates = await self._concerned(slots, candidates)
-        if not candidates and not (poll and await self._is_anything_open(slots)):
-            return plan
+        # A look costs one query and locks nothing; nearly no candidate needs an answer or changes a row.
+        concerned = await downlink_store.read_concerned(self._pool, slots) if candidates or poll else set[int]()
+        if concerned is not None:
+            candidates = self._among(concerned, candidates)
+            if not candidates and not (poll and concerned):
+                return plan
         now_us = self._clock()
         # The leases from before the query: a shard that was lost meanwhile is not ours to plan for.
         async with fenced(self._pool, leases) as connection:
@@ -174,19 +177,8 @@ class Downlinks:
             await self._number(connection, plan, wanted)
         return plan
 
-    async def _is_anything_open(self, slots: Sequence[int]) -> bool:
-        """Whether any row may be due, expired or unanswered: a look costs one query and locks nothing."""
-        return await downlink_store.read_concerned(self._pool, slots) != set[int]()
-
-    async def _concerned(
-        self, slots: Sequence[int], candidates: Sequence[AnswerCandidate]
-    ) -> Sequence[AnswerCandidate]:
-        """The candidates that may need an answer or change a row, found by one query: nearly none is one."""
-        if not candidates:
-            return candidates
-        concerned = await downlink_store.read_concerned(self._pool, slots)
-        if concerned is None:
-            return candidates
+    @staticmethod
+    def _among(concerned: set[int], candidates: Sequence[AnswerCandidate]) -> list[AnswerCandidate]:
         return [
             offer
             for offer in candidates

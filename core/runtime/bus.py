@@ -8,10 +8,10 @@ on its subject and creating `{service}-{shard}-{epoch}`; `fetch` on an empty str
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import nats.errors
@@ -108,18 +108,22 @@ _SEQUENCE_AND_TIME = (5, 7)
 _SEQUENCE_AND_TIME_WITH_DOMAIN = (7, 9)
 
 
-def _place(reply: str) -> tuple[int, int]:
-    """The stream's sequence and its clock in microseconds, in integers only: the driver makes a datetime of it."""
-    tokens = reply.split(".")
-    sequence, time = _SEQUENCE_AND_TIME if len(tokens) == _FIRST_TOKENS else _SEQUENCE_AND_TIME_WITH_DOMAIN
-    return int(tokens[sequence]), int(tokens[time]) // 1000
+class _Place(NamedTuple):
+    """Where a message is in its stream: what the subject says that it is acknowledged to.
 
+    `time_us` is the stream's clock, in integers only: the driver makes a datetime of it. `delivery` is the
+    consumer's own number of this delivery: each is one more than the last, redeliveries as well.
+    """
 
-def _delivery(reply: str) -> int:
-    """The consumer's own number of this delivery: each is one more than the last, redeliveries as well."""
-    tokens = reply.split(".")
-    sequence, _ = _SEQUENCE_AND_TIME if len(tokens) == _FIRST_TOKENS else _SEQUENCE_AND_TIME_WITH_DOMAIN
-    return int(tokens[sequence + 1])
+    sequence: int
+    time_us: int
+    delivery: int
+
+    @classmethod
+    def of(cls, reply: str) -> "_Place":
+        tokens = reply.split(".")
+        sequence, time = _SEQUENCE_AND_TIME if len(tokens) == _FIRST_TOKENS else _SEQUENCE_AND_TIME_WITH_DOMAIN
+        return cls(int(tokens[sequence]), int(tokens[time]) // 1000, int(tokens[sequence + 1]))
 
 
 class ShardReader:
@@ -178,9 +182,13 @@ class ShardReader:
                 if denied is not None:
                     raise denied from None
             return []
-        if self._is_one_missing(raws):
+        places = [_Place.of(raw.reply) for raw in raws]
+        if self._is_one_missing(raws, places):
             return []
-        messages = [Message(*_place(raw.reply), raw.data, raw.subject, raw, self.open) for raw in raws]
+        messages = [
+            Message(place.sequence, place.time_us, raw.data, raw.subject, raw, self.open)
+            for raw, place in zip(raws, places, strict=True)
+        ]
         if self.before_first is not None and messages:
             try:
                 await self.before_first(messages[0].sequence)
@@ -193,10 +201,9 @@ class ShardReader:
             self._last_sequence = max(self._last_sequence, *(message.sequence for message in messages))
         return messages
 
-    def _is_one_missing(self, raws: list[Msg]) -> bool:
+    def _is_one_missing(self, raws: Sequence[Msg], places: Sequence[_Place]) -> bool:
         """Whether a delivery never came; a new leader may begin again with numbers that the former one gave."""
-        for raw in raws:
-            delivery = _delivery(raw.reply)
+        for raw, (_, _, delivery) in zip(raws, places, strict=True):
             if delivery > self._last_delivery + 1:
                 self._lost_some = True
                 log.warning("delivery_missing", subject=raw.subject, after=self._last_delivery, came=delivery)

@@ -22,6 +22,7 @@ from core.model.quantities import Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
 from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection, Record
+from ingest.rollups import LONGEST_DAY
 from ingest.series.buckets import AT_THE_EDGE, HOUR, IN_ORDER, Aggregated, Bucket, indexes_of
 from ingest.series.packed_indexes import PackedIndexes, risen
 from ingest.series.series_choice import Series, with_profiles
@@ -54,8 +55,6 @@ from ingest.series.series_statements import (
 )
 from lorawan.instants import EPOCH
 
-# Of a local day, with room.
-LONGEST_DAY = timedelta(hours=26)
 # Where the reading before a range is looked for first: two or three parts of the table, and not all there are.
 LOOKED_BACK = timedelta(days=62)
 

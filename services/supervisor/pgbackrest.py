@@ -120,11 +120,12 @@ class PgBackRest:
         # Both apart: what `info` says is read by a program.
         taken: dict[str, Any] = {**launch.arguments(subprocess.PIPE), "stderr": subprocess.PIPE}
         since = time.monotonic()
-        done: subprocess.CompletedProcess[str] = subprocess.run(launch.argv, **taken, text=True, check=False)
-        # The server archives its log beside us, each for as long as it takes to carry some segments away.
-        while done.returncode == IS_LOCKED and time.monotonic() - since < LOCKED_WITHIN_S:
+        while True:
+            done: subprocess.CompletedProcess[str] = subprocess.run(launch.argv, **taken, text=True, check=False)
+            # The server archives its log beside us, each for as long as it takes to carry some segments away.
+            if done.returncode != IS_LOCKED or time.monotonic() - since >= LOCKED_WITHIN_S:
+                break
             time.sleep(LOOK_AGAIN_S)
-            done = subprocess.run(launch.argv, **taken, text=True, check=False)
         if done.returncode != 0:
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             errors = [line for line in said if "ERROR" in line] or said
