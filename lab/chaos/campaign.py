@@ -12,6 +12,7 @@ from typing import Any
 
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from lab.chaos.cabinets import Place, Street, open_street, place_with_dusk_at
+from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
 from lab.device.lamp_clock import APPLIED
@@ -19,8 +20,6 @@ from lab.device.payloads.clock import Held, Night, program_hash, read_override, 
 from lab.device.payloads.watteco import parse_switch_command
 from lab.lighting.play import OVER
 from lab.radio.clock import now_us
-
-Act = Callable[[Scene], Awaitable[None]]
 
 CAMPAIGNS = "/v1/lighting-campaigns"
 # Lamps burn, and dawn is far: what puts them out is the campaign.

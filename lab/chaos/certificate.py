@@ -3,8 +3,8 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,9 +19,6 @@ from lab.chaos.proxy import open_proxy
 from lab.chaos.scene import Scene
 from lab.gateway.station import StationGateway
 from lab.simulator.driver import Fleet
-
-Act = Callable[[Scene], Awaitable[None]]
-Around = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 NAME = "stations"
 BACK_WITHIN_S, LOOKED_AT_EVERY_S = 60.0, 0.2

@@ -2,16 +2,13 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from lab.chaos.faults import clock_library
+from lab.chaos.faults import Act, Around, clock_library
 from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
-
-Act = Callable[[Scene], Awaitable[None]]
-Around = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 HOUR_S = 3_600
 # libfaketime reads its file again after so long.

@@ -7,19 +7,17 @@ import asyncio
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
 from core.runtime.postgres import connect
+from lab.chaos.faults import Act, Around
 from lab.chaos.processes import CaseFailed, NotRun
 from lab.chaos.proxied import READY_WITHIN_S, SETTINGS
 from lab.chaos.proxy import LOOPBACK
 from lab.chaos.scene import Scene
-
-Act = Callable[[Scene], Awaitable[None]]
-Around = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 # Nobody else is there, and the port is the one that resolv.conf cannot say.
 RESOLVER, PORT = "127.0.0.77", 53

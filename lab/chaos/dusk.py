@@ -3,17 +3,15 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lab.chaos.cabinets import Street, open_street, place_with_dusk_at
+from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
 from lab.lighting.real import RealTime
 from lorawan.instants import to_us
-
-Act = Callable[[Scene], Awaitable[None]]
 
 # The hour in which unlit circuits are named has begun; dusk itself is looked at by the clocks' own time.
 DUSK_IN, AFTER_DUSK = timedelta(minutes=20), timedelta(minutes=2)

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from core.runtime.postgres import Pool
+from lab.chaos.faults import Act
 from lab.chaos.latency import bystanders
 from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
@@ -23,7 +24,6 @@ from lab.radio.clock import now_us
 from lab.simulator.driver import Fleet
 from registry.codecs import create_codec, publish_version
 
-Act = Callable[[Scene], Awaitable[None]]
 Harm = Callable[[Scene], Coroutine[Any, Any, None]]
 
 # Attackers are at other addresses of the loopback than everybody else.

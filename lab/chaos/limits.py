@@ -2,16 +2,14 @@
 
 import asyncio
 import resource
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed, samples
 from lab.chaos.scene import Scene
-
-Act = Callable[[Scene], Awaitable[None]]
 
 REFUSED = "territoire_http_connections_refused_total"
 # Of those who come: more than there is room for.
@@ -123,9 +121,9 @@ async def _answers(host: str, port: int) -> bool:
     return False
 
 
-async def counted(metrics_url: str, name: str = REFUSED) -> int:
-    """The sum of the samples of this counter."""
-    return round(sum((await samples(metrics_url, name)).values()))
+async def counted(metrics_url: str) -> int:
+    """How many clients were turned away."""
+    return round(sum((await samples(metrics_url, REFUSED)).values()))
 
 
 def limit_memory(times: float, *services: str) -> Act:
@@ -146,10 +144,10 @@ def limit_memory(times: float, *services: str) -> Act:
                     resource.prlimit(pid, resource.RLIMIT_DATA, UNLIMITED)
         scene.recover_from(f"mémoire limitée à {times:g} fois")
         gone = [name for name, pid in pids.items() if pid not in scene.processes.pids(name).values()]
-        rose = {name: data_octets(pid) / usual[name] for name, pid in pids.items() if name not in gone}
-        most = max(rose, key=rose.__getitem__)
-        scene.notes.append(f"mémoire : {most} a pris {rose[most]:.2f} fois la sienne")
         if gone:
             raise CaseFailed(f"terminés sous une limite de {times:g} fois leur mémoire : {', '.join(gone)}")
+        rose = {name: data_octets(pid) / usual[name] for name, pid in pids.items()}
+        most = max(rose, key=rose.__getitem__)
+        scene.notes.append(f"mémoire : {most} a pris {rose[most]:.2f} fois la sienne")
 
     return act

@@ -1,12 +1,12 @@
 """The ways to the servers, spoilt: each has a proxy before it, and is late, silent, reset, or half heard."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec.structs import replace
 
-from lab.chaos.faults import fly_fleet
+from lab.chaos.faults import Act, Around, fly_fleet
 from lab.chaos.processes import CaseFailed
 from lab.chaos.proxy import Proxy, open_proxy, open_udp_proxy
 from lab.chaos.scene import Scene
@@ -15,9 +15,6 @@ from lab.gateway.station import StationGateway
 from lab.radio.clock import now_us
 from lab.simulator.account import Kill
 from lab.simulator.driver import Fleet
-
-Act = Callable[[Scene], Awaitable[None]]
-Around = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 SETTINGS = {"postgres": "TERRITOIRE_DATABASE_URL", "nats": "TERRITOIRE_NATS_URL"}
 DELAY_S = 0.2

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from rich.console import Console
 
 from core.runtime.postgres import Pool
+from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import SECOND_US, Scene
 from lab.gateway import rxpk
@@ -16,8 +17,6 @@ from lab.load.load import Load, open_load
 from lab.radio.clock import now_us
 from lab.simulator.driver import Fleet
 from lorawan.instants import from_us
-
-Act = Callable[[Scene], Awaitable[None]]
 
 DEVICES = 30
 # It was away since then. What came within an hour of now is live.

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from lab.chaos.limits import open_descriptors
-from lab.chaos.processes import get
+from lab.chaos.processes import samples
 from lab.chaos.watch import messages
 from lab.simulator.stack_memory import NOT_COUNTED, pids_of, pss_mb
 from services.supervisor.run_info import RunInfo
 
 LOOK_WITHIN_S = 20.0
-TASKS = "territoire_event_loop_tasks "
+TASKS = "territoire_event_loop_tasks"
 READ_CONNECTIONS = """
 SELECT coalesce(nullif(application_name, ''), backend_type), count(*) FROM pg_stat_activity
 WHERE datname = current_database() GROUP BY 1
@@ -93,10 +93,5 @@ def _descriptors(pid: int) -> float:
 
 async def _tasks(run: RunInfo) -> dict[str, float]:
     services = [one for one in run.services if one.health_url is not None]
-    answers = await asyncio.gather(*(get(f"{one.health_url}/metrics") for one in services))
-    found = dict[str, float]()
-    for one, (_, text) in zip(services, answers, strict=True):
-        line = next((line for line in text.splitlines() if line.startswith(TASKS)), "")
-        if line:
-            found[one.name] = float(line.removeprefix(TASKS))
-    return found
+    answers = await asyncio.gather(*(samples(f"{one.health_url}/metrics", TASKS) for one in services))
+    return {one.name: sum(found.values()) for one, found in zip(services, answers, strict=True) if found}

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from core.messages.versions import CURRENT
 from core.runtime.postgres import connect
 from lab.chaos.faults import Act
-from lab.chaos.processes import CaseFailed, NotRun, get
+from lab.chaos.processes import CaseFailed, NotRun, samples
 from lab.chaos.releases import Upgrade, migrate
 from lab.chaos.scene import Scene
 from lab.radio.clock import now_us
 
 READY_WITHIN_S = 60.0
-MESSAGE_VERSION = "territoire_message_version "
+MESSAGE_VERSION = "territoire_message_version"
 
 
 def upgrade_and_back(*services: str) -> Act:
@@ -64,5 +64,4 @@ async def _require_newer(scene: Scene, upgrade: Upgrade) -> None:
 
 async def _message_version(health_url: str) -> int:
     """In which version a process writes messages; 0: it does not answer."""
-    _, text = await get(f"{health_url}/metrics")
-    return next((int(float(line.split()[1])) for line in text.splitlines() if line.startswith(MESSAGE_VERSION)), 0)
+    return int(sum((await samples(f"{health_url}/metrics", MESSAGE_VERSION)).values()))

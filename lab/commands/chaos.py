@@ -65,13 +65,15 @@ def chaos(
     known = [one.as_selected for one in SELECTION] if selection else CASES
     chosen = [case for case in known if (case.name in cases if cases else not case.is_alone)]
     chosen = [replace(case, around=fuzzing(messages, seed)) if case.name == "fuzz" else case for case in chosen]
-    chosen = [replace(case, **soak_load(times)) if case.name == "soak" else case for case in chosen]
+    for number, case in enumerate(chosen):
+        if case.name == "soak":
+            lasts_s = case.seconds if hours is None else hours * HOUR_S
+            chosen[number] = replace(case, **soak_load(times), seconds=lasts_s)
     console = tables(beside_json=as_json)
     outcomes: list[Outcome] = []
     interrupted = False
     try:
-        lasts_s = seconds if hours is None else hours * HOUR_S
-        asyncio.run(_run(chosen, Play(rate, lasts_s, keep, report.resolve()), console, outcomes))
+        asyncio.run(_run(chosen, Play(rate, seconds, keep, report.resolve()), console, outcomes))
     except (KeyboardInterrupt, asyncio.CancelledError):
         interrupted = True
     if as_json:

@@ -45,7 +45,10 @@ def release(
     typer.echo("Inventaire de ce qui vient avec…")
     licences = Licences.read(root / "deploy" / "licences.toml")
     inventory = read_inventory(root, SERVERS, licences, version)
-    found = [*_repository(root, version), *images.problems(root), *problems(inventory.bom, licences)]
+    try:
+        found = [*_repository(root, version), *images.problems(root), *problems(inventory.bom, licences)]
+    except images.MalformedImages as wrong:
+        raise fail(str(wrong), 2) from None
     for problem in found:
         typer.echo(f"  ! {problem}", err=True)
     if found and not draft:
@@ -72,9 +75,10 @@ def _repository(root: Path, version: str) -> list[str]:
         found.append("des fichiers ne sont pas dans le dernier commit : c'est lui qui est publié")
     if version != VERSION:
         found.append(f"pyproject.toml dit {version}, core dit {VERSION}")
-    if changes_of(version, (root / "CHANGELOG.md").read_text("utf-8")) is None:
+    changelog = (root / "CHANGELOG.md").read_text("utf-8")
+    if changes_of(version, changelog) is None:
         found.append(f"CHANGELOG.md n'a pas de titre « ## {version} (AAAA-MM-JJ) »")
-    found += entry_problems(root, version, (root / "CHANGELOG.md").read_text("utf-8"))
+    found += entry_problems(root, version, changelog)
     for overlay in OVERLAYS:
         text = (root / "k8s" / "overlays" / overlay / "kustomization.yaml").read_text("utf-8")
         if f"newTag: {version}" not in text:
