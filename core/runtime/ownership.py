@@ -25,11 +25,10 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
 RETRY_EVERY_S = 1.0
-# A question that waits at the bus costs nothing; one that is asked anew is four messages, for every shard.
-FETCH_TIMEOUT_S = 5.0
-# Whether the reading is to end is looked at so often meanwhile, which asks nobody.
+# While nothing comes, whether the reading is to end is looked at so often, which asks nobody.
 LOOK_EVERY_S = 1.0
-# A reader that receives nothing asks this often whether its consumer still exists.
+# A reader that hears nothing of its consumer for so long, longer than its request waits, asks whether it still
+# exists.
 PROBE_EVERY_S = 5.0
 DRAINED_POLL_S = 0.02
 # A replica that the bus does not answer reads nothing and publishes nothing: it lets go, and leaves the shards to
@@ -264,20 +263,6 @@ class ShardOwner:
             await record_crashes(reader.first_waiting)
 
 
-async def _fetched(reader: ShardReader, most: int) -> list[Message]:
-    """What comes, as soon as it does; nothing once the shard is to be let go or the connection was made anew."""
-    fetching = asyncio.create_task(reader.fetch(most, FETCH_TIMEOUT_S), name="fetch")
-    try:
-        while not (fetching.done() or reader.draining.is_set() or reader.was_interrupted):
-            await asyncio.wait((fetching,), timeout=LOOK_EVERY_S)
-    finally:
-        if not fetching.done():
-            # What the bus hands out all the same is nobody's: it comes again, to the shard's next reader.
-            fetching.cancel()
-            await asyncio.gather(fetching, return_exceptions=True)
-    return [] if fetching.cancelled() else fetching.result()
-
-
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:
     """The messages of the shard's reader, in stream order; up to `most` messages each time.
 
@@ -289,7 +274,8 @@ async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message
     last_good = loop.time()
     while not reader.draining.is_set():
         try:
-            messages = await _fetched(reader, most)
+            messages = await reader.fetch(most, LOOK_EVERY_S)
+            last_good = max(last_good, reader.answered_at)
             if not messages and loop.time() - last_good > PROBE_EVERY_S:
                 await reader.backlog()
                 last_good = loop.time()
