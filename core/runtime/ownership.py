@@ -16,7 +16,7 @@ from core.runtime.lease import (
     Lease,
     LeaseLost,
     fence_all,
-    keep_lease,
+    keep_leases,
     record_first_unacknowledged,
     release_lease,
     take_lease,
@@ -130,9 +130,12 @@ class ShardOwner:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen_to_bus(), name="listen to the bus")
+                tasks.create_task(keep_leases(self._pool, lambda: self.leases), name="renew leases")
                 while True:
                     try:
                         if self._is_bus_silent():
+                            for lease in self.leases:
+                                lease.end(BusSilent(f"{self._sharded.service}: the bus does not answer"))
                             await withdraw(self._pool, self._sharded.service, self._instance)
                         else:
                             await self._take_share(tasks)
@@ -153,12 +156,6 @@ class ShardOwner:
 
     def _is_bus_silent(self) -> bool:
         return asyncio.get_running_loop().time() - self._bus_heard_at > BUS_SILENT_AFTER_S
-
-    async def _while_bus_answers(self) -> None:
-        """Raises BusSilent once the bus does not answer."""
-        while not self._is_bus_silent():  # noqa: ASYNC110 - Silence is no event.
-            await asyncio.sleep(ASK_BUS_EVERY_S)
-        raise BusSilent(f"{self._sharded.service}: the bus does not answer")
 
     async def _take_share(self, tasks: asyncio.TaskGroup) -> None:
         """Take what is free up to the share; above it, let one shard after the other go."""
@@ -186,8 +183,8 @@ class ShardOwner:
             tasks.create_task(self._hold(lease), name=f"own {self._sharded.service} shard {shard}")
 
     async def _hold(self, lease: Lease) -> None:
-        """Renew the lease beside the work; the first of them to end ends both."""
-        works = (keep_lease(self._pool, lease), self._serve_anew(lease), self._while_bus_answers())
+        """Work as long as the lease is not ended; the first of them to end ends both."""
+        works = (lease.until_ended(), self._serve_anew(lease))
         tasks = [asyncio.create_task(work, name=f"{work.__name__} of shard {lease.shard}") for work in works]
         log.info("shard_taken", shard=lease.shard, epoch=lease.epoch)
         was_ended = True  # From outside: when nobody asked us to stop, something else in this process has failed.
