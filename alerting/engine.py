@@ -34,6 +34,7 @@ from core.runtime.lease import Lease, LeaseLost
 from core.runtime.ownership import batches, fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.instants import EPOCH, from_us, to_us
+from registry.alert_requests import is_any_alert_requested
 
 FETCH_MESSAGES = 100
 CATCH_UP_DATASTREAMS = 100
@@ -223,7 +224,7 @@ class Engine:
     async def _open_requested(self, leases: Iterable[Lease]) -> None:
         for lease in leases:
             if lease.shard == shard_of_slot(REQUESTED_SLOT, self._shards):
-                while True:
+                while await is_any_alert_requested(self._pool):
                     async with fenced(self._pool, [lease]) as connection:
                         opened = await open_requested_alerts(connection)
                     if opened < AT_ONCE:
