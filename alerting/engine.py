@@ -34,6 +34,7 @@ from core.runtime.lease import Lease, LeaseLost
 from core.runtime.ownership import batches, fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.instants import EPOCH, from_us, to_us
+from registry.alert_requests import is_any_alert_requested
 
 FETCH_MESSAGES = 100
 CATCH_UP_DATASTREAMS = 100
@@ -43,6 +44,8 @@ DUE_AT_ONCE = 200
 MOST_BEHIND = timedelta(seconds=60)
 ORPHANS_EVERY_S = 10.0
 GATEWAYS_EVERY = timedelta(seconds=10)
+# What was evaluated and concerns no alert reaches the table so often; sooner where a state has come due since.
+WRITE_DOWN_EVERY = timedelta(seconds=5)
 LOSSES_AT_ONCE = 500
 ORPHANS_AT_ONCE = 200
 # Alerts that concern no device and no asset are in this slot: the column's default.
@@ -92,6 +95,7 @@ class Engine:
         self._orphans_at = -math.inf  # When they were last looked for, on the loop's clock.
         self._gateways_at = [EPOCH] * shards
         self._losses_at = [EPOCH] * shards
+        self._written_down_at = [EPOCH] * shards
         self._memories = [Memory() for _ in range(shards)]
         # One lock a shard: the stream's messages and the deadlines both read and change the shard's memory.
         self._turns = [asyncio.Lock() for _ in range(shards)]
@@ -220,7 +224,7 @@ class Engine:
     async def _open_requested(self, leases: Iterable[Lease]) -> None:
         for lease in leases:
             if lease.shard == shard_of_slot(REQUESTED_SLOT, self._shards):
-                while True:
+                while await is_any_alert_requested(self._pool):
                     async with fenced(self._pool, [lease]) as connection:
                         opened = await open_requested_alerts(connection)
                     if opened < AT_ONCE:
@@ -230,7 +234,8 @@ class Engine:
         """In the shards that have something due; whether one has is asked for all of them at once."""
         for lease in leases:
             async with self._turns[lease.shard]:
-                await self._write_down(lease)
+                if self._is_to_be_written_down(lease.shard):
+                    await self._write_down(lease)
         asked = [slot for those in slots.values() for slot in those]
         due = await deadline_store.read_due_slots(self._pool, self._now(), asked) if asked else set[int]()
         for lease in leases:
@@ -360,8 +365,15 @@ class Engine:
                 memory.received_until |= until
             memory.follow(quiet)
 
+    def _is_to_be_written_down(self, shard: int) -> bool:
+        """Whether it is time, by a clock that may be set back, or the table does not know what is due."""
+        now, due_at = self._now(), self._memories[shard].unsaved_due_at
+        is_recent = timedelta(0) <= now - self._written_down_at[shard] < WRITE_DOWN_EVERY
+        return not is_recent or (due_at is not None and due_at <= now)
+
     async def _write_down(self, lease: Lease) -> None:
         """In the shard's turn: what was evaluated since the last time, in one transaction."""
+        self._written_down_at[lease.shard] = self._now()
         memory = self._memories[lease.shard]
         if memory.unsaved:
             async with self._transaction(lease) as evaluation:

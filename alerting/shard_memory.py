@@ -1,6 +1,6 @@
-"""Rule states of an owned shard in memory; written every second and at every alert.
+"""Rule states of an owned shard in memory; written every few seconds and at every alert.
 
-After a crash the table is behind by that second: whatever was measured since is read from there and evaluated
+After a crash the table is behind by those seconds: whatever was measured since is read from there and evaluated
 again, with the same result.
 """
 
@@ -24,6 +24,8 @@ class Memory:
     states: dict[StateKey, StateRow | None] = field(default_factory=dict[StateKey, StateRow | None])
     """None is known to be in no table."""
     unsaved: dict[StateKey, StateRow] = field(default_factory=dict[StateKey, StateRow])
+    unsaved_due_at: datetime | None = None
+    """The earliest instant at which one of these is to be judged, or was before it changed again."""
     received_until: dict[Sign, datetime] = field(default_factory=dict[Sign, datetime])
 
     async def load(self, pool: Pool, keys: Iterable[StateKey]) -> None:
@@ -37,6 +39,9 @@ class Memory:
         """Takes over changed states in memory; they are saved later."""
         self.unsaved |= changed
         self.states |= changed
+        due = [row.state.due_at for row in changed.values() if row.state.due_at is not None]
+        if due:
+            self.unsaved_due_at = min(due) if self.unsaved_due_at is None else min(self.unsaved_due_at, *due)
 
     def saved(self, rows: Mapping[StateKey, StateRow]) -> None:
         """These are committed."""
@@ -48,6 +53,7 @@ class Memory:
     def all_saved(self) -> None:
         """What was not saved is committed."""
         self.unsaved.clear()
+        self.unsaved_due_at = None
         self._forget_most()
 
     def _forget_most(self) -> None:

@@ -18,6 +18,12 @@ from lorawan.frame import MType, routing_slot
 MAX_ITEMS = 500
 MAX_OCTETS = 256 * 1024
 LINGER_S = 0.025
+# A message costs the chain what some ten frames do: beyond this many a second batches become longer with the rate,
+# up to a little over half the window in which copies of a frame are awaited: then a message comes as a window
+# ends, and network does both at once. A frame whose device listens for an answer waits for none of this.
+USUAL_RATE = 500.0
+LONGEST_LINGER_S = 0.104
+_AT_A_TICK = 0.001  # A share of the time between two: what opens now waits for the next one.
 # The octets of a frame in a message besides its PHYPayload: an estimate on the high side.
 FRAME_OVERHEAD = 96
 # Per shard: at 15,000 frames a second over four shards, more than ten seconds of a bus that is away.
@@ -42,15 +48,16 @@ class _Lane:
     frames: list[GatewayFrame] = field(default_factory=list[GatewayFrame])
     done: list[Done | None] = field(default_factory=list[Done | None])
     octets: int = 0
-    opened_at: float = 0.0
+    due_at: float = 0.0
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def append_frame(self, frame: GatewayFrame, done: Done | None) -> None:
+    def append_frame(self, frame: GatewayFrame, done: Done | None, ticks: "Ticks") -> None:
         """Append a frame; the first of a batch opens it, an urgent one closes it."""
         frames, phy_payload = self.frames, frame.phy_payload
+        ticks.frames += 1
         if not frames:
-            self.opened_at = asyncio.get_running_loop().time()
+            self.due_at = ticks.next_at(asyncio.get_running_loop().time())
             self.filled.set()
         frames.append(frame)
         self.done.append(done)
@@ -77,6 +84,25 @@ class _Lane:
         return taken
 
 
+class Ticks:
+    """When batches go: those of all shards at once, so that whoever reads them is woken once for all of them."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        """How many have come since a batch was opened after the last tick."""
+        self._since = 0.0
+        self._at = 0.0
+
+    def next_at(self, now: float) -> float:
+        """When a batch that is opened now is to go."""
+        if now >= self._at:
+            rate = self.frames / max(now - self._since, LINGER_S)
+            period = max(LINGER_S, min(LONGEST_LINGER_S, LINGER_S * rate / USUAL_RATE))
+            self.frames, self._since = 0, now
+            self._at = (int(now / period + _AT_A_TICK) + 1) * period
+        return self._at
+
+
 class Batcher:
     """The frame sink of every frontend."""
 
@@ -85,6 +111,7 @@ class Batcher:
         self._shards = shards
         self._max_waiting = max_waiting
         self._lanes = [_Lane() for _ in range(shards)]
+        self._ticks = Ticks()
         self._closed = False
 
     def submit_frame(self, frame: GatewayFrame, done: Done | None = None) -> None:
@@ -102,7 +129,7 @@ class Batcher:
         if done is None and len(lane.frames) >= self._max_waiting:
             _DROPPED.inc()
             return
-        lane.append_frame(frame, done)
+        lane.append_frame(frame, done, self._ticks)
 
     def waiting(self, shard: int) -> int:
         """How many frames wait for a shard, besides the batch on its way."""
@@ -160,9 +187,9 @@ def _write_steps(frames: list[GatewayFrame], shard: int) -> None:
 
 
 async def _closing(lane: _Lane) -> None:
-    """Return when the batch is to go: full, urgent, or 25 ms old."""
+    """Return when the batch is to go: full, urgent, or due."""
     try:
-        async with asyncio.timeout_at(lane.opened_at + LINGER_S):
+        async with asyncio.timeout_at(lane.due_at):
             await lane.closing.wait()
     except TimeoutError:
         return

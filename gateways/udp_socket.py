@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 Address = tuple[Any, ...]
-# A burst at most this long after its first datagram: its frames wait for their batch much longer anyway.
-PAUSE_S = 0.004
+# A burst at most this long after its first datagram: its frames wait for their batch much longer anyway, and a
+# forwarder waits for its acknowledgement ten times as long.
+PAUSE_S = 0.01
 # Of one burst; the loop has other work too.
 MOST_AT_ONCE = 500
 LARGEST = 65_535
@@ -48,7 +49,7 @@ def kernel_drops(inode: int) -> int:
 
 
 class DatagramSocket:
-    """Reads in bursts: while datagrams keep coming, the process is woken every 4 ms and not for each of them."""
+    """Reads in bursts: while datagrams keep coming, the process is woken every 10 ms and not for each of them."""
 
     def __init__(
         self,

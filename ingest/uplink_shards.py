@@ -44,7 +44,7 @@ FETCH_PAUSE_S = 0.02
 UPLINK_OCTETS = 128
 # A batch of so many uplinks waits as long as it is set to; a larger one is followed by a longer wait, because what
 # comes twice within a batch is cheaper.
-USUAL_UPLINKS = 100
+USUAL_UPLINKS = 200
 # Stages of a trace: this one, and those before it.
 STAGE, OF_OURS, OF_ANOTHER_LNS = "ingest", "network", "intake"
 

@@ -45,6 +45,10 @@ MAX_ITEMS = 500  # Of a published message.
 # A batch costs a transaction, and a message for each shard, however few its frames: what comes within this time of
 # the last one goes together. A frame that comes alone does not wait.
 BATCH_EVERY_S = 0.04
+# A bridge publishes for all shards at once: after a batch of so many groups the next awaits the windows that end,
+# and the messages that come, within a moment of the first.
+USUAL_GROUPS = 20
+LINGER_S = 0.01
 # Groups in one transaction at most, after which memory follows and leases are renewed; a backlog brings more.
 MAX_FRAMES = 2_000
 DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
@@ -307,5 +311,9 @@ def _quarantined(item: FrameUnit, group: Group, reason: QuarantineReason, detail
 
 def worker_of(pool: Pool, uplinks: Uplinks, settings: NetworkServerSettings) -> ShardWorker[FrameUnit]:
     """A worker that reads one fetch ahead, since the stream's clock is known from the last message read."""
-    pace = Pace(settings.fetch_messages, MAX_FRAMES, read_ahead=0, every_s=BATCH_EVERY_S)
+
+    def linger_s(last_frames: int) -> float:
+        return LINGER_S if last_frames >= USUAL_GROUPS else 0.0
+
+    pace = Pace(settings.fetch_messages, MAX_FRAMES, read_ahead=0, linger_s=linger_s, every_s=BATCH_EVERY_S)
     return ShardWorker(pool, uplinks, pace)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from core.runtime.postgres import Connection, Record
+from core.runtime.postgres import Connection, Pool, Record
 from registry.gateway_supervision import AddressSeen
 from registry.rows import arrays
 
@@ -75,6 +75,7 @@ REQUEST_EXPORT_ALERT = """
 INSERT INTO alert_request (tenant_id, kind, facts, at)
 VALUES ($1, 'export_drop', jsonb_build_object('schedule', $2::text, 'reason', $3::text), $4)
 """
+IS_ANY = "SELECT EXISTS (SELECT FROM alert_request)"
 TAKE = """
 DELETE FROM alert_request WHERE id IN (
     SELECT id FROM alert_request ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -253,6 +254,11 @@ async def request_export_alert(
 ) -> None:
     """Tell the tenant that the files of a schedule do not arrive; the row that says that they do ends it."""
     await connection.execute(REQUEST_EXPORT_ALERT, tenant_id, schedule, reason, at)
+
+
+async def is_any_alert_requested(pool: Pool) -> bool:
+    """Whether there is something to take; it is looked for far more often than there is."""
+    return await pool.fetchval(IS_ANY)
 
 
 async def take_alert_requests(connection: Connection, most: int) -> list[AlertRequest]:

@@ -19,7 +19,6 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError, ServiceUnavailableError
@@ -27,6 +26,7 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 from core.messages import topics
 from core.runtime.bus_connection import Denials, NoJetStream, connected
 from core.runtime.errors import describe
+from core.runtime.pull import Pull
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 from core.runtime.waiting import Waiting
 
@@ -131,7 +131,7 @@ class ShardReader:
 
     def __init__(
         self,
-        subscription: JetStreamContext.PullSubscription,
+        subscription: Pull,
         reconnections: Callable[[], int],
         before: int,
         denials: Denials,
@@ -176,10 +176,11 @@ class ShardReader:
         before = self._denials.count
         try:
             raws = await _answer(self._subscription.fetch(most, timeout=timeout_s))
-        except TimeoutError:  # nats' own is one too; on a loaded machine it raises the built-in itself.
+        except TimeoutError:
             if self._denials.count > before:  # An empty queue is no news.
                 denied = self._denials.since(before, "$JS.API.CONSUMER.MSG.NEXT.")
                 if denied is not None:
+                    self._subscription.ask_anew()
                     raise denied from None
             return []
         places = [_Place.of(raw.reply) for raw in raws]
@@ -209,6 +210,11 @@ class ShardReader:
                 log.warning("delivery_missing", subject=raw.subject, after=self._last_delivery, came=delivery)
             self._last_delivery = delivery
         return self._lost_some
+
+    @property
+    def answered_at(self) -> float:
+        """The loop's time when the consumer has last shown that it exists; 0: not yet."""
+        return self._subscription.answered_at
 
     async def close(self) -> None:
         """Unsubscribe; what is un-acknowledged is left to the next reader."""
@@ -390,14 +396,15 @@ class Bus:
         )
         # Nobody acknowledges any more: the first message that the stream still holds is the first that waits.
         first = await self._jetstream.get_msg(stream, 1, subject, next=True) if taken.num_pending else None
-        reader = await self._opened(self._jetstream.pull_subscribe_bind(consumer, stream), before)
+        reader = await self._opened(self._pull(stream, consumer), before)
         reader.handed_out_before = handed_out
         reader.first_waiting = None if first is None else first.seq
         return reader
 
-    async def _opened(
-        self, opening: Coroutine[Any, Any, JetStreamContext.PullSubscription], before: int
-    ) -> ShardReader:
+    async def _pull(self, stream: str, consumer: str) -> Pull:
+        return await Pull(self._client, self._jetstream, stream, consumer).open()
+
+    async def _opened(self, opening: Coroutine[Any, Any, Pull], before: int) -> ShardReader:
         """The reader of a subscription that is being made; when we are cancelled meanwhile, it is given back."""
         making = asyncio.create_task(opening, name="open reader")
         try:
@@ -414,17 +421,17 @@ class Bus:
         A consumer of this reader's own, without a name; the server forgets it when nobody has asked for long.
         """
         before = self.reconnections
-        opening = self._jetstream.pull_subscribe(
-            subject,
-            stream=stream,
-            config=ConsumerConfig(
-                deliver_policy=DeliverPolicy.NEW,
-                ack_policy=AckPolicy.NONE,
-                inactive_threshold=FORGOTTEN_AFTER_S,
-                mem_storage=True,
-            ),
+        consumer = self._client.new_inbox().rpartition(".")[2]
+        config = ConsumerConfig(
+            name=consumer,
+            filter_subject=subject,
+            deliver_policy=DeliverPolicy.NEW,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=FORGOTTEN_AFTER_S,
+            mem_storage=True,
         )
-        reader = await self._opened(opening, before)
+        await self._ask(self._jetstream.add_consumer(stream, config))
+        reader = await self._opened(self._pull(stream, consumer), before)
         reader.acknowledges = False
         return reader
 

@@ -38,6 +38,12 @@ UPDATE shard_lease SET expires_at = now() + make_interval(secs => $4)
 WHERE service = $1 AND shard = $2 AND epoch = $3
 RETURNING true
 """
+# As RENEW, for all shards that a replica holds of a service.
+RENEW_ALL = """
+UPDATE shard_lease SET expires_at = now() + make_interval(secs => $4)
+WHERE service = $1 AND (shard, epoch) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
+RETURNING shard
+"""
 RELEASE = """
 UPDATE shard_lease SET expires_at = '-infinity', released = $4
 WHERE service = $1 AND shard = $2 AND epoch = $3
@@ -112,6 +118,9 @@ class Lease:
     """Set when another replica is to have the shard: `batches` ends once every message it gave is acknowledged."""
     has_passed: Callable[[], bool] | None = None
     """Whether every message that the dead owner had been given is acknowledged."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when whoever renews it has found that it is to be let go."""
+    _why: Exception | None = None
 
     @property
     def is_guarded(self) -> bool:
@@ -136,6 +145,18 @@ class Lease:
         """
         if await connection.fetchval(FENCE, self.service, self.shard, self.epoch) is None:
             raise LeaseLost(f"{self.service} shard {self.shard} epoch {self.epoch}")
+
+    def end(self, why: Exception) -> None:
+        """It is to be let go, for the first reason that is given."""
+        if not self.ended.is_set():
+            self._why = why
+            self.ended.set()
+
+    async def until_ended(self) -> None:
+        """Wait until it is to be let go; raises why."""
+        await self.ended.wait()
+        assert self._why is not None  # noqa: S101 - Both are set together.
+        raise self._why
 
     def is_fresh(self) -> bool:
         """Whether the last renewal is recent enough to publish or to ask for a transmission."""
@@ -214,6 +235,34 @@ async def keep_lease(pool: Pool, lease: Lease) -> None:
         if renewed is None:
             raise LeaseLost(f"{lease.service} shard {lease.shard} epoch {lease.epoch}: taken over")
         lease.renewed_at = asked_at
+
+
+async def keep_leases(pool: Pool, held: Callable[[], Sequence[Lease]]) -> None:
+    """Renew all leases that are held of one service, by one statement; one that cannot be renewed is ended."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        leases = [lease for lease in held() if not lease.ended.is_set()]
+        if leases:
+            await _renew(pool, leases)
+
+
+async def _renew(pool: Pool, leases: Sequence[Lease]) -> None:
+    asked_at, service = asyncio.get_running_loop().time(), leases[0].service
+    shards, epochs = [lease.shard for lease in leases], [lease.epoch for lease in leases]
+    try:
+        async with asyncio.timeout(RENEW_EVERY_S):
+            renewed = {row["shard"] for row in await pool.fetch(RENEW_ALL, service, shards, epochs, LEASE_S)}
+    except DATABASE_AWAY as away:
+        log.warning("leases_not_renewed", shards=shards, error=describe(away))
+        for lease in leases:
+            if not lease.is_fresh():
+                lease.end(LeaseLost(f"{service} shard {lease.shard} epoch {lease.epoch}: not renewed in time"))
+        return
+    for lease in leases:
+        if lease.shard not in renewed:
+            lease.end(LeaseLost(f"{service} shard {lease.shard} epoch {lease.epoch}: taken over"))
+        elif lease.renewed_at > -math.inf:  # Meanwhile it may have been let go.
+            lease.renewed_at = asked_at
 
 
 async def release_lease(pool: Pool, lease: Lease, *, cleanly: bool = True) -> None:

@@ -16,7 +16,7 @@ from core.runtime.lease import (
     Lease,
     LeaseLost,
     fence_all,
-    keep_lease,
+    keep_leases,
     record_first_unacknowledged,
     release_lease,
     take_lease,
@@ -25,11 +25,10 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
 RETRY_EVERY_S = 1.0
-# A question that waits at the bus costs nothing; one that is asked anew is four messages, for every shard.
-FETCH_TIMEOUT_S = 5.0
-# Whether the reading is to end is looked at so often meanwhile, which asks nobody.
+# While nothing comes, whether the reading is to end is looked at so often, which asks nobody.
 LOOK_EVERY_S = 1.0
-# A reader that receives nothing asks this often whether its consumer still exists.
+# A reader that hears nothing of its consumer for so long, longer than its request waits, asks whether it still
+# exists.
 PROBE_EVERY_S = 5.0
 DRAINED_POLL_S = 0.02
 # A replica that the bus does not answer reads nothing and publishes nothing: it lets go, and leaves the shards to
@@ -131,9 +130,12 @@ class ShardOwner:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen_to_bus(), name="listen to the bus")
+                tasks.create_task(keep_leases(self._pool, lambda: self.leases), name="renew leases")
                 while True:
                     try:
                         if self._is_bus_silent():
+                            for lease in self.leases:
+                                lease.end(BusSilent(f"{self._sharded.service}: the bus does not answer"))
                             await withdraw(self._pool, self._sharded.service, self._instance)
                         else:
                             await self._take_share(tasks)
@@ -154,12 +156,6 @@ class ShardOwner:
 
     def _is_bus_silent(self) -> bool:
         return asyncio.get_running_loop().time() - self._bus_heard_at > BUS_SILENT_AFTER_S
-
-    async def _while_bus_answers(self) -> None:
-        """Raises BusSilent once the bus does not answer."""
-        while not self._is_bus_silent():  # noqa: ASYNC110 - Silence is no event.
-            await asyncio.sleep(ASK_BUS_EVERY_S)
-        raise BusSilent(f"{self._sharded.service}: the bus does not answer")
 
     async def _take_share(self, tasks: asyncio.TaskGroup) -> None:
         """Take what is free up to the share; above it, let one shard after the other go."""
@@ -187,8 +183,8 @@ class ShardOwner:
             tasks.create_task(self._hold(lease), name=f"own {self._sharded.service} shard {shard}")
 
     async def _hold(self, lease: Lease) -> None:
-        """Renew the lease beside the work; the first of them to end ends both."""
-        works = (keep_lease(self._pool, lease), self._serve_anew(lease), self._while_bus_answers())
+        """Work as long as the lease is not ended; the first of them to end ends both."""
+        works = (lease.until_ended(), self._serve_anew(lease))
         tasks = [asyncio.create_task(work, name=f"{work.__name__} of shard {lease.shard}") for work in works]
         log.info("shard_taken", shard=lease.shard, epoch=lease.epoch)
         was_ended = True  # From outside: when nobody asked us to stop, something else in this process has failed.
@@ -264,20 +260,6 @@ class ShardOwner:
             await record_crashes(reader.first_waiting)
 
 
-async def _fetched(reader: ShardReader, most: int) -> list[Message]:
-    """What comes, as soon as it does; nothing once the shard is to be let go or the connection was made anew."""
-    fetching = asyncio.create_task(reader.fetch(most, FETCH_TIMEOUT_S), name="fetch")
-    try:
-        while not (fetching.done() or reader.draining.is_set() or reader.was_interrupted):
-            await asyncio.wait((fetching,), timeout=LOOK_EVERY_S)
-    finally:
-        if not fetching.done():
-            # What the bus hands out all the same is nobody's: it comes again, to the shard's next reader.
-            fetching.cancel()
-            await asyncio.gather(fetching, return_exceptions=True)
-    return [] if fetching.cancelled() else fetching.result()
-
-
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:
     """The messages of the shard's reader, in stream order; up to `most` messages each time.
 
@@ -289,7 +271,8 @@ async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message
     last_good = loop.time()
     while not reader.draining.is_set():
         try:
-            messages = await _fetched(reader, most)
+            messages = await reader.fetch(most, LOOK_EVERY_S)
+            last_good = max(last_good, reader.answered_at)
             if not messages and loop.time() - last_good > PROBE_EVERY_S:
                 await reader.backlog()
                 last_good = loop.time()

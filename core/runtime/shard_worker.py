@@ -233,7 +233,7 @@ class ShardWorker(Generic[U]):
         self._shards = [*self._shards[1:], *self._shards[:1]]  # The next batch begins with another shard.
         if any(shard.waiting for shard in self._shards):
             self._arrived.set()
-        self._last_items = self._pace.batch_items - room
+        self._last_items = max(self._pace.batch_items - room, len(together) + len(guarded))
         return together, guarded
 
     async def _take_in(self, shard: OwnedShard[U], message: Message, units: list[U]) -> int:

@@ -6,13 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from alerting.alert_store import acknowledge
-from alerting.engine import CATCH_UP_STEP, FETCH_MESSAGES, Engine
+from alerting.engine import CATCH_UP_STEP, FETCH_MESSAGES, WRITE_DOWN_EVERY, Engine
+from alerting.engine_store import StateKey, StateRow
 from alerting.evaluation import work_of
 from alerting.rule_store import update_rule
 from alerting.rulebook import Rulebook, slot_of
-from alerting.rules.model import SETTLE, Observation
+from alerting.rules.model import SETTLE, Condition, Observation, RuleState
+from alerting.shard_memory import Memory
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Flag, Measurement
@@ -34,7 +37,15 @@ class Bench:
 
     def __init__(self, pool: Pool, place: Any, lease: Lease, rulebook: Rulebook) -> None:
         self.pool, self.place, self.lease, self.rulebook = pool, place, lease, rulebook
-        self.engine = Engine(pool, rulebook, SHARDS, least_watch=timedelta(0), orphans_every_s=0)
+        self.ahead = timedelta(0)
+        self.engine = Engine(
+            pool,
+            rulebook,
+            SHARDS,
+            least_watch=timedelta(0),
+            orphans_every_s=0,
+            now=lambda: datetime.now(UTC) + self.ahead,
+        )
 
     def message(self, values: Sequence[tuple[datetime, float]], *, received_at: datetime | None = None) -> Message:
         items = [
@@ -78,6 +89,7 @@ async def test_a_bin_that_crosses_75_opens_one_alert_with_one_message_per_endpoi
     await bench.evaluate((first, 76), (second, 82))
     await bench.evaluate((first, 76), (second, 82))  # Delivered again.
     await bench.evaluate((ago(5), 84))
+    bench.ahead = WRITE_DOWN_EVERY
     await bench.sweep(ago(600))
     alerts = await place.alerts()
 
@@ -392,14 +404,49 @@ async def test_a_crash_before_the_commit_leaves_neither_alert_nor_message(
 CONDITIONS = "SELECT condition::text FROM rule_state WHERE datastream_id IS NOT NULL"
 
 
-async def test_states_without_an_alert_are_written_with_the_next_sweep(bench: Bench, place: Any) -> None:
+async def test_states_without_an_alert_are_written_by_a_sweep_every_five_seconds(bench: Bench, place: Any) -> None:
     await bench.evaluate((ago(20), 76))
     before = await bench.pool.fetch(CONDITIONS)
     await bench.sweep(ago(600))
+    too_soon = await bench.pool.fetch(CONDITIONS)
+    bench.ahead = WRITE_DOWN_EVERY
+    await bench.sweep(ago(600))
     after = await bench.pool.fetch(CONDITIONS)
 
-    assert before == []
+    assert (before, too_soon) == ([], [])
     assert [row["condition"] for row in after] == ["pending"]
+
+
+@pytest.mark.parametrize(("due_in_s", "written"), [(-1, True), (60, False), (None, False)])
+async def test_a_state_that_has_come_due_is_written_by_the_next_sweep(
+    bench: Bench, place: Any, due_in_s: int | None, written: bool
+) -> None:
+    """What is due is looked for in the table, which does not know it yet."""
+    await bench.evaluate((ago(20), 50))
+    memory = bench.engine._memories[bench.lease.shard]
+    row = next(iter(memory.unsaved.values()))
+    due_at = None if due_in_s is None else datetime.now(UTC) + timedelta(seconds=due_in_s)
+    memory.follow({row.key: row._replace(state=structs.replace(row.state, due_at=due_at))})
+    await bench.sweep(ago(600))
+
+    assert bool(await bench.pool.fetch(CONDITIONS)) == written
+
+
+def test_a_memory_knows_the_earliest_instant_at_which_what_is_not_written_is_due() -> None:
+    memory, at = Memory(), ago(10)
+
+    def row(place: int, due_at: datetime | None) -> dict[StateKey, StateRow]:
+        key = StateKey(1, place)
+        return {key: StateRow(1, key, RuleState(Condition.OK, at, 0, at, 1.0, False, 0, due_at), None, 0)}
+
+    memory.follow(row(1, None))
+    assert memory.unsaved_due_at is None
+    for place, minutes in ((2, 20), (3, 5), (4, 30)):
+        memory.follow(row(place, at + timedelta(minutes=minutes)))
+
+    assert memory.unsaved_due_at == at + timedelta(minutes=5)
+    memory.all_saved()
+    assert memory.unsaved_due_at is None
 
 
 async def test_what_a_crash_forgot_is_evaluated_again_from_the_table(bench: Bench, place: Any) -> None:

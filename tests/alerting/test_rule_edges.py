@@ -221,7 +221,7 @@ async def test_a_device_that_sends_battery_without_fill_level_has_missing_fill_d
         {one.rule: one.condition for one in await alert_store.list_alerts(pool)},
     )
     await watching.receive({fill: 83.0, battery: 50.0})
-    await watching.pass_time(seconds=1)
+    await watching.pass_time(seconds=5)
 
     assert silent == ([("opened", "bin_75"), ("opened", "muet")], {"bin_75": "unknown", "muet": "firing"})
     assert (await watching.notifications())[2:] == [("resolved", "muet")]

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -15,12 +17,17 @@ from core.messages.topics import shard_of_slot
 from core.model.identities import limit_of
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.tracing import TRACES
-from gateways.batcher import MAX_ITEMS, Batcher
+from gateways.batcher import MAX_ITEMS, Batcher, Ticks
 from gateways.telemetry import FRAMES
 from lorawan.frame import routing_slot
 from tests.gateways.stations import JOIN_REQUEST, UPLINK
 
 CONFIRMED = b"\x80" + UPLINK[1:]
+
+
+def uplink_of(octet: int) -> bytes:
+    """Of a device whose address ends so."""
+    return UPLINK[:1] + bytes([octet]) + UPLINK[2:]
 
 
 def frame(phy_payload: bytes, channel: int = 0) -> GatewayFrame:
@@ -101,6 +108,50 @@ async def test_no_message_is_much_larger_than_256_kb(nats_url: str) -> None:
         found = await batches(bus, 800)
 
     assert all(len(batch) * 351 < 257 * 1024 for batch in found)
+
+
+@pytest.mark.parametrize(
+    ("per_second", "period_s"),
+    [(10, 0.025), (400, 0.025), (1_000, 0.05), (2_000, 0.1), (4_000, 0.104), (15_000, 0.104)],
+)
+def test_batches_are_as_long_as_there_are_many_frames(per_second: int, period_s: float) -> None:
+    ticks, at = Ticks(), list[float]()
+    for number in range(per_second):
+        ticks.frames += 1
+        at.append(ticks.next_at(1000 + number / per_second))
+
+    ends = sorted(set(at))[len(set(at)) // 2 :]
+    gaps = [later - earlier for earlier, later in pairwise(ends)]
+    waits = [end - (1000 + number / per_second) for number, end in enumerate(at)]
+
+    assert max(waits) <= 0.105
+    assert sum(gaps) / len(gaps) == pytest.approx(max(period_s, 1 / per_second), rel=0.1)
+
+
+async def test_the_batches_of_all_shards_go_at_once() -> None:
+    loop, went = asyncio.get_running_loop(), dict[str, float]()
+
+    class Took:
+        async def publish(self, subject: str, _data: bytes, _message_id: str) -> int:
+            went.setdefault(subject, loop.time())
+            return 1
+
+    bus: Any = Took()
+    batcher = Batcher(bus, 4)
+    running = asyncio.create_task(batcher.run())
+    of_shards = {shard_of_slot(routing_slot(one) or 0, 4): one for one in map(uplink_of, range(256))}
+    for shard in range(4):
+        batcher.submit_frame(frame(of_shards[shard]))
+        await asyncio.sleep(0.004)
+    async with asyncio.timeout(10):
+        while len(went) < 4:  # noqa: ASYNC110 - Nothing tells.
+            await asyncio.sleep(0.01)
+    batcher.close()
+    await running
+
+    # They were opened at four instants; a tick may have fallen among them.
+    instants = sorted(went.values())
+    assert sum(later - earlier > 0.003 for earlier, later in pairwise(instants)) <= 1
 
 
 @pytest.mark.parametrize("urgent", [JOIN_REQUEST, CONFIRMED])

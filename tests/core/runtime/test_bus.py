@@ -9,6 +9,7 @@ from nats.js.errors import FetchTimeoutError
 from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus, NoResponders, ShardReader, connect_bus
 from core.runtime.bus_connection import Denials
+from core.runtime.pull import Pull
 
 
 async def test_a_taken_shard_gives_everything_unacknowledged_again_in_order(nats_url: str) -> None:
@@ -126,11 +127,11 @@ async def test_a_cancellation_that_comes_together_with_an_answer_is_not_forgotte
             raise answered
         return []
 
-    for of in (Client, JetStreamContext, JetStreamContext.PullSubscription):
+    for of in (Client, JetStreamContext, Pull):
         for name in ("request", "publish", "stream_info", "fetch"):
             monkeypatch.setattr(of, name, ask, raising=False)
     bus = Bus(Client(), Denials())
-    reader = ShardReader(object.__new__(JetStreamContext.PullSubscription), lambda: 0, 0, Denials())
+    reader = ShardReader(object.__new__(Pull), lambda: 0, 0, Denials())
     asking = asyncio.create_task(
         {
             "request": lambda: bus.request("subject", b"", 10),

@@ -31,8 +31,9 @@ class Subscription:
     """What the consumer delivers, fetch by fetch."""
 
     fetches: list[list[Delivered]]
+    answered_at: float = 0.0
 
-    async def fetch(self, _most: int, timeout: float) -> list[Delivered]:  # noqa: ASYNC109 - The driver's own.
+    async def fetch(self, _most: int, timeout: float) -> list[Delivered]:  # noqa: ASYNC109 - As the real one.
         del timeout
         return self.fetches.pop(0)
 

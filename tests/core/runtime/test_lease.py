@@ -11,6 +11,7 @@ from core.runtime.lease import (
     LeaseLost,
     fence_all,
     keep_lease,
+    keep_leases,
     record_first_unacknowledged,
     release_lease,
     take_lease,
@@ -41,6 +42,40 @@ class LatePool:
         answer = await getattr(self._pool, method)(*arguments)
         await asyncio.sleep(0.02)
         self.asked_at = asked_at
+        return answer
+
+
+class CountingPool:
+    """How many questions are put to the database."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.count = 0
+
+    async def fetch(self, *arguments: Any) -> Any:
+        self.count += 1
+        return await self._pool.fetch(*arguments)
+
+
+class AwayPool:
+    """The database is away."""
+
+    async def fetch(self, *_arguments: Any) -> Any:
+        raise ConnectionRefusedError
+
+
+class LateFetch:
+    """The answer is held back for a moment."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.asked, self.answered = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, *arguments: Any) -> Any:
+        answer = await self._pool.fetch(*arguments)
+        self.asked.set()
+        await asyncio.sleep(0.03)
+        self.answered.set()
         return answer
 
 
@@ -304,3 +339,67 @@ async def test_guard_ends_and_crashes_are_reset_once_the_dead_owners_messages_ar
     assert not lease.is_guarded
     assert not lease.is_poison(100, 0)
     assert lease.crashes == 0
+
+
+async def test_all_leases_of_a_service_are_renewed_by_one_statement_and_a_lost_one_is_ended_alone(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 0.05)
+    held = [await take_lease(pool, "network", shard, "a") for shard in range(4)]
+    other = await take_lease(pool, "ingest", 0, "a")
+    leases = [lease for lease in held if lease is not None]
+    before = [lease.renewed_at for lease in leases]
+    await pool.execute("UPDATE shard_lease SET epoch = epoch + 1 WHERE service = 'network' AND shard = 2")
+    await pool.execute("UPDATE shard_lease SET expires_at = now()")
+    asked = CountingPool(pool)
+
+    keeping = asyncio.create_task(keep_leases(cast("Pool", asked), lambda: leases))
+    with pytest.raises(LeaseLost, match="shard 2 epoch 1: taken over"):
+        await asyncio.wait_for(leases[2].until_ended(), 10)
+    keeping.cancel()
+
+    assert asked.count == 1
+    assert [lease.ended.is_set() for lease in leases] == [False, False, True, False]
+    assert [now > then for now, then in zip([lease.renewed_at for lease in leases], before, strict=True)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    still = await pool.fetch("SELECT service, shard FROM shard_lease WHERE expires_at > now() ORDER BY shard")
+    assert other is not None
+    assert [(row["service"], row["shard"]) for row in still] == [("network", 0), ("network", 1), ("network", 3)]
+
+
+async def test_a_lease_that_cannot_be_renewed_is_ended_when_it_is_too_old_to_act_under(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 0.02)
+    now = asyncio.get_running_loop().time()
+    old, fresh = Lease("network", 0, 1, now - 5.5), Lease("network", 1, 1, now)
+
+    keeping = asyncio.create_task(keep_leases(cast("Pool", AwayPool()), lambda: [old, fresh]))
+    with pytest.raises(LeaseLost, match="not renewed in time"):
+        await asyncio.wait_for(old.until_ended(), 10)
+    keeping.cancel()
+
+    assert not fresh.ended.is_set()
+
+
+async def test_a_lease_that_was_let_go_stays_so_when_its_renewal_is_answered_late(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 0.05)
+    lease = await take_lease(pool, "network", 0, "a")
+    assert lease is not None
+    late = LateFetch(pool)
+
+    keeping = asyncio.create_task(keep_leases(cast("Pool", late), lambda: [lease]))
+    await asyncio.wait_for(late.asked.wait(), 10)
+    await release_lease(pool, lease)
+    await asyncio.wait_for(late.answered.wait(), 10)
+    await asyncio.sleep(0.01)
+    keeping.cancel()
+
+    with pytest.raises(LeaseLost):
+        lease.check()

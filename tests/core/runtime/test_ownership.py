@@ -132,7 +132,6 @@ async def test_reading_ends_when_the_consumer_was_taken_away(
     pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.runtime.ownership.PROBE_EVERY_S", 0.05)
-    monkeypatch.setattr("core.runtime.ownership.FETCH_TIMEOUT_S", 0.05)
 
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
@@ -144,16 +143,9 @@ async def test_reading_ends_when_the_consumer_was_taken_away(
 
 
 async def test_an_idle_reader_asks_the_bus_once_in_seconds_and_ends_at_once_when_its_shard_is_to_go(
-    nats_url: str, monkeypatch: pytest.MonkeyPatch
+    nats_url: str,
 ) -> None:
-    asked, fetch = list[float](), ShardReader.fetch
-
-    async def counted(reader: ShardReader, most: int, timeout_s: float) -> list[Message]:
-        asked.append(timeout_s)
-        return await fetch(reader, most, timeout_s)
-
-    monkeypatch.setattr(ShardReader, "fetch", counted)
-    async with connect_bus(nats_url, "test") as bus:
+    async with connect_bus(nats_url, "test") as bus, connect_bus(nats_url, "publisher") as publisher:
         await bus.ensure_streams()
         reader = await bus.read_shard(topics.UPLINKS, topics.uplinks(0), "ingest-0-1")
         read: asyncio.Queue[list[Message]] = asyncio.Queue()
@@ -162,11 +154,13 @@ async def test_an_idle_reader_asks_the_bus_once_in_seconds_and_ends_at_once_when
             async for messages in batches(reader, 10):
                 await read.put(messages)
 
+        sent = bus._client.stats  # pyright: ignore[reportPrivateUsage]
+        before = sent["out_msgs"]
         reading = asyncio.create_task(read_all())
-        await asyncio.sleep(1.5)
-        assert len(asked) == 1
+        await asyncio.sleep(2.5)
+        assert sent["out_msgs"] - before == 1
 
-        await bus.publish(topics.uplinks(0), b"comes while it waits")
+        await publisher.publish(topics.uplinks(0), b"comes while it waits")
         (message,) = await asyncio.wait_for(read.get(), 2)
         assert message.data == b"comes while it waits"
         await message.ack()
