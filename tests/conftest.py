@@ -151,6 +151,15 @@ def running(launch: Launch, ready: Callable[[], Awaitable[bool]], log: Path) -> 
             process.wait(20)
 
 
+@contextmanager
+def plain_server(folder: Path, log: Path) -> Iterator[PrivatePostgres]:
+    """PostgreSQL without the tests' settings: it loads TimescaleDB only where a database asks for it."""
+    server = PrivatePostgres(folder, free_tcp_port(), secrets.token_hex(16), {}, durable=False)
+    server.prepare()
+    with running(server.launch(), server.ready, log):
+        yield server
+
+
 @pytest.fixture(autouse=True)
 def logs_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """How a test has logs written ends with it. A process keeps each logger as it first was, here none is kept."""
