@@ -22,7 +22,7 @@ from cli.place import Place
 from cli.report import last_line
 from cli.state import Bus, read_bus, read_services
 from core.messages import topics
-from core.runtime.mqtt import NOT_YET, Broker, MqttAway, MqttRejected, MqttSession, MqttSettings
+from core.runtime.mqtt import NOT_YET, Broker, MqttAway, MqttRejected, MqttSession, MqttSettings, mqtt_reason
 from core.runtime.postgres import database_address
 from registry.gateway_tokens import Unproved
 from registry.keys import KeyWrap
@@ -420,19 +420,21 @@ async def _rejection_reason(broker: Broker) -> str | None:
     """
     edge = MqttSession(MqttSettings(mqtt_client_id="territoire-doctor"), ["+/gateway/+/event/+"], broker=broker)
     task = asyncio.create_task(edge.run())
-    connected = asyncio.create_task(edge.connected())
+    answered = asyncio.create_task(edge.answered())
     try:
-        await asyncio.wait({task, connected}, timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
-        if not connected.done():
+        await asyncio.wait({task, answered}, timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        if not edge.is_connected:
             return edge.problem if edge.problem not in {None, NOT_YET} else "ne répond pas"
         async with asyncio.timeout(WITHIN_S):
             await edge.publish(NO_GATEWAY_S_COMMANDS, b"")
-    except (MqttRejected, MqttAway) as refused:
-        return str(refused)
+    except MqttRejected as refused:
+        return mqtt_reason(refused)
+    except MqttAway as away:
+        return str(away)
     except TimeoutError:
         return "ne répond plus"
     finally:
-        for one in (task, connected):
+        for one in (task, answered):
             one.cancel()
-        await asyncio.gather(task, connected, return_exceptions=True)
+        await asyncio.gather(task, answered, return_exceptions=True)
     return None

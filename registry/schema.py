@@ -56,9 +56,11 @@ ADD_MIN_COMPATIBLE = """
 ALTER TABLE schema_migration ADD COLUMN min_compatible int;
 UPDATE schema_migration SET min_compatible = number;
 """
-# Before the first file and every other, so that the schema's owner need be no superuser: who gives something to a
-# role must be its member, and the role must be allowed to create in the schema. As a member the owner is also seen
-# by row security as the services are. Without the roles of single services an installation goes on as before.
+LET_CREATE = f"GRANT CREATE ON SCHEMA public TO {OWNER}"
+# Before the first file, so that the schema's owner need be no superuser: who gives something to a role must be its
+# member, and the role must be allowed to create in the schema (of a later file, nothing else is missing). As a
+# member the owner is also seen by row security as the services are. Without the roles of single services an
+# installation goes on as before.
 PREPARE_ROLES = f"""
 DO $$
 DECLARE
@@ -86,7 +88,7 @@ BEGIN
             END;
         END IF;
     END LOOP;
-    GRANT CREATE ON SCHEMA public TO {OWNER};
+    {LET_CREATE};
 END
 $$
 """
@@ -242,36 +244,27 @@ async def _require_shards(connection: Connection, wanted: int | None) -> None:
         raise OtherShards(wanted, found)
 
 
-async def _apply_next(connection: Connection, known: list[Migration], shards: int) -> Migration | None:
-    """Apply the first file that is missing, if there is one."""
-    ledger = await read_ledger(connection)
-    migration = next(iter(ledger.pending(known)), None)
-    if migration is None:
-        return None
+async def _apply(connection: Connection, migration: Migration, compatible: int, prepare: str, shards: int) -> None:
+    """Apply a file that is missing; from then on the database needs the program `compatible`."""
     if migration.kind is Kind.CONTRACT:
         older = await programs_before(connection, migration.needs or 0)
         if older:
             raise OlderProgramsRun(migration, older)
+    in_ledger = migration.number, migration.name, migration.checksum, compatible
     if migration.steps:
         await _apply_steps(connection, migration)
-        await _write_ledger(connection, ledger, migration)
-        return migration
+        await connection.execute(WRITE_LEDGER, *in_ledger)
+        return
     async with connection.transaction():
         try:
-            await connection.execute(PREPARE_ROLES)
+            await connection.execute(prepare)
             await connection.execute(migration.sql.replace("{shards}", str(shards)))
             await connection.execute(FINISH_ROLES)
         except DATABASE_AWAY:
             raise
         except PostgresError as cause:
             raise MigrationFailed(migration.name, cause) from cause
-        await _write_ledger(connection, ledger, migration)
-    return migration
-
-
-async def _write_ledger(connection: Connection, ledger: Ledger, migration: Migration) -> None:
-    compatible = min_compatible(migration, ledger.min_compatible)
-    await connection.execute(WRITE_LEDGER, migration.number, migration.name, migration.checksum, compatible)
+        await connection.execute(WRITE_LEDGER, *in_ledger)
 
 
 async def _apply_steps(connection: Connection, migration: Migration) -> None:
@@ -335,12 +328,16 @@ async def migrate(
             await connection.execute("SELECT set_config($1, $2, false)", name, f"{round(seconds * 1000)}ms")
         await _prepare_ledger(connection)
         await _require_shards(connection, shards)
-        count = 0
-        while (migration := await _apply_next(connection, known, shards or FIRST_SHARDS)) is not None:
+        ledger = await read_ledger(connection)
+        pending, compatible, prepare = ledger.pending(known), ledger.min_compatible, PREPARE_ROLES
+        for migration in pending:
+            compatible = min_compatible(migration, compatible)
+            await _apply(connection, migration, compatible, prepare, shards or FIRST_SHARDS)
+            if not migration.steps:
+                prepare = LET_CREATE
             log.info("migration_applied", number=migration.number, name=migration.name, is_step=True)
-            count += 1
         await _finish(connection, known, passwords or {})
-        return count
+        return len(pending)
     finally:
         await connection.close()
 

@@ -24,7 +24,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from core.messages import topics
-from core.runtime.bus_connection import Denials, NoJetStream, connected
+from core.runtime.bus_connection import Denials, NoJetStream, NoMajority, connected
 from core.runtime.errors import describe
 from core.runtime.pull import Pull
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
@@ -436,7 +436,11 @@ class Bus:
         return reader
 
     async def room(self, stream: str) -> StreamRoom | None:
-        """What a stream holds, and whether it has all of its copies; None: no such stream."""
+        """What a stream holds, and whether it has all of its copies; None: no such stream.
+
+        Of a stream without a leader a server that is left over answers for itself, for as long as it lives
+        (nats-server 2.10): that is none.
+        """
         try:
             info = await self._ask(self._jetstream.stream_info(stream))
         except NotFoundError:
@@ -445,6 +449,8 @@ class Bus:
             if unavailable.err_code is None:  # Nobody took the question: not even a cluster without a leader.
                 raise NoJetStream from unavailable
             raise
+        if info.cluster is not None and not info.cluster.leader:
+            raise NoMajority(stream)
         followers = (info.cluster.replicas or []) if info.cluster is not None else []
         in_step = sum(bool(one.current) and not one.offline for one in followers)
         return StreamRoom(

@@ -50,6 +50,13 @@ class NoJetStream(nats.errors.Error):
         super().__init__("the server runs without JetStream")
 
 
+class NoMajority(nats.errors.Error):
+    """Too many servers of the cluster are away: the stream has no leader, and takes nothing."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"{stream} has no leader: a majority of the servers is away")
+
+
 class Denials:
     """What the server says that this login may not. Nothing else tells: a request is left without an answer."""
 
@@ -174,6 +181,8 @@ def bus_reason(error: BaseException) -> str:
     text = str(error).lower()
     if isinstance(error, NoJetStream):
         return "le serveur tourne sans JetStream"
+    if isinstance(error, NoMajority):
+        return "une majorité de ses serveurs manque"
     if "authorization" in text or "authentication" in text:
         return "le compte ou le mot de passe est refusé"
     if "tls" in text and isinstance(error, nats.errors.Error):

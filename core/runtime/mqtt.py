@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiomqtt
 import structlog
+from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import error_string
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -269,6 +270,7 @@ class MqttSession:
         self._speaks_3 = speaks_3
         self._client: _AcknowledgingClient | None = None
         self._up = asyncio.Event()
+        self._answered = asyncio.Event()
         self.problem: str | None = NOT_YET
         """Why there is no session at present, in French."""
         self._waiting = Waiting("mqtt_waited_for", "courtier MQTT", f"{broker.host}:{broker.port}")
@@ -278,6 +280,10 @@ class MqttSession:
     def is_connected(self) -> bool:
         """Connected, and every subscription granted."""
         return self._client is not None and self._client.connected
+
+    async def answered(self) -> None:
+        """Return once the broker has said for the first time whether it lets us in."""
+        await self._answered.wait()
 
     async def connected(self) -> None:
         """Return once connected with every subscription granted."""
@@ -308,6 +314,7 @@ class MqttSession:
                     attempt = 0
                     self._client, self.problem = client, None
                     self._up.set()
+                    self._answered.set()
                     self._waiting.over()
                     log.info("mqtt_connected", host=self._broker.host, port=self._broker.port)
                     if on_connected is not None:
@@ -317,6 +324,8 @@ class MqttSession:
                     self.problem = "la connexion est coupée"
             except (aiomqtt.MqttError, MqttRejected, OSError) as wrong:
                 error, self.problem = wrong, mqtt_reason(wrong)
+                if isinstance(wrong, (MqttConnectError, MqttRejected)):
+                    self._answered.set()
             finally:
                 self._client = None
                 self._up.clear()

@@ -80,6 +80,7 @@ SPOILT_AROUND: tuple[Case, ...] = (
         quick_s=8,
         quick_during=replay_buffer(5_000),
         quick_around=together(),
+        is_slow=True,
     ),
     Case(
         "clock-jumps",

@@ -42,6 +42,7 @@ KILL_CASES: tuple[Case, ...] = (
         load_goes_on=True,
         quick_s=18,
         quick_around=in_use(QUICK_CABINETS),
+        is_slow=True,
     ),
     Case(
         "replicas-of-all-killed",

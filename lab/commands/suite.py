@@ -16,15 +16,21 @@ from lab.commands.checks import conclude, print_heading
 from services.supervisor.launch import system_path
 
 # Most tests wait for a server as long as they compute: four left a quarter of two cores idle. Whole stacks, one
-# after the other, go on beside all the rest: seven processes in all took the cores from each other, and lost what
-# they had to do in time.
+# after the other, go on beside all the rest, and one more worker when they are over: seven processes in all took
+# the cores from each other, and lost what they had to do in time.
 WORKERS, FEW_WORKERS = "5", "2"
 # xdist hands a crashed worker's file to nobody, and waits for it for ever.
 BY_XDIST = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
 WHOLE_STACKS = "tests/system"
-# Minutes of a demonstration to its balanced account, and of the faults that take long, an upgrade among them: with
-# what else people look at, after all the others.
-LONG = ("tests/system/test_demo.py", "tests/system/test_long_chaos.py", "tests/system/test_upgrade.py")
+# Minutes of a demonstration to its balanced account, of the faults that take long, an upgrade among them, of a
+# month of crashes and of restores to an instant: with what else people look at, after all the others.
+LONG = (
+    "tests/system/test_demo.py",
+    "tests/system/test_long_chaos.py",
+    "tests/system/test_upgrade.py",
+    "tests/alerting/test_notified_once.py",
+    "tests/cli/test_restored_instant.py",
+)
 # One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
 IN_A_BROWSER = "tests/browser"
 REST, SYSTEM, BROWSER = "pytest", "system", "browser"
@@ -69,11 +75,16 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
     elif pytest_arguments:
         parts = {REST: ["-n", FEW_WORKERS, *BY_XDIST, *pytest_arguments]}
     else:
+        later = [f"--ignore={long}" for long in LONG]
         parts = {
-            SYSTEM: [WHOLE_STACKS, *(f"--ignore={long}" for long in LONG)],
-            REST: ["--forks", WORKERS, "--ignore", WHOLE_STACKS],
+            SYSTEM: [WHOLE_STACKS, *later],
+            REST: ["--forks", WORKERS, "--ignore", WHOLE_STACKS, *later],
         }
-    running = {name: _start(checkout, results, name, arguments) for name, arguments in parts.items()}
+    running: dict[str, subprocess.Popen[str]] = {}
+    for name, arguments in parts.items():
+        # Once whole stacks are done, the rest has the place that they had.
+        beside = [f"--beside={running[SYSTEM].pid}"] if SYSTEM in running else []
+        running[name] = _start(checkout, results, name, [*arguments, *beside])
     if SYSTEM in running:
         following = threading.Thread(target=_follow, args=(running[SYSTEM], results / SYSTEM / "output.log"))
         following.start()

@@ -24,7 +24,7 @@ FROM (SELECT held_until, (SELECT count(*) FROM alert_notice_recipient r WHERE r.
 
 @pytest.mark.timeout(600)  # A month of statements, at whatever pace the machine has.
 async def test_thirty_days_of_a_scenario_give_the_listed_notifications_once_whatever_crashes(pool: Pool) -> None:
-    """With another seed, a team, and all that delivers: `test_told_once.py`."""
+    """With another seed, a team, and all that delivers: `test_notified_once.py`, with `--browser`."""
     async with scenario_of(pool, Fuse(1, 600)) as days:
         await days.play()
         alerts = await alert_store.list_alerts(pool, alert_store.WantedAlerts(workflow=["open"]))

@@ -96,7 +96,7 @@ async def test_method_that_an_address_has_not_names_those_that_it_has(client: ht
 
 async def test_head_is_answered_like_get_without_a_body(client: httpx.AsyncClient, registry) -> None:
     asset = await registry.asset()
-    for path in ("/v1/assets", f"/v1/assets/{asset['id']}", "/v1/assets/999999", "/openapi.json", "/docs"):
+    for path in ("/v1/assets", f"/v1/assets/{asset['id']}", "/v1/assets/999999", "/docs"):
         got, head = await client.get(path), await client.head(path)
 
         assert (head.status_code, head.content) == (got.status_code, b"")

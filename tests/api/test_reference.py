@@ -26,8 +26,12 @@ async def test_the_reference_page_is_served_whole_by_us(client) -> None:
 
 
 async def test_the_openapi_document_has_examples(client) -> None:
-    document = (await client.get("/openapi.json")).json()
+    answer, head = await client.get("/openapi.json"), await client.head("/openapi.json")
+    document = answer.json()
 
+    assert (head.status_code, head.content) == (answer.status_code, b"")
+    for name in ("content-type", "content-length", "etag"):
+        assert head.headers.get(name) == answer.headers.get(name)
     assert document["openapi"].startswith("3.")
     errors = document["paths"]["/v1/devices"]["post"]["responses"]["422"]["content"]
     assert list(errors) == ["application/problem+json"]

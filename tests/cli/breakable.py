@@ -24,6 +24,7 @@ from services.supervisor.ports import LOOPBACK
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.run_info import FILE_NAME, RunInfo
 from tests.conftest import Database, run_apart
+from tests.registry.test_timescale import AS_OF_BEFORE
 
 # What the command imports when it is first asked is not what it waits for.
 _LOADED = (examination, settings_check)
@@ -34,10 +35,6 @@ p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec)
       SELECT id, 'p', 'v', 'm', 'c' FROM t RETURNING id, tenant_id)
 INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id)
 SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 3, '\\x{wrapped}', 'kek-1' FROM p
-"""
-VERSION = """
-WITH m AS (UPDATE _timescaledb_catalog.metadata SET value = '{0}' WHERE key = 'timescaledb_version')
-UPDATE pg_extension SET extversion = '{0}' WHERE extname = 'timescaledb'
 """
 
 
@@ -94,7 +91,7 @@ class Installation:
         """A database with TimescaleDB of this version, on a server that loads it where it is asked for."""
         name = f"of_{secrets.token_hex(4)}"
         self.sql(f"CREATE DATABASE {name}", url=self.plain.url("postgres"))
-        self.sql("CREATE EXTENSION timescaledb", VERSION.format(version), url=self.plain.url(name))
+        self.sql("CREATE EXTENSION timescaledb", AS_OF_BEFORE.format(version=version), url=self.plain.url(name))
         self.set(DATABASE_URL=self.plain.url(name))
 
     def server(self, *argv: str, port: int) -> None:

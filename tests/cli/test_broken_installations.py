@@ -28,7 +28,7 @@ from services.supervisor.ports import LOOPBACK, free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries, libpq_environment
 from services.supervisor.run_info import FILE_NAME, RunInfo, ServiceInfo
 from tests.cli.breakable import Installation, replace_run
-from tests.conftest import Database, run_apart, running
+from tests.conftest import Database, plain_server, run_apart
 
 KEK = "11" * 32
 CHUNK = """
@@ -40,10 +40,8 @@ SELECT id, now(), gen_random_uuid(), 1, 5, '\\x00', now(), 'decoded' FROM device
 @pytest.fixture(scope="module")
 def plain(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivatePostgres]:
     """The tests' own server has its TimescaleDB loaded for every database from the start."""
-    folder, secret = server_folder / f"plain-{secrets.token_hex(4)}", secrets.token_hex(16)
-    server = PrivatePostgres(folder, free_tcp_port(), secret, {}, durable=False)
-    server.prepare()
-    with running(server.launch(), server.ready, tmp_path_factory.mktemp("plain") / "postgres.log"):
+    folder = server_folder / f"plain-{secrets.token_hex(4)}"
+    with plain_server(folder, tmp_path_factory.mktemp("plain") / "postgres.log") as server:
         yield server
 
 
@@ -360,7 +358,7 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     stream_missing: ("bus", "le flux UPLINKS manque", "./territoire migrate"),
     broker_silent: ("courtier MQTT", "ne répond pas", "le courtier tourne"),
     broker_password_wrong: ("courtier MQTT", "n'a pas le droit d'entrer", "« bridge »"),
-    broker_rights_missing: ("courtier MQTT", "", "acl"),
+    broker_rights_missing: ("courtier MQTT", "les droits de ce compte n'y suffisent pas", "acl"),
     broker_open: ("courtier MQTT", "laisse entrer sans mot de passe", "allow_anonymous false"),
     address_empty: ("réglages", "TERRITOIRE_NATS_URL=", "territoire.env"),
     setting_wrong: ("réglages", "TERRITOIRE_KEEP_UPLINKS_MONTHS=« treize »", "territoire.env"),
@@ -372,7 +370,7 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     port_taken: ("port", "port UDP", "ss -lnptu"),
     stack_killed: ("pile", "a été tuée", "territoire up"),
     stack_of_another_version: ("pile", "run.json n'est pas lisible", "redémarrez la pile"),
-    process_dead: ("processus network", "", "plus de mémoire"),
+    process_dead: ("processus network", "arrêté", "plus de mémoire"),
     everything_silent: ("courtier MQTT", "ne répond pas", "le courtier tourne"),
 }
 

@@ -10,9 +10,8 @@ from registry.entering import tenant_transaction
 from registry.rights import LOGINS
 from registry.schema import LOCK, MigrationFailed, OtherShards, SchemaMismatch, migrate, migrations, require_schema
 from registry.tenants import authenticate, create_api_key, create_tenant
-from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
-from tests.conftest import running
+from tests.conftest import plain_server
 from tests.core.runtime.versions import HAS_TAGS, migrate_up_to
 
 
@@ -139,11 +138,7 @@ async def test_what_was_quarantined_twice_by_an_older_program_is_kept_once(empty
 
 
 async def test_the_schema_s_owner_need_be_no_superuser(tmp_path: Path, server_folder: Path) -> None:
-    server = PrivatePostgres(
-        server_folder / f"owner-{secrets.token_hex(4)}", free_tcp_port(), secrets.token_hex(16), {}, durable=False
-    )
-    server.prepare()
-    with running(server.launch(), server.ready, tmp_path / "postgres.log"):
+    with plain_server(server_folder / f"owner-{secrets.token_hex(4)}", tmp_path / "postgres.log") as server:
         await execute(server.url("postgres"), "CREATE ROLE mairie LOGIN CREATEROLE PASSWORD 'secret'")
         await execute(server.url("postgres"), "CREATE DATABASE territoire OWNER mairie")
         await execute(server.url("territoire"), "CREATE EXTENSION timescaledb")

@@ -23,15 +23,15 @@ from registry.timescale import (
     problem_of,
     read_extension_of,
 )
-from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries, libpq_environment
-from tests.conftest import running
+from tests.conftest import plain_server
 
 # As a package that is replaced leaves a database: its library has gone with it.
 AS_OF_BEFORE = """
 WITH m AS (UPDATE _timescaledb_catalog.metadata SET value = '{version}' WHERE key = 'timescaledb_version')
 UPDATE pg_extension SET extversion = '{version}' WHERE extname = 'timescaledb'
 """
+# A device, and a measurement in each of so many hours.
 FILL = """
 WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id),
 p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec)
@@ -42,22 +42,15 @@ d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id,
 f AS (INSERT INTO datastream (tenant_id, device_id, quantity, unit)
       SELECT tenant_id, id, 'temperature', 'Cel' FROM d RETURNING id)
 INSERT INTO observation.measurement
-SELECT id, now() - n * interval '1 hour', n, 0 FROM f, generate_series(1, 500) n
+SELECT id, date_trunc('hour', now()) - n * interval '1 hour', n, 0 FROM f, generate_series(1, {hours}) n
 """
 
 
 @pytest.fixture(scope="module")
 def server(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivatePostgres]:
     """Its databases: `theirs`, whose extension is the superuser's, and `ours`, whose owner made it."""
-    server = PrivatePostgres(
-        server_folder / f"timescale-{secrets.token_hex(4)}",
-        free_tcp_port(),
-        secrets.token_hex(16),
-        {},
-        durable=False,
-    )
-    server.prepare()
-    with running(server.launch(), server.ready, tmp_path_factory.mktemp("timescale") / "postgres.log"):
+    folder = server_folder / f"timescale-{secrets.token_hex(4)}"
+    with plain_server(folder, tmp_path_factory.mktemp("timescale") / "postgres.log") as server:
         psql(server.url("postgres"), "CREATE ROLE mairie LOGIN CREATEROLE PASSWORD 'secret'")
         for name, account in (("theirs", server.url("theirs")), ("ours", owner(server, "ours"))):
             psql(server.url("postgres"), f"CREATE DATABASE {name} OWNER mairie")
@@ -99,7 +92,7 @@ async def copied(server: PrivatePostgres, template: str, name: str) -> None:
     url = owner(server, template)
     if psql(url, "SELECT to_regclass('schema_migration') IS NOT NULL") == "f":
         await migrate(url)
-        psql(server.url(template), FILL)
+        psql(server.url(template), FILL.format(hours=500))
     psql(server.url("postgres"), f'CREATE DATABASE "{name}" TEMPLATE {template} OWNER mairie')
 
 

@@ -14,6 +14,7 @@ from ingest.recount import recount
 from ingest.rollups import COUNTERS, STATES
 from registry.schema import apply_step, migrations
 from tests.core.runtime.versions import migrate_up_to
+from tests.registry.test_upgrade_counters import PLANT
 
 BEFORE, AFTER = 142, 143
 # So many steps are done before the table changes places.
@@ -24,16 +25,6 @@ AT = datetime(2026, 3, 31, 20, tzinfo=UTC)
 STATEMENTS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "rollup_statements_before_0143.json").read_bytes()
 )
-PLANT = """
-WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id),
-p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec)
-      SELECT id, 'p', 'v', 'm', 'elsys.ers' FROM t RETURNING id, tenant_id),
-d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id)
-      SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 0, 'x', 'kek-1' FROM p
-      RETURNING id, tenant_id)
-INSERT INTO datastream (tenant_id, device_id, channel, quantity, unit)
-SELECT tenant_id, id, '', unnest(ARRAY['open', 'water_volume', 'temperature']), '1' FROM d RETURNING id
-"""
 # Twelve readings an hour over the turn of a month.
 READ = """
 INSERT INTO observation.measurement

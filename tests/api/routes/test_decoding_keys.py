@@ -261,21 +261,3 @@ async def test_another_profile_of_its_owner_gives_a_device_no_key_of_its_former_
 
     assert changed.status_code == 200
     assert await opened(pool, device) is None
-
-
-def test_the_reference_says_of_keys_that_they_are_only_written(app: FastAPI) -> None:
-    document = app.openapi()
-    schemas = document["components"]["schemas"]
-
-    for body in ("DeviceDecodingKey", "ProfileDecodingKey"):
-        assert schemas[body]["properties"]["key"]["writeOnly"] is True
-    answers = [
-        answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        for path, methods in document["paths"].items()
-        if path.endswith("/decoding-key")
-        for operation in methods.values()
-        for status, answer in operation["responses"].items()
-        if status == "200"
-    ]
-    assert len(answers) == 4
-    assert not any("key" in schemas[answer]["properties"] for answer in answers)

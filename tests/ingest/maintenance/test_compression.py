@@ -15,21 +15,10 @@ from core.runtime.postgres import Pool, PostgresError, connect, open_pool
 from ingest.maintenance.compression import Compression, compress, decide
 from registry.schema import migrate
 from registry.timescale import DECOMPRESS, compressed_under_apache
+from tests.registry.test_timescale import FILL
 
 TIMESCALE_EDITION_URL = "TIMESCALE_EDITION_URL"
 DAYS = 70
-FILL = """
-WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id),
-p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec)
-      SELECT id, 'p', 'v', 'm', 'elsys.ers' FROM t RETURNING id, tenant_id),
-d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation)
-      SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 3, 'ABP' FROM p
-      RETURNING id, tenant_id),
-f AS (INSERT INTO datastream (tenant_id, device_id, quantity, unit)
-      SELECT tenant_id, id, 'temperature', 'Cel' FROM d RETURNING id)
-INSERT INTO observation.measurement
-SELECT id, date_trunc('hour', now()) - n * interval '1 hour', n, 0 FROM f, generate_series(1, $1::int * 24) n
-"""
 CHUNKS = """
 SELECT count(*) FILTER (WHERE is_compressed) AS compressed,
        count(*) FILTER (WHERE range_end <= now() - interval '30 days') AS old, count(*) AS chunks
@@ -80,7 +69,7 @@ def test_chunks_are_compressed_under_timescales_own_licence_only(
 async def test_old_chunks_are_compressed_once_where_the_edition_can_and_nothing_changes_in_them(
     anywhere: Pool,
 ) -> None:
-    await anywhere.execute(FILL, DAYS)
+    await anywhere.execute(FILL.format(hours=DAYS * 24))
     before = tuple(await anywhere.fetchrow(READ))
     can = await anywhere.fetchval("SELECT current_setting('timescaledb.license')") == "timescale"
     there = await anywhere.fetchrow(CHUNKS)
@@ -103,7 +92,7 @@ async def test_old_chunks_are_compressed_once_where_the_edition_can_and_nothing_
 
 async def test_what_is_compressed_is_still_corrected_and_dropped_and_can_be_decompressed(anywhere: Pool) -> None:
     """Late measurements, a day that is decoded again, retention: as without compression, on both editions."""
-    await anywhere.execute(FILL, DAYS)
+    await anywhere.execute(FILL.format(hours=DAYS * 24))
     await compress(anywhere, 30)
     [stream] = [row["id"] for row in await anywhere.fetch("SELECT id FROM datastream")]
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=50)

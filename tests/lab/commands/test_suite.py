@@ -70,6 +70,7 @@ def test_those_of_a_browser_run_where_they_are_asked_for_and_leave_the_others_re
     (checkout / "tests" / "browser").mkdir()
     (checkout / "tests" / "browser" / "test_page.py").write_text(PASSES + FAILS)
     for long in LONG:
+        (checkout / long).parent.mkdir(exist_ok=True)
         (checkout / long).write_text(PASSES)
     (checkout / RESULTS).mkdir()
     (checkout / RESULTS / "junit.xml").write_text("")
