@@ -94,9 +94,7 @@ class Users:
         found += [f"{one.failed} demandes jamais servies" for one in self.callers if one.failed]
         for what, strangers in (("lus", self.neighbours), ("notifiés", notified - own)):
             found += [f"{len(strangers)} objets d'un voisin {what}"] if strangers else []
-        if self.scenario.received.altered:
-            found.append(f"{self.scenario.received.altered} notifications répétées avec un autre contenu")
-        return found
+        return found + self.scenario.received.wrong
 
 
 def of_messages(outcome: Mapping[str, Any]) -> list[str]:
@@ -111,8 +109,7 @@ def of_messages(outcome: Mapping[str, Any]) -> list[str]:
         "objets notifiés": outcome["assets_notified"],
     }
     found = [f"{count} {what} pour {taken} messages pris" for what, count in counted.items() if count != taken]
-    found += ["aucun message n'a été pris"] if not taken else []
-    return found + ([f"{outcome['forged']} notifications mal signées"] if outcome["forged"] else [])
+    return found + (["aucun message n'a été pris"] if not taken else [])
 
 
 def in_use(cabinets: int) -> Around:
