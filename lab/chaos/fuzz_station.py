@@ -8,14 +8,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from lab.chaos.fuzz_live import LiveFindings, Port, figures, play_live
-from lab.chaos.fuzz_udp import register
+from lab.chaos.fuzz_udp import COUNTED, register
 from lab.chaos.scene import Scene
 from lab.fleet.provision import Provisioner
 from lab.fuzz.gateways import station_message
 from lab.fuzz.target import source_of
 
 GATEWAY = bytes.fromhex("0080e115000a9b73")
-COUNTED = "territoire_gateway_bridge_datagrams_total"
 # The bridge reads 500 messages a second of one station, and a thousand at once.
 MESSAGES_A_CONNECTION = 800
 LONGEST_MESSAGE = 16 * 1024
@@ -29,7 +28,6 @@ class Station:
         self._url, self._token = url, token
         self._connection: ClientConnection | None = None
         self._sent = 0
-        self.connections = 0
         self.sent = 0
         """Messages that the bridge has to count: those that it could read at all."""
 
@@ -47,7 +45,6 @@ class Station:
                 f"{self._url}/gateway/{GATEWAY.hex()}", additional_headers=header, proxy=None, ping_interval=None
             )
             self._sent = 0
-            self.connections += 1
         return self._connection
 
     async def send(self, text: str) -> None:
@@ -103,5 +100,5 @@ async def play_station(scene: Scene, cases: int, seed: str) -> LiveFindings:
         await play_live(findings, Port(send, station.ask, count, "gateway_bridge"), run, cases)
     finally:
         await station.close()
-    findings.to_count, findings.connections = station.sent, station.connections
+    findings.to_count = station.sent
     return findings
