@@ -68,7 +68,7 @@ class Samples:
             if (goal, name) not in self.curves and seen is not None:
                 self.curves[goal, name] = Curve(goal, name, "", list(seen.times_s), [0.0] * len(seen.times_s))
         known = {name: 0.0 for of, name in self.curves if of == goal}
-        self.record_values(at_s, goal, known | counts | {ALL: sum(counts.values())}, "")
+        self.record_values(at_s, goal, {**known, **counts, ALL: sum(counts.values())}, "")
 
     async def take_samples(self, run: RunInfo, pool: Pool, bus: Bus) -> None:
         """Look at everything once; what is away is looked at the next time."""
