@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -212,13 +213,22 @@ def with_mqtt_fleet(case: str) -> Around:
     return around
 
 
+@dataclass(frozen=True, slots=True)
+class Flown:
+    """A fleet on the air, its tenant, and that one's key."""
+
+    fleet: Fleet
+    tenant_id: int
+    key: str
+
+
 @asynccontextmanager
 async def fly_fleet(
     scene: Scene, case: str, run: RunInfo, prepare: Callable[[Fleet], None] | None = None
-) -> AsyncGenerator[Fleet]:
+) -> AsyncGenerator[Flown]:
     """A few devices beside the load, whose gateways on MQTT and WebSocket go where `run` says."""
     name = f"{case}-{now_us()}"
-    _, key = await prepare_tenant(scene.pool, name, name)
+    tenant, key = await prepare_tenant(scene.pool, name, name)
     fleet = await provision_fleet(run, key, name, FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE, Console(quiet=True))
     if prepare is not None:
         prepare(fleet)
@@ -229,7 +239,7 @@ async def fly_fleet(
                 while fleet.joined < FLEET_ENOUGH * len(fleet.devices):  # noqa: ASYNC110 - The fleet has no event.
                     await asyncio.sleep(0.2)
         scene.fleets.append(fleet)
-        yield fleet
+        yield Flown(fleet, tenant.id, key)
         fleet.silent.set()
         await asyncio.sleep(FLEET_SETTLES_S)
     finally:

@@ -1,14 +1,15 @@
 """Messages at the bridge's station port: a connection that the bridge may end is opened again."""
 
+import asyncio
 import json
 import secrets
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lab.chaos.fuzz_live import LiveFindings, Port, figures, play_live
-from lab.chaos.fuzz_udp import COUNTED, register
+from lab.chaos.fuzz_udp import COUNTED, KNOWN_WITHIN_S, register
 from lab.chaos.scene import Scene
 from lab.fleet.provision import Provisioner
 from lab.fuzz.gateways import station_message
@@ -19,6 +20,7 @@ GATEWAY = bytes.fromhex("0080e115000a9b73")
 MESSAGES_A_CONNECTION = 800
 LONGEST_MESSAGE = 16 * 1024
 TXTIMES = 1 << 53
+ASKED_AGAIN_AFTER_S = 0.5
 
 
 class Station:
@@ -61,6 +63,19 @@ class Station:
         else:
             self.sent += 1
 
+    async def until_known(self) -> None:
+        """Return once the bridge lets it in, which reads the registry every few seconds.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        async with asyncio.timeout(KNOWN_WITHIN_S):
+            while True:
+                with suppress(InvalidStatus):
+                    await self._open()
+                    return
+                await asyncio.sleep(ASKED_AGAIN_AFTER_S)
+
     async def ask(self) -> None:
         """A question about the time, until its answer comes."""
         txtime = secrets.randbelow(TXTIMES)
@@ -97,6 +112,7 @@ async def play_station(scene: Scene, cases: int, seed: str) -> LiveFindings:
         return sum(count for name, count in found.items() if "station_" in name and "connection" not in name)
 
     try:
+        await station.until_known()
         await play_live(findings, Port(send, station.ask, count, "gateway_bridge"), run, cases)
     finally:
         await station.close()

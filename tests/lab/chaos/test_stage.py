@@ -39,7 +39,7 @@ class NoBus:
 
 
 class Nobody:
-    run = SimpleNamespace(services=(), replicas=lambda _service: [])
+    run = SimpleNamespace(services=(), replicas=lambda _: list[object]())  # pyright: ignore[reportUnknownLambdaType]
 
     async def until_ready(self, _within_s: float) -> list[str]:
         return []
@@ -55,8 +55,8 @@ class Silence:
 
 
 def bare_stage() -> Stage:
-    parts: list[Any] = [Nobody(), NoPool(), NoBus(), Silence()]
-    return Stage(*parts, 20.0, {}, CounterWatch(1), LogWatch())
+    nobody, pool, bus, silence = (cast(Any, one) for one in (Nobody(), NoPool(), NoBus(), Silence()))
+    return Stage(nobody, pool, bus, silence, 20.0, {}, CounterWatch(1), LogWatch())
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,7 @@ def bare_stage() -> Stage:
             "PostgresError the database system is shutting down",
         ),
         (BusDenied("uplinks.1"), "BusDenied the bus denies this login uplinks.1"),
+        (KeyError("token"), "KeyError 'token'"),
         (TimeoutError(), "la pile n'a pas fait à temps ce qui lui était demandé"),
     ],
 )
