@@ -45,6 +45,13 @@ class Server:
         finally:
             await connection.close()
 
+    async def configure(self, **settings: str) -> None:
+        """Set these from now on, without a restart."""
+        for name, value in settings.items():
+            quoted = value.replace("'", "''")
+            await self.ask(f"ALTER SYSTEM SET {name} = '{quoted}'")
+        await self.ask("SELECT pg_reload_conf()")
+
     def become_standby_of(self, primary: "Server") -> None:
         """Become its standby."""
         self.postgres.data.mkdir()
@@ -95,6 +102,5 @@ async def promote(standbys: Sequence[Server]) -> Server:
     chosen, other = sorted(standbys, key=lambda one: -received[one.name])
     await chosen.ask("SELECT pg_promote()")
     host = f"host={LOOPBACK} port={chosen.postgres.port} user={SUPERUSER} password={chosen.postgres.password}"
-    await other.ask(f"ALTER SYSTEM SET primary_conninfo = '{host}'")
-    await other.ask("SELECT pg_reload_conf()")
+    await other.configure(primary_conninfo=host)
     return chosen

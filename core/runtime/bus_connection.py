@@ -6,8 +6,9 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import nats.errors
@@ -57,6 +58,35 @@ class NoMajority(nats.errors.Error):
         super().__init__(f"{stream} has no leader: a majority of the servers is away")
 
 
+class NoTls(nats.errors.Error):
+    """The address says TLS, and this server asks for none: it is not told the password."""
+
+    def __init__(self) -> None:
+        super().__init__("the server speaks without encryption")
+
+
+class _Client(Client):
+    """Over TLS with every server where the address says so, with the authority's file as it is at that moment."""
+
+    def __init__(self, read_tls: Callable[[], ssl.SSLContext] | None) -> None:
+        """Raises OSError and ssl.SSLError where the file cannot be read from the beginning."""
+        super().__init__()
+        self._read_tls = read_tls
+        if read_tls is not None:
+            read_tls()
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """For one connection: an authority that was renewed counts from the next one on."""
+        return super().ssl_context if self._read_tls is None else self._read_tls()
+
+    def _connect_command(self) -> bytes:
+        """It has the password in it. The driver asks for TLS only where the server does."""
+        if self._read_tls is not None and not self._server_info.get("tls_required"):
+            raise NoTls
+        return super()._connect_command()
+
+
 class Denials:
     """What the server says that this login may not. Nothing else tells: a request is left without an answer."""
 
@@ -97,16 +127,16 @@ async def connected(
     """A client that reconnects without limit, and what it is denied; it waits for a server that is not there yet.
 
     `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
-    of the system's. Several servers of a cluster, each in full, have commas between them. A caller with a deadline
-    hands `waiting` in, and reads there why no connection was made.
+    of the system's; the file is read for each connection. Several servers of a cluster, each in full, have commas
+    between them. A caller with a deadline hands `waiting` in, and reads there why no connection was made.
 
     Raises:
         OSError, ssl.SSLError: the authority's file cannot be read.
         BusLost: the server said that we may not come any more.
     """
-    servers, tls = _servers(nats_url)
+    servers, read_tls = _servers_of(nats_url), _tls_of(nats_url)
     waiting = waiting or waiting_for_bus(nats_url)
-    client, denials = Client(), Denials()
+    client, denials = _Client(read_tls), Denials()
     using = asyncio.current_task()
     assert using is not None  # noqa: S101 - There is one wherever there is an await.
     lost: list[str] = []
@@ -135,7 +165,6 @@ async def connected(
         await client.connect(
             servers,
             name=name,
-            tls=tls,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_S,  # pyright: ignore[reportArgumentType] - It sleeps for as long.
@@ -183,6 +212,8 @@ def bus_reason(error: BaseException) -> str:
         return "le serveur tourne sans JetStream"
     if isinstance(error, NoMajority):
         return "une majorité de ses serveurs manque"
+    if isinstance(error, NoTls):
+        return "le serveur ne chiffre pas (nats://… dans l'adresse), ou quelqu'un parle à sa place"
     if "authorization" in text or "authentication" in text:
         return "le compte ou le mot de passe est refusé"
     if "tls" in text and isinstance(error, nats.errors.Error):
@@ -190,11 +221,11 @@ def bus_reason(error: BaseException) -> str:
     return network_reason(error)
 
 
-def _servers(nats_url: str) -> tuple[list[str], ssl.SSLContext | None]:
-    servers = _servers_of(nats_url)
-    authority = dict(parse_qsl(nats_url.partition("?")[2])).get("ca")
-    tls = ssl.create_default_context(cafile=authority) if servers[0].startswith("tls://") else None
-    return servers, tls
+def _tls_of(nats_url: str) -> Callable[[], ssl.SSLContext] | None:
+    """What reads whom to believe; None: the address says no TLS."""
+    if not nats_url.startswith("tls://"):
+        return None
+    return partial(ssl.create_default_context, cafile=dict(parse_qsl(nats_url.partition("?")[2])).get("ca"))
 
 
 def _inbox(server: str) -> str:

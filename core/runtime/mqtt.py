@@ -300,14 +300,10 @@ class MqttSession:
         attempt = 0
         while True:
             self.generation += 1
-            client = _AcknowledgingClient(
-                self._broker,
-                self._client_id,
-                self._session_expiry_s,
-                self.generation,
-                speaks_3=self._speaks_3,
-            )
+            client: _AcknowledgingClient | None = None
             try:
+                # It reads the authority's file: one that is being renewed is there at the next attempt.
+                client = self._new_client()
                 async with client:
                     await client.subscribe_all(self._filters)
                     raise_if_cancelled()
@@ -330,10 +326,15 @@ class MqttSession:
                 self._client = None
                 self._up.clear()
             raise_if_cancelled()
-            pause = _pause(attempt, client.disconnect_reason)
+            pause = _pause(attempt, 0 if client is None else client.disconnect_reason)
             self._waiting.failed(self.problem, error, pause)
             await asyncio.sleep(pause)
             attempt += 1
+
+    def _new_client(self) -> _AcknowledgingClient:
+        return _AcknowledgingClient(
+            self._broker, self._client_id, self._session_expiry_s, self.generation, speaks_3=self._speaks_3
+        )
 
     async def batch(self) -> list[MqttMessage]:
         """Everything that has arrived, at least one message, in order.

@@ -114,6 +114,8 @@ def network_reason(error: BaseException) -> str:
             return _tls_reason(error)
         case socket.gaierror():
             return "ce nom de machine est inconnu"
+        case FileNotFoundError():
+            return "le fichier de son autorité (ca=…, sslrootcert=…) n'existe pas"
         case TimeoutError():
             return "pas de réponse"
         case OSError():

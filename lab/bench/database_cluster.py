@@ -81,8 +81,7 @@ async def measure(folder: Path) -> dict[str, Any]:
             standby.start()
         await streaming(primary, 2)
         await primary.ask("CREATE TABLE written (n bigint PRIMARY KEY)")
-        await primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{ANY_ONE}'")
-        await primary.ask("SELECT pg_reload_conf()")
+        await primary.configure(synchronous_standby_names=ANY_ONE)
         return await _harm(primary, standbys)
     finally:
         for one in trio:
@@ -97,8 +96,7 @@ async def _harm(primary: Server, standbys: Sequence[Server]) -> dict[str, Any]:
     primary.kill()
     began = time.monotonic()
     writer.primary = await promote(standbys)
-    await writer.primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{ANY_ONE}'")
-    await writer.primary.ask("SELECT pg_reload_conf()")
+    await writer.primary.configure(synchronous_standby_names=ANY_ONE)
     promoted_s = time.monotonic() - began
     await streaming(writer.primary, 1)
     await asyncio.sleep(FLOWS_S)

@@ -14,12 +14,13 @@ from core.runtime.postgres import Pool
 from lab.bench.metrics import read_counters
 from lab.bench.scaling_probes import SHARDED, Held, is_shared, read_leases, taken_anew, until
 from lab.bench.scaling_shares import work_done
-from lab.chaos.processes import Processes, answers, send
+from lab.chaos.processes import Processes, send
 from lab.load.load import Load
 from lab.radio.clock import now_us
 from lab.simulator.account import Kill
 from lab.users.balancer import Balancer
 from services.supervisor.run_info import RunInfo, ServiceInfo
+from services.supervisor.stack import answers_ok
 
 SERVED_WITHIN_S, BACK_WITHIN_S, SHARED_WITHIN_S = 30.0, 30.0, 20.0
 # How long a replica stays away once it is replaced, and how long is looked on once it is back.
@@ -115,7 +116,7 @@ class KillSequence:
         released = time.monotonic()
         self.processes.let_go(victim.name)
         await until(lambda: self._is_replaced(victim, pid), BACK_WITHIN_S)
-        is_back = await until(lambda: answers(f"{victim.health_url}/readyz"), BACK_WITHIN_S)
+        is_back = await until(lambda: answers_ok(f"{victim.health_url}/readyz"), BACK_WITHIN_S)
         since = released if stays_away else blow.began_us / SECOND_US - time.time() + time.monotonic()
         blow.back_s = None if is_back is None else time.monotonic() - since
         blow.shared_s = await until(lambda: self._is_shared(run, service), SHARED_WITHIN_S)

@@ -12,6 +12,7 @@ from core.runtime.bus import BUS_AWAY
 from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed, send
 from lab.chaos.scene import Scene
+from lab.radio.clock import now_us
 from services.supervisor.stack_options import BUS
 
 BACK_WITHIN_S, LOOK_EVERY_S = 60.0, 0.5
@@ -37,7 +38,7 @@ def lose_servers(away_s: float) -> Act:
             for name in names:
                 scene.processes.hold(name)
                 send(scene.processes.pids(name)[name], signal.SIGKILL)
-            scene.victims.add(BUS)
+            scene.cut_off(BUS, now_us())
             if lost == 1:  # Two of three are a majority: nobody waits until it is back.
                 scene.recover_from(f"{WORDS[lost]} parti")
             await asyncio.sleep(away_s)

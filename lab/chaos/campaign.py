@@ -59,6 +59,13 @@ class CommandWatch:
     ended: dict[int, str] = field(default_factory=dict[int, str])
     findings: list[str] = field(default_factory=list[str])
 
+    async def follow(self, pool: Pool, tenant_id: int) -> None:
+        """Look at the commands of a tenant every half second, until cancelled."""
+        while True:
+            with suppress(PostgresError, *DATABASE_AWAY):
+                self.look(await read_commands(pool, tenant_id))
+            await asyncio.sleep(LOOKED_AT_EVERY_S)
+
     def look(self, commands: Sequence[CommandRow]) -> None:
         """Compare with what was final before."""
         for one in commands:
@@ -94,7 +101,8 @@ def _in_mid_campaign(cabinets: int, disturb: Callable[[Scene, Street], Awaitable
             await street.assign(PROGRAM)
             await _begin(street)
             watch = CommandWatch()
-            looking = asyncio.create_task(_look(street, watch), name="look at the commands")
+            following = watch.follow(street.real.pool, street.real.tenant_id)
+            looking = asyncio.create_task(following, name="look at the commands")
             try:
                 await _until_begun(street)
                 await disturb(scene, street)
@@ -127,13 +135,6 @@ async def _begin(street: Street) -> None:
         await street.real.approver.post(f"{CAMPAIGNS}/{made['id']}/approval", {})
 
 
-async def _look(street: Street, watch: CommandWatch) -> None:
-    while True:
-        with suppress(PostgresError, *DATABASE_AWAY):
-            watch.look(await read_commands(street.real.pool, street.real.tenant_id))
-        await asyncio.sleep(LOOKED_AT_EVERY_S)
-
-
 async def _until_begun(street: Street) -> None:
     """The first frames are out."""
     deadline = time.monotonic() + BEGINS_WITHIN_S
@@ -153,9 +154,7 @@ async def _kill(scene: Scene, street: Street, services: Sequence[str]) -> None:
         if all(state in OVER for state in states.values()):
             raise CaseFailed(f"la campagne était finie avant la mort de {service}")
         await scene.until_replaced(service, scene.strike(service, signal.SIGKILL))
-        unready = await scene.processes.until_ready(READY_WITHIN_S)
-        if unready:
-            raise CaseFailed(f"pas prêt après la mort de {service} : {', '.join(unready)}")
+        await scene.processes.require_ready(READY_WITHIN_S, f"après la mort de {service}")
         await asyncio.sleep(BETWEEN_KILLS_S)
 
 

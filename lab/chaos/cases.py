@@ -5,6 +5,7 @@ from typing import TypedDict
 from core.messages import topics
 from lab.chaos.campaign import kill_in_mid_campaign
 from lab.chaos.case import Case, Layout
+from lab.chaos.clocks import HOUR_S, with_clock_off
 from lab.chaos.dusk import dusk_without_network
 from lab.chaos.fault_cases import FAULT_CASES
 from lab.chaos.faults import (
@@ -14,21 +15,19 @@ from lab.chaos.faults import (
     keep_down,
     kill,
     kill_in_turn,
-    kill_replicas_in_turn,
     kill_with_unacknowledged,
     terminate,
-    with_clock_off,
     with_mqtt_fleet,
 )
 from lab.chaos.feed import following_feed
 from lab.chaos.fuzz import fuzzing
+from lab.chaos.in_turn import kill_any_replica
 from lab.chaos.kill_cases import KILL_CASES
 from lab.chaos.upgrade import upgrade_and_back
 from lab.fleet.pilot import PILOT_DEVICES
 from services.supervisor.stack_options import SERVICES
 
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
-HOUR_S = 3_600
 FEWEST_BATCHES = 10
 
 TIMES_THE_PILOT = 10.0
@@ -120,7 +119,7 @@ CASES: tuple[Case, ...] = (
         "replicas-killed",
         "Deux répliques de chaque service à partitions, une tuée toutes les 10 s",
         70,
-        during=kill_replicas_in_turn(*SHARDED),
+        during=kill_any_replica(*SHARDED),
     ),
     Case("freeze-network", "Serveur de réseau figé 20 s", 29, during=freeze_owner("network")),
     Case("freeze-ingest", "Ingestion figée 20 s", 29, during=freeze_owner("ingest"), quick_s=17),

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lab.certificates import Authority
 from lab.chaos.faults import fly_fleet
 from lab.chaos.processes import CaseFailed
-from lab.chaos.proxied import READY_WITHIN_S, one_way, record_loss
+from lab.chaos.proxied import one_way, record_loss
 from lab.chaos.proxy import open_proxy
 from lab.chaos.scene import Scene
 from lab.gateway.station import StationGateway
@@ -39,23 +39,16 @@ async def with_certified_stations(scene: Scene) -> AsyncGenerator[None]:
         address = urlsplit(run.station_url)
         proxy = await opened.enter_async_context(open_proxy(run.station_url))
         scene.proxies["station"] = proxy
-        try:
-            await processes.replace("gateway_bridge", secured)
-            unready = await processes.until_ready(READY_WITHIN_S)
-            if unready:
-                raise CaseFailed(f"{', '.join(unready)} : pas prêt avec un certificat")
 
-            def believe(fleet: Fleet) -> None:
-                one_way(fleet)
-                for station in stations_of(fleet):
-                    station.tls = authority.trusting
+        def believe(fleet: Fleet) -> None:
+            one_way(fleet)
+            for station in stations_of(fleet):
+                station.tls = authority.trusting
 
-            by_tls = replace(run, station_url=proxy.url_of(address._replace(scheme="wss").geturl()))
-            async with fly_fleet(scene, "certificate", by_tls, believe):
-                yield
-        finally:
-            await processes.give_back("gateway_bridge")
-            await processes.until_ready(READY_WITHIN_S)
+        await opened.enter_async_context(processes.replaced({"gateway_bridge": secured}, "avec un certificat"))
+        by_tls = replace(run, station_url=proxy.url_of(address._replace(scheme="wss").geturl()))
+        async with fly_fleet(scene, "certificate", by_tls, believe):
+            yield
 
 
 def stations_of(fleet: Fleet) -> list[StationGateway]:

@@ -6,15 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from lab.chaos.faults import Act, Around, clock_library
-from lab.chaos.processes import CaseFailed
+from lab.chaos.faults import Act, Around
+from lab.chaos.processes import NotRun
 from lab.chaos.scene import Scene
 
 HOUR_S = 3_600
 # libfaketime reads its file again after so long.
 READ_EVERY_S = 1
-READY_WITHIN_S = 60.0
 RIGHT = 0
+LIBRARY = "libfaketimeMT.so.1"
+OF_ALL = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
 
 
 def with_clocks(*services: str) -> Around:
@@ -27,15 +28,8 @@ def with_clocks(*services: str) -> Around:
             file = scene.clock = Path(folder) / "offset"
             await asyncio.to_thread(set_clock, file, RIGHT)
             environment = environment_of(library, file)
-            try:
-                await asyncio.gather(*(scene.processes.replace(service, environment) for service in services))
-                unready = await scene.processes.until_ready(READY_WITHIN_S)
-                if unready:
-                    raise CaseFailed(f"{', '.join(unready)} : pas prêt avec une horloge à régler")
+            async with scene.processes.replaced(dict.fromkeys(services, environment), "avec une horloge à régler"):
                 yield
-            finally:
-                await asyncio.gather(*(scene.processes.give_back(service) for service in services))
-                await scene.processes.until_ready(READY_WITHIN_S)
 
     return around
 
@@ -46,9 +40,34 @@ def environment_of(library: Path, file: Path) -> dict[str, str]:
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(file),
         "FAKETIME_CACHE_DURATION": str(READ_EVERY_S),
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",
+        **OF_ALL,
     }
+
+
+def clock_library() -> Path:
+    """libfaketime, that gives a process another wall clock.
+
+    Raises:
+        NotRun: it is not installed here.
+    """
+    for folder in Path("/usr/lib").glob("*/faketime"):
+        if (folder / LIBRARY).exists():
+            return folder / LIBRARY
+    raise NotRun("libfaketime est introuvable : installez le paquet Debian faketime")
+
+
+def with_clock_off(service: str, seconds: int) -> Around:
+    """While the load lasts the wall clock of this service alone is wrong by so much, its monotonic one right."""
+
+    @asynccontextmanager
+    async def around(scene: Scene) -> AsyncGenerator[None]:
+        wrong = {"LD_PRELOAD": str(clock_library()), "FAKETIME": f"{seconds:+d}s", **OF_ALL}
+        scene.victims.add(service)
+        async with scene.processes.replaced({service: wrong}, "avec une horloge fausse"):
+            scene.recover_from_now()
+            yield
+
+    return around
 
 
 def jump(*offsets: int) -> Act:

@@ -15,7 +15,7 @@ from typing import cast
 from core.runtime.postgres import connect
 from lab.chaos.faults import Act, Around
 from lab.chaos.processes import CaseFailed, NotRun
-from lab.chaos.proxied import READY_WITHIN_S, SETTINGS
+from lab.chaos.proxied import SETTINGS
 from lab.chaos.proxy import LOOPBACK
 from lab.chaos.scene import Scene
 
@@ -111,20 +111,15 @@ def by_names(*services: str) -> Around:
                 file = Path(folder) / "resolv.conf"
                 await asyncio.to_thread(file.write_text, f"nameserver {RESOLVER}\n")
                 through = await asyncio.to_thread(with_own_resolver, file)
-                try:
-                    for service in services:
-                        named = {
-                            name: processes.setting(service, name).replace(f"@{LOOPBACK}", f"@{server}.{DOMAIN}")
-                            for server, name in SETTINGS.items()
-                        }
-                        await processes.replace(service, named, through)
-                    unready = await processes.until_ready(READY_WITHIN_S)
-                    if unready:
-                        raise CaseFailed(f"{', '.join(unready)} : pas prêt avec des noms")
+                named = {
+                    service: {
+                        name: processes.setting(service, name).replace(f"@{LOOPBACK}", f"@{server}.{DOMAIN}")
+                        for server, name in SETTINGS.items()
+                    }
+                    for service in services
+                }
+                async with processes.replaced(named, "avec des noms", through):
                     yield
-                finally:
-                    await asyncio.gather(*(processes.give_back(service) for service in services))
-                    await processes.until_ready(READY_WITHIN_S)
 
     return around
 

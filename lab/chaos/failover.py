@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from lab.chaos.scene import Scene
 from lab.postgres_servers import Server, promote, streaming
@@ -20,13 +19,12 @@ from services.supervisor.home import Home
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
-from services.supervisor.stack import checkout
+from services.supervisor.stack import Stack, checkout
 
 PRIMARY, STANDBYS = "postgres", ("two", "three")
-ANY_ONE = f"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({', '.join(STANDBYS)})'"
-RELOAD = "SELECT pg_reload_conf()"
+ANY_ONE = f"ANY 1 ({', '.join(STANDBYS)})"
 # Until a standby has asked for it: the checkpoint of the next one's copy would remove it.
-KEEP_LOG = "ALTER SYSTEM SET wal_keep_size = '1GB'"
+LOG_KEPT = "1GB"
 FOLDER = "standbys"
 
 
@@ -34,8 +32,7 @@ async def fail_over(scene: Scene) -> None:
     """Build two standbys, kill the primary, promote the one that has received most."""
     primary, standbys = _servers(scene)
     scene.processes.hold(PRIMARY)
-    await primary.ask(KEEP_LOG)
-    await primary.ask(RELOAD)
+    await primary.configure(wal_keep_size=LOG_KEPT)
     for standby in standbys:
         await asyncio.to_thread(standby.become_standby_of, primary)
         standby.start()
@@ -43,8 +40,7 @@ async def fail_over(scene: Scene) -> None:
         scene.processes.keep(standby.process)
     await streaming(primary, len(standbys))
     for one in (primary, *standbys):  # Who is promoted waits for the other from its first commit on.
-        await one.ask(ANY_ONE)
-        await one.ask(RELOAD)
+        await one.configure(synchronous_standby_names=ANY_ONE)
     await scene.lead()
     _kill_all_of(scene)
     began = time.monotonic()
@@ -60,17 +56,15 @@ async def fail_over(scene: Scene) -> None:
 
 
 def _servers(scene: Scene) -> tuple[Server, list[Server]]:
-    run = scene.processes.run
-    address = urlsplit(run.database_admin_url)
-    home, password = Home(Path(run.home)), unquote(address.password or "")
+    home = Home(Path(scene.processes.run.home))
+    postgres = Stack.running(home).servers.postgres
     folder = home.folder / FOLDER
     folder.mkdir(mode=0o711)
-    primary = Server("one", PrivatePostgres(home.postgres_data, address.port or 0, password))
     standbys = [
-        Server(name, PrivatePostgres(folder / name, free_tcp_port(), password, {"cluster_name": name}))
+        Server(name, PrivatePostgres(folder / name, free_tcp_port(), postgres.password, {"cluster_name": name}))
         for name in STANDBYS
     ]
-    return primary, standbys
+    return Server("one", postgres), standbys
 
 
 def _kill_all_of(scene: Scene) -> None:

@@ -7,6 +7,7 @@ from lab.chaos.case import Case
 from lab.chaos.certificate import end_and_renew, with_certified_stations
 from lab.chaos.clocks import HOUR_S, jump, with_clocks
 from lab.chaos.dns import by_names, silence_resolver
+from lab.chaos.faults import Around
 from lab.chaos.ill_will import (
     beside,
     endless_script,
@@ -18,6 +19,7 @@ from lab.chaos.ill_will import (
 from lab.chaos.limits import exhaust_descriptors, limit_memory
 from lab.chaos.proxied import (
     DISTURBANCES,
+    SETTINGS,
     fleet_through_proxies,
     gateways_through_proxy,
     spoil,
@@ -26,12 +28,38 @@ from lab.chaos.proxied import (
     with_settings,
 )
 from lab.chaos.replay import replay_buffer
+from lab.chaos.server_certificates import certified, let_certificate_end, with_certified_broker
 from lab.chaos.witness import with_witness
 from services.supervisor.stack_options import SERVICES
 
 # As the default, but for waits that a case cannot wait for.
 SCHEDULE = "[1, 2, 2, 5, 5, 5, 10, 10, 10, 10]"
+BUS_SETTING, DATABASE_SETTING = SETTINGS["nats"], SETTINGS["postgres"]
 SPOILT = "en retard de 200 ms, muet, coupé net, coupé au milieu d'un message"
+
+CERTIFIED: tuple[tuple[str, str, Around, float | None, Around | None], ...] = (
+    (
+        "bus",
+        "le bus, pour tous",
+        certified("nats", dict.fromkeys(SERVICES, BUS_SETTING)),
+        30,
+        certified("nats", dict.fromkeys(("network", "ingest"), BUS_SETTING)),
+    ),
+    (
+        "postgres",
+        "PostgreSQL, pour tous",
+        certified("postgres", dict.fromkeys(SERVICES, DATABASE_SETTING)),
+        None,
+        None,
+    ),
+    (
+        "mqtt",
+        "le courtier MQTT, ses passerelles et une application",
+        with_certified_broker,
+        12,
+        with_certified_broker,
+    ),
+)
 
 SPOILT_AROUND: tuple[Case, ...] = (
     *(
@@ -71,6 +99,20 @@ SPOILT_AROUND: tuple[Case, ...] = (
         40,
         during=end_and_renew,
         around=with_certified_stations,
+    ),
+    *(
+        Case(
+            f"certificate-{name}",
+            f"Certificat qui prend fin, puis une autre autorité : {french}",
+            60,
+            during=let_certificate_end,
+            around=around,
+            load_goes_on=True,
+            quick_s=quick_s,
+            quick_around=quick_around,
+            is_slow=True,
+        )
+        for name, french, around, quick_s, quick_around in CERTIFIED
     ),
     Case(
         "replay",

@@ -6,12 +6,13 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from core.runtime.postgres import connect
-from lab.chaos.processes import CaseFailed, NotRun, send
+from lab.chaos.processes import CaseFailed, send
 from lab.chaos.scene import Scene
 from lab.fleet.tenancy import prepare_tenant
 from lab.radio.clock import now_us
@@ -22,7 +23,7 @@ from services.supervisor.run_info import RunInfo
 Act = Callable[[Scene], Awaitable[None]]
 Around = Callable[[Scene], AbstractAsyncContextManager[None]]
 
-KILL_EVERY_S, READY_WITHIN_S = 10.0, 60.0
+READY_WITHIN_S = 60.0
 # PostgreSQL takes SIGTERM for "when everybody has left"; an operator sends more after a while.
 INSIST_AFTER_S = 3.0
 MOST_UNACKNOWLEDGED_WAIT_S = 15.0
@@ -34,7 +35,6 @@ READ_OWNER = "SELECT owner FROM shard_lease WHERE service = $1 AND expires_at > 
 # Four gateways, of which one is on MQTT; the nearest ones receive a device.
 FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE = 4, 40, 20.0
 FLEET_JOINS_WITHIN_S, FLEET_ENOUGH, FLEET_SETTLES_S = 30.0, 0.75, 3.0
-FAKETIME = "libfaketimeMT.so.1"
 
 
 def kill(service: str) -> Act:
@@ -87,28 +87,6 @@ def keep_down(*services: str) -> Act:
             for service in services:
                 scene.processes.let_go(service)
         scene.recover_from_now()
-
-    return act
-
-
-def kill_replicas_in_turn(*services: str) -> Act:
-    """Every ten seconds the next replica of the next service dies."""
-
-    async def act(scene: Scene) -> None:
-        await scene.lead()
-        number, pause = 0, min(KILL_EVERY_S, scene.lasting_s)
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + scene.lasting_s
-        while number == 0 or loop.time() + pause <= ends:
-            service = services[number % len(services)]
-            replicas = sorted(scene.processes.pids(service).items())
-            name, pid = replicas[number // len(services) % len(replicas)]
-            scene.victims.add(service)
-            send(pid, signal.SIGKILL)
-            scene.notes.append(name)
-            scene.recover_from_now()
-            number += 1
-            await asyncio.sleep(pause)
 
     return act
 
@@ -224,32 +202,6 @@ def _write_until_full(descriptor: int, block: bytes) -> None:
             return
 
 
-def with_clock_off(service: str, seconds: int) -> Around:
-    """While the load lasts the wall clock of this service alone is wrong by so much, its monotonic one right."""
-
-    @asynccontextmanager
-    async def around(scene: Scene) -> AsyncGenerator[None]:
-        library = clock_library()
-        environment = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME": f"{seconds:+d}s",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
-        scene.victims.add(service)
-        try:
-            await scene.processes.replace(service, environment)
-            unready = await scene.processes.until_ready(30)
-            if unready:
-                raise CaseFailed(f"{', '.join(unready)} : pas prêt avec une horloge fausse")
-            scene.recover_from_now()
-            yield
-        finally:
-            await scene.processes.give_back(service)
-
-    return around
-
-
 def with_mqtt_fleet(case: str) -> Around:
     """Beside the load, a few devices that gateways on MQTT receive as well."""
 
@@ -261,13 +213,22 @@ def with_mqtt_fleet(case: str) -> Around:
     return around
 
 
+@dataclass(frozen=True, slots=True)
+class Flown:
+    """A fleet on the air, its tenant, and that one's key."""
+
+    fleet: Fleet
+    tenant_id: int
+    key: str
+
+
 @asynccontextmanager
 async def fly_fleet(
     scene: Scene, case: str, run: RunInfo, prepare: Callable[[Fleet], None] | None = None
-) -> AsyncGenerator[Fleet]:
+) -> AsyncGenerator[Flown]:
     """A few devices beside the load, whose gateways on MQTT and WebSocket go where `run` says."""
     name = f"{case}-{now_us()}"
-    _, key = await prepare_tenant(scene.pool, name, name)
+    tenant, key = await prepare_tenant(scene.pool, name, name)
     fleet = await provision_fleet(run, key, name, FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE, Console(quiet=True))
     if prepare is not None:
         prepare(fleet)
@@ -278,21 +239,9 @@ async def fly_fleet(
                 while fleet.joined < FLEET_ENOUGH * len(fleet.devices):  # noqa: ASYNC110 - The fleet has no event.
                     await asyncio.sleep(0.2)
         scene.fleets.append(fleet)
-        yield fleet
+        yield Flown(fleet, tenant.id, key)
         fleet.silent.set()
         await asyncio.sleep(FLEET_SETTLES_S)
     finally:
         flying.cancel()
         await asyncio.gather(flying, return_exceptions=True)
-
-
-def clock_library() -> Path:
-    """libfaketime, that gives a process another wall clock.
-
-    Raises:
-        NotRun: it is not installed here.
-    """
-    for folder in Path("/usr/lib").glob("*/faketime"):
-        if (folder / FAKETIME).exists():
-            return folder / FAKETIME
-    raise NotRun("libfaketime est introuvable : installez le paquet Debian faketime")

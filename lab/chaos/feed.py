@@ -45,7 +45,6 @@ FORGETFUL = {
     "TERRITOIRE_HOUSEKEEPING_EVERY_S": "2",
     "TERRITOIRE_ROLLUPS_EVERY_S": "1",
 }
-READY_WITHIN_S = 60.0
 EXAMPLES = 3
 
 # What the tenant has measured of the last minutes; 64 is corrected, 4 manual.
@@ -111,7 +110,7 @@ async def following_feed(scene: Scene) -> AsyncGenerator[None]:
     url = scene.processes.run.api_url
     received = Received(loses_answer_every=LOSES_ANSWER_EVERY)
     async with (
-        _forgetful_maintenance(scene),
+        scene.processes.replaced({"maintenance": FORGETFUL}, "avec une rétention d'un mois"),
         httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as client,
         receive_webhooks(received) as receiver,
     ):
@@ -199,23 +198,6 @@ def _late_frames(scene: Scene) -> Generator[None]:
         yield
     finally:
         pacer.late_every = 0
-
-
-@asynccontextmanager
-async def _forgetful_maintenance(scene: Scene) -> AsyncGenerator[None]:
-    """Maintenance of our own, whose retention runs every other second.
-
-    Raises:
-        CaseFailed: it does not start.
-    """
-    try:
-        await scene.processes.replace("maintenance", FORGETFUL)
-        unready = await scene.processes.until_ready(READY_WITHIN_S)
-        if unready:
-            raise CaseFailed(f"{', '.join(unready)} : pas prêt avec une rétention d'un mois")
-        yield
-    finally:
-        await scene.processes.give_back("maintenance")
 
 
 async def _until_forgotten(scene: Scene, typed: Typed) -> list[str]:

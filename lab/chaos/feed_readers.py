@@ -231,10 +231,7 @@ class WebhookReader:
     @property
     def wrong(self) -> list[str]:
         """Numbers that are not in their order, what is badly signed, and ids that came with another content."""
-        received = self.pushed.received
-        found = list(self.pushed.wrong)
-        found += [f"{received.forged} messages mal signés"] if received.forged else []
-        return found + ([f"{received.altered} messages répétés avec un autre contenu"] if received.altered else [])
+        return [*self.pushed.wrong, *self.pushed.received.wrong]
 
     @property
     def repeated(self) -> int:

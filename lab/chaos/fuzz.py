@@ -41,7 +41,7 @@ def fuzzing(cases: int = CASES, seed: str = "") -> Around:
         found: list[Findings | LiveFindings] = list(await _play_pure(cases, chosen))
         found += [await play_one(scene, cases, chosen) for play_one in LIVE]
         yield
-        scene.notes += [_line(one) for one in found]
+        scene.notes += [one.line for one in found]
         tracebacks = logs.tracebacks(scene.processes.run, ())
         wrong = [f"{one.name} : {_why(one)}" for one in found if not one.holds]
         wrong += [f"trace d'erreur de {name} : {' | '.join(ends)}" for name, ends in tracebacks.items()]
@@ -63,22 +63,6 @@ def play_named(name: str, cases: int, seed: str) -> Findings:
     return play(TARGETS[name], cases, seed)
 
 
-def _line(found: Findings | LiveFindings) -> str:
-    figures = found.as_dict()
-    if isinstance(found, Findings):
-        became = ", ".join(f"{what} {count}" for what, count in sorted(found.became.items()))
-        return (
-            f"{found.title} : {found.cases} cas ({became}), bon en {figures['slowest_good_ms']} ms, {found.kept}"
-        )
-    median, late, slowest = figures["good_ms"]
-    alone = figures["good_alone_ms"][1]
-    return (
-        f"{found.title} : {found.cases} cas, {found.counted} comptés sur {found.to_count}, "
-        f"{len(found.answers_s)} bons en {median} ms (99 % {late}, {slowest} au pire ; seuls 99 % {alone}), "
-        f"{figures['kept_mb']} Mo de plus"
-    )
-
-
 def _why(found: Findings | LiveFindings) -> str:
     defects = [f"cas {one.case} : {one.what.strip().splitlines()[-1]} {one.shown}" for one in found.defects[:3]]
-    return " / ".join(defects) or _line(found)
+    return " / ".join(defects) or found.line

@@ -4,18 +4,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from lab.chaos.latency import SHARE, percentile
 from lab.chaos.processes import samples
 from lab.fuzz.target import ANSWERED_WITHIN_S, LONGEST_SHOWN, MOST_DEFECTS, WARM_SHARE, Defect
 from lab.simulator.stack_memory import pss_mb
 from services.supervisor.run_info import RunInfo
 
 BURST = 20
+# A registered gateway may send so many at once, and two thousand a second.
+PAUSE_S = 0.02
 GIVE_UP_S = 10.0
 # Private pages of a process that handles a load swing by so much.
 KEPT_MB = 12.0
-SHARE_IN_TIME = 0.99
 
 
 @dataclass(slots=True)
@@ -33,16 +34,13 @@ class LiveFindings:
     alone_s: list[float] = field(default_factory=list[float])
     """Of good ones behind good ones: what this machine takes anyway."""
     kept_mb: float = 0.0
-    connections: int = 1
     answered_within_s: float = ANSWERED_WITHIN_S
     defects: list[Defect] = field(default_factory=list[Defect])
-    seconds: float = 0.0
 
     @property
     def holds(self) -> bool:
         """Whether all are counted and the good ones answered in time, where the machine has the time."""
-        limit_s = max(self.answered_within_s, quantile(self.alone_s, SHARE_IN_TIME))
-        in_time = quantile(self.answers_s, SHARE_IN_TIME) <= limit_s
+        in_time = percentile(self.answers_s) <= max(self.answered_within_s, percentile(self.alone_s))
         return not self.defects and in_time and self.counted == self.to_count and self.kept_mb <= KEPT_MB
 
     def report(self, what: str, shown: object = "") -> None:
@@ -50,31 +48,15 @@ class LiveFindings:
         if len(self.defects) < MOST_DEFECTS:
             self.defects.append(Defect(self.cases, what, repr(shown)[:LONGEST_SHOWN]))
 
-    def as_dict(self) -> dict[str, Any]:
-        """For a program."""
-        return {
-            "name": self.name,
-            "cases": self.cases,
-            "counted": [self.counted, self.to_count],
-            "good": len(self.answers_s),
-            "good_ms": [round(1_000 * quantile(self.answers_s, share), 1) for share in (0.5, SHARE_IN_TIME, 1)],
-            "good_alone_ms": [
-                round(1_000 * quantile(self.alone_s, share), 1) for share in (0.5, SHARE_IN_TIME, 1)
-            ],
-            "kept_mb": round(self.kept_mb, 1),
-            "connections": self.connections,
-            "defects": [{"case": one.case, "what": one.what, "shown": one.shown} for one in self.defects],
-            "holds": self.holds,
-            "seconds": round(self.seconds, 1),
-        }
-
-
-def quantile(values: list[float], share: float) -> float:
-    """The smallest value that this share of them does not exceed; 0 of none."""
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, -(-round(share * 1_000) * len(ordered) // 1_000) - 1))]
+    @property
+    def line(self) -> str:
+        """For people."""
+        median, late, slowest = (round(1_000 * percentile(self.answers_s, share), 1) for share in (0.5, SHARE, 1))
+        return (
+            f"{self.title} : {self.cases} cas, {self.counted} comptés sur {self.to_count}, "
+            f"{len(self.answers_s)} bons en {median} ms (99 % {late}, {slowest} au pire ; "
+            f"seuls 99 % {round(1_000 * percentile(self.alone_s), 1)}), {self.kept_mb:.1f} Mo de plus"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +74,7 @@ class Port:
 
 async def play_live(findings: LiveFindings, port: Port, run: RunInfo, cases: int) -> None:
     """Bursts of hostile messages, a good one behind each, and every so often a good one behind that."""
-    began, counted = time.monotonic(), await port.count()
+    counted = await port.count()
     warm, before_mb = max(1, round(cases * WARM_SHARE)), 0.0
     while findings.cases < cases:
         for _ in range(min(BURST, cases - findings.cases)):
@@ -104,7 +86,6 @@ async def play_live(findings: LiveFindings, port: Port, run: RunInfo, cases: int
             before_mb = memory_mb(run, port.service)
     findings.kept_mb = max(0.0, memory_mb(run, port.service) - before_mb)
     findings.counted = await port.count() - counted
-    findings.seconds = time.monotonic() - began
 
 
 async def _ask(port: Port, findings: LiveFindings, answers_s: list[float]) -> None:

@@ -4,7 +4,7 @@ import json
 import secrets
 import time
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 
@@ -74,14 +74,7 @@ async def _open_sources(api_url: str, api_key: str) -> dict[str, _Source]:
     """A source for each kind, and the device that recorded messages name."""
     api = Provisioner(api_url, api_key)
     try:
-        profile: dict[str, Any] = {
-            "name": EM400.name,
-            "vendor": EM400.vendor,
-            "model": EM400.model,
-            "codec": EM400.codec,
-        }
-        made = await api.post("/v1/device-profiles", profile | {"expected_interval_s": 600})
-        await api.post("/v1/devices", DEVICE | {"device_profile_id": made["id"]})
+        await api.post("/v1/devices", DEVICE | {"device_profile_id": await api.create_profile(EM400, 600)})
         sources = dict[str, _Source]()
         for kind in sorted({sample["kind"] for sample in recorded.lns_messages()}):
             source = await api.post("/v1/lns-sources", {"kind": kind, "name": f"Hostile {kind}"})

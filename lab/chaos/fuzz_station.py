@@ -1,25 +1,26 @@
 """Messages at the bridge's station port: a connection that the bridge may end is opened again."""
 
+import asyncio
 import json
 import secrets
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lab.chaos.fuzz_live import LiveFindings, Port, figures, play_live
-from lab.chaos.fuzz_udp import register
+from lab.chaos.fuzz_udp import COUNTED, KNOWN_WITHIN_S, register
 from lab.chaos.scene import Scene
 from lab.fleet.provision import Provisioner
 from lab.fuzz.gateways import station_message
 from lab.fuzz.target import source_of
 
 GATEWAY = bytes.fromhex("0080e115000a9b73")
-COUNTED = "territoire_gateway_bridge_datagrams_total"
 # The bridge reads 500 messages a second of one station, and a thousand at once.
 MESSAGES_A_CONNECTION = 800
 LONGEST_MESSAGE = 16 * 1024
 TXTIMES = 1 << 53
+ASKED_AGAIN_AFTER_S = 0.5
 
 
 class Station:
@@ -29,7 +30,6 @@ class Station:
         self._url, self._token = url, token
         self._connection: ClientConnection | None = None
         self._sent = 0
-        self.connections = 0
         self.sent = 0
         """Messages that the bridge has to count: those that it could read at all."""
 
@@ -47,7 +47,6 @@ class Station:
                 f"{self._url}/gateway/{GATEWAY.hex()}", additional_headers=header, proxy=None, ping_interval=None
             )
             self._sent = 0
-            self.connections += 1
         return self._connection
 
     async def send(self, text: str) -> None:
@@ -63,6 +62,19 @@ class Station:
             await self.close()
         else:
             self.sent += 1
+
+    async def until_known(self) -> None:
+        """Return once the bridge lets it in, which reads the registry every few seconds.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        async with asyncio.timeout(KNOWN_WITHIN_S):
+            while True:
+                with suppress(InvalidStatus):
+                    await self._open()
+                    return
+                await asyncio.sleep(ASKED_AGAIN_AFTER_S)
 
     async def ask(self) -> None:
         """A question about the time, until its answer comes."""
@@ -100,8 +112,9 @@ async def play_station(scene: Scene, cases: int, seed: str) -> LiveFindings:
         return sum(count for name, count in found.items() if "station_" in name and "connection" not in name)
 
     try:
+        await station.until_known()
         await play_live(findings, Port(send, station.ask, count, "gateway_bridge"), run, cases)
     finally:
         await station.close()
-    findings.to_count, findings.connections = station.sent, station.connections
+    findings.to_count = station.sent
     return findings

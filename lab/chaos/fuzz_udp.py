@@ -5,22 +5,19 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable
 
-from lab.chaos.fuzz_live import BURST, LiveFindings, Port, figures, play_live
+from lab.chaos.fuzz_live import BURST, PAUSE_S, LiveFindings, Port, figures, play_live
 from lab.chaos.scene import Scene
 from lab.fleet.provision import Provisioner
 from lab.fuzz.gateways import GATEWAY, datagram
 from lab.fuzz.target import source_of
+from lorawan.gateway.semtech_forwarder import pull_data
+from lorawan.gateway.semtech_udp import DatagramType
 
 KNOWN_WITHIN_S = 20.0
 # Each replica reads the registry again every five seconds.
 REGISTRY_READ_WITHIN_S = 6.0
 LARGEST = 65_535
 COUNTED = "territoire_gateway_bridge_datagrams_total"
-# What a datagram of these octets is for the protocol; all others have to be counted, too.
-PULLS = b"\x02"
-PUSH_ACK, PULL_ACK = 1, 4
-# A registered gateway may send so many at once, and two thousand a second.
-PAUSE_S = 0.02
 
 
 async def play_udp(scene: Scene, cases: int, seed: str) -> LiveFindings:
@@ -43,9 +40,10 @@ async def play_udp(scene: Scene, cases: int, seed: str) -> LiveFindings:
                 await asyncio.sleep(PAUSE_S)
 
         async def ask() -> None:
-            token = secrets.token_bytes(2)
-            await loop.sock_sendall(speaking, b"\x02" + token + PULLS + GATEWAY)
-            while (await loop.sock_recv(speaking, LARGEST))[:4] != b"\x02" + token + bytes((PULL_ACK,)):
+            asked = pull_data(secrets.token_bytes(2), GATEWAY)
+            await loop.sock_sendall(speaking, asked)
+            acknowledged = asked[:3] + bytes((DatagramType.PULL_ACK,))
+            while (await loop.sock_recv(speaking, LARGEST))[:4] != acknowledged:
                 pass
 
         async def count() -> int:
@@ -61,7 +59,7 @@ async def play_udp(scene: Scene, cases: int, seed: str) -> LiveFindings:
 
 def _is_pull(octets: bytes) -> bool:
     """PROTOCOL.TXT, section 5.2: version 1 or 2, token, 0x02, and the gateway's id."""
-    return len(octets) >= 12 and octets[0] in (1, 2) and octets[3:4] == PULLS  # noqa: PLR2004 - The header.
+    return len(octets) >= 12 and octets[0] in (1, 2) and octets[3] == DatagramType.PULL_DATA  # noqa: PLR2004 - The header.
 
 
 async def register(api_url: str, api_key: str, gateway_id: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 
 from lab.chaos.faults import Act
-from lab.chaos.processes import CaseFailed, send
+from lab.chaos.processes import send
 from lab.chaos.scene import Scene
 from lab.radio.clock import now_us
 from lab.simulator.account import Kill
@@ -26,9 +26,7 @@ def kill_each(*services: str) -> Act:
             former = scene.strike(service, signal.SIGKILL)
             scene.recover_from(service)
             await scene.until_replaced(service, former)
-            unready = await scene.processes.until_ready(READY_WITHIN_S)
-            if unready:
-                raise CaseFailed(f"pas prêt après la mort de {service} : {', '.join(unready)}")
+            await scene.processes.require_ready(READY_WITHIN_S, f"après la mort de {service}")
             await scene.until_recovered()
 
     return act

@@ -24,10 +24,9 @@ from lab.chaos.processes import CaseFailed
 from lab.chaos.scene import Scene
 from lab.fleet.tenancy import ALL_ROLES
 from lab.radio.clock import now_us
-from lab.users.callers import Caller
+from lab.users.callers import Ask
 from lab.users.scenario import Scenario, open_scenario
 from registry.tenants import create_api_key
-from services.supervisor.run_info import RunInfo
 
 # One alert each; more of them than such a case has time for.
 PUSH_EVERY_S, FOREIGN_DEVICES = 0.5, 900
@@ -49,15 +48,9 @@ class Users:
 
     scenario: Scenario
     street: Street
-    commanding: Caller
     commands: CommandWatch
     neighbours: set[int]
     """Assets that somebody was shown who may not see them."""
-
-    @property
-    def callers(self) -> Sequence[Caller]:
-        """Those who insist."""
-        return self.scenario.pushing, self.scenario.reading, self.commanding
 
     def keep_up(self) -> bool:
         """Whether everybody was answered a moment ago, and who is to be notified is."""
@@ -66,21 +59,15 @@ class Users:
         answered = all(now - one.answered_at < one.every_s + SLOW_S for one in steady)
         return answered and self.scenario.pushing.asked - len(self.scenario.received.ids) <= NOTIFIED_BEHIND
 
-    async def look(self, pool: Pool) -> None:
-        """See each command end, and none end twice, until cancelled."""
-        while True:
-            with suppress(PostgresError, *DATABASE_AWAY):
-                self.commands.look(await read_commands(pool, self.street.real.tenant_id))
-            await asyncio.sleep(LOOK_EVERY_S)
-
     async def until_served(self, pool: Pool) -> None:
         """Return once all is notified and each command has ended, or after as long as they may take."""
         deadline = time.monotonic() + ENDS_WITHIN_S
         while time.monotonic() < deadline:
             notified = len(self.scenario.received.ids) >= self.scenario.pushing.answered
-            commands = await read_commands(pool, self.street.real.tenant_id)
-            if notified and all(one.state in FINAL for one in commands):
-                return
+            with suppress(PostgresError, *DATABASE_AWAY):
+                commands = await read_commands(pool, self.street.real.tenant_id)
+                if notified and all(one.state in FINAL for one in commands):
+                    return
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def findings(self, pool: Pool, kills: int) -> list[str]:
@@ -91,12 +78,10 @@ class Users:
         own = {row["id"] for row in await pool.fetch(READ_OWN, self.scenario.tenant_id)}
         notified = {body["data"]["asset"]["id"] for body in self.scenario.received.bodies}
         found = of_messages(outcome) + self.commands.findings + of_switches(self.street, commands, kills)
-        found += [f"{one.failed} demandes jamais servies" for one in self.callers if one.failed]
+        found += [f"{one.failed} demandes jamais servies" for one in self.scenario.callers if one.failed]
         for what, strangers in (("lus", self.neighbours), ("notifiés", notified - own)):
             found += [f"{len(strangers)} objets d'un voisin {what}"] if strangers else []
-        if self.scenario.received.altered:
-            found.append(f"{self.scenario.received.altered} notifications répétées avec un autre contenu")
-        return found
+        return found + self.scenario.received.wrong
 
 
 def of_messages(outcome: Mapping[str, Any]) -> list[str]:
@@ -111,8 +96,7 @@ def of_messages(outcome: Mapping[str, Any]) -> list[str]:
         "objets notifiés": outcome["assets_notified"],
     }
     found = [f"{count} {what} pour {taken} messages pris" for what, count in counted.items() if count != taken]
-    found += ["aucun message n'a été pris"] if not taken else []
-    return found + ([f"{outcome['forged']} notifications mal signées"] if outcome["forged"] else [])
+    return found + (["aucun message n'a été pris"] if not taken else [])
 
 
 def in_use(cabinets: int) -> Around:
@@ -130,8 +114,9 @@ def in_use(cabinets: int) -> Around:
             await street.report()
             users = await _users(scene, scenario, street)
             scene.signs.append(users.keep_up)
-            tasks = [asyncio.create_task(one.run(), name="use the stack") for one in users.callers]
-            looking = asyncio.create_task(users.look(scene.pool), name="look at the commands")
+            tasks = [asyncio.create_task(one.run(), name="use the stack") for one in scenario.callers]
+            following = users.commands.follow(scene.pool, street.real.tenant_id)
+            looking = asyncio.create_task(following, name="look at the commands")
             try:
                 yield
                 scenario.pushing.stopping.set()
@@ -145,7 +130,7 @@ def in_use(cabinets: int) -> Around:
                 await asyncio.gather(*tasks, looking, return_exceptions=True)
         scene.notes.append(
             f"{scenario.pushing.answered} messages d'un LNS, {scenario.reading.answered} lectures, "
-            f"{users.commanding.answered} ordres, {sum(scenario.received.ids.values())} livraisons"
+            f"{scenario.commanding.answered} ordres, {sum(scenario.received.ids.values())} livraisons"
         )
         if found:
             raise CaseFailed("; ".join(found[:10]))
@@ -154,22 +139,23 @@ def in_use(cabinets: int) -> Around:
 
 
 async def _users(scene: Scene, scenario: Scenario, street: Street) -> Users:
-    run, tenant_id = scene.processes.run, scene.load.tenant.id
-    own = {row["id"] for row in await scene.pool.fetch(READ_OWN, tenant_id)}
+    """The scenario's, who insist: its reader looks for a neighbour's assets, its user switches the cabinets."""
+    own = {row["id"] for row in await scene.pool.fetch(READ_OWN, scene.load.tenant.id)}
     neighbours: set[int] = set()
     key = await create_api_key(scene.pool, street.real.tenant_id, "chaos", ALL_ROLES)
-    scenario.pushing.every_s, scenario.pushing.insists_s = PUSH_EVERY_S, INSISTS_S
-    scenario.reading = _reading(run, scene.load.api_key, own, neighbours)
-    every_s = max(COMMANDS_APART_S, scene.lasting_s / len(street.real.assets))
-    commanding = _commanding(run, key, street.real.assets, every_s)
-    return Users(scenario, street, commanding, CommandWatch(), neighbours)
+    scenario.pushing.every_s = PUSH_EVERY_S
+    scenario.reading.every_s, scenario.reading.ask = READ_EVERY_S, _reading(scene.load.api_key, own, neighbours)
+    scenario.commanding.every_s = max(COMMANDS_APART_S, scene.lasting_s / len(street.real.assets))
+    scenario.commanding.ask, scenario.commanding.most = (
+        _commanding(key, street.real.assets),
+        len(street.real.assets),
+    )
+    for caller in scenario.callers:
+        caller.insists_s = INSISTS_S
+    return Users(scenario, street, CommandWatch(), neighbours)
 
 
-def _apis(run: RunInfo) -> list[str]:
-    return [f"http://{run.udp_host}:{one.ports['api']}" for one in run.replicas("api")]
-
-
-def _reading(run: RunInfo, api_key: str, own: set[int], neighbours: set[int]) -> Caller:
+def _reading(api_key: str, own: set[int], neighbours: set[int]) -> Ask:
     headers = {"Authorization": f"Bearer {api_key}"}
 
     async def ask(client: httpx.AsyncClient, url: str, _number: int) -> httpx.Response:
@@ -178,10 +164,10 @@ def _reading(run: RunInfo, api_key: str, own: set[int], neighbours: set[int]) ->
             neighbours.update({one["id"] for one in answer.json()["items"]} - own)
         return answer
 
-    return Caller(_apis(run), ask, READ_EVERY_S, insists_s=INSISTS_S)
+    return ask
 
 
-def _commanding(run: RunInfo, api_key: str, assets: Sequence[int], every_s: float) -> Caller:
+def _commanding(api_key: str, assets: Sequence[int]) -> Ask:
     """Each cabinet is put out once, whatever becomes of the answer."""
     until = (datetime.now(UTC) + OFF_FOR).isoformat()
 
@@ -193,4 +179,4 @@ def _commanding(run: RunInfo, api_key: str, assets: Sequence[int], every_s: floa
         was_executed = answer.status_code == HTTPStatus.CONFLICT and EXECUTED in answer.text
         return httpx.Response(HTTPStatus.OK, request=answer.request) if was_executed else answer
 
-    return Caller(_apis(run), ask, every_s, insists_s=INSISTS_S, most=len(assets))
+    return ask

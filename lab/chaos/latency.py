@@ -23,9 +23,9 @@ SHARE = 0.99
 
 
 def percentile(waits: Sequence[float], share: float = SHARE) -> float:
-    """The wait that this share of them does not exceed."""
+    """The wait that this share of them does not exceed; 0 of none."""
     ordered = sorted(waits)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
 @dataclass(slots=True)
@@ -55,8 +55,10 @@ class Bystanders:
             if (self.waits.failed)
             else []
         )
+        for what, waits in (("trame", self.waits.uplinks), ("requête", self.waits.requests)):
+            found += [] if waits else [f"aucune {what} d'autrui : rien n'est montré"]
         for what, now, before in self._compared():
-            if not now <= max(MOST_TIMES * before, PROMISED_S):
+            if now > max(MOST_TIMES * before, PROMISED_S):
                 found.append(f"{what} : p99 de {now * 1000:.0f} ms au lieu de {before * 1000:.0f}")
         return found
 

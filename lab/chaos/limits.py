@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lab.chaos.faults import Act
-from lab.chaos.processes import CaseFailed, samples
+from lab.chaos.processes import CaseFailed, total
 from lab.chaos.scene import Scene
 
 REFUSED = "territoire_http_connections_refused_total"
@@ -79,7 +79,7 @@ def exhaust_descriptors(service: str, room: int) -> Act:
         where = urlsplit({"api": run.api_url, "intake": run.intake_url}[service])
         replica = run.replicas(service)[0]
         pid, health = replica.pid or 0, f"{replica.health_url}/metrics"
-        before = await counted(health)
+        before = await total(health, REFUSED)
         granted = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         crowd = Crowd()
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit_leaving(open_descriptors(pid), room), granted[1]))
@@ -91,7 +91,7 @@ def exhaust_descriptors(service: str, room: int) -> Act:
             crowd.leave()
         scene.recover_from(f"{service} sans descripteurs")
         unready = await scene.processes.until_ready(READY_WITHIN_S)
-        after = await counted(health)
+        after = await total(health, REFUSED)
         turned_away = sum(status in TURNED_AWAY for status in crowd.statuses)
         scene.notes.append(f"{service} : {turned_away} refusés sur {CONNECTIONS}, {after - before} comptés")
         found = [f"pas prêt : {', '.join(unready)}"] if unready else []
@@ -119,11 +119,6 @@ async def _answers(host: str, port: int) -> bool:
             return True
         await asyncio.sleep(0.5)
     return False
-
-
-async def counted(metrics_url: str) -> int:
-    """How many clients were turned away."""
-    return round(sum((await samples(metrics_url, REFUSED)).values()))
 
 
 def limit_memory(times: float, *services: str) -> Act:

@@ -5,16 +5,18 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, connect
 from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed
 from lab.chaos.releases import finish_migrate, start_migrate, with_migrations
 from lab.chaos.scene import Scene
+from lab.postgres_servers import until
 from lab.programs import Program
 from registry.schema import migrations, read_ledger
 
-BEGINS_WITHIN_S, LOOK_EVERY_S = 60.0, 0.05
+ENDS_WITHIN_S, LOOK_EVERY_S = 60.0, 0.05
 # A runner that is frozen in its transaction keeps every service waiting: not for longer than this.
 LOCKED_FOR_S = 10.0
 COLUMN = "rehearsed_harm"
@@ -69,14 +71,14 @@ async def _harm(
 ) -> None:
     process = await start_migrate(scene.processes.run, program)
     try:
-        await _until(scene, caught)
+        await until(partial(caught, scene.pool))
         process.send_signal(number)
         what = f"migrate {number.name} {'en transaction' if caught is _is_locked else 'entre deux étapes'}"
         scene.recover_from(what)
         if number is signal.SIGSTOP:
             await _frozen(scene, what)
             process.send_signal(signal.SIGCONT)
-        async with asyncio.timeout(BEGINS_WITHIN_S):
+        async with asyncio.timeout(ENDS_WITHIN_S):
             await process.communicate()
     finally:
         if process.returncode is None:
@@ -98,12 +100,6 @@ async def _frozen(scene: Scene, what: str) -> None:
     scene.notes.append(f"{what} : verrou tenu {locked_s:.1f} s".replace(".", ","))
     if locked_s > LOCKED_FOR_S:
         raise CaseFailed(f"{what} : la table est restée verrouillée {locked_s:.0f} s")
-
-
-async def _until(scene: Scene, caught: Callable[[Pool], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(BEGINS_WITHIN_S):
-        while not await caught(scene.pool):  # noqa: ASYNC110 - Another process has no event.
-            await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def _is_locked(pool: Pool) -> bool:

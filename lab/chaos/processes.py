@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from lab.programs import Program
 from lab.radio.clock import now_us
 from services.supervisor.home import Home
 from services.supervisor.run_info import HELD, RunInfo, ServiceInfo, read_run_info
-from services.supervisor.stack import Stack
+from services.supervisor.stack import Stack, answers_ok
 
 POLL_S = 0.1
+# All services begin at once, and import what they need.
+READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 25.0
 DEAD_WITHIN_S = 10.0
 
@@ -138,6 +141,35 @@ class Processes:
                 return unready
             await asyncio.sleep(POLL_S)
 
+    async def require_ready(self, within_s: float, why: str) -> None:
+        """Return once all is ready.
+
+        Raises:
+            CaseFailed: something is not by then; `why` says in French what came before.
+        """
+        unready = await self.until_ready(within_s)
+        if unready:
+            raise CaseFailed(f"pas prêt {why} : {', '.join(unready)}")
+
+    @asynccontextmanager
+    async def replaced(
+        self, environments: Mapping[str, Mapping[str, str]], why: str, through: Sequence[str] = ()
+    ) -> AsyncGenerator[None]:
+        """While the block runs each of these services, by its name, has these variables besides, as in `replace`.
+
+        Raises:
+            CaseFailed: one does not stop, or is not ready with them; `why` says in French with what.
+        """
+        try:
+            await asyncio.gather(
+                *(self.replace(service, besides, through) for service, besides in environments.items())
+            )
+            await self.require_ready(READY_WITHIN_S, why)
+            yield
+        finally:
+            await asyncio.gather(*map(self.give_back, environments))
+            await self.until_ready(READY_WITHIN_S)
+
     async def replace(self, service: str, environment: Mapping[str, str], through: Sequence[str] = ()) -> None:
         """Stop a service in order and run it ourselves, as it was, with these variables besides.
 
@@ -221,7 +253,7 @@ class Processes:
 
     async def _until_one_is_ready(self, replica: ServiceInfo, within_s: float) -> None:
         deadline = time.monotonic() + within_s
-        while not await answers(f"{replica.health_url}/readyz"):
+        while not await answers_ok(f"{replica.health_url}/readyz"):
             if time.monotonic() > deadline:
                 raise CaseFailed(f"{replica.name} : pas prêt après {within_s:.0f} s")
             await asyncio.sleep(POLL_S)
@@ -263,25 +295,24 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 async def _is_ready(service: ServiceInfo) -> bool:
-    if service.pid is None:
-        return service.health_url is not None and await answers(f"{service.health_url}/readyz")
-    return service.health_url is None or await answers(f"{service.health_url}/readyz")
-
-
-async def answers(url: str) -> bool:
-    """Whether a GET on the loopback is answered by 200."""
-    return (await get(url))[0]
+    if service.health_url is None:
+        return service.pid is not None
+    return await answers_ok(f"{service.health_url}/readyz")
 
 
 async def samples(metrics_url: str, prefix: str) -> dict[str, float]:
     """What a process says of metrics whose line begins so, by name and labels; nothing where it is away."""
-    _, text = await get(metrics_url)
-    lines = (line.rpartition(" ") for line in text.splitlines())
+    lines = (line.rpartition(" ") for line in (await _get(metrics_url)).splitlines())
     return {name: float(value) for name, _, value in lines if name.startswith(prefix) and "_created" not in name}
 
 
-async def get(url: str) -> tuple[bool, str]:
-    """A GET on the loopback: whether the answer is 200, and its body."""
+async def total(metrics_url: str, prefix: str) -> int:
+    """The sum of a process's samples whose line begins so; 0 where it is away."""
+    return round(sum((await samples(metrics_url, prefix)).values()))
+
+
+async def _get(url: str) -> str:
+    """The body of a GET on the loopback; empty where nobody answers 200."""
     authority, _, path = url.removeprefix("http://").partition("/")
     host, _, port = authority.partition(":")
     try:
@@ -293,8 +324,8 @@ async def get(url: str) -> tuple[bool, str]:
             finally:
                 writer.close()
     except (OSError, TimeoutError):
-        return False, ""
-    return head.split(b" ")[1:2] == [b"200"], body.decode("utf-8", "replace")
+        return ""
+    return body.decode("utf-8", "replace") if head.split(b" ")[1:2] == [b"200"] else ""
 
 
 async def _holds(condition: Callable[[], bool], within_s: float) -> bool:

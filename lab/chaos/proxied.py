@@ -18,8 +18,6 @@ from lab.simulator.driver import Fleet
 
 SETTINGS = {"postgres": "TERRITOIRE_DATABASE_URL", "nats": "TERRITOIRE_NATS_URL"}
 DELAY_S = 0.2
-# All services begin at once, and import what they need.
-READY_WITHIN_S = 180.0
 # Of the time that a case has for its faults: late, then silent; the rest is for what ends at once, and after it.
 LATE_SHARE, SILENT_SHARE, PAUSE_SHARE = 0.2, 0.2, 0.08
 STRIKES = 3
@@ -36,17 +34,9 @@ def through_proxy(server: str, *services: str) -> Around:
         urls = {service: processes.setting(service, name) for service in services}
         async with open_proxy(next(iter(urls.values()))) as proxy:
             scene.proxies[server] = proxy
-            try:
-                await asyncio.gather(
-                    *(processes.replace(service, {name: proxy.url_of(url)}) for service, url in urls.items())
-                )
-                unready = await processes.until_ready(READY_WITHIN_S)
-                if unready:
-                    raise CaseFailed(f"{', '.join(unready)} : pas prêt derrière un mandataire")
+            by_proxy = {service: {name: proxy.url_of(url)} for service, url in urls.items()}
+            async with processes.replaced(by_proxy, "derrière un mandataire"):
                 yield
-            finally:
-                await asyncio.gather(*(processes.give_back(service) for service in services))
-                await processes.until_ready(READY_WITHIN_S)
         if not proxy.accepted:
             raise CaseFailed("rien n'est passé par le mandataire")
 
@@ -72,15 +62,8 @@ def with_settings(service: str, **settings: str) -> Around:
     @asynccontextmanager
     async def around(scene: Scene) -> AsyncGenerator[None]:
         environment = {f"TERRITOIRE_{name.upper()}": value for name, value in settings.items()}
-        try:
-            await scene.processes.replace(service, environment)
-            unready = await scene.processes.until_ready(READY_WITHIN_S)
-            if unready:
-                raise CaseFailed(f"{', '.join(unready)} : pas prêt")
+        async with scene.processes.replaced({service: environment}, f"avec {', '.join(settings)}"):
             yield
-        finally:
-            await scene.processes.give_back(service)
-            await scene.processes.until_ready(READY_WITHIN_S)
 
     return around
 

@@ -6,6 +6,7 @@ One for connections (PostgreSQL, the bus, WebSocket, MQTT, webhooks), one for da
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class _Pair:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
+    opened_at: float
     is_halved: bool = False
 
     def reset(self) -> None:
@@ -92,6 +94,11 @@ class TcpProxy:
         for pair in self._pairs:
             pair.is_halved = True
 
+    def held(self, for_s: float) -> frozenset[object]:
+        """The connections that have stood for so long."""
+        now = time.monotonic()
+        return frozenset(pair for pair in self._pairs if now - pair.opened_at >= for_s)
+
     def url_of(self, url: str) -> str:
         """The same address, by this way."""
         host = urlsplit(url).netloc.rpartition("@")[2]
@@ -106,7 +113,7 @@ class TcpProxy:
         except OSError:
             writer.close()
             return
-        pair = _Pair(writer, there[1])
+        pair = _Pair(writer, there[1], time.monotonic())
         self._pairs.add(pair)
         for source, sink in ((reader, there[1]), (there[0], writer)):
             task = asyncio.create_task(self._carry(pair, source, sink))

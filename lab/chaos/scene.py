@@ -15,6 +15,7 @@ from lab.certificates import Authority
 from lab.chaos.processes import CaseFailed, Processes
 from lab.chaos.proxy import Proxy
 from lab.chaos.releases import Upgrade
+from lab.chaos.secured import Certified
 from lab.gateway.gateway import Uptime
 from lab.gateway.mqtt import MqttGateway
 from lab.load.load import Load
@@ -67,6 +68,8 @@ class Scene:
     """The file by which the wall clocks of some services are set."""
     authority: Authority | None = None
     """It signs the certificate that stations are shown."""
+    certified: Certified | None = None
+    """A server that services reach by TLS alone."""
     resolver: Silenced | None = None
     """It answers services that find their servers by names."""
     scripted: Load | None = None

@@ -2,21 +2,20 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from lab.chaos.case import Case
 from lab.chaos.outcome import Outcome
-from lab.chaos.slopes import Verdict
-from lab.chaos.soak_goals import judge
+from lab.chaos.soak_goals import FAILED, findings, judge
 from lab.chaos.soak_report import write_report
 from lab.chaos.soak_samples import Samples
-from lab.chaos.stage import Stage
+from lab.chaos.stage import Stage, reason_of
 
 # A part of a soak is judged on its own and forgotten: a day's account would not fit into memory.
 PART_S = 3_600.0
 WARM_UP_SHARE, MOST_WARM_UP_S = 0.3, 1_800.0
-MOST_SAMPLES, LOOK_EVERY_S = 720, 10.0
+# A short soak is looked at more often than a usual one, a day seldom enough for a page.
+FEWEST_SAMPLES, MOST_SAMPLES, LOOK_EVERY_S = 30, 720, 10.0
 REPORT = "soak.html"
 
 
@@ -33,8 +32,7 @@ async def soak(stage: Stage, seconds: float, folder: Path) -> list[Outcome]:
             left_s = ends - time.monotonic()
     finally:
         looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
+        (ended,) = await asyncio.gather(looking, return_exceptions=True)
         # Also of a soak that ended before its time: hours of curves are worth more than none.
         warm_up_s = min(WARM_UP_SHARE * seconds, MOST_WARM_UP_S)
         judged = judge(list(samples.curves.values()), warm_up_s)
@@ -42,14 +40,16 @@ async def soak(stage: Stage, seconds: float, folder: Path) -> list[Outcome]:
         write_report(report, samples, judged, warm_up_s, outcomes)
     last = outcomes[-1]
     last.notes.append(f"rapport : {report}")
-    last.notes += [one.line for one in judged if one.curve.goal == "memory" or one.verdict is Verdict.MISSED]
-    last.differences += [one.line for one in judged if one.verdict is Verdict.MISSED]
+    last.notes += [one.line for one in judged if one.curve.goal == "memory" or one.verdict in FAILED]
+    last.differences += findings(judged)
     last.differences += [f"{name} : relancé" for name, pids in sorted(samples.pids.items()) if len(pids) > 1]
+    if isinstance(ended, Exception):
+        last.differences.append(f"les mesures ont cessé avant la fin : {reason_of(ended)}")
     return outcomes
 
 
 async def _look(stage: Stage, samples: Samples, seconds: float) -> None:
-    every_s = max(LOOK_EVERY_S, seconds / MOST_SAMPLES)
+    every_s = min(max(LOOK_EVERY_S, seconds / MOST_SAMPLES), seconds / FEWEST_SAMPLES)
     while True:
         due = time.monotonic() + every_s
         await samples.take_samples(stage.processes.run, stage.pool, stage.bus)

@@ -8,6 +8,8 @@ from lab.chaos.soak_samples import Curve
 
 # What may rise in ten minutes beside 1 % of its level: of small numbers one more is many per cent.
 ALLOWED = {"memory": 0.0, "descriptors": 1.0, "tasks": 2.0, "connections": 1.0, "backlog": 20.0, "bloat": 1.0}
+# What was looked at too seldom has not been shown to hold.
+FAILED = frozenset({Verdict.MISSED, Verdict.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,9 @@ def judge(curves: Sequence[Curve], warm_up_s: float) -> list[Judged]:
             allowed = max(MOST_SHARE * rises.level, ALLOWED[curve.goal])
             judged.append(Judged(curve, rises, allowed, rises.verdict(allowed)))
     return judged
+
+
+def findings(judged: Sequence[Judged]) -> list[str]:
+    """The curves that fail a soak, and the goals that have none at all."""
+    unseen = ALLOWED.keys() - {one.curve.goal for one in judged}
+    return [one.line for one in judged if one.verdict in FAILED] + [f"{goal} : rien vu" for goal in sorted(unseen)]

@@ -8,8 +8,7 @@ from string import Template
 from typing import Any
 
 from lab.chaos.outcome import Outcome
-from lab.chaos.slopes import Verdict
-from lab.chaos.soak_goals import Judged
+from lab.chaos.soak_goals import FAILED, Judged, findings
 from lab.chaos.soak_samples import Curve, Samples
 
 LIBRARIES = Path(__file__).resolve().parents[2] / "api" / "console" / "libraries"
@@ -31,13 +30,13 @@ def write_report(
     """Write the page."""
     curves = list(samples.curves.values())
     goals = [goal for goal in TITLES if any(curve.goal == goal for curve in curves)]
-    missed = sum(one.verdict is Verdict.MISSED for one in judged)
+    missed = len(findings(judged))
     sent, stored = (sum(getattr(one.account, name) for one in outcomes) for name in ("sent", "stored"))
     missing = sum(one.account.missing + one.account.duplicates for one in outcomes)
     page = Template(PAGE.read_text("utf-8")).substitute(
         css=(LIBRARIES / "uplot.css").read_text("utf-8"),
         library=(LIBRARIES / "uplot.js").read_text("utf-8"),
-        verdict="rien ne grandit" if not missed else f"courbes qui grandissent : {missed}",
+        verdict="rien ne grandit" if not missed else f"courbes qui grandissent ou n'ont rien montré : {missed}",
         summary=html.escape(
             f"{max((curve.times_s[-1] for curve in curves), default=0) / 60:.0f} minutes, {sent} trames émises, "
             f"{stored} enregistrées, {missing} manquantes ou en double, {samples.misses} mesures impossibles."
@@ -51,7 +50,7 @@ def write_report(
 
 
 def _row(one: Judged) -> str:
-    slope, kind = one.slope, ' class="missed"' if one.verdict is Verdict.MISSED else ""
+    slope, kind = one.slope, ' class="missed"' if one.verdict in FAILED else ""
     cells = (
         f"{one.curve.goal} : {one.curve.name}",
         f"{slope.level:.1f} {one.curve.unit}",

@@ -25,6 +25,7 @@ SELECT coalesce(sum(n_dead_tup), 0)::float8, coalesce(sum(n_live_tup), 0)::float
 FROM pg_stat_user_tables
 """
 MB = 1 << 20
+ALL = "toutes"
 
 
 @dataclass(slots=True)
@@ -60,6 +61,15 @@ class Samples:
             curve.times_s.append(at_s)
             curve.values.append(value)
 
+    def record_counts(self, at_s: float, goal: str, counts: Mapping[str, float]) -> None:
+        """One look at what comes and goes: who is not named has none, and had none before."""
+        seen = self.curves.get((goal, ALL))
+        for name in counts:
+            if (goal, name) not in self.curves and seen is not None:
+                self.curves[goal, name] = Curve(goal, name, "", list(seen.times_s), [0.0] * len(seen.times_s))
+        known = {name: 0.0 for of, name in self.curves if of == goal}
+        self.record_values(at_s, goal, {**known, **counts, ALL: sum(counts.values())}, "")
+
     async def take_samples(self, run: RunInfo, pool: Pool, bus: Bus) -> None:
         """Look at everything once; what is away is looked at the next time."""
         at_s, pids = time.monotonic() - self.began, pids_of(run)
@@ -74,7 +84,7 @@ class Samples:
                 self.record_values(at_s, "tasks", await _tasks(run), "")
                 self.record_values(at_s, "backlog", {"frames et uplinks": float(await messages(bus))}, "messages")
                 connections = {name: float(count) for name, count in await pool.fetch(READ_CONNECTIONS)}
-                self.record_values(at_s, "connections", connections | {"toutes": sum(connections.values())}, "")
+                self.record_counts(at_s, "connections", connections)
                 dead, live, octets = await pool.fetchrow(READ_BLOAT) or (0.0, 0.0, 0.0)
                 self.record_values(
                     at_s, "bloat", {"lignes mortes": 100 * dead / max(1.0, dead + live)}, "% des lignes"

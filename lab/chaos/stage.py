@@ -5,11 +5,12 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 
 from core.runtime.bus import Bus, connect_bus
@@ -65,6 +66,8 @@ READY_WITHIN_S = 60.0
 SMALL_DISKS = {"postgres": 1024, "nats": 256}
 """Megabytes, by the name of the server, which is that of its folder in the home."""
 
+log = structlog.get_logger()
+
 
 @dataclass(slots=True)
 class Stage:
@@ -98,26 +101,21 @@ class Stage:
         drops_before = await counted_drops(run)
         looking = asyncio.create_task(watch.run(), name="look at the stack")
         try:
-            await self._act(case, scene, watch)
-        except NotRun as refused:
-            outcome.not_run = str(refused)
-        except (CaseFailed, ProvisioningFailed) as failed:
-            outcome.differences.append(str(failed))
-        except TimeoutError:
-            outcome.differences.append(
-                "le cas a attendu en vain : la pile n'a pas fait à temps ce qu'il lui demandait"
-            )
-        watch.is_silent, ended_us = True, now_us()
-        try:
+            await self._act_or_say_why(case, scene, watch, outcome)
+            watch.is_silent, ended_us = True, now_us()
             outcome.unready = await self.processes.until_ready(READY_WITHIN_S)
             await self._judge(outcome, scene, watch, first, drops_before)
+            if case.p99_goal_ms is not None:
+                latency = await read_latency(self.pool, began_us, ended_us)
+                outcome.judge_latency(latency.p99_ms, case.p99_goal_ms, binds=self.rate >= GOAL_RATE)
+        except Exception as away:  # noqa: BLE001 - Whatever it stumbles over, the next case is played.
+            outcome.drained = False  # What comes after it needs another stack.
+            outcome.differences.append(f"rien n'a pu être compté : {reason_of(away)}")
         finally:
             looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
-        if case.p99_goal_ms is not None:
-            latency = await read_latency(self.pool, began_us, ended_us)
-            outcome.judge_latency(latency.p99_ms, case.p99_goal_ms, binds=self.rate >= GOAL_RATE)
+            (ended,) = await asyncio.gather(looking, return_exceptions=True)
+        if isinstance(ended, Exception):
+            outcome.differences.append(f"la pile n'a pas été observée jusqu'au bout : {reason_of(ended)}")
         if scene.mark is not None:
             outcome.recoveries = {what: watch.recovery_s(at) for what, at in scene.marks.items()}
             recovered = [watch.recovery_s(scene.mark), *outcome.recoveries.values()]
@@ -127,6 +125,16 @@ class Stage:
         outcome.counters_went_back, self.counters.went_back = self.counters.went_back, 0
         outcome.took_s = time.monotonic() - began
         return outcome
+
+    async def _act_or_say_why(self, case: Case, scene: Scene, watch: Watch, outcome: Outcome) -> None:
+        try:
+            await self._act(case, scene, watch)
+        except NotRun as refused:
+            outcome.not_run = str(refused)
+        except (CaseFailed, ProvisioningFailed) as failed:
+            outcome.differences.append(str(failed))
+        except Exception as away:  # noqa: BLE001 - As above: the database, the bus, whom a case asks for something.
+            outcome.differences.append(f"le cas n'est pas allé à son terme : {reason_of(away)}")
 
     async def _act(self, case: Case, scene: Scene, watch: Watch) -> None:
         async with nullcontext() if case.around is None else case.around(scene):
@@ -174,7 +182,16 @@ class Stage:
         What comes in between making rollups and comparing them would be a difference that is none.
         """
         outcome = Outcome("whole", "Toute la représentation : doublons, inconnues, cumuls de l'heure en cours")
-        began, run = time.monotonic(), self.processes.run
+        began = time.monotonic()
+        try:
+            await self._judge_whole(outcome)
+        except Exception as away:  # noqa: BLE001 - As of a case.
+            outcome.differences.append(f"rien n'a pu être compté : {reason_of(away)}")
+        outcome.took_s = time.monotonic() - began
+        return outcome
+
+    async def _judge_whole(self, outcome: Outcome) -> None:
+        run = self.processes.run
         outcome.drained = await self._until_nothing_comes()
         sent = [*self.load.sent, *self.sent_besides]
         times, undecodable = await read_stored_since(self.pool, sent)
@@ -193,8 +210,6 @@ class Stage:
         url = f"{run.database_url}&search_path={PATH}"
         async with open_pool(url, "chaos", size=2, given_out=hour_is_over) as shifted:
             outcome.differences = await differences(shifted)
-        outcome.took_s = time.monotonic() - began
-        return outcome
 
     async def _until_nothing_comes(self) -> bool:
         """Whether all is stored: also of devices that are in no account, as a campaign's cabinets."""
@@ -207,6 +222,14 @@ class Stage:
             before = stored
             await asyncio.sleep(QUIET_S)
         return False
+
+
+def reason_of(away: Exception) -> str:
+    """Why a case could not go on, in a line; where, in the log."""
+    log.error("case_interrupted", exc_info=away)
+    if isinstance(away, TimeoutError) and not str(away):
+        return "la pile n'a pas fait à temps ce qui lui était demandé"
+    return f"{type(away).__name__} {away}".strip()
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from core.messages.versions import CURRENT
 from core.runtime.postgres import connect
 from lab.chaos.faults import Act
-from lab.chaos.processes import CaseFailed, NotRun, samples
+from lab.chaos.processes import CaseFailed, NotRun, total
 from lab.chaos.releases import Upgrade, migrate
 from lab.chaos.scene import Scene
 from lab.radio.clock import now_us
@@ -53,15 +53,10 @@ async def _require_newer(scene: Scene, upgrade: Upgrade) -> None:
     replicas = [one for one in run.services if one.health_url is not None]
     if (number, newer) != (knows, len(replicas)):
         raise CaseFailed(f"schéma {number} au lieu de {knows}, {newer} processus sur {len(replicas)}")
-    written = {await _message_version(one.health_url or "") for one in replicas}
+    written = {await total(f"{one.health_url}/metrics", MESSAGE_VERSION) for one in replicas}
     if upgrade.version is None and written != {CURRENT}:
         raise CaseFailed(f"messages écrits en version {sorted(written)} au lieu de {CURRENT}")
     scene.notes.append(
         f"de {upgrade.version or 'ce commit'} au schéma {number}, {newer} processus, messages en version "
         f"{', '.join(map(str, sorted(written)))}"
     )
-
-
-async def _message_version(health_url: str) -> int:
-    """In which version a process writes messages; 0: it does not answer."""
-    return int(sum((await samples(f"{health_url}/metrics", MESSAGE_VERSION)).values()))

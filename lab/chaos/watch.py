@@ -10,8 +10,8 @@ from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus, raise_if_cancelled
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from lab.chaos.checks import CounterWatch
-from lab.chaos.processes import samples
-from services.supervisor.run_info import RunInfo, ServiceInfo
+from lab.chaos.processes import total
+from services.supervisor.run_info import RunInfo
 
 LOOK_EVERY_S = 0.5
 LOOK_WITHIN_S = 3.0
@@ -101,9 +101,6 @@ async def messages(bus: Bus) -> int:
 async def counted_drops(run: RunInfo) -> Counter[int | None]:
     """Receptions and datagrams that each bridge has counted as dropped since it was started, by its pid."""
     bridges = run.replicas("gateway_bridge")
-    return Counter({one.pid: sum([await _figure(one, name) for name in EDGE_DROPS]) for one in bridges})
-
-
-async def _figure(bridge: ServiceInfo, prefix: str) -> int:
-    """The sum of the samples of its metrics whose line begins so."""
-    return round(sum((await samples(f"{bridge.health_url}/metrics", prefix)).values()))
+    return Counter(
+        {one.pid: sum([await total(f"{one.health_url}/metrics", name) for name in EDGE_DROPS]) for one in bridges}
+    )

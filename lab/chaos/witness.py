@@ -123,7 +123,7 @@ async def with_witness(scene: Scene) -> AsyncGenerator[None]:
     """Rooms are heated while the case goes on.
 
     Raises:
-        CaseFailed: an alert is missing, doubled, of another, or was not sent once.
+        CaseFailed: an alert is missing, doubled, of another, or was not sent once, or a message is badly signed.
     """
     rule, since = f"chaos_{now_us()}", datetime.now(UTC)
     load, url = scene.load, scene.processes.run.api_url
@@ -134,6 +134,7 @@ async def with_witness(scene: Scene) -> AsyncGenerator[None]:
         try:
             yield
             found, count = await _until_settled(scene.pool, ours, rule, since)
+            found += ours.received.wrong
         finally:
             heating.cancel()
             for room in rooms:
@@ -208,7 +209,8 @@ async def _until_settled(pool: Pool, ours: Party, rule: str, since: datetime) ->
 
 async def _of_neighbour(neighbour: Party, rule: str) -> list[str]:
     """What a tenant that has nothing was sent, or sees."""
-    found = [f"le voisin a reçu {len(neighbour.openings(rule))} alertes"] if neighbour.openings(rule) else []
+    found = [f"voisin : {one}" for one in neighbour.received.wrong]
+    found += [f"le voisin a reçu {len(neighbour.openings(rule))} alertes"] if neighbour.openings(rule) else []
     for path in ("/v1/devices", "/v1/alerts", "/v1/datastreams"):
         page = await neighbour.api.get(path, limit=1)
         found += [f"le voisin voit {path}"] if page["items"] else []

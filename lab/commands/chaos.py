@@ -190,25 +190,28 @@ async def _run_group(
     from lab.chaos.outcome import Outcome
     from lab.chaos.processes import CaseFailed, NotRun
     from lab.chaos.soak import soak
+    from services.supervisor.supervisor import StartFailed
 
+    played = 0
     try:
         async with _open_stage(cases[0], home, play, console) as stage:
-            for number, case in enumerate(cases, 1):
-                console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)
+            for case in cases:
+                console.print(f"[{played + 1}/{len(cases)}] {case.title}...", markup=False, highlight=False)
                 seconds = play.seconds or case.seconds
                 if case.name == "soak":
                     outcomes += await soak(stage, seconds, play.folder)
                 else:
                     outcomes.append(await stage.play(case, seconds))
+                played += 1
                 outcome = outcomes[-1]
                 _print_outcome(outcome, console)
                 if outcome.unready or not outcome.drained:
-                    return number
+                    return played
             outcomes.append(await stage.settle())
     except NotRun as refused:
-        outcomes += [Outcome(case.name, case.title, not_run=str(refused)) for case in cases]
-    except CaseFailed as failed:
-        outcomes += [Outcome(case.name, case.title, differences=[str(failed)]) for case in cases]
+        outcomes += [Outcome(case.name, case.title, not_run=str(refused)) for case in cases[played:]]
+    except (CaseFailed, StartFailed) as failed:
+        outcomes += [Outcome(case.name, case.title, differences=[str(failed)]) for case in cases[played:]]
     return len(cases)
 
 

@@ -100,8 +100,22 @@ class Provisioner:
         """Register the profiles that these devices have; returns ids by name."""
         profiles: dict[str, int] = {}
         for profile in dict.fromkeys(plan.profile for plan in plans):
-            profiles[profile.name] = await self._create_profile(profile, expected_interval_s)
+            profiles[profile.name] = await self.create_profile(profile, expected_interval_s)
         return profiles
+
+    async def create_profile(self, profile: Profile, expected_interval_s: float) -> int:
+        """Register a profile; returns its id."""
+        body = {
+            "name": profile.name,
+            "vendor": profile.vendor,
+            "model": profile.model,
+            "codec": profile.codec,
+            "codec_options": dict(profile.codec_options),
+            "device_class": profile.device_class,
+            "expected_interval_s": expected_interval_s,
+            "capabilities": list(profile.capabilities),
+        }
+        return (await self.post("/v1/device-profiles", body))["id"]
 
     async def create_devices(
         self, plans: Sequence[DevicePlan], expected_interval_s: float, progress: Callable[[], None]
@@ -127,19 +141,6 @@ class Provisioner:
             "longitude": plan.longitude,
         }
         await self.post("/v1/gateways", body)
-
-    async def _create_profile(self, profile: Profile, expected_interval_s: float) -> int:
-        body = {
-            "name": profile.name,
-            "vendor": profile.vendor,
-            "model": profile.model,
-            "codec": profile.codec,
-            "codec_options": dict(profile.codec_options),
-            "device_class": profile.device_class,
-            "expected_interval_s": expected_interval_s,
-            "capabilities": list(profile.capabilities),
-        }
-        return (await self.post("/v1/device-profiles", body))["id"]
 
 
 def _asset_of(plan: DevicePlan) -> dict[str, Any]:

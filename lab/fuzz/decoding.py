@@ -11,9 +11,8 @@ from decoders.catalogue import CODECS
 from decoders.codec import Codec, UnsupportedCommand
 from decoders.declarative import InvalidDeclaration, parse
 from lab.fuzz import mutations, recorded
-from lab.fuzz.target import Target
+from lab.fuzz.target import NOW_US, Target
 
-TIME_US = 1_795_597_200_000_000
 LONGEST = 242
 MOST_COMMANDS = 8
 
@@ -44,7 +43,7 @@ def payload(source: random.Random) -> Payload:
 def decode(case: Payload) -> str:
     """Whether it was decoded; what was decoded can be stored, or is left out by ingest as it is known to be."""
     try:
-        decoded = CODECS[case.codec].decode(case.f_port, case.octets, TIME_US, case.options)
+        decoded = CODECS[case.codec].decode(case.f_port, case.octets, NOW_US, case.options)
     except MalformedPayload:
         return "malformed"
     check(decoded)
@@ -65,7 +64,7 @@ def check(decoded: Decoded) -> None:
 def decodes_a_good_one() -> None:
     """The README's frame of an EM400: 92 %, 25.7 Cel, 2116 mm, tilted."""
     octets = bytes.fromhex("01755c0367010104824408050001")
-    decoded = CODECS["milesight.em400"].decode(85, octets, TIME_US, {})
+    decoded = CODECS["milesight.em400"].decode(85, octets, NOW_US, {})
     values = {one.quantity: one.value for one in decoded.readings}
     assert values == {"battery_level": 92.0, "temperature": 25.7, "distance": 2116.0, "tilt": 1.0}, values
 
@@ -120,7 +119,7 @@ def declare(case: Table) -> str:
         return "invalid"
     for f_port, octets in case.payloads:
         try:
-            check(codec.decode(f_port, octets, TIME_US, {}))
+            check(codec.decode(f_port, octets, NOW_US, {}))
         except MalformedPayload:
             continue
     _encode(codec, case)

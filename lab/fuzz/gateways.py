@@ -16,7 +16,7 @@ from integrations.lns.canonical import canonical
 from integrations.lns.lns_uplink import LnsMessage, LnsUplink, Unreadable
 from lab.fuzz import mutations, recorded
 from lab.fuzz.json_octets import body_of
-from lab.fuzz.target import Target
+from lab.fuzz.target import NOW_US, Target
 from lorawan.gateway.basics_station import MalformedMessage, StationUplink, TimeSync, Version, parse_message
 from lorawan.gateway.basics_station_answers import timesync_answer
 from lorawan.gateway.semtech_udp import (
@@ -30,7 +30,6 @@ from lorawan.gateway.semtech_udp import (
 from lorawan.identifiers import GatewayId
 from lorawan.regions import EU868
 
-NOW_US = 1_795_597_200_000_000
 GATEWAY = GatewayId(bytes.fromhex("0080e115000a9b72"))
 LARGEST_DATAGRAM = 65_507
 # Of the protocol's own text, section 4 (Lora-net/packet_forwarder, PROTOCOL.TXT), with what gateways add.

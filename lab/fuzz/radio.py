@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from lab.fuzz import mutations
-from lab.fuzz.target import Target
+from lab.fuzz.target import NOW_US, Target
 from lorawan.adr import Limits
 from lorawan.commands import DOWNLINK_COMMANDS, UPLINK_COMMANDS, encode_commands, parse_downlink_commands
 from lorawan.commands.new_channel import NewChannelReq
@@ -22,7 +22,6 @@ from lorawan.negotiation import MOST_NEW_CHANNELS, AcceptedUplink, ask, handle_u
 from lorawan.regions import EU868
 from lorawan.session import Accepted, Session, accept, build_downlink, build_uplink, next_downlink
 
-NOW_US = 1_795_597_200_000_000
 ADDRESS = DevAddr(bytes.fromhex("49be7df1"))
 KEYS = SessionKeys(bytes.fromhex("44024241ed4ce9a68c6a8bc055233fd3"), bytes(range(16)))
 CIPHER = SessionCipher(KEYS)

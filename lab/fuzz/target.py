@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+NOW_US = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 ANSWERED_WITHIN_S = 0.1
 GOOD_EVERY = 10
 # Caches, tables of interned names and the like have filled by then; from there on nothing may stay behind.
@@ -68,6 +69,14 @@ class Findings:
         """Keep a defect; of very many the first ones."""
         if len(self.defects) < MOST_DEFECTS:
             self.defects.append(Defect(case, what, repr(shown)[:LONGEST_SHOWN]))
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        became = ", ".join(f"{what} {count}" for what, count in sorted(self.became.items()))
+        return (
+            f"{self.title} : {self.cases} cas ({became}), bon en {1_000 * self.slowest_good_s:.1f} ms, {self.kept}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For a program."""

@@ -35,8 +35,16 @@ class Received:
     def __post_init__(self) -> None:
         self.may_answer.set()
 
+    @property
+    def wrong(self) -> list[str]:
+        """What came that nobody of ours may have sent."""
+        counted = {"mal signés": self.forged, "répétés avec un autre contenu": self.altered}
+        return [f"{count} messages {what}" for what, count in counted.items() if count]
+
     def record_delivery(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Verify and note one delivery, or answer a challenge; returns the HTTP status and the answer's body."""
+        if not self.secret:
+            return 503, b""  # It came before the answer that has the secret: let it come again.
         try:
             Webhook(self.secret).verify(body, headers)
         except (WebhookVerificationError, ValueError):
@@ -71,6 +79,8 @@ async def receive_webhooks(received: Received) -> AsyncGenerator[str]:
         body = b""
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # Cut off in the middle: nothing was delivered.
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break

@@ -41,6 +41,7 @@ def test_what_continuous_integration_plays_stays_within_ten_minutes() -> None:
     assert {case.name for case in SELECTION} >= {
         "kill-each", "term-ingest", "freeze-ingest", "unacknowledged", "feed", "lighting-campaign", "upgrade",
         "freeze-migrate", "replicas-of-all-killed", "failover", "bus-servers-lost",
+        "certificate-bus", "certificate-mqtt",
     }  # fmt: skip
     assert sum(beside_the_suite) <= BESIDE_THE_SUITE_S
     assert sum(beside_the_suite + slow) <= BUDGET_S

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.chaos.clocks import environment_of, set_clock
-from lab.chaos.faults import clock_library
+from lab.chaos.clocks import clock_library, environment_of, set_clock
 from lab.chaos.processes import NotRun
 
 TELLS = "import sys, time\nfor line in sys.stdin: print(time.time(), time.monotonic(), flush=True)"

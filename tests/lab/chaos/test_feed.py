@@ -1,9 +1,11 @@
 """The outside readers of `chaos feed`: what each finds wrong, against databases that are written down here."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import httpx
 from standardwebhooks import Webhook
@@ -11,7 +13,7 @@ from standardwebhooks import Webhook
 from lab.chaos.feed import Measured, Stored, findings
 from lab.chaos.feed_readers import Changed, Event, StreamReader, WebhookReader, events_of
 from lab.simulator.pushed import TYPE, Pushed
-from lab.simulator.receiver import Received
+from lab.simulator.receiver import Received, receive_webhooks
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 AT = datetime(2027, 3, 2, 8, tzinfo=UTC)
@@ -79,6 +81,37 @@ def test_an_id_that_comes_again_with_another_content_is_wrong() -> None:
     received.record_delivery(*delivery(1, sequence=1, value=5))
 
     assert WebhookReader(Pushed(received, 1)).wrong == ["1 messages répétés avec un autre contenu"]
+
+
+def test_what_is_signed_by_another_or_comes_before_its_secret_is_not_taken() -> None:
+    """The second with octets of the body changed under a signature that was right."""
+    received, early = Received(SECRET), Received()
+    body, headers = delivery(1, sequence=1, value=4)
+    answers = [
+        received.record_delivery(body, headers)[0],
+        received.record_delivery(body.replace(b"4", b"5"), headers)[0],
+        early.record_delivery(body, headers)[0],
+    ]
+
+    assert answers == [204, 401, 503]
+    assert (received.wrong, early.wrong) == (["1 messages mal signés"], [])
+
+
+async def test_a_delivery_that_is_cut_off_in_its_body_is_none() -> None:
+    received = Received(SECRET)
+    body, headers = delivery(1, sequence=1, value=4)
+    async with receive_webhooks(received) as url:
+        parts = urlsplit(url)
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        writer.write(f"POST /alertes HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode())
+        writer.write(body[: len(body) // 2])
+        await writer.drain()
+        writer.close()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.post(url, content=body, headers=headers)
+
+    assert (answer.status_code, received.wrong, received.ids) == (204, [], {"msg_1": 1})
 
 
 async def lines(text: str) -> AsyncIterator[str]:

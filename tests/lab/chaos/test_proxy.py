@@ -50,6 +50,19 @@ async def test_an_address_by_the_proxy_keeps_account_and_path(proxy: TcpProxy) -
     )
 
 
+async def test_who_has_been_connected_for_so_long_is_known_until_thrown_out(proxy: TcpProxy) -> None:
+    async with connected(proxy):
+        [first] = proxy.held(0.0)
+        await asyncio.sleep(0.2)
+        async with connected(proxy):
+            assert proxy.held(0.2) == {first}
+            assert len(proxy.held(0.0)) == 2
+        proxy.reset()
+        async with asyncio.timeout(10):
+            while proxy.held(0.0):  # noqa: ASYNC110 - The other side has no event.
+                await asyncio.sleep(0.01)
+
+
 async def test_what_is_delayed_comes_whole_and_late(proxy: TcpProxy) -> None:
     async with connected(proxy) as (reader, writer):
         proxy.delay_s = 0.1
