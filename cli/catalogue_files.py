@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from core.runtime.errors import system_reason
 from decoders.catalogues.files import Catalogue, Unreadable
 from decoders.catalogues.literals import Evaluate
 
@@ -46,7 +47,7 @@ class DiskFiles:
                 raise Unreadable(f"{path} dépasse {LARGEST >> 20} Mo")
             return (self._root / path).read_bytes()
         except OSError as wrong:
-            raise Unreadable(f"{path} : {wrong.strerror}") from None
+            raise Unreadable(f"{path} : {system_reason(wrong)}") from None
 
 
 def open_catalogue(path: Path, evaluate: Evaluate) -> tuple[Catalogue, str]:

@@ -19,6 +19,7 @@ from cli.api_client import (
     api_session,
 )
 from cli.running import fail
+from core.runtime.errors import system_reason
 
 DECLARED = {".yaml", ".yml"}
 FILES = {".js", ".json", *DECLARED}
@@ -291,7 +292,7 @@ def _write(path: Path, rules: Any) -> None:
     try:
         path.write_text(json.dumps(rules, ensure_ascii=False, indent=1) + "\n", "utf-8")
     except OSError as wrong:
-        raise fail(f"{path} : {wrong.strerror}", REFUSED) from None
+        raise fail(f"{path} : {system_reason(wrong)}", REFUSED) from None
 
 
 def _frame(text: str) -> dict[str, Any]:

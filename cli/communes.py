@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core.model.outlines import InvalidOutline, read_outline
+from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
@@ -39,7 +40,7 @@ def read_communes(file: Path) -> list[dict[str, Any]]:
     try:
         found = msgspec.json.decode(file.read_bytes(), type=_Collection)
     except OSError as wrong:
-        raise UnreadableFile(wrong.strerror) from None
+        raise UnreadableFile(system_reason(wrong)) from None
     except msgspec.DecodeError as wrong:
         raise UnreadableFile(f"ce n'est pas du GeoJSON ({wrong})") from None
     if found.type != "FeatureCollection" or not found.features:

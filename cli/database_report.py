@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
+from ingest.cold.store import ColdState, read_state
 from registry.gateway_tokens import Unproved, read_unproved
 from registry.mqtt_accounts import count_waiting_accounts
 from registry.rights import LOGINS, OWNER, Right, missing_rights
@@ -75,9 +76,6 @@ GROUP BY t.name ORDER BY t.name
 READ_FEED_HELD = (
     "SELECT now() - held_since AS held, holder FROM observation.feed_state WHERE held_since IS NOT NULL"
 )
-READ_COLD_TROUBLE = """
-SELECT reason, chunks, failed_since AS since FROM observation.cold_state WHERE reason IS NOT NULL
-"""
 READ_UNREACHED = """
 SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
 FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
@@ -150,15 +148,6 @@ class HeldFeed:
 
 
 @dataclass(frozen=True, slots=True)
-class ColdTrouble:
-    """Why the folder of cold files does not take what is to be dropped, since when, and how many chunks stay."""
-
-    reason: str
-    chunks: int
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Activity:
     """What waits: shards, gateways, quarantine, alerts, rollups, MQTT accounts; sealed values; classes."""
 
@@ -174,7 +163,7 @@ class Activity:
     unconfirmed: list[tuple[str, int]]
     feed_held: HeldFeed | None
     rights_missing: list[Right]
-    cold: ColdTrouble | None
+    cold: ColdState
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +273,7 @@ async def _read_activity(connection: Connection) -> Activity:
         [(row["name"], row["items"]) for row in await connection.fetch(COUNT_UNCONFIRMED)],
         await fetch_one(connection, HeldFeed, READ_FEED_HELD),
         await missing_rights(connection),
-        await fetch_one(connection, ColdTrouble, READ_COLD_TROUBLE),
+        await read_state(connection),
     )
 
 

@@ -43,17 +43,15 @@ def doctor(
 async def examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
     """Everything that `doctor` looks at."""
     from cli import archive_examination, examination, machine
-    from cli.place import find_installation, wrong_addresses
+    from cli.place import find_installation
 
     found = find_installation(home, backups)
     place = found.place
     findings = [] if found.missing is None else [found.missing]
     findings += _examine_settings(found.environment)
-    if place.run is None:
-        findings += [critical("réglages", wrong.french, REMEDY) for wrong in wrong_addresses(found.environment)]
+    findings += [critical("réglages", wrong.french, REMEDY) for wrong in found.wrong]
     findings += machine.examine_machine(place.folder)
-    if found.missing is not None:
-        findings += machine.examine_ports(found.environment.get("TERRITOIRE_OPTIONS", ""))
+    findings += _examine_options(found.environment.get("TERRITOIRE_OPTIONS", ""), is_stopped=found.is_stopped)
     station = found.environment.get("TERRITOIRE_STATION_CERTIFICATE")
     findings += map(machine.examine_certificate, [*certificates, *([Path(station)] if station else [])])
     if found.backups is not None:
@@ -101,3 +99,15 @@ def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
         *(critical("réglages", line, REMEDY) for line in wrong_settings(CLASSES, environment)),
         *(warning("réglages", unknown.french, REMEDY) for unknown in unknown_settings(environment)),
     ]
+
+
+def _examine_options(text: str, *, is_stopped: bool) -> list[Finding]:
+    """Whether `up` would start with them; of a stack that does not run, whether it would get its ports as well."""
+    from cli.machine import examine_ports
+    from cli.up import WrongOptions, read_start_options
+
+    try:
+        options = read_start_options(text)
+    except WrongOptions as wrong:
+        return [critical("réglages", f"TERRITOIRE_OPTIONS ne se lit pas : {wrong}", REMEDY)]
+    return examine_ports(options) if is_stopped else []

@@ -10,7 +10,6 @@ from api.quarantine_reasons import quarantine_cause
 from cli.database_report import (
     SILENT_AFTER,
     Activity,
-    ColdTrouble,
     Content,
     DatabaseReport,
     Gateways,
@@ -24,6 +23,7 @@ from cli.state import Bus, read_bus, read_services
 from core.messages import topics
 from core.runtime.mqtt import NOT_YET, Broker, MqttAway, MqttRejected, MqttSession, MqttSettings, mqtt_reason
 from core.runtime.postgres import database_address
+from ingest.cold.store import ColdState
 from registry.gateway_tokens import Unproved
 from registry.keys import KeyWrap
 from registry.rights import OWNER, Right
@@ -327,13 +327,13 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
     return found
 
 
-def _cold(trouble: ColdTrouble | None) -> list[Finding]:
-    if trouble is None:
+def _cold(state: ColdState) -> list[Finding]:
+    if state.reason is None or state.failed_since is None:
         return []
-    cause, remedy = COLD_TROUBLES[trouble.reason]
-    what = f"depuis le {trouble.since:%d/%m à %H h %M} UTC, {cause}"
-    if trouble.chunks:
-        weeks = "1 morceau reste" if trouble.chunks == 1 else f"{trouble.chunks} morceaux restent"
+    cause, remedy = COLD_TROUBLES[state.reason]
+    what = f"depuis le {state.failed_since:%d/%m à %H h %M} UTC, {cause}"
+    if state.chunks:
+        weeks = "1 morceau reste" if state.chunks == 1 else f"{state.chunks} morceaux restent"
         what += f" ; {weeks} dans la base au-delà de la durée prévue, rien n'est perdu"
     return [warning("mesures anciennes", what, remedy)]
 

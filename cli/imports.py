@@ -20,6 +20,7 @@ from cli.api_client import (
     open_api,
 )
 from cli.running import fail
+from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
@@ -99,7 +100,7 @@ def _command(kind: str) -> Callable[..., None]:
         except ApiError as refused:
             raise fail(str(refused)) from None
         except OSError as wrong:
-            raise fail(f"{wrong.filename} : {wrong.strerror}", REFUSED) from None
+            raise fail(f"{wrong.filename} : {system_reason(wrong)}", REFUSED) from None
         _show(job, report, as_json=as_json)
         raise typer.Exit(0 if job["state"] == "done" and not job["refused"] else 1)
 

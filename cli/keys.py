@@ -190,9 +190,11 @@ def installation(home: Path | None) -> "tuple[Place, KeyWrap]":
     from cli.place import find_place
     from registry.keys import KeyWrap
 
-    place, missing = find_place(home)
-    if missing is not None or place.database_url is None:
-        raise fail("aucune pile, et pas de TERRITOIRE_DATABASE_URL" if missing is None else missing.what, 3)
+    found = find_place(home)
+    place = found.place
+    if place.database_url is None:
+        nothing = "aucune pile, et pas de TERRITOIRE_DATABASE_URL"
+        raise fail(nothing if found.missing is None else found.missing.what, 3)
     try:
         keks = place.keks()
     except ValueError as wrong:

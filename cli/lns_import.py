@@ -22,6 +22,7 @@ from cli.api_client import (
 )
 from cli.imports import add_imports
 from cli.running import fail
+from core.runtime.errors import system_reason
 
 CHUNK = 200
 OWN_FILE_ONLY = 0o600
@@ -133,7 +134,7 @@ def export_keys(
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE_ONLY)
     except OSError as wrong:
-        raise fail(f"{file} : {wrong.strerror}", REFUSED) from None
+        raise fail(f"{file} : {system_reason(wrong)}", REFUSED) from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as output:
         output.write(answer["file"])
     print(f"{answer['devices']} capteurs, chiffrés pour {answer['recipient']} : {file}")

@@ -1,15 +1,13 @@
 """Examines the machine itself: disk, clock, UDP buffers, certificates, backups."""
 
 import ctypes
-import shlex
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 from cli.backup import newest_backup, newest_manifest
 from cli.findings import BACKUP_OLD, SCARCE, Finding, critical, good, warning
 from cli.state import read_disk
-from services.supervisor.ports import PortTaken, tcp_port, udp_port
+from services.supervisor.ports import PortTaken
 from services.supervisor.stack_options import StackOptions
 
 FULL = 0.05
@@ -42,27 +40,21 @@ def examine_disk(folder: Path) -> Finding:
     return good("disque", free)
 
 
-def examine_ports(options: str) -> list[Finding]:
+def examine_ports(options: StackOptions) -> list[Finding]:
     """Whether a stack that does not run would get the ports that its options ask for."""
-    words = shlex.split(options)
-    asked = dict(pairwise(words))
-    defaults = StackOptions()
     found: list[Finding] = []
-    for name, choose, host, port in (
-        ("--udp-port", udp_port, defaults.udp_host, defaults.udp_port),
-        ("--station-port", tcp_port, defaults.udp_host, defaults.station_port),
-        ("--api-port", tcp_port, asked.get("--api-host", defaults.api_host), defaults.api_port),
-        ("--intake-port", tcp_port, asked.get("--intake-host", defaults.intake_host), defaults.intake_port),
-    ):
+    for kind, wanted in options.wanted.items():
         try:
-            choose(int(asked.get(name, port)), host)
+            wanted.take()
         except PortTaken as taken:
             remedy = (
-                f"« ss -lnptu » dit qui le tient : arrêtez-le, ou donnez un autre {name} dans TERRITOIRE_OPTIONS"
+                f"« ss -lnptu » dit qui le tient : arrêtez-le, ou donnez un autre --{kind}-port dans "
+                "TERRITOIRE_OPTIONS"
             )
+            if taken.is_elsewhere:
+                host = "udp" if kind == "station" else kind
+                remedy = f"cette adresse n'est pas de cette machine : donnez-en une (--{host}-host)"
             found.append(critical("port", str(taken), remedy))
-        except ValueError as wrong:
-            found.append(critical("port", f"{name} : {wrong}", "un nombre de 0 à 65535 dans TERRITOIRE_OPTIONS"))
     return found
 
 

@@ -10,6 +10,7 @@ import typer
 
 from cli.api_client import REFUSED, ApiError, HomeOption, KeyOption, ReportOption, UrlOption, open_api
 from cli.running import fail
+from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
@@ -70,7 +71,7 @@ def export_measurements(
     except ApiError as refused:
         raise fail(str(refused)) from None
     except OSError as wrong:
-        raise fail(f"{wrong.filename} : {wrong.strerror}", REFUSED) from None
+        raise fail(f"{wrong.filename} : {system_reason(wrong)}", REFUSED) from None
     _show(job, target, as_json=as_json)
     raise typer.Exit(0 if job["state"] == "done" else 1)
 

@@ -10,6 +10,7 @@ import typer
 
 from cli.api_client import REFUSED, ApiError, HomeOption, JsonOption, KeyOption, UrlOption, open_api
 from cli.running import fail
+from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -53,7 +54,7 @@ def report(
     except ApiError as refused:
         raise fail(str(refused), REFUSED) from None
     except OSError as wrong:
-        raise fail(f"{wrong.filename} : {wrong.strerror}") from None
+        raise fail(f"{wrong.filename} : {system_reason(wrong)}") from None
     if as_json:
         import msgspec
 

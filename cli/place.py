@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -75,11 +75,11 @@ class Place:
         )
 
     @classmethod
-    def of_environment(cls, environment: Mapping[str, str]) -> "Place":
-        """The servers' addresses as a service reads them from its environment, but for those that are none."""
-        wrong = {one.name for one in wrong_addresses(environment)}
+    def of_environment(cls, environment: Mapping[str, str], wrong: Collection[WrongSetting]) -> "Place":
+        """The servers' addresses as a service reads them from its environment, but for the wrong ones."""
+        unusable = {one.name for one in wrong}
         database, bus, broker = (
-            None if name in wrong else environment.get(name)
+            None if name in unusable else environment.get(name)
             for name in ("TERRITOIRE_DATABASE_URL", "TERRITOIRE_NATS_URL", "TERRITOIRE_MQTT_URL")
         )
         return cls(
@@ -104,7 +104,7 @@ class Addresses(BaseSettings):
     mqtt_url: OptionalBroker = None
 
 
-def wrong_addresses(environment: Mapping[str, str]) -> tuple[WrongSetting, ...]:
+def _wrong_addresses(environment: Mapping[str, str]) -> tuple[WrongSetting, ...]:
     """Those that nobody can connect to, however well the servers are."""
     try:
         read_settings(Addresses, environment)
@@ -113,8 +113,22 @@ def wrong_addresses(environment: Mapping[str, str]) -> tuple[WrongSetting, ...]:
     return ()
 
 
-def find_place(home: Path | None) -> tuple[Place, Finding | None]:
-    """The stack of this machine, or else what a service here is set to; and why there is nothing to look at."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A place; where there is nothing to look at, why, and else which of its addresses are none."""
+
+    place: Place
+    missing: Finding | None = None
+    wrong: tuple[WrongSetting, ...] = ()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no stack runs there. A file that is not read says nothing of that."""
+        return self.missing is not None and self.missing.remedy == START
+
+
+def find_place(home: Path | None) -> Found:
+    """The stack of this machine, or else what a service here is set to."""
     places = [home] if home else usual_homes()
     for folder in places:
         try:
@@ -123,38 +137,36 @@ def find_place(home: Path | None) -> tuple[Place, Finding | None]:
             continue
         except PermissionError:
             what = f"{folder} n'est lisible que par le compte de la pile et par root"
-            return Place(folder), critical("pile", what, f"relancez avec sudo : sudo {COMMAND}")
+            return Found(Place(folder), critical("pile", what, f"relancez avec sudo : sudo {COMMAND}"))
         except UnreadableRunInfo as wrong:
-            return Place(folder), critical("pile", f"{folder} : {wrong.what}", wrong.remedy)
+            return Found(Place(folder), critical("pile", f"{folder} : {wrong.what}", wrong.remedy))
         if alive(run.supervisor_pid):
-            return Place.of_run(run), None
+            return Found(Place.of_run(run))
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
-        return Place(folder), critical("pile", what, START)
-    of_environment = Place.of_environment(os.environ)
-    if {one.name for one in wrong_addresses(os.environ)} | {"TERRITOIRE_DATABASE_URL"} & os.environ.keys():
-        return of_environment, None
+        return Found(Place(folder), critical("pile", what, START))
+    wrong = _wrong_addresses(os.environ)
+    if wrong or "TERRITOIRE_DATABASE_URL" in os.environ:
+        return Found(Place.of_environment(os.environ, wrong), wrong=wrong)
     logs = sorted((places[0] / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
-    return Place(places[0]), critical("pile", f"aucune pile ne tourne dans {places[0]}{said}", START)
+    return Found(Place(places[0]), critical("pile", f"aucune pile ne tourne dans {places[0]}{said}", START))
 
 
 @dataclass(frozen=True, slots=True)
-class Installation:
-    """A place, why there is nothing to look at, what its services are set to, and where its backups are."""
+class Installation(Found):
+    """What its services are set to as well, and where its backups are."""
 
-    place: Place
-    missing: Finding | None
-    environment: Mapping[str, str]
-    backups: Path | None
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    backups: Path | None = None
 
 
 def find_installation(home: Path | None, backups: Path | None) -> Installation:
     """What is to be examined; what the libraries log of their attempts is left out, the findings say it."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    place, missing = find_place(home)
+    found = find_place(home)
     server = installed()
     environment: Mapping[str, str] = os.environ
-    if server is not None and place.folder == server.home:
+    if server is not None and found.place.folder == server.home:
         environment, backups = {**server.environment, **os.environ}, backups or server.backups
-    place = replace(place, shards=environment.get("TERRITOIRE_SHARDS"))
-    return Installation(place, missing, environment, backups)
+    place = replace(found.place, shards=environment.get("TERRITOIRE_SHARDS"))
+    return Installation(place, found.missing, found.wrong, environment, backups)

@@ -34,13 +34,13 @@ def status(
     Sans pile sur cette machine, montre ce que disent TERRITOIRE_DATABASE_URL et TERRITOIRE_NATS_URL : dans un
     conteneur, par exemple.
     """
-    from cli.place import START, find_installation
+    from cli.place import find_installation
     from cli.state import read_state
 
     found = find_installation(home, backups)
     if found.missing is not None:
         missing = found.missing
-        raise fail(f"{missing.what} ; {missing.remedy}", NOTHING_RUNS if missing.remedy == START else 1)
+        raise fail(f"{missing.what} ; {missing.remedy}", NOTHING_RUNS if found.is_stopped else 1)
     state = asyncio.run(read_state(found.place, found.backups))
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(state)) + b"\n")

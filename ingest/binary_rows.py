@@ -3,7 +3,7 @@
 Only what is NOT NULL is asked for: all rows have one length. numpy is of the optional extra, and loaded when used.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -28,6 +28,11 @@ class Readings:
     def where(self, chosen: Any) -> "Readings":
         """Those of a mask, or of places, or of a slice."""
         return Readings(self.ids[chosen], self.times[chosen], self.values[chosen], self.flags[chosen])
+
+    def among(self, ids: Collection[int]) -> Any:
+        """Which of them are of these datastreams, as a mask."""
+        np: Any = import_module("numpy")
+        return np.isin(self.ids, np.array(sorted(ids), dtype=np.int32))
 
     def parts(self, most: int) -> Iterator["Readings"]:
         """In pieces of so many at most."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.app import ExitAfterOption, HomeOption, app
+from cli.app import app
 from cli.running import default_home, fail, find_run, log_apart
+from cli.up import ExitAfterOption, HomeOption, port_option
 from lab.commands.bench_years import bench_app
 from lab.commands.chaos import chaos
 from lab.commands.image import check_image
@@ -33,8 +34,8 @@ def demo(
     home: HomeOption = None,
     exit_after: ExitAfterOption = None,
     pace: Annotated[float, typer.Option(min=0.1, help="Divise les intervalles d'émission.")] = 1.0,
-    udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 0,
-    api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 0,
+    udp_port: Annotated[int, port_option("Port UDP des passerelles")] = 0,
+    api_port: Annotated[int, port_option("Port de l'API")] = 0,
 ) -> None:
     """Démarre la pile et met le parc pilote sur les ondes ; avec --exit-after, vérifie ses comptes.
 

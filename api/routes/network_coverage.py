@@ -1,7 +1,7 @@
 """How the network covers what it serves, from its own traffic: by asset, by commune, and by gateway."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
@@ -34,8 +34,8 @@ DaysQuery = Annotated[int, Query(ge=1, le=DAYS_MOST, description="Jours révolus
 TargetQuery = Annotated[float, Query(ge=0, le=100, description="L'objectif, en pour cent d'actifs couverts")]
 
 
-class AssetCoverage(Answer):
-    """Comment un actif est reçu."""
+class Covered(Answer):
+    """Un actif, et comment le réseau le reçoit entre deux dates."""
 
     id: int = Field(description="L'actif")
     name: str
@@ -43,19 +43,45 @@ class AssetCoverage(Answer):
     commune: str
     latitude: float | None
     longitude: float | None
+    sent: int = Field(description="Trames émises d'après FCnt, hors coupures")
+    loss_percent: float | None = Field(description="Trames perdues hors coupures ; null : inconnu")
+    mean_margin: float | None = Field(description="Marge moyenne au plancher de démodulation, en dB")
+    redundancy: float | None = Field(description="Passerelles par trame, en moyenne")
+    best_gateway: str | None = Field(description="Celle qui reçoit le plus ; null : aucune, ou d'une autre")
+    since: date
+    until: date = Field(description="Exclu")
+
+    @classmethod
+    def of_asset(cls, row: CoveredAsset, since: date, until: date, **others: Any) -> Self:
+        """What is the same of every asset, and what this answer says besides."""
+        known = coverage.coverage_of(row.sums)
+        return cls(
+            id=row.asset_id,
+            name=row.name,
+            kind=row.kind,
+            commune=row.commune,
+            latitude=row.latitude,
+            longitude=row.longitude,
+            sent=row.sums.sent,
+            loss_percent=known.loss_percent,
+            mean_margin=known.mean_margin,
+            redundancy=known.redundancy,
+            best_gateway=row.best_gateway,
+            since=since,
+            until=until,
+            **others,
+        )
+
+
+class AssetCoverage(Covered):
+    """Comment un actif est reçu."""
+
     state: State = Field(
         description="`white` : plus de 50 % de trames perdues ; `weak` : plus de 10 %, ou moins de 5 dB de marge "
         "moyenne ; `unknown` : moins de 20 trames émises, on ne sait pas"
     )
-    sent: int = Field(description="Trames émises d'après FCnt, hors coupures")
-    loss_percent: float | None = Field(description="Trames perdues hors coupures ; null : inconnu")
-    mean_margin: float | None = Field(description="Marge moyenne au plancher de démodulation, en dB")
-    least_margin: float | None = Field(description="La plus faible, en dB")
-    redundancy: float | None = Field(description="Passerelles par trame, en moyenne")
-    best_gateway: str | None = Field(description="Celle qui reçoit le plus ; null : aucune, ou d'une autre")
+    least_margin: float | None = Field(description="La plus faible marge, en dB")
     days: int = Field(description="Jours dont on sait quelque chose")
-    since: date
-    until: date = Field(description="Exclu")
 
 
 class CommuneCoverageAnswer(answer_of(CommuneCoverage)):
@@ -105,23 +131,8 @@ async def whole_days(caller: Caller, connection: Connection, days: int) -> tuple
 
 def _asset(row: CoveredAsset, since: date, until: date) -> AssetCoverage:
     known = coverage.coverage_of(row.sums)
-    return AssetCoverage(
-        id=row.asset_id,
-        name=row.name,
-        kind=row.kind,
-        commune=row.commune,
-        latitude=row.latitude,
-        longitude=row.longitude,
-        state=known.state,
-        sent=row.sums.sent,
-        loss_percent=known.loss_percent,
-        mean_margin=known.mean_margin,
-        least_margin=known.least_margin,
-        redundancy=known.redundancy,
-        best_gateway=row.best_gateway,
-        days=row.sums.days,
-        since=since,
-        until=until,
+    return AssetCoverage.of_asset(
+        row, since, until, state=known.state, least_margin=known.least_margin, days=row.sums.days
     )
 
 

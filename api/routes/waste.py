@@ -274,9 +274,8 @@ async def list_forecasts(
     Chaque semaine commence par le même jour. Les voisines se cherchent parmi les 2 000 premières bornes visibles.
     """
     async with caller.reading() as connection:
-        found = await read_forecasts(connection, MOST, kind=kind, wanted=datastream_id)
-    items = [_forecast_answer(one) for one in found if commune in (None, one.bin.commune)]
-    return ForecastsPage(next=None, items=items)
+        found = await read_forecasts(connection, MOST, kind=kind, commune=commune, wanted=datastream_id)
+    return ForecastsPage(next=None, items=[_forecast_answer(one) for one in found])
 
 
 def _forecast_answer(known: BinForecast) -> ForecastAnswer:

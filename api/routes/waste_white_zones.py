@@ -8,9 +8,8 @@ from pydantic import Field
 
 from api.auth import Reader
 from api.extent import Commune
-from api.fields import Answer
 from api.pages import Page
-from api.routes.network_coverage import DAYS, DaysQuery, whole_days
+from api.routes.network_coverage import DAYS, Covered, DaysQuery, whole_days
 from core.runtime.http.errors import PROBLEM_RESPONSES
 from indicators.network.coverage import coverage_of
 from indicators.network.store import CoveredAsset, list_coverage
@@ -21,23 +20,12 @@ router = APIRouter(prefix="/v1/waste", tags=["waste"], responses=PROBLEM_RESPONS
 Unreached = Literal["white", "unknown"]
 
 
-class WhiteZoneBin(Answer):
+class WhiteZoneBin(Covered):
     """Une borne que le réseau n'atteint pas, ou dont on ne sait pas s'il l'atteint."""
 
-    id: int = Field(description="L'actif")
-    name: str
-    kind: str
-    commune: str
-    latitude: float | None
-    longitude: float | None
     state: Unreached = Field(
         description="`white` : plus de 50 % de trames perdues ; `unknown` : moins de 20 trames émises"
     )
-    sent: int = Field(description="Trames émises d'après FCnt, hors coupures")
-    loss_percent: float | None
-    mean_margin: float | None = Field(description="Marge moyenne au plancher de démodulation, en dB")
-    redundancy: float | None = Field(description="Passerelles par trame, en moyenne")
-    best_gateway: str | None = Field(description="Celle qui reçoit le plus ; null : aucune, ou d'une autre")
     last_heard_at: datetime | None = Field(description="Dernier signe de vie du capteur ; null : jamais")
     datastream_id: int | None = Field(
         description="Le flux où saisir un relevé (`manual-readings`) ; null : aucun niveau n'y a jamais été mesuré"
@@ -47,8 +35,6 @@ class WhiteZoneBin(Answer):
     source: Literal["sensor", "manual"] | None = Field(
         description="D'où il vient : `manual`, quelqu'un l'a relevé ; null : aucun niveau"
     )
-    since: date
-    until: date = Field(description="Exclu")
 
 
 @router.get(
@@ -74,25 +60,14 @@ async def list_white_zones(
 
 
 def _bin(row: CoveredAsset, now: BinNow, since: date, until: date) -> WhiteZoneBin:
-    known = coverage_of(row.sums)
-    return WhiteZoneBin(
-        id=row.asset_id,
-        name=row.name,
-        kind=row.kind,
-        commune=row.commune,
-        latitude=row.latitude,
-        longitude=row.longitude,
-        state="white" if known.state == "white" else "unknown",
-        sent=row.sums.sent,
-        loss_percent=known.loss_percent,
-        mean_margin=known.mean_margin,
-        redundancy=known.redundancy,
-        best_gateway=row.best_gateway,
+    return WhiteZoneBin.of_asset(
+        row,
+        since,
+        until,
+        state="white" if coverage_of(row.sums).state == "white" else "unknown",
         last_heard_at=now.last_heard_at,
         datastream_id=now.datastream_id,
         level=now.level,
         level_at=now.level_at,
         source=now.source,
-        since=since,
-        until=until,
     )

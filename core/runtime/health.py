@@ -13,7 +13,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core.runtime.bus import Bus
-from core.runtime.errors import OperatorError
+from core.runtime.errors import OperatorError, system_reason
 from core.runtime.http.descriptor_reserve import RESERVED_FROM_PROBES
 from core.runtime.http.head_deadline import HeadDeadlineProtocol
 from core.runtime.http.headers import CONTENT_POLICY, NO_STORE, SECURITY_HEADERS
@@ -35,8 +35,7 @@ class CannotListen(OperatorError):
     def __init__(self, host: str, port: int, cause: OSError) -> None:
         super().__init__(
             f"cannot listen on {host}:{port}: {cause}",
-            f"impossible d'écouter sur {host}:{port} ({cause.strerror}) : port déjà pris, ou adresse qui n'est "
-            "pas celle de cette machine",
+            f"impossible d'écouter sur {host}:{port} : {system_reason(cause)}",
         )
 
 

@@ -32,6 +32,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.runtime.errors import system_reason
 from core.runtime.keks import Keks, check_command, parse_keks, read_keks
 
 PREFIX = "TERRITOIRE_"
@@ -104,7 +105,7 @@ def _readable(file: Path) -> Path:
     try:
         file.read_bytes()
     except OSError as refused:
-        raise ValueError(refused.strerror) from None
+        raise ValueError(system_reason(refused)) from None
     return file
 
 

@@ -4,10 +4,10 @@ The words themselves are in vocabulary.toml.
 """
 
 import re
-import unicodedata
 from functools import cache
 from typing import NamedTuple
 
+from core.model.accents import without_accents
 from decoders.tables import read_table
 
 
@@ -102,7 +102,7 @@ _PARTS = frozenset(
 
 def words_of(name: str) -> list[str]:
     """The words of a field's name, in lower case, one word for each thing: `TempC_SHT` -> temperature, c, sht."""
-    name = "".join(mark for mark in unicodedata.normalize("NFD", name) if not unicodedata.combining(mark))
+    name = without_accents(name)
     whole = WHOLE_NAMES.get(name.lower()) or SYNONYMS.get(name.lower())
     if whole is not None:
         return whole.split()

@@ -1,6 +1,6 @@
 """Whether a contributor is a commune: people write "Ville de Landerneau" where a map says "Landerneau"."""
 
-import unicodedata
+from core.model.accents import without_accents
 
 HEADS = ("ville", "commune", "mairie")
 # The article of a name melts into what stands before it: la ville du Relecq-Kerhuon, la commune des Ulis.
@@ -23,5 +23,5 @@ def _titles(commune: str) -> set[str]:
 
 def _folded(name: str) -> str:
     """Without accents, capitals, typographic apostrophes and doubled spaces."""
-    plain = unicodedata.normalize("NFD", name.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
-    return " ".join("".join(one for one in plain if not unicodedata.combining(one)).casefold().split())
+    plain = without_accents(name.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+    return " ".join(plain.casefold().split())

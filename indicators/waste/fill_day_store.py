@@ -1,7 +1,6 @@
 """SQL of the days of bins: which are to be made anew, from what, and the one writer of them (decision 0106)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -11,6 +10,7 @@ from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS, known_for
 from core.runtime.postgres import Connection
 from indicators.waste.emptyings import MOST_FALLS, Emptying
 from indicators.waste.fill_days import FillDay, Hold, LevelReading
+from registry.feed import FeedState, Position
 
 QUANTITY = "fill_level"
 # A sensor that was silent for longer says nothing of when.
@@ -18,6 +18,7 @@ LOOK_BACK = timedelta(days=60)
 EMPTYING_COLUMNS = ("at", "not_before", "before", "after", "suspect")
 
 READ_CLOCK = "SELECT timezone, (now() AT TIME ZONE timezone)::date AS today FROM deployment"
+# As `feed_position()`, which is for those who may not read the table.
 READ_FEED_STATE = """
 SELECT epoch, pg_snapshot_xmin(pg_current_snapshot()) AS settled, pg_snapshot_xmax(pg_current_snapshot()) AS ahead,
        forgotten_xid, forgotten_number
@@ -152,35 +153,6 @@ WHERE (e.not_before, e.before, e.after, e.suspect)
 """
 
 
-class Position(NamedTuple):
-    """From which entry of which database's feed reading goes on."""
-
-    epoch: str
-    xid: int
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class FeedState:
-    """Below `settled` all of it is there, from `ahead` on nothing is begun; up to `forgotten` it was deleted."""
-
-    epoch: str
-    settled: int
-    ahead: int
-    forgotten_xid: int
-    forgotten_number: int
-
-    @property
-    def now(self) -> Position:
-        """Behind everything that is there."""
-        return Position(self.epoch, self.settled, 0)
-
-    def is_lost(self, position: Position) -> bool:
-        """Whether what follows a position is not, or not all, in this feed."""
-        is_forgotten = (position.xid, position.number) <= (self.forgotten_xid, self.forgotten_number)
-        return position.epoch != self.epoch or position.xid > self.ahead or is_forgotten
-
-
 class DueDay(NamedTuple):
     """A local day of a datastream."""
 
@@ -208,14 +180,16 @@ async def read_feed_state(connection: Connection) -> FeedState:
     return FeedState(*(await connection.fetchrow(READ_FEED_STATE) or ()))
 
 
-async def read_position(connection: Connection) -> Position:
-    """Where our reading of it is."""
-    return Position(*(await connection.fetchrow(READ_POSITION) or ()))
+async def read_position(connection: Connection) -> tuple[str, Position]:
+    """Where our reading of the feed is, and of which database's."""
+    row = await connection.fetchrow(READ_POSITION)
+    assert row is not None  # noqa: S101 - A migration wrote it.
+    return row["epoch"], Position(row["xid"], row["number"], 0)
 
 
-async def save_position(connection: Connection, position: Position) -> None:
+async def save_position(connection: Connection, epoch: str, position: Position) -> None:
     """From where to go on next time."""
-    await connection.execute(SAVE_POSITION, *position)
+    await connection.execute(SAVE_POSITION, epoch, position.xid, position.number)
 
 
 async def mark_changes(
@@ -227,7 +201,7 @@ async def mark_changes(
     )
     if last is None or last["batches"] < most:
         return None
-    return Position(since.epoch, last["xid"], last["number"] + 1)
+    return Position(last["xid"], last["number"] + 1, 0)
 
 
 async def mark_all(connection: Connection, zone: ZoneInfo) -> None:

@@ -30,16 +30,19 @@ async def read_forecasts(
     most: int,
     *,
     kind: str | None = None,
+    commune: str | None = None,
     wanted: Container[int] | None = None,
     full: float = FULL,
 ) -> list[BinForecast]:
     """Of the first so many bins, by commune and name, of a kind; neighbours are among them.
 
-    `wanted`: of these datastreams alone. `full`: the level at which a bin is said to be full.
+    `commune`, `wanted`: of this commune, of these datastreams alone. `full`: the level at which a bin is full.
     """
     placed = await forecast_store.select_placed_bins(connection, most)
     bins = [one for one in placed if kind in (None, one.kind)]
-    asked = [one for one in bins if wanted is None or one.datastream_id in wanted]
+    asked = [
+        one for one in bins if commune in (None, one.commune) and (wanted is None or one.datastream_id in wanted)
+    ]
     ids = [one.datastream_id for one in asked]
     levels = await forecast_store.read_levels_now(connection, ids)
     gains = await _read_gains(connection, ids)

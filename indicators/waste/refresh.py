@@ -16,6 +16,7 @@ from indicators.telemetry import FILL_DAYS_KEPT, FILL_DAYS_MADE, REBUILDS
 from indicators.waste import fill_day_store as store
 from indicators.waste.emptyings import MOST_FALLS, Emptying, emptyings
 from indicators.waste.fill_days import FillDay, Hold, LevelReading, LocalDay, fill_days, local_days
+from registry.feed import Standing
 
 # Arbitrary, ours: the advisory lock of the days of bins.
 LOCK = 0x7E44173
@@ -102,17 +103,17 @@ async def refresh_fill_days(
 async def _read_feed(connection: Connection, most: int) -> tuple[bool, bool]:
     """Mark what has changed; whether the position was lost, and whether nothing more is there to read."""
     zone, _ = await store.read_clock(connection)
-    state, position = await store.read_feed_state(connection), await store.read_position(connection)
-    if state.is_lost(position):
+    state, (epoch, position) = await store.read_feed_state(connection), await store.read_position(connection)
+    if state.standing_of(epoch, position) is not Standing.GOOD:
         # What is committed by now is seen; all that is not comes from here on.
-        await store.save_position(connection, state.now)
+        await store.save_position(connection, state.epoch, state.now)
         await store.mark_all(connection, zone)
         REBUILDS.inc()
-        say = log.warning if position.epoch else log.info
-        say("fill_days_rebuilt", epoch=state.epoch, former_epoch=position.epoch)
+        say = log.warning if epoch else log.info
+        say("fill_days_rebuilt", epoch=state.epoch, former_epoch=epoch)
         return True, False
     following = await store.mark_changes(connection, position, state.settled, most, zone)
-    await store.save_position(connection, following or state.now)
+    await store.save_position(connection, state.epoch, following or state.now)
     await store.remove_personal(connection)
     return False, following is None
 

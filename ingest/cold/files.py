@@ -8,14 +8,14 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from ingest.binary_rows import Readings
 
@@ -94,7 +94,7 @@ class Content:
             digest.update(column.tobytes())
 
     async def take_readings(self, part: Readings) -> None:
-        """As `add_readings`, for who hands on."""
+        """The same as a coroutine, which a COPY awaits for each part."""
         self.add_readings(part)
 
     def __eq__(self, other: object) -> bool:
@@ -108,7 +108,7 @@ class Content:
 
 
 class Draft:
-    """A file that is being written; nobody finds it before `finish`."""
+    """A file that is being written; nobody finds it before `finish`, and nothing is left of one that does not."""
 
     def __init__(self, root: Path, tenant_id: int, since: datetime) -> None:
         """Raises ColdFailure."""
@@ -146,7 +146,7 @@ class Draft:
         )
 
     async def take_readings(self, part: Readings) -> None:
-        """A row group, unless one has failed before."""
+        """Add a row group without raising: `check` tells what the disk refused, and what follows is left out."""
         if self.failure is None:
             try:
                 await asyncio.to_thread(self.add_readings, part)
@@ -199,8 +199,12 @@ class Draft:
             raise failure_of(wrong) from None
         return Written(name, self._content.readings, octets, digest, sorted(self._ids))
 
-    def abandon(self) -> None:
-        """Nothing is left of it."""
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left beside what `finish` has put in its place."""
         with suppress(Exception):
             self._parquet.close()
         with suppress(OSError):
@@ -223,7 +227,7 @@ def digest_of(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def read_file(path: Path, ids: Sequence[int] | None) -> Iterator[Readings]:
+def read_file(path: Path, ids: Collection[int] | None) -> Iterator[Readings]:
     """Row group by row group; of `ids` alone, where they are given. Checksums of pages are checked.
 
     Raises:
@@ -245,7 +249,7 @@ def read_file(path: Path, ids: Sequence[int] | None) -> Iterator[Readings]:
                     *(column.to_numpy() for column in (table.column("datastream_id"), times)),
                     *(table.column(name).to_numpy() for name in ("value", "flags")),
                 )
-                part = part if wanted is None else part.where(np.isin(part.ids, wanted))
+                part = part if ids is None else part.where(part.among(ids))
                 if len(part):
                     yield part
     except FileNotFoundError:
@@ -271,6 +275,14 @@ def names_in(root: Path) -> set[str]:
             for file in tenant.iterdir()
             if file.suffix in {".parquet", ".part"}
         }
+    except OSError as wrong:
+        raise failure_of(wrong) from None
+
+
+def youngest(root: Path, candidates: Collection[str]) -> str | None:
+    """The file that was written last; raises ColdFailure."""
+    try:
+        return max(candidates, key=lambda name: (root / name).stat().st_mtime_ns, default=None)
     except OSError as wrong:
         raise failure_of(wrong) from None
 

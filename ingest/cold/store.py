@@ -7,6 +7,7 @@ from typing import Any
 
 from core.runtime.postgres import Connection, Pool
 from ingest.binary_rows import BinaryRows, Readings
+from ingest.chunks import Chunk
 from ingest.cold.files import Written
 from registry.rows import columns_of, entity, fetch_all, fetch_one
 
@@ -18,15 +19,6 @@ PATIENT = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """A chunk of measurements."""
-
-    since: datetime
-    until: datetime
-    table: str
-
-
-@dataclass(frozen=True, slots=True)
 class ColdFile:
     """A file that the database names."""
 
@@ -35,8 +27,6 @@ class ColdFile:
     since: datetime
     until: datetime
     name: str
-    readings: int
-    octets: int
     datastream_ids: list[int]
 
 
@@ -52,10 +42,12 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class ColdState:
-    """Whose the folder is, and whether there is any file."""
+    """Whose the folder is; while it fails, why, since when, and how many chunks stay that should have gone."""
 
     folder_id: str
-    has_files: bool
+    reason: str | None
+    failed_since: datetime | None
+    chunks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +60,6 @@ class Spans:
 
 
 COLUMNS = columns_of(ColdFile)
-CHUNKS = """
-SELECT range_start AS since, range_end AS until, format('%I.%I', chunk_schema, chunk_name) AS table
-FROM timescaledb_information.chunks
-WHERE hypertable_schema = 'observation' AND hypertable_name = 'measurement'
-  AND range_end <= $2::timestamptz - make_interval(months => $1)
-ORDER BY range_start
-"""
 # Up to where nothing of a datastream is left in the hypertable but what has come late, of all or of one.
 GONE_BEFORE = """
 coalesce((SELECT max(f.before) FROM observation.forgotten f
@@ -116,6 +101,7 @@ SELECT {COLUMNS} FROM observation.cold_file f
 WHERE f.datastream_ids && ARRAY(SELECT d.id FROM datastream d WHERE d.privacy_class = 2) ORDER BY f.id
 """
 PERSONAL_OF = "SELECT id FROM datastream WHERE id = ANY($1::int[]) AND privacy_class = 2"
+# No program reads what a file weighs, how many readings it has and of which classes: it is there for people.
 RECORD = """
 INSERT INTO observation.cold_file
     (tenant_id, since, until, name, readings, octets, digest, classes, datastream_ids)
@@ -125,9 +111,8 @@ ON CONFLICT (tenant_id, since, until) DO UPDATE SET name = excluded.name, readin
     datastream_ids = excluded.datastream_ids, written_at = now()
 """
 FORGET = "DELETE FROM observation.cold_file WHERE tenant_id = $1 AND since = $2 AND until = $3"
-STATE = """
-SELECT folder_id::text, EXISTS (SELECT FROM observation.cold_file) AS has_files FROM observation.cold_state
-"""
+HAS_FILES = "SELECT EXISTS (SELECT FROM observation.cold_file)"
+STATE = "SELECT folder_id::text, reason, failed_since, chunks FROM observation.cold_state"
 REPORT = """
 UPDATE observation.cold_state
 SET reason = $1::text, chunks = $2,
@@ -152,11 +137,6 @@ JOIN observation.measurement m ON m.datastream_id = w.id AND m.time < w.cut
 WHERE m.time >= $3::timestamptz AND m.time < $4::timestamptz
 ORDER BY 1, 2
 """
-
-
-async def list_chunks(pool: Pool, months: int, now: datetime) -> list[Chunk]:
-    """Those that ended so many months ago, the oldest first."""
-    return await fetch_all(pool, Chunk, CHUNKS, months, now)
 
 
 async def tenants_due(connection: Connection, chunk: Chunk) -> set[int]:
@@ -265,11 +245,11 @@ async def record(
 
 async def has_files(pool: Pool) -> bool:
     """Whether there is any."""
-    return (await read_state(pool)).has_files
+    return await pool.fetchval(HAS_FILES)
 
 
 async def read_state(connection: Connection | Pool) -> ColdState:
-    """Whose the folder is."""
+    """Whose the folder is, and whether it fails."""
     row = await connection.fetchrow(STATE)
     assert row is not None  # noqa: S101 - A migration has made it.
     return entity(ColdState, row)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from core.runtime.errors import TargetFailure
+from core.runtime.errors import TargetFailure, system_reason
 
 # Read by who picks files up, who is in the folder's group or not.
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
@@ -74,7 +74,7 @@ def _failures() -> Generator[None]:
     try:
         yield
     except OSError as wrong:
-        raise TargetFailure(REASONS.get(wrong.errno or 0, f"le dossier refuse : {wrong.strerror}")) from None
+        raise TargetFailure(REASONS.get(wrong.errno or 0, f"le dossier refuse : {system_reason(wrong)}")) from None
 
 
 class Folder:

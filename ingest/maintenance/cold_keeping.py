@@ -14,9 +14,10 @@ import structlog
 
 from core.runtime.postgres import Connection, Pool
 from ingest.binary_rows import Readings
+from ingest.chunks import Chunk
 from ingest.cold import files, store
 from ingest.cold.files import ColdFailure, Content, Draft, Written
-from ingest.cold.store import Chunk, ColdFile
+from ingest.cold.store import ColdFile
 from ingest.maintenance.leader import SOON_OR_LATER, leading
 from ingest.maintenance.telemetry import COLD_FAILURES, COLD_READINGS
 
@@ -55,8 +56,8 @@ class ColdFolder:
 
     async def open(self) -> None:
         """Raises ColdFailure unless the folder is there, and this installation's."""
-        state = await store.read_state(self.pool)
-        await asyncio.to_thread(files.check_folder, self.root, state.folder_id, may_mark=not state.has_files)
+        state, may_mark = await store.read_state(self.pool), not await store.has_files(self.pool)
+        await asyncio.to_thread(files.check_folder, self.root, state.folder_id, may_mark=may_mark)
 
     async def begin(self) -> None:
         """Folder and database agree, and what has become personal is in no file; or the pass knows why not.
@@ -90,18 +91,14 @@ class ColdFolder:
         async with leading(self.pool) as connection:
             await connection.execute(store.PATIENT)
             former = (await store.files_of_chunk(connection, chunk)).get(tenant_id)
-            draft = await asyncio.to_thread(Draft, self.root, tenant_id, chunk.since)
-            try:
+            with await asyncio.to_thread(Draft, self.root, tenant_id, chunk.since) as draft:
                 await store.copy_rows(connection, tenant_id, chunk, None, draft.take_readings)
                 draft.check()
                 if former is not None:
                     gone, _ = await store.gone_of(connection, former.datastream_ids, chunk.until)
                     if gone:
-                        await asyncio.to_thread(self._copy, former, draft, lambda part: _among(part, gone))
+                        await asyncio.to_thread(self._copy, former, draft, lambda part: part.among(gone))
                 written = await asyncio.to_thread(draft.finish)
-            except BaseException:
-                draft.abandon()
-                raise
             await store.record(connection, tenant_id, chunk.since, chunk.until, written)
         await self._replaced(former, written)
         readings = 0 if written is None else written.readings
@@ -127,7 +124,9 @@ class ColdFolder:
             await asyncio.to_thread(files.remove, self.root, former.name)
 
     async def keep(self, chunk: Chunk, act: Callable[[], Awaitable[bool]]) -> bool:
-        """Write what is missing of a chunk, then `act`, which demands it; again, where that finds it stale.
+        """Write the files that a chunk lacks, then run `act`, which checks them with `demand`.
+
+        Where rows have come meanwhile `act` finds files stale: they are written again, three times at most.
 
         Raises:
             ColdFailure: the folder does not take it, or the chunk has changed each time.
@@ -195,16 +194,11 @@ class ColdFolder:
             former = await store.read_cold_file(connection, file_id)
             if former is None:
                 return 0
-            draft = await asyncio.to_thread(Draft, self.root, former.tenant_id, former.since)
-            try:
+            with await asyncio.to_thread(Draft, self.root, former.tenant_id, former.since) as draft:
                 left_out = await asyncio.to_thread(self._copy, former, draft, lambda part: ~gone(part))
                 if not left_out:
-                    draft.abandon()
                     return 0
                 written = await asyncio.to_thread(draft.finish)
-            except BaseException:
-                draft.abandon()
-                raise
             await store.record(connection, former.tenant_id, former.since, former.until, written)
             if then is not None:
                 await then(connection, left_out)
@@ -216,12 +210,12 @@ class ColdFolder:
         """What has become personal is in no file; raises as `rewrite`."""
         for file in await store.personal_files(self.pool):
             personal = await store.personal_of(self.pool, file.datastream_ids)
-            await self.rewrite(file.id, lambda part, ids=personal: _among(part, ids))
+            await self.rewrite(file.id, lambda part, ids=personal: part.among(ids))
 
     async def tidy(self) -> None:
-        """Remove files that no row names; where a row's file is missing, name the one of its chunk that is there.
+        """Remove files that no row names; where a row's file is missing, name the youngest of its chunk.
 
-        A database that was restored names a file of its time, and the folder has a younger one.
+        A database that was restored names a file of its time, and the folder has one of later, or several.
         """
         async with leading(self.pool) as connection:
             await connection.execute(store.PATIENT)
@@ -230,7 +224,8 @@ class ColdFolder:
             unnamed = there - named
             for lost in await store.files_named(connection, named - there):
                 stem = lost.name.rpartition("-")[0]
-                found = next((one for one in sorted(unnamed) if one.rpartition("-")[0] == stem), None)
+                candidates = [one for one in unnamed if one.rpartition("-")[0] == stem]
+                found = await asyncio.to_thread(files.youngest, self.root, candidates)
                 if found is None:
                     self.failed(ColdFailure("broken", lost.name), 0)
                     continue
@@ -259,9 +254,3 @@ class ColdFolder:
     async def report(self) -> None:
         """For `doctor` and the metrics: what this pass has met."""
         await store.report(self.pool, None if self.failure is None else self.failure.reason, self.waiting)
-
-
-def _among(part: Readings, ids: Collection[int]) -> Any:
-    from numpy import array, int32, isin  # noqa: PLC0415 - Of the optional extra.
-
-    return isin(part.ids, array(sorted(ids), dtype=int32))

@@ -12,9 +12,8 @@ from datetime import datetime
 import structlog
 
 from core.runtime.postgres import Connection, Pool
-from ingest.cold import store as cold_store
+from ingest.chunks import Chunk, list_chunks
 from ingest.cold.files import ColdFailure
-from ingest.cold.store import Chunk
 from ingest.maintenance.cold_keeping import ColdFolder
 from ingest.maintenance.leader import SOON_OR_LATER, leading
 from ingest.maintenance.settings import RetentionSettings
@@ -22,33 +21,16 @@ from ingest.maintenance.telemetry import DROPPED_CHUNKS, PRUNED_ROWS
 from ingest.rollups import LOCK as ROLLUPS_LOCK
 from ingest.rollups import WAIT_FOR_LOCK
 from lorawan.instants import EPOCH
-from registry.rows import fetch_all
 
 # Datastreams or devices in one transaction: half a million rows, for one every ten minutes.
 MOST_AT_ONCE = 500
 
-# Chunks that have ended $2 months ago.
-OUTLIVED = """
-SELECT max(range_end) FROM timescaledb_information.chunks
-WHERE hypertable_schema = 'observation' AND hypertable_name = $1
-  AND range_end <= $3::timestamptz - make_interval(months => $2)
-"""
 # Hours that are marked and would not be made once their raw is gone.
 OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty"
 DROP_CHUNKS = "SELECT observation.drop_chunks_before($1, $2)"
 NOTE_FORGOTTEN = """
 INSERT INTO observation.forgotten AS f (hypertable, id, before) SELECT $1, id, $3 FROM unnest($2::int[]) AS id
 ON CONFLICT (hypertable, id) DO UPDATE SET before = greatest(f.before, excluded.before)
-"""
-# Chunks that a class outlives. Personal data is kept for so long at most: it goes when its chunk's first
-# reading is that old; other data, when its last is.
-REACHED = """
-SELECT range_start AS since, range_end AS until, format('%I.%I', chunk_schema, chunk_name) AS table
-FROM timescaledb_information.chunks
-WHERE hypertable_schema = 'observation' AND hypertable_name = $1
-  AND CASE WHEN $3::boolean THEN range_start ELSE range_end END
-      < $4::timestamptz - make_interval(months => $2)
-ORDER BY range_start
 """
 # $1: the end of a chunk; $2: those with personal data, or the others; who may still have rows in it.
 DATASTREAMS_BEHIND = """
@@ -131,12 +113,14 @@ async def forget(pool: Pool, term: Term, now: datetime, cold: ColdFolder | None 
             await _drop_kept(pool, term, now, cold_files)
         else:
             async with leading(pool) as connection:
-                before = await connection.fetchval(OUTLIVED, term.hypertable, term.whole_months, now)
-                if before is not None and await _may_forget(connection, term.hypertable, before):
-                    await _drop_before(connection, term.hypertable, before)
+                outlived = await list_chunks(connection, term.hypertable, term.whole_months, now)
+                if outlived and await _may_forget(connection, term.hypertable, outlived[-1].until):
+                    await _drop_before(connection, term.hypertable, outlived[-1].until)
     if term.shorter is not None:
         months, is_personal = term.shorter
-        chunks = await fetch_all(pool, Chunk, REACHED, term.hypertable, months, is_personal, now)
+        # Personal data is kept for so long at most: it goes when its chunk's first reading is that old; other
+        # data, when its last is.
+        chunks = await list_chunks(pool, term.hypertable, months, now, by_their_start=is_personal)
         if cold_files is not None and not is_personal:
             await _forget_kept(pool, chunks, cold_files)
             return
@@ -147,7 +131,7 @@ async def forget(pool: Pool, term: Term, now: datetime, cold: ColdFolder | None 
 
 async def _drop_kept(pool: Pool, term: Term, now: datetime, cold_files: ColdFolder) -> None:
     """Chunk by chunk, the oldest first: each once its files hold what it holds."""
-    chunks = await cold_store.list_chunks(pool, term.whole_months, now)
+    chunks = await list_chunks(pool, term.hypertable, term.whole_months, now)
     if not cold_files.is_open:
         cold_files.waiting += len(chunks)
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from core.runtime.postgres import Pool
+from ingest.cold.store import read_state
 from ingest.maintenance.restore_drills import read_drills
 from ingest.maintenance.telemetry import (
     CHUNKS,
@@ -50,7 +51,6 @@ SELECT count(*) AS rows,
                 FILTER (WHERE hour < date_trunc('hour', now(), 'UTC')), 0) AS hours
 FROM observation.dirty
 """
-READ_COLD = "SELECT (failed_since IS NOT NULL)::int AS failed, chunks FROM observation.cold_state"
 
 log = structlog.get_logger()
 
@@ -86,10 +86,9 @@ async def supervise(pool: Pool, disk_limit: int, disk_folder: Path | None) -> No
     RESTORE_DRILL_AT.set(drills.good_at.timestamp())
     RESTORE_DRILL_FAILED.set(drills.has_failed)
     # From the row: another replica may have done the last pass.
-    cold = await pool.fetchrow(READ_COLD)
-    assert cold is not None  # noqa: S101 - A migration has made it.
-    COLD_FAILED.set(cold["failed"])
-    COLD_WAITING.set(cold["chunks"])
+    cold = await read_state(pool)
+    COLD_FAILED.set(cold.reason is not None)
+    COLD_WAITING.set(cold.chunks)
     octets = await pool.fetchval(READ_DATABASE_SIZE)
     DATABASE_BYTES.set(octets)
     DISK_LIMIT_BYTES.set(disk_limit)

@@ -42,6 +42,7 @@ from lab.bench.queries import (
     METERS,
     PICK_METERS,
     PICK_OF_KIND,
+    QueryFigures,
     measure_psql,
     p95,
 )
@@ -81,29 +82,6 @@ class Question:
     arguments: tuple[Any, ...]
 
 
-class IndicatorFigures(msgspec.Struct, frozen=True):
-    """Milliseconds of one request, elapsed and of CPU, and of its heaviest statement in psql as superuser."""
-
-    name: str
-    label: str
-    rows: int
-    goal_ms: float
-    median_ms: float
-    p95_ms: float
-    client_cpu_ms: float
-    """Of the API's process."""
-    server_cpu_ms: float
-    """Of PostgreSQL."""
-    psql_median_ms: float
-    ratio_to_psql: float
-    reached: bool
-
-    @property
-    def is_reached_by_cpu(self) -> bool:
-        """Whether a quiet machine would reach it: there nothing waits but for the processor."""
-        return self.client_cpu_ms + self.server_cpu_ms <= self.goal_ms
-
-
 class RefreshFigures(msgspec.Struct, frozen=True):
     """Days of bins from the feed of all measurements, whole days of them: medians of the days."""
 
@@ -124,7 +102,7 @@ class RefreshFigures(msgspec.Struct, frozen=True):
 class Figures(msgspec.Struct, frozen=True):
     """What was measured, and how busy the machine was."""
 
-    requests: list[IndicatorFigures]
+    requests: list[QueryFigures]
     refresh: RefreshFigures | None
     report: ReportFigures | None
     reports: AllReportsFigures | None
@@ -203,7 +181,7 @@ def _coverage(world: World) -> Question:
     )  # fmt: skip
 
 
-async def ask(run: RunInfo, question: Question, runs: int) -> IndicatorFigures:
+async def ask(run: RunInfo, question: Question, runs: int) -> QueryFigures:
     """One of them, again and again, and its statement by psql."""
     asker = Asker(run, question.key)
     rows = question.count(asker.get(question.path, question.parameters)[0].json())
@@ -213,11 +191,9 @@ async def ask(run: RunInfo, question: Question, runs: int) -> IndicatorFigures:
     times = [asker.get(question.path, question.parameters)[1] for _ in range(runs)]
     after = cpu_seconds(asker.pids)
     client, server = ((after[name] - before[name]) * 1_000 / runs for name in ("api", "postgres"))
-    bare = statistics.median(
-        await measure_psql(run.database_admin_url, question.statement, question.arguments, runs)
-    )
-    median = statistics.median(times)
-    return IndicatorFigures(
+    in_psql = await measure_psql(run.database_admin_url, question.statement, question.arguments, runs)
+    median, bare = statistics.median(times), statistics.median(in_psql)
+    return QueryFigures(
         name=question.name,
         label=question.label,
         rows=rows,
@@ -227,6 +203,7 @@ async def ask(run: RunInfo, question: Question, runs: int) -> IndicatorFigures:
         client_cpu_ms=round(client, 1),
         server_cpu_ms=round(server, 1),
         psql_median_ms=round(bare, 2),
+        psql_p95_ms=round(p95(in_psql), 2),
         ratio_to_psql=round(median / bare, 2),
         reached=median <= question.goal_ms,
     )

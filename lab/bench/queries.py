@@ -90,8 +90,8 @@ class Query:
     arguments: tuple[Any, ...] = ()
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """Milliseconds of one query: as the API's role, and of its statement in psql as superuser."""
+class QueryFigures(msgspec.Struct, frozen=True):
+    """Milliseconds of one query or request, elapsed and of CPU, and of its statement in psql as superuser."""
 
     name: str
     label: str
@@ -100,13 +100,18 @@ class Figures(msgspec.Struct, frozen=True):
     median_ms: float
     p95_ms: float
     client_cpu_ms: float
-    """Of our own process, median: what does not depend on who else uses the machine."""
+    """Of who asks PostgreSQL, the API's process or our own: it does not depend on who else uses the machine."""
     server_cpu_ms: float
-    """Of PostgreSQL for this connection, mean of the runs; 0 when it runs elsewhere."""
+    """Of PostgreSQL, mean of the runs; 0 when it runs elsewhere."""
     psql_median_ms: float
     psql_p95_ms: float
     ratio_to_psql: float
     reached: bool
+
+    @property
+    def is_reached_by_cpu(self) -> bool:
+        """Whether a quiet machine would reach it: there nothing waits but for the processor."""
+        return self.client_cpu_ms + self.server_cpu_ms <= self.goal_ms
 
 
 async def plan_queries(pool: Pool) -> tuple[int, list[Query]]:
@@ -268,13 +273,13 @@ def p95(times: Sequence[float]) -> float:
 
 async def measure(
     run: RunInfo, runs: int, console: Console, *, explain: bool, lists: bool = True
-) -> list[Figures]:
+) -> list[QueryFigures]:
     """Every query, one after the other; the lists, too, or not.
 
     Raises:
         NoHistory: nothing was loaded into this stack.
     """
-    figures: list[Figures] = []
+    figures: list[QueryFigures] = []
     # As the API's own process looks for cycles.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -300,7 +305,7 @@ async def measure(
                 in_psql = await measure_psql(run.database_admin_url, query.statement, query.arguments, runs)
             median, bare = statistics.median(times), statistics.median(in_psql)
             figures.append(
-                Figures(
+                QueryFigures(
                     name=query.name,
                     label=query.label,
                     rows=rows,
@@ -329,7 +334,7 @@ async def _print_plan(pool: Pool, proof: Proof, query: Query, console: Console) 
         console.print(line[0][:200], markup=False, highlight=False)
 
 
-def print_table(console: Console, figures: Sequence[Figures]) -> None:
+def print_table(console: Console, figures: Sequence[QueryFigures]) -> None:
     """For people."""
     table = Table(
         "question", "réponses", "objectif", "médiane", "p95", "CPU client", "CPU serveur", "psql", "rapport", ""

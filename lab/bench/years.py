@@ -16,7 +16,7 @@ from cli.backup import manifest_file
 from core.runtime.postgres import Pool, open_pool
 from ingest.maintenance.jobs import keep_house
 from ingest.maintenance.settings import RetentionSettings
-from lab.bench.queries import Figures, Query, measure, plan_queries
+from lab.bench.queries import Query, QueryFigures, measure, plan_queries
 from lab.history.cpu import cpu_seconds_of
 from services.supervisor.run_info import RunInfo
 
@@ -59,7 +59,7 @@ class YearsFigures(msgspec.Struct, frozen=True):
     chunks: int
     steps: list[Step]
     plans: list[Plan]
-    queries: list[Figures]
+    queries: list[QueryFigures]
 
     @property
     def missed(self) -> list[str]:

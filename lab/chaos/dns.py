@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
+from core.runtime.errors import system_reason
 from core.runtime.postgres import connect
 from lab.chaos.faults import Act, Around
 from lab.chaos.processes import CaseFailed, NotRun
@@ -79,7 +80,9 @@ async def open_resolver() -> AsyncGenerator[Resolver]:
     try:
         transport, resolver = await loop.create_datagram_endpoint(Resolver, local_addr=(RESOLVER, PORT))
     except OSError as refused:
-        raise NotRun(f"un résolveur ne peut pas écouter sur {RESOLVER}:{PORT} : {refused.strerror}") from None
+        raise NotRun(
+            f"un résolveur ne peut pas écouter sur {RESOLVER}:{PORT} : {system_reason(refused)}"
+        ) from None
     try:
         yield resolver
     finally:

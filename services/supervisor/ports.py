@@ -1,7 +1,10 @@
 """Free ports on the loopback address."""
 
+import errno
 import random
 import socket
+
+from core.runtime.errors import system_reason
 
 LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel takes the local ports of outgoing connections: between our choice
@@ -12,7 +15,12 @@ _chosen: set[int] = set()
 
 
 class PortTaken(Exception):
-    """A port that was asked for by number is in use. The message says which."""
+    """A port that was asked for by number cannot be had. The message says which, and why."""
+
+    def __init__(self, what: str, *, is_elsewhere: bool = False) -> None:
+        super().__init__(what)
+        self.is_elsewhere = is_elsewhere
+        """The address is not of this machine, and no other port would be had either."""
 
 
 def _bound(kind: socket.SocketKind, host: str, port: int) -> int:
@@ -72,4 +80,7 @@ def _wanted(protocol: str, kind: socket.SocketKind, wanted: int, host: str) -> i
     try:
         return _bound(kind, host, wanted)
     except OSError as refused:
-        raise PortTaken(f"port {protocol} {wanted} sur {host} : {refused.strerror}") from refused
+        is_elsewhere = isinstance(refused, socket.gaierror) or refused.errno == errno.EADDRNOTAVAIL
+        raise PortTaken(
+            f"port {protocol} {wanted} sur {host} : {system_reason(refused)}", is_elsewhere=is_elsewhere
+        ) from refused

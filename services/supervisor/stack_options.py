@@ -1,8 +1,8 @@
 """What a one-machine stack consists of, and the ports that it takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
@@ -29,6 +29,22 @@ LISTENERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+class WantedPort(NamedTuple):
+    """A port that an option asks for, and how it is taken; 0 is any free one."""
+
+    choose: Callable[[int, str], int]
+    number: int
+    host: str
+
+    def take(self) -> int:
+        """The port at this instant.
+
+        Raises:
+            PortTaken: somebody listens on it, or it may not be bound.
+        """
+        return self.choose(self.number, self.host)
+
+
 @dataclass(frozen=True, slots=True)
 class StackOptions:
     """What the operator chooses; 0 is any free port."""
@@ -48,6 +64,16 @@ class StackOptions:
     intake_port: int = 0
     station_port: int = 0
     """On `udp_host`, as gateways are."""
+
+    @property
+    def wanted(self) -> dict[str, WantedPort]:
+        """What is listened on for others, by kind."""
+        return {
+            "udp": WantedPort(udp_port, self.udp_port, self.udp_host),
+            "station": WantedPort(tcp_port, self.station_port, self.udp_host),
+            "api": WantedPort(tcp_port, self.api_port, self.api_host),
+            "intake": WantedPort(tcp_port, self.intake_port, self.intake_host),
+        }
 
     def children(self, service: str) -> list[tuple[str, str]]:
         """Name and instance of each replica: `network` alone, else `network-1`, `network-2`..."""
@@ -111,15 +137,11 @@ def _port(url: str) -> int:
 
 def _listeners(options: StackOptions) -> dict[str, dict[str, int]]:
     """Chosen for each replica of a service that listens to others."""
-    wanted = {
-        "udp": (udp_port, options.udp_port, options.udp_host),
-        "station": (tcp_port, options.station_port, options.udp_host),
-        "api": (tcp_port, options.api_port, options.api_host),
-        "intake": (tcp_port, options.intake_port, options.intake_host),
-    }
     found: dict[str, dict[str, int]] = {}
     for name, kinds in LISTENERS.items():
         for number, (_, instance) in enumerate(options.children(name)):
-            chosen = [(kind, *wanted[kind]) for kind in kinds]
-            found[instance] = {kind: choose(0 if number else port, host) for kind, choose, port, host in chosen}
+            chosen = [(kind, options.wanted[kind]) for kind in kinds]
+            found[instance] = {
+                kind: (wanted._replace(number=0) if number else wanted).take() for kind, wanted in chosen
+            }
     return found

@@ -31,6 +31,8 @@ from tests.cli.breakable import Installation, replace_run
 from tests.conftest import Database, plain_server, run_apart
 
 KEK = "11" * 32
+# Of a stack that takes what is free.
+OTHER_PORTS = "--station-port 0 --api-port 0 --intake-port 0"
 CHUNK = """
 INSERT INTO observation.uplink (device_id, time, uplink_id, f_cnt, f_port, payload, received_at, status)
 SELECT id, now(), gen_random_uuid(), 1, 5, '\\x00', now(), 'decoded' FROM device
@@ -292,11 +294,44 @@ def disk_full(at: Installation) -> None:
     at.monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
 
-def port_taken(at: Installation) -> None:
+def held_port(at: Installation) -> int:
+    """On which gateways send to somebody else, or to the stack that runs."""
     taken = at.until.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    taken.bind(("0.0.0.0", 0))
+    taken.bind((LOOPBACK, 0))
+    return int(taken.getsockname()[1])
+
+
+def no_stack(at: Installation, options: str) -> None:
     at.environment.clear()
-    at.set(OPTIONS=f"--udp-port {taken.getsockname()[1]} --api-port 0")
+    at.set(OPTIONS=options)
+
+
+def port_taken(at: Installation) -> None:
+    no_stack(at, f"{OTHER_PORTS} --udp-port {held_port(at)}")
+
+
+def port_taken_in_one_word(at: Installation) -> None:
+    no_stack(at, f"{OTHER_PORTS} --udp-host={LOOPBACK} --udp-port={held_port(at)}")
+
+
+def host_of_another_machine(at: Installation) -> None:
+    no_stack(at, f"{OTHER_PORTS} --udp-host 192.0.2.1 --udp-port 1700")
+
+
+def options_with_an_open_quote(at: Installation) -> None:
+    at.set(OPTIONS='--udp-host "0.0.0.0')
+
+
+def option_misspelt(at: Installation) -> None:
+    at.set(OPTIONS="--udp-ports 1700")
+
+
+def option_of_no_port(at: Installation) -> None:
+    at.set(OPTIONS="--udp-port=70000")
+
+
+def option_of_no_service(at: Installation) -> None:
+    at.set(OPTIONS="--services network,ingset")
 
 
 def stack_killed(at: Installation) -> None:
@@ -305,9 +340,15 @@ def stack_killed(at: Installation) -> None:
     at.stack(supervisor_pid=ended.pid)
 
 
-def stack_of_another_version(at: Installation) -> None:
+def stack_whose_file_is_torn(at: Installation) -> None:
     at.stack()
     (at.folder / FILE_NAME).write_text('{"home": "/x", "mode": 3}', "utf-8")
+    at.set(OPTIONS=f"{OTHER_PORTS} --udp-port {held_port(at)}")
+
+
+def stack_of_a_newer_program(at: Installation) -> None:
+    at.stack(version=99)
+    at.set(OPTIONS=f"{OTHER_PORTS} --udp-port {held_port(at)}")
 
 
 def process_dead(at: Installation) -> None:
@@ -369,8 +410,15 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     disk_full: ("disque", "presque plein", "libérez de la place"),
     port_taken: ("port", "port UDP", "ss -lnptu"),
     stack_killed: ("pile", "a été tuée", "territoire up"),
-    stack_of_another_version: ("pile", "run.json n'est pas lisible", "redémarrez la pile"),
     process_dead: ("processus network", "arrêté", "plus de mémoire"),
+    port_taken_in_one_word: ("port", f"sur {LOOPBACK}", "ss -lnptu"),
+    host_of_another_machine: ("port", "port UDP 1700 sur 192.0.2.1", "--udp-host"),
+    options_with_an_open_quote: ("réglages", "TERRITOIRE_OPTIONS ne se lit pas : un guillemet", "territoire.env"),
+    option_misspelt: ("réglages", "Il n'y a pas d'option --udp-ports", "territoire.env"),
+    option_of_no_port: ("réglages", "'--udp-port' : au plus 65535", "territoire.env"),
+    option_of_no_service: ("réglages", "service inconnu : ingset", "territoire.env"),
+    stack_whose_file_is_torn: ("pile", "run.json n'est pas lisible", "redémarrez la pile"),
+    stack_of_a_newer_program: ("pile", "programme plus récent", "redémarrez la pile"),
     everything_silent: ("courtier MQTT", "ne répond pas", "le courtier tourne"),
 }
 
@@ -406,6 +454,8 @@ def test_each_that_is_broken_is_named_with_what_to_do(
 MORE: dict[Callable[[Installation], None], set[str]] = {
     everything_silent: {"base de données", "bus"},
     port_taken: {"pile"},
+    port_taken_in_one_word: {"pile"},
+    host_of_another_machine: {"pile"},
 }
 
 

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import socket
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from cli.backup import Manifest
 from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database
 from cli.findings import Finding, Severity, worst
 from cli.place import Place
+from cli.up import read_start_options
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool, connect
 from lab.certificates import Authority
@@ -320,6 +323,16 @@ def test_a_udp_buffer_that_is_too_small(tmp_path: Path, monkeypatch: pytest.Monk
 
     assert found.severity is Severity.WARNING
     assert "sysctl -w net.core.rmem_max=4194304" in found.remedy
+
+
+@pytest.mark.parametrize(("what", "port"), [("--station-port", 3001), ("--intake-port", 8081)])
+def test_a_port_that_no_option_names_is_the_one_that_up_takes(what: str, port: int) -> None:
+    with socket.socket() as taken, suppress(OSError):  # By somebody else on this machine, then.
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        found = machine.examine_ports(read_start_options("--udp-port 0 --api-port 0"))
+
+    assert [one.what.startswith(f"port TCP {port}") for one in found if what in one.remedy] == [True]
 
 
 def test_a_certificate_that_expires_tomorrow_and_one_that_is_none(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import errno
 import io
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import pytest
 
 from core.runtime.postgres import Pool, PostgresError, connect
+from ingest.chunks import list_chunks
 from ingest.cold.files import ColdFailure, read_file
-from ingest.cold.store import list_chunks
 from ingest.exports import runner
 from ingest.maintenance.cold_erasing import erase_from_files
 from ingest.maintenance.cold_keeping import ColdFolder
@@ -71,7 +72,7 @@ async def test_what_changes_between_file_and_drop_is_written_again(pool: Pool, m
     tenant = await tenant_of(pool, one)
     cold_files = ColdFolder(cold.pool, cold.folder)
     await cold_files.begin()
-    [chunk] = await list_chunks(cold.pool, 36, NOW)
+    [chunk] = await list_chunks(cold.pool, "measurement", 36, NOW)
     await cold_files.write_missing(chunk)
     [former] = cold.files()
     await pool.execute("UPDATE observation.measurement SET value = 99 WHERE datastream_id = $1 AND value = 2", one)
@@ -255,8 +256,12 @@ async def test_a_restored_database_finds_what_the_folder_has_since(pool: Pool, m
     await pool.execute("DELETE FROM observation.measurement")
     cold_files = ColdFolder(cold.pool, cold.folder)
     [file] = await pool.fetch("SELECT id FROM observation.cold_file")
+    octets = (cold.folder / backup["name"]).read_bytes()
     await cold_files.rewrite(file["id"], lambda part: part.ids == two)
     [now] = cold.files()
+    older = cold.folder / f"{backup['name'].rpartition('-')[0]}-{0:016x}.parquet"
+    older.write_bytes(octets)
+    os.utime(older, (0, 0))
     await pool.execute(
         "UPDATE observation.cold_file SET name = $1, readings = $2, datastream_ids = $3",
         *(backup["name"], backup["readings"], backup["datastream_ids"]),
@@ -321,7 +326,7 @@ async def test_a_damaged_file_keeps_its_chunk_or_is_told(pool: Pool, measuring, 
     before = await cold.rows(tenant, [one])
     cold_files = ColdFolder(cold.pool, cold.folder)
     await cold_files.begin()
-    chunks = await list_chunks(cold.pool, 36, NOW)
+    chunks = await list_chunks(cold.pool, "measurement", 36, NOW)
     for chunk in chunks:
         await cold_files.write_missing(chunk)
     for name in cold.files():

@@ -9,9 +9,10 @@ from core.runtime.postgres import Pool
 from lab.bench.indicator_reports import AllReportsFigures, MadeReports, ReportFigures
 from lab.bench.indicator_round import RoundFigures
 from lab.bench.indicator_world import World
-from lab.bench.indicators import PARTS, Figures, IndicatorFigures, RefreshFigures, plan_questions, year_before
+from lab.bench.indicators import PARTS, Figures, RefreshFigures, plan_questions, year_before
+from lab.bench.queries import QueryFigures
 
-REACHED = IndicatorFigures("savings", "économies", 20, 1_000, 900.0, 950.0, 40.0, 30.0, 10.0, 90.0, reached=True)
+REACHED = QueryFigures("savings", "économies", 20, 1_000, 900.0, 950.0, 40.0, 30.0, 10.0, 12.0, 90.0, reached=True)
 
 
 async def test_each_part_is_a_question_or_the_refresh(pool: Pool) -> None:
