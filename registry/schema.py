@@ -24,7 +24,7 @@ from core.runtime.postgres import (
 )
 from registry.migration_files import Kind, Migration, Step, min_compatible, parse
 from registry.policies import apply_policies, enforce_seal
-from registry.releases import Program, programs_before
+from registry.releases import Program, hold_off, programs_before
 from registry.rights import ALL_TENANTS, AS_TENANT, LOGINS, OWNER, apply_rights, close_shared_login
 from registry.timescale import NOT_LOADED, bring_up_to_date, compressed_under_apache
 from registry.vouching import demand_vouching
@@ -100,6 +100,11 @@ FROM schema_migration m ORDER BY number
 """
 WRITE_LEDGER = """
 INSERT INTO schema_migration (number, name, checksum, min_compatible) VALUES ($1, $2, $3, $4)
+"""
+# Before a contract step is applied: none that is too old starts beside it.
+RAISE_MIN_COMPATIBLE = """
+UPDATE schema_migration SET min_compatible = greatest(min_compatible, $1)
+WHERE number = (SELECT max(number) FROM schema_migration)
 """
 FIND_INVALID = """
 SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -249,9 +254,7 @@ async def _apply_next(connection: Connection, known: list[Migration], shards: in
     if migration is None:
         return None
     if migration.kind is Kind.CONTRACT:
-        older = await programs_before(connection, migration.needs or 0)
-        if older:
-            raise OlderProgramsRun(migration, older)
+        await _require_nobody_older(connection, migration)
     if migration.steps:
         await _apply_steps(connection, migration)
         await _write_ledger(connection, ledger, migration)
@@ -267,6 +270,16 @@ async def _apply_next(connection: Connection, known: list[Migration], shards: in
             raise MigrationFailed(migration.name, cause) from cause
         await _write_ledger(connection, ledger, migration)
     return migration
+
+
+async def _require_nobody_older(connection: Connection, migration: Migration) -> None:
+    """Nobody older starts from here on: one that announces itself just now either is seen, or learns it."""
+    async with connection.transaction():
+        await hold_off(connection)
+        older = await programs_before(connection, migration.needs or 0)
+        if older:
+            raise OlderProgramsRun(migration, older)
+        await connection.execute(RAISE_MIN_COMPATIBLE, migration.needs)
 
 
 async def _write_ledger(connection: Connection, ledger: Ledger, migration: Migration) -> None:
