@@ -5,7 +5,8 @@ go on beside it, and start on it, unless the ledger says that it needs a newer o
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -301,8 +302,8 @@ async def _apply_steps(connection: Connection, migration: Migration) -> None:
 async def apply_step(connection: Connection, step: Step) -> int:
     """Do one step of a file outside a transaction; returns how many rows it changed in all."""
     if step.index is not None:
-        for (left_over,) in await connection.fetch(FIND_INVALID, step.index):
-            await connection.execute(f"DROP INDEX CONCURRENTLY {left_over}")  # Of a runner that was killed in it.
+        async with _patience(connection):
+            return await _make_index(connection, step, step.index)
     changed = 0
     while True:
         status = await connection.execute(step.sql)
@@ -310,6 +311,24 @@ async def apply_step(connection: Connection, step: Step) -> int:
         changed += rows
         if not rows:
             return changed
+
+
+@asynccontextmanager
+async def _patience(connection: Connection) -> AsyncGenerator[None]:
+    """An index made beside writers waits for every transaction, a backup's of an hour too, and nobody for it."""
+    before = await connection.fetchval("SELECT current_setting('lock_timeout')")
+    await connection.execute("SELECT set_config('lock_timeout', '0', false)")
+    try:
+        yield
+    finally:
+        await connection.execute("SELECT set_config('lock_timeout', $1, false)", before)
+
+
+async def _make_index(connection: Connection, step: Step, index: str) -> int:
+    for (left_over,) in await connection.fetch(FIND_INVALID, index):
+        await connection.execute(f"DROP INDEX CONCURRENTLY {left_over}")  # Of a runner that was killed in it.
+    await connection.execute(step.sql)
+    return 0
 
 
 async def migrate(

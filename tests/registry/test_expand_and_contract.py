@@ -161,6 +161,11 @@ WHERE id IN (SELECT id FROM asset WHERE initial IS NULL ORDER BY id LIMIT 10);
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS asset_initial ON asset (id, initial);
 """,
 )
+INDEX = made(
+    NEXT,
+    "expand",
+    "-- outside a transaction\n\n-- step\nCREATE INDEX CONCURRENTLY IF NOT EXISTS by_name ON asset (name);\n",
+)
 MAKE_ASSETS = """
 WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id)
 INSERT INTO asset (tenant_id, kind, name) SELECT t.id, 'bin', 'Bac ' || n FROM t, generate_series(1, 25) n
@@ -203,6 +208,25 @@ async def test_a_run_that_was_cut_short_is_resumed(database, connection: Connect
     )
 
 
+async def test_an_index_waits_for_a_backup_s_transaction_however_long_it_lasts(
+    database, connection: Connection
+) -> None:
+    """What is made anew at each attempt would never be there."""
+    other = await connect(database.admin_url)
+    async with connection.transaction(isolation="repeatable_read"):
+        await connection.fetchval("SELECT count(*) FROM asset")
+        running = asyncio.create_task(migrate(database.admin_url, known=[*KNOWN, INDEX], lock_timeout_s=0.3))
+        async with asyncio.timeout(60):
+            while not await other.fetchval(WAITS_FOR_SNAPSHOT):  # noqa: ASYNC110 - rows have no event.
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.6)
+        still_waits = not running.done()
+    await other.close()
+
+    assert await running == 1
+    assert still_waits
+
+
 FROZEN = """
 import asyncio, os, signal, sys
 from registry.migration_files import parse
@@ -211,6 +235,11 @@ from registry.schema import migrate, migrations
 sql = "ALTER TABLE asset ADD COLUMN colour text; SELECT pg_sleep(0.5);"
 migration = parse(f"{len(migrations()) + 1:04}_expand_of_a_test.sql", sql)
 asyncio.run(migrate(sys.argv[1], known=[*migrations(), migration], idle_timeout_s=0.5))
+"""
+WAITS_FOR_SNAPSHOT = """
+SELECT EXISTS (SELECT FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+               WHERE a.query LIKE '%INDEX CONCURRENTLY IF NOT%' AND a.state = 'active' AND NOT l.granted
+                 AND a.pid <> pg_backend_pid())
 """
 IS_LOCKED = """
 SELECT EXISTS (SELECT FROM pg_locks
