@@ -56,7 +56,7 @@ def alarm(
         return  # The installation is new: nobody has said whom yet, and doctor says so.
     folder = home or default_home("up")
     if test:
-        asyncio.run(_send(settings, News([critical("essai", "ceci est un essai", "rien")], [])))
+        _say(asyncio.run(_send(settings, News([critical("essai", "ceci est un essai", "rien")], []))))
         typer.echo("Message d'essai parti.")
         return
     if stopped and os.environ.get("SERVICE_RESULT", "success") == "success":
@@ -78,25 +78,43 @@ def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:
 async def _examine_and_notify(
     settings: "AlarmSettings", folder: Path, backups: Path | None, sudden: list[Finding]
 ) -> None:
-    before, now = _read(folder), datetime.now(UTC)
+    now = datetime.now(UTC)
     if sudden:
-        report, found = news(before.sudden, sudden, now, at_once=True)
-        report, after = News(report.bad, []), replace(before, sudden={**before.sudden, **found})
-    else:
-        from cli.doctor import examine
+        before = _read(folder).sudden
+        report, found = news(before, sudden, now, at_once=True)
+        if report.bad:
+            # Known before it is sent: what nobody takes is sent with the next examination.
+            _remember(folder, sudden=before | {one.subject: Known(one) for one in report.bad})
+            failures = await _send(settings, News(report.bad, []))
+            _remember(folder, sudden=_read(folder).sudden | found)
+            _say(failures)
+        return
+    from cli.doctor import examine
 
-        report, known = news(before.known, await examine(folder, [], backups), now)
-        after = replace(before, known=known)
-    if report:
-        await _send(settings, report)
-    _write(folder, after)
+    findings = await examine(folder, [], backups)
+    before = _read(folder)
+    report, known = news(before.known, findings, now)
+    left = {subject: one.finding for subject, one in before.sudden.items() if one.notified_at is None}
+    report = News([*left.values(), *report.bad], report.good)
+    failures = await _send(settings, report) if report else []
+    _remember(folder, known=known)
+    if left:
+        told = {subject: Known(finding, now) for subject, finding in left.items()}
+        _remember(folder, sudden=_read(folder).sudden | told)
+    _say(failures)
 
 
-async def _send(settings: "AlarmSettings", report: News) -> None:
-    """To everybody; what one does not take is sent again in two minutes.
+def _say(failures: list[str]) -> None:
+    """Raises typer.Exit: somebody was not reached, though somebody else was."""
+    if failures:
+        raise fail("une partie de l'astreinte n'est pas prévenue : " + " ; ".join(failures))
+
+
+async def _send(settings: "AlarmSettings", report: News) -> list[str]:
+    """To everybody; who was not reached, where somebody was: the others are not told the same every two minutes.
 
     Raises:
-        typer.Exit: somebody was not reached.
+        typer.Exit: nobody was reached.
     """
     host = socket.gethostname()
     subject, text = subject_of(host, report), text_of(report)
@@ -126,8 +144,9 @@ async def _send(settings: "AlarmSettings", report: News) -> None:
             failures.append(f"TERRITOIRE_ALARM_URL : répond {refused.response.status_code}")
         except httpx.HTTPError as away:
             failures.append(f"TERRITOIRE_ALARM_URL : {type(away).__name__}")
-    if failures:
+    if len(failures) == settings.recipients:
         raise fail("astreinte pas prévenue : " + " ; ".join(failures))
+    return failures
 
 
 def _read(folder: Path) -> Remembered:
@@ -140,7 +159,8 @@ def _read(folder: Path) -> Remembered:
         return Remembered()
 
 
-def _write(folder: Path, remembered: Remembered) -> None:
-    part = folder / f"{STATE}.part"
-    part.write_bytes(msgspec.json.encode(remembered))
+def _remember(folder: Path, **parts: dict[str, Known]) -> None:
+    """Write these parts; the other one is as another process has just left it."""
+    part = folder / f"{STATE}.{os.getpid()}.part"
+    part.write_bytes(msgspec.json.encode(replace(_read(folder), **parts)))
     part.replace(folder / STATE)

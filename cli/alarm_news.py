@@ -11,7 +11,8 @@ import msgspec
 
 from cli.findings import Finding, Severity
 
-REPEATED_AFTER = timedelta(days=1)
+# Less than a day: what fails every night, at an hour that varies, is notified every night.
+REPEATED_AFTER = timedelta(hours=23)
 
 
 class Known(msgspec.Struct, frozen=True):

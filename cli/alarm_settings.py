@@ -29,6 +29,11 @@ class AlarmSettings(MailSettings):
         return [address.strip() for address in self.alarm_mail.split(",") if address.strip()]
 
     @property
+    def recipients(self) -> int:
+        """To how many a message goes."""
+        return (len(self.addresses) if self.mailer is not None else 0) + (self.alarm_url is not None)
+
+    @property
     def reaches_somebody(self) -> bool:
         """Whether a message would arrive anywhere."""
-        return self.alarm_url is not None or (bool(self.addresses) and self.mailer is not None)
+        return self.recipients > 0

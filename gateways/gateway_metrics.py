@@ -45,6 +45,11 @@ ADDRESS_CHANGES = Counter(
 _EVERY = (FRAMES, ROUND_TRIP, ONLINE, LAST_SEEN, DOWNLINKS, DUTY_CYCLE, ADDRESS_CHANGES)
 
 
+def show_known(gateway_id: bytes) -> None:
+    """Show that nobody has spoken in the name of this gateway yet: the first who does rings."""
+    ADDRESS_CHANGES.labels(gateway_id.hex(), "refused")
+
+
 def show_duty_cycle(gateway_id: bytes, used: Iterable[Usage]) -> None:
     """Show the use of each sub-band, by the ledger."""
     for usage in used:

@@ -65,6 +65,8 @@ class Gateways:
         self._proved = heard | (self._proved & self._accounts.keys())
         for gateway_id in former.keys() - self._known.keys():
             gateway_metrics.forget(gateway_id)
+        for gateway_id in self._known.keys() - former.keys():
+            gateway_metrics.show_known(gateway_id)
         await self._show_last_seen(self._known.keys() - former.keys())
         REGISTERED.set(len(self._known))
 

@@ -10,7 +10,9 @@ FILL_DAYS_KEPT = Counter(
 REBUILDS = Counter(
     "territoire_indicators_rebuilds_total", "Times that all days were made anew, since the feed did not say which"
 )
-PASSES = Counter("territoire_indicators_passes_total", "Passes by job and outcome", ["job", "outcome"])
+PASSES = Counter("territoire_indicators_passes_total", "Passes by job and outcome", ["task", "outcome"])
 LAST_SUCCESS = Gauge(
-    "territoire_indicators_last_success_timestamp_seconds", "End of the last pass that went well, here", ["job"]
+    "territoire_indicators_last_success_timestamp_seconds",
+    "End of the last pass that went well here; before there was one, since when one is due",
+    ["task"],
 )

@@ -2,13 +2,19 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from core.model.quarantine import QuarantineReason
+
 UPLINKS = Counter("territoire_ingest_uplinks_total", "Uplinks committed, by what became of them", ["status"])
+# A counter that appears with its first event has not risen: what rings is shown before its first one.
+UPLINKS.labels("undecodable")
 MEASUREMENTS = Counter(
     "territoire_ingest_measurements_total",
     "Measurements committed, first or again: of the uplink's own instant, or a past one of the device's own clock",
     ["kind"],
 )
 QUARANTINED = Counter("territoire_ingest_quarantined_total", "Items that nobody can store, by reason", ["reason"])
+for _reason in QuarantineReason:
+    QUARANTINED.labels(_reason)
 RECEPTIONS_SKIPPED = Counter(
     "territoire_ingest_receptions_skipped_total", "Receptions of unregistered gateways, or with impossible levels"
 )

@@ -55,6 +55,8 @@ LATE_FOR = timedelta(hours=1)
 SWEEP_EVERY_S = 1.0
 
 COMMANDS = Counter("territoire_lighting_commands_total", "Steps of lighting commands", ["outcome"])
+for _outcome in (State.FAILED, State.EXPIRED):  # Shown before the first of them, which rings.
+    COMMANDS.labels(_outcome)
 CONFIRMATION_DELAY = Histogram(
     "territoire_lighting_confirmation_delay_seconds",
     "From the request to the cabinet's own word",

@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from core.model.downlinks import DownlinkReason
 from lorawan.session import MAX_F_CNT_GAP
 
 FRAMES = Counter(
@@ -9,6 +10,7 @@ FRAMES = Counter(
 )
 JOINS = Counter("territoire_network_joins_total", "Join-requests by result", ["result"])
 DOWNLINKS = Counter("territoire_network_downlinks_total", "Requests to transmit by outcome", ["outcome"])
+DOWNLINKS.labels(DownlinkReason.TOO_LATE.lower())  # Shown before the first of them: what rings has to rise.
 MIC_FAILURES = Counter(
     "territoire_network_mic_failures_total",
     "Data frames and join-requests of which no key that we have made the MIC",

@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 
 from core import VERSION
 from core.messages.versions import WRITTEN
-from core.runtime.errors import describe
+from core.runtime.errors import OperatorError, describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 
 ANNOUNCE_EVERY_S = 20.0
@@ -50,6 +50,12 @@ class Program:
     knows: int
 
 
+async def hold_off(connection: Connection) -> None:
+    """Until the transaction ends no process announces itself; one that waited is then told what is needed."""
+    if not await connection.fetchval("SELECT to_regclass('service_release') IS NULL"):
+        await connection.execute("LOCK TABLE service_release IN SHARE MODE")
+
+
 async def programs_before(connection: Connection, number: int) -> list[Program]:
     """Living processes that know fewer migrations than this; none where the table is not made yet."""
     if await connection.fetchval("SELECT to_regclass('service_release') IS NULL"):
@@ -62,16 +68,45 @@ async def living_services(connection: Connection) -> list[str]:
     return [service for (service,) in await connection.fetch(READ_LIVING, ALIVE_S)]
 
 
+class Overtaken(OperatorError):
+    """While nobody heard from this process, what it uses was taken away: it ends before it writes anything."""
+
+    def __init__(self, knows: int, needed: int) -> None:
+        super().__init__(
+            f"the schema needs a program that knows {needed} migrations, this one knows {knows}",
+            f"la base demande un programme qui connaît au moins la migration {needed}, celui-ci ne connaît que la "
+            f"{knows} : il était absent quand ce dont il se sert a été retiré. Installez la version suivante",
+        )
+
+
 @asynccontextmanager
 async def announced(pool: Pool, service: str, instance: str, knows: int) -> AsyncGenerator[None]:
     """While the block runs, the database says that this process lives, and of which release it is.
 
     Its answer says in which version the process may write messages: asked every 20 s, and never for a message.
+
+    Raises:
+        Overtaken: a contract step has not waited for this process, which it could not see.
     """
+    using = asyncio.current_task()
+    assert using is not None  # noqa: S101 - There is one wherever there is an await.
+    overtaken: list[Overtaken] = []
+
+    async def repeat() -> None:
+        try:
+            await _repeat(pool, service, instance, knows)
+        except Overtaken as too_old:
+            overtaken.append(too_old)
+            using.cancel()
+
     await _announce(pool, service, instance, knows)
-    repeating = asyncio.create_task(_repeat(pool, service, instance, knows), name="announce the release")
+    repeating = asyncio.create_task(repeat(), name="announce the release")
     try:
         yield
+    except asyncio.CancelledError:
+        if overtaken and using.uncancel() == 0:
+            raise overtaken[0] from None
+        raise
     finally:
         repeating.cancel()
         WRITTEN.learn(0)
@@ -82,7 +117,10 @@ async def announced(pool: Pool, service: str, instance: str, knows: int) -> Asyn
 
 
 async def _announce(pool: Pool, service: str, instance: str, knows: int) -> None:
-    WRITTEN.learn(await pool.fetchval(ANNOUNCE, service, instance, VERSION, knows) or 0)
+    needed = await pool.fetchval(ANNOUNCE, service, instance, VERSION, knows) or 0
+    if needed > knows:
+        raise Overtaken(knows, needed)
+    WRITTEN.learn(needed)
     MESSAGE_VERSION.set(WRITTEN.number)
 
 

@@ -5,7 +5,8 @@ go on beside it, and start on it, unless the ledger says that it needs a newer o
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -24,7 +25,7 @@ from core.runtime.postgres import (
 )
 from registry.migration_files import Kind, Migration, Step, min_compatible, parse
 from registry.policies import apply_policies, enforce_seal
-from registry.releases import Program, programs_before
+from registry.releases import Program, hold_off, programs_before
 from registry.rights import ALL_TENANTS, AS_TENANT, LOGINS, OWNER, apply_rights, close_shared_login
 from registry.timescale import NOT_LOADED, bring_up_to_date, compressed_under_apache
 from registry.vouching import demand_vouching
@@ -102,6 +103,11 @@ FROM schema_migration m ORDER BY number
 """
 WRITE_LEDGER = """
 INSERT INTO schema_migration (number, name, checksum, min_compatible) VALUES ($1, $2, $3, $4)
+"""
+# Before a contract step is applied: none that is too old starts beside it.
+RAISE_MIN_COMPATIBLE = """
+UPDATE schema_migration SET min_compatible = greatest(min_compatible, $1)
+WHERE number = (SELECT max(number) FROM schema_migration)
 """
 FIND_INVALID = """
 SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -247,9 +253,7 @@ async def _require_shards(connection: Connection, wanted: int | None) -> None:
 async def _apply(connection: Connection, migration: Migration, compatible: int, prepare: str, shards: int) -> None:
     """Apply a file that is missing; from then on the database needs the program `compatible`."""
     if migration.kind is Kind.CONTRACT:
-        older = await programs_before(connection, migration.needs or 0)
-        if older:
-            raise OlderProgramsRun(migration, older)
+        await _require_nobody_older(connection, migration)
     in_ledger = migration.number, migration.name, migration.checksum, compatible
     if migration.steps:
         await _apply_steps(connection, migration)
@@ -267,6 +271,16 @@ async def _apply(connection: Connection, migration: Migration, compatible: int, 
         await connection.execute(WRITE_LEDGER, *in_ledger)
 
 
+async def _require_nobody_older(connection: Connection, migration: Migration) -> None:
+    """Nobody older starts from here on: one that announces itself just now either is seen, or learns it."""
+    async with connection.transaction():
+        await hold_off(connection)
+        older = await programs_before(connection, migration.needs or 0)
+        if older:
+            raise OlderProgramsRun(migration, older)
+        await connection.execute(RAISE_MIN_COMPATIBLE, migration.needs)
+
+
 async def _apply_steps(connection: Connection, migration: Migration) -> None:
     for place, step in enumerate(migration.steps, 1):
         try:
@@ -281,8 +295,8 @@ async def _apply_steps(connection: Connection, migration: Migration) -> None:
 async def apply_step(connection: Connection, step: Step) -> int:
     """Do one step of a file outside a transaction; returns how many rows it changed in all."""
     if step.index is not None:
-        for (left_over,) in await connection.fetch(FIND_INVALID, step.index):
-            await connection.execute(f"DROP INDEX CONCURRENTLY {left_over}")  # Of a runner that was killed in it.
+        async with _patience(connection):
+            return await _make_index(connection, step, step.index)
     changed = 0
     while True:
         status = await connection.execute(step.sql)
@@ -290,6 +304,24 @@ async def apply_step(connection: Connection, step: Step) -> int:
         changed += rows
         if not rows:
             return changed
+
+
+@asynccontextmanager
+async def _patience(connection: Connection) -> AsyncGenerator[None]:
+    """An index made beside writers waits for every transaction, a backup's of an hour too, and nobody for it."""
+    before = await connection.fetchval("SELECT current_setting('lock_timeout')")
+    await connection.execute("SELECT set_config('lock_timeout', '0', false)")
+    try:
+        yield
+    finally:
+        await connection.execute("SELECT set_config('lock_timeout', $1, false)", before)
+
+
+async def _make_index(connection: Connection, step: Step, index: str) -> int:
+    for (left_over,) in await connection.fetch(FIND_INVALID, index):
+        await connection.execute(f"DROP INDEX CONCURRENTLY {left_over}")  # Of a runner that was killed in it.
+    await connection.execute(step.sql)
+    return 0
 
 
 async def migrate(

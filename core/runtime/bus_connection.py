@@ -29,6 +29,8 @@ SAID_AGAIN_AFTER_S = 60.0
 DENIED = Counter(
     "territoire_bus_denied_total", "Messages and subscriptions that this process's login may not", ["operation"]
 )
+for _operation in ("publish", "subscription"):  # Shown before the first of them, which rings.
+    DENIED.labels(_operation)
 
 log = structlog.get_logger()
 

@@ -77,6 +77,7 @@ class Job:
 
     async def repeat(self) -> None:
         """Run the job now and every so often, until cancelled. A failure is counted, logged, and tried again."""
+        LAST_SUCCESS.labels(self.name).set_to_current_time()  # One that never goes well is missed, too.
         while True:
             began = time.monotonic()
             try:

@@ -2,14 +2,17 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-PASSES = Counter("territoire_maintenance_passes_total", "Passes by job and outcome", ["job", "outcome"])
+# Not "job": so Prometheus calls what it scrapes, and puts its own in the place of ours.
+PASSES = Counter("territoire_maintenance_passes_total", "Passes by job and outcome", ["task", "outcome"])
 LAST_SUCCESS = Gauge(
-    "territoire_maintenance_last_success_timestamp_seconds", "End of the last pass that went well, here", ["job"]
+    "territoire_maintenance_last_success_timestamp_seconds",
+    "End of the last pass that went well here; before there was one, since when one is due",
+    ["task"],
 )
 PASS_SECONDS = Histogram(
     "territoire_maintenance_pass_seconds",
     "How long a pass took",
-    ["job"],
+    ["task"],
     buckets=(0.01, 0.05, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1200),
 )
 ROLLED_UP = Counter("territoire_maintenance_rolled_up_buckets_total", "Buckets made anew", ["bucket"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lab.release.inventory import Inventory
 
 OVERLAYS = ("staging", "production")
-SERVERS = ("postgresql-17", "postgresql-17-timescaledb", "nats-server", "mosquitto")
+SERVERS = ("postgresql-17", "postgresql-17-timescaledb", "nats-server", "mosquitto", "pgbackrest")
 
 
 def release(
@@ -34,7 +34,7 @@ def release(
     dans deploy/images.toml.
     """
     from lab.release import images
-    from lab.release.inventory import Licences, problems, read_inventory
+    from lab.release.inventory import LICENCES, Licences, problems, read_inventory
     from lab.release.last import FILE, Release
 
     root = checkout()
@@ -43,7 +43,7 @@ def release(
     if target.exists() and any(target.iterdir()):
         raise fail(f"{target} n'est pas vide : une version ne s'écrit pas par-dessus une autre", 2)
     typer.echo("Inventaire de ce qui vient avec…")
-    licences = Licences.read(root / "deploy" / "licences.toml")
+    licences = Licences.read(root / LICENCES)
     inventory = read_inventory(root, SERVERS, licences, version)
     try:
         found = [*_repository(root, version), *images.problems(root), *problems(inventory.bom, licences)]

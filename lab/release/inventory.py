@@ -15,6 +15,9 @@ from typing import Any
 
 from license_expression import ExpressionError, get_spdx_licensing
 
+# The second is of the image's variant that writes Parquet.
+LOCKS = ("requirements.lock", "requirements-parquet.lock")
+LICENCES = Path("deploy/licences.toml")
 NPM_LOCK, NPM_BROUGHT = Path("api/console/package-lock.json"), Path("api/console/libraries")
 LICENCE_FILE = re.compile(r"^(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
 SPDX: Any = get_spdx_licensing()
@@ -65,13 +68,13 @@ class Inventory:
     texts: dict[str, list[str]]
 
 
-def python_inventory(lock: Path, uv: Path) -> Inventory:
-    """What this lock installs, looked at where it is installed."""
+def python_inventory(locks: Sequence[Path], uv: Path) -> Inventory:
+    """What these locks install, looked at where it is installed."""
     with tempfile.TemporaryDirectory(prefix="territoire-sbom-") as folder:
         place = Path(folder, "venv")
         python = place / "bin" / "python"
         _run(uv, "venv", "--quiet", "--python", sys.executable, place)
-        _run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock)
+        _run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, *locks)
         generator = Path(sys.executable).with_name("cyclonedx-py")
         options = (
             "--output-reproducible",
@@ -89,9 +92,19 @@ def python_inventory(lock: Path, uv: Path) -> Inventory:
 
 def read_inventory(checkout: Path, servers: Iterable[str], licences: Licences, version: str) -> Inventory:
     """All that comes along with this version; `servers`: Debian's packages that one server runs beside us."""
-    python = python_inventory(checkout / "requirements.lock", checkout / ".tools" / "bin" / "uv")
-    more = [*npm_components(checkout), *debian_components(servers, licences.stated)]
-    return Inventory(completed(python.bom, more, licences, version), {**python.texts, **npm_texts(checkout)})
+    python = python_inventory([checkout / lock for lock in LOCKS], checkout / ".tools" / "bin" / "uv")
+    bundled = read_bundled(checkout)
+    more = [*npm_components(checkout), *debian_components(servers, licences.stated), *bundled.bom["components"]]
+    texts = {**python.texts, **npm_texts(checkout), **bundled.texts}
+    return Inventory(completed(python.bom, more, licences, version), texts)
+
+
+def read_bundled(checkout: Path) -> Inventory:
+    """What others have written and lies in the repository, as deploy/licences.toml says."""
+    said = tomllib.loads((checkout / LICENCES).read_text("utf-8"))["bundled"]
+    components = [_component(one["name"], one["version"], one["purl"], one["licence"]) for one in said]
+    texts = {one["name"]: [(checkout / one["text"]).read_text("utf-8")] for one in said if "text" in one}
+    return Inventory({"components": components}, texts)
 
 
 def _texts_of(distribution: Distribution) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """`territoire alarm` against a real mail server and a real address that takes a POST."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -22,6 +23,15 @@ BUS = critical("bus", "ne répond pas", "démarrez-le")
 class Letters:
     def __init__(self) -> None:
         self.subjects: list[str] = []
+        self.unknown: set[str] = set()
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's.
+        self, _server: object, _session: object, envelope, address: str, _options: object
+    ) -> str:
+        if address in self.unknown:
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, _server: object, _session: object, envelope) -> str:  # noqa: N802 - aiosmtpd's.
         letter = message_from_bytes(envelope.content, policy=policy.default)
@@ -99,6 +109,41 @@ def test_a_unit_that_failed_and_a_service_that_stopped_are_told_at_once(
         "territoire-backup.service",
         "territoire.service",
     ]
+
+
+def test_a_backup_that_failed_while_no_mail_went_out_is_told_with_the_next_examination(
+    tmp_path: Path, letters: Letters, examined: list[Finding]
+) -> None:
+    nobody = f"smtp://127.0.0.1:{free_tcp_port()}"
+
+    assert alarm(tmp_path, "--failed", "territoire-backup.service", TERRITOIRE_SMTP_URL=nobody) == 1
+    assert letters.subjects == []
+    assert [alarm(tmp_path), alarm(tmp_path)] == [0, 0]
+    assert [one.rpartition(": ")[2] for one in letters.subjects] == ["territoire-backup.service"] * 2
+
+
+def test_who_cannot_be_reached_has_nobody_else_told_again(
+    tmp_path: Path, letters: Letters, examined: list[Finding]
+) -> None:
+    letters.unknown.add("chef@mairie.fr")
+    examined.append(BUS)
+
+    assert [alarm(tmp_path), alarm(tmp_path), alarm(tmp_path), alarm(tmp_path)] == [0, 1, 0, 0]
+    assert [one.partition(":")[0] for one in letters.subjects] == ["astreinte@mairie.fr"]
+
+
+def test_a_unit_that_fails_during_an_examination_is_not_forgotten(
+    tmp_path: Path, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def examine(*_: object) -> list[Finding]:
+        await asyncio.to_thread(alarm, tmp_path, "--failed", "territoire-backup.service")
+        return []
+
+    monkeypatch.setattr(doctor, "examine", examine)
+
+    assert alarm(tmp_path) == 0
+    alarm(tmp_path, "--failed", "territoire-backup.service")
+    assert [one.rpartition(": ")[2] for one in letters.subjects] == ["territoire-backup.service"] * 2
 
 
 def test_a_chat_takes_the_text(tmp_path: Path, examined: list[Finding]) -> None:

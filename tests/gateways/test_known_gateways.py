@@ -82,3 +82,13 @@ async def test_a_gateway_that_was_lost_while_the_bridge_was_replaced_is_missed(p
 
     seen_at = "territoire_gateway_bridge_gateway_last_seen_timestamp_seconds"
     assert REGISTRY.get_sample_value(seen_at, {"gateway_id": EUI.hex()}) == 3600
+
+
+async def test_that_nobody_speaks_in_a_gateways_name_is_shown_before_somebody_does(pool: Pool) -> None:
+    """The alarm rings at the first one: a counter that begins with it has not risen."""
+    await register(pool, EUI)
+
+    await Gateways(pool).load()
+
+    labels = {"gateway_id": EUI.hex(), "verdict": "refused"}
+    assert REGISTRY.get_sample_value("territoire_gateway_bridge_gateway_address_changes_total", labels) is not None

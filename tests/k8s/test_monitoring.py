@@ -11,7 +11,9 @@ from typing import Any
 
 import prometheus_client
 import yaml
+from prometheus_client import REGISTRY
 
+from core.model.quarantine import QuarantineReason
 from tests.each import each
 from tests.k8s.conftest import CHECKOUT, Rendered, labels_of
 from tests.rooms import PRODUCT
@@ -29,10 +31,10 @@ DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
 NAME = re.compile(r"\bterritoire_\w+")
 SELECTED = re.compile(r"\b(territoire_\w+)\{([^}]*)\}")
 GROUPED = re.compile(r"\b(?:by|without) \(([^)]*)\)")
-# What Prometheus, the operator and Kubernetes add to every series.
-ADDED = frozenset(
-    {"app_kubernetes_io_name", "job", "pod", "namespace", "instance", "le", "name", "persistentvolumeclaim"}
-)
+# What Prometheus and the operator say of whom they scrape; a label of ours that is called so is renamed.
+TARGET = frozenset({"app_kubernetes_io_name", "container", "endpoint", "instance", "job", "namespace", "pod"})
+# What others add to their series.
+ADDED = TARGET - {"job"} | {"le", "name", "persistentvolumeclaim"}
 
 
 def exported() -> dict[str, set[str]]:
@@ -68,6 +70,29 @@ def test_what_is_asked_for_is_exported_under_these_labels(expression: str) -> No
     for grouped in GROUPED.findall(expression):
         own = set().union(*(EXPORTED[name] for name in NAME.findall(expression)), ADDED)
         assert {label.strip() for label in grouped.split(",")} <= own
+
+
+def test_no_label_of_ours_is_one_that_the_scrape_has_for_itself() -> None:
+    assert {name: labels & TARGET for name, labels in EXPORTED.items() if labels & TARGET} == {}
+
+
+@each([rule["expr"] for rule in ALERTS])
+def test_what_is_counted_is_shown_before_the_first_time(expression: str) -> None:
+    """A counter that appears with its first event has not risen, and rings at the second."""
+    for name, selected in SELECTED.findall(expression):
+        label, _, values = selected.replace("~", "").partition("=")
+        if name.endswith("_total") and "gateway_id" not in EXPORTED[name]:  # Of gateways: test_known_gateways.py.
+            for value in values.strip('"').split("|"):
+                assert REGISTRY.get_sample_value(name, {label: value}) is not None, f"{name} {value}"
+
+
+def test_denials_and_quarantined_items_are_shown_before_the_first() -> None:
+    shown = {"territoire_bus_denied_total": {"operation": ("publish", "subscription")},
+             "territoire_ingest_quarantined_total": {"reason": tuple(QuarantineReason)}}  # fmt: skip
+    for name, labels in shown.items():
+        for label, values in labels.items():
+            for value in values:
+                assert REGISTRY.get_sample_value(name, {label: value}) is not None, f"{name} {value}"
 
 
 def test_every_alert_has_its_page_and_no_page_is_left_over() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from core.runtime.postgres import Connection, connect, open_pool
+from registry import releases
 from registry.migration_files import FIRST_WITH_KIND, Kind, MalformedMigration, Migration, parse
-from registry.releases import announced
+from registry.releases import Overtaken, announced
 from registry.schema import (
     MigrationFailed,
     OlderProgramsRun,
@@ -86,6 +87,42 @@ async def test_a_program_that_was_killed_holds_nothing_up_after_a_minute(databas
     assert await migrate(database.admin_url, known=[*KNOWN, EXPAND, CONTRACT]) == 2
 
 
+async def test_a_program_that_was_away_for_a_minute_ends_once_what_it_uses_is_gone(
+    database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine was frozen, or the database out of its reach: it could not be seen, and knows nothing of it."""
+    monkeypatch.setattr(releases, "ANNOUNCE_EVERY_S", 0.2)
+    async with open_pool(database.admin_url, "test", size=1) as pool:
+        with pytest.raises(Overtaken, match=f"needs a program that knows {NEXT}") as ended:  # noqa: PT012
+            async with announced(pool, "network", "network-0", len(KNOWN)), asyncio.timeout(30):
+                async with pool.acquire():  # Its only connection: nothing is announced meanwhile.
+                    await connection.execute("UPDATE service_release SET seen_at = now() - interval '61 s'")
+                    assert await migrate(database.admin_url, known=[*KNOWN, EXPAND, CONTRACT]) == 2
+                await asyncio.sleep(30)
+
+    assert "il était absent" in ended.value.french
+
+
+async def test_a_program_that_starts_while_a_contract_step_is_applied_is_seen_or_ends(
+    database, connection: Connection
+) -> None:
+    """It had read the ledger before."""
+    await migrate(database.admin_url, known=[*KNOWN, EXPAND])
+    other = await connect(database.admin_url)
+    async with open_pool(database.admin_url, "test", size=1) as pool, connection.transaction():
+        await connection.execute("LOCK TABLE asset")  # The step waits in the middle.
+        contracting = asyncio.create_task(migrate(database.admin_url, known=[*KNOWN, EXPAND, CONTRACT]))
+        async with asyncio.timeout(30):
+            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - rows have no event.
+                await asyncio.sleep(0.02)
+        with pytest.raises(Overtaken):
+            async with announced(pool, "network", "network-0", len(KNOWN)):
+                pass
+    await other.close()
+
+    assert await contracting == 1
+
+
 async def test_rights_are_withdrawn_once_no_older_program_is_alive(database, connection: Connection) -> None:
     await connection.execute("GRANT DELETE ON tenant TO territoire_lighting")
     may = "SELECT has_table_privilege('territoire_lighting', 'tenant', 'DELETE')"
@@ -123,6 +160,11 @@ WHERE id IN (SELECT id FROM asset WHERE initial IS NULL ORDER BY id LIMIT 10);
 -- step
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS asset_initial ON asset (id, initial);
 """,
+)
+INDEX = made(
+    NEXT,
+    "expand",
+    "-- outside a transaction\n\n-- step\nCREATE INDEX CONCURRENTLY IF NOT EXISTS by_name ON asset (name);\n",
 )
 MAKE_ASSETS = """
 WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id)
@@ -166,6 +208,25 @@ async def test_a_run_that_was_cut_short_is_resumed(database, connection: Connect
     )
 
 
+async def test_an_index_waits_for_a_backup_s_transaction_however_long_it_lasts(
+    database, connection: Connection
+) -> None:
+    """What is made anew at each attempt would never be there."""
+    other = await connect(database.admin_url)
+    async with connection.transaction(isolation="repeatable_read"):
+        await connection.fetchval("SELECT count(*) FROM asset")
+        running = asyncio.create_task(migrate(database.admin_url, known=[*KNOWN, INDEX], lock_timeout_s=0.3))
+        async with asyncio.timeout(60):
+            while not await other.fetchval(WAITS_FOR_SNAPSHOT):  # noqa: ASYNC110 - rows have no event.
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.6)
+        still_waits = not running.done()
+    await other.close()
+
+    assert await running == 1
+    assert still_waits
+
+
 FROZEN = """
 import asyncio, os, signal, sys
 from registry.migration_files import parse
@@ -174,6 +235,11 @@ from registry.schema import migrate, migrations
 sql = "ALTER TABLE asset ADD COLUMN colour text; SELECT pg_sleep(0.5);"
 migration = parse(f"{len(migrations()) + 1:04}_expand_of_a_test.sql", sql)
 asyncio.run(migrate(sys.argv[1], known=[*migrations(), migration], idle_timeout_s=0.5))
+"""
+WAITS_FOR_SNAPSHOT = """
+SELECT EXISTS (SELECT FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+               WHERE a.query LIKE '%INDEX CONCURRENTLY IF NOT%' AND a.state = 'active' AND NOT l.granted
+                 AND a.pid <> pg_backend_pid())
 """
 IS_LOCKED = """
 SELECT EXISTS (SELECT FROM pg_locks

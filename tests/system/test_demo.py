@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ from lab.simulator.report import MOST_MEMORY_MB
 from services.supervisor.run_info import read_run_info
 from services.supervisor.stack import checkout
 from services.supervisor.stack_options import SERVICES
+from tests.k8s.conftest import render
 from tests.otlp import Collector, collector
+from tests.system.alarm_plays import FOREIGN, ITS_OWN, PLAYS
+from tests.system.alarm_stage import Scrape, Stage, names_in, play, steady, written_test
 from tests.system.exposed_metrics import EVERY, LABELLED, MOVED, OF_SERVICE
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
@@ -45,10 +49,12 @@ class Watched:
     spans: Collector
     pages: dict[str, list[Sample]] = field(default_factory=dict)
     """The last that each service has shown at /metrics."""
+    scrapes: list[Scrape] = field(default_factory=list[Scrape])
+    """All that they have shown there, every `LOOK_EVERY_S`."""
     logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-async def look(home: Path, report: Path, pages: dict[str, str]) -> None:
+async def look(home: Path, report: Path, pages: dict[str, str], scrapes: list[Scrape]) -> None:
     """Until the account is drawn up; then the services end, and what they show ends piece by piece."""
     async with httpx.AsyncClient(timeout=5) as client:
         while True:
@@ -61,6 +67,8 @@ async def look(home: Path, report: Path, pages: dict[str, str]) -> None:
                         seen[service.name] = answer.raise_for_status().text
                 if not report.exists():  # noqa: ASYNC240 - A file that is there or not.
                     pages |= seen
+                    at = time.time()
+                    scrapes += [Scrape(at, service, text) for service, text in seen.items()]
 
 
 def lines(log: Path) -> list[dict[str, Any]]:
@@ -70,7 +78,7 @@ def lines(log: Path) -> list[dict[str, Any]]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demo(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Watched]:
     """Every frame of it is followed."""
-    at, pages = tmp_path_factory.mktemp("demo"), dict[str, str]()
+    at, pages, scrapes = tmp_path_factory.mktemp("demo"), dict[str, str](), list[Scrape]()
     argv = ["-m", "lab", "demo", "--home", str(demo_folder), "--exit-after", "110", "--pace", "2"]
     async with collector() as spans:
         process = await asyncio.create_subprocess_exec(
@@ -87,7 +95,7 @@ async def demo(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> A
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        looking = asyncio.create_task(look(demo_folder, at / REPORT, pages))
+        looking = asyncio.create_task(look(demo_folder, at / REPORT, pages, scrapes))
         output, _ = await process.communicate()
         looking.cancel()
     read = {
@@ -95,7 +103,7 @@ async def demo(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> A
     }
     logs = {name: lines(demo_folder / "logs" / f"{name}.log") for name in SERVICES}
     report = json.loads((at / REPORT).read_text("utf-8")) if (at / REPORT).exists() else {}
-    yield Watched(process.returncode or 0, output.decode(), report, spans, read, logs)
+    yield Watched(process.returncode or 0, output.decode(), report, spans, read, scrapes, logs)
 
 
 async def test_the_demonstration_balances_its_account(demo: Watched) -> None:
@@ -173,3 +181,63 @@ async def test_the_log_leads_the_same_way(demo: Watched) -> None:
         assert judged[trace_id]["gw_eui"] == forwarded[trace_id]["gw_eui"]
     for service, told in demo.logs.items():
         assert all({"ts", "level", "event", "service"} <= line.keys() for line in told), service
+
+
+# Overlays that have rules, and how much of the demonstration is carried on: its end, when all has started.
+MONITORED = ("staging", "production")
+LOOKS_OF_CALM = 9
+FAILS_AT_MIN = 20
+FIRING = 'ALERTS{alertstate="firing"}'
+
+
+def rules_of(overlay: str) -> dict[str, Any]:
+    """As they are applied."""
+    return {"groups": [group for one in render(overlay).of("PrometheusRule") for group in one["spec"]["groups"]]}
+
+
+@pytest.fixture(scope="module")
+def calm(demo: Watched) -> Stage:
+    """What its services have shown while nothing was wrong."""
+    looks = sorted({scrape.at for scrape in demo.scrapes})[-LOOKS_OF_CALM:]
+    shown = [scrape for scrape in demo.scrapes if scrape.at in looks]
+    return Stage.of(shown, names_in(rules_of("production")), LOOK_EVERY_S)
+
+
+def stage_of(calm: Stage, minutes: float) -> Stage:
+    """So much of it, in a cluster that is well."""
+    stage = calm.carried_on(minutes / 60)
+    for selector, change in ITS_OWN.items():
+        stage = stage.with_change(selector, change, 0)
+    stage.series += [steady(series, value, stage) for series, value in FOREIGN.items()]
+    return stage
+
+
+@pytest.mark.parametrize("overlay", MONITORED)
+def test_no_alarm_rings_in_an_hour_of_it(calm: Stage, overlay: str, tmp_path: Path) -> None:
+    asked = [(60.0 * minute, f"sum by (alertname) ({FIRING})", {}) for minute in range(2, 60)]
+
+    assert play(rules_of(overlay), [written_test("an hour", stage_of(calm, 60), asked)], tmp_path) == ""
+
+
+@pytest.mark.parametrize("overlay", MONITORED)
+def test_each_alarm_rings_when_what_the_services_show_goes_wrong(
+    calm: Stage, overlay: str, tmp_path: Path
+) -> None:
+    rules = {rule["alert"]: rule for group in rules_of(overlay)["groups"] for rule in group["rules"]}
+    assert rules.keys() == {one.alarm for one in PLAYS}
+    wrong: list[str] = []
+    for one in PLAYS:
+        alone = {"groups": [{"name": "alone", "rules": [rules[one.alarm]]}]}
+        stage = stage_of(calm, FAILS_AT_MIN + one.within_min + 2)
+        stage.series = [series for series in stage.series if series.name in rules[one.alarm]["expr"]]
+        rings = f"count({FIRING}) > bool 0 or vector(0)"
+        before, after = FAILS_AT_MIN - 1, FAILS_AT_MIN + one.within_min
+        asked = [(60.0 * before, rings, {"{}": 0.0}), (60.0 * after, rings, {"{}": 1.0})]
+        try:
+            for selector, change in one.changes.items():
+                stage = stage.with_change(selector, change, 60.0 * FAILS_AT_MIN)
+        except LookupError as missing:
+            wrong.append(f"{one}: {missing}")
+        else:
+            wrong += [found for found in [play(alone, [written_test(str(one), stage, asked)], tmp_path)] if found]
+    assert not wrong, "\n".join(wrong)

@@ -70,9 +70,9 @@ async def test_closed_hours_are_rolled_up_and_it_shows(
 
     expected = [
         'territoire_maintenance_rolled_up_buckets_total{bucket="day"} 1.0',
-        'territoire_maintenance_last_success_timestamp_seconds{job="housekeeping"}',
-        'territoire_maintenance_last_success_timestamp_seconds{job="rollups"}',
-        'territoire_maintenance_last_success_timestamp_seconds{job="supervision"}',
+        'territoire_maintenance_last_success_timestamp_seconds{task="housekeeping"}',
+        'territoire_maintenance_last_success_timestamp_seconds{task="rollups"}',
+        'territoire_maintenance_last_success_timestamp_seconds{task="supervision"}',
         'territoire_maintenance_chunks{compressed="no",hypertable="measurement"}',
         "territoire_maintenance_dirty_rows",
         f"territoire_maintenance_disk_bytes {floatToGoString(shutil.disk_usage(tmp_path).total)}\n",

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,12 +9,15 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from lab.commands.release import changes_of
 from lab.release import wheel
+from lab.release.inventory import LICENCES as LICENCES_FILE
 from lab.release.inventory import (
+    LOCKS,
     Licences,
     completed,
     debian_components,
     npm_components,
     problems,
+    read_bundled,
     third_party_text,
 )
 from tests.rooms import CHECKOUT
@@ -63,6 +67,24 @@ def test_the_document_is_cyclonedx_and_names_the_console_s_libraries_and_debian_
     assert names["leaflet"] == "pkg:npm/leaflet@1.9.4"
     assert names["bash"].startswith("pkg:deb/debian/bash@")
     assert problems(bom, licences) == []
+
+
+def test_what_lies_in_the_repository_and_is_not_ours_is_named_with_its_licence() -> None:
+    bundled = read_bundled(CHECKOUT)
+    vendored = CHECKOUT / "decoders" / "javascript" / "vendored"
+
+    assert {folder.name for folder in vendored.iterdir()} <= bundled.texts.keys()
+    assert all("Copyright" in text for [text] in bundled.texts.values())
+    assert problems(bundled.bom, Licences.read(CHECKOUT / LICENCES_FILE)) == []
+    [messages] = [one for one in bundled.bom["components"] if one["name"] == "chirpstack-api"]
+    assert f"chirpstack-api=={messages['version']} " in (CHECKOUT / "requirements-dev.lock").read_text("utf-8")
+
+
+def test_what_each_variant_of_the_image_installs_is_looked_at() -> None:
+    """The Containerfile asks for these files, and for no other."""
+    containerfile = (CHECKOUT / "deploy" / "Containerfile").read_text("utf-8")
+
+    assert set(LOCKS) == set(re.findall(r"-r (requirements[\w-]*\.lock)", containerfile))
 
 
 def test_whoever_receives_it_reads_every_licence() -> None:

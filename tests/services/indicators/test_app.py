@@ -60,4 +60,4 @@ async def test_the_process_follows_the_feed_as_its_own_role_and_without_the_bus(
         code = await asyncio.wait_for(process.wait(), 20)
 
     assert (code, ready) == (0, 200)
-    assert 'territoire_indicators_last_success_timestamp_seconds{job="fill_days"}' in metrics
+    assert 'territoire_indicators_last_success_timestamp_seconds{task="fill_days"}' in metrics
