@@ -5,7 +5,8 @@ mosquitto. What no rule allows is rejected (`authorization.no_match = deny`).
 """
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -62,8 +63,16 @@ def open_client(url: str) -> httpx.AsyncClient:
 class Emqx:
     """Over a client of its API, whose user and password are an API key and its secret."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, open_another: Callable[[], httpx.AsyncClient] | None = None
+    ) -> None:
+        """`open_another` opens what takes the client's place once nobody answers: it reads its authority anew."""
         self._client = client
+        self._open_another = open_another
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
 
     async def read(self) -> dict[str, Permissions | None]:
         """As `AccountBroker.read`; rules without a password, or the other way round, are not as we make them."""
@@ -89,6 +98,12 @@ class Emqx:
             password = {"user_id": name, "password": account.password, "is_superuser": False}
             await self._ask("POST", PASSWORDS, password, passed_over=HTTPStatus.CONFLICT)
 
+    async def _take_another(self) -> None:
+        if self._open_another is not None:
+            with suppress(OSError):  # The authority's file is away for a moment, while it is replaced.
+                former, self._client = self._client, self._open_another()
+                await former.aclose()
+
     async def _list(self, kind: str) -> list[Json]:
         found: list[Json] = []
         for page in range(1, 1_000):
@@ -108,6 +123,7 @@ class Emqx:
         try:
             answer = await self._client.request(method, path, json=body)
         except httpx.TransportError as away:
+            await self._take_another()
             raise BrokerAway(f"l'API d'EMQX ne répond pas : {network_reason(away.__cause__ or away)}") from away
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise BrokerRejected("la clé d'API ou son secret est refusé (TERRITOIRE_MQTT_ACCOUNTS_URL)")

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
@@ -147,11 +149,11 @@ class AccountRunner(LeaseRunner[str]):
         return LeasedWork({"connect": connect, "reconcile": reconcile}, mqtt_session, reconciler.nudge)
 
     def _open_http(self, url: str) -> LeasedWork:
-        client = open_client(url)
-        reconciler = Reconciler(self._pool, self._keys, Emqx(client))
+        emqx = Emqx(open_client(url), partial(open_client, url))
+        reconciler = Reconciler(self._pool, self._keys, emqx)
 
         async def reconcile() -> None:
-            async with client:
+            async with aclosing(emqx):
                 await reconciler.run()
 
         return LeasedWork({"reconcile": reconcile}, None, reconciler.nudge)

@@ -25,7 +25,7 @@ from services.supervisor.home import Home
 from services.supervisor.stack import Stack
 
 # Longer than services take to come back by it; then they stay connected for a while beyond its end.
-LIVES, LAST_LOOK_S, BEYOND_S = timedelta(seconds=20), 3.0, 4.0
+LIVES, LAST_LOOK_S, BEYOND_S = timedelta(seconds=25), 3.0, 4.0
 # A connection that is older than a handshake has believed what it was shown.
 BELIEVED_AFTER_S = 5.0
 LEAST_REFUSED_S, BACK_WITHIN_S, LOOKED_AT_EVERY_S = 10.0, 60.0, 0.2

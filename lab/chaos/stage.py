@@ -92,11 +92,12 @@ class Stage:
         """Run a case to its end and judge it. Never raises for the stack's sake."""
         outcome = Outcome(case.name, case.title)
         scene = Scene(self.processes, self.pool, self.bus, self.load, seconds, self.small_disks)
-        watch = Watch(self.pool, self.bus, self.counters, scene.signs)
+        run = self.processes.run
+        bridges = len(run.replicas("gateway_bridge"))
+        watch = Watch(self.pool, self.bus, self.counters, scene.signs, bridges)
         scene.recovery_s = watch.settled_s
         scene.upgrade = self.upgrade
         began, began_us, first = time.monotonic(), now_us(), self.load.sent_count
-        run = self.processes.run
         self.logs.begin(run)
         drops_before = await counted_drops(run)
         looking = asyncio.create_task(watch.run(), name="look at the stack")

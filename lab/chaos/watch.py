@@ -17,8 +17,9 @@ LOOK_EVERY_S = 0.5
 LOOK_WITHIN_S = 3.0
 # Behind by more than this is not keeping up; a clock that is set wrong says nothing of how far behind.
 BEHIND_S, CLOCK_OFF_S = 2.0, 1_000.0
-# A chain that keeps up has each shard's batches of the last quarter of a second in hand.
-MOST_MESSAGES = 60
+# A chain that keeps up has each shard's batches of the last quarter of a second in hand, of each bridge its own:
+# 40 a second for each of 4 shards, and half as much again.
+MOST_MESSAGES_A_BRIDGE = 60
 SOUND_FOR_S = 2.5
 EMPTY_LOOKS = 3
 # The newest reading: few rows, whatever the load.
@@ -37,6 +38,8 @@ class Watch:
     bus: Bus
     counters: CounterWatch
     signs: Sequence[Callable[[], bool]] = ()
+    bridges: int = 1
+    """How many publish frames."""
     is_silent: bool = False
     """The load has ended: nothing new is measured, and what is not in the streams has arrived."""
     _looks: list[tuple[float, bool]] = field(default_factory=list[tuple[float, bool]])
@@ -59,7 +62,7 @@ class Watch:
             return False
         if self.is_silent:
             return waiting == 0
-        keeps_up = waiting <= MOST_MESSAGES and (lag < BEHIND_S or lag > CLOCK_OFF_S)
+        keeps_up = waiting <= MOST_MESSAGES_A_BRIDGE * self.bridges and (lag < BEHIND_S or lag > CLOCK_OFF_S)
         return keeps_up and all(sign() for sign in self.signs)
 
     def recovery_s(self, since: float) -> float | None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import unquote
 
@@ -135,3 +136,20 @@ async def test_a_wrong_key_of_emqx_and_one_that_is_away_are_said_in_french(free_
     async with open_client(f"http://key:secret@127.0.0.1:{free_port}") as client:
         with pytest.raises(BrokerAway, match="ne répond pas"):
             await Emqx(client).read()
+
+
+async def test_an_authority_of_emqx_that_was_replaced_counts_at_the_next_attempt(free_port: int) -> None:
+    """Its file is away at first: then the client of before goes on."""
+    api, files = EmqxApi(), iter([FileNotFoundError("ca.pem"), None])
+
+    def open_another() -> httpx.AsyncClient:
+        if (away := next(files)) is not None:
+            raise away
+        return client_of(api)
+
+    async with aclosing(Emqx(open_client(f"http://key:secret@127.0.0.1:{free_port}"), open_another)) as emqx:
+        for _ in range(2):
+            with pytest.raises(BrokerAway):
+                await emqx.read()
+
+        assert await emqx.read() == {}

@@ -1,5 +1,9 @@
+import asyncio
 from typing import Any
 
+import pytest
+
+from core.messages import topics
 from lab.chaos.checks import CounterWatch
 from lab.chaos.watch import Watch
 
@@ -24,3 +28,34 @@ def test_a_moment_between_two_bad_ones_is_no_recovery() -> None:
 
 def test_without_a_good_look_there_was_no_recovery() -> None:
     assert watch((0.5, False), (1.0, False)).recovery_s(0.0) is None
+
+
+class Waiting:
+    """Two streams with so many messages together, and a reading of this moment."""
+
+    def __init__(self, messages: int) -> None:
+        self._messages = messages
+
+    async def stream_messages(self, stream: str) -> int:
+        return self._messages if stream == topics.FRAMES else 0
+
+    async def fetchval(self, _statement: str) -> float:
+        return 0.1
+
+    async def fetch(self, _statement: str, _tenant_id: int) -> list[Any]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("messages", "bridges", "keeps_up"),
+    [(60, 1, True), (61, 1, False), (61, 2, True), (120, 2, True), (121, 2, False)],
+)
+async def test_each_bridge_has_batches_of_its_own_in_hand(messages: int, bridges: int, keeps_up: bool) -> None:
+    stack: Any = Waiting(messages)
+    looking = Watch(stack, stack, CounterWatch(1), bridges=bridges)
+    watching = asyncio.create_task(looking.run())
+    await asyncio.sleep(0.05)  # One look.
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+    assert (looking.recovery_s(0.0) is not None) is keeps_up
