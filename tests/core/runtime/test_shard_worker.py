@@ -542,3 +542,17 @@ async def test_item_of_a_guarded_shard_that_fails_is_rejected_and_its_neighbours
     assert service.committed() == [10, 12]
     assert service.quarantined() == [(11, "no 11")]
     assert tuple(await pool.fetchrow(IN_HAND, 0)) == (None, None)
+
+
+async def test_what_completes_without_a_message_counts_as_what_the_next_wait_follows_from() -> None:
+    """Windows that end by the clock bring no message: the next batch waits for its neighbours all the same."""
+    anything: Any = None
+    shard = Octets(Lease(SERVICE, 0, 1, asyncio.get_running_loop().time()))
+    worker = ShardWorker[Part](anything, Service(), Pace(10, 100, 0, linger_s=float))
+    worker._shards = [shard]
+    shard.units = [Part(shard, (number,), [number]) for number in range(30)]
+
+    together, _ = await worker._take_batch()
+
+    assert len(together) == 30
+    assert worker._linger_s() == 30.0
