@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from cli.alarm_news import Known, News, news, subject_of, text_of
 from cli.findings import Finding, critical
 from cli.running import default_home, fail
+from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
     from cli.alarm_settings import AlarmSettings
@@ -52,7 +53,11 @@ def alarm(
     settings = settings_or_exit("alarm", AlarmSettings)
     if not settings.reaches_somebody:
         if test:
-            raise fail("personne à prévenir : dites TERRITOIRE_ALARM_MAIL (avec TERRITOIRE_SMTP_URL) ou _URL", 2)
+            raise fail(
+                "personne à prévenir : dites TERRITOIRE_ALARM_MAIL (avec TERRITOIRE_SMTP_URL) ou "
+                "TERRITOIRE_ALARM_URL",
+                2,
+            )
         return  # The installation is new: nobody has said whom yet, and doctor says so.
     folder = home or default_home("up")
     if test:
@@ -63,6 +68,15 @@ def alarm(
         return
     sudden = _sudden(failed, stopped=stopped)
     asyncio.run(_examine_and_notify(settings, folder, backups, sudden))
+
+
+def _reason(error: BaseException) -> str:
+    """Why nobody answered: libraries keep the cause, which says it, below exceptions of their own."""
+    from core.runtime.waiting import network_reason
+
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return network_reason(error)
 
 
 def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:
@@ -78,18 +92,22 @@ def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:
 async def _examine_and_notify(
     settings: "AlarmSettings", folder: Path, backups: Path | None, sudden: list[Finding]
 ) -> None:
-    before, now = _read(folder), datetime.now(UTC)
+    place, now = _remembering(folder), datetime.now(UTC)
+    before = Remembered() if place is None else _read(place)
     if sudden:
         report, found = news(before.sudden, sudden, now, at_once=True)
         report, after = News(report.bad, []), replace(before, sudden={**before.sudden, **found})
     else:
         from cli.doctor import examine
 
-        report, known = news(before.known, await examine(folder, [], backups), now)
+        # What cannot be remembered would never be seen twice in a row, and nobody would be told.
+        report, known = news(before.known, await examine(folder, [], backups), now, at_once=place is None)
         after = replace(before, known=known)
     if report:
         await _send(settings, report)
-    _write(folder, after)
+    if place is None:
+        raise fail(f"{folder / STATE} ne s'écrit pas : tout est redit à chaque examen")
+    _write(place, after)
 
 
 async def _send(settings: "AlarmSettings", report: News) -> None:
@@ -108,7 +126,7 @@ async def _send(settings: "AlarmSettings", report: News) -> None:
             try:
                 await settings.mailer.send_text(address, subject, text, SEND_WITHIN_S)
             except MailRejected as refused:
-                failures.append(f"{address} : {refused}")
+                failures.append(f"{address} : {refused if refused.status else _reason(refused)}")
     if settings.alarm_url is not None:
         import httpx
 
@@ -124,10 +142,25 @@ async def _send(settings: "AlarmSettings", report: News) -> None:
                 answer.raise_for_status()
         except httpx.HTTPStatusError as refused:
             failures.append(f"TERRITOIRE_ALARM_URL : répond {refused.response.status_code}")
+        except httpx.TimeoutException:
+            failures.append(f"TERRITOIRE_ALARM_URL : pas de réponse en {SEND_WITHIN_S:.0f} s")
         except httpx.HTTPError as away:
-            failures.append(f"TERRITOIRE_ALARM_URL : {type(away).__name__}")
+            failures.append(f"TERRITOIRE_ALARM_URL : {_reason(away)}")
     if failures:
         raise fail("astreinte pas prévenue : " + " ; ".join(failures))
+
+
+def _remembering(folder: Path) -> Path | None:
+    """Where it is remembered what was told: the home, or memory that systemd keeps when its disk takes nothing."""
+    in_memory = os.environ.get("RUNTIME_DIRECTORY")
+    for place in (folder, *([Path(in_memory)] if in_memory else [])):
+        try:
+            (place / f"{STATE}.part").touch()
+        except OSError as refused:
+            sys.stderr.write(f"territoire : {place / STATE} ne s'écrit pas : {system_reason(refused)}\n")
+        else:
+            return place
+    return None
 
 
 def _read(folder: Path) -> Remembered:
