@@ -50,7 +50,7 @@ def examine_ports(options: StackOptions) -> list[Finding]:
     found: list[Finding] = []
     for kind, wanted in options.wanted.items():
         try:
-            wanted.take()
+            wanted.reserve()
         except PortTaken as taken:
             remedy = (
                 f"« ss -lnptu » dit qui le tient : arrêtez-le, ou donnez un autre --{kind}-port dans "
