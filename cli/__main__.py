@@ -4,12 +4,13 @@ import typer
 
 from cli.app import app
 from cli.completions import VARIABLE, prepare
-from cli.french import speak_french
+from cli.french import join_lines, speak_french
 
 
 def run(commands: typer.Typer) -> None:
     """Answer one command line in French; its exit status is the process's."""
     speak_french()
+    join_lines(commands)
     prepare()
     commands(prog_name="./territoire", complete_var=VARIABLE)
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from cli.alarm_news import Known, News, news, subject_of, text_of
 from cli.findings import Finding, critical
 from cli.running import default_home, fail
+from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
     from cli.alarm_settings import AlarmSettings
@@ -52,7 +53,11 @@ def alarm(
     settings = settings_or_exit("alarm", AlarmSettings)
     if not settings.reaches_somebody:
         if test:
-            raise fail("personne à prévenir : dites TERRITOIRE_ALARM_MAIL (avec TERRITOIRE_SMTP_URL) ou _URL", 2)
+            raise fail(
+                "personne à prévenir : dites TERRITOIRE_ALARM_MAIL (avec TERRITOIRE_SMTP_URL) ou "
+                "TERRITOIRE_ALARM_URL",
+                2,
+            )
         return  # The installation is new: nobody has said whom yet, and doctor says so.
     folder = home or default_home("up")
     if test:
@@ -63,6 +68,15 @@ def alarm(
         return
     sudden = _sudden(failed, stopped=stopped)
     asyncio.run(_examine_and_notify(settings, folder, backups, sudden))
+
+
+def _reason(error: BaseException) -> str:
+    """Why nobody answered: libraries keep the cause, which says it, below exceptions of their own."""
+    from core.runtime.waiting import network_reason
+
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return network_reason(error)
 
 
 def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:
@@ -78,30 +92,49 @@ def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:
 async def _examine_and_notify(
     settings: "AlarmSettings", folder: Path, backups: Path | None, sudden: list[Finding]
 ) -> None:
-    now = datetime.now(UTC)
-    if sudden:
-        before = _read(folder).sudden
-        report, found = news(before, sudden, now, at_once=True)
-        if report.bad:
-            # Known before it is sent: what nobody takes is sent with the next examination.
-            _remember(folder, sudden=before | {one.subject: Known(one) for one in report.bad})
-            failures = await _send(settings, News(report.bad, []))
-            _remember(folder, sudden=_read(folder).sudden | found)
-            _say(failures)
-        return
+    place, now = _remembering(folder), datetime.now(UTC)
+    notify = (
+        _notify_of_sudden(settings, place, sudden, now)
+        if sudden
+        else _notify(settings, folder, backups, place, now)
+    )
+    failures = await notify
+    if place is None:
+        raise fail(f"{folder / STATE} ne s'écrit pas : tout est redit à chaque examen")
+    _say(failures)
+
+
+async def _notify_of_sudden(
+    settings: "AlarmSettings", place: Path | None, sudden: list[Finding], now: datetime
+) -> list[str]:
+    before = _read(place).sudden
+    report, found = news(before, sudden, now, at_once=True)
+    if not report.bad:
+        return []
+    # Known before it is sent: what nobody takes is sent with the next examination.
+    _remember(place, sudden=before | {one.subject: Known(one) for one in report.bad})
+    failures = await _send(settings, News(report.bad, []))
+    _remember(place, sudden=_read(place).sudden | found)
+    return failures
+
+
+async def _notify(
+    settings: "AlarmSettings", folder: Path, backups: Path | None, place: Path | None, now: datetime
+) -> list[str]:
     from cli.doctor import examine
 
     findings = await examine(folder, [], backups)
-    before = _read(folder)
-    report, known = news(before.known, findings, now)
+    before = _read(place)
+    # What cannot be remembered would never be seen twice in a row, and nobody would be told.
+    report, known = news(before.known, findings, now, at_once=place is None)
     left = {subject: one.finding for subject, one in before.sudden.items() if one.notified_at is None}
     report = News([*left.values(), *report.bad], report.good)
     failures = await _send(settings, report) if report else []
-    _remember(folder, known=known)
+    _remember(place, known=known)
     if left:
         told = {subject: Known(finding, now) for subject, finding in left.items()}
-        _remember(folder, sudden=_read(folder).sudden | told)
-    _say(failures)
+        _remember(place, sudden=_read(place).sudden | told)
+    return failures
 
 
 def _say(failures: list[str]) -> None:
@@ -126,7 +159,7 @@ async def _send(settings: "AlarmSettings", report: News) -> list[str]:
             try:
                 await settings.mailer.send_text(address, subject, text, SEND_WITHIN_S)
             except MailRejected as refused:
-                failures.append(f"{address} : {refused}")
+                failures.append(f"{address} : {refused if refused.status else _reason(refused)}")
     if settings.alarm_url is not None:
         import httpx
 
@@ -142,14 +175,31 @@ async def _send(settings: "AlarmSettings", report: News) -> list[str]:
                 answer.raise_for_status()
         except httpx.HTTPStatusError as refused:
             failures.append(f"TERRITOIRE_ALARM_URL : répond {refused.response.status_code}")
+        except httpx.TimeoutException:
+            failures.append(f"TERRITOIRE_ALARM_URL : pas de réponse en {SEND_WITHIN_S:.0f} s")
         except httpx.HTTPError as away:
-            failures.append(f"TERRITOIRE_ALARM_URL : {type(away).__name__}")
+            failures.append(f"TERRITOIRE_ALARM_URL : {_reason(away)}")
     if len(failures) == settings.recipients:
         raise fail("astreinte pas prévenue : " + " ; ".join(failures))
     return failures
 
 
-def _read(folder: Path) -> Remembered:
+def _remembering(folder: Path) -> Path | None:
+    """Where it is remembered what was told: the home, or memory that systemd keeps when its disk takes nothing."""
+    in_memory = os.environ.get("RUNTIME_DIRECTORY")
+    for place in (folder, *([Path(in_memory)] if in_memory else [])):
+        try:
+            (place / f"{STATE}.part").touch()
+        except OSError as refused:
+            sys.stderr.write(f"territoire : {place / STATE} ne s'écrit pas : {system_reason(refused)}\n")
+        else:
+            return place
+    return None
+
+
+def _read(folder: Path | None) -> Remembered:
+    if folder is None:
+        return Remembered()
     try:
         return msgspec.json.decode((folder / STATE).read_bytes(), type=Remembered)
     except FileNotFoundError:
@@ -159,8 +209,10 @@ def _read(folder: Path) -> Remembered:
         return Remembered()
 
 
-def _remember(folder: Path, **parts: dict[str, Known]) -> None:
-    """Write these parts; the other one is as another process has just left it."""
+def _remember(folder: Path | None, **parts: dict[str, Known]) -> None:
+    """Write these parts, where that is possible; the other one is as another process has just left it."""
+    if folder is None:
+        return
     part = folder / f"{STATE}.{os.getpid()}.part"
     part.write_bytes(msgspec.json.encode(replace(_read(folder), **parts)))
     part.replace(folder / STATE)

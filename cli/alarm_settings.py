@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from alerting.mail_settings import MailSettings
-from core.runtime.settings import Expected
+from core.runtime.settings import Expected, address_check
 
 
 class AlarmSettings(MailSettings):
@@ -19,9 +19,11 @@ class AlarmSettings(MailSettings):
         pattern=r"^(\s*[^\s@,]+@[^\s@,]+\s*(,|$))*$",
         description="Who is notified when something of this server turns bad; commas between addresses",
     )
-    alarm_url: Annotated[SecretStr | None, Expected("une adresse http(s)")] = Field(
-        default=None, description="Or an address that takes a POST with a text: a chat's incoming webhook"
-    )
+    alarm_url: Annotated[
+        Annotated[SecretStr, AfterValidator(address_check("http", "https"))] | None,
+        BeforeValidator(lambda text: text or None),  # A line of the file without a value says nobody.
+        Expected("une adresse https://machine/… ou http://machine/…"),
+    ] = Field(default=None, description="Or an address that takes a POST with a text: a chat's incoming webhook")
 
     @property
     def addresses(self) -> list[str]:

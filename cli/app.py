@@ -96,7 +96,11 @@ def migrate(
     ] = False,
 ) -> None:
     """Met le schéma à jour : la base de TERRITOIRE_DATABASE_URL, sinon celle de la pile qui tourne."""
-    if "TERRITOIRE_DATABASE_URL" not in os.environ:
+    if "TERRITOIRE_DATABASE_URL" in os.environ:
+        from cli.place import demand_addresses
+
+        demand_addresses("TERRITOIRE_DATABASE_URL")
+    else:
         run = find_run(home)
         os.environ |= {
             "TERRITOIRE_DATABASE_URL": run.database_admin_url,

@@ -13,8 +13,8 @@ import msgspec
 import typer
 
 from cli.account import take_account
-from cli.running import fail, find_run
-from core.runtime.errors import describe
+from cli.running import database_away, fail, find_run
+from core.runtime.errors import system_reason
 from registry.erasures import LEDGER_NAME, UnreadableLedger
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import binaries, libpq_environment
@@ -58,7 +58,10 @@ def digest_of(file: Path) -> str:
 def backup(
     file: Annotated[
         Path,
-        typer.Argument(help="Le fichier à écrire, ou un dossier : territoire-AAAA-MM-JJTHHMMSS.dump y est écrit."),
+        typer.Argument(
+            metavar="FICHIER",
+            help="Le fichier à écrire, ou un dossier : territoire-AAAA-MM-JJTHHMMSS.dump y est écrit.",
+        ),
     ],
     home: Annotated[Path | None, typer.Option("--home", help="Dossier de la pile qui tourne.")] = None,
     database_url: Annotated[
@@ -78,7 +81,7 @@ def backup(
     plain: Annotated[
         bool, typer.Option("--plain", envvar="TERRITOIRE_BACKUP_PLAIN", help="En clair, sans chiffrer.")
     ] = False,
-    force: Annotated[bool, typer.Option(help="Remplacer le fichier s'il existe.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remplacer le fichier s'il existe.")] = False,
     keep: Annotated[
         int | None,
         typer.Option(min=1, help="Dans un dossier : n'y garder que les dernières, tant."),
@@ -96,13 +99,15 @@ def backup(
         file = folder / f"territoire-{datetime.now(UTC):%Y-%m-%dT%H%M%S}{suffix}"
     if file.exists() and not force:
         raise fail(f"{file} existe déjà : choisissez un autre nom, ou --force", 2)
-    url = database_url or find_run(home).database_admin_url
+    url = _checked(database_url) or find_run(home).database_admin_url
     try:
         manifest = asyncio.run(_back_up(url, file, for_whom, goes_on_plain))
     except UnreadableLedger as wrong:
         raise fail(f"{file.parent / LEDGER_NAME} ne se lit pas ({wrong}) : mettez-le de côté") from None
     except ServerMissing as missing:
         raise fail(str(missing)) from None
+    except OSError as refused:
+        raise fail(f"{refused.filename or file} : {system_reason(refused)}") from None
     typer.echo(
         f"{file} : {manifest.octets / 1e6:.1f} Mo, {manifest.counts['measurements']} mesures, "
         f"{manifest.counts['uplinks']} trames, {manifest.counts['devices']} équipements."
@@ -115,6 +120,20 @@ def backup(
         "La clé de chiffrement n'y est pas, et sans elle aucune clé d'équipement ne se relit : gardez ailleurs "
         "secrets.json du dossier de la pile (ou TERRITOIRE_KEK)."
     )
+
+
+def _checked(database_url: str | None) -> str | None:
+    if not database_url:
+        return None
+    from pydantic import SecretStr
+
+    from core.runtime.settings import address_check
+
+    try:
+        address_check("postgresql", "postgres")(SecretStr(database_url))
+    except ValueError:
+        raise fail("--database-url : attendu postgresql://compte:motdepasse@machine:port/base", 2) from None
+    return database_url
 
 
 def _recipients(text: str, plain: bool, folder: Path | None) -> tuple[list[str], bool]:
@@ -176,7 +195,7 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
     try:
         connection = await connect(url, "territoire-backup")
     except DATABASE_AWAY as away:
-        raise fail(f"la base de données ne répond pas ({describe(away)})") from None
+        raise database_away(away) from None
     draft = file.with_name(file.name + ".part")
     try:
         # One snapshot for the dump and for the counts, however long both take and whatever is written meanwhile.

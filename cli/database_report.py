@@ -9,8 +9,9 @@ from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from ingest.cold.store import ColdState, read_state
 from registry.gateway_tokens import Unproved, read_unproved
+from registry.granting import Right, missing_rights
 from registry.mqtt_accounts import count_waiting_accounts
-from registry.rights import LOGINS, OWNER, Right, missing_rights
+from registry.rights import LOGINS, OWNER
 from registry.rows import entity, fetch_one
 from registry.schema import SchemaMismatch, require_schema
 from registry.sealed_columns import Sealed, read_sealed

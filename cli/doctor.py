@@ -49,6 +49,7 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
     place = found.place
     findings = [] if found.missing is None else [found.missing]
     findings += _examine_settings(found.environment)
+    findings += _examine_alarm(found.environment) if found.is_server else []
     findings += [critical("réglages", wrong.french, REMEDY) for wrong in found.wrong]
     findings += machine.examine_machine(place.folder)
     findings += _examine_options(found.environment.get("TERRITOIRE_OPTIONS", ""), is_stopped=found.is_stopped)
@@ -99,6 +100,24 @@ def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
         *(critical("réglages", line, REMEDY) for line in wrong_settings(CLASSES, environment)),
         *(warning("réglages", unknown.french, REMEDY) for unknown in unknown_settings(environment)),
     ]
+
+
+def _examine_alarm(environment: Mapping[str, str]) -> list[Finding]:
+    """Whether the timer of an installed server would tell anybody."""
+    from cli.alarm_settings import AlarmSettings
+    from core.runtime.settings import InvalidSettings, read_settings
+
+    try:
+        settings = read_settings(AlarmSettings, environment)
+    except InvalidSettings as refused:
+        return [critical("astreinte", f"n'est pas prévenue : {one.french}", REMEDY) for one in refused.wrong]
+    if settings.reaches_somebody:
+        return []
+    remedy = (
+        "dites TERRITOIRE_ALARM_MAIL (avec TERRITOIRE_SMTP_URL) ou TERRITOIRE_ALARM_URL dans "
+        "/etc/territoire/territoire.env, puis essayez : ./territoire alarm --test"
+    )
+    return [warning("astreinte", "personne n'est prévenu quand cette installation va mal", remedy)]
 
 
 def _examine_options(text: str, *, is_stopped: bool) -> list[Finding]:

@@ -25,8 +25,9 @@ from core.runtime.mqtt import NOT_YET, Broker, MqttAway, MqttRejected, MqttSessi
 from core.runtime.postgres import database_address
 from ingest.cold.store import ColdState
 from registry.gateway_tokens import Unproved
+from registry.granting import Right
 from registry.keys import KeyWrap
-from registry.rights import OWNER, Right
+from registry.rights import OWNER
 from registry.schema import SchemaMismatch
 from registry.timescale import TRIED, is_tried
 from registry.units import UnitMismatch

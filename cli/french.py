@@ -4,8 +4,10 @@ All of its text goes through two things that can be replaced: `typer.rich_utils`
 that colour every line of help, every type of a value and every message of an error.
 """
 
+import inspect
 import re
 
+import typer
 from rich.highlighter import RegexHighlighter
 from rich.text import Text
 from typer import rich_utils
@@ -56,21 +58,37 @@ SENTENCES = [
         (r"Input should be a valid datetime.*", "une date est attendue, comme 2026-11-27T08:30:00+01:00"),
         (r"(?:Value error, )?(\S+) is not one of (.+)\.$", r"\1 n'est pas parmi \2"),
         (r"(?:Value error, )?(\S+) does not match the formats (.+)\.$", r"\1 n'a pas la forme \2"),
-        (r"(?:Path|File|Directory) (.+) does not exist\.$", r"\1 n'existe pas"),
-        (r"(?:Path|File|Directory) (.+) is a file\.$", r"\1 est un fichier"),
-        (r"(?:Path|File|Directory) (.+) is a directory\.$", r"\1 est un dossier"),
-        (r"(?:Path|File|Directory) (.+) is not readable\.$", r"\1 n'est pas lisible"),
-        (r"(?:Path|File|Directory) (.+) is not writable\.$", r"\1 n'est pas modifiable"),
+        (r"(?i:path|file|directory) (.+) does not exist\.$", r"\1 n'existe pas"),
+        (r"(?i:path|file|directory) (.+) is a file\.$", r"\1 est un fichier"),
+        (r"(?i:path|file|directory) (.+) is a directory\.$", r"\1 est un dossier"),
+        (r"(?i:path|file|directory) (.+) is not readable\.$", r"\1 n'est pas lisible"),
+        (r"(?i:path|file|directory) (.+) is not writable\.$", r"\1 n'est pas modifiable"),
         (r"^<bool>", ""),
         (r"^<(?:int|int range)>", "<entier>"),
         (r"^<(?:float|float range)>", "<nombre>"),
         (r"^<str>", "<texte>"),
         (r"^<path>", "<chemin>"),
+        (r"^<list\[Path\]>", "<chemin>"),
+        (r"^<list\[str\]>", "<texte>"),
+        (r"^<list\[int\]>", "<entier>"),
         (r"^<file>", "<fichier>"),
         (r"^<dir>", "<dossier>"),
         (r"^<datetime>", "<date>"),
     )
 ]
+
+
+def join_lines(commands: typer.Typer) -> None:
+    """Make each paragraph of a command's help one line, which a terminal breaks where it ends.
+
+    typer does so for the first paragraph alone.
+    """
+    for command in commands.registered_commands:
+        written = inspect.cleandoc(command.help or (command.callback and command.callback.__doc__) or "")
+        command.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in written.split("\n\n"))
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            join_lines(group.typer_instance)
 
 
 def in_french(text: str) -> str:

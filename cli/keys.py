@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli.running import actor, fail, find_run, log_apart
+from cli.running import actor, database_away, fail, find_run, log_apart
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -218,7 +218,6 @@ def _kept(home: Path | None) -> "tuple[Home, Secrets]":
 
 async def connected(place: "Place", work: "Callable[[Connection], Awaitable[Result]]") -> Result:
     """What the work says, with a connection of the schema's owner."""
-    from core.runtime.errors import describe
     from core.runtime.postgres import DATABASE_AWAY, connect
 
     assert place.database_url is not None  # noqa: S101 - `installation` looked.
@@ -226,7 +225,7 @@ async def connected(place: "Place", work: "Callable[[Connection], Awaitable[Resu
     try:
         connection = await connect(url, "territoire-keys")
     except DATABASE_AWAY as away:
-        raise fail(f"la base de données ne répond pas ({describe(away)})") from None
+        raise database_away(away) from None
     try:
         return await work(connection)
     finally:

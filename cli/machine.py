@@ -26,8 +26,13 @@ def examine_machine(folder: Path | None) -> list[Finding]:
 
 
 def examine_disk(folder: Path) -> Finding:
-    """Below a twentieth PostgreSQL is about to stop."""
+    """Below a twentieth PostgreSQL is about to stop; on one that takes nothing it has."""
     disk = read_disk(folder)
+    if disk.is_read_only:
+        remedy = (
+            "dmesg dit pourquoi ; vérifiez le disque (fsck), puis mount -o remount,rw : rien ne s'écrit d'ici là"
+        )
+        return critical("disque", f"en lecture seule ({folder})", remedy)
     free = f"{disk.free / 1e9:.0f} Go libres sur {disk.total / 1e9:.0f} ({folder})"
     remedy = (
         "libérez de la place ou agrandissez le disque ; TERRITOIRE_KEEP_MEASUREMENTS_MONTHS et "
@@ -45,7 +50,7 @@ def examine_ports(options: StackOptions) -> list[Finding]:
     found: list[Finding] = []
     for kind, wanted in options.wanted.items():
         try:
-            wanted.take()
+            wanted.reserve()
         except PortTaken as taken:
             remedy = (
                 f"« ss -lnptu » dit qui le tient : arrêtez-le, ou donnez un autre --{kind}-port dans "

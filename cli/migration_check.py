@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
+from cli.running import database_away
 from core.runtime.postgres import DATABASE_AWAY, Connection, connect
 from registry.migration_files import FIRST_WITH_KIND, Held, Kind, Lock, Migration
 from registry.releases import programs_before
@@ -110,6 +111,5 @@ async def check_or_exit(database_url: str) -> None:
     try:
         status = await check_migrations(database_url)
     except DATABASE_AWAY as away:
-        typer.echo(f"la base de données ne répond pas : {away}", err=True)
-        status = 1
+        raise database_away(away) from None
     raise typer.Exit(status)

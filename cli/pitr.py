@@ -11,7 +11,7 @@ import typer
 
 from cli.pitr_configure import configure
 from cli.restored import key_wrap, read_entries
-from cli.running import fail, find_run
+from cli.running import database_away, fail, find_run
 from registry.erasures import LEDGER_NAME
 from services.supervisor.home import Home
 from services.supervisor.launch import ServerMissing
@@ -117,7 +117,12 @@ def drill(
     ] = None,
 ) -> None:
     """Essaie une restauration à part, compare les comptes à ceux de l'instant, et note le résultat."""
-    outcome = asyncio.run(_drill_here(home, folder, ledger) if cluster is None else _drill_cluster(cluster))
+    from core.runtime.postgres import DATABASE_AWAY
+
+    try:
+        outcome = asyncio.run(_drill_here(home, folder, ledger) if cluster is None else _drill_cluster(cluster))
+    except DATABASE_AWAY as away:
+        raise database_away(away) from None
     if outcome.outcome != "good":
         raise fail(f"l'essai de restauration a échoué ({outcome.outcome}) : {outcome.detail}")
     typer.echo(
@@ -143,10 +148,10 @@ async def _drill_here(home: Path | None, folder: Path | None, ledger: Path | Non
 async def _drill_cluster(cluster: str) -> "Drill":
     from cli.drill import run_drill
     from cli.drill_cluster import restoring_beside
+    from cli.place import demand_addresses
 
-    url = os.environ.get("TERRITOIRE_DATABASE_URL")
-    if url is None:
-        raise fail("TERRITOIRE_DATABASE_URL manque : l'adresse du superutilisateur, par le service du Cluster", 2)
+    demand_addresses("TERRITOIRE_DATABASE_URL")  # Of the superuser, by the Cluster's service.
+    url = os.environ["TERRITOIRE_DATABASE_URL"]
     return await run_drill(url, restoring_beside(cluster, url), None)
 
 

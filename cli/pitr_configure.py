@@ -12,6 +12,7 @@ import typer
 
 from cli.installed import installed
 from cli.running import fail, usual_homes
+from core.runtime.errors import system_reason
 from services.supervisor.home import Home
 from services.supervisor.pgbackrest import (
     ARCHIVE_TIMEOUT_S,
@@ -50,8 +51,9 @@ def configure(
     place: Annotated[
         str,
         typer.Argument(
+            metavar="LIEU",
             help="Un dossier, sftp://compte@machine[:port]/dossier, ou "
-            "s3://seau/dossier?endpoint=s3.exemple.fr&region=fr-par."
+            "s3://seau/dossier?endpoint=s3.exemple.fr&region=fr-par.",
         ),
     ],
     home: Annotated[Path | None, typer.Option("--home", help="Dossier de la pile.")] = None,
@@ -92,11 +94,18 @@ def configure(
             files = {} if ca is None else {AUTHORITY: ca.read_bytes()}
         else:
             options, files = _disk(place), {}
-    except (WrongPlace, OSError) as wrong:
+    except WrongPlace as wrong:
         raise fail(str(wrong), 2) from None
+    except ValueError:
+        raise fail(f"{place} : le port n'est pas un nombre de 1 à 65535", 2) from None
+    except OSError as refused:
+        raise fail(f"{refused.filename} : {system_reason(refused)}", 2) from None
     phrase = passphrase_of(repository.configuration) or secrets.token_urlsafe(48)
     text = text_of({**options, **COMMON, "repo1-retention-full": str(keep), "repo1-cipher-pass": phrase})
-    repository.write({**files, CONFIGURATION: text.encode()})
+    try:
+        repository.write({**files, CONFIGURATION: text.encode()})
+    except OSError as refused:
+        raise fail(f"{refused.filename} : {system_reason(refused)}") from None
     _say_what_is_next(repository, found.folder, place if address.scheme not in {"sftp", "s3"} else None)
 
 

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cli.findings import Finding, critical
 from cli.installed import installed
 from cli.report import alive, last_line
-from cli.running import COMMAND, usual_homes
+from cli.running import COMMAND, fail, usual_homes
 from core.runtime.keks import Keks, read_keks
 from core.runtime.settings import (
     A_BUS,
@@ -104,6 +104,16 @@ class Addresses(BaseSettings):
     mqtt_url: OptionalBroker = None
 
 
+def demand_addresses(*names: str) -> None:
+    """End the command where one of these variables is missing or no address."""
+    for one in _wrong_addresses(os.environ):
+        if one.name in names:
+            raise fail(one.french, 2)
+    for name in names:
+        if name not in os.environ:
+            raise fail(f"{name} manque", 2)
+
+
 def _wrong_addresses(environment: Mapping[str, str]) -> tuple[WrongSetting, ...]:
     """Those that nobody can connect to, however well the servers are."""
     try:
@@ -158,6 +168,8 @@ class Installation(Found):
 
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     backups: Path | None = None
+    is_server: bool = False
+    """Whether `install` made it, with its timers."""
 
 
 def find_installation(home: Path | None, backups: Path | None) -> Installation:
@@ -166,7 +178,8 @@ def find_installation(home: Path | None, backups: Path | None) -> Installation:
     found = find_place(home)
     server = installed()
     environment: Mapping[str, str] = os.environ
-    if server is not None and found.place.folder == server.home:
+    is_server = server is not None and found.place.folder == server.home
+    if server is not None and is_server:
         environment, backups = {**server.environment, **os.environ}, backups or server.backups
     place = replace(found.place, shards=environment.get("TERRITOIRE_SHARDS"))
-    return Installation(place, found.missing, found.wrong, environment, backups)
+    return Installation(place, found.missing, found.wrong, environment, backups, is_server)

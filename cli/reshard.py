@@ -23,7 +23,9 @@ LOOKS_EVERY_S, SAYS_EVERY_S, WITHIN_S = 0.5, 10.0, 1800.0
 
 
 def reshard(
-    shards: Annotated[int, typer.Argument(help="1, 2, 4, 8 ou 16 : une grappe en a 16, un serveur 4.")],
+    shards: Annotated[
+        int, typer.Argument(metavar="PARTS", help="1, 2, 4, 8 ou 16 : une grappe en a 16, un serveur 4.")
+    ],
     home: Annotated[Path | None, typer.Option("--home", help="Le dossier de la pile, arrêtée.")] = None,
 ) -> None:
     """Divise le travail en un autre nombre de parts ; la pile doit être arrêtée.
@@ -33,8 +35,8 @@ def reshard(
     """
     from core.messages.topics import SHARD_COUNTS
     from core.runtime.bus import BUS_AWAY
-    from core.runtime.errors import describe
-    from core.runtime.postgres import DATABASE_AWAY
+    from core.runtime.bus_connection import bus_reason
+    from core.runtime.postgres import DATABASE_AWAY, database_reason
 
     if shards not in SHARD_COUNTS:
         raise fail(f"{shards} parts : attendu {', '.join(map(str, SHARD_COUNTS[:-1]))} ou 16", 2)
@@ -46,15 +48,18 @@ def reshard(
         raise fail(str(refused)) from None
     except OperatorError as refused:
         raise fail(f"rien n'est changé : {refused.french}") from None
-    except (*DATABASE_AWAY, *BUS_AWAY) as away:
-        raise fail(f"rien n'est changé : la base ou le bus ne répond pas ({describe(away)})") from None
+    except DATABASE_AWAY as away:
+        raise fail(f"rien n'est changé : la base ou le bus ne répond pas ({database_reason(away)})") from None
+    except BUS_AWAY as away:
+        raise fail(f"rien n'est changé : le bus ne répond pas ({bus_reason(away)})") from None
     typer.echo(f"Le travail est divisé en {shards} parts ({former} avant). Démarrez la pile.")
     typer.echo(f"Là où TERRITOIRE_SHARDS est réglé, il doit valoir {shards}.")
 
 
 async def _elsewhere(shards: int) -> int:
-    if "TERRITOIRE_NATS_URL" not in os.environ:
-        raise fail("TERRITOIRE_NATS_URL manque, à côté de TERRITOIRE_DATABASE_URL", 2)
+    from cli.place import demand_addresses
+
+    demand_addresses("TERRITOIRE_DATABASE_URL", "TERRITOIRE_NATS_URL")
     return await _divide(os.environ["TERRITOIRE_DATABASE_URL"], os.environ["TERRITOIRE_NATS_URL"], shards)
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
@@ -28,7 +28,7 @@ from cli.restored import (
     say_without_ledger,
 )
 from cli.running import fail
-from core.runtime.errors import OperatorError
+from core.runtime.errors import OperatorError, system_reason
 from registry.erasures import LEDGER_NAME, Entry, continue_ledger
 from registry.timescale import DumpRejected, require_reader
 from services.supervisor.home import Home, Secrets, UnusableHome
@@ -40,6 +40,9 @@ from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
 Source = Callable[[BufferedIOBase], None]
 
 
+Kind = TypeVar("Kind")
+
+
 def restore(
     home: Annotated[Path, typer.Option("--home", help="Un dossier neuf, qui deviendra celui de la pile.")],
     secrets: Annotated[
@@ -47,7 +50,8 @@ def restore(
         typer.Option(help="Le secrets.json de la pile sauvegardée : il a la clé de chiffrement des équipements."),
     ],
     file: Annotated[
-        Path | None, typer.Argument(help="La sauvegarde ; le .json écrit avec elle doit être à côté.")
+        Path | None,
+        typer.Argument(metavar="[SAUVEGARDE]", help="La sauvegarde ; le .json écrit avec elle doit être à côté."),
     ] = None,
     to: Annotated[
         str | None,
@@ -124,18 +128,25 @@ def restore(
 
 
 def _kept(secrets: Path) -> Secrets:
+    return _read(secrets, Secrets, "le secrets.json d'une pile")
+
+
+def _read(file: Path, kind: type[Kind], what: str) -> Kind:
+    """A file of ours; ends the command where it is none."""
     try:
-        return msgspec.json.decode(secrets.read_bytes(), type=Secrets)
-    except (OSError, msgspec.DecodeError) as wrong:
-        raise fail(f"illisible : {wrong}", 2) from None
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except OSError as refused:
+        raise fail(f"{file} : {system_reason(refused)}", 2) from None
+    except msgspec.DecodeError:
+        raise fail(f"{file} n'est pas {what}", 2) from None
 
 
 def _manifest(file: Path) -> Manifest:
     try:
-        manifest = msgspec.json.decode(manifest_file(file).read_bytes(), type=Manifest)
         digest = digest_of(file)
-    except (OSError, msgspec.DecodeError) as wrong:
-        raise fail(f"illisible : {wrong}", 2) from None
+    except OSError as refused:
+        raise fail(f"{file} : {system_reason(refused)}", 2) from None
+    manifest = _read(manifest_file(file), Manifest, "ce que backup écrit à côté d'une sauvegarde")
     if digest != manifest.sha256:
         raise fail(f"{file} a changé depuis qu'il a été écrit (empreinte différente) : prenez une autre copie", 2)
     return manifest

@@ -23,6 +23,13 @@ def fail(message: str, status: int = 1) -> typer.Exit:
     return typer.Exit(status)
 
 
+def database_away(error: BaseException) -> typer.Exit:
+    """The end of a command that found no database, in French."""
+    from core.runtime.postgres import database_reason
+
+    return fail(f"la base de données ne répond pas : {database_reason(error)}")
+
+
 def actor() -> str:
     """As the audit calls who runs a command on the server."""
     import getpass

@@ -1,6 +1,7 @@
 """Collects the state of a running stack from its processes, database, bus and disk."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,12 +19,14 @@ from core.messages import topics
 from core.messages.permissions import OWNER
 from core.runtime.bus import BUS_AWAY, connect_bus
 from core.runtime.bus_connection import NoJetStream, bus_reason, waiting_for_bus
+from core.runtime.settings import WrongSetting
 from registry.rights import LOGINS
 from registry.schema import migrations
 from services.supervisor.run_info import RunInfo
 
 # Long enough for a pilot's rate to be a number, short enough for somebody who waits.
 SAMPLED_S = 2.0
+SERVER_OF = {"TERRITOIRE_DATABASE_URL": "database", "TERRITOIRE_NATS_URL": "bus"}
 HEARD = "territoire_gateway_bridge_uplinks_total"
 STORED = "territoire_ingest_uplinks_total"
 
@@ -87,6 +90,7 @@ class Disk(msgspec.Struct, frozen=True):
 
     free: int
     total: int
+    is_read_only: bool = False
 
     @property
     def left(self) -> float:
@@ -119,9 +123,9 @@ class State(msgspec.Struct, frozen=True):
         return not self.problems and all(service.ready for service in self.services)
 
 
-async def read_state(place: Place, backups: Path | None) -> State:
-    """Query processes, database, bus and disk at once; after five seconds at most."""
-    problems: dict[str, str] = {}
+async def read_state(place: Place, backups: Path | None, wrong: Sequence[WrongSetting] = ()) -> State:
+    """Query processes, database, bus and disk at once; after five seconds at most. `wrong`: what is no address."""
+    problems = {SERVER_OF.get(one.name or "", "settings"): f"{one.name} n'est pas une adresse" for one in wrong}
     run = place.run
     services, database, bus, received, stored = await asyncio.gather(
         read_services(run),
@@ -243,5 +247,6 @@ async def _sum(urls: Sequence[str], counter: str) -> float | None:
 
 def read_disk(folder: Path) -> Disk:
     """Of a folder that may not be made yet."""
-    disk = shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists()))
-    return Disk(disk.free, disk.total)
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    disk, flags = shutil.disk_usage(there), os.statvfs(there).f_flag
+    return Disk(disk.free, disk.total, bool(flags & os.ST_RDONLY))

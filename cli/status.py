@@ -41,7 +41,7 @@ def status(
     if found.missing is not None:
         missing = found.missing
         raise fail(f"{missing.what} ; {missing.remedy}", NOTHING_RUNS if found.is_stopped else 1)
-    state = asyncio.run(read_state(found.place, found.backups))
+    state = asyncio.run(read_state(found.place, found.backups, found.wrong))
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
     else:
@@ -70,7 +70,10 @@ def print_state(console: Console, state: "State", now: datetime) -> None:
     if state.disk is not None:
         share = state.disk.left
         free = f"{size(state.disk.free)} libres sur {size(state.disk.total)} ({share * 100:.0f} %)"
-        table.add_row("Disque", _coloured(free, "red" if share < SCARCE else ""))
+        if state.disk.is_read_only:
+            free = "en lecture seule"
+        is_bad = share < SCARCE or state.disk.is_read_only
+        table.add_row("Disque", _coloured(free, "red" if is_bad else ""))
     table.add_row("Sauvegarde", _backup(state, now))
     console.print(table, highlight=False)
     if state.is_well:

@@ -23,10 +23,11 @@ from core.runtime.postgres import (
     connect,
     open_bare_connection,
 )
+from registry.granting import apply_rights, close_shared_login
 from registry.migration_files import Kind, Migration, Step, min_compatible, parse
 from registry.policies import apply_policies, enforce_seal
 from registry.releases import Program, hold_off, programs_before
-from registry.rights import ALL_TENANTS, AS_TENANT, LOGINS, OWNER, apply_rights, close_shared_login
+from registry.rights import ALL_TENANTS, AS_TENANT, LOGINS, OWNER
 from registry.timescale import NOT_LOADED, bring_up_to_date, compressed_under_apache
 from registry.vouching import demand_vouching
 

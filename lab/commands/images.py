@@ -42,6 +42,8 @@ def _of_overlay(overlay: Path) -> list[str]:
 
     from lab.release.images import unpinned
 
+    if not overlay.is_dir():
+        raise fail(f"{overlay} n'est pas un dossier", 2)
     kubectl = Path(sys.executable).with_name("kubectl")
     done = subprocess.run([kubectl, "kustomize", overlay], capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.running import fail
+from core.runtime.errors import system_reason
 from services.supervisor.stack import checkout
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def release(
         typer.echo(f"  ! {problem}", err=True)
     if found and not draft:
         raise fail("rien n'est écrit (--draft écrit quand même, pour voir)")
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as refused:
+        raise fail(f"{target} : {system_reason(refused)}") from None
     _write(root, target, version, inventory)
     typer.echo(f"{target} :")
     for file in sorted(target.iterdir()):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from core.messages.permissions import USERS
+from core.runtime.errors import system_reason
 from registry.rights import LOGINS
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE
 from services.supervisor.postgres import may_enter, server_account
@@ -136,12 +137,16 @@ class Home:
         """Create the folder and keep every other supervisor out of it.
 
         Raises:
-            UnusableHome: another supervisor holds it, or it belongs to another user.
+            UnusableHome: another supervisor holds it, it belongs to another user, or nothing can be written to it.
         """
-        _owned(self.folder, 0o711)
-        self.logs.mkdir(mode=0o700, exist_ok=True)
-        _owned(self.postgres_data.parent, 0o711)
-        with (self.folder / "lock").open("a+") as lock:
+        try:
+            _owned(self.folder, 0o711)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
+            _owned(self.postgres_data.parent, 0o711)
+            opened = (self.folder / "lock").open("a+")
+        except OSError as refused:
+            raise UnusableHome(f"{refused.filename or self.folder} : {system_reason(refused)}") from refused
+        with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as taken:

@@ -36,7 +36,7 @@ class WantedPort(NamedTuple):
     number: int
     host: str
 
-    def take(self) -> int:
+    def reserve(self) -> int:
         """The port at this instant.
 
         Raises:
@@ -142,6 +142,6 @@ def _listeners(options: StackOptions) -> dict[str, dict[str, int]]:
         for number, (_, instance) in enumerate(options.children(name)):
             chosen = [(kind, options.wanted[kind]) for kind in kinds]
             found[instance] = {
-                kind: (wanted._replace(number=0) if number else wanted).take() for kind, wanted in chosen
+                kind: (wanted._replace(number=0) if number else wanted).reserve() for kind, wanted in chosen
             }
     return found

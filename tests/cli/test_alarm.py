@@ -146,6 +146,20 @@ def test_a_unit_that_fails_during_an_examination_is_not_forgotten(
     assert [one.rpartition(": ")[2] for one in letters.subjects] == ["territoire-backup.service"] * 2
 
 
+def test_what_cannot_be_remembered_is_told_at_once_and_what_memory_keeps_is_told_once(
+    tmp_path: Path, letters: Letters, examined: list[Finding]
+) -> None:
+    examined.append(BUS)
+    nowhere = Path("/sys")  # In which nobody makes a file, root neither.
+
+    forgetting = [alarm(nowhere), alarm(nowhere)]
+    told = len(letters.subjects)
+    remembering = [alarm(nowhere, RUNTIME_DIRECTORY=str(tmp_path)) for _ in range(3)]
+
+    assert (forgetting, told) == ([1, 1], 4)  # Two people, each time.
+    assert (remembering, len(letters.subjects) - told) == ([0, 0, 0], 2)
+
+
 def test_a_chat_takes_the_text(tmp_path: Path, examined: list[Finding]) -> None:
     bodies: list[dict[str, object]] = []
 

@@ -3,6 +3,7 @@
 Of each the whole command is run, as an operator types it: in French, without a stack trace, in ten seconds.
 """
 
+import os
 import secrets
 import shutil
 import socket
@@ -306,6 +307,11 @@ def no_stack(at: Installation, options: str) -> None:
     at.set(OPTIONS=options)
 
 
+def disk_read_only(at: Installation) -> None:
+    at.stack()
+    at.monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+
+
 def port_taken(at: Installation) -> None:
     no_stack(at, f"{OTHER_PORTS} --udp-port {held_port(at)}")
 
@@ -408,6 +414,7 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     certificate_is_none: ("certificat lns.pem", "ne se lit pas", "PEM"),
     backup_old: ("sauvegarde", "la dernière a 48 heures", "./territoire backup"),
     disk_full: ("disque", "presque plein", "libérez de la place"),
+    disk_read_only: ("disque", "en lecture seule", "remount,rw"),
     port_taken: ("port", "port UDP", "ss -lnptu"),
     stack_killed: ("pile", "a été tuée", "territoire up"),
     process_dead: ("processus network", "arrêté", "plus de mémoire"),

@@ -19,7 +19,8 @@ from lab.app import app
 # Of typer and pydantic, as they stand in their source.
 ENGLISH = re.compile(
     r"Usage|Commands|Error\b|Aborted|\bTry\b|\bMissing\b|No such|Did you|Possible|Invalid|Input should|unexpected|"
-    r"requires|Show this|COMMAND\b|ARGS|default|required|env var|does not|is not one of|range>|<(?:int|str|path)>"
+    r"requires|Show this|COMMAND\b|ARGS|default|required|env var|does not|is not one of|range>|"
+    r"<(?:int|str|path)>|<list"
 )
 
 
@@ -74,13 +75,21 @@ def test_a_wrong_argument_is_rejected_in_french(terminal: Terminal, arguments: l
     assert ENGLISH.search(shown) is None, shown
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["simulate", "--help"], ["codec"], ["codec", "try", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["simulate", "--help"], ["codec"], ["codec", "try", "--help"], ["doctor", "--help"]]
+)
 def test_help_is_in_french(terminal: Terminal, arguments: list[str]) -> None:
     _, shown = terminal.types(*arguments)
 
     assert "Utilisation : ./territoire" in shown
     assert "Affiche cette aide." in shown
     assert ENGLISH.search(shown) is None, shown
+
+
+def test_each_paragraph_of_a_help_is_as_wide_as_the_terminal(terminal: Terminal) -> None:
+    _, shown = terminal.types("doctor", "--help")
+
+    assert "TERRITOIRE_NATS_URL, TERRITOIRE_MQTT_URL et TERRITOIRE_KEK : dans un conteneur" in shown
 
 
 def test_the_version_is_the_project_s(terminal: Terminal) -> None:

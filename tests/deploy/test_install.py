@@ -37,6 +37,7 @@ KNOWN = {
         "WorkingDirectory", "ExecStart", "RestartSec", "KillMode", "LimitNOFILE", "OOMScoreAdjust", "Nice",
         "IOSchedulingClass", "ReadWritePaths", "RestrictAddressFamilies", "RestrictNamespaces", "SystemCallFilter",
         "MemoryDenyWriteExecute", "IPAddressDeny", "IPAddressAllow", "WatchdogSec", "ExecStopPost",
+        "RuntimeDirectory", "RuntimeDirectoryPreserve",
     },
     "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent", "OnBootSec", "OnUnitInactiveSec", "AccuracySec"},
     "Install": {"WantedBy"},

@@ -6,18 +6,9 @@ import pytest
 from asyncpg import ObjectNotInPrerequisiteStateError, WrongObjectTypeError
 
 from core.runtime.postgres import Connection, InsufficientPrivilegeError, PostgresError, connect
+from registry.granting import apply_rights, read_tables
 from registry.policies import apply_policies
-from registry.rights import (
-    ALL_TENANTS,
-    AS_TENANT,
-    LOGINS,
-    OWNER,
-    RIGHTS,
-    SECRET,
-    SERVICES,
-    apply_rights,
-    read_tables,
-)
+from registry.rights import ALL_TENANTS, AS_TENANT, LOGINS, OWNER, RIGHTS, SECRET, SERVICES
 from services.supervisor.stack_options import SERVICES as PROCESSES
 from tests.reachable import statements_as_tenant, statements_of
 

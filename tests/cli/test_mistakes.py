@@ -1,0 +1,123 @@
+"""What the operator's commands say where an argument, a setting, a server or a disk is not as it should be.
+
+In French, in a line or two, with a status that is not zero, and never by a stack trace.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from cli import machine
+from cli.doctor import examine
+from cli.findings import Finding, Severity
+from cli.install import write_files
+from cli.installed import installed
+from tests.cli.in_process import territoire
+
+# Of Python, of libraries and of the system, as they stand in their source.
+ENGLISH = re.compile(
+    r"Errno|No such file|Connect call|invalid DSN|Traceback|not found|could not|Object missing|Error\b"
+)
+# A folder of the kernel's, in which nobody makes a file, root neither.
+TAKES_NOTHING = "/sys"
+NOTHING_LISTENS = "rien n'écoute à cette adresse"
+AWAY = {"TERRITOIRE_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/x", "TERRITOIRE_NATS_URL": "nats://127.0.0.1:1"}
+NO_ADDRESS = {"TERRITOIRE_DATABASE_URL": "la base de la mairie", "TERRITOIRE_NATS_URL": "nats://127.0.0.1:1"}
+EMPTY = {"TERRITOIRE_DATABASE_URL": "", "TERRITOIRE_NATS_URL": ""}
+NO_DATABASE = "réglage faux : TERRITOIRE_DATABASE_URL"
+UPLOAD = ("backup", "x.dump", "--plain", "--database-url")
+SECRETS = {"postgres": "a", "nats": "b", "mqtt": {}, "kek": "11" * 32, "operator_key": "c"}
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with files that are none of ours, and no stack on this machine."""
+    monkeypatch.chdir(tmp_path)
+    for module in ("cli.running", "cli.place"):
+        monkeypatch.setattr(f"{module}.usual_homes", lambda: [tmp_path / "pile"])
+    (tmp_path / "faux.json").write_text('{"a": 1}', "utf-8")
+    (tmp_path / "secrets.json").write_text(json.dumps(SECRETS), "utf-8")
+    (tmp_path / "x.dump").touch()
+    (tmp_path / "x.dump.json").write_text("{}", "utf-8")
+    (tmp_path / "vide").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "status", "said"),
+    [
+        (("status",), NO_ADDRESS, 1, "TERRITOIRE_DATABASE_URL n'est pas une adresse"),
+        (("status",), EMPTY, 1, "TERRITOIRE_NATS_URL n'est pas une adresse"),
+        (("status",), AWAY, 1, NOTHING_LISTENS),
+        (("doctor",), EMPTY, 2, NO_DATABASE),
+        (("doctor", "--certificate", "/nulle.pem"), {}, 2, "'/nulle.pem' n'existe pas"),
+        (("migrate", "--check"), NO_ADDRESS, 2, NO_DATABASE),
+        (("migrate", "--check"), EMPTY, 2, NO_DATABASE),
+        (("migrate", "--check"), AWAY, 1, NOTHING_LISTENS),
+        (("migrate",), AWAY, 1, NOTHING_LISTENS),
+        (("reshard", "16"), NO_ADDRESS, 2, NO_DATABASE),
+        (("reshard", "16"), AWAY, 1, NOTHING_LISTENS),
+        (("reshard", "16"), {"TERRITOIRE_DATABASE_URL": AWAY["TERRITOIRE_DATABASE_URL"]}, 2, "NATS_URL manque"),
+        (("pitr", "drill", "--cluster", "x"), {}, 2, "TERRITOIRE_DATABASE_URL manque"),
+        (("pitr", "drill", "--cluster", "x"), EMPTY, 2, NO_DATABASE),
+        (("pitr", "drill", "--cluster", "x"), AWAY, 1, NOTHING_LISTENS),
+        (("pitr", "configure", "sftp://a@b:xx/d", "--home", "vide"), {}, 2, "le port n'est pas un nombre"),
+        (("pitr", "configure", "/a", "--home", TAKES_NOTHING), {}, 1, f"{TAKES_NOTHING}/postgres : "),
+        (("pitr", "configure", "s3://a/b?endpoint=c", "--ca", "d.pem", "--s3-key", "e", "--s3-secret", "f",
+          "--home", "vide"), {}, 2, "d.pem : n'existe pas"),
+        ((*UPLOAD, AWAY["TERRITOIRE_DATABASE_URL"], "--force"), {}, 1, NOTHING_LISTENS),
+        ((*UPLOAD, "la base de la mairie", "--force"), {}, 2, "--database-url : attendu postgresql://"),
+        (("restore", "x.dump", "--home", "h", "--secrets", "nuls.json"), {}, 2, "nuls.json : n'existe pas"),
+        (("restore", "x.dump", "--home", "h", "--secrets", "faux.json"), {}, 2, "faux.json n'est pas le secrets"),
+        (("restore", "nulle.dump", "--home", "h", "--secrets", "secrets.json"), {}, 2, "nulle.dump : n'existe"),
+        (("restore", "x.dump", "--home", "h", "--secrets", "secrets.json"), {}, 2, "x.dump.json n'est pas ce que"),
+        (("up", "--home", f"{TAKES_NOTHING}/pile", "--udp-port", "0"), {}, 1, f"{TAKES_NOTHING}/pile : "),
+        (("images", "--overlay", "/nulle"), {}, 2, "/nulle n'est pas un dossier"),
+        (("alarm", "--test"), {"TERRITOIRE_ALARM_URL": ""}, 2, "personne à prévenir"),
+        (("alarm", "--test"), {"TERRITOIRE_ALARM_URL": "chat"}, 2, "réglage faux : TERRITOIRE_ALARM_URL"),
+        (("alarm", "--test"), {"TERRITOIRE_ALARM_URL": "http://127.0.0.1:1/"}, 1, NOTHING_LISTENS),
+        (("alarm", "--test"),
+         {"TERRITOIRE_ALARM_MAIL": "a@b.fr", "TERRITOIRE_SMTP_URL": "smtp://127.0.0.1:1"}, 1, NOTHING_LISTENS),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_in_french(
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    status: int,
+    said: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+    ran = territoire(*arguments, **environment)
+
+    shown = ran.stdout + ran.stderr
+    assert said in shown
+    assert ran.returncode == status
+    assert ENGLISH.findall(shown) == []
+
+
+def test_a_backup_says_which_folder_takes_nothing(database) -> None:
+    ran = territoire("backup", f"{TAKES_NOTHING}/x.dump", "--plain", "--database-url", database.admin_url)
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert f"{TAKES_NOTHING}/x.dump.part : " in ran.stderr
+
+
+async def test_a_server_whose_alarm_reaches_nobody_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "serveur"
+    names = ("CHECKOUT", "PYTHON", "USER", "BACKUPS", "KEPT")
+    write_files(tmp_path, {**dict.fromkeys(names, "/x"), "HOME": str(home)})
+    monkeypatch.setattr("cli.place.installed", lambda: installed(tmp_path))
+    monkeypatch.setattr(machine, "examine_ports", lambda _: [])
+    said: list[list[Finding]] = []
+    for line in ("", "TERRITOIRE_ALARM_URL=chat", "TERRITOIRE_ALARM_URL=https://chat.mairie.fr/hooks/1"):
+        with (tmp_path / "etc/territoire/territoire.env").open("a", encoding="utf-8") as settings:
+            settings.write(f"{line}\n")
+        said.append([one for one in await examine(home, [], None) if one.subject == "astreinte"])
+
+    assert [[one.severity for one in found] for found in said] == [[Severity.WARNING], [Severity.CRITICAL], []]
+    assert "alarm --test" in said[0][0].remedy
