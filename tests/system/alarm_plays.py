@@ -12,6 +12,7 @@ OURS = "territoire"
 ITS_OWN = {f"{OURS}_maintenance_disk_free_bytes": at(90e9), f"{OURS}_maintenance_disk_bytes": at(100e9)}
 # Series that are not ours (tests/k8s/foreign_series.yaml), as they are where all is well, by the clock.
 FOREIGN: Mapping[str, Callable[[float], float]] = {
+    "up{namespace=territoire,app_kubernetes_io_name=gateway-bridge-mqtt}": lambda _: 1,  # One server has none.
     "kubelet_volume_stats_available_bytes{namespace=territoire,persistentvolumeclaim=database-1}": lambda _: 90e9,
     "kubelet_volume_stats_capacity_bytes{namespace=territoire,persistentvolumeclaim=database-1}": lambda _: 100e9,
     # As cert-manager's own monitor has it, whose namespace is that of cert-manager.
@@ -102,6 +103,7 @@ PLAYS = (
     Play("VolumePleinDansDeuxSemaines", {f"kubelet_volume_stats_available_bytes{{{VOLUME}}}": rising(-10e6)}, 480),
     Play("ProcessusArrete", {"up{app_kubernetes_io_name=network}": at(0)}, 5),
     *(Play("ServiceAbsent", {f"up{{app_kubernetes_io_name={name}}}": gone()}, 10) for name in PROCESSES),
+    Play("PontMqttAbsent", {"up{app_kubernetes_io_name=gateway-bridge-mqtt}": gone()}, 10),
     Play("RefuseParLeBus", {f"{OURS}_bus_denied_total{{operation=publish}}": once()}, 2),
     Play("BoucleLente", {f"{OURS}_event_loop_lag_seconds{{app_kubernetes_io_name=ingest}}": at(2)}, 7),
     Play("WebhooksEnAttente", {f"{ALERTING}_outbox_pending": at(200)}, 17),
