@@ -113,7 +113,7 @@ def test_what_wakes_somebody_is_written_down() -> None:
     critical = [rule["alert"] for rule in ALERTS if rule["labels"]["severity"] == "critical"]
     assert re.findall(r"\w+", listed) == critical
     assert {rule["labels"]["severity"] for rule in ALERTS} == {"critical", "warning"}
-    # By which an Alertmanager, and an AlertmanagerConfig of this namespace, know that they are ours: sums keep none.
+    # By which Alertmanager, and an AlertmanagerConfig of this namespace, know them: sums keep none.
     assert {rule["labels"]["namespace"] for rule in ALERTS} == {"territoire"}
 
 
