@@ -64,7 +64,7 @@ PLAYS = (
     Play("TramesEcartees", {_bridge("uplinks_total{result=queue_full}"): rising(10)}, 4),
     Play("PasserelleUsurpee", {_bridge("gateway_address_changes_total{verdict=refused}"): once()}, 2),
     Play("TempsDEmissionEpuise", {_bridge("duty_cycle_ratio"): at(0.95)}, 12),
-    Play("ReponsesHorsDelai", {f"{OURS}_network_downlinks_total{{outcome=too_late}}": rising(60)}, 32),
+    Play("ReponsesHorsDelai", {f"{OURS}_network_downlinks_total{{outcome=too_late}}": rising(600)}, 22),
     Play("PartSansProprietaire", {f"{OURS}_network_shards_owned": at(3)}, 3),
     Play("PartSansProprietaire", {f"{OURS}_ingest_shards_owned": gone()}, 8),
     Play("ArriereDuBus", {f"{OURS}_bus_pending_messages{{stream=UPLINKS}}": rising(60)}, 20),
