@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import prometheus_client
+import pytest
 import yaml
 from prometheus_client import REGISTRY
 
 from core.model.quarantine import QuarantineReason
 from tests.each import each
-from tests.k8s.conftest import CHECKOUT, Rendered, labels_of
+from tests.k8s.conftest import CHECKOUT, Rendered, labels_of, render
 from tests.rooms import PRODUCT
 
 COMPONENTS = CHECKOUT / "k8s" / "components"
@@ -23,7 +24,11 @@ MONITORING = COMPONENTS / "monitoring"
 # As promtool's test names them.
 RULES: dict[str, dict[str, Any]] = {
     name: yaml.safe_load((COMPONENTS / component / "rules.yaml").read_text("utf-8"))["spec"]
-    for name, component in (("rules.yaml", "monitoring"), ("rules-of-the-database.yaml", "monitoring-cnpg"))
+    for name, component in (
+        ("rules.yaml", "monitoring"),
+        ("rules-of-the-database.yaml", "monitoring-cnpg"),
+        ("rules-of-mqtt.yaml", "monitoring-mqtt"),
+    )
 }
 ALERTS = [rule for rules in RULES.values() for group in rules["groups"] for rule in group["rules"]]
 FOREIGN: dict[str, str] = yaml.safe_load((CHECKOUT / "tests" / "k8s" / "foreign_series.yaml").read_text("utf-8"))
@@ -101,6 +106,17 @@ def test_every_alert_has_its_page_and_no_page_is_left_over() -> None:
     assert pages == [rule["alert"] for rule in ALERTS]
 
 
+def test_what_wakes_somebody_is_written_down() -> None:
+    page = (CHECKOUT / "docs" / "exploitation.md").read_text("utf-8")
+    [listed] = re.findall(r"^Réveillent :\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+
+    critical = [rule["alert"] for rule in ALERTS if rule["labels"]["severity"] == "critical"]
+    assert re.findall(r"\w+", listed) == critical
+    assert {rule["labels"]["severity"] for rule in ALERTS} == {"critical", "warning"}
+    # By which Alertmanager, and an AlertmanagerConfig of this namespace, know them: sums keep none.
+    assert {rule["labels"]["namespace"] for rule in ALERTS} == {"territoire"}
+
+
 def test_the_eight_dashboards_have_titles_in_french_and_panels_with_data() -> None:
     titles = {json.loads(file.read_text("utf-8"))["title"] for file in DASHBOARDS}
 
@@ -141,12 +157,20 @@ def test_no_source_is_left_over() -> None:
     assert asked == FOREIGN.keys()
 
 
-def test_every_process_is_missed_when_all_of_it_is_gone(rendered: Rendered) -> None:
-    [rule] = [rule for rule in ALERTS if rule["alert"] == "ServiceAbsent"]
-    missed = set(re.findall(r'app_kubernetes_io_name="([^"]+)"', rule["expr"]))
-    running = {labels_of(one)["app.kubernetes.io/name"] for one in rendered.ours if one["kind"] == "Deployment"}
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_every_process_is_missed_when_all_of_it_is_gone(overlay: str) -> None:
+    rendered = render(overlay)
+    rules = [
+        rule for one in rendered.of("PrometheusRule") for group in one["spec"]["groups"] for rule in group["rules"]
+    ]
+    absent = re.compile(r'absent\(up\{namespace="territoire",app_kubernetes_io_name="([^"]+)"\}\)')
+    missed = {
+        name for rule in rules if rule["labels"]["severity"] == "critical" for name in absent.findall(rule["expr"])
+    }
 
-    assert missed == {name.removesuffix("-mqtt") for name in running}
+    assert missed == {
+        labels_of(one)["app.kubernetes.io/name"] for one in rendered.ours if one["kind"] == "Deployment"
+    }
 
 
 def test_what_the_rules_ask_for_is_scraped_and_let_through(rendered: Rendered) -> None:
@@ -157,6 +181,7 @@ def test_what_the_rules_ask_for_is_scraped_and_let_through(rendered: Rendered) -
     assert {one["metadata"]["name"] for one in rendered.of("PrometheusRule")} == {
         "territoire",
         "territoire-database",
+        "territoire-mqtt",
     }
     assert {one["metadata"]["name"] for one in rendered.of("PodMonitor")} == {"territoire", "database"}
     from_monitoring = rendered.named("NetworkPolicy", "database-from-monitoring")["spec"]

@@ -1,5 +1,6 @@
 """A renewed certificate is shown without a restart, by the very configuration and script that the pods have."""
 
+import re
 import shutil
 import socket
 import ssl
@@ -12,7 +13,7 @@ import pytest
 from core.messages.permissions import USERS
 from services.supervisor.launch import program
 from services.supervisor.ports import free_tcp_port
-from tests.k8s.conftest import containers_of, render
+from tests.k8s.conftest import CHECKOUT, containers_of, render
 from tests.k8s.servers import COMPONENTS, eventually, here, start
 
 PASSWORDS = {"NATS_PASSWORD": "x"} | {f"{service.upper()}_BUS": "x" for service in USERS}
@@ -82,3 +83,11 @@ def test_a_renewed_certificate_is_shown_without_a_restart(server: tuple[str, int
     renewed = ssl.PEM_cert_to_DER_cert((tmp_path / "tls.crt").read_text("utf-8"))
     assert renewed != before
     assert eventually(lambda: shown(port, greets=name == "nats") == renewed)
+
+
+def test_how_each_secret_is_renewed_is_written_down() -> None:
+    page = (CHECKOUT / "docs" / "kubernetes.md").read_text("utf-8")
+    chapter = page.partition("### Changer un réglage, renouveler un secret")[2].partition("\n## ")[0]
+    secrets = {one["metadata"]["name"] for one in render("production").of("ExternalSecret")}
+
+    assert {name for name in secrets if not re.search(rf"{name}(?![\w-])", chapter)} == set()

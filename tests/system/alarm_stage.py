@@ -5,6 +5,7 @@ ours (`FOREIGN`) is as in a cluster that is well. promtool's clock begins at zer
 that instants from before it are instants.
 """
 
+import json
 import re
 import subprocess
 import textwrap
@@ -284,7 +285,9 @@ def play(rules: Mapping[str, Any], tests: Sequence[dict[str, Any]], folder: Path
     lines = [yaml.safe_dump(head), "tests:\n"]
     # Written by hand: the library takes a minute for what promtool reads in a second.
     for test in tests:
-        lines.append(f"  - name: {test['name']}\n    interval: {test['interval']}\n    input_series:\n")
+        lines.append(
+            f"  - name: {json.dumps(test['name'])}\n    interval: {test['interval']}\n    input_series:\n"
+        )
         lines += [
             f"      - series: '{one['series']}'\n        values: {one['values']}\n" for one in test["input_series"]
         ]
