@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ POLL_S = 0.1
 READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 25.0
 DEAD_WITHIN_S = 10.0
+
+Cutting = Callable[[], AbstractContextManager[None]]
+"""What is entered when a process is asked to stop, and left when it is gone."""
 
 
 class NotRun(Exception):
@@ -184,10 +187,8 @@ class Processes:
         for launch in launches:
             self._ours[launch.replica.name] = launch.start(environment, through)
 
-    async def replace_in_turn(
-        self, service: str, program: Program, before: Callable[[], None], within_s: float
-    ) -> None:
-        """Another program in place of one replica after the other, each once the former is ready; `before` each.
+    async def replace_in_turn(self, service: str, program: Program, cutting_off: Cutting, within_s: float) -> None:
+        """Another program in place of one replica after the other, each once the former is ready.
 
         Raises:
             CaseFailed: one does not stop, or its successor is not ready in time.
@@ -195,10 +196,10 @@ class Processes:
         for launch in self._launches(service):
             name, pid = launch.replica.name, launch.replica.pid
             self._hold_one(name)
-            before()
-            send(pid or 0, signal.SIGTERM)
-            if not await _holds(lambda name=name: name not in self.pids(service), STOP_WITHIN_S):
-                raise CaseFailed(f"{name} ne s'arrête pas")
+            with cutting_off():
+                send(pid or 0, signal.SIGTERM)
+                if not await _holds(lambda name=name: name not in self.pids(service), STOP_WITHIN_S):
+                    raise CaseFailed(f"{name} ne s'arrête pas")
             self._ours[name] = launch.start(program.environment, python=program.python)
             await self._until_one_is_ready(launch.replica, within_s)
 
@@ -212,8 +213,8 @@ class Processes:
             await self._end(name)
         self.let_go(service)
 
-    async def give_back_in_turn(self, service: str, before: Callable[[], None], within_s: float) -> None:
-        """End what we run ourselves one replica after the other, each once the former is ready; `before` each.
+    async def give_back_in_turn(self, service: str, cutting_off: Cutting, within_s: float) -> None:
+        """End what we run ourselves one replica after the other, each once the former is ready.
 
         Raises:
             CaseFailed: one is not ready in time.
@@ -221,9 +222,9 @@ class Processes:
         for one in self.run.replicas(service):
             if one.name not in self._ours:
                 continue
-            before()
-            self._ours[one.name].terminate()
-            await self._end(one.name)
+            with cutting_off():
+                self._ours[one.name].terminate()
+                await self._end(one.name)
             (self._home / HELD / one.name).unlink(missing_ok=True)
             if not await _holds(lambda name=one.name: name in self.pids(service), within_s):
                 raise CaseFailed(f"{one.name} n'a pas été relancé")

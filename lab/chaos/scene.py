@@ -3,9 +3,9 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from lab.chaos.secured import Certified
 from lab.gateway.gateway import Uptime
 from lab.gateway.mqtt import MqttGateway
 from lab.load.load import Load
+from lab.radio.clock import now_us
 from lab.simulator.account import Kill
 from lab.simulator.driver import Fleet
 
@@ -120,6 +121,17 @@ class Scene:
         if behind:
             self.kills.append(Kill(at_us, behind))
         self.recover_from_now()
+
+    @contextmanager
+    def cutting_off(self, service: str) -> Generator[None]:
+        """The service is asked to stop, and is gone at the end."""
+        asked_us, kills = now_us(), len(self.kills)
+        self.cut_off(service, asked_us)
+        try:
+            yield
+        finally:
+            self.kills[kills:] = [replace(kill, gone_us=now_us()) for kill in self.kills[kills:]]
+            self.recover_from_now()
 
     def _behind(self, service: str) -> frozenset[bytes]:
         """The gateways whose way in leads through this service."""

@@ -1,6 +1,6 @@
 """An upgrade while the load goes on: the schema first, then replica by replica, and one release back."""
 
-from collections.abc import Callable
+from functools import partial
 
 from core.messages.versions import CURRENT
 from core.runtime.postgres import connect
@@ -8,7 +8,6 @@ from lab.chaos.faults import Act
 from lab.chaos.processes import CaseFailed, NotRun, total
 from lab.chaos.releases import Upgrade, migrate
 from lab.chaos.scene import Scene
-from lab.radio.clock import now_us
 
 READY_WITHIN_S = 60.0
 MESSAGE_VERSION = "territoire_message_version"
@@ -25,20 +24,20 @@ def upgrade_and_back(*services: str) -> Act:
         await migrate(scene.processes.run, upgrade.newer)
         try:
             for service in services:
-                await scene.processes.replace_in_turn(service, upgrade.newer, _cut(scene, service), READY_WITHIN_S)
+                await scene.processes.replace_in_turn(
+                    service, upgrade.newer, partial(scene.cutting_off, service), READY_WITHIN_S
+                )
             await _require_newer(scene, upgrade)
             for service in reversed(services):
-                await scene.processes.give_back_in_turn(service, _cut(scene, service), READY_WITHIN_S)
+                await scene.processes.give_back_in_turn(
+                    service, partial(scene.cutting_off, service), READY_WITHIN_S
+                )
         finally:
             for service in services:
                 await scene.processes.give_back(service)  # Where it has not come so far.
         scene.recover_from_now()
 
     return act
-
-
-def _cut(scene: Scene, service: str) -> Callable[[], None]:
-    return lambda: scene.cut_off(service, now_us())
 
 
 async def _require_newer(scene: Scene, upgrade: Upgrade) -> None:

@@ -30,6 +30,8 @@ class Kill:
 
     at_us: int
     gateways: frozenset[bytes]
+    gone_us: int = 0
+    """When it was seen to be gone, where it was asked to stop: until then the one that goes answers, too."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ def is_certainly_received(uplink: SentUplink, kills: Iterable[Kill], uptimes: Ma
 def _cost(kill: Kill, gateway_id: bytes, at_us: int, uptime: Uptime) -> bool:
     if gateway_id not in kill.gateways or at_us < kill.at_us - BEFORE_A_KILL_US:
         return False
-    back = uptime.back_after(kill.at_us)
+    back = uptime.back_after(max(kill.at_us, kill.gone_us))
     return back is None or at_us <= back
 
 

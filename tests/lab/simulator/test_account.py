@@ -67,6 +67,14 @@ def test_a_kill_at_the_radio_edge_excuses_from_one_second_before_until_the_gatew
     assert account.left_out == 2
 
 
+def test_what_still_answers_after_it_was_asked_to_stop_is_not_back_before_it_is_gone() -> None:
+    asked = Kill(10 * SECOND_US, frozenset({GATEWAY}), gone_us=13 * SECOND_US)
+    uptimes = {GATEWAY: Uptime([11 * SECOND_US, 16 * SECOND_US]), OTHER: Uptime([])}
+    account = balance([uplink(0, at_s=14), uplink(1, at_s=16.1)], stored(), set(), kills=[asked], uptimes=uptimes)
+
+    assert (account.left_out, account.missing) == (1, 1)
+
+
 def test_a_kill_excuses_nothing_outside_its_interval() -> None:
     kills, uptimes = outage(killed_s=10, back_s=14)
     account = balance([uplink(0, at_s=8.9), uplink(1, at_s=14.1)], stored(), set(), kills=kills, uptimes=uptimes)
