@@ -333,7 +333,6 @@ async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
     """A person by a token of the provider; the header `Territoire-Tenant` says for which of their tenants."""
     platform: Dependencies = request.app.state.platform
     address = origin_of(request, platform.access.proxies)
-    platform.limits.require_unlocked(address)
     try:
         identity = await provider.identity_of(token)
     except InvalidToken as wrong:
@@ -384,8 +383,6 @@ async def _by_key(request: Request, key: str) -> Caller:
     platform: Dependencies = request.app.state.platform
     authenticator: Authenticator = request.app.state.authenticator
     address = origin_of(request, platform.access.proxies)
-    if not authenticator.remembers(key):  # Behind one address others may have right ones.
-        platform.limits.require_unlocked(address)
     principal = await authenticator.principal(key)
     if principal is None:
         given = {"api_key": key.split("_")[1][:20]} if key.startswith("terr_") else {}

@@ -84,7 +84,11 @@ class Limits:
 
 
 class AddressLimitMiddleware:
-    """Counts each request by the address that it comes from, before anything else looks at it."""
+    """Counts each request by the address that it comes from, before anything else looks at it.
+
+    So is a key or a token refused from an address that guesses, unless it was right of late: to find the route,
+    the form of the answer and what compresses it would cost most of what an answer costs.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -94,12 +98,21 @@ class AddressLimitMiddleware:
         if scope["type"] == "http":
             request = Request(scope)
             platform = request.app.state.platform
+            address, key = origin_of(request, platform.access.proxies), _bearer(request)
             try:
-                platform.limits.count_address(origin_of(request, platform.access.proxies))
+                platform.limits.count_address(address)
+                # Behind one address others may have right ones.
+                if key is not None and not request.app.state.authenticator.remembers(key):
+                    platform.limits.require_unlocked(address)
             except Problem as problem:
                 await render(problem.status, problem.detail, None, problem.headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
 
 
 def host_of(address: str) -> str:

@@ -5,4 +5,4 @@ from services.maintenance.app import run
 from services.maintenance.settings import MaintenanceSettings
 
 if __name__ == "__main__":
-    run_service("maintenance", MaintenanceSettings, run)
+    run_service("maintenance", MaintenanceSettings, run, niceness=10)

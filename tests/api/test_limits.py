@@ -37,14 +37,16 @@ async def test_wrong_keys_lock_their_address_before_they_are_looked_up_and_a_rig
             answers = [await guessing.get("/v1/teams") for _ in range(6)]
         locked = answers[-1]
         after = await right.get("/v1/teams")
-    async with client_of(limited, "terr_nonsense") as another:
+    async with client_of(limited, "terr_nonsense") as another, client_of(limited, "a.b.c") as token:
         too = await another.get("/v1/teams")
+        unrouted = await token.get("/v1/nowhere")
 
     assert (before.status_code, after.status_code) == (200, 200)
     assert statuses(answers) == [401, 401, 401, 401, 429, 429]
     assert locked.json()["detail"] == "trop de clés ou de sessions fausses depuis cette adresse"
     assert locked.headers["retry-after"] == "15"
     assert too.status_code == 429
+    assert unrouted.status_code == 429  # Before a route is looked for.
     lines = [one for one in logs if one["event"] == "request_rejected"]
     assert len({one["reason"] for one in lines}) == 1
     assert len(lines) <= 2  # One a minute, and a minute may end meanwhile.

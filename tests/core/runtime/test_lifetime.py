@@ -1,10 +1,12 @@
 import asyncio
+import os
 import sys
 
 import pytest
 
 STUBBORN = """
 import asyncio
+import os
 import sys
 from core.runtime import lifetime
 from core.runtime.settings import ServiceSettings
@@ -44,3 +46,29 @@ async def test_a_service_that_does_not_end_in_time_says_so_and_ends_with_1(gives
     assert await process.wait() == 1
     assert event in said
     assert "Traceback" not in said
+
+
+POLITE = """
+import os
+from core.runtime import lifetime
+from core.runtime.settings import ServiceSettings
+
+async def main(settings, stopping):
+    print(f"niceness {os.nice(0)}", flush=True)
+
+lifetime.run_service("polite", ServiceSettings, main, niceness=5)
+"""
+
+
+async def test_a_service_that_may_wait_yields_to_others() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        POLITE,
+        env={"TERRITOIRE_DATABASE_URL": "postgresql://x", "TERRITOIRE_NATS_URL": "nats://x"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+
+    assert f"niceness {min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)}" in said.decode()
