@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -320,56 +320,25 @@ async def _make_template(cluster: Cluster) -> None:
 
 
 class Administrator:
-    """One connection of the superuser's for all of a session: a database is made and dropped for most tests.
-
-    The next one is made, and the last one dropped, while a test is at work: both wait for a checkpoint.
-    """
+    """One connection of the superuser's for all of a session: a database is made and dropped for most tests."""
 
     def __init__(self, server: PrivatePostgres) -> None:
         self._url = server.url("postgres")
         self._loop = asyncio.new_event_loop()
         self._connection: Any = None
-        self._turn = asyncio.Lock()
-        self._spare: tuple[str, Future[None]] | None = None
-        self._dropped: Future[None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="administrator", daemon=True)
         self._thread.start()
 
     def execute(self, statement: str) -> None:
         """Run it to the end, in a loop of its own: the test's is left as it is."""
-        self._begin(statement).result()
-
-    def take_copy(self) -> str:
-        """The name of a copy of the template."""
-        name, made = self._spare or self._begin_copy()
-        self._spare = None
-        made.result()
-        self._spare = self._begin_copy()
-        return name
-
-    def drop(self, name: str) -> None:
-        """Drop it soon."""
-        if self._dropped is not None:
-            self._dropped.result()
-        self._dropped = self._begin(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-    def _begin_copy(self) -> tuple[str, Future[None]]:
-        name = f"{COPY}{secrets.token_hex(6)}"
-        return name, self._begin(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
-
-    def _begin(self, statement: str) -> Future[None]:
-        return asyncio.run_coroutine_threadsafe(self._execute(statement), self._loop)
+        asyncio.run_coroutine_threadsafe(self._execute(statement), self._loop).result()
 
     async def _execute(self, statement: str) -> None:
-        async with self._turn:
-            if self._connection is None or self._connection.is_closed():  # A test may have ended it.
-                self._connection = await connect(self._url, "territoire-tests")
-            await self._connection.execute(statement)
+        if self._connection is None or self._connection.is_closed():  # A test may have ended it.
+            self._connection = await connect(self._url, "territoire-tests")
+        await self._connection.execute(statement)
 
     def close(self) -> None:
-        for begun in (self._dropped, None if self._spare is None else self._spare[1]):
-            if begun is not None:
-                begun.result()
         if self._connection is not None:
             asyncio.run_coroutine_threadsafe(self._connection.close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -417,7 +386,7 @@ def empty_database(cluster: Cluster, administrator: Administrator) -> Iterator[s
     name = f"empty_{secrets.token_hex(6)}"
     administrator.execute(f'CREATE DATABASE "{name}"')
     yield cluster.server.url(name)
-    administrator.drop(name)
+    administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -430,9 +399,10 @@ def empty_database_url(cluster: Cluster, administrator: Administrator) -> Iterat
 @contextmanager
 def fresh_database(cluster: Cluster, administrator: Administrator) -> Iterator[Database]:
     """A copy of the migrated schema, dropped at the end."""
-    name = administrator.take_copy()
+    name = f"{COPY}{secrets.token_hex(6)}"
+    administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
     yield Database(cluster, name)
-    administrator.drop(name)
+    administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
