@@ -26,6 +26,8 @@ before_fork: list[Callable[[Sequence[pytest.Item]], None]] = []
 # Called by each worker at its birth, while it has neither a thread nor a loop.
 in_each_worker: list[Callable[[], None]] = []
 ENDS_WITHIN_S = 60.0
+# Fixtures of tests/conftest.py.
+SERVERS = frozenset({"cluster", "nats_server", "mosquitto_server"})
 REPORT, WARNING, NEXT, BROKEN = "report", "warning", "next", "broken"
 
 
@@ -53,14 +55,19 @@ class Worker:
     """Of the file that it has in hand, what has not ended."""
 
 
-def run_forked(session: pytest.Session, count: int) -> None:
-    """Run all that was collected in so many workers, and have everything reported here."""
+def run_forked(session: pytest.Session, count: int, beside: int | None = None) -> None:
+    """Run all that was collected in so many workers, and have everything reported here.
+
+    One more begins when the process `beside` has ended, whose place on the machine is free then.
+    """
     files = [list(items) for _, items in groupby(session.items, key=lambda item: item.path)]
-    files.sort(key=_most_s, reverse=True)
+    files.sort(key=lambda items: (_most_s(items), _servers(items)), reverse=True)
     for prepare in before_fork:
         prepare(session.items)
     folder = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     workers = [_fork(session, number, files, folder) for number in range(min(count, len(files)))]
+    if beside is not None:
+        workers.append(_fork(session, len(workers), files, folder, beside))
     try:
         _hand_out(session, workers, files)
     finally:
@@ -75,7 +82,22 @@ def _most_s(items: list[pytest.Item]) -> float:
     return max((float(mark.args[0]) for mark in marks if mark is not None and mark.args), default=0.0)
 
 
-def _fork(session: pytest.Session, number: int, files: list[list[pytest.Item]], folder: Path) -> Worker:
+def _servers(items: list[pytest.Item]) -> int:
+    """How often its tests ask for a server, which is most of what they take: the last files are of none."""
+    return sum(
+        len(SERVERS) if item.get_closest_marker("starts_processes") is not None
+        else len(SERVERS.intersection(getattr(item, "fixturenames", ())))
+        for item in items
+    )  # fmt: skip
+
+
+def _fork(
+    session: pytest.Session,
+    number: int,
+    files: list[list[pytest.Item]],
+    folder: Path,
+    after: int | None = None,
+) -> Worker:
     ours, theirs = Pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -85,6 +107,8 @@ def _fork(session: pytest.Session, number: int, files: list[list[pytest.Item]], 
         status = 1
         try:
             _become_worker(session, number, theirs, folder)
+            if after is not None:
+                _wait_for_end(after)
             _work(session, files, theirs)
             status = 0
         except (KeyboardInterrupt, BrokenPipeError, EOFError):
@@ -119,6 +143,13 @@ def _become_worker(session: pytest.Session, number: int, parent: Connection, fol
     config.pluginmanager.register(_Sender(config, parent), "sender")
     for prepare in in_each_worker:
         prepare()
+
+
+def _wait_for_end(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        wait([process])
+        os.close(process)
 
 
 class _Sender:

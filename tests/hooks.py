@@ -24,6 +24,7 @@ _terminal: list[pytest.TerminalReporter] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--forks", type=int, default=0, help="run in so many workers, forked after collection")
+    parser.addoption("--beside", type=int, help="a process at whose end one more of these begins")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,7 +81,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     count = session.config.getoption("forks")
     if not count or session.config.option.collectonly or session.testsfailed:
         return None  # As ever; it also says what could not be collected.
-    run_forked(session, count)
+    run_forked(session, count, session.config.getoption("beside"))
     return True
 
 

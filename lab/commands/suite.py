@@ -16,8 +16,8 @@ from lab.commands.checks import conclude, print_heading
 from services.supervisor.launch import system_path
 
 # Most tests wait for a server as long as they compute: four left a quarter of two cores idle. Whole stacks, one
-# after the other, go on beside all the rest: seven processes in all took the cores from each other, and lost what
-# they had to do in time.
+# after the other, go on beside all the rest, and one more worker when they are over: seven processes in all took
+# the cores from each other, and lost what they had to do in time.
 WORKERS, FEW_WORKERS = "5", "2"
 # xdist hands a crashed worker's file to nobody, and waits for it for ever.
 BY_XDIST = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
@@ -80,7 +80,11 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool, br
             SYSTEM: [WHOLE_STACKS, *later],
             REST: ["--forks", WORKERS, "--ignore", WHOLE_STACKS, *later],
         }
-    running = {name: _start(checkout, results, name, arguments) for name, arguments in parts.items()}
+    running: dict[str, subprocess.Popen[str]] = {}
+    for name, arguments in parts.items():
+        # Once whole stacks are done, the rest has the place that they had.
+        beside = [f"--beside={running[SYSTEM].pid}"] if SYSTEM in running else []
+        running[name] = _start(checkout, results, name, [*arguments, *beside])
     if SYSTEM in running:
         following = threading.Thread(target=_follow, args=(running[SYSTEM], results / SYSTEM / "output.log"))
         following.start()
