@@ -23,13 +23,15 @@ WORKERS, FEW_WORKERS = "5", "2"
 BY_XDIST = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
 WHOLE_STACKS = "tests/system"
 # Minutes of a demonstration to its balanced account, of the faults that take long, an upgrade among them, of a
-# month of crashes and of restores to an instant: with what else people look at, after all the others.
+# month of crashes and of restores to an instant, and a client that is generated of every operation: with what else
+# people look at, after all the others.
 LONG = (
     "tests/system/test_demo.py",
     "tests/system/test_long_chaos.py",
     "tests/system/test_upgrade.py",
     "tests/alerting/test_notified_once.py",
     "tests/cli/test_restored_instant.py",
+    "tests/api/test_generated_client.py",
 )
 # One stack and one browser for all of them; nothing that is asked for by no name runs them: see pyproject.toml.
 IN_A_BROWSER = "tests/browser"
