@@ -38,10 +38,11 @@ UPDATE shard_lease SET expires_at = now() + make_interval(secs => $4)
 WHERE service = $1 AND shard = $2 AND epoch = $3
 RETURNING true
 """
-# As RENEW, for all shards that a replica holds of a service.
+# As RENEW, for all shards that a replica holds of a service. One that was let go meanwhile stays free.
 RENEW_ALL = """
 UPDATE shard_lease SET expires_at = now() + make_interval(secs => $4)
 WHERE service = $1 AND (shard, epoch) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
+  AND expires_at > '-infinity'
 RETURNING shard
 """
 RELEASE = """
@@ -241,12 +242,13 @@ async def keep_leases(pool: Pool, held: Callable[[], Sequence[Lease]]) -> None:
     """Renew all leases that are held of one service, by one statement; one that cannot be renewed is ended."""
     while True:
         await asyncio.sleep(RENEW_EVERY_S)
-        leases = [lease for lease in held() if not lease.ended.is_set()]
+        leases = [lease for lease in held() if not lease.ended.is_set() and lease.renewed_at > -math.inf]
         if leases:
-            await _renew(pool, leases)
+            await renew_leases(pool, leases)
 
 
-async def _renew(pool: Pool, leases: Sequence[Lease]) -> None:
+async def renew_leases(pool: Pool, leases: Sequence[Lease]) -> None:
+    """Renew these, which are of one service, once; those that another has, or that are too old, are ended."""
     asked_at, service = asyncio.get_running_loop().time(), leases[0].service
     shards, epochs = [lease.shard for lease in leases], [lease.epoch for lease in leases]
     try:

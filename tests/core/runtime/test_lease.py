@@ -14,6 +14,7 @@ from core.runtime.lease import (
     keep_leases,
     record_first_unacknowledged,
     release_lease,
+    renew_leases,
     take_lease,
 )
 from core.runtime.postgres import LockNotAvailableError, Pool
@@ -65,16 +66,17 @@ class AwayPool:
 
 
 class LateFetch:
-    """The answer is held back for a moment."""
+    """A question reaches the database late, or its answer comes late."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.asked, self.answered = asyncio.Event(), asyncio.Event()
+    def __init__(self, pool: Pool, *, before: bool) -> None:
+        self._pool, self._before = pool, before
+        self.asked, self.go, self.answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def fetch(self, *arguments: Any) -> Any:
-        answer = await self._pool.fetch(*arguments)
+        answer = None if self._before else await self._pool.fetch(*arguments)
         self.asked.set()
-        await asyncio.sleep(0.03)
+        await self.go.wait()
+        answer = await self._pool.fetch(*arguments) if self._before else answer
         self.answered.set()
         return answer
 
@@ -386,20 +388,21 @@ async def test_a_lease_that_cannot_be_renewed_is_ended_when_it_is_too_old_to_act
     assert not fresh.ended.is_set()
 
 
-async def test_a_lease_that_was_let_go_stays_so_when_its_renewal_is_answered_late(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_lease_that_was_let_go_stays_so_whenever_its_renewal_comes(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
-    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 5.0)
     lease = await take_lease(pool, "network", 0, "a")
     assert lease is not None
-    late = LateFetch(pool)
+    late = LateFetch(pool, before=before)
 
-    keeping = asyncio.create_task(keep_leases(cast("Pool", late), lambda: [lease]))
-    await asyncio.wait_for(late.asked.wait(), 10)
+    renewing = asyncio.create_task(renew_leases(cast("Pool", late), [lease]))
+    await late.asked.wait()
     await release_lease(pool, lease)
-    await asyncio.wait_for(late.answered.wait(), 10)
-    await asyncio.sleep(0.01)
-    keeping.cancel()
+    late.go.set()
+    await renewing
 
     with pytest.raises(LeaseLost):
         lease.check()
+    assert await take_lease(pool, "network", 0, "b") is not None
