@@ -185,7 +185,7 @@ async def test_the_log_leads_the_same_way(demo: Watched) -> None:
 
 # Overlays that have rules, and how much of the demonstration is carried on: its end, when all has started.
 MONITORED = ("staging", "production")
-LOOKS_OF_CALM = 9
+LOOKS_TAKEN = 9
 FAILS_AT_MIN = 20
 FIRING = 'ALERTS{alertstate="firing"}'
 
@@ -196,17 +196,20 @@ def rules_of(overlay: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def calm(demo: Watched) -> Stage:
+def recorded(demo: Watched) -> Stage:
     """What its services have shown while nothing was wrong."""
-    looks = sorted({scrape.at for scrape in demo.scrapes})[-LOOKS_OF_CALM:]
+    looks = sorted({scrape.at for scrape in demo.scrapes})[-LOOKS_TAKEN:]
     shown = [scrape for scrape in demo.scrapes if scrape.at in looks]
     return Stage.of(shown, names_in(rules_of("production")), LOOK_EVERY_S)
 
 
-def stage_of(calm: Stage, minutes: float, asked: str = "") -> Stage:
+def stage_of(recorded: Stage, minutes: float, asked: str = "") -> Stage:
     """So much of it, in a cluster that is well; of the series alone that this text asks for."""
     shown = Stage(
-        calm.step_s, calm.steps, calm.ended_at, [one for one in calm.series if not asked or one.name in asked]
+        recorded.step_s,
+        recorded.steps,
+        recorded.ended_at,
+        [one for one in recorded.series if not asked or one.name in asked],
     )
     stage = shown.carried_on(minutes / 60)
     for selector, change in ITS_OWN.items():
@@ -217,17 +220,17 @@ def stage_of(calm: Stage, minutes: float, asked: str = "") -> Stage:
 
 
 @pytest.mark.parametrize("overlay", MONITORED)
-def test_no_alarm_rings_in_an_hour_of_it(calm: Stage, overlay: str, tmp_path: Path) -> None:
+def test_no_alarm_rings_in_an_hour_of_it(recorded: Stage, overlay: str, tmp_path: Path) -> None:
     asked = [(60.0 * minute, f"sum by (alertname) ({FIRING})", {}) for minute in range(2, 60)]
 
-    rang = play(rules_of(overlay), [written_test("an hour", stage_of(calm, 60), asked)], tmp_path)
+    rang = play(rules_of(overlay), [written_test("an hour", stage_of(recorded, 60), asked)], tmp_path)
     assert not rang, rang
 
 
-def played(calm: Stage, one: Play, rule: dict[str, Any], folder: Path) -> str:
+def played(recorded: Stage, one: Play, rule: dict[str, Any], folder: Path) -> str:
     """What is wrong with how this rule rings; empty: it does, and had not before."""
     before, after = FAILS_AT_MIN - 1, FAILS_AT_MIN + one.within_min
-    stage = stage_of(calm, after + 2, f"{rule['expr']} {' '.join(one.changes)}")
+    stage = stage_of(recorded, after + 2, f"{rule['expr']} {' '.join(one.changes)}")
     try:
         for selector, change in one.changes.items():
             stage = stage.with_change(selector, change, 60.0 * FAILS_AT_MIN)
@@ -242,10 +245,10 @@ def played(calm: Stage, one: Play, rule: dict[str, Any], folder: Path) -> str:
 
 @pytest.mark.parametrize("overlay", MONITORED)
 def test_each_alarm_rings_when_what_the_services_show_goes_wrong(
-    calm: Stage, overlay: str, tmp_path: Path
+    recorded: Stage, overlay: str, tmp_path: Path
 ) -> None:
     rules = {rule["alert"]: rule for group in rules_of(overlay)["groups"] for rule in group["rules"]}
-    wrong = [found for one in PLAYS if (found := played(calm, one, rules[one.alarm], tmp_path))]
+    wrong = [found for one in PLAYS if (found := played(recorded, one, rules[one.alarm], tmp_path))]
 
     assert rules.keys() == {one.alarm for one in PLAYS}
     assert not wrong, "\n".join(wrong)
