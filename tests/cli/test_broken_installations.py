@@ -309,7 +309,9 @@ def no_stack(at: Installation, options: str) -> None:
 
 def disk_read_only(at: Installation) -> None:
     at.stack()
-    at.monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    of_now = os.statvfs(at.folder)
+    sizes = {name: getattr(of_now, name) for name in ("f_bavail", "f_bfree", "f_blocks", "f_frsize")}
+    at.monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**sizes, f_flag=os.ST_RDONLY))
 
 
 def port_taken(at: Installation) -> None:
