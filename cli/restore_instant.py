@@ -55,7 +55,7 @@ def restore_instant(
 
     def check(account: Account) -> None:
         require_program(account.schema)
-        require_key(account.sealed, sorted(account.sealed), kept, secrets, without_keys)
+        require_key(account.sealed, sorted(account.sealed), (key_wrap(kept), str(secrets)), without_keys)
         if source is not None:
             require_complete(entries, account.erasures, source)
 
