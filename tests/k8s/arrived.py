@@ -133,18 +133,20 @@ class Arrived:
         """Every process of the overlay, ready; what each is told, on ports of its own. Without the broker's."""
         told: dict[str, dict[str, str]] = {}
         processes: list[ForkedProcess] = []
-        for workload in self.overlay.of("Deployment"):
-            name = workload["metadata"]["name"]
-            container = containers_of(workload)[0]
-            if container["image"].partition(":")[0] != "territoire" or name == OF_A_BROKER:
-                continue
-            environment = self.environment(workload)
-            environment |= {f"TERRITOIRE_{port}": str(free_tcp_port()) for port in PORTS}
-            environment |= {"TERRITOIRE_UDP_PORT": str(free_udp_port()), "TERRITOIRE_UDP_READ_ON_S": "0"}
-            told[name] = {**environment, "TERRITOIRE_UDP_HOST": "127.0.0.1"}
-            log = self.folder / f"{name}.log"
-            processes.append(await start_program(container["args"][0], told[name], log))
         try:
+            for workload in self.overlay.of("Deployment"):
+                name = workload["metadata"]["name"]
+                container = containers_of(workload)[0]
+                if container["image"].partition(":")[0] != "territoire" or name == OF_A_BROKER:
+                    continue
+                told[name] = self.environment(workload) | {
+                    **{f"TERRITOIRE_{port}": str(free_tcp_port()) for port in PORTS},
+                    "TERRITOIRE_UDP_PORT": str(free_udp_port()),
+                    "TERRITOIRE_UDP_HOST": "127.0.0.1",
+                    "TERRITOIRE_UDP_READ_ON_S": "0",
+                }
+                log = self.folder / f"{name}.log"
+                processes.append(await start_program(container["args"][0], told[name], log))
             for name, environment in told.items():
                 url = f"http://127.0.0.1:{environment['TERRITOIRE_HEALTH_PORT']}/readyz"
 
@@ -152,7 +154,7 @@ class Arrived:
                     return _answers(url)
 
                 try:
-                    await until(ready, 120)
+                    await until(ready, 300)
                 except TimeoutError:
                     raise AssertionError((self.folder / f"{name}.log").read_text()[-3000:]) from None
             yield told
