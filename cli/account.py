@@ -1,7 +1,7 @@
 """What a database contains at an instant, counted: a backup notes it, a restore is compared with it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,8 +28,8 @@ ERASURES = "SELECT count(*) FROM erasure WHERE cardinality(digests) > 0"
 SCHEMA_VERSION = "SELECT max(number) FROM schema_migration"
 TIMESCALE_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
 
-# Nobody has begun to write what is counted while these are held: what was committed before is before the mark, and
-# all else after it. Parents only, through which every write comes; there may be thousands of chunks.
+# Held while the mark is made: then no transaction has written to a counted table and is still open. The parents
+# are enough, because every write locks them; there may be thousands of chunks.
 STOP_WRITERS = (
     f"LOCK TABLE ONLY {', ONLY '.join(text.rpartition(' ')[2] for text in COUNTED.values())} IN SHARE MODE"
 )
@@ -40,16 +40,20 @@ EXPORT = "SELECT pg_export_snapshot()"
 TRIES, TRIES_AGAIN_AFTER_S = 20, 1.0
 
 
-class Account(msgspec.Struct, frozen=True):
-    """Counts, and what has to open and to know them. Without a key it reveals nothing."""
+class Account(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Row counts of a database, the versions that can read it, and samples of what its keys have sealed.
+
+    Without a key it reveals nothing.
+    """
 
     schema: int
     timescaledb: str
     counts: dict[str, int]
-    sealed: dict[str, list[str]]
-    """Of each key-encryption key what it has sealed, one example and its owner for each column that has some."""
-    erasures: int | None
-    """How many erasures it knows of; None: a schema of before there were any."""
+    sealed: dict[str, list[str]] = {}
+    """Of each key-encryption key what it has sealed, one example and its owner for each column that has some:
+    whether a key opens this database is known before anything is restored."""
+    erasures: int | None = None
+    """How many erasures it knows of; None: a schema of before there were any. The ledger has to have them."""
 
 
 async def take_account(connection: "Connection") -> Account:
@@ -68,9 +72,9 @@ async def take_account(connection: "Connection") -> Account:
     )
 
 
-async def count(connection: "Connection") -> dict[str, int]:
-    """Every table that is counted."""
-    return {name: await connection.fetchval(statement) for name, statement in COUNTED.items()}
+async def count(connection: "Connection", names: Iterable[str] = COUNTED) -> dict[str, int]:
+    """Every table that is counted, or those of these names that are."""
+    return {name: await connection.fetchval(COUNTED[name]) for name in names if name in COUNTED}
 
 
 def differences(expected: Mapping[str, int], found: Mapping[str, int]) -> list[str]:

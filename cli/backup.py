@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import subprocess
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from io import BufferedIOBase
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from cli.account import take_account
+from cli.account import Account, take_account
 from cli.running import database_away, fail, find_run
 from core.runtime.errors import system_reason
 from registry.erasures import LEDGER_NAME, UnreadableLedger
@@ -22,24 +23,16 @@ from services.supervisor.postgres import binaries, libpq_environment
 MANIFEST_SUFFIX = ".json"
 
 
-class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The file beside a backup: a restore is compared with its counts."""
+class Manifest(Account, frozen=True, kw_only=True, omit_defaults=True):
+    """The file beside a backup: a restore is compared with its account."""
 
     made_at: datetime
-    schema: int
-    timescaledb: str
     kek_ids: list[str]
-    counts: dict[str, int]
     octets: int
     sha256: str
-    sealed: dict[str, list[str]] = {}
-    """Of each key-encryption key what it has sealed, one example and its owner for each column that has some:
-    whether a key opens this backup is known before anything is restored. Without a key it reveals nothing."""
     encrypted: bool = False
     goes_on_plain: bool = False
     """In the clear because those of before were, and nobody has named a key since."""
-    erasures: int | None = None
-    """How many the database knew of; None: made before there were any. The ledger beside it has to have them."""
     compressed_chunks: int = 0
     """TimescaleDB's Apache edition reads none of them."""
 
@@ -82,6 +75,13 @@ def backup(
         bool, typer.Option("--plain", envvar="TERRITOIRE_BACKUP_PLAIN", help="En clair, sans chiffrer.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Remplacer le fichier s'il existe.")] = False,
+    stopped: Annotated[
+        bool,
+        typer.Option(
+            "--stopped",
+            help="D'une pile arrêtée, qu'une autre va remplacer : ce qui attend sur le bus est d'abord lu.",
+        ),
+    ] = False,
     keep: Annotated[
         int | None,
         typer.Option(min=1, help="Dans un dossier : n'y garder que les dernières, tant."),
@@ -99,9 +99,14 @@ def backup(
         file = folder / f"territoire-{datetime.now(UTC):%Y-%m-%dT%H%M%S}{suffix}"
     if file.exists() and not force:
         raise fail(f"{file} existe déjà : choisissez un autre nom, ou --force", 2)
-    url = _checked(database_url) or find_run(home).database_admin_url
+    if stopped and database_url:
+        raise fail("--stopped est d'une pile de cette machine, sans --database-url", 2)
     try:
-        manifest = asyncio.run(_back_up(url, file, for_whom, goes_on_plain))
+        if stopped:
+            manifest = _of_stopped(home, lambda url: _back_up(url, file, for_whom, goes_on_plain))
+        else:
+            url = _checked(database_url) or find_run(home).database_admin_url
+            manifest = asyncio.run(_back_up(url, file, for_whom, goes_on_plain))
     except UnreadableLedger as wrong:
         raise fail(f"{file.parent / LEDGER_NAME} ne se lit pas ({wrong}) : mettez-le de côté") from None
     except ServerMissing as missing:
@@ -134,6 +139,16 @@ def _checked(database_url: str | None) -> str | None:
     except ValueError:
         raise fail("--database-url : attendu postgresql://compte:motdepasse@machine:port/base", 2) from None
     return database_url
+
+
+def _of_stopped(home: Path | None, back_up: Callable[[str], Awaitable[Manifest]]) -> Manifest:
+    from cli.session import REFUSALS
+    from cli.stopped import once_drained
+
+    try:
+        return asyncio.run(once_drained(home, "backup", lambda run: back_up(run.database_admin_url)))
+    except REFUSALS as refused:
+        raise fail(str(refused)) from None
 
 
 def _recipients(text: str, plain: bool, folder: Path | None) -> tuple[list[str], bool]:
@@ -206,20 +221,18 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
             compressed = await connection.fetchval(COUNT_COMPRESSED)
             await dump
         if account.erasures is not None:
-            await write_missing(connection, file.parent / LEDGER_NAME)
+            ledger = file.parent / LEDGER_NAME
+            ledger.touch(mode=0o600)  # Nothing erased so far is no ledger that is missing.
+            await write_missing(connection, ledger)
         made = Manifest(
-            datetime.now(UTC),
-            account.schema,
-            account.timescaledb,
-            sorted(account.sealed),
-            account.counts,
-            draft.stat().st_size,
-            digest_of(draft),
-            account.sealed,
-            bool(recipients),
-            goes_on_plain,
-            account.erasures,
-            compressed,
+            **msgspec.structs.asdict(account),
+            made_at=datetime.now(UTC),
+            kek_ids=sorted(account.sealed),
+            octets=draft.stat().st_size,
+            sha256=digest_of(draft),
+            encrypted=bool(recipients),
+            goes_on_plain=goes_on_plain,
+            compressed_chunks=compressed,
         )
         manifest_file(file).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
         draft.replace(file)

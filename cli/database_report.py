@@ -15,7 +15,14 @@ from registry.rights import LOGINS, OWNER
 from registry.rows import entity, fetch_one
 from registry.schema import SchemaMismatch, require_schema
 from registry.sealed_columns import Sealed, read_sealed
-from registry.timescale import TimescaleProblem, compressed_under_apache, problem_of, read_extension_of
+from registry.timescale import (
+    LOAD,
+    NOT_LOADED,
+    TimescaleProblem,
+    compressed_under_apache,
+    problem_of,
+    read_extension,
+)
 from registry.units import UnitMismatch, require_units
 
 WITHIN_S = 4.0
@@ -195,15 +202,16 @@ async def read_database(url: str, name: str, within_s: float = WITHIN_S) -> Data
     deadline = asyncio.get_running_loop().time() + within_s
     try:
         async with asyncio.timeout(WITHIN_S):
-            unreadable = problem_of(await read_extension_of(url, name))
-            if unreadable is not None:
-                return DatabaseReport(unreadable=unreadable)
-            connection = await connect(url, name)
+            connection = await connect(url, name, NOT_LOADED)
     except (PostgresError, *DATABASE_AWAY) as away:
         return DatabaseReport(away=database_reason(away))
     mismatch = None
     try:
         async with asyncio.timeout_at(deadline):
+            unreadable = problem_of(await read_extension(connection))
+            if unreadable is not None:
+                return DatabaseReport(unreadable=unreadable)
+            await connection.execute(LOAD)
             mismatch = await _mismatch(connection)
             unreadable = await compressed_under_apache(connection)
             if unreadable is not None:

@@ -120,8 +120,10 @@ async def _mark(url: str, name: str) -> Account:
 async def _compare(url: str, account: Account, ending: Ending | None) -> list[str]:
     """What differs from the account; then all that a restore ends with, to see that it goes through."""
     from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
+    from registry.schema import bring_timescale
 
     try:
+        await bring_timescale(url)
         connection = await connect(url, "territoire-drill")
         try:
             wrong = differences(account.counts, await count(connection))

@@ -9,7 +9,15 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, connect
 from registry.migration_files import FIRST_WITH_KIND, Held, Kind, Lock, Migration
 from registry.releases import programs_before
 from registry.schema import LOCK_TIMEOUT_S, Ledger, SchemaMismatch, migrations, read_ledger
-from registry.timescale import UPDATE, LeftToSuperuser, compressed_under_apache, problem_of, read_extension_of
+from registry.timescale import (
+    LOAD,
+    NOT_LOADED,
+    UPDATE,
+    LeftToSuperuser,
+    compressed_under_apache,
+    problem_of,
+    read_extension,
+)
 
 # What one process of PostgreSQL reads, and writes, in a second on an ordinary disk: for an order of magnitude.
 OCTETS_PER_S = {Held.SCAN: 200_000_000, Held.REWRITE: 40_000_000}
@@ -28,43 +36,48 @@ HELD = {Held.INSTANT: "un instant", Held.SCAN: "le temps de la lire", Held.REWRI
 
 async def check_migrations(database_url: str) -> int:
     """Print what would be applied; returns 1 where it would be refused, 0 otherwise."""
-    extension = await read_extension_of(database_url, APPLICATION)
-    problem = problem_of(extension)
-    if isinstance(problem, LeftToSuperuser) and extension.may_change:
-        if extension.installed is not None:  # Its library may be gone: nothing else can be read before.
-            typer.echo(
-                f"La migration met d'abord TimescaleDB à jour, de la {extension.installed} à la "
-                f"{extension.offered} : les sessions ouvertes se reconnectent. Le reste se vérifie ensuite ; "
-                f"d'avance : psql -X -c '{UPDATE}'"
-            )
-            return 0
-    elif problem is not None:
-        typer.echo(f"Refusé : {problem.french}.")
-        return 1
-    connection = await connect(database_url, APPLICATION)
+    connection = await connect(database_url, APPLICATION, NOT_LOADED)
     try:
-        if (unreadable := await compressed_under_apache(connection)) is not None:
-            typer.echo(f"Refusé : {unreadable.french}.")
+        extension = await read_extension(connection)
+        problem = problem_of(extension)
+        if isinstance(problem, LeftToSuperuser) and extension.may_change:
+            if extension.installed is not None:  # Its library may be gone: nothing else can be read before.
+                typer.echo(
+                    f"La migration met d'abord TimescaleDB à jour, de la {extension.installed} à la "
+                    f"{extension.offered} : les sessions ouvertes se reconnectent. Le reste se vérifie ensuite ; "
+                    f"d'avance : psql -X -c '{UPDATE}'"
+                )
+                return 0
+        elif problem is not None:
+            typer.echo(f"Refusé : {problem.french}.")
             return 1
-        known = migrations()
-        ledger = await read_ledger(connection)
-        try:
-            pending = ledger.pending(known)
-        except SchemaMismatch as refused:
-            typer.echo(f"Refusé : {refused.french}.")
-            return 1
-        typer.echo(f"Schéma de la base : {ledger.number} ; ce programme connaît : {len(known)}.")
-        if not pending:
-            ahead = " La base est plus récente, et ce programme y fonctionne." * (ledger.number > len(known))
-            typer.echo(f"Rien à appliquer.{ahead}")
-            return 0
-        for migration in pending:
-            typer.echo(f"  {migration.name} : {_what(migration)}")
-            for lock in migration.locks:
-                typer.echo(f"    {await _lock(connection, lock)}")
-        return await _outcome(connection, ledger, pending)
+        await connection.execute(LOAD)
+        return await _check_files(connection)
     finally:
         await connection.close()
+
+
+async def _check_files(connection: Connection) -> int:
+    if (unreadable := await compressed_under_apache(connection)) is not None:
+        typer.echo(f"Refusé : {unreadable.french}.")
+        return 1
+    known = migrations()
+    ledger = await read_ledger(connection)
+    try:
+        pending = ledger.pending(known)
+    except SchemaMismatch as refused:
+        typer.echo(f"Refusé : {refused.french}.")
+        return 1
+    typer.echo(f"Schéma de la base : {ledger.number} ; ce programme connaît : {len(known)}.")
+    if not pending:
+        ahead = " La base est plus récente, et ce programme y fonctionne." * (ledger.number > len(known))
+        typer.echo(f"Rien à appliquer.{ahead}")
+        return 0
+    for migration in pending:
+        typer.echo(f"  {migration.name} : {_what(migration)}")
+        for lock in migration.locks:
+            typer.echo(f"    {await _lock(connection, lock)}")
+    return await _outcome(connection, ledger, pending)
 
 
 def _what(migration: Migration) -> str:

@@ -65,7 +65,7 @@ def parse_instant(text: str) -> datetime:
 
 
 def make_empty(data: Path) -> None:
-    """A folder for a cluster, of whoever runs the server."""
+    """Make the cluster's folder, empty, owned by the account that PostgreSQL runs as."""
     data.mkdir(mode=0o700, parents=True)
     account = server_account()
     if account is not None:

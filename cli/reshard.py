@@ -2,24 +2,17 @@
 
 import asyncio
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.running import actor, default_home, fail
-from cli.session import REFUSALS, run_stack
+from cli.running import actor, fail
+from cli.session import REFUSALS
 from core.runtime.errors import OperatorError
-from services.supervisor.home import Home
-from services.supervisor.run_info import RunInfo
-from services.supervisor.stack_options import StackOptions
 
 if TYPE_CHECKING:
-    from core.runtime.bus import Bus
-
-READERS = ("network", "ingest")
-LOOKS_EVERY_S, SAYS_EVERY_S, WITHIN_S = 0.5, 10.0, 1800.0
+    from services.supervisor.run_info import RunInfo
 
 
 def reshard(
@@ -77,48 +70,9 @@ async def _divide(database_url: str, nats_url: str, shards: int) -> int:
 
 
 async def _here(home: Path | None, shards: int) -> int:
-    folder = home or default_home("up")
-    if not Home(folder).postgres_data.exists():
-        raise fail(f"{folder} n'est le dossier d'aucune pile", 2)
-    if status := await run_stack(folder, _only(READERS), _read_what_waits):
-        raise typer.Exit(status)
-    former = 0
+    from cli.stopped import once_drained
 
-    async def with_servers(run: RunInfo, _stopping: asyncio.Event) -> int:
-        nonlocal former
-        former = await _divide(run.database_admin_url, run.nats_url, shards)
-        return 0
+    async def divide(run: "RunInfo") -> int:
+        return await _divide(run.database_admin_url, run.nats_url, shards)
 
-    if status := await run_stack(folder, _only(()), with_servers):
-        raise typer.Exit(status)
-    return former
-
-
-def _only(services: tuple[str, ...]) -> StackOptions:
-    return StackOptions("reshard", udp_port=0, api_port=0, services=services)
-
-
-async def _read_what_waits(run: RunInfo, stopping: asyncio.Event) -> int:
-    from core.runtime.bus import connect_bus
-
-    async with connect_bus(run.nats_url, "reshard") as bus:
-        began_at = said_at = time.monotonic()
-        while waiting := await _waiting(bus):
-            if stopping.is_set():
-                return 1
-            now = time.monotonic()
-            if now - began_at > WITHIN_S:
-                raise fail(
-                    f"{waiting} messages attendent encore : regardez network.log et ingest.log dans {run.logs}"
-                )
-            if now - said_at >= SAYS_EVERY_S:
-                typer.echo(f"  {waiting} messages à lire…")
-                said_at = now
-            await asyncio.sleep(LOOKS_EVERY_S)
-    return 0
-
-
-async def _waiting(bus: "Bus") -> int:
-    from core.messages import topics
-
-    return sum([await bus.stream_messages(stream) for stream in (topics.FRAMES, topics.UPLINKS)])
+    return await once_drained(home, "reshard", divide)

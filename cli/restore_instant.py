@@ -55,7 +55,7 @@ def restore_instant(
 
     def check(account: Account) -> None:
         require_program(account.schema)
-        require_key(account.sealed, sorted(account.sealed), kept, secrets, without_keys)
+        require_key(account.sealed, sorted(account.sealed), (key_wrap(kept), str(secrets)), without_keys)
         if source is not None:
             require_complete(entries, account.erasures, source)
 
@@ -128,10 +128,13 @@ async def _restore(
     said: str,
 ) -> tuple[Account, int]:
     from core.runtime.postgres import connect
+    from registry.schema import bring_timescale
     from services.supervisor.ports import free_tcp_port
 
     server = PrivatePostgres(place.postgres_data, free_tcp_port(), kept.postgres, RECOVERING)
     async with recovered(repository, server, target, place.log("postgres")):
+        # At that instant its package may have been an older one.
+        await bring_timescale(server.url())
         connection = await connect(server.url(), "territoire-restore")
         try:
             # Counted before anything is changed: an older program's rows are what they were.

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
+from cli.account import differences
 from cli.running import actor, fail
-from registry.erasures import Entry, UnreadableLedger, read_ledger
+from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
 from services.supervisor.home import Secrets
 
 if TYPE_CHECKING:
     from core.runtime.postgres import Connection
     from registry.keys import KeyWrap
+
+# Key-encryption keys, and whence they are.
+Keys: TypeAlias = "tuple[KeyWrap, str]"
 
 # What was sent after the backup is not in it. Devices reject a counter that goes back, and take one that is ahead
 # by less than 16,384 (MAX_FCNT_GAP, LoRaWAN 1.0.3); a JoinNonce likewise only rises.
@@ -31,7 +35,7 @@ async def make_good(
     """Bring a restored database to where it may be started; how much was erased again.
 
     By the superuser, while nothing else is connected: this program's schema, counters beyond what was sent, a feed
-    of its own, erasures that came later, a line in the audit.
+    of its own, erasures that came later, a line in the audit. `url` is of whom the schema belongs to.
     """
     from registry.audit import write_audit
     from registry.erasures import erase_again
@@ -82,17 +86,17 @@ def _sample(written: str) -> tuple[bytes, str]:
 
 
 def require_key(
-    sealed: Mapping[str, Sequence[str]], kek_ids: Sequence[str], kept: Secrets, secrets: Path, without_keys: bool
+    sealed: Mapping[str, Sequence[str]], kek_ids: Sequence[str], known: Keys, without_keys: bool
 ) -> None:
-    """Reject a backup whose wrapped keys none of these secrets opens, unless `without_keys`."""
-    keys = key_wrap(kept)
+    """Reject a backup whose wrapped keys none of these opens, unless `without_keys`."""
+    keys, whence = known
     closed = {
         kek_id: sum(not keys.opens(*_sample(sample)) for sample in samples) for kek_id, samples in sealed.items()
     }
     unknown = [kek_id for kek_id in kek_ids if kek_id not in sealed]
     if unknown:
         typer.echo(
-            f"  ! cette sauvegarde ne dit pas si la clé de {secrets} ouvre {', '.join(unknown)} : après le "
+            f"  ! cette sauvegarde ne dit pas si la clé de {whence} ouvre {', '.join(unknown)} : après le "
             "démarrage, ./territoire doctor le dira"
         )
     if not any(closed.values()):
@@ -101,12 +105,12 @@ def require_key(
     opens_some = any(count < len(sealed[kek_id]) for kek_id, count in closed.items())
     if not opens_some and not without_keys:
         raise fail(
-            f"la clé de {secrets} n'ouvre aucune clé d'équipement de cette sauvegarde ({names}) : rien n'est "
+            f"la clé de {whence} n'ouvre aucune clé d'équipement de cette sauvegarde ({names}) : rien n'est "
             "restauré. Donnez le secrets.json de l'installation sauvegardée (il se garde à part des sauvegardes). "
             "S'il est perdu, --without-keys restaure les mesures ; chaque équipement sera à réinscrire",
             2,
         )
-    typer.echo(f"  ! la clé de {secrets} n'ouvre pas tout ce qui est sous {names} : ces équipements seront muets")
+    typer.echo(f"  ! la clé de {whence} n'ouvre pas tout ce qui est sous {names} : ces équipements seront muets")
 
 
 def read_entries(place: Path) -> list[Entry]:
@@ -133,15 +137,54 @@ def require_complete(entries: Sequence[Entry], known: int | None, place: Path) -
         )
 
 
+def entries_beside(file: Path, known: int | None, ledger: Path | None, without: bool) -> list[Entry]:
+    """The lines of the ledger of a backup; ends the command where it is missing, or older than the backup."""
+    if without:
+        say_without_ledger()
+        return []
+    place = ledger or file.with_name(LEDGER_NAME)
+    if not place.exists() and ledger is None and known is None:
+        typer.echo(
+            f"  ! {place} n'existe pas : si des personnes ou des logements ont été effacés depuis cette "
+            "sauvegarde, ils reviennent. Le registre se donne par --ledger"
+        )
+        return []
+    found = read_entries(place)
+    require_complete(found, known, place)
+    return found
+
+
+def require_counts(expected: Mapping[str, int], found: Mapping[str, int]) -> None:
+    """End the command where something was not restored."""
+    wrong = differences(expected, found)
+    for line in wrong:
+        typer.echo(f"  ✗ {line}")
+    if wrong:
+        raise fail("la restauration n'est pas complète : ne démarrez pas dessus", 1)
+
+
 def say_without_ledger() -> None:
     """That somebody insisted."""
     typer.echo("  ! sans registre des effacements : ce qui a été effacé depuis cette sauvegarde revient")
 
 
-def say_how_to_start(home: Path, entries: Sequence[Entry], again: int) -> None:
-    """The last lines of a restore."""
+def say_restored(where: object, counts: Mapping[str, int]) -> None:
+    """That all of it is there."""
+    typer.echo(
+        f"Restauré dans {where} : {counts['measurements']} mesures, {counts['uplinks']} trames, "
+        f"{counts['devices']} équipements, tous les comptes sont ceux de la sauvegarde."
+    )
+
+
+def say_erased(entries: Sequence[Entry], again: int) -> None:
+    """What of the ledger was done."""
     if entries:
         typer.echo(f"Registre des effacements : {len(entries)} lignes, {again} effacements faits à nouveau.")
+
+
+def say_how_to_start(home: Path, entries: Sequence[Entry], again: int) -> None:
+    """The last lines of a restore."""
+    say_erased(entries, again)
     typer.echo(
         f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Démarrez : ./territoire up --home {home}"
     )

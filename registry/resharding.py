@@ -38,6 +38,11 @@ async def reshard(connection: Connection, bus: Bus, shards: int, actor: str) -> 
                 "nombre de parts : démarrez network et ingest, sans pont ni intake, le temps qu'ils les lisent",
             )
     await bus.forget_readers()
+    return await write_shards(connection, shards, actor)
+
+
+async def write_shards(connection: Connection, shards: int, actor: str) -> int:
+    """Write the new number where nothing is under way, as in a database that was just restored; the one before."""
     async with connection.transaction():
         former = await read_shards(connection)
         await connection.execute(WRITE_SHARDS, shards)

@@ -231,7 +231,12 @@ async def _alone(connection: Connection | BareConnection) -> None:
         await asyncio.sleep(ASK_LOCK_EVERY_S)
 
 
-async def _bring_timescale(database_url: str, lock_timeout_s: float) -> None:
+async def bring_timescale(database_url: str, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+    """Bring the extension to the server's version, before any other session: its former library may be gone.
+
+    Raises:
+        TimescaleProblem: it cannot be, or somebody else has to.
+    """
     async with open_bare_connection(database_url, "territoire-migrate", settings=NOT_LOADED) as connection:
         await _alone(connection)
         await bring_up_to_date(connection, database_url, lock_timeout_s)
@@ -349,7 +354,7 @@ async def migrate(
         OlderProgramsRun: a contract step waits for programs that use what it takes away.
         TimescaleProblem: TimescaleDB is missing, of another version, or cannot read what is compressed.
     """
-    await _bring_timescale(database_url, lock_timeout_s)
+    await bring_timescale(database_url, lock_timeout_s)
     connection = await connect(database_url, "territoire-migrate")
     try:
         known = migrations() if known is None else known

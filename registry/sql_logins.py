@@ -20,6 +20,14 @@ LIMITS = {
     "search_path": "bi",
 }
 
+# Roles belong to a server and are in no backup, what the group was granted is.
+PREPARE_GROUP = f"""
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{GROUP}') THEN
+        CREATE ROLE {GROUP} NOLOGIN;
+    END IF;
+END $$
+"""
 FIND_TENANT = "SELECT id FROM tenant WHERE slug = $1"
 ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
 # What the views and the policies under them ask, with the rights of who reads; each says something of the reader's

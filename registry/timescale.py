@@ -22,6 +22,8 @@ from registry.rows import entity
 # What all of this is tried with; deploy/postgresql.Containerfile asks for it.
 TRIED = "2.19"
 NOT_LOADED = {"timescaledb.disable_load": "on"}
+# In such a session, once the version was found to be the server's.
+LOAD = "SET timescaledb.disable_load = off"
 CREATE, UPDATE = "CREATE EXTENSION timescaledb", "ALTER EXTENSION timescaledb UPDATE"
 UPDATED_WITHIN_S = 300.0
 
@@ -163,12 +165,6 @@ def problem_of(extension: Extension) -> TimescaleProblem | None:
     return OlderThanDatabase(extension) if _numbers(extension.installed) > _numbers(extension.offered) else None
 
 
-async def read_extension_of(database_url: str, application_name: str) -> Extension:
-    """By a session of its own, which also tells whether the database is reached."""
-    async with open_bare_connection(database_url, application_name, settings=NOT_LOADED) as connection:
-        return await read_extension(connection)
-
-
 async def read_extension(connection: Connection | BareConnection) -> Extension:
     """Of a session that was opened with `NOT_LOADED`, where the library may be gone."""
     row = await connection.fetchrow(READ_EXTENSION)
@@ -182,7 +178,7 @@ async def bring_up_to_date(connection: BareConnection, database_url: str, lock_t
     `connection` was opened with `NOT_LOADED`; an update has to be the first statement of a session of its own.
 
     Raises:
-        TimescaleProblem: somebody else has to, and is told how.
+        TimescaleProblem: this account may not, or the server's version is of no use; its text says what to do.
     """
     extension = await read_extension(connection)
     problem = problem_of(extension)

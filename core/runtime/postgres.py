@@ -179,10 +179,14 @@ def proof_of(connection: Connection) -> bytes:
     return known.proof
 
 
-async def connect(database_url: str, application_name: str = "territoire") -> "asyncpg.Connection[Record]":
-    """One connection of its own, with our JSON codec."""
+async def connect(
+    database_url: str,
+    application_name: str = "territoire",
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> "asyncpg.Connection[Record]":
+    """One connection of its own, with our JSON codec; `settings` are the session's from its start."""
     connection = await _connecting(database_url)(
-        database_url, server_settings={"application_name": application_name}
+        database_url, server_settings={"application_name": application_name, **settings}
     )
     await _prepare(connection)
     return connection

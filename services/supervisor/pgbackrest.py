@@ -1,7 +1,7 @@
-"""pgBackRest beside a private PostgreSQL: its folder, its command lines, and what the server is told for it.
+"""pgBackRest for a private PostgreSQL: its folder, its command lines, and the archive settings of the server.
 
-The folder holds what opens the repository (the configuration with its passphrase, a key for SFTP, an authority),
-and nothing that depends on where the home is: it is copied, and a restore elsewhere goes on with the repository.
+The folder holds the configuration with the repository's passphrase, the key for SFTP and the authority's
+certificate, and no path of this machine: a copy of it is enough to restore elsewhere.
 """
 
 import os
@@ -86,7 +86,7 @@ class PgBackRest:
         }
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Replace these files of the folder; whoever runs the cluster may read them, and nobody else."""
+        """Replace these files of the folder. Only the account that the cluster runs as may read them."""
         account = owner_of(self.data)
         for folder in (self.folder, self.folder / "lock", self.folder / "spool"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,7 +101,9 @@ class PgBackRest:
             draft.replace(self.folder / name)
 
     def run(self, command: str, *options: str, url: str | None = None) -> str:
-        """Run it as whoever the cluster belongs to; its output. `url`: the server of the cluster, which it asks.
+        """Run one pgBackRest command as the account that owns the cluster; returns what it prints.
+
+        `url` is the running server's address, for commands that connect to it.
 
         Raises:
             PgBackRestFailed: what it said.

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from services.supervisor.launch import Account, Launch, ServerMissing, system_path
 from services.supervisor.ports import LOOPBACK
@@ -32,6 +32,7 @@ SETTINGS: Mapping[str, str] = {
     "timescaledb.max_background_workers": "0",
     "timescaledb.telemetry_level": "off",
 }
+LIBPQ_TLS = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
 UNSAFE_AND_FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -65,6 +66,7 @@ def libpq_environment(url: str) -> dict[str, str]:
         "PGUSER": unquote(parts.username or ""),
         "PGPASSWORD": unquote(parts.password or ""),
         "PGDATABASE": parts.path.lstrip("/"),
+        **{LIBPQ_TLS[name]: value for name, value in parse_qsl(parts.query) if name in LIBPQ_TLS},
     }
     return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in variables.items()}}
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,8 +176,20 @@ async def all_ready(stack: Stack) -> set[str]:
     return {spec.name for spec in specs if await spec.ready()}
 
 
-def write_manifest(file: Path, sha256: str) -> None:
-    manifest = Manifest(datetime.now(UTC), 1, "2.19", ["kek-1"], {}, 0, sha256)
+def write_manifest(
+    file: Path, sha256: str, version: str = "2.19", sealed: Mapping[str, list[str]] = {}, compressed: int = 0
+) -> None:
+    manifest = Manifest(
+        1,
+        version,
+        {},
+        dict(sealed),
+        made_at=datetime.now(UTC),
+        kek_ids=["kek-1"],
+        octets=0,
+        sha256=sha256,
+        compressed_chunks=compressed,
+    )
     manifest_file(file).write_bytes(msgspec.json.encode(manifest))
 
 
@@ -204,8 +216,7 @@ def test_a_backup_whose_keys_the_given_key_does_not_open_is_not_restored(folder:
     with home.held():
         secrets.write_bytes(msgspec.json.encode(home.secrets()))
     foreign = KeyWrap("kek-1", bytes(32)).wrap(bytes(16), "a").hex() + " a"
-    manifest = Manifest(datetime.now(UTC), 1, "2.19", ["kek-1"], {}, 0, digest_of(file), {"kek-1": [foreign]})
-    manifest_file(file).write_bytes(msgspec.json.encode(manifest))
+    write_manifest(file, digest_of(file), sealed={"kek-1": [foreign]})
 
     refused = territoire("restore", file, "--home", folder / "new", "--secrets", secrets)
     insisted = territoire("restore", file, "--home", folder / "new", "--secrets", secrets, "--without-keys")
@@ -228,8 +239,7 @@ def test_a_backup_that_this_servers_timescaledb_cannot_read_is_not_restored(
     home = Home(folder / "source")
     with home.held():
         secrets.write_bytes(msgspec.json.encode(home.secrets()))
-    manifest = Manifest(datetime.now(UTC), 1, version, [], {}, 0, digest_of(file), compressed_chunks=compressed)
-    manifest_file(file).write_bytes(msgspec.json.encode(manifest))
+    write_manifest(file, digest_of(file), version, compressed=compressed)
 
     refused = territoire("restore", file, "--home", folder / "new", "--secrets", secrets)
 

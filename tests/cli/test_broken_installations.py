@@ -284,7 +284,7 @@ def certificate_is_none(at: Installation) -> None:
 
 def backup_old(at: Installation) -> None:
     (at.folder.parent / "old.dump").touch()
-    manifest = Manifest(datetime.now(UTC) - timedelta(days=2), 1, "2", [], {}, 0, "")
+    manifest = Manifest(1, "2", {}, made_at=datetime.now(UTC) - timedelta(days=2), kek_ids=[], octets=0, sha256="")
     (at.folder.parent / "old.dump.json").write_bytes(msgspec.json.encode(manifest))
     at.arguments += ["--backups", str(at.folder.parent)]
 

@@ -346,7 +346,7 @@ def test_a_backup_that_is_old(tmp_path: Path) -> None:
     assert machine.examine_backups(tmp_path).severity is Severity.CRITICAL
     for name, age in (("old", timedelta(days=9)), ("new", timedelta(hours=2))):
         (tmp_path / f"{name}.dump").touch()
-        manifest = Manifest(datetime.now(UTC) - age, 1, "2", [], {}, 0, "")
+        manifest = Manifest(1, "2", {}, made_at=datetime.now(UTC) - age, kek_ids=[], octets=0, sha256="")
         (tmp_path / f"{name}.dump.json").write_bytes(msgspec.json.encode(manifest))
 
     assert machine.examine_backups(tmp_path).severity is Severity.GOOD

@@ -9,7 +9,7 @@ import asyncssh
 import msgspec
 import pytest
 
-from cli.account import COUNTED, mark_instant
+from cli.account import COUNTED, TIMESCALE_VERSION, mark_instant
 from cli.restored import COUNTERS_AHEAD
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Connection, connect
@@ -23,6 +23,7 @@ from tests.cli.object_store import REGION, object_store
 from tests.cli.test_backup import FILL
 from tests.cli.test_pitr import configured, depot, folder, needs_pgbackrest, stack, territoire
 from tests.ingest.exports.sftp_server import USER, sftp_server
+from tests.registry.test_timescale import AS_OF_BEFORE
 
 __all__ = ["folder"]
 
@@ -112,6 +113,34 @@ async def test_the_database_as_it_was_at_an_instant(folder: Path, monkeypatch: p
         async with stack(later):
             image = await territoire("pitr", "backup", "--home", later.folder)
     assert image.exit_code == 0, image.output
+
+
+async def test_an_instant_of_before_timescaledb_was_upgraded_is_brought_to_it(folder: Path) -> None:
+    former, later, repository = Home(folder / "former"), Home(folder / "later"), depot(folder)
+    with former.held():
+        await configured(former, repository / "pitr")
+        async with stack(former) as run:
+            connection = await connect(run.database_admin_url)
+            now = await connection.fetchval(TIMESCALE_VERSION)
+            ours = wrap_key(bytes.fromhex(run.kek), bytes(16))
+            await connection.execute(FILL.replace("{ours}", ours.hex()))
+            await connection.execute(AS_OF_BEFORE.format(version="2.19.2"))
+            await connection.close()
+            image = await territoire("pitr", "backup", "--home", former.folder)
+            assert image.exit_code == 0, image.output
+    command = ("restore", "--secrets", former.folder / "secrets.json", "--without-ledger", "--to", "latest")
+    command = (*command, "--repository", former.postgres_data.parent / "pgbackrest")
+
+    restored = await territoire(*command, "--home", later.folder)
+
+    assert restored.exit_code == 0, restored.output
+    assert "  measurements : 5000\n" in restored.output
+    with later.held():
+        async with stack(later) as run:
+            connection = await connect(run.database_admin_url)
+            assert await connection.fetchval(TIMESCALE_VERSION) == now != "2.19.2"
+            assert len(await connection.fetch("SELECT 1 FROM observation.measurement")) == 5000
+            await connection.close()
 
 
 async def check_store(home: Home) -> None:

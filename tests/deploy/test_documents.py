@@ -1,4 +1,4 @@
-"""Every command that the two documents give an operator exists."""
+"""Every command that the documents of installations give an operator exists."""
 
 import os
 import re
@@ -15,12 +15,12 @@ from core.runtime.settings import ServiceSettings
 from tests.k8s.conftest import CHECKOUT, render
 from tests.k8s.test_rules import known_settings
 
-# Read by `backup`, which is no service.
+# Read by commands, which are no services.
 OF_COMMANDS = {
-    *("TERRITOIRE_BACKUP_RECIPIENTS", "TERRITOIRE_BACKUP_PLAIN"),
+    *("TERRITOIRE_BACKUP_RECIPIENTS", "TERRITOIRE_BACKUP_PLAIN", "TERRITOIRE_RESTORE_DATABASE_URL"),
     *("TERRITOIRE_ALARM_MAIL", "TERRITOIRE_ALARM_URL"),
 }
-DOCUMENTS = [CHECKOUT / "docs" / "serveur.md", CHECKOUT / "docs" / "kubernetes.md"]
+DOCUMENTS = [CHECKOUT / "docs" / f"{name}.md" for name in ("serveur", "kubernetes", "demenagement")]
 TEXT = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 LINES = [line for kind, block in BLOCKS if kind == "sh" for line in block.replace("\\\n", " ").splitlines()]
@@ -32,7 +32,7 @@ def test_every_command_of_ours_has_the_options_that_it_is_given() -> None:
         for line in LINES
         for match in re.finditer(r"\./territoire (pitr \w+|\w+)([^&|#]*)", line)
     ]
-    assert {words[0] for words, _ in asked} == {"install", "status", "doctor", "restore", "keys", "pitr"}
+    assert {words[0] for words, _ in asked} == {"install", "status", "doctor", "backup", "restore", "keys", "pitr"}
     for words, options in asked:
         said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
         assert all(option in said for option in options), (words, options)

@@ -21,7 +21,7 @@ from registry.timescale import (
     UpdateFailed,
     is_tried,
     problem_of,
-    read_extension_of,
+    read_extension,
 )
 from services.supervisor.postgres import PrivatePostgres, binaries, libpq_environment
 from tests.conftest import plain_server
@@ -150,7 +150,9 @@ async def test_an_update_that_waits_for_a_session_gives_up_and_leaves_everything
             await migrate(owner(server, made), lock_timeout_s=0.3)
 
     assert "terminez-la (ou attendez) et relancez" in refused.value.french
-    assert (await read_extension_of(owner(server, made), "test")).installed == "2.19.2"
+    connection = await connect(owner(server, made), settings=NOT_LOADED)
+    assert (await read_extension(connection)).installed == "2.19.2"
+    await connection.close()
     assert await migrate(owner(server, made)) == 0
 
 

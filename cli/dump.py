@@ -1,0 +1,96 @@
+"""A backup's file: its manifest beside it, opened with the private key, and given to pg_restore."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from io import BufferedIOBase
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from cli.backup import Manifest, digest_of, manifest_file
+from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, read_identities, write_plain
+from cli.running import fail
+from core.runtime.errors import system_reason
+from services.supervisor.postgres import binaries, libpq_environment
+
+Kind = TypeVar("Kind")
+# Writes a dump in the clear.
+Source = Callable[[BufferedIOBase], None]
+
+
+def read_of(file: Path, kind: type[Kind], what: str) -> Kind:
+    """A file of ours; ends the command where it is none."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except OSError as refused:
+        raise fail(f"{file} : {system_reason(refused)}", 2) from None
+    except msgspec.DecodeError:
+        raise fail(f"{file} n'est pas {what}", 2) from None
+
+
+def read_manifest(file: Path) -> Manifest:
+    """What is beside the backup; ends the command where it is not of this file."""
+    try:
+        digest = digest_of(file)
+    except OSError as refused:
+        raise fail(f"{file} : {system_reason(refused)}", 2) from None
+    manifest = read_of(manifest_file(file), Manifest, "ce que backup écrit à côté d'une sauvegarde")
+    if digest != manifest.sha256:
+        raise fail(f"{file} a changé depuis qu'il a été écrit (empreinte différente) : prenez une autre copie", 2)
+    return manifest
+
+
+def open_dump(file: Path, manifest: Manifest, identity: Path | None) -> Source:
+    """What writes the dump in the clear for pg_restore; ends the command where it cannot be read."""
+    if not is_encrypted(file):
+        if manifest.encrypted:
+            raise fail(f"{file} n'est pas le fichier chiffré que son .json décrit", 2)
+        return partial(write_plain, file)
+    if identity is None:
+        raise fail(f"{file} est chiffrée : donnez --identity, le fichier de la clé privée age", 2)
+    try:
+        identities = read_identities(identity)
+        check_identities(file, identities)
+    except WrongKey as wrong:
+        raise fail(str(wrong), 2) from None
+    return lambda target: decrypt(file, target, identities)
+
+
+async def restore_dump(url: str, dump: Source) -> None:
+    """All of it, into the database at this address, by pg_restore; ends the command where that fails."""
+    environment = libpq_environment(url)
+    into = ("--exit-on-error", f"--dbname={environment['PGDATABASE']}")
+    await _pg_restore(into, environment, dump)
+
+
+async def owners_in(dump: Source) -> set[str]:
+    """The accounts that own what is in it, as its table of contents names them."""
+    contents = await _pg_restore(("--list",), {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}, dump)
+    lines = [line for line in contents.splitlines() if line and not line.startswith(";")]
+    return {line.rpartition(" ")[2] for line in lines} - {"", "-"}
+
+
+async def _pg_restore(arguments: tuple[str, ...], environment: dict[str, str], dump: Source) -> str:
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        binaries() / "pg_restore", *arguments,
+        stdin=reading, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+    )  # fmt: skip
+    os.close(reading)
+    feeding = asyncio.create_task(asyncio.to_thread(_feed, dump, writing))
+    said, errors = await process.communicate()
+    await feeding
+    if process.returncode != 0:
+        raise fail(f"pg_restore a échoué : {errors.decode(errors='replace')[-2000:]}")
+    return said.decode(errors="replace")
+
+
+def _feed(dump: Source, writing: int) -> None:
+    # Who reads says itself why it has ended before.
+    with suppress(BrokenPipeError), os.fdopen(writing, "wb") as target:
+        dump(target)

@@ -1,0 +1,208 @@
+"""`territoire restore --database-url`: a backup into a database that others run, as CloudNativePG does.
+
+Its extension is a superuser's, who is lent to us; all else is its owner's, who is none. What the backup's own
+installation called its owner is called so for as long as this takes.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import typer
+
+from cli.account import count
+from cli.backup import Manifest
+from cli.dump import Source, open_dump, owners_in, read_manifest, restore_dump
+from cli.encryption import WrongKey
+from cli.owners import hand_over, lend, quoted
+from cli.restored import (
+    COUNTERS_AHEAD,
+    Keys,
+    entries_beside,
+    make_good,
+    require_counts,
+    require_key,
+    require_program,
+    say_erased,
+    say_restored,
+)
+from cli.running import actor, fail
+from core.messages.topics import SHARD_COUNTS
+from core.runtime.errors import OperatorError
+from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
+from registry.erasures import Entry
+from registry.resharding import write_shards
+from registry.schema import PREPARE_ROLES
+from registry.sql_logins import PREPARE_GROUP
+from registry.timescale import DumpRejected, require_reader
+from services.supervisor.launch import ServerMissing
+
+if TYPE_CHECKING:
+    from registry.keys import KeyWrap
+
+APPLICATION = "territoire-restore"
+IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
+READ_OWNER = "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = $1"
+# What an extension brought is not somebody's.
+HOLDS_TABLES = """
+SELECT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('public', 'observation') AND c.relkind IN ('r', 'p', 'v')
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                                AND d.deptype = 'e'))
+"""
+END_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+# Superusers enter none the less; services wait, as for a server that is not there yet.
+CLOSED, OPEN = 0, -1
+
+
+def restore_elsewhere(
+    file: Path,
+    url: str,
+    owner: str,
+    shards: int | None,
+    keys: Keys,
+    identity: Path | None,
+    ledger: Path | None,
+    without_ledger: bool,
+    without_keys: bool,
+) -> None:
+    """The command; ends with what is wrong in French."""
+    if shards is not None and shards not in SHARD_COUNTS:
+        raise fail(f"--shards {shards} : attendu {', '.join(map(str, SHARD_COUNTS[:-1]))} ou 16", 2)
+    manifest = read_manifest(file)
+    require_program(manifest.schema)
+    require_key(manifest.sealed, manifest.kek_ids, keys, without_keys)
+    dump = open_dump(file, manifest, identity)
+    entries = entries_beside(file, manifest.erasures, ledger, without_ledger)
+    name = urlsplit(url).path.lstrip("/")
+    again_from = (
+        f"Commencée, elle reste fermée à tous : effacez-la (DROP DATABASE {name} WITH (FORCE)), puis relancez"
+    )
+    try:
+        again = asyncio.run(
+            _restore(_Target(url, name, owner, shards), dump, manifest, keys[0], entries, file.name)
+        )
+    except (*DATABASE_AWAY, PostgresError) as refused:
+        raise fail(f"la base n'est pas restaurée : {database_reason(refused)}. {again_from}") from None
+    except (DumpRejected, ServerMissing) as refused:
+        said = refused.french if isinstance(refused, OperatorError) else str(refused)
+        raise fail(f"rien n'est restauré : {said}", 2) from None
+    except (OperatorError, WrongKey) as wrong:
+        said = wrong.french if isinstance(wrong, OperatorError) else str(wrong)
+        raise fail(f"la restauration n'est pas complète : {said}. {again_from}") from None
+    say_restored(f"la base {name}, à {owner}", manifest.counts)
+    say_erased(entries, again)
+    typer.echo(
+        f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Ensuite la migration, qui pose les mots "
+        "de passe, puis les services (docs/demenagement.md)."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The database, by the addresses of those who come to it."""
+
+    url: str
+    name: str
+    owner: str
+    shards: int | None
+
+    @property
+    def server(self) -> str:
+        """The superuser, in the database that every server has."""
+        return urlunsplit(urlsplit(self.url)._replace(path="/postgres"))
+
+    @property
+    def as_owner(self) -> str:
+        """The superuser, with the rights of the owner and no others."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, f"role={quote(self.owner)}")))))
+
+
+async def _restore(
+    target: _Target, dump: Source, manifest: Manifest, keys: "KeyWrap", entries: list[Entry], what: str
+) -> int:
+    owners = await owners_in(dump)
+    server = await connect(target.server, APPLICATION)
+    try:
+        await _close_empty(server, target)
+        others = await lend(server, owners, target.owner)
+        await _fill(target, dump, manifest)
+        connection = await connect(target.url, APPLICATION)
+        try:
+            await hand_over(connection, others, target.owner)
+            require_counts(manifest.counts, await count(connection, manifest.counts))
+            again = await make_good(connection, target.as_owner, keys, entries, what)
+            if target.shards is not None:
+                await write_shards(connection, target.shards, actor())
+        finally:
+            await connection.close()
+        await server.execute(f"ALTER DATABASE {quoted(target.name)} CONNECTION LIMIT {OPEN}")
+    finally:
+        await server.close()
+    return again
+
+
+async def _close_empty(server: Connection, target: _Target) -> None:
+    """The database is there, empty, its owner's, and closed to all but us; ends the command where it cannot be."""
+    if not await server.fetchval(IS_SUPERUSER):
+        raise fail("--database-url : il faut un superutilisateur, à qui l'extension timescaledb est", 2)
+    if not await server.fetchval(ROLE_EXISTS, target.owner):
+        raise fail(f"le compte {target.owner} n'existe pas là-bas : --owner nomme celui à qui la base est", 2)
+    found = await server.fetchval(READ_OWNER, target.name)
+    if found is None:
+        await server.execute(
+            f"CREATE DATABASE {quoted(target.name)} OWNER {quoted(target.owner)} TEMPLATE template0 "
+            f"ENCODING 'UTF8' LOCALE 'C.UTF-8' CONNECTION LIMIT {CLOSED}"
+        )
+        return
+    if found != target.owner:
+        raise fail(f"la base {target.name} est à {found}, pas à {target.owner} (--owner)", 2)
+    connection = await connect(target.url, APPLICATION)
+    try:
+        if await connection.fetchval(HOLDS_TABLES):
+            raise fail(
+                f"la base {target.name} n'est pas vide : une restauration ne se fait que dans une base neuve. Si "
+                f"rien n'y est à garder, services arrêtés : DROP DATABASE {target.name} WITH (FORCE), et elle est "
+                "refaite ici",
+                2,
+            )
+    finally:
+        await connection.close()
+    await server.execute(f"ALTER DATABASE {quoted(target.name)} CONNECTION LIMIT {CLOSED}")
+    await server.execute(END_OTHERS, target.name)
+
+
+async def _fill(target: _Target, dump: Source, manifest: Manifest) -> None:
+    connection = await connect(target.url, APPLICATION)
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        await require_reader(connection, manifest.timescaledb, manifest.compressed_chunks)
+    finally:
+        await connection.close()
+    # Who makes a role may give it to others, and set its password: that is the owner, at every migration.
+    connection = await connect(target.as_owner, APPLICATION)
+    try:
+        await connection.execute(PREPARE_ROLES)
+        await connection.execute(PREPARE_GROUP)
+    finally:
+        await connection.close()
+    await _execute(target, "SELECT timescaledb_pre_restore()")
+    await restore_dump(target.url, dump)
+    await _execute(target, "SELECT timescaledb_post_restore()")
+
+
+async def _execute(target: _Target, statement: str) -> None:
+    """In a session of its own: what is set for the database holds for the next."""
+    connection = await connect(target.url, APPLICATION)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
