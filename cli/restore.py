@@ -163,7 +163,7 @@ def _keys(secrets: Path | None) -> "Keys":
     from registry.keys import KeyWrap
 
     try:
-        keks = Place.of_environment(os.environ).keks()
+        keks = Place.of_environment(os.environ, ()).keks()
     except ValueError as wrong:
         raise fail(str(wrong), 2) from None
     if keks is None:
