@@ -67,7 +67,8 @@ async def open_application(scene: Scene, flown: Flown, certified: Certified) -> 
     run = scene.processes.run
     api = Provisioner(run.api_url, flown.key)
     try:
-        made = await api.post("/v1/mqtt-accesses", {"name": "Hyperviseur"})
+        # With what is personal: what is withheld from it, it could not tell from what is lost.
+        made = await api.post("/v1/mqtt-accesses", {"name": "Hyperviseur", "personal": True})
     finally:
         await api.close()
     account = made["account"]
