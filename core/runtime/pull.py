@@ -42,7 +42,7 @@ class Pull:
         self._subscription: Subscription | None = None
         self._came = deque[Msg]()
         self._arrived = asyncio.Event()
-        self._refusal: Msg | None = None
+        self._rejection: Msg | None = None
         self._asked = 0  # How many requests were sent; each is answered to a subject of its own.
         self._left = 0  # How many messages the last one may still bring.
         self._lost_at = 0.0
@@ -68,13 +68,13 @@ class Pull:
 
         Raises:
             TimeoutError: nothing has come in time; the request waits on.
-            APIError: the server has refused the request, or there is no such consumer.
+            APIError: the server has rejected the request, or there is no such consumer.
         """
         async with asyncio.timeout(timeout):
             while not self._came:
                 if self._client.is_closed:
                     raise ConnectionClosedError
-                self._raise_refusal()
+                self._raise_rejection()
                 await self._ask(most)
                 await self._more()
         while len(self._came) < most and self._is_on_its_way():
@@ -120,14 +120,14 @@ class Pull:
         elif message.subject == f"{self._inbox}.{self._asked}":
             self._left = 0
             if status not in _NOTHING_CAME:
-                self._refusal = message
+                self._rejection = message
         self._arrived.set()
 
-    def _raise_refusal(self) -> None:
-        refusal, self._refusal = self._refusal, None
-        if refusal is None:
+    def _raise_rejection(self) -> None:
+        rejection, self._rejection = self._rejection, None
+        if rejection is None:
             return
-        headers = refusal.headers or {}
+        headers = rejection.headers or {}
         status = headers.get(Header.STATUS, "")
         if status == _NOBODY_THERE:
             raise ServiceUnavailableError
