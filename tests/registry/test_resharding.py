@@ -8,6 +8,7 @@ from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, connect
 from registry.releases import announced
 from registry.resharding import StillAtWork, reshard
+from registry.schema import migrations
 
 HOLD = """
 INSERT INTO shard_lease (service, shard, epoch, owner, expires_at)
@@ -19,7 +20,7 @@ async def test_it_is_refused_while_a_service_lives(pool: Pool, database, nats_ur
     connection = await connect(database.admin_url)
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
-        async with announced(pool, "gateway_bridge", "bridge-1", 1):
+        async with announced(pool, "gateway_bridge", "bridge-1", len(migrations())):
             with pytest.raises(StillAtWork, match="gateway_bridge"):
                 await reshard(connection, bus, 16, "admin (serveur)")
         unchanged = await read_shards(connection)
