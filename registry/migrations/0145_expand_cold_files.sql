@@ -1,7 +1,7 @@
 -- locks: tenant SHARE ROW EXCLUSIVE instant
 
 -- Readings of classes 0 and 1 whose chunk was dropped, as Parquet files in a folder of the operator's: one for each chunk
--- and tenant, which only exports read (docs/decisions/0123). A file is never changed: another one is written, and the row
+-- and tenant, which only exports read (docs/decisions/0118). A file is never changed: another one is written, and the row
 -- names it from then on.
 CREATE TABLE observation.cold_file (
     id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
