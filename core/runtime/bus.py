@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import nats.errors
@@ -26,7 +26,7 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 from core.messages import topics
 from core.runtime.bus_connection import Denials, NoJetStream, NoMajority, connected
 from core.runtime.errors import describe
-from core.runtime.pull import Pull
+from core.runtime.pull import Placed, Pull
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 from core.runtime.waiting import Waiting
 
@@ -102,30 +102,6 @@ class Message:
         await self._raw.in_progress()
 
 
-# Of the tokens of an acknowledgement's subject, $JS.ACK...: nine up to nats-server 2.9, eleven or more since.
-_FIRST_TOKENS = 9
-_SEQUENCE_AND_TIME = (5, 7)
-_SEQUENCE_AND_TIME_WITH_DOMAIN = (7, 9)
-
-
-class _Place(NamedTuple):
-    """Where a message is in its stream: what the subject says that it is acknowledged to.
-
-    `time_us` is the stream's clock, in integers only: the driver makes a datetime of it. `delivery` is the
-    consumer's own number of this delivery: each is one more than the last, redeliveries as well.
-    """
-
-    sequence: int
-    time_us: int
-    delivery: int
-
-    @classmethod
-    def of(cls, reply: str) -> "_Place":
-        tokens = reply.split(".")
-        sequence, time = _SEQUENCE_AND_TIME if len(tokens) == _FIRST_TOKENS else _SEQUENCE_AND_TIME_WITH_DOMAIN
-        return cls(int(tokens[sequence]), int(tokens[time]) // 1000, int(tokens[sequence + 1]))
-
-
 class ShardReader:
     """Reads one shard's subject in stream order, un-acknowledged messages first."""
 
@@ -183,7 +159,7 @@ class ShardReader:
                     self._subscription.ask_anew()
                     raise denied from None
             return []
-        places = [_Place.of(raw.reply) for raw in raws]
+        places = [Placed.of(raw.reply) for raw in raws]
         if self._is_one_missing(raws, places):
             return []
         messages = [
@@ -202,13 +178,15 @@ class ShardReader:
             self._last_sequence = max(self._last_sequence, *(message.sequence for message in messages))
         return messages
 
-    def _is_one_missing(self, raws: Sequence[Msg], places: Sequence[_Place]) -> bool:
+    def _is_one_missing(self, raws: Sequence[Msg], places: Sequence[Placed]) -> bool:
         """Whether a delivery never came; a new leader may begin again with numbers that the former one gave."""
-        for raw, (_, _, delivery) in zip(raws, places, strict=True):
-            if delivery > self._last_delivery + 1:
+        for raw, place in zip(raws, places, strict=True):
+            if place.delivery > self._last_delivery + 1:
                 self._lost_some = True
-                log.warning("delivery_missing", subject=raw.subject, after=self._last_delivery, came=delivery)
-            self._last_delivery = delivery
+                log.warning(
+                    "delivery_missing", subject=raw.subject, after=self._last_delivery, came=place.delivery
+                )
+            self._last_delivery = place.delivery
         return self._lost_some
 
     @property

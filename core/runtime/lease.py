@@ -33,13 +33,8 @@ SET epoch = held.epoch + 1, owner = excluded.owner, expires_at = excluded.expire
 WHERE held.expires_at < now() OR held.owner = excluded.owner
 RETURNING epoch, released, first_sequence, crashes, in_hand_sequence, in_hand_item
 """
+# All shards that a replica holds of a service. One that was let go meanwhile stays free.
 RENEW = """
-UPDATE shard_lease SET expires_at = now() + make_interval(secs => $4)
-WHERE service = $1 AND shard = $2 AND epoch = $3
-RETURNING true
-"""
-# As RENEW, for all shards that a replica holds of a service. One that was let go meanwhile stays free.
-RENEW_ALL = """
 UPDATE shard_lease SET expires_at = now() + make_interval(secs => $4)
 WHERE service = $1 AND (shard, epoch) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
   AND expires_at > '-infinity'
@@ -221,21 +216,11 @@ async def write_row(pool: Pool, statement: str, lease: Lease, *values: int | Non
 
 
 async def keep_lease(pool: Pool, lease: Lease) -> None:
-    """Renew for ever; raises LeaseLost when that is no longer possible."""
-    loop = asyncio.get_running_loop()
-    while True:
+    """Renew one that stands by itself, for ever; raises LeaseLost when that is no longer possible."""
+    while not lease.ended.is_set():
         await asyncio.sleep(RENEW_EVERY_S)
-        asked_at = loop.time()
-        try:
-            async with asyncio.timeout(RENEW_EVERY_S):
-                renewed = await pool.fetchval(RENEW, lease.service, lease.shard, lease.epoch, LEASE_S)
-        except DATABASE_AWAY as away:
-            log.warning("lease_not_renewed", shard=lease.shard, error=describe(away))
-            lease.check()
-            continue
-        if renewed is None:
-            raise LeaseLost(f"{lease.service} shard {lease.shard} epoch {lease.epoch}: taken over")
-        lease.renewed_at = asked_at
+        await renew_leases(pool, [lease])
+    await lease.until_ended()
 
 
 async def keep_leases(pool: Pool, held: Callable[[], Sequence[Lease]]) -> None:
@@ -253,7 +238,7 @@ async def renew_leases(pool: Pool, leases: Sequence[Lease]) -> None:
     shards, epochs = [lease.shard for lease in leases], [lease.epoch for lease in leases]
     try:
         async with asyncio.timeout(RENEW_EVERY_S):
-            renewed = {row["shard"] for row in await pool.fetch(RENEW_ALL, service, shards, epochs, LEASE_S)}
+            renewed = {row["shard"] for row in await pool.fetch(RENEW, service, shards, epochs, LEASE_S)}
     except DATABASE_AWAY as away:
         log.warning("leases_not_renewed", shards=shards, error=describe(away))
         for lease in leases:

@@ -7,6 +7,7 @@ and for each answer two tasks, a timer and a random name (docs/performance.md).
 
 import asyncio
 from collections import deque
+from typing import NamedTuple
 
 import msgspec
 from nats.aio.client import Client
@@ -26,8 +27,33 @@ ON_ITS_WAY_S = 0.05
 
 _NOTHING_CAME = frozenset({"404", "408"})
 _NOBODY_THERE = "503"
-# Where an acknowledgement's subject says how many messages wait behind this one; with a domain it has more tokens.
-_FIRST_TOKENS, _BEHIND, _BEHIND_WITH_DOMAIN = 9, 8, 10
+# Of the tokens of an acknowledgement's subject, $JS.ACK...: nine up to nats-server 2.9, eleven or more since.
+_FIRST_TOKENS = 9
+_SEQUENCE_AND_TIME = (5, 7)
+_SEQUENCE_AND_TIME_WITH_DOMAIN = (7, 9)
+
+
+class Placed(NamedTuple):
+    """Where a message is in its stream: what the subject says that it is acknowledged to.
+
+    `time_us` is the stream's clock, in integers only: the driver makes a datetime of it. `delivery` is the
+    consumer's own number of this delivery: each is one more than the last, redeliveries as well. `behind` is how
+    many messages wait behind this one.
+    """
+
+    sequence: int
+    time_us: int
+    delivery: int
+    behind: int
+
+    @classmethod
+    def of(cls, reply: str) -> "Placed":
+        """Read the subject."""
+        tokens = reply.split(".")
+        sequence, time = _SEQUENCE_AND_TIME if len(tokens) == _FIRST_TOKENS else _SEQUENCE_AND_TIME_WITH_DOMAIN
+        return cls(
+            int(tokens[sequence]), int(tokens[time]) // 1000, int(tokens[sequence + 1]), int(tokens[time + 1])
+        )
 
 
 class Pull:
@@ -104,10 +130,7 @@ class Pull:
         await self._arrived.wait()
 
     def _is_on_its_way(self) -> bool:
-        if not self._left:
-            return False
-        tokens = self._came[-1].reply.split(".")
-        return tokens[_BEHIND if len(tokens) == _FIRST_TOKENS else _BEHIND_WITH_DOMAIN] != "0"
+        return self._left > 0 and Placed.of(self._came[-1].reply).behind > 0
 
     async def _receive(self, message: Msg) -> None:
         """In a task of the driver's: a message of the consumer, or what the server says of a request."""

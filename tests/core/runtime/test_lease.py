@@ -33,6 +33,9 @@ class LatePool:
     async def fetchval(self, *arguments: Any) -> Any:
         return await self._ask("fetchval", arguments)
 
+    async def fetch(self, *arguments: Any) -> Any:
+        return await self._ask("fetch", arguments) or []
+
     async def fetchrow(self, *arguments: Any) -> Any:
         return await self._ask("fetchrow", arguments)
 
