@@ -21,7 +21,7 @@ from api.cross_origin import origin_of_others
 from api.dependencies import Dependencies
 from api.idempotency import commit_once
 from api.oidc import InvalidToken, Provider, ProviderAway, provider_away
-from api.origin import origin_of
+from api.origin import bearer_of, origin_of
 from api.shared_reading import SharedReading
 from core.model.rights import RIGHTS, Right, rights_of
 from core.runtime.http.errors import FieldError, Problem
@@ -362,11 +362,11 @@ async def _rejected_token(dependencies: Dependencies, address: str, why: str) ->
 
 async def principal_of(request: Request) -> Principal | None:
     """Who makes a request that has not reached its route; None: nobody whom the route will let in."""
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    bearer = bearer_of(request)
     try:
-        if not scheme:
+        if not request.headers.get("authorization"):
             return (await by_session(request)).principal
-        return (await _by_bearer(request, text.strip())).principal if scheme.lower() == "bearer" else None
+        return None if bearer is None else (await _by_bearer(request, bearer)).principal
     except Problem:
         return None
 

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.origin import origin_of
+from api.origin import bearer_of, origin_of
 from core.runtime.http.errors import Problem, render
 from core.runtime.token_bucket import TokenBucket
 
@@ -98,7 +98,7 @@ class AddressLimitMiddleware:
         if scope["type"] == "http":
             request = Request(scope)
             platform = request.app.state.platform
-            address, key = origin_of(request, platform.access.proxies), _bearer(request)
+            address, key = origin_of(request, platform.access.proxies), bearer_of(request)
             try:
                 platform.limits.count_address(address)
                 # Behind one address others may have right ones.
@@ -108,11 +108,6 @@ class AddressLimitMiddleware:
                 await render(problem.status, problem.detail, None, problem.headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
-
-
-def _bearer(request: Request) -> str | None:
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
-    return text.strip() if scheme.lower() == "bearer" else None
 
 
 def host_of(address: str) -> str:

@@ -1,4 +1,4 @@
-"""From where a request comes: behind proxies that are listed, what they say."""
+"""From where a request comes, behind proxies that are listed what they say, and what it presents."""
 
 from collections.abc import Sequence
 
@@ -14,3 +14,9 @@ def origin_of(request: Request, proxies: Sequence[Network]) -> str:
     if request.client is None or address_of(request.client.host) is None:
         return UNKNOWN
     return client_address(request.client.host, request.headers.getlist("x-forwarded-for"), proxies)
+
+
+def bearer_of(request: Request) -> str | None:
+    """The key or token that it presents; None: it presents none."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
