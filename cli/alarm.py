@@ -189,7 +189,8 @@ def _remembering(folder: Path) -> Path | None:
     in_memory = os.environ.get("RUNTIME_DIRECTORY")
     for place in (folder, *([Path(in_memory)] if in_memory else [])):
         try:
-            (place / f"{STATE}.part").touch()
+            _draft(place).write_bytes(b"{}")  # A disk that is full makes a file, and fills none.
+            _draft(place).unlink()
         except OSError as refused:
             sys.stderr.write(f"territoire : {place / STATE} ne s'écrit pas : {system_reason(refused)}\n")
         else:
@@ -213,6 +214,10 @@ def _remember(folder: Path | None, **parts: dict[str, Known]) -> None:
     """Write these parts, where that is possible; the other one is as another process has just left it."""
     if folder is None:
         return
-    part = folder / f"{STATE}.{os.getpid()}.part"
-    part.write_bytes(msgspec.json.encode(replace(_read(folder), **parts)))
-    part.replace(folder / STATE)
+    draft = _draft(folder)
+    draft.write_bytes(msgspec.json.encode(replace(_read(folder), **parts)))
+    draft.replace(folder / STATE)
+
+
+def _draft(folder: Path) -> Path:
+    return folder / f"{STATE}.{os.getpid()}.part"
