@@ -3,12 +3,12 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -17,6 +17,9 @@ from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, re
 from cli.running import fail
 from core.runtime.errors import system_reason
 from services.supervisor.postgres import binaries, libpq_environment
+
+if TYPE_CHECKING:
+    from core.runtime.postgres import Connection
 
 Kind = TypeVar("Kind")
 # Writes a dump in the clear.
@@ -61,11 +64,47 @@ def open_dump(file: Path, manifest: Manifest, identity: Path | None) -> Source:
     return lambda target: decrypt(file, target, identities)
 
 
-async def restore_dump(url: str, dump: Source) -> None:
-    """All of it, into the database at this address, by pg_restore; ends the command where that fails."""
+async def prepare_database(url: str, owner_url: str, manifest: Manifest) -> None:
+    """Make an empty database take what this manifest is of: its extension, and the roles that it grants to.
+
+    `url` is of a superuser, `owner_url` of whom the schema is to belong to: who makes a role may give it to
+    others, and set its password, which the owner does at every migration.
+
+    Raises:
+        DumpRejected: the server's TimescaleDB does not read what another one wrote.
+    """
+    from registry.schema import PREPARE_ROLES
+    from registry.sql_logins import PREPARE_GROUP
+    from registry.timescale import require_reader
+
+    async with _session(url) as connection:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        await require_reader(connection, manifest.timescaledb, manifest.compressed_chunks)
+    async with _session(owner_url) as connection:
+        await connection.execute(PREPARE_ROLES)
+        await connection.execute(PREPARE_GROUP)
+
+
+async def fill(url: str, dump: Source) -> None:
+    """All of it, into a prepared database, as its superuser; ends the command where pg_restore fails."""
+    # Each in a session of its own: what is set for the database holds for the next.
+    async with _session(url) as connection:
+        await connection.execute("SELECT timescaledb_pre_restore()")
     environment = libpq_environment(url)
-    into = ("--exit-on-error", f"--dbname={environment['PGDATABASE']}")
-    await _pg_restore(into, environment, dump)
+    await _pg_restore(("--exit-on-error", f"--dbname={environment['PGDATABASE']}"), environment, dump)
+    async with _session(url) as connection:
+        await connection.execute("SELECT timescaledb_post_restore()")
+
+
+@asynccontextmanager
+async def _session(url: str) -> AsyncGenerator["Connection"]:
+    from core.runtime.postgres import connect
+
+    connection = await connect(url, "territoire-restore")
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def owners_in(dump: Source) -> set[str]:

@@ -9,7 +9,7 @@ import typer
 
 from cli.account import count
 from cli.backup import Manifest
-from cli.dump import Source, open_dump, owners_in, read_manifest, read_of, restore_dump
+from cli.dump import Source, fill, open_dump, owners_in, prepare_database, read_manifest, read_of
 from cli.encryption import WrongKey
 from cli.owners import hand_over, lend
 from cli.restored import (
@@ -26,7 +26,7 @@ from cli.restored import (
 from cli.running import fail
 from core.runtime.errors import OperatorError
 from registry.erasures import LEDGER_NAME, Entry, continue_ledger
-from registry.timescale import DumpRejected, require_reader
+from registry.timescale import DumpRejected
 from services.supervisor.home import Home, Secrets, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import SUPERUSER, ClusterFailed, PrivatePostgres
@@ -179,8 +179,6 @@ async def _restore(
     place: Home, kept: Secrets, dump: Source, manifest: Manifest, entries: list[Entry], name: str
 ) -> tuple[dict[str, int], int]:
     from core.runtime.postgres import connect
-    from registry.schema import FINISH_ROLES, PREPARE_ROLES
-    from registry.sql_logins import PREPARE_GROUP
     from services.supervisor.ports import free_tcp_port
 
     server = PrivatePostgres(place.postgres_data, free_tcp_port(), kept.postgres)
@@ -189,22 +187,17 @@ async def _restore(
     try:
         await supervisor.start([ChildSpec("postgres", server.launch(), place.log("postgres"), server.ready)])
         await server.create_database()
-        connection = await connect(server.url(), "territoire-restore")
-        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        await require_reader(connection, manifest.timescaledb, manifest.compressed_chunks)
-        await connection.execute(PREPARE_ROLES)
-        await connection.execute(PREPARE_GROUP)
+        url = server.url()
+        await prepare_database(url, url, manifest)
+        connection = await connect(url, "territoire-restore")
         others = await lend(connection, await owners_in(dump), SUPERUSER)
-        await connection.execute("SELECT timescaledb_pre_restore()")
         await connection.close()
-        await restore_dump(server.url(), dump)
-        connection = await connect(server.url(), "territoire-restore")
-        await connection.execute("SELECT timescaledb_post_restore()")
-        await connection.execute(FINISH_ROLES)
+        await fill(url, dump)
+        connection = await connect(url, "territoire-restore")
         await hand_over(connection, others, SUPERUSER)
         # An older program counted less; what it made is brought to this one's schema once it has been counted.
         counted = await count(connection, manifest.counts)
-        again = await make_good(connection, server.url(), key_wrap(kept), entries, name)
+        again = await make_good(connection, url, key_wrap(kept), entries, name)
         await connection.close()
         return counted, again
     finally:

@@ -14,7 +14,7 @@ import typer
 
 from cli.account import count
 from cli.backup import Manifest
-from cli.dump import Source, open_dump, owners_in, read_manifest, restore_dump
+from cli.dump import Source, fill, open_dump, owners_in, prepare_database, read_manifest
 from cli.encryption import WrongKey
 from cli.owners import hand_over, lend, quoted
 from cli.restored import (
@@ -34,9 +34,7 @@ from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.erasures import Entry
 from registry.resharding import write_shards
-from registry.schema import PREPARE_ROLES
-from registry.sql_logins import PREPARE_GROUP
-from registry.timescale import DumpRejected, require_reader
+from registry.timescale import DumpRejected
 from services.supervisor.launch import ServerMissing
 
 if TYPE_CHECKING:
@@ -134,7 +132,8 @@ async def _restore(
     try:
         await _close_empty(server, target)
         others = await lend(server, owners, target.owner)
-        await _fill(target, dump, manifest)
+        await prepare_database(target.url, target.as_owner, manifest)
+        await fill(target.url, dump)
         connection = await connect(target.url, APPLICATION)
         try:
             await hand_over(connection, others, target.owner)
@@ -178,31 +177,3 @@ async def _close_empty(server: Connection, target: _Target) -> None:
         await connection.close()
     await server.execute(f"ALTER DATABASE {quoted(target.name)} CONNECTION LIMIT {CLOSED}")
     await server.execute(END_OTHERS, target.name)
-
-
-async def _fill(target: _Target, dump: Source, manifest: Manifest) -> None:
-    connection = await connect(target.url, APPLICATION)
-    try:
-        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        await require_reader(connection, manifest.timescaledb, manifest.compressed_chunks)
-    finally:
-        await connection.close()
-    # Who makes a role may give it to others, and set its password: that is the owner, at every migration.
-    connection = await connect(target.as_owner, APPLICATION)
-    try:
-        await connection.execute(PREPARE_ROLES)
-        await connection.execute(PREPARE_GROUP)
-    finally:
-        await connection.close()
-    await _execute(target, "SELECT timescaledb_pre_restore()")
-    await restore_dump(target.url, dump)
-    await _execute(target, "SELECT timescaledb_post_restore()")
-
-
-async def _execute(target: _Target, statement: str) -> None:
-    """In a session of its own: what is set for the database holds for the next."""
-    connection = await connect(target.url, APPLICATION)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

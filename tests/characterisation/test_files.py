@@ -68,13 +68,8 @@ SECRETS = {
 DUMP = b"not a dump"
 SEALED = "39114098a15d6f92d7f013215b5b41a8982dac5934763618"  # By the key 000102030405060708090a0b0c0d0e0f.
 MANIFEST = b"""{
-  "made_at": "2026-11-25T21:00:00.123456Z",
   "schema": 38,
   "timescaledb": "2.22.1",
-  "kek_ids": [
-    "kek-0",
-    "kek-1"
-  ],
   "counts": {
     "tenants": 2,
     "devices": 3,
@@ -89,13 +84,18 @@ MANIFEST = b"""{
     "alerts": 31,
     "downlinks": 37
   },
-  "octets": 10,
-  "sha256": "98c4bac0daefbe4bb37ab3db1b15ad2b1e8a4f2a63ef1a47f0e2dcf41c1dbd37",
   "sealed": {
     "kek-0": [
       "39114098a15d6f92d7f013215b5b41a8982dac5934763618"
     ]
-  }
+  },
+  "made_at": "2026-11-25T21:00:00.123456Z",
+  "kek_ids": [
+    "kek-0",
+    "kek-1"
+  ],
+  "octets": 10,
+  "sha256": "98c4bac0daefbe4bb37ab3db1b15ad2b1e8a4f2a63ef1a47f0e2dcf41c1dbd37"
 }
 """
 
@@ -247,7 +247,15 @@ def test_manifest_of_today_is_read_in_full_and_written_alike() -> None:
         "erasures": None,
         "compressed_chunks": 0,
     }
-    assert msgspec.json.decode(msgspec.json.encode(manifest)) == msgspec.json.decode(MANIFEST)
+    assert msgspec.json.format(msgspec.json.encode(manifest)) + b"\n" == MANIFEST
+
+
+def test_manifest_of_before_has_the_same_in_another_order() -> None:
+    first = ("made_at", "schema", "timescaledb", "kek_ids", "counts", "octets", "sha256", "sealed")
+    document = json.loads(MANIFEST)
+    former = json.dumps({name: document[name] for name in first}).encode()
+
+    assert msgspec.json.decode(former, type=Manifest) == msgspec.json.decode(MANIFEST, type=Manifest)
 
 
 def test_everything_that_a_backup_of_today_counted_is_counted_after_a_restore() -> None:

@@ -5,7 +5,6 @@ import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -22,28 +21,18 @@ from registry.rights import LOGINS
 from services.supervisor.forking import ForkedProcess
 from services.supervisor.launch import program
 from services.supervisor.ports import free_tcp_port, free_udp_port
-from services.supervisor.postgres import SUPERUSER, PrivatePostgres, binaries, libpq_environment
+from services.supervisor.postgres import SUPERUSER, PrivatePostgres
 from tests.conftest import running
 from tests.forked_programs import start_program
 from tests.gateways.stations import until
 from tests.k8s.conftest import Manifest, Rendered, containers_of
 from tests.k8s.servers import COMPONENTS, eventually, here, start
+from tests.registry.test_timescale import psql
 
 # What a small machine has not, and what a stack on one address cannot.
 NOT_HERE = {"shared_buffers": "64MB", "effective_cache_size": "128MB", "max_wal_size": "256MB"}
 PORTS = ("API_PORT", "INTAKE_PORT", "STATION_PORT", "CUPS_PORT", "HEALTH_PORT")
 OF_A_BROKER = "gateway-bridge-mqtt"
-
-
-def psql(url: str, *statements: str) -> str:
-    """Each a command, in one session."""
-    commands = [word for statement in statements for word in ("-c", statement)]
-    done = subprocess.run(
-        [binaries() / "psql", "-X", "-qAt", "-v", "ON_ERROR_STOP=1", *commands],
-        env=libpq_environment(url), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @dataclass

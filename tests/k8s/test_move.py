@@ -2,15 +2,11 @@
 
 import asyncio
 import json
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from cli.app import app
 from cli.restored import COUNTERS_AHEAD
 from core.messages import topics
 from core.messages.batch import encode_batch
@@ -33,10 +29,12 @@ from services.supervisor.home import Home
 from services.supervisor.run_info import RunInfo
 from services.supervisor.stack import Stack
 from services.supervisor.stack_options import StackOptions
+from tests.cli.test_pitr import folder, territoire
 from tests.cli.test_upgrade import counts
 from tests.gateways.stations import UdpStation, now_us, until
-from tests.k8s.arrived import Arrived, arrived, json_of, psql
+from tests.k8s.arrived import Arrived, arrived, json_of
 from tests.k8s.conftest import render
+from tests.registry.test_timescale import psql
 
 GATEWAY = bytes.fromhex("0080e115000a9b72")
 DEV_ADDR = DevAddr(bytes.fromhex("01a2b3c4"))
@@ -95,20 +93,8 @@ CHANGED = {
     "observation.feed",
 }
 OWNED = "SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class"
+__all__ = ["folder"]
 pytestmark = [pytest.mark.timeout(900), pytest.mark.starts_processes]
-
-
-async def territoire(*arguments: object, **environment: str) -> Result:
-    words = [str(argument) for argument in arguments]
-    return await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
-
-
-@pytest.fixture
-def folder(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    made = server_folder / request.node.name[:40]
-    made.mkdir(mode=0o711)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 def uplink(f_cnt: int, tenths: int) -> bytes:
