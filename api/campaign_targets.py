@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.auth import Caller, Change
@@ -31,6 +31,9 @@ from lighting.program_targets import (
 from lighting.programs import Overstep, override_outside
 from lighting.requests import LightingRequest, check_circuit, native_octets
 from lighting.vendor_programs import VendorProgram
+
+LONGEST_CAMPAIGN = timedelta(hours=24)
+MOST_TARGETS = 20_000
 
 
 @dataclass(frozen=True, slots=True)

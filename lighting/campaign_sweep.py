@@ -12,7 +12,7 @@ from core.model.lighting import LampPlace, dusks_around
 from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 from lighting import campaign_store as store
-from lighting import command_store
+from lighting import open_command_store
 from lighting.campaign_store import Campaign, WaitingTarget
 from lighting.campaigns import AROUND_DUSK, State, advance, out_before
 from lighting.circuit_store import Circuit
@@ -254,7 +254,7 @@ async def _repeat(
 ) -> None:
     """The same command once more, unless it or what allowed it has ended since its repetition was due."""
     command_id = target.command_id or 0
-    command = await command_store.lock_to_repeat(connection, command_id)
+    command = await open_command_store.lock_to_repeat(connection, command_id)
     octets = None if command is None else Octets.from_json(command.octets)
     is_allowed = await store.acting_for(connection, target.asset_id, campaign.tenant_id) is not None
     if command is None or octets is None or not is_allowed:
@@ -263,7 +263,7 @@ async def _repeat(
     frame = octets.frames[command.action]
     not_after = min(command.not_after, turn.out_before)
     row = await send(connection, command.device_id, frame, not_after, _priority(campaign), not_before=turn.at)
-    await command_store.set_sent_again(connection, command_id, row.id, None)
+    await open_command_store.set_sent_again(connection, command_id, row.id, None)
     await store.set_repeated(connection, campaign.id, target.asset_id, turn.at)
     swept.slots.add(row.slot)
     swept.outcomes.append("campaign_target_repeated")
