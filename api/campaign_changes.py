@@ -9,7 +9,9 @@ from api.campaign_targets import Prepared
 from api.impersonation import as_owner
 from core.runtime.postgres import Connection
 from lighting import campaign_store as store
-from lighting.campaign_store import Author, Campaign, NewTarget
+from lighting import target_store
+from lighting.campaign_store import Author, Campaign
+from lighting.target_store import NewTarget
 from registry.tenants import first_maker
 
 
@@ -31,7 +33,7 @@ async def create_campaign(
     """The campaign and the circuits that it commands, those of `canary` first."""
     author = await author_of(change.connection, caller)
     made = await store.create_campaign(change.connection, change.tenant_id, values, author, prepared.neighbours)
-    await store.add_targets(change.connection, made, _new_targets(prepared, canary))
+    await target_store.add_targets(change.connection, made, _new_targets(prepared, canary))
     return made
 
 

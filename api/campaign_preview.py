@@ -9,7 +9,7 @@ from pydantic import Field
 from api.campaign_targets import Prepared
 from api.fields import Answer
 from core.runtime.postgres import Connection
-from lighting import campaign_store as store
+from lighting import target_store
 from lighting.campaign_plan import GatewayShare, PlannedGroup, shares_of
 from lighting.compilers import SET_PROGRAM
 from lighting.group_sending import plan_groups
@@ -80,8 +80,8 @@ async def preview_of(
 ) -> PreviewAnswer:
     """`planned`: all circuits of the campaign, where `prepared` has but those that wait."""
     gateways = sorted({target.gateway for target in prepared.targets})
-    sent = await store.released_since(connection, now - HOUR)
-    measured_loss = await store.read_measured_loss(connection, gateways, now - LOSS_OVER)
+    sent = await target_store.released_since(connection, now - HOUR)
+    measured_loss = await target_store.read_measured_loss(connection, gateways, now - LOSS_OVER)
     waiting = [one.asset_id for one in prepared.targets]
     groups: list[PlannedGroup] = []
     if request.action != SET_PROGRAM:

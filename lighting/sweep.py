@@ -13,7 +13,6 @@ from core.model.lighting import level_at
 from core.runtime.bus import Bus
 from core.runtime.postgres import Connection, Pool
 from lighting import circuit_store, meter_store, open_command_store, relight_store
-from lighting.campaign_store import set_repeat_due
 from lighting.campaign_sweep import advance_campaigns
 from lighting.circuit_store import Circuit
 from lighting.commands import (
@@ -46,6 +45,7 @@ from lighting.relight_store import DueRelight
 from lighting.requests import READ_BACK_USEFUL_FOR, LightingRequest, native_octets, request_command, send
 from lighting.restoring import RELIT_BY, octets_for, request_now, restore, serving_circuit
 from lighting.swept import Swept, alone, order_work, put_off
+from lighting.target_store import set_repeat_due
 
 PAGE = 200
 NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"

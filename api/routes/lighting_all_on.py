@@ -13,7 +13,8 @@ from api.campaign_targets import LONGEST_CAMPAIGN, prepare
 from api.fields import Answer, Body, ShortText, Text, example
 from api.impersonation import as_owner
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
-from lighting.campaign_store import Wanted, pause_darkening
+from lighting.campaign_store import pause_darkening
+from lighting.circuit_store import Wanted
 from lighting.requests import EMERGENCY_PRIORITY, LightingRequest
 
 router = APIRouter(prefix="/v1", tags=["lighting"], responses=PROBLEM_RESPONSES)

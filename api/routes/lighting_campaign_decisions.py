@@ -15,8 +15,10 @@ from api.impersonation import as_owner
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
 from lighting import campaign_store as store
-from lighting.campaign_store import Author, Campaign, Wanted
+from lighting import circuit_store, target_store
+from lighting.campaign_store import Author, Campaign
 from lighting.campaigns import RejectedCampaign, State, check_approval, check_move
+from lighting.circuit_store import Wanted
 from lighting.requests import LightingRequest
 
 router = APIRouter(prefix="/v1", tags=["lighting"], responses=PROBLEM_RESPONSES)
@@ -88,13 +90,13 @@ async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
 async def _demand_inside_bounds(change: Change, campaign: Campaign) -> None:
     """Raises 409 when it oversteps bounds that were set since it was prepared: it would have to be proposed."""
     request = LightingRequest(campaign.action, "", "", off_until=campaign.off_until, level=campaign.level)
-    rows = await store.list_targets(change.connection, campaign.id, after=0, most=MOST_TARGETS)
+    rows = await target_store.list_targets(change.connection, campaign.id, after=0, most=MOST_TARGETS)
     wanted = Wanted(asset_ids=[row.asset_id for row in rows])
-    found = await store.find_targets(change.connection, change.tenant_id, wanted)
+    found = await circuit_store.find_targets(change.connection, change.tenant_id, wanted)
     for owner in sorted({owner for _, owner in found}):
         ids = [asset_id for asset_id, one in found if one == owner]
         async with as_owner(change, owner, ids[0], f"actif {ids[0]}") as acting:
-            named = await store.names_of(acting.connection, ids)
+            named = await circuit_store.names_of(acting.connection, ids)
             tags = {one.id: one.tags for one in named.values()}
             for overstep, *_ in (await outside_bounds(acting, request, tags, datetime.now(UTC))).values():
                 raise Problem(409, f"hors des bornes du syndicat : {overstep.why} ; préparez-la à nouveau")

@@ -17,11 +17,13 @@ from api.fields import Answer, Body, Id, IdRef, Instant, Name, ShortText, Text, 
 from api.pages import Page, Paged, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import campaign_store as store
-from lighting.campaign_store import NewTarget, Wanted
+from lighting import target_store
 from lighting.campaigns import canary_of
+from lighting.circuit_store import Wanted
 from lighting.commands import LONGEST_OFF
 from lighting.compilers import SET_PROGRAM
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest
+from lighting.target_store import NewTarget
 
 router = APIRouter(prefix="/v1", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
@@ -124,7 +126,7 @@ class CreatedCampaignAnswer(CampaignAnswer):
     preview: PreviewAnswer
 
 
-class TargetAnswer(answer_of(store.Target, {"airtime_us", "is_unprovable"})):
+class TargetAnswer(answer_of(target_store.Target, {"airtime_us", "is_unprovable"})):
     """Un circuit d'une campagne, et l'état de son ordre ou de son programme."""
 
     state: str | None = Field(examples=["applied"])
@@ -210,7 +212,7 @@ async def list_targets(id: Id, caller: Reader, paging: Paged) -> Page[TargetAnsw
     """Les circuits d'une campagne et l'état de leur ordre."""
     async with caller.reading() as connection:
         await CAMPAIGNS.get(connection, id)
-        rows = await store.list_targets(connection, id, after=paging.after, most=paging.most)
+        rows = await target_store.list_targets(connection, id, after=paging.after, most=paging.most)
     return page_of(rows, paging.limit, TargetAnswer.model_validate, lambda row: str(row.asset_id))
 
 
@@ -224,7 +226,7 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
     now = datetime.now(UTC)
     async with caller.reading() as connection:
         campaign = await CAMPAIGNS.get(connection, id)
-        rows = await store.list_targets(connection, id, after=0, most=MOST_TARGETS)
+        rows = await target_store.list_targets(connection, id, after=0, most=MOST_TARGETS)
         waiting = [row for row in rows if row.released_at is None and row.rejected is None]
         neighbours = await store.read_neighbours(connection, id)
         targets = [NewTarget(row.asset_id, row.gateway, row.airtime_us, {}, row.is_canary) for row in waiting]
