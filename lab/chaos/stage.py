@@ -15,18 +15,12 @@ from rich.console import Console
 
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
-from lab.chaos.case import GOAL_RATE, Case, Layout
-from lab.chaos.cases import SHARDED
-from lab.chaos.checks import (
-    CounterWatch,
-    LogWatch,
-    differences,
-    read_stored_since,
-)
-from lab.chaos.outcome import Outcome
-from lab.chaos.processes import CaseFailed, NotRun, Processes
-from lab.chaos.releases import Upgrade
+from lab.chaos.case import GOAL_RATE, SHARDED, Case, Layout
+from lab.chaos.checks import CounterWatch, LogWatch, differences, read_stored_since
+from lab.chaos.outcome import CaseFailed, NotRun, Outcome
 from lab.chaos.scene import Scene
+from lab.chaos.stack.processes import Processes
+from lab.chaos.stack.releases import Upgrade
 from lab.chaos.watch import Watch, counted_drops
 from lab.device.device import SentUplink
 from lab.fleet.provision import ProvisioningFailed
