@@ -1,18 +1,21 @@
 """People who mean ill: wrong keys, requests that never end, a decoder that never returns, joins of nobody."""
 
 import asyncio
+import json
 import random
+import sys
 import time
+from asyncio.subprocess import PIPE
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from rich.console import Console
 
 from core.runtime.postgres import Pool
 from lab.chaos.case import Act
+from lab.chaos.faults.attackers import THROWN_OUT
 from lab.chaos.outcome import CaseFailed
 from lab.chaos.scene import Scene
 from lab.chaos.witnesses.latency import bystanders
@@ -26,9 +29,8 @@ from registry.codecs import create_codec, publish_version
 
 Harm = Callable[[Scene], Coroutine[Any, Any, None]]
 
-# Attackers are at other addresses of the loopback than everybody else.
-ADDRESSES = tuple(f"127.0.1.{number}" for number in range(1, 201))
-SLOW_EVERY_S, CONNECTIONS, TICK_S = 1.0, 50, 0.05
+TICK_S = 0.05
+REFUSED = {"401", "429"}
 ENDLESS = "function decodeUplink(input) { while (true) {} }"
 SCRIPTED_DEVICES, SCRIPTED_RATE = 6, 6.0
 USE_SCRIPT = """
@@ -74,82 +76,36 @@ def slow_clients(count: int) -> Harm:
     """So many send an octet of a request's head each second, and come back when they are thrown out."""
 
     async def harm(scene: Scene) -> None:
-        where = urlsplit(scene.processes.run.api_url)
-        thrown_out = Counter[str]()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for number in range(count):
-                    source = ADDRESSES[number % len(ADDRESSES)]
-                    tasks.create_task(_be_slow(where.hostname or "", where.port or 0, source, thrown_out))
-        finally:
-            scene.notes.append(f"{count} clients lents, renvoyés {thrown_out['out']} fois")
+        answers = await _attack(scene, "slow", count)
+        scene.notes.append(f"{count} clients lents, renvoyés {answers[THROWN_OUT]} fois")
 
     return harm
 
 
-async def _be_slow(host: str, port: int, source: str, thrown_out: Counter[str]) -> None:
-    while True:
-        with suppress(OSError):
-            _, writer = await asyncio.open_connection(host, port, local_addr=(source, 0))
-            try:
-                for octet in b"GET /v1/devices HTTP/1.1\r\nHost: " + b"a" * 1_000:
-                    writer.write(bytes([octet]))
-                    await writer.drain()
-                    await asyncio.sleep(SLOW_EVERY_S)
-            finally:
-                writer.transport.abort()
-        thrown_out["out"] += 1
-        await asyncio.sleep(SLOW_EVERY_S)
-
-
-def wrong_keys(per_s: float) -> Harm:
+def wrong_keys(per_s: int) -> Harm:
     """So many requests a second, from many addresses, whose keys open nothing."""
 
     async def harm(scene: Scene) -> None:
-        where = urlsplit(scene.processes.run.api_url)
-        statuses, began = Counter[int](), time.monotonic()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for number in range(CONNECTIONS):
-                    guessing = _guess(where.hostname or "", where.port or 0, number, per_s / CONNECTIONS, statuses)
-                    tasks.create_task(guessing)
-        finally:
-            rate = statuses.total() / (time.monotonic() - began)
-            scene.notes.append(f"{rate:.0f} clés fausses/s, réponses {dict(sorted(statuses.items()))}")
-            if set(statuses) - {401, 429}:
-                raise CaseFailed(f"des clés fausses ont eu pour réponse {sorted(set(statuses) - {401, 429})}")
+        began = time.monotonic()
+        answers = await _attack(scene, "keys", per_s)
+        rate = answers.total() / (time.monotonic() - began)
+        scene.notes.append(f"{rate:.0f} clés fausses/s, réponses {dict(sorted(answers.items()))}")
+        if set(answers) - REFUSED:
+            raise CaseFailed(f"des clés fausses ont eu pour réponse {sorted(set(answers) - REFUSED)}")
 
     return harm
 
 
-async def _guess(host: str, port: int, number: int, per_s: float, statuses: Counter[int]) -> None:
-    source, addresses = random.Random(number), ADDRESSES[number::CONNECTIONS]
-    for address in _forever(addresses):
-        with suppress(OSError, asyncio.IncompleteReadError):
-            reader, writer = await asyncio.open_connection(host, port, local_addr=(address, 0))
-            try:
-                for _ in range(round(per_s) + 1):  # A second's worth from each address in turn.
-                    due = time.monotonic() + 1 / per_s
-                    key = f"terr_{source.randbytes(6).hex()}_{source.randbytes(21).hex()}x"
-                    writer.write(
-                        f"GET /v1/devices HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
-                    )
-                    statuses[await _status(reader)] += 1
-                    await asyncio.sleep(max(0.0, due - time.monotonic()))
-            finally:
-                writer.transport.abort()
-
-
-def _forever(addresses: Sequence[str]) -> Any:
-    while True:
-        yield from addresses
-
-
-async def _status(reader: asyncio.StreamReader) -> int:
-    head = await reader.readuntil(b"\r\n\r\n")
-    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    await reader.readexactly(int(lengths[0].partition(b":")[2]) if lengths else 0)
-    return int(head.split(b" ")[1])
+async def _attack(scene: Scene, kind: str, amount: int) -> Counter[str]:
+    """Attack from another process until cancelled, so that nobody is measured who waits for it; its answers."""
+    module, url = "lab.chaos.faults.attackers", scene.processes.run.api_url
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", module, kind, url, str(amount), stdin=PIPE, stdout=PIPE
+    )
+    with suppress(asyncio.CancelledError):
+        await process.wait()
+    said, _ = await process.communicate()
+    return Counter(json.loads(said))
 
 
 @asynccontextmanager
