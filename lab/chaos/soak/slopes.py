@@ -45,12 +45,11 @@ class Slope:
     samples: int
 
     def verdict(self, allowed: float) -> Verdict:
-        """Whether it rises by less than this in ten minutes."""
+        """Whether it rises by less than this in ten minutes: above it misses, however wide its interval is."""
         if self.samples < FEWEST_SAMPLES:
             return Verdict.UNKNOWN
         if self.per_period >= allowed:
-            # What may as well be level has not been shown to rise.
-            return Verdict.MISSED if self.low > 0 else Verdict.UNPROVEN
+            return Verdict.MISSED
         return Verdict.HOLDS if self.high < allowed else Verdict.UNPROVEN
 
 

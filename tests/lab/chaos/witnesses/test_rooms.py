@@ -37,6 +37,12 @@ def test_what_is_missing_doubled_or_of_another_is_found(
     assert findings(wanted, alerts, openings, "nous") == [found]
 
 
+def test_a_room_that_the_case_before_left_hot_may_have_an_alert_that_somebody_is_told_of() -> None:
+    assert findings({1}, ALERTS, OPENINGS, "nous", {2}) == []
+    assert findings({1}, ALERTS, {("nous", 10): 1}, "nous", {2}) == ["1 alertes dont personne n'a été prévenu"]
+    assert findings({1}, ALERTS[:1], {("nous", 10): 1}, "nous", {2}) == []
+
+
 def test_a_room_says_that_it_is_hot_for_as_long_as_it_is() -> None:
     room = Room(RoomAir(random.Random(1), "ers_co2", 500, 0.5))
     usual = room.next_message(0)
