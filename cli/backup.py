@@ -105,7 +105,7 @@ def backup(
         if stopped:
             manifest = _of_stopped(home, lambda url: _back_up(url, file, for_whom, goes_on_plain))
         else:
-            url = _checked(database_url) or find_run(home).database_admin_url
+            url = _address(database_url) if database_url else find_run(home).database_admin_url
             manifest = asyncio.run(_back_up(url, file, for_whom, goes_on_plain))
     except UnreadableLedger as wrong:
         raise fail(f"{file.parent / LEDGER_NAME} ne se lit pas ({wrong}) : mettez-le de côté") from None
@@ -127,18 +127,10 @@ def backup(
     )
 
 
-def _checked(database_url: str | None) -> str | None:
-    if not database_url:
-        return None
-    from pydantic import SecretStr
+def _address(database_url: str) -> str:
+    from cli.place import demand_database
 
-    from core.runtime.settings import address_check
-
-    try:
-        address_check("postgresql", "postgres")(SecretStr(database_url))
-    except ValueError:
-        raise fail("--database-url : attendu postgresql://compte:motdepasse@machine:port/base", 2) from None
-    return database_url
+    return demand_database("--database-url", database_url)
 
 
 def _of_stopped(home: Path | None, back_up: Callable[[str], Awaitable[Manifest]]) -> Manifest:

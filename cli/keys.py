@@ -1,7 +1,6 @@
 """`territoire keys new|rotate|check|retire`: the key-encryption keys of an installation."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli.running import actor, database_away, fail, find_run, log_apart
+from cli.running import actor, database_away, fail, find_run, log_apart, print_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,7 +78,7 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
             "left": done.left,
             "former_rejected_since": _instant(done.former_rejected_since),
         }
-        typer.echo(json.dumps(shown, ensure_ascii=False))
+        print_json(shown)
     else:
         typer.echo(f"{done.sealed} lignes rescellées sous {keys.kek_id}.")
         if done.left:
@@ -112,7 +111,7 @@ def check_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
             "former_rejected": found.former_rejected,
             "former_rejected_since": _instant(found.former_rejected_since),
         }
-        typer.echo(json.dumps(shown, ensure_ascii=False))
+        print_json(shown)
     else:
         _show_check(found, keys)
     if found.closed:

@@ -114,6 +114,13 @@ def demand_addresses(*names: str) -> None:
             raise fail(f"{name} manque", 2)
 
 
+def demand_database(option: str, address: str) -> str:
+    """The address that this option was given; end the command where it is none of a database."""
+    if _wrong_addresses({"TERRITOIRE_DATABASE_URL": address}):
+        raise fail(f"{option} : attendu {A_DATABASE.french}", 2)
+    return address
+
+
 def _wrong_addresses(environment: Mapping[str, str]) -> tuple[WrongSetting, ...]:
     """Those that nobody can connect to, however well the servers are."""
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.running import fail, tables
+from cli.running import fail, print_json, tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +78,7 @@ def chaos(
     except (KeyboardInterrupt, asyncio.CancelledError):
         interrupted = True
     if as_json:
-        _print_json({"rate": rate, "cases": [outcome.as_dict() for outcome in outcomes]})
+        print_json({"rate": rate, "cases": [outcome.as_dict() for outcome in outcomes]})
     else:
         console.print(chaos_table(outcomes))
     print_findings(console, outcomes)
@@ -86,17 +86,11 @@ def chaos(
     raise typer.Exit(INTERRUPTED if interrupted else 1 if failed else 0)
 
 
-def _print_json(document: object) -> None:
-    import msgspec
-
-    print(msgspec.json.encode(document).decode())
-
-
 def _print_list(as_json: bool) -> None:
     from lab.chaos.cases import CASES
 
     if as_json:
-        _print_json([{"name": one.name, "title": one.title, "seconds": one.seconds} for one in CASES])
+        print_json([{"name": one.name, "title": one.title, "seconds": one.seconds} for one in CASES])
         return
     for one in CASES:
         print(f"{one.name:20} {one.seconds:4.0f} s  {one.title}")

@@ -10,7 +10,6 @@ import pytest
 from cli.restored import COUNTERS_AHEAD
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.frames import GatewayFrame
 from core.messages.topics import shard_of_slot
 from core.runtime.bus import connect_bus
 from core.runtime.lease import read_shards
@@ -34,6 +33,7 @@ from tests.cli.test_upgrade import counts
 from tests.gateways.stations import UdpStation, now_us, until
 from tests.k8s.arrived import Arrived, arrived, json_of
 from tests.k8s.conftest import render
+from tests.receptions import reception
 from tests.registry.test_timescale import psql
 
 GATEWAY = bytes.fromhex("0080e115000a9b72")
@@ -126,21 +126,7 @@ async def fill(run: RunInfo) -> dict[str, str]:
 async def leave_a_frame(run: RunInfo) -> None:
     """That nobody reads before the stack stops."""
     phy_payload, at = uplink(3, 123), now_us()
-    frame = GatewayFrame(
-        phy_payload=phy_payload,
-        gateway_id=GATEWAY,
-        time_us=at,
-        received_at_us=at,
-        context=b"\0\0\0\1",
-        frequency=868_100_000,
-        spreading_factor=7,
-        bandwidth=125_000,
-        bit_rate=0,
-        rssi=-80.0,
-        snr=8.0,
-        channel=0,
-        antenna=0,
-    )
+    frame = reception(phy_payload, GATEWAY, at, context=b"\0\0\0\1")
     async with connect_bus(run.nats_url, "test") as bus:
         slot = routing_slot(phy_payload)
         assert slot is not None
