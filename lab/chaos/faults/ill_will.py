@@ -104,7 +104,7 @@ async def _attack(scene: Scene, kind: str, amount: int) -> Counter[str]:
     )
     with suppress(asyncio.CancelledError):
         await process.wait()
-    said, _ = await process.communicate()
+    said, _ = await process.communicate(b"")  # Its input ends.
     return Counter(json.loads(said))
 
 
