@@ -125,7 +125,7 @@ def _passwords(known: Mapping[str, str], names: Collection[str]) -> dict[str, st
 
 
 def _at(now: datetime, names: Collection[str]) -> dict[str, datetime]:
-    return dict.fromkeys(names, now.replace(microsecond=0))
+    return dict.fromkeys(names, now)
 
 
 def _password() -> str:

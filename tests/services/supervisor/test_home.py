@@ -37,7 +37,7 @@ def test_secrets_are_made_once_for_their_owner_alone(home: Home) -> None:
 
 
 def test_every_new_home_knows_since_when_its_credentials_are(home: Home) -> None:
-    before = datetime.now(UTC).replace(microsecond=0)
+    before = datetime.now(UTC)
 
     since = home.secrets().since
 
@@ -73,7 +73,7 @@ def test_what_is_renewed_is_that_and_nothing_else(home: Home, name: str, place: 
 
     before, after = values_of(former), values_of(changed)
     assert {at for at in after if after[at] != before[at]} == {place, f"since.{name}"}
-    assert changed.since[name] == now.replace(microsecond=0)
+    assert changed.since[name] == now
     assert len(bytes.fromhex(after[place])) == 24
     assert home.secrets() == home.read_secrets() == changed
 
