@@ -30,7 +30,7 @@ OTHERS = {
     "kek": "./territoire keys new (" + PAGE.format("Les clés de chiffrement") + ")",
     "operator-key": CONSOLE.format("Clés"),
     "operator-password": CONSOLE.format("Mon compte"),
-    "archive": "./territoire pitr configure (" + PAGE.format("Revenir à un instant près") + ")",
+    "archive": "./territoire pitr configure … --force (" + PAGE.format("Revenir à un instant près") + ")",
     "backups": PAGE.format("Sauvegarder, restaurer"),
 }
 RECIPIENTS = "TERRITOIRE_BACKUP_RECIPIENTS"

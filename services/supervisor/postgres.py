@@ -141,7 +141,7 @@ class PrivatePostgres:
             self._initdb(account, password_file)
         finally:
             password_file.unlink()
-        self._note_password()
+        self._record_password()
 
     def set_password(self) -> None:
         """Give the superuser `password`, whichever it had: the files are ours. Nothing else may run on them.
@@ -170,10 +170,10 @@ class PrivatePostgres:
             done = attempt(input=statement)
         if done.returncode != 0:
             raise ClusterFailed(f"mot de passe de {SUPERUSER} ({self.data}) : {done.stdout.strip()}")
-        self._note_password()
+        self._record_password()
 
     @property
-    def _password_note(self) -> Path:
+    def _password_record(self) -> Path:
         """Beside the cluster: what is restored into `data` has the password of its time."""
         return self.data.parent / f"{self.data.name}.superuser"
 
@@ -182,15 +182,15 @@ class PrivatePostgres:
         return hashlib.sha256(self.password.encode()).hexdigest()
 
     def _is_password_set(self) -> bool:
-        note = self._password_note
-        return note.exists() and note.read_text("ascii") == self._password_digest
+        record = self._password_record
+        return record.exists() and record.read_text("ascii") == self._password_digest
 
-    def _note_password(self) -> None:
-        draft = self._password_note.with_suffix(".draft")
+    def _record_password(self) -> None:
+        draft = self._password_record.with_suffix(".draft")
         draft.unlink(missing_ok=True)
         draft.touch(mode=0o600)
         draft.write_text(self._password_digest, "ascii")
-        draft.replace(self._password_note)
+        draft.replace(self._password_record)
 
     def _initdb(self, account: Account | None, password_file: Path) -> None:
         argv = [str(binaries() / "initdb"), "-D", str(self.data), "-U", SUPERUSER, "-A", "scram-sha-256"]
