@@ -173,8 +173,8 @@ class Home:
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as output:
-            if os.geteuid() == 0:  # An operator's command: the stack's account must read it.
-                owner = self.folder.stat()
+            owner = self.folder.stat()
+            if owner.st_uid != os.geteuid():  # Root, by an operator's command: the stack's account must read it.
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
             output.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
             output.flush()
