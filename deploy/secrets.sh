@@ -183,8 +183,19 @@ renew() {
     finish_renewal
 }
 
+# As ./territoire secrets renew writes it; the variables are the container's.
+# shellcheck disable=SC2016
+write_audit() {
+    for secret; do
+        echo "INSERT INTO audit (tenant_id, actor, action, entity, entity_id, details)"
+        echo "VALUES (NULL, '$(id -un) (serveur)', 'rotate', 'secret', '$secret', '{}');"
+    done | docker compose exec -T database sh -c \
+        'exec psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -q -v ON_ERROR_STOP=1 --single-transaction -f -' >/dev/null 2>&1
+}
+
 say_renewed() {
     echo "Renouvelés : $*."
+    write_audit "$@" || echo "La base ne répond pas : l'audit n'a pas cette ligne."
     echo "Tout continue avec les anciennes valeurs jusqu'à :"
     case " $*" in
     *" mqtt-"*) echo "    sudo docker compose kill -s HUP mosquitto && sudo docker compose up -d" ;;

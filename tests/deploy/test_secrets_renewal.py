@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,10 +19,11 @@ from services.supervisor.credentials import BUS_OWNER, DATABASE_OWNER, OF_BUS, O
 from services.supervisor.launch import Launch, program, system_path
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE
 from services.supervisor.ports import free_tcp_port
-from services.supervisor.postgres import PrivatePostgres, server_account
+from services.supervisor.postgres import PrivatePostgres, binaries, server_account
 from tests.cli.test_secrets import enters_broker, enters_bus, enters_database
-from tests.conftest import run_apart, running
+from tests.conftest import Database, run_apart, running
 from tests.deploy.test_compose import CHECKOUT
+from tests.deploy.test_compose_backup import STAND_IN
 
 # As compose.yaml has them.
 VARIABLES = {
@@ -156,6 +158,35 @@ def test_a_folder_without_secrets_is_told_so_and_help_needs_none(tmp_path: Path,
     assert "aucun secret ici" in nothing.stderr
     assert "renew --all" in helped.stdout
     assert [file.name for file in tmp_path.iterdir()] == ["secrets.sh"]
+
+
+async def test_the_audit_has_a_line_for_each_where_the_database_runs(
+    deploy: Path, database: Database, tmp_path: Path
+) -> None:
+    url = urlsplit(database.admin_url)
+    (tmp_path / "docker").write_text(STAND_IN, "utf-8")
+    (tmp_path / "docker").chmod(0o755)
+    container = {
+        "PATH": f"{tmp_path}:{binaries()}:{os.environ['PATH']}",
+        "POSTGRES_USER": str(url.username),
+        "POSTGRES_DB": url.path[1:],
+        "PGHOST": str(url.hostname),
+        "PGPORT": str(url.port),
+        "PGPASSWORD": str(url.password),
+    }
+
+    done = await asyncio.to_thread(secrets, deploy, "renew", "bus-api", "database-api", **container)
+    away = await asyncio.to_thread(secrets, deploy, "renew", "bus-api", **{**container, "PGPORT": "1"})
+
+    connection = await connect(database.admin_url)
+    lines = await connection.fetch(
+        "SELECT tenant_id, actor, entity_id FROM audit WHERE entity = 'secret' ORDER BY id"
+    )
+    await connection.close()
+    assert (done.returncode, away.returncode) == (0, 0)
+    assert lines == [(None, "root (serveur)", "bus-api"), (None, "root (serveur)", "database-api")]
+    assert "l'audit" not in done.stdout
+    assert "l'audit n'a pas cette ligne" in away.stdout
 
 
 def digest_of(deploy: Path, account: str) -> str:
