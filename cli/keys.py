@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from core.runtime.postgres import Connection
     from registry.key_rotation import Check, Rotation
     from registry.keys import KeyWrap
-    from services.supervisor.home import Home, Secrets
+    from services.supervisor.credentials import Secrets
+    from services.supervisor.home import Home
 
 CLOSED_SHOWN = 20
 FORMER_REJECTED = "Le format d'avant, sans propriétaire, est refusé depuis le {}."
@@ -121,9 +122,10 @@ def check_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
 @keys_app.command("new")
 def new_kek(home: HomeOption = None) -> None:
     """Serveur seul : tire une clé neuve, qui scellera après le redémarrage ; l'ancienne ouvre encore."""
-    folder, kept = _kept(home)
-    renewed = kept.with_new_kek()
-    folder.keep_secrets(renewed)
+    from datetime import UTC, datetime
+
+    folder, _ = _kept(home)
+    renewed = folder.change_secrets(lambda kept: kept.with_new_kek(datetime.now(UTC)))
     typer.echo(
         f"{renewed.kek_id} est dans secrets.json : gardez-en une copie à part dès maintenant. Puis redémarrez la "
         "pile, et lancez ./territoire keys rotate."
@@ -156,10 +158,7 @@ def retire_kek(
     remaining = asyncio.run(connected(place, left))
     if remaining:
         raise fail(f"{remaining} valeurs sont encore à resceller : lancez d'abord ./territoire keys rotate")
-    from msgspec.structs import replace
-
-    others = {known: kek for known, kek in kept.former_keks.items() if known != kek_id}
-    folder.keep_secrets(replace(kept, former_keks=others))
+    folder.change_secrets(lambda kept: kept.without_former_kek(kek_id))
     typer.echo(f"{kek_id} n'est plus dans secrets.json ; les services l'oublient au prochain redémarrage.")
 
 

@@ -27,7 +27,8 @@ from cli.running import fail
 from core.runtime.errors import OperatorError
 from registry.erasures import LEDGER_NAME, Entry, continue_ledger
 from registry.timescale import DumpRejected
-from services.supervisor.home import Home, Secrets, UnusableHome
+from services.supervisor.credentials import Secrets
+from services.supervisor.home import Home, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import SUPERUSER, ClusterFailed, PrivatePostgres
 from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor

@@ -25,10 +25,11 @@ from cli.restored import (
 from cli.running import fail
 from core.runtime.errors import OperatorError
 from registry.erasures import LEDGER_NAME, Entry, continue_ledger
-from services.supervisor.home import Home, Secrets, UnusableHome
+from services.supervisor.credentials import Secrets
+from services.supervisor.home import Home, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import CONFIGURATION, SUSPENDED, PgBackRest, PgBackRestFailed
-from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.postgres import ClusterFailed, PrivatePostgres
 from services.supervisor.supervisor import StartFailed
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def restore_instant(
         done = True
     except NotRecovered as unreached:
         raise fail(str(unreached)) from None
-    except (UnusableHome, StartFailed, ServerMissing, PgBackRestFailed) as refused:
+    except (UnusableHome, StartFailed, ServerMissing, ClusterFailed, PgBackRestFailed) as refused:
         raise fail(str(refused)) from None
     except OperatorError as wrong:
         raise fail(f"la restauration n'est pas complète : {wrong.french}") from None

@@ -9,7 +9,7 @@ import typer
 from cli.account import differences
 from cli.running import actor, fail
 from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
-from services.supervisor.home import Secrets
+from services.supervisor.credentials import Secrets
 
 if TYPE_CHECKING:
     from core.runtime.postgres import Connection

@@ -3,19 +3,17 @@
 import fcntl
 import hashlib
 import os
-import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from core.messages.permissions import USERS
 from core.runtime.errors import system_reason
-from registry.rights import LOGINS
-from services.supervisor.mosquitto import ACCOUNTS, BRIDGE
+from services.supervisor.credentials import Secrets
 from services.supervisor.postgres import may_enter, server_account
 from services.supervisor.run_info import FILE_NAME, HELD, RunInfo
 
@@ -26,75 +24,6 @@ DEMO_MARK = "demo.home"
 
 class UnusableHome(Exception):
     """The folder cannot be used. The message says why and what to do."""
-
-
-class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Every credential of one home, made once and kept: the key-encryption key opens the devices' keys."""
-
-    postgres: str
-    nats: str
-    mqtt: dict[str, str]
-    kek: str
-    operator_key: str
-    """The first API key, of the operator's own tenant."""
-    kek_id: str = "kek-1"
-    former_keks: dict[str, str] = {}
-    """Key-encryption keys that open what is not rotated yet, by their ids."""
-    operator_password: str = ""
-    """Of the first person there; a home of an older version has none yet."""
-    database: dict[str, str] = {}
-    """The password of each service's role; a home of before they had one is given those that it lacks."""
-    bus: dict[str, str] = {}
-    """The password of each service's login to the bus; `nats` is that of the login that may everything."""
-    service: str = ""
-    api: str = ""
-    """Those of before, when services shared one: kept where they are, for the program of then."""
-
-    @property
-    def former_keks_text(self) -> str:
-        """The former keys as TERRITOIRE_KEK_FORMER has them."""
-        return ",".join(f"{kek_id}={kek}" for kek_id, kek in self.former_keks.items())
-
-    def with_new_kek(self) -> "Secrets":
-        """With a new key that seals; the former ones open."""
-        numbers = [
-            int(known.removeprefix("kek-")) for known in self.kek_ids if known.removeprefix("kek-").isdecimal()
-        ]
-        return msgspec.structs.replace(
-            self,
-            kek=secrets.token_hex(32),
-            kek_id=f"kek-{max(numbers, default=0) + 1}",
-            former_keks={**self.former_keks, self.kek_id: self.kek},
-        )
-
-    @property
-    def kek_ids(self) -> tuple[str, ...]:
-        """The ids of every key that is kept."""
-        return (self.kek_id, *self.former_keks)
-
-    @classmethod
-    def fresh(cls) -> "Secrets":
-        """New random values."""
-        return cls(
-            postgres=secrets.token_hex(24),
-            nats=secrets.token_hex(24),
-            mqtt={},
-            kek=secrets.token_hex(32),
-            operator_key=f"terr_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
-            operator_password=_first_password(),
-        ).completed()
-
-    def completed(self) -> "Secrets":
-        """With a password for each service, account of ours at the broker, and first person, that has none."""
-        database = {service: secrets.token_hex(24) for service in LOGINS} | self.database
-        bus = {service: secrets.token_hex(24) for service in USERS} | self.bus
-        mqtt = {account: secrets.token_hex(24) for account in (BRIDGE, ACCOUNTS)} | self.mqtt
-        password = self.operator_password or _first_password()
-        return msgspec.structs.replace(self, database=database, bus=bus, mqtt=mqtt, operator_password=password)
-
-
-def _first_password() -> str:
-    return secrets.token_urlsafe(15)
 
 
 def _hashed(path: Path) -> str:
@@ -181,20 +110,48 @@ class Home:
                 entry.unlink()
         self.logs.mkdir(mode=0o700)
 
+    @property
+    def secrets_file(self) -> Path:
+        """Every credential, for its owner alone."""
+        return self.folder / "secrets.json"
+
     def secrets(self) -> Secrets:
         """The home's credentials, made at the first call."""
-        file = self.folder / "secrets.json"
-        if not file.exists():
-            self._write_private(file, Secrets.fresh())
-        kept = msgspec.json.decode(file.read_bytes(), type=Secrets)
-        complete = kept.completed()
-        if complete != kept:
-            self._write_private(file, complete)
-        return complete
+        return self.change_secrets(lambda kept: kept.completed(datetime.now(UTC)))
+
+    def change_secrets(self, change: Callable[[Secrets], Secrets]) -> Secrets:
+        """Replace the credentials by what becomes of them; nobody else changes them meanwhile."""
+        with self._alone():
+            is_there = self.secrets_file.exists()
+            kept = self.read_secrets() if is_there else Secrets.fresh(datetime.now(UTC))
+            changed = change(kept)
+            if changed != kept or not is_there:
+                self.keep_secrets(changed)
+            return changed
+
+    def read_secrets(self) -> Secrets:
+        """The credentials as they are in the file."""
+        return msgspec.json.decode(self.secrets_file.read_bytes(), type=Secrets)
 
     def keep_secrets(self, secrets: Secrets) -> None:
-        """Those of another home, whose database is restored here."""
-        self._write_private(self.folder / "secrets.json", secrets)
+        """Replace all of them at once: for those of another home, whose database is restored here."""
+        self._write_private(self.secrets_file, secrets)
+        with self._opened() as folder:
+            os.fsync(folder)  # What was said to be renewed is so after a power cut.
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        with self._opened() as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _opened(self) -> Generator[int]:
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
 
     def holds(self, child: str) -> bool:
         """Whether the operator keeps this child from being started again: a file `held/NAME` in the folder."""
@@ -216,6 +173,9 @@ class Home:
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as output:
+            owner = self.folder.stat()
+            if owner.st_uid != os.geteuid():  # Root, by an operator's command: the stack's account must read it.
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
             output.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
             output.flush()
             os.fsync(output.fileno())

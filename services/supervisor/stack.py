@@ -12,8 +12,9 @@ import msgspec
 
 from registry.erasures import LEDGER_NAME
 from registry.rights import LOGINS, OWNER
+from services.supervisor.credentials import Secrets
 from services.supervisor.forking import ForkServer
-from services.supervisor.home import Home, Secrets
+from services.supervisor.home import Home
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room

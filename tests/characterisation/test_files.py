@@ -203,7 +203,12 @@ def test_secrets_of_a_home_of_today_are_kept(home: Home) -> None:
 
     with home.held():
         kept, again = home.secrets(), home.secrets()
-        assert msgspec.to_builtins(kept) == {**SECRETS, "database": kept.database, "bus": kept.bus}
+        made = {"database": kept.database, "bus": kept.bus}
+        since = {
+            f"{server}-{service}".replace("_", "-") for server, services in made.items() for service in services
+        }
+        assert kept.since.keys() == since
+        assert msgspec.to_builtins(kept) == {**SECRETS, **made, "since": msgspec.to_builtins(kept.since)}
         assert kept == again
         assert kept.database.keys() == kept.bus.keys() == LOGINS.keys()
 
@@ -219,7 +224,9 @@ def test_a_home_of_before_people_is_given_a_password_once(home: Home) -> None:
     assert len(first.operator_password) >= 12
     assert set(first.database) == set(LOGINS)
     assert set(first.mqtt) == {"bridge", "simulator", "accounts"}
-    new = {"operator_password": "", "database": {}, "bus": {}, "mqtt": older["mqtt"]}
+    new = {"operator_password": "", "database": {}, "bus": {}, "mqtt": older["mqtt"], "since": {}}
+    assert {"mqtt-bridge", "kek", "database-owner"}.isdisjoint(first.since)
+    assert "mqtt-accounts" in first.since
     assert msgspec.to_builtins(first) | new == older | new
 
 
