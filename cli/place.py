@@ -25,11 +25,16 @@ from core.runtime.settings import (
     WrongSetting,
     read_settings,
 )
+from services.supervisor.home import Home
 from services.supervisor.run_info import RunInfo, UnreadableRunInfo, read_run_info
 
 START = (
     "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
     "journalctl -u territoire -n 50), sinon ./territoire up"
+)
+
+RESTORE_AGAIN = (
+    "recommencez-la par la même commande (./territoire restore … --home), qui efface ce qu'elle y a laissé"
 )
 
 
@@ -154,6 +159,10 @@ def find_place(home: Path | None) -> Found:
             return Found(Place.of_run(run))
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
         return Found(Place(folder), critical("pile", what, START))
+    for folder in places:
+        if Home(folder).is_incomplete:
+            what = f"{folder} est d'une restauration interrompue : rien ne démarre dessus"
+            return Found(Place(folder), critical("pile", what, RESTORE_AGAIN))
     wrong = _wrong_addresses(os.environ)
     if wrong or "TERRITOIRE_DATABASE_URL" in os.environ:
         return Found(Place.of_environment(os.environ, wrong), wrong=wrong)

@@ -131,15 +131,15 @@ def _restore_home(
     without_keys: bool,
 ) -> None:
     kept, manifest = _kept(secrets), read_manifest(file)
-    require_new(place.folder)
+    require_new(place)
     require_program(manifest.schema)
     require_key(manifest.sealed, manifest.kek_ids, (key_wrap(kept), str(secrets)), without_keys)
     dump = open_dump(file, manifest, identity)
     entries = entries_beside(file, manifest.erasures, ledger, without_ledger)
     try:
-        with place.held():
+        with place.restored():
             place.keep_secrets(kept)
-            counted, again = asyncio.run(_restore(place, kept, dump, manifest, entries, file.name))
+            again = asyncio.run(_restore(place, kept, dump, manifest, entries, file.name))
             if entries:
                 continue_ledger(entries, place.folder / LEDGER_NAME)
     except WrongKey as damaged:
@@ -150,7 +150,6 @@ def _restore_home(
         raise fail(f"rien n'est restauré : {refused.french}", 2) from None
     except OperatorError as wrong:
         raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {wrong.french}") from None
-    require_counts(manifest.counts, counted)
     say_restored(place.folder, manifest.counts)
     say_how_to_start(place.folder, entries, again)
 
@@ -177,7 +176,7 @@ def _kept(secrets: Path) -> Secrets:
 
 async def _restore(
     place: Home, kept: Secrets, dump: Source, manifest: Manifest, entries: list[Entry], name: str
-) -> tuple[dict[str, int], int]:
+) -> int:
     from core.runtime.postgres import connect
     from services.supervisor.ports import free_tcp_port
 
@@ -196,9 +195,9 @@ async def _restore(
         connection = await connect(url, "territoire-restore")
         await hand_over(connection, others, SUPERUSER)
         # An older program counted less; what it made is brought to this one's schema once it has been counted.
-        counted = await count(connection, manifest.counts)
+        require_counts(manifest.counts, await count(connection, manifest.counts))
         again = await make_good(connection, url, key_wrap(kept), entries, name)
         await connection.close()
-        return counted, again
+        return again
     finally:
         await supervisor.stop()

@@ -9,7 +9,7 @@ import typer
 from cli.account import differences
 from cli.running import actor, fail
 from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
-from services.supervisor.home import Secrets
+from services.supervisor.home import Home, Secrets, UnusableHome
 
 if TYPE_CHECKING:
     from core.runtime.postgres import Connection
@@ -52,10 +52,12 @@ async def make_good(
     return again
 
 
-def require_new(home: Path) -> None:
-    """End the command where something is in this home."""
-    if home.exists() and any(home.iterdir()):
-        raise fail(f"{home} n'est pas vide : une restauration ne se fait que dans un dossier neuf", 2)
+def require_new(place: Home) -> None:
+    """End the command where something is in this home that no restore has left."""
+    try:
+        place.require_new()
+    except UnusableHome as refused:
+        raise fail(str(refused), 2) from None
 
 
 def require_program(schema: int) -> None:
