@@ -32,7 +32,6 @@ START = (
     "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
     "journalctl -u territoire -n 50), sinon ./territoire up"
 )
-
 RESTORE_AGAIN = (
     "recommencez-la par la même commande (./territoire restore … --home), qui efface ce qu'elle y a laissé"
 )
@@ -87,7 +86,10 @@ class Place:
             None if name in unusable else environment.get(name)
             for name in ("TERRITOIRE_DATABASE_URL", "TERRITOIRE_NATS_URL", "TERRITOIRE_MQTT_URL")
         )
+        # In a container of an operator's a volume, on the disk where the databases' are.
+        home = Path(environment.get("TERRITOIRE_HOME") or "/nonexistent")
         return cls(
+            home if home.is_dir() else None,
             database_url=database,
             nats_url=bus,
             mqtt_url=broker,
@@ -159,16 +161,19 @@ def find_place(home: Path | None) -> Found:
             return Found(Place.of_run(run))
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
         return Found(Place(folder), critical("pile", what, START))
-    for folder in places:
-        if Home(folder).is_incomplete:
-            what = f"{folder} est d'une restauration interrompue : rien ne démarre dessus"
-            return Found(Place(folder), critical("pile", what, RESTORE_AGAIN))
     wrong = _wrong_addresses(os.environ)
     if wrong or "TERRITOIRE_DATABASE_URL" in os.environ:
         return Found(Place.of_environment(os.environ, wrong), wrong=wrong)
-    logs = sorted((places[0] / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
+    return _stopped(places[0])
+
+
+def _stopped(folder: Path) -> Found:
+    if Home(folder).is_incomplete:
+        what = f"{folder} est d'une restauration interrompue : rien ne démarre dessus"
+        return Found(Place(folder), critical("pile", what, RESTORE_AGAIN))
+    logs = sorted((folder / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
-    return Found(Place(places[0]), critical("pile", f"aucune pile ne tourne dans {places[0]}{said}", START))
+    return Found(Place(folder), critical("pile", f"aucune pile ne tourne dans {folder}{said}", START))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import typer
 
 from cli.account import count
 from cli.backup import Manifest
-from cli.dump import Source, fill, open_dump, owners_in, prepare_database, read_manifest, read_of
+from cli.dump import Source, contents_of, fill, open_dump, prepare_database, read_manifest, read_of
 from cli.encryption import WrongKey
 from cli.owners import hand_over, lend
 from cli.restored import (
@@ -54,9 +54,8 @@ def restore(
     database_url: Annotated[
         str | None,
         typer.Option(
-            envvar="TERRITOIRE_RESTORE_DATABASE_URL",
             help="Au lieu de --home, une base tenue ailleurs (Kubernetes), vide ou qui n'existe pas encore : "
-            "l'adresse d'un superutilisateur.",
+            "l'adresse d'un superutilisateur. Sans elle ni --home : celle de TERRITOIRE_RESTORE_DATABASE_URL.",
         ),
     ] = None,
     owner: Annotated[
@@ -102,6 +101,8 @@ def restore(
     """Restaure une sauvegarde, ou un instant, dans une base neuve, compte, et dit comment démarrer."""
     if (file is None) == (to is None):
         raise fail("attendu une sauvegarde, ou --to et un instant", 2)
+    if home is None and database_url is None:
+        database_url = os.environ.get("TERRITOIRE_RESTORE_DATABASE_URL") or None
     if (home is None) == (database_url is None):
         raise fail("attendu --home et un dossier neuf, ou --database-url et une base vide", 2)
     rest = (identity, ledger, without_ledger, without_keys)
@@ -189,7 +190,7 @@ async def _restore(
         url = server.url()
         await prepare_database(url, url, manifest)
         connection = await connect(url, "territoire-restore")
-        others = await lend(connection, await owners_in(dump), SUPERUSER)
+        others = await lend(connection, (await contents_of(dump)).owners, SUPERUSER)
         await connection.close()
         await fill(url, dump)
         connection = await connect(url, "territoire-restore")

@@ -170,11 +170,12 @@ def say_without_ledger() -> None:
     typer.echo("  ! sans registre des effacements : ce qui a été effacé depuis cette sauvegarde revient")
 
 
-def say_restored(where: object, counts: Mapping[str, int]) -> None:
+def say_restored(where: object, counts: Mapping[str, int], *, compared: bool = True) -> None:
     """That all of it is there."""
+    same = "tous les comptes sont ceux de la sauvegarde" if compared else "sans comptes à comparer"
     typer.echo(
         f"Restauré dans {where} : {counts['measurements']} mesures, {counts['uplinks']} trames, "
-        f"{counts['devices']} équipements, tous les comptes sont ceux de la sauvegarde."
+        f"{counts['devices']} équipements, {same}."
     )
 
 

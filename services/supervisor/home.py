@@ -143,14 +143,14 @@ class Home:
         """Create the folder and keep every other supervisor out of it.
 
         Raises:
-            UnusableHome: another supervisor holds it, a restore has not ended there, it belongs to another user, or
-                nothing can be written to it.
+            UnusableHome: another supervisor holds it, a restore has not ended there, it belongs to another user,
+                or nothing can be written to it.
         """
         with self._locked():
             if self.is_incomplete:
                 raise UnusableHome(
-                    f"{self.folder} est d'une restauration interrompue, et rien ne démarre dessus : recommencez-la "
-                    "par la même commande, qui efface d'abord ce qu'elle y a laissé"
+                    f"{self.folder} est d'une restauration interrompue, et rien ne démarre dessus : "
+                    "recommencez-la par la même commande, qui efface d'abord ce qu'elle y a laissé"
                 )
             yield
 

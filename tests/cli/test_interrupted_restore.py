@@ -1,6 +1,5 @@
 """What a restore that was killed has left never starts as if it were whole; the same command begins it again."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -130,9 +129,9 @@ def test_a_folder_that_holds_anything_else_is_never_emptied(folder: Path) -> Non
     home = Home(folder / "home")
     with home.held():
         home.secrets()
-    before = sorted(os.listdir(home.folder))
+    before = sorted(home.folder.iterdir())
 
     with pytest.raises(Exception, match="n'est pas vide"), home.restored():
         raise AssertionError
 
-    assert sorted(os.listdir(home.folder)) == before
+    assert sorted(home.folder.iterdir()) == before
