@@ -43,7 +43,7 @@ def read_of(file: Path, kind: type[Kind], what: str) -> Kind:
 def read_manifest(file: Path) -> Manifest:
     """What is beside the backup; ends the command where it is not of this file."""
     if not file.exists():
-        raise fail(f"{file} n'existe pas", 2)
+        raise fail(f"{file} : n'existe pas", 2)
     manifest = read_of(manifest_file(file), Manifest, "ce que backup écrit à côté d'une sauvegarde")
     require_digest(file, manifest.sha256)
     return manifest
