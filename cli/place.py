@@ -25,11 +25,15 @@ from core.runtime.settings import (
     WrongSetting,
     read_settings,
 )
+from services.supervisor.home import Home
 from services.supervisor.run_info import RunInfo, UnreadableRunInfo, read_run_info
 
 START = (
     "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
     "journalctl -u territoire -n 50), sinon ./territoire up"
+)
+RESTORE_AGAIN = (
+    "recommencez-la par la même commande (./territoire restore … --home), qui efface ce qu'elle y a laissé"
 )
 
 
@@ -82,7 +86,10 @@ class Place:
             None if name in unusable else environment.get(name)
             for name in ("TERRITOIRE_DATABASE_URL", "TERRITOIRE_NATS_URL", "TERRITOIRE_MQTT_URL")
         )
+        # In a container of an operator's a volume, on the disk where the databases' are.
+        home = Path(environment.get("TERRITOIRE_HOME") or "/nonexistent")
         return cls(
+            home if home.is_dir() else None,
             database_url=database,
             nats_url=bus,
             mqtt_url=broker,
@@ -164,9 +171,16 @@ def find_place(home: Path | None) -> Found:
     wrong = _wrong_addresses(os.environ)
     if wrong or "TERRITOIRE_DATABASE_URL" in os.environ:
         return Found(Place.of_environment(os.environ, wrong), wrong=wrong)
-    logs = sorted((places[0] / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
+    return _stopped(places[0])
+
+
+def _stopped(folder: Path) -> Found:
+    if Home(folder).is_incomplete:
+        what = f"{folder} est d'une restauration interrompue : rien ne démarre dessus"
+        return Found(Place(folder), critical("pile", what, RESTORE_AGAIN))
+    logs = sorted((folder / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
-    return Found(Place(places[0]), critical("pile", f"aucune pile ne tourne dans {places[0]}{said}", START))
+    return Found(Place(folder), critical("pile", f"aucune pile ne tourne dans {folder}{said}", START))
 
 
 @dataclass(frozen=True, slots=True)

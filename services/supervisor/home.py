@@ -20,6 +20,7 @@ from services.supervisor.run_info import FILE_NAME, HELD, RunInfo
 SHARED_FOLDER = Path("/var/tmp")  # noqa: S108  (PostgreSQL's account must be able to walk there; see _owned)
 LOG_SIZE_KEPT = 10_000_000
 DEMO_MARK = "demo.home"
+INCOMPLETE = "incomplete"
 
 
 class UnusableHome(Exception):
@@ -61,13 +62,66 @@ class Home:
             return self.folder / "postgres" / "data"
         return SHARED_FOLDER / f"territoire-pg-{self.identity}" / "data"
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a restore has begun here and has not ended."""
+        return (self.folder / INCOMPLETE).exists()
+
     @contextmanager
     def held(self) -> Generator[None]:
         """Create the folder and keep every other supervisor out of it.
 
         Raises:
-            UnusableHome: another supervisor holds it, it belongs to another user, or nothing can be written to it.
+            UnusableHome: another supervisor holds it, a restore has not ended there, it belongs to another user,
+                or nothing can be written to it.
         """
+        with self._locked():
+            if self.is_incomplete:
+                raise UnusableHome(
+                    f"{self.folder} est d'une restauration interrompue, et rien ne démarre dessus : "
+                    "recommencez-la par la même commande, qui efface d'abord ce qu'elle y a laissé"
+                )
+            yield
+
+    def require_new(self) -> None:
+        """Require a folder where nothing is but what a restore that has not ended has left.
+
+        Raises:
+            UnusableHome: there is something.
+        """
+        if self.is_incomplete or not self.folder.exists():
+            return
+        if any(self.folder.iterdir()) or self.postgres_data.exists():
+            raise UnusableHome(
+                f"{self.folder} n'est pas vide : une restauration ne se fait que dans un dossier neuf"
+            )
+
+    @contextmanager
+    def restored(self) -> Generator[None]:
+        """Held, empty, and startable by nobody before the block has ended well, whatever kills it.
+
+        Raises:
+            UnusableHome: as `held`, or the folder holds something that no restore has left.
+        """
+        mark = self.folder / INCOMPLETE
+        try:
+            _owned(self.folder, 0o711)
+            self.require_new()
+            mark.touch(mode=0o600)
+            _sync(self.folder)
+        except OSError as refused:
+            raise UnusableHome(f"{refused.filename or self.folder} : {system_reason(refused)}") from refused
+        with self._locked():
+            shutil.rmtree(self.postgres_data.parent)
+            self._empty({"lock", INCOMPLETE})
+            self.logs.mkdir(mode=0o700)
+            _owned(self.postgres_data.parent, 0o711)
+            yield
+            mark.unlink()
+            _sync(self.folder)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
         try:
             _owned(self.folder, 0o711)
             self.logs.mkdir(mode=0o700, exist_ok=True)
@@ -101,14 +155,22 @@ class Home:
         mark.touch()
         if self.postgres_data.exists():
             shutil.rmtree(self.postgres_data)
+        self._empty({"lock", DEMO_MARK, "postgres"})
+        self.logs.mkdir(mode=0o700)
+
+    def forget_restored(self) -> None:
+        """What a restore that has failed brought here; the folder was new, and is again."""
+        shutil.rmtree(self.postgres_data.parent, ignore_errors=True)
+        self._empty(set())
+
+    def _empty(self, kept: set[str]) -> None:
         for entry in self.folder.iterdir():
-            if entry.name in {"lock", DEMO_MARK, "postgres"}:
+            if entry.name in kept:
                 continue
             if entry.is_dir():
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-        self.logs.mkdir(mode=0o700)
 
     @property
     def secrets_file(self) -> Path:
@@ -180,6 +242,14 @@ class Home:
             output.flush()
             os.fsync(output.fileno())
         draft.replace(file)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _owned(folder: Path, mode: int) -> None:

@@ -213,7 +213,10 @@ async def move(there: Arrived, file: Path, before: tuple[int, str, dict[str, int
         assert words in one.output
 
     # As a restore that was cut has left it.
-    psql(there.server.url("postgres", "postgres"), "CREATE ROLE territoire_admin NOLOGIN")
+    psql(there.server.url("postgres", "postgres"), "CREATE ROLE territoire_admin NOLOGIN",
+         "CREATE DATABASE territoire OWNER territoire CONNECTION LIMIT 0",
+         "COMMENT ON DATABASE territoire IS 'territoire restore'")  # fmt: skip
+    psql(there.server.url("territoire", "postgres"), "CREATE TABLE tenant ()")
     restored = await territoire(*command, TERRITOIRE_KEK=there.kek)
     assert restored.exit_code == 0, restored.output
     assert "2001 mesures" in restored.output
@@ -288,7 +291,8 @@ async def goes_back(there: Arrived, folder: Path, former: Home) -> None:
     before = await state_of(superuser)
     await superuser.close()
     back = ("--home", later.folder, "--secrets", former.folder / "secrets.json")
-    restored = await territoire("restore", file, *back)
+    # In the session of the third step, which still has the cluster's address.
+    restored = await territoire("restore", file, *back, TERRITOIRE_RESTORE_DATABASE_URL=there.superuser_url)
     assert restored.exit_code == 0, restored.output
     with later.held():
         stack = Stack(later, StackOptions(udp_port=0, api_port=0, services=()))
