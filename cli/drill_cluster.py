@@ -4,7 +4,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ WITHIN_S, LOOKS_EVERY_S = 6 * 3600.0, 5.0
 Manifest = dict[str, Any]
 
 
-def twin_of(cluster: Mapping[str, Any], name: str, mark: str) -> Manifest:
-    """A Cluster that begins as this one was at the mark."""
+def twin_of(cluster: Mapping[str, Any], name: str, mark: str, owners: Sequence[Manifest] = ()) -> Manifest:
+    """A Cluster that begins as this one was at the mark, and goes with its owners."""
     spec, original = cluster["spec"], cluster["metadata"]["name"]
     [archiver] = [plugin for plugin in spec["plugins"] if plugin.get("isWALArchiver")]
     database = next(iter(spec["bootstrap"].values()))
@@ -33,7 +33,7 @@ def twin_of(cluster: Mapping[str, Any], name: str, mark: str) -> Manifest:
     return {
         "apiVersion": cluster["apiVersion"],
         "kind": "Cluster",
-        "metadata": {"name": name},
+        "metadata": {"name": name, **({"ownerReferences": list(owners)} if owners else {})},
         "spec": {
             **{key: spec[key] for key in ALIKE if key in spec},
             "instances": 1,
@@ -52,6 +52,12 @@ def twin_of(cluster: Mapping[str, Any], name: str, mark: str) -> Manifest:
             ],
         },
     }
+
+
+def this_pod() -> list[Manifest]:
+    """The pod that runs this, as an owner; none where the manifest does not tell which it is."""
+    name, uid = os.environ.get("POD_NAME"), os.environ.get("POD_UID")
+    return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}] if name and uid else []
 
 
 def connect_to_kubernetes() -> httpx.AsyncClient:
@@ -81,7 +87,7 @@ def restoring_beside(cluster: str, url: str) -> Restoring:
             async with connect_to_kubernetes() as kubernetes:
                 original = (await kubernetes.get(f"/{cluster}")).raise_for_status().json()
                 await _remove(kubernetes, name)  # What a drill that was killed has left.
-                await _created(kubernetes, twin_of(original, name, mark))
+                await _created(kubernetes, twin_of(original, name, mark, this_pod()))
                 try:
                     await _until_ready(kubernetes, name)
                     yield by_service(url, f"{name}-rw")

@@ -1,8 +1,11 @@
 """Finds the running stack that a command addresses, and says in French when there is none."""
 
+import asyncio
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -10,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from services.supervisor.run_info import RunInfo
+
+Result = TypeVar("Result")
 
 NOTHING_RUNS = 3
 # Of a table that nobody looks at in a terminal.
@@ -28,6 +33,24 @@ def database_away(error: BaseException) -> typer.Exit:
     from core.runtime.postgres import database_reason
 
     return fail(f"la base de données ne répond pas : {database_reason(error)}")
+
+
+def run_until_told_to_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """Its result; SIGTERM unwinds it, as Ctrl-C does, so that what it made for a while is put away.
+
+    Raises:
+        typer.Exit: it was told to end.
+    """
+
+    async def cancelled_by_a_signal() -> Result:
+        running = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        return await running
+
+    try:
+        return asyncio.run(cancelled_by_a_signal())
+    except asyncio.CancelledError:
+        raise fail("arrêté avant la fin", 128 + signal.SIGTERM) from None
 
 
 def actor() -> str:

@@ -1,7 +1,10 @@
 """The drill in a cluster of Kubernetes, against an API of Kubernetes over TLS that is a list of answers."""
 
+import asyncio
 import json
+import os
 import ssl
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -127,6 +130,53 @@ async def test_what_does_not_come_is_deleted_and_said(pod: Kubernetes, monkeypat
             raise AssertionError
     assert failed.value.outcome == "not_restored"
     assert not pod.twin_there
+
+
+# The drill as the job runs it, but for the mark, which wants a server that archives its log.
+OF_THE_JOB = """
+import sys
+from pathlib import Path
+from cli import drill, drill_cluster
+
+async def marked(*_):
+    return None
+
+drill_cluster.ACCOUNT = Path(sys.argv.pop(1))
+drill._mark = drill.size_of = marked
+from cli.app import app
+app()
+"""
+
+
+async def test_a_pod_that_is_thrown_out_leaves_no_cluster_behind(pod: Kubernetes, tmp_path: Path) -> None:
+    pod.twin_there = False
+    pod.looks = [{"phase": "Full recovery"}] * 10_000
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", OF_THE_JOB, tmp_path, "pitr", "drill", "--cluster", "database",
+        env={**os.environ, "TERRITOIRE_DATABASE_URL": URL}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    while "GET database-drill" not in pod.asked:  # noqa: ASYNC110 - Another process says when.
+        await asyncio.sleep(0.05)
+    process.terminate()  # As the kubelet does.
+    _, said = await process.communicate()
+
+    assert (process.returncode, said.decode()) == (143, "territoire : arrêté avant la fin\n")
+    assert not pod.twin_there
+
+
+async def test_the_copy_goes_with_the_pod_that_asked_for_it(
+    pod: Kubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom nobody tells to end, on a node that is lost, deletes nothing: Kubernetes does, once the pod is gone."""
+    monkeypatch.setenv("POD_NAME", "restore-drill-29-abcde")
+    monkeypatch.setenv("POD_UID", "7d1d6d9e-0000-4000-8000-000000000001")
+    async with restoring_beside("database", URL)("mark"):
+        pass
+
+    [copy] = pod.created
+    check_custom(copy)
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "restore-drill-29-abcde"}
+    assert copy["metadata"]["ownerReferences"] == [{**owner, "uid": "7d1d6d9e-0000-4000-8000-000000000001"}]
 
 
 async def test_without_rights_or_outside_a_pod_the_drill_says_so(
