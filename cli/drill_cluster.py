@@ -2,20 +2,18 @@
 
 import asyncio
 import os
-import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
 from cli.drill import Failed, Restoring
+from cli.kubernetes import connect_to_kubernetes
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-CLUSTERS = "/apis/postgresql.cnpg.io/v1/namespaces/{namespace}/clusters"
+CLUSTERS = "postgresql.cnpg.io/v1", "clusters"
 # What the copy has of the original; it has one instance, archives nothing, and gives way to what runs.
 ALIKE = ("imageName", "storage", "walStorage", "resources", "certificates", "superuserSecret")
 NOT_FOUND = 404
@@ -60,23 +58,6 @@ def this_pod() -> list[Manifest]:
     return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}] if name and uid else []
 
 
-def connect_to_kubernetes() -> httpx.AsyncClient:
-    """As the account of this pod.
-
-    Raises:
-        OSError: this is no pod, or one that has no account.
-    """
-    token, namespace = ((ACCOUNT / name).read_text("utf-8").strip() for name in ("token", "namespace"))
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    return httpx.AsyncClient(
-        base_url=f"https://{host}:{port}{CLUSTERS.format(namespace=namespace)}",
-        headers={"Authorization": f"Bearer {token}"},
-        verify=ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt")),
-        timeout=30.0,
-        trust_env=False,
-    )
-
-
 def restoring_beside(cluster: str, url: str) -> Restoring:
     """Into a Cluster `{cluster}-drill`. `url`: of the original, as a superuser, by its service."""
 
@@ -84,7 +65,7 @@ def restoring_beside(cluster: str, url: str) -> Restoring:
     async def restoring(mark: str) -> AsyncGenerator[str]:
         name = f"{cluster}-drill"
         try:
-            async with connect_to_kubernetes() as kubernetes:
+            async with connect_to_kubernetes(*CLUSTERS) as kubernetes:
                 original = (await kubernetes.get(f"/{cluster}")).raise_for_status().json()
                 await _remove(kubernetes, name)  # What a drill that was killed has left.
                 await _created(kubernetes, twin_of(original, name, mark, this_pod()))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cli import drill_cluster
+from cli import kubernetes as kubernetes_api
 from cli.drill import Failed
 from cli.drill_cluster import by_service, restoring_beside
 from lab.certificates import Authority
@@ -81,7 +82,7 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]
     for name, content in (("token", b"of-the-pod\n"), ("namespace", b"territoire"),
                           ("ca.crt", authority.certificate.read_bytes())):  # fmt: skip
         (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(drill_cluster, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(kubernetes_api, "ACCOUNT", tmp_path)
     monkeypatch.setattr(drill_cluster, "LOOKS_EVERY_S", 0.01)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
@@ -136,12 +137,12 @@ async def test_what_does_not_come_is_deleted_and_said(pod: Kubernetes, monkeypat
 OF_THE_JOB = """
 import sys
 from pathlib import Path
-from cli import drill, drill_cluster
+from cli import drill, kubernetes
 
 async def marked(*_):
     return None
 
-drill_cluster.ACCOUNT = Path(sys.argv.pop(1))
+kubernetes.ACCOUNT = Path(sys.argv.pop(1))
 drill._mark = drill.size_of = marked
 from cli.app import app
 app()
@@ -186,7 +187,7 @@ async def test_without_rights_or_outside_a_pod_the_drill_says_so(
     with pytest.raises(Failed, match="403"):
         async with restoring_beside("database", URL)("mark"):
             raise AssertionError
-    monkeypatch.setattr(drill_cluster, "ACCOUNT", tmp_path / "nowhere")
+    monkeypatch.setattr(kubernetes_api, "ACCOUNT", tmp_path / "nowhere")
     with pytest.raises(Failed, match="FileNotFoundError"):
         async with restoring_beside("database", URL)("mark"):
             raise AssertionError

@@ -8,6 +8,7 @@ from tests.system.alarm_stage import Change, at, gone, instant, once, rising, st
 HOUR_S, DAY_S = 3600.0, 86_400.0
 
 OURS = "territoire"
+LEDGER_JOB = "kube_cronjob_status_last_successful_time"
 # What the machine that plays has of it is not the demonstration's.
 ITS_OWN = {f"{OURS}_maintenance_disk_free_bytes": at(90e9), f"{OURS}_maintenance_disk_bytes": at(100e9)}
 # Series that are not ours (tests/k8s/foreign_series.yaml), as they are where all is well, by the clock.
@@ -18,6 +19,8 @@ FOREIGN: Mapping[str, Callable[[float], float]] = {
     # As cert-manager's own monitor has it, whose namespace is that of cert-manager.
     "certmanager_certificate_expiration_timestamp_seconds"
     "{namespace=cert-manager,exported_namespace=territoire,name=api}": lambda _: 60 * DAY_S,
+    f"{LEDGER_JOB}{{namespace=territoire,cronjob=erasure-ledger}}": lambda now: now - 1_800,
+    f"{LEDGER_JOB}{{namespace=territoire,cronjob=restore-drill}}": lambda now: now - DAY_S,
     "cnpg_collector_up{namespace=territoire,pod=database-1}": lambda _: 1,
     "cnpg_pg_replication_lag{namespace=territoire,pod=database-2}": lambda _: 0.1,
     "cnpg_pg_replication_streaming_replicas{namespace=territoire,pod=database-1}": lambda _: 2,
@@ -162,4 +165,6 @@ PLAYS = (
         62,
     ),
     Play("EssaiDeRestaurationEnEchec", {f"{MAINTENANCE}_restore_drill_failed": at(1)}, 12),
+    Play("RegistreDesEffacementsEnRetard", {f"{LEDGER_JOB}{{cronjob=erasure-ledger}}": instant(7 * HOUR_S)}, 122),
+    Play("RegistreDesEffacementsEnRetard", {LEDGER_JOB: gone()}, 128),
 )
