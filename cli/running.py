@@ -1,6 +1,7 @@
 """Finds the running stack that a command addresses, and says in French when there is none."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -57,7 +58,11 @@ def actor() -> str:
     """As the audit calls who runs a command on the server."""
     import getpass
 
-    return f"{getpass.getuser()} (serveur)"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # A container's account has a number, and no name.
+        name = f"compte {os.getuid()}"
+    return f"{name} (serveur)"
 
 
 def tables(*, beside_json: bool) -> "Console":

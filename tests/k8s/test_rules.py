@@ -428,7 +428,7 @@ def test_applications_are_given_the_broker_s_own_public_name(overlay: str) -> No
 @pytest.mark.parametrize("overlay", ["staging", "production"])
 def test_a_restore_is_tried_every_month_by_who_may_do_nothing_else(overlay: str) -> None:
     rendered = render(overlay)
-    [job] = rendered.of("CronJob")
+    job = rendered.named("CronJob", "restore-drill")
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     [container] = pod["containers"]
     [role] = rendered.of("Role")
