@@ -10,7 +10,7 @@ import typer
 
 from cli.pitr_configure import configure
 from cli.restored import key_wrap, read_entries
-from cli.running import database_away, fail, find_run, run_until_told_to_end
+from cli.running import database_away, fail, find_run, run_until_stopped
 from registry.erasures import LEDGER_NAME
 from services.supervisor.home import Home
 from services.supervisor.launch import ServerMissing
@@ -119,7 +119,7 @@ def drill(
     from core.runtime.postgres import DATABASE_AWAY
 
     try:
-        outcome = run_until_told_to_end(
+        outcome = run_until_stopped(
             _drill_here(home, folder, ledger) if cluster is None else _drill_cluster(cluster)
         )
     except DATABASE_AWAY as away:

@@ -36,7 +36,7 @@ def database_away(error: BaseException) -> typer.Exit:
     return fail(f"la base de données ne répond pas : {database_reason(error)}")
 
 
-def run_until_told_to_end(work: Coroutine[Any, Any, Result]) -> Result:
+def run_until_stopped(work: Coroutine[Any, Any, Result]) -> Result:
     """Its result; SIGTERM unwinds it, as Ctrl-C does, so that what it made for a while is put away.
 
     Raises:

@@ -138,10 +138,10 @@ async def migrated(there: Arrived) -> None:
     await run_migrate(MigrateSettings.model_validate(told))
 
 
-async def run(told: dict[str, str], *command: str) -> tuple[int, str]:
+async def run(environment: dict[str, str], *command: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "cli", *command,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "LANG": "C.UTF-8", **told},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "LANG": "C.UTF-8", **environment},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     said, _ = await process.communicate()

@@ -431,7 +431,7 @@ def test_a_restore_is_tried_every_month_by_who_may_do_nothing_else(overlay: str)
     job = rendered.named("CronJob", "restore-drill")
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     [container] = pod["containers"]
-    [role] = rendered.of("Role")
+    role = rendered.named("Role", "restore-drill")
     [archive] = rendered.of("ObjectStore")
     cluster = rendered.named("Cluster", "database")["spec"]
 
