@@ -2,20 +2,18 @@
 
 import asyncio
 import os
-import ssl
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
 from cli.drill import Failed, Restoring
+from cli.kubernetes import connect_to_kubernetes
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-CLUSTERS = "/apis/postgresql.cnpg.io/v1/namespaces/{namespace}/clusters"
+CLUSTERS = "postgresql.cnpg.io/v1", "clusters"
 # What the copy has of the original; it has one instance, archives nothing, and gives way to what runs.
 ALIKE = ("imageName", "storage", "walStorage", "resources", "certificates", "superuserSecret")
 NOT_FOUND = 404
@@ -23,8 +21,8 @@ WITHIN_S, LOOKS_EVERY_S = 6 * 3600.0, 5.0
 Manifest = dict[str, Any]
 
 
-def twin_of(cluster: Mapping[str, Any], name: str, mark: str) -> Manifest:
-    """A Cluster that begins as this one was at the mark."""
+def twin_of(cluster: Mapping[str, Any], name: str, mark: str, owners: Sequence[Manifest] = ()) -> Manifest:
+    """A Cluster that begins as this one was at the mark, and goes with its owners."""
     spec, original = cluster["spec"], cluster["metadata"]["name"]
     [archiver] = [plugin for plugin in spec["plugins"] if plugin.get("isWALArchiver")]
     database = next(iter(spec["bootstrap"].values()))
@@ -33,7 +31,7 @@ def twin_of(cluster: Mapping[str, Any], name: str, mark: str) -> Manifest:
     return {
         "apiVersion": cluster["apiVersion"],
         "kind": "Cluster",
-        "metadata": {"name": name},
+        "metadata": {"name": name, **({"ownerReferences": list(owners)} if owners else {})},
         "spec": {
             **{key: spec[key] for key in ALIKE if key in spec},
             "instances": 1,
@@ -54,21 +52,10 @@ def twin_of(cluster: Mapping[str, Any], name: str, mark: str) -> Manifest:
     }
 
 
-def connect_to_kubernetes() -> httpx.AsyncClient:
-    """As the account of this pod.
-
-    Raises:
-        OSError: this is no pod, or one that has no account.
-    """
-    token, namespace = ((ACCOUNT / name).read_text("utf-8").strip() for name in ("token", "namespace"))
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    return httpx.AsyncClient(
-        base_url=f"https://{host}:{port}{CLUSTERS.format(namespace=namespace)}",
-        headers={"Authorization": f"Bearer {token}"},
-        verify=ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt")),
-        timeout=30.0,
-        trust_env=False,
-    )
+def this_pod() -> list[Manifest]:
+    """The pod that runs this, as an owner; none where the manifest does not tell which it is."""
+    name, uid = os.environ.get("POD_NAME"), os.environ.get("POD_UID")
+    return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}] if name and uid else []
 
 
 def restoring_beside(cluster: str, url: str) -> Restoring:
@@ -78,10 +65,10 @@ def restoring_beside(cluster: str, url: str) -> Restoring:
     async def restoring(mark: str) -> AsyncGenerator[str]:
         name = f"{cluster}-drill"
         try:
-            async with connect_to_kubernetes() as kubernetes:
+            async with connect_to_kubernetes(*CLUSTERS) as kubernetes:
                 original = (await kubernetes.get(f"/{cluster}")).raise_for_status().json()
                 await _remove(kubernetes, name)  # What a drill that was killed has left.
-                await _created(kubernetes, twin_of(original, name, mark))
+                await _created(kubernetes, twin_of(original, name, mark, this_pod()))
                 try:
                     await _until_ready(kubernetes, name)
                     yield by_service(url, f"{name}-rw")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.api_client import HomeOption, JsonOption, KeyOption, TenantOption, UrlOption, api_session, of_tenant
-from cli.running import fail, print_json, tables
+from cli.running import database_away, fail, print_json, tables
 
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
@@ -185,16 +186,58 @@ def again(
 
 @person_app.command("ledger")
 def write_ledger(
-    file: Annotated[Path, typer.Argument(help="Le registre à compléter, à côté des sauvegardes.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Le registre à compléter, à côté des sauvegardes.", show_default=False)
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Dans un pod : l'ObjectStore des sauvegardes, où le registre est à compléter."),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Ajoute au registre des effacements ce que la base sait avoir effacé ; chaque « backup » le fait aussi."""
+    if (file is None) == (store is None):
+        raise fail("donnez un fichier, ou --store", WRONG)
+    if file is None:
+        _complete_beside_backups(store or "")
+        return
     from cli.keys import connected, installation
     from registry.erasures import UnreadableLedger, write_missing
 
     place, _ = installation(home)
+    file.touch(0o600)  # Nothing erased so far is no ledger that is missing.
     try:
         added = asyncio.run(connected(place, lambda connection: write_missing(connection, file)))
     except UnreadableLedger as wrong:
         raise fail(f"{file} ne se lit pas : {wrong}", WRONG) from None
     sys.stdout.write(f"{file} : {added} lignes ajoutées.\n")
+
+
+def _complete_beside_backups(name: str) -> None:
+    import httpx
+
+    from cli.kubernetes import connect_to_kubernetes
+    from cli.ledger_store import LedgerStore
+    from cli.place import demand_addresses
+    from core.runtime.postgres import DATABASE_AWAY, connect
+    from registry.erasures import UnreadableLedger
+
+    async def complete() -> tuple[str, int]:
+        async with connect_to_kubernetes("barmancloud.cnpg.io/v1", "objectstores") as kubernetes:
+            described = (await kubernetes.get(f"/{name}")).raise_for_status().json()
+        beside = LedgerStore.of(described)
+        try:
+            connection = await connect(os.environ["TERRITOIRE_DATABASE_URL"], "territoire-ledger")
+        except DATABASE_AWAY as away:
+            raise database_away(away) from None
+        try:
+            return f"s3://{beside.bucket}/{beside.key}", await beside.complete(connection)
+        finally:
+            await connection.close()
+
+    demand_addresses("TERRITOIRE_DATABASE_URL")
+    try:
+        place, added = asyncio.run(complete())
+    except (OSError, KeyError, ValueError, UnreadableLedger, httpx.HTTPError) as wrong:
+        raise fail(f"le registre n'est pas complété : {type(wrong).__name__} {wrong}", NOT_ERASED) from None
+    sys.stdout.write(f"{place} : {added} lignes ajoutées.\n")

@@ -1,6 +1,5 @@
 """`territoire pitr`: the log of the database, archived as it is written, and what is restored from it."""
 
-import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 
 from cli.pitr_configure import configure
 from cli.restored import key_wrap, read_entries
-from cli.running import database_away, fail, find_run
+from cli.running import database_away, fail, find_run, run_until_stopped
 from registry.erasures import LEDGER_NAME
 from services.supervisor.home import Home
 from services.supervisor.launch import ServerMissing
@@ -120,7 +119,9 @@ def drill(
     from core.runtime.postgres import DATABASE_AWAY
 
     try:
-        outcome = asyncio.run(_drill_here(home, folder, ledger) if cluster is None else _drill_cluster(cluster))
+        outcome = run_until_stopped(
+            _drill_here(home, folder, ledger) if cluster is None else _drill_cluster(cluster)
+        )
     except DATABASE_AWAY as away:
         raise database_away(away) from None
     if outcome.outcome != "good":

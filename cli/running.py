@@ -1,8 +1,12 @@
 """Finds the running stack that a command addresses, and says in French when there is none."""
 
+import asyncio
+import os
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -10,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from services.supervisor.run_info import RunInfo
+
+Result = TypeVar("Result")
 
 NOTHING_RUNS = 3
 # Of a table that nobody looks at in a terminal.
@@ -30,11 +36,33 @@ def database_away(error: BaseException) -> typer.Exit:
     return fail(f"la base de données ne répond pas : {database_reason(error)}")
 
 
+def run_until_stopped(work: Coroutine[Any, Any, Result]) -> Result:
+    """Its result; SIGTERM unwinds it, as Ctrl-C does, so that what it made for a while is put away.
+
+    Raises:
+        typer.Exit: it was told to end.
+    """
+
+    async def cancelled_by_a_signal() -> Result:
+        running = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        return await running
+
+    try:
+        return asyncio.run(cancelled_by_a_signal())
+    except asyncio.CancelledError:
+        raise fail("arrêté avant la fin", 128 + signal.SIGTERM) from None
+
+
 def actor() -> str:
     """As the audit calls who runs a command on the server."""
     import getpass
 
-    return f"{getpass.getuser()} (serveur)"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # A container's account has a number, and no name.
+        name = f"compte {os.getuid()}"
+    return f"{name} (serveur)"
 
 
 def tables(*, beside_json: bool) -> "Console":

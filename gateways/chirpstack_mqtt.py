@@ -32,7 +32,7 @@ from gateways.gateway_activity import Activity
 from gateways.gateway_times import RoundTrips
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
-from gateways.telemetry import DATAGRAMS, FRAMES
+from gateways.telemetry import DATAGRAMS, FRAMES, MQTT_CONNECTED
 from lorawan.identifiers import GatewayId
 
 NAME = "chirpstack_mqtt"
@@ -82,6 +82,7 @@ class ChirpStackMqtt:
     ) -> None:
         self._round_trips = round_trips
         self.edge = MqttSession(settings, FILTERS)
+        MQTT_CONNECTED.labels(self.edge.address).set_function(lambda: self.edge.is_connected)
         self._is_proved = accounts == "per_gateway"
         self._prefixes = prefixes
         self._activity = activity

@@ -19,6 +19,11 @@ ADDRESS_CHANGES = Counter(
     "Gateways that spoke from another address, and datagrams refused because the former one still spoke",
     ["verdict"],
 )
+MQTT_CONNECTED = Gauge(
+    "territoire_gateway_bridge_mqtt_connected",
+    "1 while the gateways' MQTT broker lets this process read, else 0; nothing where it reads none",
+    ["broker"],
+)
 FEED = Counter(
     "territoire_gateway_bridge_chirpstack_messages_total",
     "Messages to and from the ChirpStack that our gateways feed, by kind and what became of them",

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from core.runtime.bus import Bus
 from core.runtime.errors import OperatorError, system_reason
@@ -22,7 +22,11 @@ from core.runtime.http.proxy_header import ProxiedSocket
 from core.runtime.postgres import DATABASE_AWAY, Pool, database_reason
 from core.runtime.waiting import what_is_waited_for
 
-CHECK_TIMEOUT_S = 2
+READY = Gauge("territoire_ready", "1 when nothing keeps this process from its work, else 0: as /readyz says it")
+
+CHECK_TIMEOUT_S = 2.0
+# Whoever reads the metrics of many processes is not kept waiting by what hangs in each.
+SHOWN_WITHIN_S = 0.5
 DATED_EVERY_S = 1.0
 
 # A named check: returns None when all is well, or what is wrong.
@@ -49,22 +53,22 @@ class Readiness:
     checks: dict[str, Check]
     _running: dict[str, asyncio.Task[str | None]] = field(default_factory=dict[str, "asyncio.Task[str | None]"])
 
-    async def problems(self) -> dict[str, str]:
-        """What is wrong, by name of the check; after two seconds at most."""
-        for name, check in self.checks.items():
-            if name not in self._running:
-                self._running[name] = asyncio.create_task(_outcome(check), name=f"check {name}")
-        await asyncio.wait(self._running.values(), timeout=CHECK_TIMEOUT_S)
+    async def problems(self, within_s: float = CHECK_TIMEOUT_S) -> dict[str, str]:
+        """What is wrong, by name of the check; several may ask at once, and are told the same."""
+        asked = {name: self._asked(name, check) for name, check in self.checks.items()}
+        await asyncio.wait(asked.values(), timeout=within_s)
         found: dict[str, str] = {}
-        for name, task in list(self._running.items()):
-            if not task.done():
-                found[name] = f"no answer within {CHECK_TIMEOUT_S} s"
-                continue
-            del self._running[name]
-            problem = task.result()
+        for name, task in asked.items():
+            problem = task.result() if task.done() else f"no answer within {within_s:g} s"
             if problem is not None:
                 found[name] = problem
         return found
+
+    def _asked(self, name: str, check: Check) -> asyncio.Task[str | None]:
+        running = self._running.get(name)
+        if running is None or running.done():
+            running = self._running[name] = asyncio.create_task(_outcome(check), name=f"check {name}")
+        return running
 
 
 def starting() -> Readiness:
@@ -131,6 +135,7 @@ class HealthApp:
                 body = {"status": "unready" if problems else "ok", "problems": problems}
                 return 503 if problems else 200, "application/json", msgspec.json.encode(body)
             case "/metrics":
+                READY.set(not await self._readiness.problems(SHOWN_WITHIN_S))
                 return 200, CONTENT_TYPE_LATEST, generate_latest()
             case _:
                 return 404, "application/json", b'{"status":"unknown path"}'

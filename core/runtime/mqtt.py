@@ -273,7 +273,8 @@ class MqttSession:
         self._answered = asyncio.Event()
         self.problem: str | None = NOT_YET
         """Why there is no session at present, in French."""
-        self._waiting = Waiting("mqtt_waited_for", "courtier MQTT", f"{broker.host}:{broker.port}")
+        self.address = f"{broker.host}:{broker.port}"
+        self._waiting = Waiting("mqtt_waited_for", "courtier MQTT", self.address)
         self.generation = 0
 
     @property

@@ -1,7 +1,10 @@
 """The drill in a cluster of Kubernetes, against an API of Kubernetes over TLS that is a list of answers."""
 
+import asyncio
 import json
+import os
 import ssl
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 
 from cli import drill_cluster
+from cli import kubernetes as kubernetes_api
 from cli.drill import Failed
 from cli.drill_cluster import by_service, restoring_beside
 from lab.certificates import Authority
@@ -78,7 +82,7 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]
     for name, content in (("token", b"of-the-pod\n"), ("namespace", b"territoire"),
                           ("ca.crt", authority.certificate.read_bytes())):  # fmt: skip
         (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(drill_cluster, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(kubernetes_api, "ACCOUNT", tmp_path)
     monkeypatch.setattr(drill_cluster, "LOOKS_EVERY_S", 0.01)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
@@ -129,6 +133,53 @@ async def test_what_does_not_come_is_deleted_and_said(pod: Kubernetes, monkeypat
     assert not pod.twin_there
 
 
+# The drill as the job runs it, but for the mark, which wants a server that archives its log.
+OF_THE_JOB = """
+import sys
+from pathlib import Path
+from cli import drill, kubernetes
+
+async def marked(*_):
+    return None
+
+kubernetes.ACCOUNT = Path(sys.argv.pop(1))
+drill._mark = drill.size_of = marked
+from cli.app import app
+app()
+"""
+
+
+async def test_a_pod_that_is_thrown_out_leaves_no_cluster_behind(pod: Kubernetes, tmp_path: Path) -> None:
+    pod.twin_there = False
+    pod.looks = [{"phase": "Full recovery"}] * 10_000
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", OF_THE_JOB, tmp_path, "pitr", "drill", "--cluster", "database",
+        env={**os.environ, "TERRITOIRE_DATABASE_URL": URL}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    while "GET database-drill" not in pod.asked:  # noqa: ASYNC110 - Another process says when.
+        await asyncio.sleep(0.05)
+    process.terminate()  # As the kubelet does.
+    _, said = await process.communicate()
+
+    assert (process.returncode, said.decode()) == (143, "territoire : arrêté avant la fin\n")
+    assert not pod.twin_there
+
+
+async def test_the_copy_goes_with_the_pod_that_asked_for_it(
+    pod: Kubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom nobody tells to end, on a node that is lost, deletes nothing: Kubernetes does, once the pod is gone."""
+    monkeypatch.setenv("POD_NAME", "restore-drill-29-abcde")
+    monkeypatch.setenv("POD_UID", "7d1d6d9e-0000-4000-8000-000000000001")
+    async with restoring_beside("database", URL)("mark"):
+        pass
+
+    [copy] = pod.created
+    check_custom(copy)
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "restore-drill-29-abcde"}
+    assert copy["metadata"]["ownerReferences"] == [{**owner, "uid": "7d1d6d9e-0000-4000-8000-000000000001"}]
+
+
 async def test_without_rights_or_outside_a_pod_the_drill_says_so(
     pod: Kubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +187,7 @@ async def test_without_rights_or_outside_a_pod_the_drill_says_so(
     with pytest.raises(Failed, match="403"):
         async with restoring_beside("database", URL)("mark"):
             raise AssertionError
-    monkeypatch.setattr(drill_cluster, "ACCOUNT", tmp_path / "nowhere")
+    monkeypatch.setattr(kubernetes_api, "ACCOUNT", tmp_path / "nowhere")
     with pytest.raises(Failed, match="FileNotFoundError"):
         async with restoring_beside("database", URL)("mark"):
             raise AssertionError

@@ -428,10 +428,10 @@ def test_applications_are_given_the_broker_s_own_public_name(overlay: str) -> No
 @pytest.mark.parametrize("overlay", ["staging", "production"])
 def test_a_restore_is_tried_every_month_by_who_may_do_nothing_else(overlay: str) -> None:
     rendered = render(overlay)
-    [job] = rendered.of("CronJob")
+    job = rendered.named("CronJob", "restore-drill")
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     [container] = pod["containers"]
-    [role] = rendered.of("Role")
+    role = rendered.named("Role", "restore-drill")
     [archive] = rendered.of("ObjectStore")
     cluster = rendered.named("Cluster", "database")["spec"]
 
@@ -440,8 +440,17 @@ def test_a_restore_is_tried_every_month_by_who_may_do_nothing_else(overlay: str)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    [told] = container["env"]
-    assert told["valueFrom"]["secretKeyRef"]["name"] == cluster["superuserSecret"]["name"]
+    told = {entry["name"]: entry["valueFrom"] for entry in container["env"]}
+    assert told.pop("TERRITOIRE_DATABASE_URL")["secretKeyRef"]["name"] == cluster["superuserSecret"]["name"]
+    assert told == {
+        "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
+        "POD_UID": {"fieldRef": {"fieldPath": "metadata.uid"}},
+    }
+    # Whom a node throws out has tried nothing: another pod does. What fails by itself is not tried again.
+    assert job["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
+    assert job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"] == [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    ]
     assert cluster["postgresql"]["parameters"]["archive_timeout"] == "30s"
     for what in ("wal", "data"):
         assert archive["spec"]["configuration"][what]["encryption"] == "AES256"

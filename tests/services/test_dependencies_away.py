@@ -50,6 +50,10 @@ class Process:
             answer = await client.get(f"{self._url}{path}")
         return answer.status_code, answer.json()
 
+    async def metrics(self) -> str:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"{self._url}/metrics")).raise_for_status().text
+
     async def becomes(self, status: int, *problems: str) -> dict[str, Any]:
         """Its /readyz answers with this status, for these reasons."""
         async with asyncio.timeout(30):

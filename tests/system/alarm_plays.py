@@ -8,6 +8,7 @@ from tests.system.alarm_stage import Change, at, gone, instant, once, rising, st
 HOUR_S, DAY_S = 3600.0, 86_400.0
 
 OURS = "territoire"
+LEDGER_JOB = "kube_cronjob_status_last_successful_time"
 # What the machine that plays has of it is not the demonstration's.
 ITS_OWN = {f"{OURS}_maintenance_disk_free_bytes": at(90e9), f"{OURS}_maintenance_disk_bytes": at(100e9)}
 # Series that are not ours (tests/k8s/foreign_series.yaml), as they are where all is well, by the clock.
@@ -18,10 +19,17 @@ FOREIGN: Mapping[str, Callable[[float], float]] = {
     # As cert-manager's own monitor has it, whose namespace is that of cert-manager.
     "certmanager_certificate_expiration_timestamp_seconds"
     "{namespace=cert-manager,exported_namespace=territoire,name=api}": lambda _: 60 * DAY_S,
+    f"{LEDGER_JOB}{{namespace=territoire,cronjob=erasure-ledger}}": lambda now: now - 1_800,
+    f"{LEDGER_JOB}{{namespace=territoire,cronjob=restore-drill}}": lambda now: now - DAY_S,
     "cnpg_collector_up{namespace=territoire,pod=database-1}": lambda _: 1,
     "cnpg_pg_replication_lag{namespace=territoire,pod=database-2}": lambda _: 0.1,
     "cnpg_pg_replication_streaming_replicas{namespace=territoire,pod=database-1}": lambda _: 2,
     "cnpg_pg_stat_archiver_seconds_since_last_archival{namespace=territoire,pod=database-1}": lambda now: now % 30,
+    "cnpg_pg_stat_archiver_seconds_since_last_archival{namespace=territoire,pod=database-2}": lambda _: -1,
+    "cnpg_collector_pg_wal_archive_status{namespace=territoire,pod=database-1,value=ready}": lambda now: now % 2,
+    "cnpg_collector_pg_wal_archive_status{namespace=territoire,pod=database-1,value=done}": lambda _: 9,
+    "cnpg_collector_pg_wal_archive_status{namespace=territoire,pod=database-2,value=ready}": lambda _: 0,
+    "cnpg_collector_pg_wal_archive_status{namespace=territoire,pod=database-2,value=done}": lambda _: 9,
     "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp{namespace=territoire,pod=database-1}":
         lambda now: now - 6 * HOUR_S,
 }  # fmt: skip
@@ -67,6 +75,8 @@ PLAYS = (
     Play("ReponsesHorsDelai", {f"{OURS}_network_downlinks_total{{outcome=too_late}}": rising(600)}, 22),
     Play("PartSansProprietaire", {f"{OURS}_network_shards_owned": at(3)}, 3),
     Play("PartSansProprietaire", {f"{OURS}_ingest_shards_owned": gone()}, 8),
+    Play("PartSansProprietaire", {f"{ALERTING}_shards_owned": at(3)}, 8),
+    Play("PartSansProprietaire", {f"{ALERTING}_shards_owned": gone()}, 13),
     Play("ArriereDuBus", {f"{OURS}_bus_pending_messages{{stream=UPLINKS}}": rising(60)}, 20),
     Play("FluxPresquePlein", {f"{OURS}_bus_stream_filled_ratio{{stream=FRAMES}}": at(0.6)}, 7),
     Play("CopieDeFluxManquante", {f"{OURS}_bus_stream_copies_missing{{stream=UPLINKS}}": at(1)}, 12),
@@ -102,6 +112,8 @@ PLAYS = (
     Play("VolumePleinDansDeuxSemaines", {f"kubelet_volume_stats_available_bytes{{{VOLUME}}}": rising(-10e6)}, 480),
     Play("ProcessusArrete", {"up{app_kubernetes_io_name=network}": at(0)}, 5),
     *(Play("ServiceAbsent", {f"up{{app_kubernetes_io_name={name}}}": gone()}, 10) for name in PROCESSES),
+    *(Play("ServicePasPret", {f"{OURS}_ready{{app_kubernetes_io_name={name}}}": at(0)}, 7) for name in PROCESSES),
+    Play("CourtierMqttAbsent", {_bridge("mqtt_connected"): at(0)}, 5),
     Play("PontMqttAbsent", {"up{app_kubernetes_io_name=gateway-bridge-mqtt}": gone()}, 10),
     Play("RefuseParLeBus", {f"{OURS}_bus_denied_total{{operation=publish}}": once()}, 2),
     Play("BoucleLente", {f"{OURS}_event_loop_lag_seconds{{app_kubernetes_io_name=ingest}}": at(2)}, 7),
@@ -135,10 +147,24 @@ PLAYS = (
     ),
     Play("SauvegardeInconnue", {"barman_cloud_cloudnative_pg_io_last_available_backup_timestamp": gone()}, 68),
     Play("JournalNonArchive", {"cnpg_pg_stat_archiver_seconds_since_last_archival": rising(60)}, 14),
+    # Of an installation that has archived nothing, and of an instance that a fail-over has made primary.
+    Play(
+        "JournalJamaisArchive",
+        {
+            "cnpg_pg_stat_archiver_seconds_since_last_archival{pod=database-1}": at(-1),
+            "cnpg_collector_pg_wal_archive_status{pod=database-1,value=ready}": rising(2),
+        },
+        7,
+    ),
+    Play(
+        "JournalJamaisArchive", {"cnpg_collector_pg_wal_archive_status{pod=database-2,value=ready}": rising(2)}, 7
+    ),
     Play(
         "RestaurationNonEssayee",
         {f"{MAINTENANCE}_restore_drill_success_timestamp_seconds": instant(36 * DAY_S)},
         62,
     ),
     Play("EssaiDeRestaurationEnEchec", {f"{MAINTENANCE}_restore_drill_failed": at(1)}, 12),
+    Play("RegistreDesEffacementsEnRetard", {f"{LEDGER_JOB}{{cronjob=erasure-ledger}}": instant(7 * HOUR_S)}, 122),
+    Play("RegistreDesEffacementsEnRetard", {LEDGER_JOB: gone()}, 128),
 )

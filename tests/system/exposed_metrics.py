@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 EVERY = (
     "territoire_build_info",
+    "territoire_ready",
     "territoire_event_loop_lag_seconds",
     "territoire_database_pool_size",
     "territoire_database_pool_free",
@@ -25,6 +26,7 @@ OF_SERVICE: Mapping[str, tuple[str, ...]] = {
         "territoire_gateway_bridge_uplinks_total",
         "territoire_gateway_bridge_downlinks_total",
         "territoire_gateway_bridge_gateways_connected",
+        "territoire_gateway_bridge_mqtt_connected",
         "territoire_gateway_bridge_socket_drops_total",
         # The bridge owns the radios (docs/architecture.md, "Downlinks are rows"), hence their ledgers.
         "territoire_gateway_bridge_duty_cycle_ratio",

@@ -77,3 +77,29 @@ async def test_a_server_that_nobody_asks_wakes_once_a_second_and_ends_at_once(
         ends_at = loop.time()
 
     assert ticks[1] - ends_at < 0.3  # It is woken, and does not wait for its next look.
+
+
+async def test_two_who_ask_at_once_are_told_the_same() -> None:
+    asked = 0
+
+    async def slow() -> str | None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return "the disk is full"
+
+    readiness = Readiness({"disk": slow})
+
+    assert await asyncio.gather(readiness.problems(), readiness.problems()) == [{"disk": "the disk is full"}] * 2
+    assert asked == 1
+
+
+async def test_the_metrics_show_whether_it_is_ready() -> None:
+    readiness = Readiness({"disk": wrong})
+    async with serve_health(readiness, "127.0.0.1", 0) as port, httpx.AsyncClient() as client:
+        before = await client.get(f"http://127.0.0.1:{port}/metrics")
+        readiness.checks = {"disk": fine}
+        after = await client.get(f"http://127.0.0.1:{port}/metrics")
+
+    assert "\nterritoire_ready 0.0\n" in before.text
+    assert "\nterritoire_ready 1.0\n" in after.text
