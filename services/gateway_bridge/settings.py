@@ -8,6 +8,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from core.runtime.mqtt import Broker, MqttSettings
 from core.runtime.settings import FROM_JSON, Expected
 from gateways.settings import FrontendSettings
+from gateways.udp_socket import RECEIVE_BUFFER
 
 
 class Settings(MqttSettings, FrontendSettings):
@@ -22,7 +23,9 @@ class Settings(MqttSettings, FrontendSettings):
     udp_host: str = Field(default="0.0.0.0", description="Gateways come from anywhere")  # noqa: S104
     udp_port: int = Field(default=1700, ge=0, le=65535, description="0: any port")
     udp_receive_buffer: int = Field(
-        default=4 << 20, ge=4096, description="SO_RCVBUF in octets; a warning at start when the kernel grants less"
+        default=RECEIVE_BUFFER,
+        ge=4096,
+        description="SO_RCVBUF in octets; a warning at start when the kernel grants less",
     )
     udp_read_on_s: float = Field(
         default=0,
