@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.runtime.listen_fds import Handed
+from core.runtime.listen_fds import Handed, handing
 from gateways.udp_socket import bound_socket
 from services.supervisor.home import Home
 from services.supervisor.kept_sockets import KeptSockets
@@ -135,6 +137,39 @@ def test_the_socket_of_a_unit_of_the_operators_is_read_where_it_listens_and_reje
     assert (claimed, elsewhere) == (port, None)
     assert f"territoire.socket, que systemd remet, écoute sur {LOOPBACK}:{port}" in str(refused.value)
     assert f"demandent {LOOPBACK}:{port - 1}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (
+            socket.SOCK_DGRAM,
+            "territoire.socket, que systemd remet, écoute sur {at}, et les options demandent {wanted}",
+        ),
+        (socket.SOCK_STREAM, "territoire.socket n'est pas un socket UDP (ListenDatagram=)"),
+    ],
+    ids=["elsewhere", "not UDP"],
+)
+def test_up_starts_nothing_with_a_socket_that_is_not_the_gateways(
+    kind: socket.SocketKind, said: str, tmp_path: Path
+) -> None:
+    wanted, home = free_udp_port(), tmp_path / "home"
+    with socket.socket(socket.AF_INET, kind) as theirs:
+        theirs.bind((LOOPBACK, 0))
+        at = f"{LOOPBACK}:{theirs.getsockname()[1]}"
+        up = (sys.executable, "-P", "-m", "cli", "up", "--home", str(home), "--udp-host", LOOPBACK)
+        up += ("--udp-port", str(wanted), "--station-port", "0", "--api-port", "0", "--intake-port", "0")
+        done = subprocess.run(
+            handing("territoire.socket", theirs.fileno(), up),
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert said.format(at=at, wanted=f"{LOOPBACK}:{wanted}") in done.stderr
+    assert not (home / "postgres").exists()
 
 
 def test_a_port_that_somebody_has_is_named() -> None:
