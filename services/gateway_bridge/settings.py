@@ -32,7 +32,8 @@ class Settings(MqttSettings, FrontendSettings):
         ge=0,
         le=300,
         description="After SIGTERM, seconds for which datagrams are still taken, until none comes any more: a "
-        "network's table sends them here a while longer. 30 beside other replicas; 0 where nobody takes over",
+        "network's table sends them here a while longer. 30 beside other replicas; 0 where nobody takes over, or "
+        "the socket is handed to us: what comes then waits for the next bridge",
     )
     mqtt_prefixes: Annotated[
         dict[str, str], NoDecode, FROM_JSON, Expected('un objet JSON, {"eu868": "EU868"} par exemple')
