@@ -12,7 +12,9 @@ import msgspec
 import typer
 
 from cli.running import fail
+from core.runtime.errors import OperatorError
 from services.supervisor.home import Home, UnusableHome
+from services.supervisor.kept_sockets import KeptSockets
 from services.supervisor.launch import Launch, ServerMissing
 from services.supervisor.notify import notify
 from services.supervisor.ports import PortTaken
@@ -63,7 +65,7 @@ async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
     with home.held():
         if options.mode == "demo":
             home.empty_for_demo()
-        stack = Stack(home, options)
+        stack = Stack(home, options, kept=KeptSockets.taken())
         interruption.insisted = stack.supervisor.kill
         stack.supervisor.waiting = tell_wait
         try:
@@ -171,4 +173,6 @@ def run_stack_command(home: Path, options: StackOptions, body: Body) -> None:
         status = asyncio.run(run_stack(home, options, body))
     except REFUSALS as refused:
         raise fail(str(refused)) from None
+    except OperatorError as wrong:
+        raise fail(wrong.french) from None
     raise typer.Exit(status)

@@ -21,7 +21,13 @@ from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import EXPIRES_AFTER_S, Paths
 from gateways.settings import FrontendSettings
 from gateways.telemetry import DATAGRAMS, FRAMES, SOCKET_DROPS
-from gateways.udp_socket import Address, DatagramSocket, bound_socket
+from gateways.udp_socket import (
+    Address,
+    DatagramSocket,
+    KeptSocket,
+    bound_socket,
+    grow_receive_buffer,
+)
 from lorawan.gateway.semtech_rxpk import RxPk
 from lorawan.gateway.semtech_stat import Stat
 from lorawan.gateway.semtech_udp import (
@@ -94,6 +100,7 @@ class SemtechUdp:
         self._sightings = last_seen
         self._paths = paths
         self._socket: DatagramSocket | None = None
+        self._drops_counted = 0
         # Only the source of a gateway's newest PULL_DATA is its downlink path.
         self._addresses: dict[GatewayId, tuple[Address, float]] = {}
         self._asked: dict[tuple[GatewayId, bytes], _Asked] = {}
@@ -109,22 +116,27 @@ class SemtechUdp:
         """Whether datagrams are received."""
         return self._socket is not None and self._socket.is_open
 
-    async def open(self, host: str, port: int, receive_buffer: int) -> int:
-        """Bind the socket; returns its port.
+    async def open(self, host: str, port: int, receive_buffer: int, handed: KeptSocket | None = None) -> int:
+        """Read the socket that was handed over, else bind one; returns its port.
 
         Raises:
             OSError: the port is taken, or the host is not ours.
         """
+        bound = await self._bound(host, port) if handed is None else handed.socket
+        granted = grow_receive_buffer(bound, receive_buffer)
+        if granted < receive_buffer:
+            log.warning("receive_buffer_small", wanted=receive_buffer, granted=granted, hint="net.core.rmem_max")
+        self._drops_counted = 0 if handed is None else handed.dropped
+        self._socket = DatagramSocket(bound, self._received, self._failed, has_waiting=handed is not None)
+        bound_port = bound.getsockname()[1]
+        log.info("udp_listening", host=host, port=bound_port, receive_buffer=granted, is_handed=handed is not None)
+        return bound_port
+
+    async def _bound(self, host: str, port: int) -> socket.socket:
         family, _, _, _, address = (
             await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
         )[0]
-        bound, granted = bound_socket(family, address, receive_buffer)
-        if granted < receive_buffer:
-            log.warning("receive_buffer_small", wanted=receive_buffer, granted=granted, hint="net.core.rmem_max")
-        self._socket = DatagramSocket(bound, self._received, self._failed)
-        bound_port = bound.getsockname()[1]
-        log.info("udp_listening", host=host, port=bound_port, receive_buffer=granted)
-        return bound_port
+        return bound_socket(family, address)
 
     async def read_on(self, at_most_s: float) -> None:
         """Return once no datagram has come for a while."""
@@ -145,14 +157,14 @@ class SemtechUdp:
         DATAGRAMS.labels("unknown", "socket_error").inc()
         log.debug("udp_error", error=str(failed))
 
-    def _received(self, data: bytes, addr: Address) -> None:
-        """Whatever comes; nothing that comes may raise."""
-        received_at_us = wall_clock_us()
-        self._heard_at = self._loop.time()
+    def _received(self, data: bytes, addr: Address, waited_us: int) -> None:
+        """Whatever comes; nothing that comes may raise. It came when the kernel had it, also by its budget."""
+        received_at_us = wall_clock_us() - waited_us
+        self._heard_at = came_at = self._loop.time() - waited_us / 1e6
         kind = datagram_type(data)
         gateway_id = NOBODY if kind is None else gateway_id_of(data)
-        admission = self._admit(kind, gateway_id, addr)
-        if not self._may_send(kind, gateway_id, addr, admission):
+        admission = self._admit(kind, gateway_id, addr, came_at)
+        if not self._may_send(kind, gateway_id, addr, admission, came_at):
             return
         answer = acknowledgement(data)
         if answer is not None and self._socket is not None:
@@ -178,7 +190,7 @@ class SemtechUdp:
             case TxAck():
                 self._answered(datagram)
 
-    def _admit(self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address) -> Admission:
+    def _admit(self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address, came_at: float) -> Admission:
         """Whether a registered gateway may speak from this socket; for others the rate alone decides."""
         if kind is None or gateway_id not in self._registered:
             return NOT_OWN
@@ -188,14 +200,19 @@ class SemtechUdp:
             owner = self._paths.owner_elsewhere(gateway_id, NAME)
         if owner is not None:
             return Admission(holder=owner.address)
-        return self._locks.admit(gateway_id, kind, (addr[0], addr[1]), self._loop.time())
+        return self._locks.admit(gateway_id, kind, (addr[0], addr[1]), came_at)
 
     def _may_send(
-        self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address, admission: Admission
+        self,
+        kind: DatagramType | None,
+        gateway_id: GatewayId,
+        addr: Address,
+        admission: Admission,
+        came_at: float,
     ) -> bool:
         """Whether the datagram is within the budget of its gateway, or of a socket that is no gateway's."""
-        now, is_ours, limits = self._loop.time(), admission.is_own, self._limits
-        if limits.of_gateway(gateway_id, now) if is_ours else limits.of_address((addr[0], addr[1]), now):
+        is_ours, limits = admission.is_own, self._limits
+        if limits.of_gateway(gateway_id, came_at) if is_ours else limits.of_address((addr[0], addr[1]), came_at):
             return True
         DATAGRAMS.labels("unknown" if kind is None else kind.name.lower(), "rate_limited").inc()
         if is_ours:
@@ -344,11 +361,10 @@ class SemtechUdp:
 
     async def watch_drops(self) -> None:
         """Count what the kernel dropped from our socket, until cancelled."""
-        counted = 0
         while self._socket is not None and self._socket.is_open:
             dropped = self._socket.dropped()
-            SOCKET_DROPS.inc(max(0, dropped - counted))
-            counted = dropped
+            SOCKET_DROPS.inc(max(0, dropped - self._drops_counted))
+            self._drops_counted = dropped
             self.expire()
             await asyncio.sleep(DROPS_EVERY_S)
 

@@ -19,6 +19,7 @@ from lab.chaos.stack.releases import Upgrade
 from lab.chaos.stack.secured import Certified
 from lab.gateway.gateway import Uptime
 from lab.gateway.mqtt import MqttGateway
+from lab.gateway.udp import UdpGateway
 from lab.load.load import Load
 from lab.radio.clock import now_us
 from lab.simulator.account import Kill
@@ -111,16 +112,23 @@ class Scene:
         former = self.processes.pids(service)
         if not former:
             raise CaseFailed(f"{service} ne tourne pas")
-        self.cut_off(service, self.processes.signal(service, number))
+        self.cut_off(service, self.processes.signal(service, number), number)
         return former
 
-    def cut_off(self, service: str, at_us: int) -> None:
-        """The service ends at this instant: what is behind it has nobody to send to."""
+    def cut_off(self, service: str, at_us: int, number: signal.Signals = signal.SIGTERM) -> None:
+        """The service was struck at this instant: what is behind it has nobody to send to.
+
+        What is sent to a socket that is kept for the next bridge waits there. Then SIGKILL costs what the one that
+        died had read and not published, and SIGTERM nothing: it publishes that.
+        """
         self.victims.add(service)
         self.strikes += 1
         behind = self._behind(service)
-        if behind:
-            self.kills.append(Kill(at_us, behind))
+        kept = self._by_udp() if behind and self._is_kept(service) else frozenset[bytes]()
+        if behind - kept:
+            self.kills.append(Kill(at_us, behind - kept))
+        if kept and number is signal.SIGKILL:
+            self.kills.append(Kill(at_us, kept, now_us(), is_kept=True))
         self.recover_from_now()
 
     @contextmanager
@@ -131,7 +139,8 @@ class Scene:
         try:
             yield
         finally:
-            self.kills[kills:] = [replace(kill, gone_us=now_us()) for kill in self.kills[kills:]]
+            gone = [kill if kill.is_kept else replace(kill, gone_us=now_us()) for kill in self.kills[kills:]]
+            self.kills[kills:] = gone
             self.recover_from_now()
 
     def _behind(self, service: str) -> frozenset[bytes]:
@@ -142,6 +151,20 @@ class Scene:
         if service == "mosquitto":
             return frozenset([one.gateway_id for one in of_fleets if isinstance(one, MqttGateway)])
         return frozenset()
+
+    def _is_kept(self, service: str) -> bool:
+        """Whether all that is sent to this service by UDP waits for its next process; a former program's may not.
+
+        Where there are several replicas, what waits for one is older than what another has read meanwhile.
+        """
+        replicas = self.processes.run.replicas(service) if service == "gateway_bridge" else ()
+        return len(replicas) == 1 and (self.upgrade is None or self.processes.keeps_socket(replicas[0]))
+
+    def _by_udp(self) -> frozenset[bytes]:
+        """The gateways that send datagrams."""
+        of_fleets = [gateway for fleet in self.fleets for gateway in fleet.gateways]
+        by_udp = [one for one in [*self.load.gateways, *of_fleets] if isinstance(one, UdpGateway)]
+        return frozenset(bytes(one.gateway_id) for one in by_udp)
 
     @property
     def uptimes(self) -> dict[bytes, Uptime]:

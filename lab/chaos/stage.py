@@ -142,7 +142,7 @@ class Stage:
                 await asyncio.gather(playing, return_exceptions=True)
 
     async def _judge(
-        self, outcome: Outcome, scene: Scene, watch: Watch, first: int, drops: Counter[int | None]
+        self, outcome: Outcome, scene: Scene, watch: Watch, first: int, drops: Counter[int | str | None]
     ) -> None:
         deadline = time.monotonic() + DRAIN_WITHIN_S
         of_fleets = [uplink for fleet in scene.fleets for uplink in fleet.sent]

@@ -24,10 +24,8 @@ SOUND_FOR_S = 2.5
 EMPTY_LOOKS = 3
 # The newest reading: few rows, whatever the load.
 READ_LAG = "SELECT extract(epoch FROM now() - max(time))::float8 FROM observation.latest"
-EDGE_DROPS = (
-    'territoire_gateway_bridge_uplinks_total{result="queue_full"}',
-    "territoire_gateway_bridge_socket_drops",
-)
+EDGE_DROPS = 'territoire_gateway_bridge_uplinks_total{result="queue_full"}'
+SOCKET_DROPS = "territoire_gateway_bridge_socket_drops"
 
 
 @dataclass(slots=True)
@@ -101,9 +99,13 @@ async def messages(bus: Bus) -> int:
     return await bus.stream_messages(topics.FRAMES) + await bus.stream_messages(topics.UPLINKS)
 
 
-async def counted_drops(run: RunInfo) -> Counter[int | None]:
-    """Receptions and datagrams that each bridge has counted as dropped since it was started, by its pid."""
-    bridges = run.replicas("gateway_bridge")
-    return Counter(
-        {one.pid: sum([await total(f"{one.health_url}/metrics", name) for name in EDGE_DROPS]) for one in bridges}
-    )
+async def counted_drops(run: RunInfo) -> Counter[int | str | None]:
+    """Receptions that each bridge has counted as dropped since it was started, by its pid, and datagrams.
+
+    Those are by its name: they are of the socket, which outlives it.
+    """
+    counted: Counter[int | str | None] = Counter()
+    for one in run.replicas("gateway_bridge"):
+        counted[one.pid] = await total(f"{one.health_url}/metrics", EDGE_DROPS)
+        counted[one.name] = await total(f"{one.health_url}/metrics", SOCKET_DROPS)
+    return counted

@@ -32,6 +32,8 @@ class Kill:
     gateways: frozenset[bytes]
     gone_us: int = 0
     """When it was seen to be gone, where it was asked to stop: until then the one that goes answers, too."""
+    is_kept: bool = False
+    """What was sent after `gone_us` waits in the kernel for the next bridge: it is ours, or counted as dropped."""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,8 @@ def is_certainly_received(uplink: SentUplink, kills: Iterable[Kill], uptimes: Ma
 def _cost(kill: Kill, gateway_id: bytes, at_us: int, uptime: Uptime) -> bool:
     if gateway_id not in kill.gateways or at_us < kill.at_us - BEFORE_A_KILL_US:
         return False
+    if kill.is_kept:
+        return at_us <= kill.gone_us  # Read, and not published yet.
     back = uptime.back_after(max(kill.at_us, kill.gone_us))
     return back is None or at_us <= back
 

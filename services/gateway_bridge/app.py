@@ -8,6 +8,7 @@ import structlog
 
 from core.messages.claims import Claim
 from core.runtime.health import Check
+from core.runtime.listen_fds import take_handed
 from gateways.basics_station import BasicsStation
 from gateways.batcher import Batcher
 from gateways.chirpstack_feed import ChirpStackFeed
@@ -22,8 +23,10 @@ from gateways.paths import Paths
 from gateways.radio import Radios
 from gateways.semtech_udp import NAME as UDP
 from gateways.semtech_udp import SemtechUdp
+from gateways.telemetry import SOCKET_DROPS
 from gateways.transmission_store import Statuses
 from gateways.transmitter import Transmitter
+from gateways.udp_socket import KeptSocket, handed_socket
 from lorawan.identifiers import GatewayId
 from registry.changes import Change, RegistryWatcher
 from registry.gateways import read_last_frontends
@@ -148,6 +151,9 @@ def checks(bridge: Bridge) -> dict[str, Check]:
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve gateways until `stopping` is set."""
     bus_name = f"gateway_bridge {settings.instance}"
+    handed = handed_socket(take_handed(), settings.udp_host, settings.udp_port)
+    if handed is not None:
+        SOCKET_DROPS.inc(handed.dropped)  # Before it is read: it goes on where that of the bridge before us was.
     async with open_service("gateway_bridge", settings, bus_name=bus_name) as service:
         bridge = await build(settings, service)
         watcher = RegistryWatcher(service.pool, service.bus, bridge.apply)
@@ -157,13 +163,21 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
             for gateway_id, frontend, address in await read_last_frontends(service.pool, REMEMBERED_S)
         )
         service.is_ready(checks(bridge))
-        await serve(settings, service, bridge, watcher, stopping)
+        await serve(settings, service, bridge, watcher, stopping, handed)
 
 
 async def serve(
-    settings: Settings, service: OpenedService, bridge: Bridge, watcher: RegistryWatcher, stopping: asyncio.Event
+    settings: Settings,
+    service: OpenedService,
+    bridge: Bridge,
+    watcher: RegistryWatcher,
+    stopping: asyncio.Event,
+    handed: KeptSocket | None = None,
 ) -> None:
-    """Receive until `stopping` is set, and what still comes then; flush it; say goodbye to the brokers last."""
+    """Receive until `stopping` is set, and what still comes then; flush it; say goodbye to the brokers last.
+
+    What comes to a socket that was handed to us waits for whoever has it next.
+    """
     async with asyncio.TaskGroup() as tasks:
         publishing = tasks.create_task(bridge.batcher.run(), name="publish frames")
         background = [
@@ -177,7 +191,7 @@ async def serve(
         holding = tasks.create_task(
             bridge.paths.run(bridge.path_gone, bridge.claim_rejected), name="hold downlink paths"
         )
-        await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer)
+        await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer, handed)
         background.append(tasks.create_task(bridge.udp.watch_drops(), name="watch socket drops"))
         if bridge.stations is not None:
             await bridge.stations.server.open()
@@ -193,7 +207,8 @@ async def serve(
             background.append(tasks.create_task(feeding, name="feed ChirpStack"))
         await stopping.wait()
         service.is_stopping()
-        await bridge.udp.read_on(settings.udp_read_on_s)
+        if handed is None:
+            await bridge.udp.read_on(settings.udp_read_on_s)
         if bridge.feed is not None:
             await bridge.feed.publish_offline()
         holding.cancel()  # No new request; the gateways' answers to the last ones are still read.

@@ -8,6 +8,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from core.runtime.mqtt import Broker, MqttSettings
 from core.runtime.settings import FROM_JSON, Expected
 from gateways.settings import FrontendSettings
+from gateways.udp_socket import RECEIVE_BUFFER
 
 
 class Settings(MqttSettings, FrontendSettings):
@@ -22,14 +23,17 @@ class Settings(MqttSettings, FrontendSettings):
     udp_host: str = Field(default="0.0.0.0", description="Gateways come from anywhere")  # noqa: S104
     udp_port: int = Field(default=1700, ge=0, le=65535, description="0: any port")
     udp_receive_buffer: int = Field(
-        default=4 << 20, ge=4096, description="SO_RCVBUF in octets; a warning at start when the kernel grants less"
+        default=RECEIVE_BUFFER,
+        ge=4096,
+        description="SO_RCVBUF in octets; a warning at start when the kernel grants less",
     )
     udp_read_on_s: float = Field(
         default=0,
         ge=0,
         le=300,
         description="After SIGTERM, seconds for which datagrams are still taken, until none comes any more: a "
-        "network's table sends them here a while longer. 30 beside other replicas; 0 where nobody takes over",
+        "network's table sends them here a while longer. 30 beside other replicas; 0 where nobody takes over, or "
+        "the socket is handed to us: what comes then waits for the next bridge",
     )
     mqtt_prefixes: Annotated[
         dict[str, str], NoDecode, FROM_JSON, Expected('un objet JSON, {"eu868": "EU868"} par exemple')

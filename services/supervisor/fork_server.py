@@ -18,10 +18,13 @@ from pathlib import Path
 
 import msgspec
 
-from services.supervisor.launch import die_with
+from core.runtime.listen_fds import hand_to_this_process
+from services.supervisor.launch import HANDED_AS, die_with
 from services.supervisor.preloading import Preloading, hide
 
 LONGEST_REQUEST = 256
+# Its log, the channel of its orders, and the socket that it is handed, if it is handed one.
+MOST_DESCRIPTORS = 3
 # Before the name of a program that is asked for.
 AT_ONCE = b"+"
 # Before the reason, where there is no process's id.
@@ -56,7 +59,7 @@ def serve(control: socket.socket, preloading: Preloading) -> Orders:
         if not preloading.is_complete and not select.select([control], [], [], 0)[0]:
             preloading.import_next()
             continue
-        request, descriptors, _, _ = socket.recv_fds(control, LONGEST_REQUEST, 2)
+        request, descriptors, _, _ = socket.recv_fds(control, LONGEST_REQUEST, MOST_DESCRIPTORS)
         if not request:
             raise SystemExit(0)  # The supervisor has closed it.
         program = request.removeprefix(AT_ONCE).decode()
@@ -64,7 +67,7 @@ def serve(control: socket.socket, preloading: Preloading) -> Orders:
         if not request.startswith(AT_ONCE):
             preloading.import_all()
         foreign = preloading.metrics_of_others(program)
-        log, private = descriptors
+        log, private, *handed = descriptors
         # What is frozen is not walked through by a child's collector, which would copy every page of it.
         gc.freeze()
         try:
@@ -75,10 +78,12 @@ def serve(control: socket.socket, preloading: Preloading) -> Orders:
         if child is None:
             control.close()
             orders = _bind(log, private)
+            for descriptor in handed:
+                hand_to_this_process(HANDED_AS, descriptor)
             hide(foreign)
             return orders
-        os.close(log)
-        os.close(private)
+        for descriptor in descriptors:
+            os.close(descriptor)
         if child:
             control.send(str(child).encode())
 

@@ -124,7 +124,8 @@ class ForkServer:
         with ours:
             ours.setblocking(False)
             with theirs, _adopting():
-                socket.send_fds(control, [request], [log.fileno(), theirs.fileno()])
+                handed = () if launch.handed is None else (launch.handed.fileno(),)
+                socket.send_fds(control, [request], [log.fileno(), theirs.fileno(), *handed])
                 answer = await loop.sock_recv(control, LONGEST_REQUEST)
             if not answer or answer.startswith(FAILED):
                 raise OSError(answer.removeprefix(FAILED).decode() or "the fork server ended")

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from core.runtime.listen_fds import handing
+
 PR_SET_PDEATHSIG = 1
+# The name by which a process knows the socket that it is handed.
+HANDED_AS = "udp"
 SYSTEM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +51,13 @@ class Launch:
     cwd: Path = Path("/tmp")  # noqa: S108  (a folder that every account may enter; nothing is written there)
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    handed: socket.socket | None = None
+    """It is ours, and outlives each process that is started with it."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What is executed."""
+        return self.argv if self.handed is None else handing(HANDED_AS, self.handed.fileno(), self.argv)
 
     def arguments(self, log: int | IO[Any] | None) -> dict[str, Any]:
         """Keyword arguments for subprocess.Popen and asyncio.create_subprocess_exec alike.
@@ -64,6 +76,8 @@ class Launch:
         }
         if self.account is not None:
             arguments |= {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
+        if self.handed is not None:
+            arguments["pass_fds"] = (self.handed.fileno(),)
         return arguments
 
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterable
 
 
 def is_notified() -> bool:
@@ -9,11 +10,12 @@ def is_notified() -> bool:
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
-def notify(state: str) -> None:
-    """Send `READY=1`, `STOPPING=1`... to systemd; nothing without NOTIFY_SOCKET."""
+def notify(state: str, descriptors: Iterable[int] = ()) -> None:
+    """Send `READY=1`, `STOPPING=1`... to systemd, with descriptors; nothing without NOTIFY_SOCKET."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as systemd:
         # A leading @ is the kernel's own name space.
-        systemd.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
+        systemd.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        socket.send_fds(systemd, [state.encode()], list(descriptors))

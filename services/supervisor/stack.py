@@ -15,6 +15,7 @@ from registry.rights import LOGINS, OWNER
 from services.supervisor.credentials import Secrets
 from services.supervisor.forking import ForkServer
 from services.supervisor.home import Home
+from services.supervisor.kept_sockets import KeptSockets
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
@@ -85,11 +86,18 @@ class Servers:
 class Stack:
     """The children of one home. Call it with the home held."""
 
-    def __init__(self, home: Home, options: StackOptions, ports: StackPorts | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        options: StackOptions,
+        ports: StackPorts | None = None,
+        kept: KeptSockets | None = None,
+    ) -> None:
         self._home = home
         self._options = options
         self._secrets = home.secrets()
-        self._ports = StackPorts.free(options) if ports is None else ports
+        self._kept = KeptSockets() if kept is None else kept
+        self._ports = StackPorts.free(options, self._kept) if ports is None else ports
         self.servers = _servers(home, self._secrets, self._ports, options)
         self._fork_server = ForkServer(
             [f"services.{name}" for name in ("migrate", *options.services)], _of_interpreter()
@@ -150,9 +158,12 @@ class Stack:
 
         Raises:
             StartFailed: a child does not start; those that did are still running: call `stop`.
+            PortTaken: somebody else has the gateways' UDP port by now.
             ClusterRefused, ServerMissing: PostgreSQL cannot be prepared.
         """
         servers = self.servers
+        if "gateway_bridge" in self._options.services:
+            self._kept.open(self._options.udp_host, self._ports.udp)  # First: what comes from now on waits for us.
         if self._forks:
             launch, log = self._fork_server.launch(), self._home.log(FORK_SERVER)
             spec = ChildSpec(FORK_SERVER, launch, log, self._fork_server.is_there, start=self._fork_server.start)
@@ -222,7 +233,11 @@ class Stack:
         health_url = f"http://{LOOPBACK}:{self._ports.health[instance]}"
         return ChildSpec(
             child,
-            Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self.environment(name, instance)),
+            Launch(
+                (sys.executable, "-P", "-m", f"services.{name}"),
+                env=self.environment(name, instance),
+                handed=self._kept.sockets.get(instance),
+            ),
             self._home.log(child),
             lambda: answers_ok(f"{health_url}/readyz"),
             ready_within=60.0,
@@ -337,6 +352,7 @@ class Stack:
     async def stop(self) -> None:
         """Stop everything, services first, servers last."""
         await self.supervisor.stop()
+        self._kept.close()
 
 
 def _servers(home: Home, secrets: Secrets, ports: StackPorts, options: StackOptions) -> Servers:

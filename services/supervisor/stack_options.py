@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
+from services.supervisor.kept_sockets import KeptSockets
 from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
 from services.supervisor.run_info import RunInfo
 
@@ -104,18 +105,23 @@ class StackPorts:
     """What each replica listens on for others, by instance and kind."""
 
     @classmethod
-    def free(cls, options: StackOptions) -> Self:
-        """Those that are wanted, else free ones.
+    def free(cls, options: StackOptions, kept: KeptSockets) -> Self:
+        """Those that are wanted, else free ones; of a socket that was kept for a bridge, its own.
 
         Raises:
             PortTaken: one that is wanted is in use.
         """
         health = {instance: free_tcp_port() for name in options.services for _, instance in options.children(name)}
-        listeners = _listeners(options)
+        listeners = _listeners(options, kept)
         bus = options.children(BUS)
         clients = tuple(free_tcp_port() for _ in bus)
         routes = tuple(free_tcp_port() for _ in bus) if len(bus) > 1 else ()
         return cls(free_tcp_port(), clients, routes, free_tcp_port(), health, listeners)
+
+    @property
+    def udp(self) -> dict[str, int]:
+        """Of each bridge, by instance."""
+        return {instance: ports["udp"] for instance, ports in self.listeners.items() if "udp" in ports}
 
     @classmethod
     def of(cls, run: RunInfo) -> Self:
@@ -135,13 +141,15 @@ def _port(url: str) -> int:
     return urlsplit(url).port or 0
 
 
-def _listeners(options: StackOptions) -> dict[str, dict[str, int]]:
+def _listeners(options: StackOptions, kept: KeptSockets) -> dict[str, dict[str, int]]:
     """Chosen for each replica of a service that listens to others."""
     found: dict[str, dict[str, int]] = {}
     for name, kinds in LISTENERS.items():
         for number, (_, instance) in enumerate(options.children(name)):
-            chosen = [(kind, options.wanted[kind]) for kind in kinds]
-            found[instance] = {
-                kind: (wanted._replace(number=0) if number else wanted).reserve() for kind, wanted in chosen
-            }
+            found[instance] = {}
+            for kind in kinds:
+                wanted = options.wanted[kind]
+                wanted = wanted._replace(number=0) if number else wanted
+                port = kept.claim(instance, wanted.host, wanted.number) if kind == "udp" else None
+                found[instance][kind] = wanted.reserve() if port is None else port
     return found

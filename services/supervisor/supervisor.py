@@ -49,7 +49,7 @@ Start = Callable[[Launch, IO[bytes]], Awaitable[Process]]
 
 async def execute(launch: Launch, log: IO[bytes]) -> asyncio.subprocess.Process:
     """Start a program; its output goes to the log."""
-    return await asyncio.create_subprocess_exec(*launch.argv, **launch.arguments(log))
+    return await asyncio.create_subprocess_exec(*launch.command, **launch.arguments(log))
 
 
 @dataclass(frozen=True, slots=True)

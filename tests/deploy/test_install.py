@@ -37,7 +37,7 @@ KNOWN = {
         "WorkingDirectory", "ExecStart", "RestartSec", "KillMode", "LimitNOFILE", "OOMScoreAdjust", "Nice",
         "IOSchedulingClass", "ReadWritePaths", "RestrictAddressFamilies", "RestrictNamespaces", "SystemCallFilter",
         "MemoryDenyWriteExecute", "IPAddressDeny", "IPAddressAllow", "WatchdogSec", "ExecStopPost",
-        "RuntimeDirectory", "RuntimeDirectoryPreserve",
+        "RuntimeDirectory", "RuntimeDirectoryPreserve", "FileDescriptorStoreMax",
     },
     "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent", "OnBootSec", "OnUnitInactiveSec", "AccuracySec"},
     "Install": {"WantedBy"},
@@ -71,6 +71,7 @@ def test_the_units_start_this_checkout_as_an_account_that_may_write_its_data_onl
     backup = units["territoire-backup.service"]["Service"]
     assert "--keep 14 /var/backups/territoire" in backup["ExecStart"]
     assert backup["ReadWritePaths"] == "/var/backups/territoire"
+    assert int(service["FileDescriptorStoreMax"]) >= 8  # A UDP socket for each bridge, and nobody has so many.
     assert units["territoire-backup.timer"]["Timer"]["Persistent"] == "yes"
 
 

@@ -49,7 +49,7 @@ def _kills() -> list[Case]:
             20,
             during=kill(service),
             around=_around("kill", service),
-            quick_s=8 if service == "mosquitto" else None,
+            quick_s=8 if service in {"gateway_bridge", "mosquitto"} else None,
             is_slow=service == "mosquitto",
         )
         for service, french in FRENCH.items()

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.runtime.listen_fds import handing
 from lab.chaos.outcome import CaseFailed
+from lab.kept_socket import kept_descriptor, kept_socket
 from lab.programs import Program
 from lab.radio.clock import now_us
 from services.supervisor.home import Home
+from services.supervisor.launch import HANDED_AS
 from services.supervisor.run_info import HELD, RunInfo, ServiceInfo, read_run_info
 from services.supervisor.stack import Stack, answers_ok
 
@@ -37,6 +40,7 @@ class Launch:
     replica: ServiceInfo
     service: str
     environment: Mapping[str, str]
+    supervisor: int
 
     def start(
         self, besides: Mapping[str, str], through: Sequence[str] = (), python: str = sys.executable
@@ -45,18 +49,15 @@ class Launch:
 
         `through` is a command that ends by running the program whose arguments follow it.
         """
-        with Path(self.replica.log).open("ab") as output:
+        program = (python, "-P", "-m", f"services.{self.service}")
+        with (
+            Path(self.replica.log).open("ab") as output,
+            kept_socket(self.supervisor, self.replica.ports.get("udp")) as kept,
+        ):
+            argv = program if kept is None else handing(HANDED_AS, kept, program, python)
             return subprocess.Popen(
-                [
-                    "setpriv",
-                    "--pdeathsig",
-                    "KILL",
-                    *through,
-                    python,
-                    "-P",
-                    "-m",
-                    f"services.{self.service}",
-                ],
+                ["setpriv", "--pdeathsig", "KILL", *through, *argv],
+                pass_fds=() if kept is None else (kept,),
                 env={**self.environment, **besides},
                 cwd="/tmp",
                 stdin=subprocess.DEVNULL,
@@ -223,6 +224,10 @@ class Processes:
                 raise CaseFailed(f"{one.name} n'a pas été relancé")
             await self._until_one_is_ready(one, within_s)
 
+    def keeps_socket(self, replica: ServiceInfo) -> bool:
+        """Whether the supervisor keeps the UDP socket of this replica."""
+        return kept_descriptor(self.run.supervisor_pid, replica.ports["udp"]) is not None
+
     def setting(self, service: str, name: str) -> str:
         """The value of this variable in the environment of a service that runs."""
         return self._launches(service)[0].environment[name]
@@ -231,7 +236,12 @@ class Processes:
         # The kernel knows only the environment of the process that a service was forked from.
         stack = Stack.running(Home(self._home))
         return [
-            Launch(one, service, stack.environment(service, one.name if one.name != service else f"{service}-1"))
+            Launch(
+                one,
+                service,
+                stack.environment(service, one.name if one.name != service else f"{service}-1"),
+                self.run.supervisor_pid,
+            )
             for one in self.run.replicas(service)
             if one.pid is not None
         ]

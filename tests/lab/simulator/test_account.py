@@ -75,6 +75,16 @@ def test_what_still_answers_after_it_was_asked_to_stop_is_not_back_before_it_is_
     assert (account.left_out, account.missing) == (1, 1)
 
 
+def test_a_kill_excuses_nothing_that_was_sent_after_it_to_a_socket_that_is_kept() -> None:
+    at_us = 10 * SECOND_US
+    kill = Kill(at_us, frozenset({GATEWAY}), gone_us=at_us + 20_000, is_kept=True)
+    uptimes = {GATEWAY: Uptime([14 * SECOND_US]), OTHER: Uptime([])}
+    sent = [uplink(number, at_s=at) for number, at in enumerate((8.9, 9.1, 10.01, 10.03, 13))]
+    account = balance(sent, stored(), set(), kills=[kill], uptimes=uptimes)
+
+    assert (account.left_out, account.missing) == (2, 3)
+
+
 def test_a_kill_excuses_nothing_outside_its_interval() -> None:
     kills, uptimes = outage(killed_s=10, back_s=14)
     account = balance([uplink(0, at_s=8.9), uplink(1, at_s=14.1)], stored(), set(), kills=kills, uptimes=uptimes)

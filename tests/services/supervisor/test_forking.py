@@ -2,9 +2,10 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -120,6 +121,24 @@ async def test_forked_process_is_as_if_it_had_been_started_by_itself(forks: Fork
     assert shown(process.pid, "cmdline").split() == [sys.executable, "-P", "-m", "one"]
 
 
+async def test_forked_process_is_handed_a_socket_that_the_fork_server_does_not_keep(forks: Forks) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        inode = os.fstat(bound.fileno()).st_ino
+        log = forks.folder / "handed.log"
+        with log.open("wb") as output:
+            process = await forks.server.fork(replace(launch_of("one", {}), handed=bound), output)
+        forks.processes.append(process)
+        await until(lambda: log.read_bytes().endswith(b"\n"))
+    said = msgspec.json.decode(log.read_bytes(), type=Said)
+    assert forks.child.pid is not None
+
+    assert said.open == [0, 1, 2, 3]
+    assert open_in(process.pid)["3"] == f"socket:[{inode}]"
+    assert (said.env["LISTEN_PID"], said.env["LISTEN_FDS"]) == (str(process.pid), "1")
+    assert f"socket:[{inode}]" not in open_in(forks.child.pid).values()
+
+
 async def test_what_one_process_is_given_no_other_ever_has(forks: Forks) -> None:
     ours, _ = await forks.said("one", OURS=SECRET)
     neighbour, _ = await forks.said("other")
@@ -214,6 +233,11 @@ async def test_supervisor_that_is_killed_takes_its_fork_server_and_all_that_was_
 def shown(pid: int, what: str) -> str:
     """As ps(1) shows it."""
     return Path(f"/proc/{pid}/{what}").read_bytes().replace(b"\0", b" ").decode()
+
+
+def open_in(pid: int) -> dict[str, str]:
+    """What each descriptor of a process is."""
+    return {one.name: str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def memory(pid: int) -> bytes:
