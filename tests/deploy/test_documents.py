@@ -32,7 +32,9 @@ def test_every_command_of_ours_has_the_options_that_it_is_given() -> None:
         for line in LINES
         for match in re.finditer(r"\./territoire (pitr \w+|\w+)([^&|#]*)", line)
     ]
-    assert {words[0] for words, _ in asked} == {"install", "status", "doctor", "backup", "restore", "keys", "pitr"}
+    assert {words[0] for words, _ in asked} == {
+        *("install", "status", "doctor", "backup", "restore", "keys", "pitr", "alarm"),
+    }
     for words, options in asked:
         said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
         assert all(option in said for option in options), (words, options)
