@@ -69,8 +69,11 @@ CROWDED = timedelta(seconds=1)
 
 # A message that was given up and is sent again begins a new round of the schedule, at $3. A wait ends with the
 # endpoint's first success after a failure.
+# Of its instants the database's clock decides: a receiver refuses what another clock has signed, and a wait that a
+# wrong one began would last for as much longer.
 READ_TARGET = """
-SELECT e.tenant_id, e.url, e.url_wrapped, e.form, e.state, e.gone_at, t.webhook_allow_list,
+SELECT clock_timestamp() AS now,
+       e.tenant_id, e.url, e.url_wrapped, e.form, e.state, e.gone_at, t.webhook_allow_list,
        CASE WHEN e.state = 'unproved' AND e.proof_until > now() THEN e.proof_digest END AS proof_digest,
        $4 > 0 AND EXISTS (
            SELECT FROM alert_notice_recipient r WHERE r.alert_id = $5 AND r.endpoint_id = e.id
@@ -228,9 +231,9 @@ def retry_after_of(value: str, now: datetime) -> timedelta | None:
     return min(max(wait, timedelta(0)), RETRY_AFTER_MOST)
 
 
-def _early(next_at: datetime | None) -> TryAgain | None:
+def _early(next_at: datetime | None, now: datetime) -> TryAgain | None:
     """After a crash a message comes at once; its wait is kept all the same."""
-    left = timedelta(0) if next_at is None else next_at - datetime.now(UTC)
+    left = timedelta(0) if next_at is None else next_at - now
     return TryAgain(left, "its wait is not over") if left > timedelta(seconds=0.05) else None
 
 
@@ -278,16 +281,16 @@ class Deliverer:
         )  # fmt: skip
         if (settled := await self._settle(target, message)) is not None:
             return settled
+        at, started = target["now"], time.monotonic()
         unreachable_at = target["unreachable_at"]
         pause_until = None if unreachable_at is None or is_urgent else unreachable_at + self._pause
-        if (early := _early(target["next_at"]) or _early(pause_until)) is not None:
+        if (early := _early(target["next_at"], at) or _early(pause_until, at)) is not None:
             return early
         tenant_id: int = target["tenant_id"]
         if self._under_way[tenant_id] >= self._places_of_a_tenant:
             return TryAgain(CROWDED, "as many of this tenant are under way as may be")
         if not target["attempts"] and unreachable_at is None:
-            DELAY.observe(max(0.0, (datetime.now(UTC) - queued_at).total_seconds()))
-        at, started = datetime.now(UTC), time.monotonic()
+            DELAY.observe(max(0.0, (at - queued_at).total_seconds()))
         attempt = target["attempts"] + 1
         self._under_way[tenant_id] += 1
         try:
@@ -296,6 +299,7 @@ class Deliverer:
         finally:
             self._under_way[tenant_id] -= 1
         duration_ms = int((time.monotonic() - started) * 1000)
+        ended_at = at + timedelta(milliseconds=duration_ms)
         gone_at: datetime | None = target["gone_at"]
         is_gone = answer.outcome == "gone" and gone_at is not None and at - gone_at >= GONE_FOR_GOOD
         wait = None if is_gone else self._wait(target["in_round"], answer)
@@ -319,7 +323,7 @@ class Deliverer:
             answer.status,
             duration_ms,
             answer.text,
-            None if wait is None else datetime.now(UTC) + wait,
+            None if wait is None else ended_at + wait,
             message.trace or None,
             "delivered" if answer.outcome == "delivered" else "abandoned" if wait is None else None,
             message.uuid,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from alerting.defaults import DEFAULT_RULES
 from alerting.health_store import Sensor, SensorFilter, Source, list_sensors, read_facts
 from alerting.rules.sensor_health import Limits, SensorHealth, judge
-from alerting.silences import BY_GATEWAYS
+from alerting.silences import GATEWAY
 from core.runtime.postgres import Connection
 from registry.rows import fetch_all
 
@@ -45,7 +45,7 @@ served AS (
     -- One that nobody could hear has not failed: it spoke again with its gateway, before anybody was notified.
     WHERE s.notified_severity IS NOT NULL OR NOT EXISTS (
         SELECT FROM alert_event e
-        WHERE e.alert_id = s.alert_id AND e.action = 'muted' AND e.note LIKE '{BY_GATEWAYS}')
+        WHERE e.alert_id = s.alert_id AND e.action = 'muted' AND e.note LIKE '{GATEWAY} %')
     GROUP BY device_id
 )
 SELECT v.vendor, v.model, count(*)::int AS sensors, sum(v.days) AS served_days,

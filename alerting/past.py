@@ -16,7 +16,7 @@ from alerting.rules.doubts import observation_of
 from alerting.rules.frame_loss import OVER, hourly_frame_loss
 from alerting.rules.model import Rule
 from alerting.rules.replay import Arrival, Deadline, Replaced, Span, Stream, Suppress, in_time
-from alerting.silences import COME_BACK, GATEWAY_LATE, HEARD_WITHIN, LOOK_AGAIN
+from alerting.silences import COME_BACK, GATEWAY, GATEWAY_LATE, HEARD_WITHIN, LOOK_AGAIN
 from core.messages.measurements import DOUBTFUL, Flag
 from core.model.frame_loss import CountedUplink
 from core.runtime.postgres import Connection
@@ -225,9 +225,9 @@ class Past:
             if not spans or not all(is_gone or ended for is_gone, ended in zip(gone, back, strict=True)):
                 return None
             if all(gone):
-                return Suppression("passerelle muette", now + LOOK_AGAIN, is_cause=True)
+                return Suppression(f"{GATEWAY} muette", now + LOOK_AGAIN, is_cause=True)
             until = max(max(ended) for is_gone, ended in zip(gone, back, strict=True) if not is_gone) + grace
-            return Suppression("passerelle de retour", until, is_cause=True) if until > now else None
+            return Suppression(f"{GATEWAY} de retour", until, is_cause=True) if until > now else None
 
         return suppress
 

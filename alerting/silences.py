@@ -31,6 +31,8 @@ COME_BACK = 1.5
 MEASURED_WITHIN = timedelta(minutes=15)
 # A clock ends an override after so long at the latest, and a program has switched by then.
 LONGEST_DIM = timedelta(hours=12)
+# How its history begins to say that an alert was muted since no gateway could hear the device: this alone tells.
+GATEWAY = "passerelle"
 # What somebody does at the cabinet explains less light; that a street is dark is said all the same.
 BY_HAND = (Fault.FEWER_LAMPS, Fault.LOST_PHASE, Fault.LOST_CURRENT)
 
@@ -203,10 +205,6 @@ WHERE muted_until > now()
 """
 
 
-# What its history says of an alert that was muted since no gateway could hear the device.
-BY_GATEWAYS = "passerelle %"
-
-
 async def find_suppression(
     connection: Connection, tenant_id: int, rule: Rule, about: About, severity: str, since: datetime, now: datetime
 ) -> Suppression | None:
@@ -239,10 +237,10 @@ async def _explained_by_gateways(
         return None
     back = [row["back_at"] for row in gateways if not row["is_gone"]]
     if not back:
-        return Suppression(f"passerelle {gateways[0]['name']} muette", now + LOOK_AGAIN, is_cause=True)
+        return Suppression(f"{GATEWAY} {gateways[0]['name']} muette", now + LOOK_AGAIN, is_cause=True)
     until = max(back) + grace
     return (
-        Suppression("passerelle de retour, en attente du capteur", until, is_cause=True) if until > now else None
+        Suppression(f"{GATEWAY} de retour, en attente du capteur", until, is_cause=True) if until > now else None
     )
 
 

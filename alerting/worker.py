@@ -121,6 +121,9 @@ class WebhookWorker:
         try:
             is_urgent = job.priority >= URGENT
             delivery = await self._deliverer.deliver(message, job.created, is_urgent=is_urgent)
+        except DATABASE_AWAY as away:
+            log.warning("delivery_interrupted", endpoint=message.endpoint_id, error=describe(away))
+            raise RetryRequested(self._deliverer.first_wait, type(away).__name__) from away
         except Exception as unforeseen:
             # Held as failed it would never be tried again: an error of ours must not cost anybody an alert.
             log.exception("delivery_failed", endpoint=message.endpoint_id)

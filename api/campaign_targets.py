@@ -3,17 +3,16 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.auth import Caller, Change
 from api.impersonation import as_owner
 from api.lighting_octets import ProgramEncoder, octets_of
 from decoders.codec import EncodedCommand
-from lighting import campaign_store
+from lighting import circuit_store
 from lighting.campaign_plan import Reach, frame_airtime_us, neighbours_of, targets_of
-from lighting.campaign_store import NewTarget, Wanted
-from lighting.circuit_store import Circuit
+from lighting.circuit_store import Circuit, Wanted
 from lighting.commands import LONGEST_OFF, RejectedLightingCommand
 from lighting.compilers import SET_PROGRAM
 from lighting.expected import LampRow, read_lamps
@@ -30,7 +29,11 @@ from lighting.program_targets import (
 )
 from lighting.programs import Overstep, override_outside
 from lighting.requests import LightingRequest, check_circuit, native_octets
+from lighting.target_store import NewTarget
 from lighting.vendor_programs import VendorProgram
+
+LONGEST_CAMPAIGN = timedelta(hours=24)
+MOST_TARGETS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ async def prepare(change: Change, caller: Caller, request: LightingRequest, want
 
     The lamps of others are looked at in their name, as each grant lets one, and within the bounds set for them.
     """
-    found = await campaign_store.find_targets(change.connection, change.tenant_id, wanted)
+    found = await circuit_store.find_targets(change.connection, change.tenant_id, wanted)
     known = {asset_id for asset_id, _ in found}
     why = NO_DRIFT if wanted.drifted else "aucune armoire ni circuit de ce numéro chez vous"
     missing = [number for number in dict.fromkeys(wanted.asset_ids or ()) if number not in known]
@@ -106,9 +109,9 @@ async def _prepare_commands(
 ) -> _Part:
     now = datetime.now(UTC)
     connection = acting.connection
-    circuits = await campaign_store.find_circuits_of(connection, known)
-    named = await campaign_store.names_of(connection, [circuit.asset_id for circuit in circuits])
-    profiles = await campaign_store.profiles_of(connection, [one.device_id for one in circuits if one.device_id])
+    circuits = await circuit_store.find_circuits_of(connection, known)
+    named = await circuit_store.names_of(connection, [circuit.asset_id for circuit in circuits])
+    profiles = await circuit_store.profiles_of(connection, [one.device_id for one in circuits if one.device_id])
     oversteps = await outside_bounds(acting, request, {one.id: one.tags for one in named.values()}, now)
     encoded: dict[tuple[Any, ...], Octets | str] = {}
     octets: dict[int, Octets] = {}
@@ -124,7 +127,7 @@ async def _prepare_commands(
             octets[circuit.asset_id] = given
             for overstep in outside:
                 part.outside.setdefault(overstep.set_by_id, overstep)
-    reached = await campaign_store.read_reached(connection, list(octets))
+    reached = await circuit_store.read_reached(connection, list(octets))
     part.reached += reached.values()
     part.targets += [NewTarget(*target) for target in targets_of(octets, reached, request.action)]
     return part
@@ -188,7 +191,7 @@ async def _prepare_programs(acting: Change, caller: Caller, known: Sequence[int]
             part.rejected.append(RejectedTarget(holder.asset_id, holder.name, given))
         else:
             programs[holder.asset_id] = given
-    reached = await campaign_store.read_reached(connection, list(programs))
+    reached = await circuit_store.read_reached(connection, list(programs))
     part.reached += reached.values()
     for number, program in sorted(programs.items()):
         reach = reached.get(number, Reach((), None, None))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ANSWER_WITHIN_S = 60
 REFUSED = 2  # Exit status of a command whose request the API, or what was typed, does not allow.
+FAILED = 1  # Of one whose request came to nothing.
 PAGE = 200
 MOST_DETAILS = 5
 # Of a download that is cut short.
@@ -171,10 +172,12 @@ def open_api(api_key: str | None, url: str | None, home: Path | None) -> Generat
 
 
 @contextmanager
-def api_session(api_key: str | None, url: str | None, home: Path | None) -> Generator[ApiClient]:
-    """As `open_api`, for a command that ends, with what the API says, at its first error."""
+def api_session(
+    api_key: str | None, url: str | None, home: Path | None, status: int = REFUSED
+) -> Generator[ApiClient]:
+    """As `open_api`, for a command that ends, with what the API says and this status, at its first error."""
     try:
         with open_api(api_key, url, home) as api:
             yield api
     except ApiError as refused:
-        raise fail(str(refused), REFUSED) from None
+        raise fail(str(refused), status) from None

@@ -29,6 +29,7 @@ from cli.pitr import pitr_app
 from cli.reshard import reshard
 from cli.restore import restore
 from cli.running import find_run
+from cli.secrets import secrets_app
 from cli.stations import stations_app
 from cli.status import status
 from cli.up import HomeOption, up
@@ -52,6 +53,7 @@ export_app.command("measurements")(export_measurements)
 app.add_typer(export_app, name="export")
 app.command("report")(report)
 app.add_typer(keys_app, name="keys")
+app.add_typer(secrets_app, name="secrets")
 app.add_typer(people_app, name="people")
 app.add_typer(bi_app, name="bi")
 app.add_typer(stations_app, name="stations")

@@ -14,11 +14,12 @@ import msgspec
 import typer
 
 from cli.account import Account, take_account
+from cli.programs import program
 from cli.running import database_away, fail, find_run
 from core.runtime.errors import system_reason
 from registry.erasures import LEDGER_NAME, UnreadableLedger
 from services.supervisor.launch import ServerMissing
-from services.supervisor.postgres import binaries, libpq_environment
+from services.supervisor.postgres import libpq_environment
 
 MANIFEST_SUFFIX = ".json"
 
@@ -105,7 +106,7 @@ def backup(
         if stopped:
             manifest = _of_stopped(home, lambda url: _back_up(url, file, for_whom, goes_on_plain))
         else:
-            url = _checked(database_url) or find_run(home).database_admin_url
+            url = _address(database_url) if database_url else find_run(home).database_admin_url
             manifest = asyncio.run(_back_up(url, file, for_whom, goes_on_plain))
     except UnreadableLedger as wrong:
         raise fail(f"{file.parent / LEDGER_NAME} ne se lit pas ({wrong}) : mettez-le de côté") from None
@@ -127,18 +128,10 @@ def backup(
     )
 
 
-def _checked(database_url: str | None) -> str | None:
-    if not database_url:
-        return None
-    from pydantic import SecretStr
+def _address(database_url: str) -> str:
+    from cli.place import demand_database
 
-    from core.runtime.settings import address_check
-
-    try:
-        address_check("postgresql", "postgres")(SecretStr(database_url))
-    except ValueError:
-        raise fail("--database-url : attendu postgresql://compte:motdepasse@machine:port/base", 2) from None
-    return database_url
+    return demand_database("--database-url", database_url)
 
 
 def _of_stopped(home: Path | None, back_up: Callable[[str], Awaitable[Manifest]]) -> Manifest:
@@ -162,7 +155,8 @@ def _recipients(text: str, plain: bool, folder: Path | None) -> tuple[list[str],
     if found or plain:
         return ([] if plain else found), False
     last = None if folder is None else newest_manifest(folder)
-    if last is not None and (last.goes_on_plain or last.erasures is None):
+    goes_on = _plain_of_before(folder) if last is None else last.goes_on_plain or last.erasures is None
+    if goes_on:
         typer.echo(
             "  ! en clair, comme celles d'avant : nommez une clé publique (TERRITOIRE_BACKUP_RECIPIENTS=age1…, de "
             "age-keygen sur une autre machine), ou dites que c'est voulu (TERRITOIRE_BACKUP_PLAIN=true)"
@@ -176,10 +170,16 @@ def _recipients(text: str, plain: bool, folder: Path | None) -> tuple[list[str],
     )
 
 
+def _plain_of_before(folder: Path | None) -> bool:
+    """Whether deploy/backup.sh of before, which wrote no manifest, has left backups in the clear and no others."""
+    backups = [] if folder is None else former(folder, 0)
+    return bool(backups) and not any(one.suffix == ".age" for one in backups)
+
+
 def former(folder: Path, keep: int) -> list[Path]:
     """The backups of this folder but the last so many; their names are in the order of time."""
     name = "territoire-????-??-??T??????.dump"
-    return sorted([*folder.glob(name), *folder.glob(f"{name}.age")])[:-keep]
+    return sorted([*folder.glob(name), *folder.glob(f"{name}.age")])[: -keep or None]
 
 
 def newest_manifest(folder: Path) -> Manifest | None:
@@ -251,7 +251,7 @@ async def _dump(url: str, draft: Path, snapshot: str, recipients: list[str]) -> 
         if reading is not None:
             encrypting = asyncio.create_task(asyncio.to_thread(_encrypt, reading, output, recipients))
         process = await asyncio.create_subprocess_exec(
-            binaries() / "pg_dump", "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
+            *program("pg_dump"), "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
             "--exclude-table-data=export_part",  # What can be asked for again.
             stdin=subprocess.DEVNULL, stdout=output if writing is None else writing, stderr=subprocess.PIPE,
             env=libpq_environment(url),

@@ -1,7 +1,6 @@
 """`territoire bi`: logins for tools that speak SQL, each bound to one tenant."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from cli.running import fail, find_run, tables
+from cli.running import fail, find_run, print_json, tables
 
 if TYPE_CHECKING:
     from core.runtime.postgres import Connection
@@ -52,7 +51,7 @@ def create(
         "password": password,
     }
     if as_json:
-        sys.stdout.write(json.dumps(shown, ensure_ascii=False, indent=2) + "\n")
+        print_json(shown, indent=2)
         return
     sys.stdout.write("".join(f"{name} : {value}\n" for name, value in shown.items()))
 
@@ -64,7 +63,7 @@ def list_all(home: HomeOption = None, database_url: UrlOption = None, as_json: J
 
     found = _run(_url(home, database_url), list_logins)
     if as_json:
-        sys.stdout.write(json.dumps([one._asdict() for one in found], ensure_ascii=False, indent=2) + "\n")
+        print_json([one._asdict() for one in found], indent=2)
         return
     from rich.table import Table
 

@@ -16,7 +16,7 @@ from cli.api_client import (
     UrlOption,
     open_api,
 )
-from cli.running import fail
+from cli.running import fail, print_json
 
 if TYPE_CHECKING:
     from cli.codec_check import Checked, Report
@@ -77,9 +77,7 @@ def check_catalogue(path: CatalogueArgument, as_json: ReportOption = False) -> N
     except PoolUnavailable as unavailable:
         raise _no_engine(unavailable) from None
     if as_json:
-        import msgspec
-
-        print(msgspec.json.encode(report).decode())
+        print_json(report)
     else:
         _show(report, layout.title, codecs)
     raise typer.Exit(1 if report.failed else 0)
@@ -113,9 +111,7 @@ def import_catalogue(
             progress.advance(task)
     report = ImportReport.of(lines, dry_run=dry_run)
     if as_json:
-        import msgspec
-
-        print(msgspec.json.encode(report).decode())
+        print_json(report)
     else:
         _show_import(report, layout.title)
     raise typer.Exit(0 if report.is_whole else 1)

@@ -1,13 +1,12 @@
 """`territoire codec confirm|proposals`: mappings that a person has to look at, and what the person decides."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from cli.api_client import REFUSED, ApiClient, HomeOption, JsonOption, KeyOption, UrlOption, api_session
 from cli.codec_lab import ForAllOption, ProfileArgument
-from cli.running import fail
+from cli.running import fail, print_json
 
 
 def add_confirm(codec_app: typer.Typer) -> None:
@@ -60,7 +59,7 @@ def confirm(
         decided = work(api)
         revision = api.get(where)
     if as_json:
-        print(json.dumps({"decoding": decided, "revision": revision}, ensure_ascii=False))
+        print_json({"decoding": decided, "revision": revision})
         return
     _show([revision])
     if decided is not None:
@@ -77,7 +76,7 @@ def proposals(
     with api_session(api_key, url, home) as api:
         items = list[dict[str, Any]](api.list_all("/v1/mapping-revisions"))
     if as_json:
-        print(json.dumps(items, ensure_ascii=False))
+        print_json(items)
     elif items:
         _show(items)
     else:

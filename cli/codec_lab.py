@@ -18,7 +18,7 @@ from cli.api_client import (
     UrlOption,
     api_session,
 )
-from cli.running import fail
+from cli.running import fail, print_json
 from core.runtime.errors import system_reason
 
 DECLARED = {".yaml", ".yml"}
@@ -97,7 +97,7 @@ def try_codec(
     if write_mapping is not None:
         _write(write_mapping, answer["proposed"])
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
     else:
         report.show_codec_test(answer)
     raise typer.Exit(1 if answer["failed"] or answer["without_values"] or not answer["frames"] else 0)
@@ -139,7 +139,7 @@ def publish(
 
     answer = _ask(api_key, url, home, work)
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
         return
     version = answer["version"]
     state = "publiée" if version["is_new"] else "déjà publiée"
@@ -176,7 +176,7 @@ def versions(
 
     answer = _ask(api_key, url, home, work)
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
     elif diff is not None:
         print(answer["diff"])
     else:
@@ -202,7 +202,7 @@ def shadow(
     body = {"codec_version_id": version or None, "for_all": for_all}
     answer = _ask(api_key, url, home, lambda api: api.get(path) if version is None else api.put(path, body))
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
     elif version is None:
         report.show_shadow(answer)
     else:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from cli.running import fail
+from cli.running import fail, print_json
 
 UNREADABLE = 2
 
@@ -43,8 +43,8 @@ def propose_file(
         score["from_data_alone"] = {name: alone[name] for name in ("reproduced", "proposed_live", "wrong_live")}
     if as_json:
         for answer in answers:
-            print(json.dumps(answer, ensure_ascii=False))
-        print(json.dumps(score, ensure_ascii=False))
+            print_json(answer)
+        print_json(score)
     else:
         _show(answers, score)
 

@@ -1,6 +1,5 @@
 """`territoire codec failed|redecode|redecodes`: frames that failed, and stored frames decoded again."""
 
-import json
 import sys
 import time
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.api_client import REFUSED, ApiClient, HomeOption, JsonOption, KeyOption, UrlOption, api_session
-from cli.running import fail
+from cli.running import fail, print_json
 
 ASK_EVERY_S = 1.0
 EUI_DIGITS = 16
@@ -50,7 +49,7 @@ def failed(
     with api_session(api_key, url, home) as api:
         items: list[dict[str, Any]] = api.get("/v1/failed-frames", **asked)["items"]
     if as_json:
-        print(json.dumps(items, ensure_ascii=False))
+        print_json(items)
         return
     show_failed(items)
 
@@ -93,7 +92,7 @@ def redecode(
             job = api.post("/v1/redecodes", body)
             job = job if detach else _wait_for_job(api, job, quiet=as_json)
     if as_json:
-        print(json.dumps(job, ensure_ascii=False))
+        print_json(job)
     else:
         _show([job])
     raise typer.Exit(0 if cancel is not None else ENDED.get(job["state"], 0))
@@ -106,7 +105,7 @@ def redecodes(
     with api_session(api_key, url, home) as api:
         jobs: list[dict[str, Any]] = api.get("/v1/redecodes", limit=50)["items"]
     if as_json:
-        print(json.dumps(jobs, ensure_ascii=False))
+        print_json(jobs)
     else:
         _show(jobs)
 

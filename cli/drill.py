@@ -19,7 +19,7 @@ from core.runtime.errors import OperatorError, describe
 from registry.erasures import Entry
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import PgBackRest, PgBackRestFailed
-from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.postgres import ClusterFailed, PrivatePostgres
 from services.supervisor.supervisor import StartFailed
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def restoring_here(repository: PgBackRest, url: str, password: str, place: Path)
             try:
                 async with recovered(apart, server, Target.named(name), data.parent / "postgres.log"):
                     yield server.url()
-            except (NotRecovered, PgBackRestFailed, ServerMissing, StartFailed) as failed:
+            except (ClusterFailed, NotRecovered, PgBackRestFailed, ServerMissing, StartFailed) as failed:
                 raise Failed("not_restored", str(failed)) from failed
 
     return restoring

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import subprocess
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
@@ -14,9 +16,10 @@ import msgspec
 
 from cli.backup import Manifest, digest_of, manifest_file
 from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, read_identities, write_plain
+from cli.programs import program
 from cli.running import fail
 from core.runtime.errors import system_reason
-from services.supervisor.postgres import binaries, libpq_environment
+from services.supervisor.postgres import libpq_environment
 
 if TYPE_CHECKING:
     from core.runtime.postgres import Connection
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 # Writes a dump in the clear.
 Source = Callable[[BufferedIOBase], None]
+COMPRESSED = re.compile(r" TABLE DATA _timescaledb_internal compress_hyper_\d+_\d+_chunk ")
 
 
 def read_of(file: Path, kind: type[Kind], what: str) -> Kind:
@@ -38,14 +42,21 @@ def read_of(file: Path, kind: type[Kind], what: str) -> Kind:
 
 def read_manifest(file: Path) -> Manifest:
     """What is beside the backup; ends the command where it is not of this file."""
+    if not file.exists():
+        raise fail(f"{file} : n'existe pas", 2)
+    manifest = read_of(manifest_file(file), Manifest, "ce que backup écrit à côté d'une sauvegarde")
+    require_digest(file, manifest.sha256)
+    return manifest
+
+
+def require_digest(file: Path, wanted: str) -> None:
+    """End the command where the file is not the one that was written."""
     try:
         digest = digest_of(file)
     except OSError as refused:
         raise fail(f"{file} : {system_reason(refused)}", 2) from None
-    manifest = read_of(manifest_file(file), Manifest, "ce que backup écrit à côté d'une sauvegarde")
-    if digest != manifest.sha256:
+    if digest != wanted:
         raise fail(f"{file} a changé depuis qu'il a été écrit (empreinte différente) : prenez une autre copie", 2)
-    return manifest
 
 
 def open_dump(file: Path, manifest: Manifest, identity: Path | None) -> Source:
@@ -107,17 +118,33 @@ async def _session(url: str) -> AsyncGenerator["Connection"]:
         await connection.close()
 
 
-async def owners_in(dump: Source) -> set[str]:
-    """The accounts that own what is in it, as its table of contents names them."""
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the table of contents of a dump says."""
+
+    lines: list[str]
+
+    @property
+    def owners(self) -> set[str]:
+        """The accounts that own what is in it."""
+        return {line.rpartition(" ")[2] for line in self.lines} - {"", "-"}
+
+    @property
+    def compressed_chunks(self) -> int:
+        """What another edition of TimescaleDB compressed lies in tables of these names."""
+        return sum(COMPRESSED.search(line) is not None for line in self.lines)
+
+
+async def contents_of(dump: Source) -> Contents:
+    """Read it."""
     contents = await _pg_restore(("--list",), {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}, dump)
-    lines = [line for line in contents.splitlines() if line and not line.startswith(";")]
-    return {line.rpartition(" ")[2] for line in lines} - {"", "-"}
+    return Contents([line for line in contents.splitlines() if line and not line.startswith(";")])
 
 
 async def _pg_restore(arguments: tuple[str, ...], environment: dict[str, str], dump: Source) -> str:
     reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        binaries() / "pg_restore", *arguments,
+        *program("pg_restore"), *arguments,
         stdin=reading, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
     )  # fmt: skip
     os.close(reading)

@@ -1,11 +1,8 @@
 """Backups as age files: made for public keys that are named, read with a private key that is not on this machine.
 
-A file is encrypted, and decrypted, as it is written, in pieces: a backup is larger than memory. `python -m
-cli.encryption encrypt AGE1...` is a filter, for deploy/backup.sh.
+A file is encrypted, and decrypted, as it is written, in pieces: a backup is larger than memory.
 """
 
-import os
-import sys
 from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,19 +119,3 @@ def write_plain(file: Path, target: BufferedIOBase) -> None:
     with file.open("rb") as source:
         while piece := source.read(1 << 20):
             target.write(piece)
-
-
-def main() -> None:
-    """Encrypt standard input to standard output for the public keys that are given."""
-    try:
-        recipients = check_recipients(" ".join(sys.argv[2:]))
-    except WrongKey as wrong:
-        sys.exit(str(wrong))
-    if sys.argv[1:2] != ["encrypt"] or not recipients:
-        sys.exit("python -m cli.encryption encrypt age1…")
-    with os.fdopen(sys.stdin.fileno(), "rb") as source, os.fdopen(sys.stdout.fileno(), "wb") as target:
-        encrypt(source, target, recipients)
-
-
-if __name__ == "__main__":
-    main()

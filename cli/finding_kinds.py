@@ -154,6 +154,7 @@ class Kind(StrEnum):
     SETTINGS_UNKNOWN = "settings.unknown"
     SETTINGS_WRONG = "settings.wrong"
     SHARDS_DIFFER = "shards.differ"
+    STACK_INCOMPLETE = "stack.incomplete"
     STACK_STOPPED = "stack.stopped"
     STACK_UNREADABLE = "stack.unreadable"
     TIMESCALE_UNTRIED = "timescale.untried"
@@ -204,6 +205,7 @@ IN_THE_DATABASE = frozenset(
 IN_THE_STACK = IN_THE_DATABASE | {Subject.PROCESS, Subject.DATABASE, Subject.BUS, Subject.BROKER}
 # Which subjects an examination has not seen, by what it found instead.
 HIDES: dict[str, frozenset[Subject]] = {
+    Kind.STACK_INCOMPLETE: IN_THE_STACK,
     Kind.STACK_STOPPED: IN_THE_STACK,
     Kind.STACK_UNREADABLE: IN_THE_STACK,
     Kind.DATABASE_AWAY: IN_THE_DATABASE | {Subject.DATABASE},

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cli.api_client import (
+    FAILED,
     REFUSED,
-    ApiError,
     DryRunOption,
     HomeOption,
     KeyOption,
     ReportOption,
     UrlOption,
-    open_api,
+    api_session,
 )
-from cli.running import fail
+from cli.running import fail, print_json
 from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _command(kind: str) -> Callable[..., None]:
         if sum(one is not None for one in (file, export, model)) != 1:
             raise fail("donnez un fichier à importer, ou --export, ou --model", REFUSED)
         try:
-            with open_api(api_key, url, home) as api:
+            with api_session(api_key, url, home, FAILED) as api:
                 for what, target in (("export", export), ("model", model)):
                     if target is not None:
                         octets = api.download(f"/v1/import-kinds/{kind}/{what}.csv", target)
@@ -97,8 +97,6 @@ def _command(kind: str) -> Callable[..., None]:
                 body = {"kind": kind, "dry_run": dry_run, "file_name": file.name[:200]} | _form(file, lambert93)
                 job = _import(api, file, body)
                 report = _download_rejected(api, job, rejected or file.with_suffix(".refus.csv"))
-        except ApiError as refused:
-            raise fail(str(refused)) from None
         except OSError as wrong:
             raise fail(f"{wrong.filename} : {system_reason(wrong)}", REFUSED) from None
         _show(job, report, as_json=as_json)
@@ -155,9 +153,7 @@ def _download_rejected(api: "ApiClient", job: dict[str, Any], target: Path) -> P
 
 def _show(job: dict[str, Any], report: Path | None, *, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        print(msgspec.json.encode(job | {"rejected_file": report and str(report)}).decode())
+        print_json(job | {"rejected_file": report and str(report)})
         return
     counts = ", ".join(f"{job[name]} {label}" for name, label in OUTCOMES.items())
     print(f"{job['lines'] or 0} lignes : {counts}")

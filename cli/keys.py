@@ -1,7 +1,6 @@
 """`territoire keys new|rotate|check|retire`: the key-encryption keys of an installation."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli.running import actor, database_away, fail, find_run, log_apart
+from cli.running import actor, database_away, fail, find_run, log_apart, print_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from core.runtime.postgres import Connection
     from registry.key_rotation import Check, Rotation
     from registry.keys import KeyWrap
-    from services.supervisor.home import Home, Secrets
+    from services.supervisor.credentials import Secrets
+    from services.supervisor.home import Home
 
 CLOSED_SHOWN = 20
 FORMER_REJECTED = "Le format d'avant, sans propriétaire, est refusé depuis le {}."
@@ -79,7 +79,7 @@ def rotate_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
             "left": done.left,
             "former_rejected_since": _instant(done.former_rejected_since),
         }
-        typer.echo(json.dumps(shown, ensure_ascii=False))
+        print_json(shown)
     else:
         typer.echo(f"{done.sealed} lignes rescellées sous {keys.kek_id}.")
         if done.left:
@@ -112,7 +112,7 @@ def check_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
             "former_rejected": found.former_rejected,
             "former_rejected_since": _instant(found.former_rejected_since),
         }
-        typer.echo(json.dumps(shown, ensure_ascii=False))
+        print_json(shown)
     else:
         _show_check(found, keys)
     if found.closed:
@@ -122,9 +122,10 @@ def check_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
 @keys_app.command("new")
 def new_kek(home: HomeOption = None) -> None:
     """Serveur seul : tire une clé neuve, qui scellera après le redémarrage ; l'ancienne ouvre encore."""
-    folder, kept = _kept(home)
-    renewed = kept.with_new_kek()
-    folder.keep_secrets(renewed)
+    from datetime import UTC, datetime
+
+    folder, _ = _kept(home)
+    renewed = folder.change_secrets(lambda kept: kept.with_new_kek(datetime.now(UTC)))
     typer.echo(
         f"{renewed.kek_id} est dans secrets.json : gardez-en une copie à part dès maintenant. Puis redémarrez la "
         "pile, et lancez ./territoire keys rotate."
@@ -157,10 +158,7 @@ def retire_kek(
     remaining = asyncio.run(connected(place, left))
     if remaining:
         raise fail(f"{remaining} valeurs sont encore à resceller : lancez d'abord ./territoire keys rotate")
-    from msgspec.structs import replace
-
-    others = {known: kek for known, kek in kept.former_keks.items() if known != kek_id}
-    folder.keep_secrets(replace(kept, former_keks=others))
+    folder.change_secrets(lambda kept: kept.without_former_kek(kek_id))
     typer.echo(f"{kek_id} n'est plus dans secrets.json ; les services l'oublient au prochain redémarrage.")
 
 

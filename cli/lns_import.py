@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from cli.api_client import (
+    FAILED,
     REFUSED,
-    ApiError,
     DryRunOption,
     HomeOption,
     KeyOption,
@@ -18,10 +18,10 @@ from cli.api_client import (
     SharedOption,
     TenantOption,
     UrlOption,
-    open_api,
+    api_session,
 )
 from cli.imports import add_imports
-from cli.running import fail
+from cli.running import fail, print_json
 from core.runtime.errors import system_reason
 
 CHUNK = 200
@@ -74,15 +74,12 @@ def import_lns(
         if row.wrong
     ]
     good = [row for row in rows if not row.wrong]
-    try:
-        with open_api(api_key, url, home) as api:
-            for start in range(0, len(good), CHUNK):
-                chunk = good[start : start + CHUNK]
-                body = {"dry_run": dry_run, "devices": [row.device for row in chunk]}
-                answer = api.post("/v1/device-imports", body)
-                report += [one | {"line": row.line} for row, one in zip(chunk, answer["devices"], strict=True)]
-    except ApiError as refused:
-        raise fail(str(refused)) from None
+    with api_session(api_key, url, home, FAILED) as api:
+        for start in range(0, len(good), CHUNK):
+            chunk = good[start : start + CHUNK]
+            body = {"dry_run": dry_run, "devices": [row.device for row in chunk]}
+            answer = api.post("/v1/device-imports", body)
+            report += [one | {"line": row.line} for row, one in zip(chunk, answer["devices"], strict=True)]
     report.sort(key=lambda one: one["line"])
     _show(report, dry_run=dry_run, as_json=as_json)
     raise typer.Exit(1 if any(one["outcome"] in ("refused", "unreadable") for one in report) else 0)
@@ -106,11 +103,8 @@ def import_communes(
         features = read_communes(file)
     except UnreadableFile as wrong:
         raise fail(f"{file} : {wrong}", REFUSED) from None
-    try:
-        with open_api(api_key, url, home) as api:
-            print(take_in(api, features, tenant, shared=shared))
-    except ApiError as refused:
-        raise fail(str(refused)) from None
+    with api_session(api_key, url, home, FAILED) as api:
+        print(take_in(api, features, tenant, shared=shared))
 
 
 @export_app.command("keys")
@@ -126,11 +120,8 @@ def export_keys(
 
     Déchiffrées (`age -d -i cle.txt`), elles ont la forme que `import lns` reprend.
     """
-    try:
-        with open_api(api_key, url, home) as api:
-            answer = api.post("/v1/key-exports", {"api_key": api.key, "recipient_id": recipient, "reason": reason})
-    except ApiError as refused:
-        raise fail(str(refused)) from None
+    with api_session(api_key, url, home, FAILED) as api:
+        answer = api.post("/v1/key-exports", {"api_key": api.key, "recipient_id": recipient, "reason": reason})
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE_ONLY)
     except OSError as wrong:
@@ -143,10 +134,8 @@ def export_keys(
 def _show(report: Sequence[dict[str, Any]], *, dry_run: bool, as_json: bool) -> None:
     counts = Counter(one["outcome"] for one in report)
     if as_json:
-        import msgspec
-
         whole = {"dry_run": dry_run, **{name: counts[name] for name in OUTCOMES}, "devices": list(report)}
-        print(msgspec.json.encode(whole).decode())
+        print_json(whole)
         return
     from rich.console import Console
     from rich.table import Table

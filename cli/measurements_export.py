@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.api_client import REFUSED, ApiError, HomeOption, KeyOption, ReportOption, UrlOption, open_api
-from cli.running import fail
+from cli.api_client import FAILED, REFUSED, ApiError, HomeOption, KeyOption, ReportOption, UrlOption, api_session
+from cli.running import fail, print_json
 from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def export_measurements(
     if until is not None:
         body["to"] = _instant(until)
     try:
-        with open_api(api_key, url, home) as api:
+        with api_session(api_key, url, home, FAILED) as api:
             job = _ask(api, body)
             try:
                 job = _wait_and_download(api, job, target)
@@ -68,8 +68,6 @@ def export_measurements(
                 api.post(f"/v1/exports/{job['id']}/cancel", {})
                 print("Arrêté : rien n'est gardé.", file=sys.stderr)
                 raise typer.Exit(INTERRUPTED) from None
-    except ApiError as refused:
-        raise fail(str(refused)) from None
     except OSError as wrong:
         raise fail(f"{wrong.filename} : {system_reason(wrong)}", REFUSED) from None
     _show(job, target, as_json=as_json)
@@ -113,9 +111,7 @@ def _wait_and_download(api: "ApiClient", job: dict[str, Any], target: Path) -> d
 
 def _show(job: dict[str, Any], target: Path, *, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        print(msgspec.json.encode(job | {"file": str(target)}).decode())
+        print_json(job | {"file": str(target)})
     elif job["state"] == "done":
         print(f"{job['readings']} mesures de {job['streams']} flux, {job['octets']} octets : {target}")
     else:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.api_client import REFUSED, ApiError, HomeOption, JsonOption, KeyOption, UrlOption, open_api
-from cli.running import fail
+from cli.api_client import REFUSED, HomeOption, JsonOption, KeyOption, UrlOption, api_session
+from cli.running import fail, print_json
 from core.runtime.errors import system_reason
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def report(
         raise fail(f"« {month} » : un mois comme 2026-10 attendu", REFUSED)
     wanted = {"commune": commune, "month": month, "service": service}
     try:
-        with open_api(api_key, url, home) as api:
+        with api_session(api_key, url, home) as api:
             with _progress("Lecture des chiffres"):
                 content = api.post("/v1/reports", wanted) if keep else api.get("/v1/reports/preview", **wanted)
             base = f"/v1/reports/{content['id']}" if keep else "/v1/reports/preview"
@@ -51,14 +51,10 @@ def report(
             for file, ending in ((pdf, "pdf"), (csv, "csv")):
                 if file is not None:
                     _write(api, f"{base}/report.{ending}", file, query)
-    except ApiError as refused:
-        raise fail(str(refused), REFUSED) from None
     except OSError as wrong:
         raise fail(f"{wrong.filename} : {system_reason(wrong)}") from None
     if as_json:
-        import msgspec
-
-        print(msgspec.json.encode(content).decode())
+        print_json(content)
         return
     _show(content)
     for file in (pdf, csv):

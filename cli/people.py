@@ -1,13 +1,12 @@
 """`territoire people`: the people of an installation, from its first one on."""
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
 from cli.api_client import HomeOption, JsonOption, KeyOption, TenantOption, UrlOption, api_session, of_tenant
-from cli.running import tables
+from cli.running import print_json, tables
 
 people_app = typer.Typer(help="Personnes : inviter, lister, retirer, fermer un compte.", no_args_is_help=True)
 PersonArgument = Annotated[int, typer.Argument(help="Numéro de la personne, dans la liste.")]
@@ -49,13 +48,11 @@ def list_people(
     with api_session(api_key, url, home) as api:
         found = api.get("/v1/people", **of_tenant(tenant))["items"]
     if as_json:
-        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+        print_json(found, indent=2)
         return
     from rich.table import Table
 
-    table = Table()
-    for column in ("n°", "adresse", "nom", "rôle", "code", "dernière connexion", "compte"):
-        table.add_column(column)
+    table = Table("n°", "adresse", "nom", "rôle", "code", "dernière connexion", "compte")
     for one in found:
         table.add_row(
             str(one["id"]),

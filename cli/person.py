@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.api_client import HomeOption, JsonOption, KeyOption, TenantOption, UrlOption, api_session, of_tenant
-from cli.running import fail, tables
+from cli.running import fail, print_json, tables
 
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
@@ -39,7 +39,7 @@ def list_subjects(
         asked = of_tenant(tenant) | ({"q": search} if search else {})
         found = list(api.list_all("/v1/data-subjects", **asked))
     if as_json:
-        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+        print_json(found, indent=2)
         return
     if not found:
         where = (
@@ -49,9 +49,7 @@ def list_subjects(
         return
     from rich.table import Table
 
-    table = Table()
-    for column in ("n°", "nom", "de quoi il s'agit"):
-        table.add_column(column)
+    table = Table("n°", "nom", "de quoi il s'agit")
     for one in found:
         table.add_row(one["id"], one["label"], one["detail"])
     tables(beside_json=False).print(table)
@@ -149,7 +147,7 @@ def receipts(
     with api_session(api_key, url, home) as api:
         found = list(api.list_all("/v1/erasures", **of_tenant(tenant)))
     if as_json:
-        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+        print_json(found, indent=2)
         return
     if not found:
         sys.stdout.write("Aucun effacement.\n")

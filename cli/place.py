@@ -26,11 +26,15 @@ from core.runtime.settings import (
     WrongSetting,
     read_settings,
 )
+from services.supervisor.home import Home
 from services.supervisor.run_info import RunInfo, UnreadableRunInfo, read_run_info
 
 START = (
     "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
     "journalctl -u territoire -n 50), sinon ./territoire up"
+)
+RESTORE_AGAIN = (
+    "recommencez-la par la même commande (./territoire restore … --home), qui efface ce qu'elle y a laissé"
 )
 
 
@@ -83,7 +87,10 @@ class Place:
             None if name in unusable else environment.get(name)
             for name in ("TERRITOIRE_DATABASE_URL", "TERRITOIRE_NATS_URL", "TERRITOIRE_MQTT_URL")
         )
+        # In a container of an operator's a volume, on the disk where the databases' are.
+        home = Path(environment.get("TERRITOIRE_HOME") or "/nonexistent")
         return cls(
+            home if home.is_dir() else None,
             database_url=database,
             nats_url=bus,
             mqtt_url=broker,
@@ -113,6 +120,13 @@ def demand_addresses(*names: str) -> None:
     for name in names:
         if name not in os.environ:
             raise fail(f"{name} manque", 2)
+
+
+def demand_database(option: str, address: str) -> str:
+    """The address that this option was given; end the command where it is none of a database."""
+    if _wrong_addresses({"TERRITOIRE_DATABASE_URL": address}):
+        raise fail(f"{option} : attendu {A_DATABASE.french}", 2)
+    return address
 
 
 def _wrong_addresses(environment: Mapping[str, str]) -> tuple[WrongSetting, ...]:
@@ -160,10 +174,17 @@ def find_place(home: Path | None) -> Found:
     wrong = _wrong_addresses(os.environ)
     if wrong or "TERRITOIRE_DATABASE_URL" in os.environ:
         return Found(Place.of_environment(os.environ, wrong), wrong=wrong)
-    logs = sorted((places[0] / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
+    return _stopped(places[0])
+
+
+def _stopped(folder: Path) -> Found:
+    if Home(folder).is_incomplete:
+        what = f"{folder} est d'une restauration interrompue : rien ne démarre dessus"
+        return Found(Place(folder), critical(Kind.STACK_INCOMPLETE, what, RESTORE_AGAIN))
+    logs = sorted((folder / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
-    what = f"aucune pile ne tourne dans {places[0]}{said}"
-    return Found(Place(places[0]), critical(Kind.STACK_STOPPED, what, START))
+    what = f"aucune pile ne tourne dans {folder}{said}"
+    return Found(Place(folder), critical(Kind.STACK_STOPPED, what, START))
 
 
 @dataclass(frozen=True, slots=True)

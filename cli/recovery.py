@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,16 +76,16 @@ def make_empty(data: Path) -> None:
 async def recovered(
     repository: PgBackRest, server: PrivatePostgres, target: Target, log: Path
 ) -> AsyncGenerator[None]:
-    """`server`, whose folder is empty, runs as it was at the target; it is stopped at the end.
+    """`server`, whose folder is empty, runs as it was at the target, by its own password; stopped at the end.
 
     Raises:
         NotRecovered: the archive does not reach so far.
         PgBackRestFailed, ServerMissing: the repository is not read.
-        StartFailed: the server says why.
+        ClusterFailed, StartFailed: the server says why.
     """
     await asyncio.to_thread(repository.run, "restore", *target.options)
     supervisor = Supervisor()
-    spec = ChildSpec("postgres", server.launch(), log, server.ready, ready_within=WITHIN_S, attempts=1)
+    spec = ChildSpec("postgres", server.launch(), log, server.answers, ready_within=WITHIN_S, attempts=1)
     try:
         try:
             await supervisor.start([spec])
@@ -95,6 +95,11 @@ async def recovered(
                     "l'archive ne va pas jusqu'à cet instant : --to latest reprend tout ce qu'elle a"
                 ) from None
             raise
+        if not await server.ready():  # The superuser had another password then.
+            await supervisor.stop()
+            await asyncio.to_thread(server.set_password)
+            supervisor = Supervisor()
+            await supervisor.start([replace(spec, ready=server.ready)])
         await _forget_target(server)
         yield
     finally:

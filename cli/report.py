@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from services.supervisor.notify import is_notified
 from services.supervisor.run_info import FILE_NAME, RunInfo, ServiceInfo
 
 ANSWERS_WITHIN_S = 3.0
@@ -29,7 +30,7 @@ def access_table(run: RunInfo, visitors: Mapping[str, str]) -> Table:
     table.add_row("Console", run.api_url)
     if run.login_email:
         # Under systemd what we print is kept in the journal, which many may read.
-        password = f"(mot de passe dans {FILE_NAME})" if "NOTIFY_SOCKET" in os.environ else run.login_password
+        password = f"(mot de passe dans {FILE_NAME})" if is_notified() else run.login_password
         table.add_row("Connexion", f"{run.login_email}  {password}")
         for email, what in visitors.items():
             table.add_row("  même mot de passe", f"{email}  ({what})")
@@ -62,9 +63,17 @@ def print_ready(
     console.print(access_table(run, visitors or {}))
     for what, path in (pages or {}).items():
         console.print(f"{what} : {run.api_url}{path}", soft_wrap=True, highlight=False)
-    shown = (api_key or run.api_key) if "NOTIFY_SOCKET" not in os.environ else f"dans {Path(run.home) / FILE_NAME}"
+    shown = (api_key or run.api_key) if not is_notified() else f"dans {Path(run.home) / FILE_NAME}"
     console.print(f"Clé d'API : {shown}", soft_wrap=True, highlight=False)
     console.print(f"[bold green]Prêt[/] : {len(run.services)} processus, API sur {run.api_url}")
+
+
+async def print_missing(console: Console, run: RunInfo) -> None:
+    """Who was not ready in time: under systemd the others start all the same."""
+    for name in sorted(name for name, is_ready in (await readiness(run)).items() if not is_ready):
+        log = run.logs / f"{name}.log"
+        said = f"[bold yellow]Pas prêt[/] : {name}, relancé jusqu'à ce qu'il le soit, journal {log}"
+        console.print(said, soft_wrap=True, highlight=False)
 
 
 async def readiness(run: RunInfo) -> dict[str, bool]:

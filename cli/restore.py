@@ -9,7 +9,7 @@ import typer
 
 from cli.account import count
 from cli.backup import Manifest
-from cli.dump import Source, fill, open_dump, owners_in, prepare_database, read_manifest, read_of
+from cli.dump import Source, contents_of, fill, open_dump, prepare_database, read_manifest, read_of
 from cli.encryption import WrongKey
 from cli.owners import hand_over, lend
 from cli.restored import (
@@ -27,7 +27,8 @@ from cli.running import fail
 from core.runtime.errors import OperatorError
 from registry.erasures import LEDGER_NAME, Entry, continue_ledger
 from registry.timescale import DumpRejected
-from services.supervisor.home import Home, Secrets, UnusableHome
+from services.supervisor.credentials import Secrets
+from services.supervisor.home import Home, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import SUPERUSER, ClusterFailed, PrivatePostgres
 from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
@@ -54,9 +55,8 @@ def restore(
     database_url: Annotated[
         str | None,
         typer.Option(
-            envvar="TERRITOIRE_RESTORE_DATABASE_URL",
             help="Au lieu de --home, une base tenue ailleurs (Kubernetes), vide ou qui n'existe pas encore : "
-            "l'adresse d'un superutilisateur.",
+            "l'adresse d'un superutilisateur. Sans elle ni --home : celle de TERRITOIRE_RESTORE_DATABASE_URL.",
         ),
     ] = None,
     owner: Annotated[
@@ -102,6 +102,8 @@ def restore(
     """Restaure une sauvegarde, ou un instant, dans une base neuve, compte, et dit comment démarrer."""
     if (file is None) == (to is None):
         raise fail("attendu une sauvegarde, ou --to et un instant", 2)
+    if home is None and database_url is None:
+        database_url = os.environ.get("TERRITOIRE_RESTORE_DATABASE_URL") or None
     if (home is None) == (database_url is None):
         raise fail("attendu --home et un dossier neuf, ou --database-url et une base vide", 2)
     rest = (identity, ledger, without_ledger, without_keys)
@@ -131,15 +133,15 @@ def _restore_home(
     without_keys: bool,
 ) -> None:
     kept, manifest = _kept(secrets), read_manifest(file)
-    require_new(place.folder)
+    require_new(place)
     require_program(manifest.schema)
     require_key(manifest.sealed, manifest.kek_ids, (key_wrap(kept), str(secrets)), without_keys)
     dump = open_dump(file, manifest, identity)
     entries = entries_beside(file, manifest.erasures, ledger, without_ledger)
     try:
-        with place.held():
+        with place.restored():
             place.keep_secrets(kept)
-            counted, again = asyncio.run(_restore(place, kept, dump, manifest, entries, file.name))
+            again = asyncio.run(_restore(place, kept, dump, manifest, entries, file.name))
             if entries:
                 continue_ledger(entries, place.folder / LEDGER_NAME)
     except WrongKey as damaged:
@@ -150,7 +152,6 @@ def _restore_home(
         raise fail(f"rien n'est restauré : {refused.french}", 2) from None
     except OperatorError as wrong:
         raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {wrong.french}") from None
-    require_counts(manifest.counts, counted)
     say_restored(place.folder, manifest.counts)
     say_how_to_start(place.folder, entries, again)
 
@@ -177,7 +178,7 @@ def _kept(secrets: Path) -> Secrets:
 
 async def _restore(
     place: Home, kept: Secrets, dump: Source, manifest: Manifest, entries: list[Entry], name: str
-) -> tuple[dict[str, int], int]:
+) -> int:
     from core.runtime.postgres import connect
     from services.supervisor.ports import free_tcp_port
 
@@ -190,15 +191,15 @@ async def _restore(
         url = server.url()
         await prepare_database(url, url, manifest)
         connection = await connect(url, "territoire-restore")
-        others = await lend(connection, await owners_in(dump), SUPERUSER)
+        others = await lend(connection, (await contents_of(dump)).owners, SUPERUSER)
         await connection.close()
         await fill(url, dump)
         connection = await connect(url, "territoire-restore")
         await hand_over(connection, others, SUPERUSER)
         # An older program counted less; what it made is brought to this one's schema once it has been counted.
-        counted = await count(connection, manifest.counts)
+        require_counts(manifest.counts, await count(connection, manifest.counts))
         again = await make_good(connection, url, key_wrap(kept), entries, name)
         await connection.close()
-        return counted, again
+        return again
     finally:
         await supervisor.stop()

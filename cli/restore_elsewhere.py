@@ -5,17 +5,20 @@ installation called its owner is called so for as long as this takes.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import typer
+from msgspec.structs import replace
 
-from cli.account import count
-from cli.backup import Manifest
-from cli.dump import Source, fill, open_dump, owners_in, prepare_database, read_manifest
-from cli.encryption import WrongKey
+from cli.account import Account, count, take_account
+from cli.backup import Manifest, manifest_file
+from cli.dump import Source, contents_of, fill, open_dump, prepare_database, read_manifest, require_digest
+from cli.encryption import WrongKey, is_encrypted
 from cli.owners import hand_over, lend, quoted
 from cli.restored import (
     COUNTERS_AHEAD,
@@ -43,6 +46,12 @@ if TYPE_CHECKING:
 APPLICATION = "territoire-restore"
 IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
+# Of a restore that has not ended: what is in it is nobody's, and the next one begins by dropping it.
+MARK = "territoire restore"
+IS_CUT = """
+SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datconnlimit = 0
+                                             AND shobj_description(oid, 'pg_database') = $2)
+"""
 READ_OWNER = "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = $1"
 # What an extension brought is not somebody's.
 HOLDS_TABLES = """
@@ -74,18 +83,20 @@ def restore_elsewhere(
     """The command; ends with what is wrong in French."""
     if shards is not None and shards not in SHARD_COUNTS:
         raise fail(f"--shards {shards} : attendu {', '.join(map(str, SHARD_COUNTS[:-1]))} ou 16", 2)
-    manifest = read_manifest(file)
+    manifest = _manifest_of_before(file) or read_manifest(file)
     require_program(manifest.schema)
     require_key(manifest.sealed, manifest.kek_ids, keys, without_keys)
     dump = open_dump(file, manifest, identity)
     entries = entries_beside(file, manifest.erasures, ledger, without_ledger)
     name = urlsplit(url).path.lstrip("/")
-    again_from = (
-        f"Commencée, elle reste fermée à tous : effacez-la (DROP DATABASE {name} WITH (FORCE)), puis relancez"
-    )
+    again_from = "Commencée, elle reste fermée à tous ; relancez la même commande, qui la refait"
+
+    def check(account: Account) -> None:
+        require_key(account.sealed, sorted(account.sealed), keys, without_keys)
+
     try:
-        again = asyncio.run(
-            _restore(_Target(url, name, owner, shards), dump, manifest, keys[0], entries, file.name)
+        counts, again = asyncio.run(
+            _restore(_Target(url, name, owner, shards), dump, manifest, check, keys[0], entries, file.name)
         )
     except (*DATABASE_AWAY, PostgresError) as refused:
         raise fail(f"la base n'est pas restaurée : {database_reason(refused)}. {again_from}") from None
@@ -95,11 +106,32 @@ def restore_elsewhere(
     except (OperatorError, WrongKey) as wrong:
         said = wrong.french if isinstance(wrong, OperatorError) else str(wrong)
         raise fail(f"la restauration n'est pas complète : {said}. {again_from}") from None
-    say_restored(f"la base {name}, à {owner}", manifest.counts)
+    say_restored(f"la base {name}, à {owner}", counts, compared=bool(manifest.counts))
     say_erased(entries, again)
     typer.echo(
         f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Ensuite la migration, qui pose les mots "
         "de passe, puis les services (docs/demenagement.md)."
+    )
+
+
+def _manifest_of_before(file: Path) -> Manifest | None:
+    """Of what deploy/backup.sh of before wrote: a digest beside it, and no manifest."""
+    digest = file.with_name(f"{file.name}.sha256")
+    if manifest_file(file).exists() or not digest.exists():
+        return None
+    sha256 = digest.read_text("ascii", "replace").partition(" ")[0]
+    require_digest(file, sha256)
+    typer.echo(f"  ! {file.name} ne dit ni ses comptes ni ses clés (backup.sh d'avant) : rien n'est comparé")
+    return Manifest(
+        0,
+        "",
+        {},
+        erasures=0,  # The ledger has always been beside it.
+        made_at=datetime.fromtimestamp(file.stat().st_mtime, UTC),
+        kek_ids=[],
+        octets=file.stat().st_size,
+        sha256=sha256,
+        encrypted=is_encrypted(file),
     )
 
 
@@ -125,28 +157,45 @@ class _Target:
 
 
 async def _restore(
-    target: _Target, dump: Source, manifest: Manifest, keys: "KeyWrap", entries: list[Entry], what: str
-) -> int:
-    owners = await owners_in(dump)
+    target: _Target,
+    dump: Source,
+    manifest: Manifest,
+    check: Callable[[Account], None],
+    keys: "KeyWrap",
+    entries: list[Entry],
+    what: str,
+) -> tuple[dict[str, int], int]:
+    contents = await contents_of(dump)
+    counts = manifest.counts
+    if not counts:
+        manifest = replace(manifest, compressed_chunks=contents.compressed_chunks)
     server = await connect(target.server, APPLICATION)
     try:
         await _close_empty(server, target)
-        others = await lend(server, owners, target.owner)
-        await prepare_database(target.url, target.as_owner, manifest)
+        try:
+            await prepare_database(target.url, target.as_owner, manifest)
+        except DumpRejected:
+            await _open(server, target)
+            raise
+        others = await lend(server, contents.owners, target.owner)
         await fill(target.url, dump)
         connection = await connect(target.url, APPLICATION)
         try:
             await hand_over(connection, others, target.owner)
             require_counts(manifest.counts, await count(connection, manifest.counts))
             again = await make_good(connection, target.as_owner, keys, entries, what)
+            if not counts:
+                account = await take_account(connection)
+                check(account)
+                counts = account.counts
             if target.shards is not None:
                 await write_shards(connection, target.shards, actor())
         finally:
             await connection.close()
-        await server.execute(f"ALTER DATABASE {quoted(target.name)} CONNECTION LIMIT {OPEN}")
+        await _open(server, target)
     finally:
         await server.close()
-    return again
+    return counts, again
 
 
 async def _close_empty(server: Connection, target: _Target) -> None:
@@ -155,25 +204,39 @@ async def _close_empty(server: Connection, target: _Target) -> None:
         raise fail("--database-url : il faut un superutilisateur, à qui l'extension timescaledb est", 2)
     if not await server.fetchval(ROLE_EXISTS, target.owner):
         raise fail(f"le compte {target.owner} n'existe pas là-bas : --owner nomme celui à qui la base est", 2)
+    name = quoted(target.name)
+    if await server.fetchval(IS_CUT, target.name, MARK):
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
     found = await server.fetchval(READ_OWNER, target.name)
     if found is None:
         await server.execute(
-            f"CREATE DATABASE {quoted(target.name)} OWNER {quoted(target.owner)} TEMPLATE template0 "
+            f"CREATE DATABASE {name} OWNER {quoted(target.owner)} TEMPLATE template0 "
             f"ENCODING 'UTF8' LOCALE 'C.UTF-8' CONNECTION LIMIT {CLOSED}"
         )
-        return
-    if found != target.owner:
-        raise fail(f"la base {target.name} est à {found}, pas à {target.owner} (--owner)", 2)
+    else:
+        await _require_empty(target, found)
+        await server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {CLOSED}")
+        await server.execute(END_OTHERS, target.name)
+    await server.execute(f"COMMENT ON DATABASE {name} IS '{MARK}'")
+
+
+async def _open(server: Connection, target: _Target) -> None:
+    await server.execute(f"COMMENT ON DATABASE {quoted(target.name)} IS NULL")
+    await server.execute(f"ALTER DATABASE {quoted(target.name)} CONNECTION LIMIT {OPEN}")
+
+
+async def _require_empty(target: _Target, owner: str) -> None:
+    if owner != target.owner:
+        raise fail(f"la base {target.name} est à {owner}, pas à {target.owner} (--owner)", 2)
     connection = await connect(target.url, APPLICATION)
     try:
         if await connection.fetchval(HOLDS_TABLES):
             raise fail(
-                f"la base {target.name} n'est pas vide : une restauration ne se fait que dans une base neuve. Si "
-                f"rien n'y est à garder, services arrêtés : DROP DATABASE {target.name} WITH (FORCE), et elle est "
-                "refaite ici",
+                f"la base {target.name} n'est pas vide : une restauration ne se fait que dans une base neuve. "
+                f"Services arrêtés, mettez-la de côté (ALTER DATABASE {target.name} RENAME TO "
+                f"{target.name}_ancienne), ou, si rien n'y est à garder, DROP DATABASE {target.name} WITH (FORCE) "
+                "; elle est refaite ici",
                 2,
             )
     finally:
         await connection.close()
-    await server.execute(f"ALTER DATABASE {quoted(target.name)} CONNECTION LIMIT {CLOSED}")
-    await server.execute(END_OTHERS, target.name)

@@ -1,7 +1,6 @@
 """`territoire restore --to`: the database as it was at an instant, into a new home."""
 
 import asyncio
-import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +24,11 @@ from cli.restored import (
 from cli.running import fail
 from core.runtime.errors import OperatorError
 from registry.erasures import LEDGER_NAME, Entry, continue_ledger
-from services.supervisor.home import Home, Secrets, UnusableHome
+from services.supervisor.credentials import Secrets
+from services.supervisor.home import Home, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import CONFIGURATION, SUSPENDED, PgBackRest, PgBackRestFailed
-from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.postgres import ClusterFailed, PrivatePostgres
 from services.supervisor.supervisor import StartFailed
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def restore_instant(
     if repository is None or not (repository / CONFIGURATION).is_file():
         raise fail(f"--to demande --repository, un dossier où est {CONFIGURATION}", 2)
     target, said = _target(to)
-    require_new(place.folder)
+    require_new(place)
     entries, source = _entries(ledger, without_ledger)
     typer.echo(f"Restauration à l'instant : {said}")
 
@@ -61,7 +61,7 @@ def restore_instant(
 
     began = done = False
     try:
-        with place.held():
+        with place.restored():
             place.keep_secrets(kept)
             make_empty(place.postgres_data)
             began = True
@@ -74,13 +74,13 @@ def restore_instant(
         done = True
     except NotRecovered as unreached:
         raise fail(str(unreached)) from None
-    except (UnusableHome, StartFailed, ServerMissing, PgBackRestFailed) as refused:
+    except (UnusableHome, StartFailed, ServerMissing, ClusterFailed, PgBackRestFailed) as refused:
         raise fail(str(refused)) from None
     except OperatorError as wrong:
         raise fail(f"la restauration n'est pas complète : {wrong.french}") from None
     finally:
         if began and not done:
-            _empty(place)
+            place.forget_restored()
     counts = account.counts
     typer.echo(f"Restauré dans {place.folder}, à l'instant : {said}. Ce qui y était :")
     typer.echo("".join(f"  {name} : {number}\n" for name, number in counts.items()), nl=False)
@@ -143,13 +143,3 @@ async def _restore(
             return account, await make_good(connection, server.url(), key_wrap(kept), entries, said)
         finally:
             await connection.close()
-
-
-def _empty(place: Home) -> None:
-    """What is not complete must not be started: the home was new, and is again."""
-    shutil.rmtree(place.postgres_data.parent, ignore_errors=True)
-    for entry in place.folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink()

@@ -9,7 +9,8 @@ import typer
 from cli.account import differences
 from cli.running import actor, fail
 from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
-from services.supervisor.home import Secrets
+from services.supervisor.credentials import Secrets
+from services.supervisor.home import Home, UnusableHome
 
 if TYPE_CHECKING:
     from core.runtime.postgres import Connection
@@ -52,10 +53,12 @@ async def make_good(
     return again
 
 
-def require_new(home: Path) -> None:
-    """End the command where something is in this home."""
-    if home.exists() and any(home.iterdir()):
-        raise fail(f"{home} n'est pas vide : une restauration ne se fait que dans un dossier neuf", 2)
+def require_new(place: Home) -> None:
+    """End the command where something is in this home that no restore has left."""
+    try:
+        place.require_new()
+    except UnusableHome as refused:
+        raise fail(str(refused), 2) from None
 
 
 def require_program(schema: int) -> None:
@@ -168,11 +171,12 @@ def say_without_ledger() -> None:
     typer.echo("  ! sans registre des effacements : ce qui a été effacé depuis cette sauvegarde revient")
 
 
-def say_restored(where: object, counts: Mapping[str, int]) -> None:
+def say_restored(where: object, counts: Mapping[str, int], *, compared: bool = True) -> None:
     """That all of it is there."""
+    same = "tous les comptes sont ceux de la sauvegarde" if compared else "sans comptes à comparer"
     typer.echo(
         f"Restauré dans {where} : {counts['measurements']} mesures, {counts['uplinks']} trames, "
-        f"{counts['devices']} équipements, tous les comptes sont ceux de la sauvegarde."
+        f"{counts['devices']} équipements, {same}."
     )
 
 

@@ -47,6 +47,14 @@ def tables(*, beside_json: bool) -> "Console":
     return console
 
 
+def print_json(document: object, *, indent: int = 0) -> None:
+    """What a program reads, on one line, or what a person may read as well."""
+    import msgspec
+
+    encoded = msgspec.json.encode(document)
+    print((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode())
+
+
 def log_apart(run: "RunInfo", name: str) -> None:
     """Write this program's log to a file beside the services' logs: the terminal is for the operator."""
     from core.runtime.telemetry import configure_logs

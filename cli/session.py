@@ -27,6 +27,8 @@ from services.supervisor.watchdog import keep_feeding
 REFUSALS = (UnusableHome, ServerMissing, PortTaken, ClusterFailed, StartFailed)
 INTERRUPTED = 130
 FLEET_STOP_S = 20.0
+# Asked of systemd each time that a start is said to take long, every ten seconds.
+EXTENDED_BY_US = 60_000_000
 WRONG_SETTING = 2
 
 Body = Callable[[RunInfo, asyncio.Event], Awaitable[int]]
@@ -63,6 +65,7 @@ async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
             home.empty_for_demo()
         stack = Stack(home, options)
         interruption.insisted = stack.supervisor.kill
+        stack.supervisor.waiting = tell_wait
         try:
             started = await _unless(interruption.asked, stack.start())
             if started is None:
@@ -76,6 +79,12 @@ async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
         finally:
             notify("STOPPING=1")
             await stack.stop()
+
+
+def tell_wait(name: str, seconds: float) -> None:
+    """A server that recovers and a migration take the time they need; systemd would end us after its own."""
+    sys.stderr.write(f"{name} : pas encore prêt après {seconds:.0f} s\n")
+    notify(f"EXTEND_TIMEOUT_USEC={EXTENDED_BY_US}")
 
 
 async def _unless(stopping: asyncio.Event, starting: Awaitable[RunInfo]) -> RunInfo | None:

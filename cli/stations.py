@@ -1,7 +1,6 @@
 """`territoire stations`: what LoRa Basics Stations fetch by CUPS, of one or of all of them."""
 
 import base64
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.api_client import REFUSED, HomeOption, JsonOption, KeyOption, UrlOption, api_session
-from cli.running import fail, tables
+from cli.running import fail, print_json, tables
 
 stations_app = typer.Typer(
     help="Basics Stations : leur demander une adresse, un jeton, un programme, sans s'y rendre.",
@@ -61,13 +60,11 @@ def list_stations(
     with api_session(api_key, url, home) as api:
         found: list[Any] = [one for one in api.list_all("/v1/gateways") if one["cups"] is not None]
     if as_json:
-        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+        print_json(found, indent=2)
         return
     from rich.table import Table
 
-    table = Table()
-    for column in ("EUI", "nom", "dernier contact", "station", "paquet", "attendu"):
-        table.add_column(column)
+    table = Table("EUI", "nom", "dernier contact", "station", "paquet", "attendu")
     for one in found:
         cups = one["cups"]
         table.add_row(

@@ -71,10 +71,11 @@ def up(
     async def stay(run: "RunInfo", stopping: asyncio.Event) -> int:
         from rich.console import Console
 
-        from cli.report import print_ready
+        from cli.report import print_missing, print_ready
         from cli.session import wait_for_the_end
 
         print_ready(Console(), run)
+        await print_missing(Console(), run)
         return await wait_for_the_end(stopping, exit_after)
 
     run_stack_command(home or default_home("up"), options, stay)

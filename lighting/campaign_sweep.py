@@ -12,8 +12,8 @@ from core.model.lighting import LampPlace, dusks_around
 from core.model.region import region_of
 from core.runtime.postgres import Connection, Pool
 from lighting import campaign_store as store
-from lighting import command_store
-from lighting.campaign_store import Campaign, WaitingTarget
+from lighting import open_command_store, target_store
+from lighting.campaign_store import Campaign
 from lighting.campaigns import AROUND_DUSK, State, advance, out_before
 from lighting.circuit_store import Circuit
 from lighting.commands import RejectedLightingCommand
@@ -26,6 +26,7 @@ from lighting.program_targets import RejectedProgram, advance_programs, send_to_
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest, native_octets, request_command, send
 from lighting.restoring import CHANGED, serving_circuit
 from lighting.swept import Swept, alone
+from lighting.target_store import WaitingTarget
 from lorawan.instants import from_us, to_us
 from registry.multicast import enqueue_multicast
 
@@ -85,8 +86,8 @@ async def _advance_one(connection: Connection, campaign: Campaign, now: datetime
 async def _release(connection: Connection, campaign: Campaign, state: State, now: datetime, swept: Swept) -> bool:
     neighbours = await store.read_neighbours(connection, campaign.id)
     pacer = Pacer(neighbours, EMERGENCY_SHARE if campaign.is_emergency else SHARE)
-    pacer.restore(await store.used_since(connection, now - HOUR))
-    waiting = await store.read_waiting(
+    pacer.restore(await target_store.used_since(connection, now - HOUR))
+    waiting = await target_store.read_waiting(
         connection,
         campaign.id,
         canary_alone=state is State.CANARY,
@@ -152,7 +153,7 @@ async def _send_to_group(
     Raises:
         RejectedLightingCommand: they are not alike, one may not be commanded so, or there is no time on air.
     """
-    waiting = await store.read_waiting(
+    waiting = await target_store.read_waiting(
         connection,
         campaign.id,
         canary_alone=False,
@@ -186,7 +187,7 @@ async def _send_to_group(
         request = _request_of(campaign, acting[target.asset_id])
         circuit = circuits[target.asset_id]
         made = await request_command(connection, circuit, request, octets[target.asset_id], now, message.id)
-        await store.set_released(connection, campaign.id, target.asset_id, now, made.command.id)
+        await target_store.set_released(connection, campaign.id, target.asset_id, now, made.command.id)
         swept.outcomes.append("campaign_target_in_group")
     await share_airtime(connection, campaign.id, group.waiting, airtime_us)
     pacer.restore((gateway, to_us(now), airtime_us) for gateway in waiting)
@@ -221,12 +222,12 @@ async def _acting_for(connection: Connection, campaign: Campaign, asset_id: int)
     Raises:
         RejectedLightingCommand: neither, or somebody has asked for light there since.
     """
-    acting = await store.acting_for(connection, asset_id, campaign.tenant_id)
+    acting = await target_store.acting_for(connection, asset_id, campaign.tenant_id)
     if acting is None:
         raise RejectedLightingCommand("ce circuit n'est plus dans l'inventaire de cette collectivité")
-    if campaign.action != ON and await store.is_lit_by_others(connection, asset_id, campaign):
+    if campaign.action != ON and await target_store.is_lit_by_others(connection, asset_id, campaign):
         raise RejectedLightingCommand("tout a été allumé là depuis la préparation de cette campagne")
-    if campaign.action in DARKENING and await store.is_lit_by_hand(connection, asset_id, campaign):
+    if campaign.action in DARKENING and await target_store.is_lit_by_hand(connection, asset_id, campaign):
         raise RejectedLightingCommand(store.LIT_SINCE)
     return acting
 
@@ -242,7 +243,7 @@ async def _send_program(
             connection, campaign.id, target.asset_id, target.octets, turn.at, out_before, now
         )
     except (RejectedProgram, RejectedLightingCommand) as refused:
-        await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
+        await target_store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
         swept.outcomes.append("campaign_target_rejected")
     else:
         swept.slots.add(slot)
@@ -254,17 +255,17 @@ async def _repeat(
 ) -> None:
     """The same command once more, unless it or what allowed it has ended since its repetition was due."""
     command_id = target.command_id or 0
-    command = await command_store.lock_to_repeat(connection, command_id)
+    command = await open_command_store.lock_to_repeat(connection, command_id)
     octets = None if command is None else Octets.from_json(command.octets)
-    is_allowed = await store.acting_for(connection, target.asset_id, campaign.tenant_id) is not None
+    is_allowed = await target_store.acting_for(connection, target.asset_id, campaign.tenant_id) is not None
     if command is None or octets is None or not is_allowed:
-        await store.set_repeated(connection, campaign.id, target.asset_id, None)
+        await target_store.set_repeated(connection, campaign.id, target.asset_id, None)
         return
     frame = octets.frames[command.action]
     not_after = min(command.not_after, turn.out_before)
     row = await send(connection, command.device_id, frame, not_after, _priority(campaign), not_before=turn.at)
-    await command_store.set_sent_again(connection, command_id, row.id, None)
-    await store.set_repeated(connection, campaign.id, target.asset_id, turn.at)
+    await open_command_store.set_sent_again(connection, command_id, row.id, None)
+    await target_store.set_repeated(connection, campaign.id, target.asset_id, turn.at)
     swept.slots.add(row.slot)
     swept.outcomes.append("campaign_target_repeated")
 
@@ -289,10 +290,10 @@ async def _command(
         async with connection.transaction():
             requested = await request_command(connection, circuit, request, octets, now)
     except (RejectedLightingCommand, LookupError) as refused:
-        await store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
+        await target_store.set_rejected(connection, campaign.id, target.asset_id, str(refused))
         swept.outcomes.append("campaign_target_rejected")
     else:
-        await store.set_released(connection, campaign.id, target.asset_id, turn.at, requested.command.id)
+        await target_store.set_released(connection, campaign.id, target.asset_id, turn.at, requested.command.id)
         swept.slots.add(requested.slot)
         swept.outcomes.append("campaign_target_released")
 
@@ -328,7 +329,7 @@ async def _octets(
         return native_octets(circuit.codec, circuit.output, asked, circuit.reported)
     kept = Octets.from_json(target.octets)
     device_id = circuit.device_id or 0
-    if kept is None or not await store.is_served_since(
+    if kept is None or not await target_store.is_served_since(
         connection, target.asset_id, device_id, campaign.created_at
     ):
         raise RejectedLightingCommand(CHANGED)

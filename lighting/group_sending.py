@@ -13,8 +13,7 @@ from core.runtime.postgres import Connection
 from decoders.codec import EncodedCommand
 from decoders.territoire.clock import CODEC
 from lighting.campaign_plan import PlannedGroup, frame_airtime_us
-from lighting.campaign_store import find_circuits_of
-from lighting.circuit_store import Circuit
+from lighting.circuit_store import Circuit, find_circuits_of
 from lighting.commands import RejectedLightingCommand
 from lighting.octets import Asked, Octets
 from lighting.pacing import Pacer

@@ -17,9 +17,9 @@ from decoders.codec import EncodedCommand
 from decoders.territoire import clock
 from lighting import commands
 from lighting.campaigns import GOING_ON, State
-from lighting.command_store import REPORTS
 from lighting.compilers import SET_PROGRAM, CannotCompile, compile_program
 from lighting.expected import LampRow, read_lamps
+from lighting.open_command_store import REPORTS
 from lighting.requests import DISABLED, NOT_SERVED, READ_BACK_USEFUL_FOR, send
 from lighting.swept import Swept, alone
 from lighting.vendor_programs import VendorProgram

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from decoders.codec import EncodedCommand
-from lighting import circuit_store, command_store
+from lighting import circuit_store, command_store, meter_store, open_command_store
 from lighting.circuit_store import KINDS, Circuit
 from lighting.command_store import NewCommand
 from lighting.commands import GROUP_REPORTS_WITHIN, RejectedLightingCommand, check_request, expected_power
@@ -176,13 +176,13 @@ def _useful_for(circuit: Circuit) -> timedelta:
     """A device of class A hears nothing before its next uplink, of which one may be lost."""
     if circuit.device_class != "A" or circuit.expected_interval is None:
         return USEFUL_FOR
-    return USEFUL_FOR + UPLINKS_AWAITED * command_store.REPORTS * circuit.expected_interval
+    return USEFUL_FOR + UPLINKS_AWAITED * open_command_store.REPORTS * circuit.expected_interval
 
 
 async def _expected_power(
     connection: Connection, asset_id: int, request: LightingRequest
 ) -> tuple[float, float] | None:
-    if not await command_store.has_meter(connection, asset_id):
+    if not await meter_store.has_meter(connection, asset_id):
         return None
     lamps = (await read_lamps(connection, [asset_id]))[asset_id].lamps
     rated_w = None if lamps.rated_power_w is None else lamps.rated_power_w * lamps.program.coefficient

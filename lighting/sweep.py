@@ -12,11 +12,9 @@ from core.messages.topics import shard_of_slot
 from core.model.lighting import level_at
 from core.runtime.bus import Bus
 from core.runtime.postgres import Connection, Pool
-from lighting import circuit_store, command_store
-from lighting.campaign_store import set_repeat_due
+from lighting import circuit_store, meter_store, open_command_store, relight_store
 from lighting.campaign_sweep import advance_campaigns
 from lighting.circuit_store import Circuit
-from lighting.command_store import DueRelight, LockedCommand
 from lighting.commands import (
     MAX_ATTEMPTS,
     OPEN,
@@ -42,9 +40,12 @@ from lighting.commands import (
 )
 from lighting.expected import read_lamps
 from lighting.octets import ON, QUESTION, Asked, Octets
+from lighting.open_command_store import LockedCommand
+from lighting.relight_store import DueRelight
 from lighting.requests import READ_BACK_USEFUL_FOR, LightingRequest, native_octets, request_command, send
 from lighting.restoring import RELIT_BY, octets_for, request_now, restore, serving_circuit
 from lighting.swept import Swept, alone, order_work, put_off
+from lighting.target_store import set_repeat_due
 
 PAGE = 200
 NOT_REACHED = "l'armoire n'a pas pu être jointe à temps"
@@ -76,20 +77,20 @@ async def _step(
     command = locked.command
     match step:
         case Transmitted(sent_at=sent_at, acknowledged=acknowledged, ask=ask):
-            await command_store.set_sent(connection, command.id, sent_at, acknowledged=acknowledged)
+            await open_command_store.set_sent(connection, command.id, sent_at, acknowledged=acknowledged)
             swept.outcomes.append("acknowledged" if acknowledged else "sent")
             if ask:
                 await _ask(connection, locked, now, swept)
         case Ask():
             await _ask(connection, locked, now, swept)
         case Apply(at=at):
-            swept.application_delays_s.append(await command_store.set_applied(connection, command.id, at))
+            swept.application_delays_s.append(await open_command_store.set_applied(connection, command.id, at))
             swept.outcomes.append("applied")
         case Reconcile(at=at):
-            await command_store.set_reconciled(connection, command.id, at)
+            await open_command_store.set_reconciled(connection, command.id, at)
             swept.outcomes.append("reconciled")
         case Settle():
-            await command_store.set_relight_at(connection, command.id, None)
+            await relight_store.set_relight_at(connection, command.id, None)
             swept.outcomes.append("settled")
         case SendAgain():
             await _send_again(connection, locked, now, swept)
@@ -109,7 +110,9 @@ async def _send_again(connection: Connection, locked: LockedCommand, now: dateti
         return
     not_after = command.not_after if is_open else now + RELIGHT_EVERY
     row = await send(connection, locked.device_id, _octets(locked).frames[command.action], not_after)
-    await command_store.set_sent_again(connection, command.id, row.id, None if is_open else now + RELIGHT_EVERY)
+    await open_command_store.set_sent_again(
+        connection, command.id, row.id, None if is_open else now + RELIGHT_EVERY
+    )
     swept.slots.add(row.slot)
     swept.outcomes.append("sent_again")
 
@@ -118,7 +121,7 @@ async def _ask(connection: Connection, locked: LockedCommand, now: datetime, swe
     question = _octets(locked).frames[QUESTION]
     useful_for = max(READ_BACK_USEFUL_FOR, locked.command.proving.receives_every)
     row = await send(connection, locked.device_id, question, now + useful_for)
-    await command_store.set_asked(connection, locked.command.id, row.id)
+    await open_command_store.set_asked(connection, locked.command.id, row.id)
     swept.slots.add(row.slot)
 
 
@@ -127,7 +130,7 @@ async def _leave(connection: Connection, locked: LockedCommand, now: datetime, s
     if locked.command.state in OPEN:
         await _end(connection, locked, State.FAILED, Failure.NOT_SERVED, now, swept)
     elif locked.command.owes_light:
-        await command_store.set_relight_at(connection, locked.command.id, now + RELIGHT_EVERY)
+        await relight_store.set_relight_at(connection, locked.command.id, now + RELIGHT_EVERY)
 
 
 def _octets(locked: LockedCommand) -> Octets:
@@ -144,7 +147,7 @@ async def _end(
     command = locked.command
     is_settled = state is State.UNPROVEN and command.attempts >= MAX_ATTEMPTS
     relight_at = None if is_settled else now + RELIGHT_EVERY
-    await command_store.set_ended(connection, command.id, state, failure, relight_at)
+    await open_command_store.set_ended(connection, command.id, state, failure, relight_at)
     swept.outcomes.append(state)
     log.warning("lighting_command_ended", command=command.id, state=state, failure=failure)
     if command.owes_light and state in {State.FAILED, State.EXPIRED} and locked.work_order_at is None:
@@ -175,13 +178,13 @@ async def advance_commands(pool: Pool, now: datetime) -> Swept:
     after = 0
     while True:
         async with pool.acquire() as connection, connection.transaction():
-            page = await command_store.lock_open(connection, after, PAGE, now - LATE_FOR)
-            said = await command_store.read_backs(connection, [one for one in page if one.is_out])
-            heard = await command_store.last_received(connection, [one for one in page if one.is_out])
+            page = await open_command_store.lock_open(connection, after, PAGE, now - LATE_FOR)
+            said = await open_command_store.read_backs(connection, [one for one in page if one.is_out])
+            heard = await open_command_store.last_received(connection, [one for one in page if one.is_out])
             for locked in page:
                 number = locked.command.id
                 if locked.is_withdrawn:  # It ends with the next sweep.
-                    await command_store.withdraw_frame(connection, number)
+                    await open_command_store.withdraw_frame(connection, number)
                     continue
                 step = advance(locked.command, said.get(number, ()), heard.get(number), now)
                 if isinstance(step, Wait):
@@ -199,12 +202,12 @@ async def confirm_applied(pool: Pool, now: datetime) -> Swept:
     swept, after = Swept(), 0
     while True:
         async with pool.acquire() as connection, connection.transaction():
-            page = await command_store.lock_applied(connection, after, PAGE, WARM_UP)
+            page = await meter_store.lock_applied(connection, after, PAGE, WARM_UP)
             for one in page:
                 reading = None if one.value is None or one.received_at is None else (one.value, one.received_at)
                 found = compare_power(one.applied_at, one.expected_power_w, one.power_margin_w or 0, reading, now)
                 if found is not None:
-                    await command_store.set_compared(connection, one.id, found.at, found.unconfirmed)
+                    await meter_store.set_compared(connection, one.id, found.at, found.unconfirmed)
                     swept.outcomes.append(found.unconfirmed or "confirmed")
         if len(page) < PAGE:
             return swept
@@ -215,12 +218,12 @@ async def relight(pool: Pool, now: datetime) -> Swept:
     """Light again every circuit whose "off" has come to its end, or bring it to what its program says by then."""
     swept, after = Swept(), 0
     while True:
-        page = await command_store.due_relights(pool, now, after, PAGE)
+        page = await relight_store.due_relights(pool, now, after, PAGE)
         for due in page:
             with alone("relight", due.id):
                 async with pool.acquire() as connection, connection.transaction():
                     await circuit_store.lock_asset(connection, due.asset_id)
-                    if await command_store.is_to_relight(connection, due.id, now):
+                    if await relight_store.is_to_relight(connection, due.id, now):
                         await _relight_one(connection, due, now, swept)
         if len(page) < PAGE:
             return swept
@@ -241,7 +244,7 @@ async def _relight_one(connection: Connection, due: DueRelight, now: datetime, s
         swept.outcomes.append("relight_refused")
         if due.work_order_at is None:
             await order_work(connection, due.id, due.asset_id, str(refused), now)
-        await command_store.set_relight_at(connection, due.id, now + RELIGHT_EVERY)
+        await relight_store.set_relight_at(connection, due.id, now + RELIGHT_EVERY)
     else:
         swept.slots.add(requested.slot)
         swept.outcomes.append("relit" if request.action == "on" else "dark_by_program")
@@ -269,20 +272,20 @@ async def _is_left_to_clock(
     """
     lamps = (await read_lamps(connection, [due.asset_id])).get(due.asset_id)
     if lamps is not None and level_at(lamps.lamps.program, lamps.place, now) == 0:
-        await command_store.set_relight_at(connection, due.id, None)
+        await relight_store.set_relight_at(connection, due.id, None)
         swept.outcomes.append("dark_by_program")
         return True
-    said = await command_store.said_since(connection, due.device_id, octets.quantity_of(ON), due.off_until)
+    said = await open_command_store.said_since(connection, due.device_id, octets.quantity_of(ON), due.off_until)
     proving = Proving(octets.channels, 1.0, octets.asks)
     if judge(proving, said, due.off_until)[0]:
-        await command_store.set_relight_at(connection, due.id, None)
+        await relight_store.set_relight_at(connection, due.id, None)
         swept.outcomes.append("lit_by_itself")
         return True
     answered_by = due.off_until + ANSWERED_WITHIN
     if not octets.asks or now >= answered_by:
         return False
     row = await send(connection, due.device_id, octets.frames[QUESTION], answered_by)
-    await command_store.set_relight_at(connection, due.id, answered_by)
+    await relight_store.set_relight_at(connection, due.id, answered_by)
     swept.slots.add(row.slot)
     swept.outcomes.append("asked_at_end")
     return True

@@ -10,7 +10,7 @@ import structlog
 from core.runtime.bus import BUS_AWAY
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection
-from lighting import command_store
+from lighting import open_command_store
 from registry.alert_requests import request_relight_alert
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ class Swept:
 async def order_work(connection: Connection, command_id: int, asset_id: int, why: str, now: datetime) -> None:
     """An alert, once for a command: `why`, in French, it does not light."""
     await request_relight_alert(connection, asset_id, why, now)
-    await command_store.set_work_order(connection, command_id, now)
+    await open_command_store.set_work_order(connection, command_id, now)
 
 
 @contextmanager

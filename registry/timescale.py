@@ -205,13 +205,13 @@ async def _update(database_url: str, lock_timeout_s: float) -> None:
 
 
 async def require_reader(connection: Connection, version: str, compressed: int) -> None:
-    """Require that this database reads a dump of this version with so many compressed chunks.
+    """Require that this database reads a dump of this version ("": not known) with so many compressed chunks.
 
     Raises:
         DumpRejected: it would fail in the middle, or worse, succeed.
     """
     extension = await read_extension(connection)
-    if _numbers(version)[:2] != _numbers(extension.installed or "")[:2]:
+    if version and _numbers(version)[:2] != _numbers(extension.installed or "")[:2]:
         raise DumpRejected(
             f"cette sauvegarde est de TimescaleDB {version}, ce serveur a la {extension.installed}",
             f"restaurez-la sur un serveur qui a la {version}, mettez-y TimescaleDB à jour, sauvegardez à nouveau "

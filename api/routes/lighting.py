@@ -19,7 +19,7 @@ from api.routes.trades import PlaceAnswer, ValueAnswer, WantedQuery, best_value,
 from api.trade_store import LIGHTING, last_values
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import circuit_store, command_store
-from lighting.campaign_store import names_of
+from lighting.circuit_store import names_of
 from lighting.commands import UNCONFIRMED_FR, Failure, RejectedLightingCommand, Unconfirmed, failure_text
 from lighting.requests import LightingRequest, Requested, circuits_to_command, request_command
 

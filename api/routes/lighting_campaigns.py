@@ -1,32 +1,29 @@
-"""Lighting campaigns: prepared with a preview, approved by somebody else, followed, halted; and all on at once."""
+"""Lighting campaigns: prepared with a preview, and followed."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Caller, Change, LightingApprover, LightingOperator, ProvenLightingOperator, Reader
-from api.campaign_targets import Prepared, outside_bounds, prepare
+from api import campaign_changes as changes
+from api.auth import LightingOperator, Reader
+from api.campaign_answers import CAMPAIGNS, CampaignAnswer, campaign_fields
+from api.campaign_preview import PreviewAnswer, preview_of
+from api.campaign_targets import LONGEST_CAMPAIGN, MOST_TARGETS, Prepared, prepare
 from api.fields import Answer, Body, Id, IdRef, Instant, Name, ShortText, Text, answer_of, example
-from api.impersonation import as_owner
 from api.pages import Page, Paged, page_of
-from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
-from core.runtime.postgres import Connection
 from lighting import campaign_store as store
-from lighting.campaign_plan import GatewayShare, PlannedGroup, shares_of
-from lighting.campaign_store import Author, Campaign, NewTarget, Wanted
-from lighting.campaigns import HALT_FR, RejectedCampaign, State, canary_of, check_approval, check_move
+from lighting import target_store
+from lighting.campaigns import canary_of
+from lighting.circuit_store import Wanted
 from lighting.commands import LONGEST_OFF
 from lighting.compilers import SET_PROGRAM
-from lighting.group_sending import plan_groups
 from lighting.requests import EMERGENCY_PRIORITY, PRIORITY, LightingRequest
-from lorawan.instants import from_us, to_us
-from registry.tenants import first_maker
+from lighting.target_store import NewTarget
 
 router = APIRouter(prefix="/v1", tags=["lighting"], responses=PROBLEM_RESPONSES)
 
@@ -37,11 +34,7 @@ StateQuery = Annotated[
     | None,
     Query(description="Celles qui en sont là"),
 ]
-HOUR = timedelta(hours=1)
 USUALLY_WITHIN = timedelta(hours=2)
-LONGEST_CAMPAIGN = timedelta(hours=24)
-LOSS_OVER = timedelta(days=30)
-MOST_TARGETS = 20_000
 
 
 class CampaignTargets(Body):
@@ -108,53 +101,6 @@ class NewCampaign(Body):
         return self
 
 
-class AllOn(Body):
-    """Tout allumer, une commune ou tout ce qu'on a : sans approbation, avant tout le reste."""
-
-    model_config = example({"commune": "Plouzané", "reason": "Accident rue du Port", "preview": False})
-
-    commune: ShortText | None = Field(None, min_length=1, description="Absente : toutes", examples=["Plouzané"])
-    reason: Text = Field(min_length=1, examples=["Accident rue du Port"])
-    preview: bool = Field(True, description="Montrer quand tout sera allumé, sans rien envoyer")
-
-
-class GatewayShareAnswer(Answer):
-    """Ce qu'une campagne demande à une passerelle, dans sa part de l'heure."""
-
-    gateway: str = Field(
-        description="Sa passerelle, ou le serveur d'un autre réseau", examples=["0016c001f0000001"]
-    )
-    targets: int
-    airtime_s: float = Field(
-        description="Temps d'antenne des ordres (d'un groupe, une trame) et de leurs questions, sans répétition"
-    )
-    used_s: float = Field(description="Ce que des campagnes ont pris de l'heure passée")
-    left_s: float = Field(description="Ce qui en reste à prendre")
-    loss: float = Field(description="Part des ordres à répéter, mesurée ; 0,1 où rien n'a été mesuré")
-    ends_at: datetime = Field(description="Quand la dernière sera partie, répétitions comprises")
-
-
-class RejectedTargetAnswer(Answer):
-    """Un circuit que la campagne ne peut pas commander."""
-
-    asset_id: int
-    name: str
-    reason: str = Field(examples=["ce circuit est protégé : il ne s'éteint jamais"])
-
-
-class PreviewAnswer(Answer):
-    """Ce qui se passera : combien, par qui, jusqu'à quand, et qui n'est pas commandé."""
-
-    targets: int
-    canary: int = Field(description="Ceux qui partent d'abord ; les autres suivent quand ils l'ont prouvé")
-    unproven: int = Field(
-        description="Horloges d'un autre fabricant que rien ne relit : leur programme part sans preuve"
-    )
-    rejected: list[RejectedTargetAnswer]
-    gateways: list[GatewayShareAnswer]
-    ends_at: datetime | None = Field(description="Fin prévue si elle part maintenant")
-
-
 class CountsAnswer(Answer):
     """Où en sont les circuits d'une partie de la campagne."""
 
@@ -164,27 +110,6 @@ class CountsAnswer(Answer):
     failed: int
     superseded: int = Field(description="Un ordre plus récent les a remplacés")
     unproven: int = Field(description="Leur programme est parti ; rien ne relit ce que tient leur horloge")
-
-
-class CampaignAnswer(answer_of(Campaign, {"tenant_id", "author_id", "approver_id"})):
-    """Une campagne et où elle en est."""
-
-    state: str = Field(
-        examples=["running"],
-        description="draft (projet), approved, canary (premières armoires), running, paused, halted "
-        "(d'elle-même), ended, cancelled, expired ou refused",
-    )
-    halted_for: str | None = Field(examples=["too_many_failures"])
-    halted_message: str | None = Field(description="Pourquoi elle s'est arrêtée d'elle-même")
-    decided_by: int | None = Field(description="Une proposition : la collectivité qui l'approuve ou la refuse")
-    proposed_by: str = Field(description="Une proposition : de quelle collectivité", examples=["plouzane"])
-    outside: str | None = Field(description="Une proposition : la borne qu'elle dépasse")
-    then_decided_by: list[int] = Field(
-        description="Qui en décide ensuite, dans cet ordre : elle dépasse aussi une borne de chacun"
-    )
-    then_outside: list[str] = Field(description="La borne de chacun d'eux")
-    decided_before: list[int] = Field(description="Qui l'a déjà acceptée pour sa borne")
-    refused_for: str | None = Field(description="Pourquoi elle a été refusée")
 
 
 class ProgressAnswer(CampaignAnswer):
@@ -201,92 +126,12 @@ class CreatedCampaignAnswer(CampaignAnswer):
     preview: PreviewAnswer
 
 
-class AllOnAnswer(Answer):
-    """Ce que fait « tout allumer » ; sans campagne pour un aperçu."""
-
-    campaign_id: int | None
-    preview: PreviewAnswer
-
-
-class TargetAnswer(answer_of(store.Target, {"airtime_us", "is_unprovable"})):
+class TargetAnswer(answer_of(target_store.Target, {"airtime_us", "is_unprovable"})):
     """Un circuit d'une campagne, et l'état de son ordre ou de son programme."""
 
     state: str | None = Field(examples=["applied"])
     program_hash: str | None = Field(description="Ce que son horloge dira tenir", examples=["e352aa1e"])
     attempts: int = Field(description="Combien de fois cela a été envoyé")
-
-
-def _show(campaign: Campaign) -> CampaignAnswer:
-    return CampaignAnswer.model_validate(_said(campaign))
-
-
-def _said(campaign: Campaign) -> dict[str, Any]:
-    why = campaign.halted_for
-    return asdict(campaign) | {"halted_message": None if why is None else HALT_FR.get(why, why)}
-
-
-CAMPAIGNS = Resource("lighting_campaign", "campagne", store.read_campaign, _show)
-
-
-async def _author(connection: Connection, caller: Caller) -> Author:
-    """Who acts. A key counts as who made it: nobody is two by making one."""
-    return Author(caller.principal.name, await first_maker(connection, caller.principal))
-
-
-def _gateway(share: GatewayShare) -> GatewayShareAnswer:
-    return GatewayShareAnswer(
-        gateway=share.gateway,
-        targets=share.targets,
-        airtime_s=round(share.airtime_us / 1e6, 3),
-        used_s=round(share.used_us / 1e6, 3),
-        left_s=round(share.left_us / 1e6, 3),
-        loss=round(share.loss, 3),
-        ends_at=from_us(share.ends_us),
-    )
-
-
-async def _preview(
-    connection: Connection,
-    prepared: Prepared,
-    canary: frozenset[int],
-    now: datetime,
-    request: LightingRequest,
-    campaign_id: int | None = None,
-    planned: Sequence[int] | None = None,
-) -> PreviewAnswer:
-    """`planned`: all circuits of the campaign, where `prepared` has but those that wait."""
-    gateways = sorted({target.gateway for target in prepared.targets})
-    sent = await store.released_since(connection, now - HOUR)
-    measured_loss = await store.read_measured_loss(connection, gateways, now - LOSS_OVER)
-    waiting = [one.asset_id for one in prepared.targets]
-    groups: list[PlannedGroup] = []
-    if request.action != SET_PROGRAM:
-        groups = await plan_groups(
-            connection,
-            campaign_id,
-            waiting,
-            waiting if planned is None else planned,
-            request.action,
-            request.asked_at(now),
-            priority=request.priority,
-        )
-    shares = shares_of(
-        [(one.asset_id, one.gateway, one.airtime_us, one.asset_id in canary) for one in prepared.targets],
-        prepared.neighbours,
-        [(gateway, to_us(at), airtime_us) for gateway, at, airtime_us in sent],
-        measured_loss,
-        to_us(now),
-        is_emergency=request.priority == EMERGENCY_PRIORITY,
-        groups=groups,
-    )
-    return PreviewAnswer(
-        targets=len(prepared.targets),
-        canary=len(canary),
-        unproven=len(prepared.unproven),
-        rejected=[RejectedTargetAnswer.model_validate(asdict(one)) for one in prepared.rejected],
-        gateways=[_gateway(share) for share in shares],
-        ends_at=from_us(max(share.ends_us for share in shares)) if shares else None,
-    )
 
 
 def _until(body: NewCampaign, now: datetime) -> datetime:
@@ -299,13 +144,6 @@ def _until(body: NewCampaign, now: datetime) -> datetime:
     if not now < body.off_until <= now + LONGEST_OFF:
         raise Problem(422, "la fin d'extinction doit être à venir, et dans 12 heures au plus")
     return min(not_after, body.off_until)
-
-
-def _targets(prepared: Prepared, canary: frozenset[int]) -> list[NewTarget]:
-    return [
-        NewTarget(one.asset_id, one.gateway, one.airtime_us, one.octets, one.asset_id in canary)
-        for one in prepared.targets
-    ]
 
 
 @router.post(
@@ -337,27 +175,11 @@ async def create_campaign(body: NewCampaign, caller: LightingOperator) -> Create
                 422, f"aucun circuit à commander : {' ; '.join(sorted(reasons)) or 'aucune armoire ici'}"
             )
         canary = canary_of([(one.asset_id, one.gateway) for one in prepared.targets], prepared.unproven)
-        author = await _author(change.connection, caller)
-        made = await store.create_campaign(
-            change.connection, change.tenant_id, values, author, prepared.neighbours
-        )
-        await store.add_targets(change.connection, made, _targets(prepared, canary))
-        preview = await _preview(change.connection, prepared, canary, now, request, made.id)
-        shown = CreatedCampaignAnswer.model_validate(_said(made) | {"preview": preview})
-        await _audit_everywhere(change, "create", made, prepared.owners)
+        made = await changes.create_campaign(change, caller, values, prepared, canary)
+        preview = await preview_of(change.connection, prepared, canary, now, request, made.id)
+        shown = CreatedCampaignAnswer.model_validate(campaign_fields(made) | {"preview": preview})
+        await changes.audit_everywhere(change, "create", made, prepared.owners)
     return shown
-
-
-async def _audit_everywhere(
-    change: Change, action: str, made: Campaign, owners: Mapping[int, tuple[int, int]]
-) -> None:
-    """On the author's side, and on that of everybody whose lamps it commands: of these the number, no more."""
-    total = sum(count for _, count in owners.values())
-    await change.audit(action, "lighting_campaign", made.id, {"targets": total}, after=_show(made))
-    for owner, (asset_id, count) in owners.items():
-        if owner != change.tenant_id:
-            async with as_owner(change, owner, asset_id, f"actif {asset_id}") as acting:
-                await acting.audit(action, "lighting_campaign", made.id, {"targets": count}, after=_show(made))
 
 
 @router.get(
@@ -378,7 +200,7 @@ async def read_campaign(id: Id, caller: Reader) -> ProgressAnswer:
     async with caller.reading() as connection:
         campaign = await CAMPAIGNS.get(connection, id)
         progress = await store.read_progress(connection, id)
-    return ProgressAnswer.model_validate(_said(campaign) | asdict(progress))
+    return ProgressAnswer.model_validate(campaign_fields(campaign) | asdict(progress))
 
 
 @router.get(
@@ -390,7 +212,7 @@ async def list_targets(id: Id, caller: Reader, paging: Paged) -> Page[TargetAnsw
     """Les circuits d'une campagne et l'état de leur ordre."""
     async with caller.reading() as connection:
         await CAMPAIGNS.get(connection, id)
-        rows = await store.list_targets(connection, id, after=paging.after, most=paging.most)
+        rows = await target_store.list_targets(connection, id, after=paging.after, most=paging.most)
     return page_of(rows, paging.limit, TargetAnswer.model_validate, lambda row: str(row.asset_id))
 
 
@@ -404,7 +226,7 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
     now = datetime.now(UTC)
     async with caller.reading() as connection:
         campaign = await CAMPAIGNS.get(connection, id)
-        rows = await store.list_targets(connection, id, after=0, most=MOST_TARGETS)
+        rows = await target_store.list_targets(connection, id, after=0, most=MOST_TARGETS)
         waiting = [row for row in rows if row.released_at is None and row.rejected is None]
         neighbours = await store.read_neighbours(connection, id)
         targets = [NewTarget(row.asset_id, row.gateway, row.airtime_us, {}, row.is_canary) for row in waiting]
@@ -420,191 +242,4 @@ async def preview_campaign(id: Id, caller: Reader) -> PreviewAnswer:
             priority=EMERGENCY_PRIORITY if campaign.is_emergency else PRIORITY,
         )
         planned = [row.asset_id for row in rows if row.rejected is None]
-        return await _preview(connection, prepared, canary, now, request, id, planned)
-
-
-async def _changed(
-    caller: Caller, campaign_id: int, action: str, changed: Callable[[Connection, Campaign], Awaitable[Campaign]]
-) -> CampaignAnswer:
-    """The caller's own campaign after `changed`, which nobody else moves meanwhile; 409 with why it may not be."""
-    async with caller.changing() as change:
-        former = await store.lock_campaign(change.connection, campaign_id)
-        if former is None:
-            raise CAMPAIGNS.missing(campaign_id)
-        await CAMPAIGNS.own(change, campaign_id)
-        try:
-            made = await changed(change.connection, former)
-        except RejectedCampaign as refused:
-            raise Problem(409, str(refused)) from None
-        await change.audit(action, "lighting_campaign", campaign_id, before=_show(former), after=_show(made))
-    return _show(made)
-
-
-async def _moved(caller: Caller, campaign_id: int, action: str, to: State, of: Sequence[State]) -> CampaignAnswer:
-    async def moved(connection: Connection, former: Campaign) -> Campaign:
-        check_move(State(former.state), of)
-        return await store.set_state(connection, campaign_id, to)
-
-    return await _changed(caller, campaign_id, action, moved)
-
-
-@router.post(
-    "/lighting-campaigns/{id}/approval",
-    operation_id="approveLightingCampaign",
-    summary="Approuver une campagne d'éclairage",
-)
-async def approve_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
-    """L'approuver : une autre personne que son auteur, ou une clé que l'auteur n'a pas faite.
-
-    Les premières armoires partent aussitôt. Ce qu'un membre propose hors de ses bornes est approuvé par chaque
-    collectivité dont il dépasse une borne, et ne part qu'après la dernière.
-    """
-    async with caller.changing() as change:
-        former = await _to_decide(change, id)
-        approver = await _author(change.connection, caller)
-        if former.decided_by is not None:
-            approver = Author(f"{approver.name} ({change.tenant_slug})", approver.id)
-        try:
-            check_approval(State(former.state), former.author_id, approver.id, former.not_after, datetime.now(UTC))
-        except RejectedCampaign as rejected:
-            raise Problem(409, str(rejected)) from None
-        if former.decided_by is None:
-            await _demand_inside_bounds(change, former)
-        hand_on = store.hand_on if former.then_decided_by else store.approve
-        made = await hand_on(change.connection, id, approver)
-        if former.decided_by is None:
-            owners = {
-                owner: (asset, count) for owner, asset, count in await store.owners_of(change.connection, id)
-            }
-            await _audit_everywhere(change, "approve", made, owners)
-        else:
-            await change.audit("approve", "lighting_campaign", id, before=_show(former), after=_show(made))
-    return _show(made)
-
-
-async def _demand_inside_bounds(change: Change, campaign: Campaign) -> None:
-    """Raises 409 when it oversteps bounds that were set since it was prepared: it would have to be proposed."""
-    request = LightingRequest(campaign.action, "", "", off_until=campaign.off_until, level=campaign.level)
-    rows = await store.list_targets(change.connection, campaign.id, after=0, most=MOST_TARGETS)
-    wanted = Wanted(asset_ids=[row.asset_id for row in rows])
-    found = await store.find_targets(change.connection, change.tenant_id, wanted)
-    for owner in sorted({owner for _, owner in found}):
-        ids = [asset_id for asset_id, one in found if one == owner]
-        async with as_owner(change, owner, ids[0], f"actif {ids[0]}") as acting:
-            named = await store.names_of(acting.connection, ids)
-            tags = {one.id: one.tags for one in named.values()}
-            for overstep, *_ in (await outside_bounds(acting, request, tags, datetime.now(UTC))).values():
-                raise Problem(409, f"hors des bornes du syndicat : {overstep.why} ; préparez-la à nouveau")
-
-
-async def _to_decide(change: Change, campaign_id: int) -> Campaign:
-    """A campaign on which the caller's tenant decides: its own, or what a member proposes beyond its bounds."""
-    former = await store.lock_campaign(change.connection, campaign_id)
-    if former is None:
-        raise CAMPAIGNS.missing(campaign_id)
-    if former.decided_by is None:
-        await CAMPAIGNS.own(change, campaign_id)
-    elif former.decided_by != change.tenant_id:
-        raise Problem(403, f"hors des bornes du syndicat, qui seul en décide : {former.outside}")
-    return former
-
-
-class ProposalRejection(Body):
-    """Pourquoi une proposition est refusée."""
-
-    model_config = example({"reason": "La rue est celle du collège"})
-
-    reason: Text = Field(
-        min_length=1, description="Gardé avec la proposition", examples=["La rue est celle du collège"]
-    )
-
-
-@router.post(
-    "/lighting-campaigns/{id}/refusal",
-    operation_id="rejectLightingCampaign",
-    summary="Refuser une proposition d'éclairage",
-)
-async def reject_proposal(id: Id, body: ProposalRejection, caller: LightingApprover) -> CampaignAnswer:
-    """Refuser ce qu'un membre propose hors de ses bornes ; rien n'en part, et le motif lui est montré."""
-    async with caller.changing() as change:
-        former = await _to_decide(change, id)
-        if former.decided_by is None:
-            raise Problem(409, "une campagne de la collectivité s'annule ; une proposition d'un membre se refuse")
-        if former.state != State.DRAFT:
-            raise Problem(409, "seule une proposition à l'état de projet se refuse")
-        made = await store.reject(change.connection, id, body.reason)
-        await change.audit("refuse", "lighting_campaign", id, before=_show(former), after=_show(made))
-    return _show(made)
-
-
-@router.post(
-    "/lighting-campaigns/{id}/pause",
-    operation_id="pauseLightingCampaign",
-    summary="Suspendre une campagne d'éclairage",
-)
-async def pause_campaign(id: Id, caller: LightingOperator) -> CampaignAnswer:
-    """Plus rien ne part ; ce qui est parti s'achève."""
-    return await _moved(caller, id, "pause", State.PAUSED, (State.APPROVED, State.CANARY, State.RUNNING))
-
-
-@router.post(
-    "/lighting-campaigns/{id}/resumption",
-    operation_id="resumeLightingCampaign",
-    summary="Reprendre une campagne d'éclairage",
-)
-async def resume_campaign(id: Id, caller: LightingApprover) -> CampaignAnswer:
-    """Reprendre une campagne suspendue. Une campagne qui s'est arrêtée d'elle-même se prépare à nouveau."""
-    return await _moved(caller, id, "resume", State.APPROVED, (State.PAUSED,))
-
-
-@router.post(
-    "/lighting-campaigns/{id}/cancellation",
-    operation_id="cancelLightingCampaign",
-    summary="Annuler une campagne d'éclairage",
-)
-async def cancel_campaign(id: Id, caller: LightingOperator) -> CampaignAnswer:
-    """Plus rien ne part. Ce qui est parti n'est pas repris : donnez l'ordre contraire."""
-    unended = (State.DRAFT, State.APPROVED, State.CANARY, State.RUNNING, State.PAUSED, State.HALTED)
-    return await _moved(caller, id, "cancel", State.CANCELLED, unended)
-
-
-@router.post("/lighting/all-on", operation_id="switchAllOn", summary="Tout allumer")
-async def all_on(body: AllOn, caller: ProvenLightingOperator) -> AllOnAnswer:
-    """Tout allumer, dans une commune ou partout : sans seconde personne, avant tout le reste.
-
-    Par défaut un aperçu dit quand tout sera allumé. Une campagne en cours qui éteindrait ou graduerait ces
-    armoires est suspendue.
-    """
-    now = datetime.now(UTC)
-    async with caller.changing() as change:
-        request = LightingRequest("on", "", "", priority=EMERGENCY_PRIORITY)
-        prepared = await prepare(change, caller, request, Wanted(commune=body.commune))
-        if not prepared.targets:
-            raise Problem(422, "aucune armoire à allumer ici")
-        preview = await _preview(change.connection, prepared, frozenset(), now, request)
-        if body.preview:
-            return AllOnAnswer(campaign_id=None, preview=preview)
-        where = body.commune or "toutes les communes"
-        values = {
-            "name": f"Tout allumer : {where}",
-            "action": "on",
-            "level": None,
-            "off_until": None,
-            "reason": body.reason,
-            "is_emergency": True,
-            "not_after": now + LONGEST_CAMPAIGN,
-        }
-        author = await _author(change.connection, caller)
-        made = await store.create_campaign(
-            change.connection, change.tenant_id, values, author, prepared.neighbours
-        )
-        await store.add_targets(change.connection, made, _targets(prepared, frozenset()))
-        lit = [target.asset_id for target in prepared.targets]
-        # What one's own campaigns would put out of others, too.
-        for owner in sorted({change.tenant_id, *prepared.owners}):
-            asset_id, _ = prepared.owners.get(owner, (None, 0))
-            async with as_owner(change, owner, asset_id, f"actif {asset_id}") as acting:
-                for paused in await store.pause_darkening(acting.connection, lit, owner):
-                    await acting.audit("pause", "lighting_campaign", paused.id, after=_show(paused))
-        await _audit_everywhere(change, "all_on", made, prepared.owners)
-    return AllOnAnswer(campaign_id=made.id, preview=preview)
+        return await preview_of(connection, prepared, canary, now, request, id, planned)

@@ -18,6 +18,7 @@ from asyncpg import (
     ForeignKeyViolationError,
     InsufficientPrivilegeError,
     InterfaceError,
+    InvalidPasswordError,
     LockNotAvailableError,
     PostgresConnectionError,
     PostgresError,
@@ -43,6 +44,7 @@ __all__ = [
     "ExclusionViolationError",
     "ForeignKeyViolationError",
     "InsufficientPrivilegeError",
+    "InvalidPasswordError",
     "LockNotAvailableError",
     "Pool",
     "PostgresError",
@@ -126,7 +128,7 @@ def database_address(database_url: str) -> str:
 
 
 REFUSALS = (
-    (asyncpg.InvalidPasswordError, "le mot de passe de ce compte est refusé"),
+    (InvalidPasswordError, "le mot de passe de ce compte est refusé"),
     (asyncpg.InvalidCatalogNameError, "le serveur répond, mais cette base n'y existe pas"),
     (asyncpg.CannotConnectNowError, "le serveur démarre ou s'arrête"),
     (asyncpg.TooManyConnectionsError, "le serveur n'a plus de connexion libre (max_connections)"),

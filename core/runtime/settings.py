@@ -69,8 +69,11 @@ _OF_SERVICES = """
     station_url sweep_s trace_ratio udp_address_lock_s udp_address_rate udp_gateway_rate udp_host udp_port
     udp_read_on_s udp_receive_buffer webhook_concurrency webhook_permit_http webhook_schedule_s
 """
-# What the command line and the units read.
-_OF_COMMANDS = "alarm_mail alarm_url api_key backup_database_url backup_plain backup_recipients home options"
+# What the command line, the units and the image read.
+_OF_COMMANDS = """
+    alarm_mail alarm_url api_key backup_database_url backup_plain backup_recipients home options pitr_s3_key
+    pitr_s3_secret postgres_programs restore_database_url revision
+"""
 SERVICE_SETTINGS = frozenset(f"TERRITOIRE_{name.upper()}" for name in _OF_SERVICES.split())
 SETTING_NAMES = SERVICE_SETTINGS | {f"TERRITOIRE_{name.upper()}" for name in _OF_COMMANDS.split()}
 

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from cli.running import print_json
 from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
 from services.supervisor.launch import Launch, program, system_path
@@ -227,7 +228,7 @@ def main() -> int:
     """Print one JSON object; 1 when a message is missing or there twice."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     figures = asyncio.run(measure())
-    print(msgspec.json.encode(figures).decode())
+    print_json(figures)
     # The last one may be kept and not yet acknowledged when the publisher is stopped.
     return 0 if 0 <= figures["kept"] - figures["sent"] <= 1 else 1
 

@@ -351,9 +351,7 @@ def heap_growth(heap: Sequence[float]) -> float:
 
 def print_figures(console: Console, figures: ConsoleFigures) -> None:
     """A table, in the form of docs/performance.md."""
-    table = Table(title="Console dans Chromium", title_justify="left")
-    for column in ("mesure", "atteint", "objectif"):
-        table.add_column(column)
+    table = Table("mesure", "atteint", "objectif", title="Console dans Chromium", title_justify="left")
     rows = {
         f"Supervision, {figures.assets} équipements, cache vide : première image": ("first_paint_ms", "ms"),
         f"la même : transféré, en {figures.requests} requêtes": ("transferred_kb", "kB"),

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from cli.running import print_json
 from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
 from lab.postgres_servers import LOOK_S, Server, promote, streaming, until
 from services.supervisor.ports import free_tcp_port
@@ -134,7 +133,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="territoire-postgres-", dir="/var/tmp") as folder:
         Path(folder).chmod(0o711)
         figures = asyncio.run(measure(Path(folder)))
-    print(msgspec.json.encode(figures).decode())
+    print_json(figures)
     return 0 if figures["kept"] >= figures["acknowledged"] and figures["written_without_any_standby"] <= 1 else 1
 
 

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
-
 from alerting.engine_store import StateKey, StateRow, Watched
 from alerting.rules.model import Condition, RuleState
 from alerting.shard_memory import Memory
+from cli.running import print_json
 from core.messages.frames import GatewayFrame
 from gateways.semtech_udp import frames_of
 from ingest.pipeline import KnownDevice, Serving
@@ -96,7 +95,7 @@ def main() -> int:
         "ingest_octets_per_device": octets_of(ingest, DEVICES, kept),
         "octets_per_waiting_frame": octets_of(waiting_frames, FRAMES, kept),
     }
-    print(msgspec.json.encode(figures).decode())
+    print_json(figures)
     return 0
 
 

@@ -39,9 +39,7 @@ def takeover_table(figures: list[dict[str, Any]]) -> "Table":
     """A line for each protocol of a gateway."""
     from rich.table import Table
 
-    table = Table()
-    for column in ("passerelle", "descendantes", "volées", "essais d'inconnus", "listés"):
-        table.add_column(column)
+    table = Table("passerelle", "descendantes", "volées", "essais d'inconnus", "listés")
     for one in figures:
         shown = [
             ", ".join(f"{name} {times}" for name, times in sorted(one[kind].items()))

@@ -12,8 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from cli.running import print_json
 from lab.bench.processes import cpu_seconds
 from lab.simulator.stack_memory import NOT_COUNTED, pids_of, pss_mb
 from lab.stack_process import background_stack
@@ -67,7 +66,7 @@ def main() -> int:
         found = asyncio.run(measure_rest(folder / "home", options.settles, options.lasts))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(msgspec.json.encode(found).decode())
+    print_json(found)
     return 0
 
 

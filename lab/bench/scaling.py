@@ -21,7 +21,7 @@ from lab.bench.scaling_kills import KillSequence
 from lab.bench.scaling_probes import LOOK_EVERY_S, SHARDED, Peaks, is_shared, read_leases, until
 from lab.bench.scaling_report import Options, Shown, Split, figures_of
 from lab.bench.scaling_shares import Shares, read_shares
-from lab.chaos.processes import Processes
+from lab.chaos.stack.processes import Processes
 from lab.chaos.watch import messages
 from lab.load.load import Load, Servers, open_load
 from lab.simulator.account import Account, Kill, balance, read_stored

@@ -14,7 +14,7 @@ from core.runtime.postgres import Pool
 from lab.bench.metrics import read_counters
 from lab.bench.scaling_probes import SHARDED, Held, is_shared, read_leases, taken_anew, until
 from lab.bench.scaling_shares import work_done
-from lab.chaos.processes import Processes, send
+from lab.chaos.stack.processes import Processes, send
 from lab.load.load import Load
 from lab.radio.clock import now_us
 from lab.simulator.account import Kill

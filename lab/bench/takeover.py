@@ -20,9 +20,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
+from cli.running import print_json
 from core.messages.topics import slots_of_shard
 from core.runtime.postgres import Pool, open_pool
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
@@ -166,7 +166,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="territoire-takeover-", dir="/var/tmp") as folder:
         Path(folder).chmod(0o711)
         figures = asyncio.run(measure(Path(folder), devices))
-    print(msgspec.json.encode(figures).decode())
+    print_json(figures)
     return 0 if figures["held"] == figures["devices"] else 1
 
 

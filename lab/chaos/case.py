@@ -1,10 +1,16 @@
 """What a case is: what it does, on which stack, and how much of it the tests play."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lab.chaos.faults import Act, Around
+from lab.chaos.scene import Scene
 
+Act = Callable[[Scene], Awaitable[None]]
+Around = Callable[[Scene], AbstractAsyncContextManager[None]]
+
+SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
 # At which chains are judged by how long they take.
 GOAL_RATE = 2_000
 

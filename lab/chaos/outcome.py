@@ -9,6 +9,14 @@ from lab.simulator.account import Account
 RECOVERS_WITHIN_S = 60.0
 
 
+class NotRun(Exception):
+    """This machine does not allow the case. The message says in French why."""
+
+
+class CaseFailed(Exception):
+    """What was to be done to the stack could not be done. The message says in French what."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """One line of the table. A case that could not be run here has a reason, and has shown nothing."""

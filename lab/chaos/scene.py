@@ -12,10 +12,11 @@ from typing import Protocol
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from lab.certificates import Authority
-from lab.chaos.processes import CaseFailed, Processes
-from lab.chaos.proxy import Proxy
-from lab.chaos.releases import Upgrade
-from lab.chaos.secured import Certified
+from lab.chaos.outcome import CaseFailed
+from lab.chaos.stack.processes import Processes
+from lab.chaos.stack.proxy import Proxy
+from lab.chaos.stack.releases import Upgrade
+from lab.chaos.stack.secured import Certified
 from lab.gateway.gateway import Uptime
 from lab.gateway.mqtt import MqttGateway
 from lab.load.load import Load

@@ -1,11 +1,10 @@
 """A stack, a load, and one case after the other on them."""
 
 import asyncio
-import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,18 +14,13 @@ from rich.console import Console
 
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
-from lab.chaos.case import GOAL_RATE, Case, Layout
-from lab.chaos.cases import SHARDED
-from lab.chaos.checks import (
-    CounterWatch,
-    LogWatch,
-    differences,
-    read_stored_since,
-)
-from lab.chaos.outcome import Outcome
-from lab.chaos.processes import CaseFailed, NotRun, Processes
-from lab.chaos.releases import Upgrade
+from lab.chaos.case import GOAL_RATE, SHARDED, Case, Layout
+from lab.chaos.checks import CounterWatch, LogWatch, differences, read_stored_since
+from lab.chaos.outcome import CaseFailed, NotRun, Outcome
 from lab.chaos.scene import Scene
+from lab.chaos.stack.processes import Processes
+from lab.chaos.stack.releases import Upgrade
+from lab.chaos.stack.small_disks import small_disks
 from lab.chaos.watch import Watch, counted_drops
 from lab.device.device import SentUplink
 from lab.fleet.provision import ProvisioningFailed
@@ -62,9 +56,6 @@ FOREVER_S = 3_600.0
 QUIET_S = 3.0
 COUNT_STORED = "SELECT count(*) FROM observation.uplink"
 READY_WITHIN_S = 60.0
-# Small enough to be filled in a moment, large enough for what a case writes before and after.
-SMALL_DISKS = {"postgres": 1024, "nats": 256}
-"""Megabytes, by the name of the server, which is that of its folder in the home."""
 
 log = structlog.get_logger()
 
@@ -278,32 +269,3 @@ async def open_stage(
                     processes.clean_up()
         finally:
             processes.end_left_overs()
-
-
-@contextmanager
-def small_disks(home: Path) -> Generator[dict[str, Path]]:
-    """The folders of the servers' data on file systems of their own, in memory.
-
-    Raises:
-        NotRun: mounting is not allowed here.
-    """
-    home.mkdir(mode=0o711, parents=True, exist_ok=True)
-    mounted: dict[str, Path] = {}
-    try:
-        for service, megabytes in SMALL_DISKS.items():
-            folder = home / service
-            folder.mkdir(mode=0o711, exist_ok=True)
-            options = f"size={megabytes}m,mode=711"
-            done = subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", options, "territoire-chaos", str(folder)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode != 0:
-                raise NotRun(f"un petit disque ne peut pas être monté ici : {done.stderr.strip()}")
-            mounted[service] = folder
-        yield mounted
-    finally:
-        for folder in mounted.values():
-            subprocess.run(["umount", "--lazy", str(folder)], check=False)

@@ -10,7 +10,7 @@ from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus, raise_if_cancelled
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from lab.chaos.checks import CounterWatch
-from lab.chaos.processes import total
+from lab.chaos.stack.metrics import total
 from services.supervisor.run_info import RunInfo
 
 LOOK_EVERY_S = 0.5

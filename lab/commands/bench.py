@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cli.running import fail, log_apart, read_run, tables
+from cli.running import fail, log_apart, print_json, read_run, tables
 from lab.commands.options import (
     CheckOption,
     CopiesOption,
@@ -44,6 +44,20 @@ RateOption = Annotated[
 def own_process(command: str, argv: Sequence[str]) -> tuple[str, ...]:
     """How one of the benchmarks' hidden commands is started in a process of its own."""
     return sys.executable, "-P", "-m", "lab", "bench", command, *argv
+
+
+def arguments(**options: object) -> list[str]:
+    """These options as a command line has them: what is not given is left out, a list is repeated."""
+    made: list[str] = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            made.append(option)
+        elif isinstance(value, list):
+            made += [part for one in cast(list[object], value) for part in (option, str(one))]
+        elif value is not None and value is not False:
+            made += [option, str(value)]
+    return made
 
 
 @contextmanager
@@ -105,11 +119,16 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Du datagramme à la mesure enregistrée : débit soutenu, CPU par processus, délais, plafond."""
-    argv = ["--seconds", str(seconds), "--devices", str(devices), "--gateways", str(gateways)]
-    argv += ["--copies", str(copies), "--runs", str(runs)]
-    argv += [] if rate is None else ["--rate", str(rate)]
-    argv += ["--paced"] if paced else []
-    argv += ["--json"] if as_json else []
+    argv = arguments(
+        seconds=seconds,
+        devices=devices,
+        gateways=gateways,
+        copies=copies,
+        runs=runs,
+        rate=rate,
+        paced=paced,
+        json=as_json,
+    )
 
     raise typer.Exit(on_a_stack_of_its_own("ingest-load", argv, {"track_commit_timestamp": "on"}))
 
@@ -118,7 +137,7 @@ def ingest(
 def feed(as_json: JsonOption = False) -> None:
     """Le fil des mesures : ce que coûte un lecteur, en part d'un cœur pour 10 000 valeurs par seconde."""
     services = ("api", "maintenance")
-    raise typer.Exit(on_a_stack_of_its_own("feed-load", ["--json"] if as_json else [], {}, services))
+    raise typer.Exit(on_a_stack_of_its_own("feed-load", arguments(json=as_json), {}, services))
 
 
 @bench_app.command("feed-load", hidden=True)
@@ -126,14 +145,12 @@ def feed_load(home: RunningStackOption, as_json: JsonOption = False) -> None:
     """La lecture et sa mesure, dans leur propre processus ; `bench feed` les lance."""
     from dataclasses import asdict
 
-    import msgspec
-
     from lab.bench.feed import measure_feed
     from services.supervisor.run_info import read_run_info
 
     cost = asyncio.run(measure_feed(read_run_info(home)))
     if as_json:
-        print(msgspec.json.encode(asdict(cost) | {"cores_at_goal": cost.cores_at_goal}).decode())
+        print_json(asdict(cost) | {"cores_at_goal": cost.cores_at_goal})
         return
     print(
         f"{cost.values} valeurs en {cost.seconds:.1f} s ; par valeur {cost.api_us:.1f} us de l'API et "
@@ -154,7 +171,6 @@ def ingest_load(
     as_json: JsonOption = False,
 ) -> None:
     """Le générateur et la mesure, dans leur propre processus ; `bench ingest` les lance."""
-    import msgspec
     from rich.console import Console
 
     from lab.bench.ceiling import CeilingFailed
@@ -173,7 +189,7 @@ def ingest_load(
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     raise typer.Exit(0 if is_exact else 1)
 
 
@@ -191,8 +207,7 @@ def queries(
     as_json: JsonOption = False,
 ) -> None:
     """Les questions de tous les jours sur deux ans de mesures, contre psql et contre les objectifs."""
-    argv = ["--measurements", str(measurements), "--runs", str(runs)]
-    argv += [name for name, given in (("--explain", explain), ("--check", check), ("--json", as_json)) if given]
+    argv = arguments(measurements=measurements, runs=runs, explain=explain, check=check, json=as_json)
     if home is not None:
         queries_ask(home, 0, runs, explain, check, as_json)
     from services.supervisor.postgres import UNSAFE_AND_FAST
@@ -212,7 +227,6 @@ def queries_ask(
     as_json: JsonOption = False,
 ) -> None:
     """L'historique et la mesure, dans leur propre processus ; `bench queries` les lance."""
-    import msgspec
     import uvloop
 
     from lab.bench.queries import ASSETS, YEARS, NoHistory, measure, print_table
@@ -228,7 +242,7 @@ def queries_ask(
         raise fail(str(refused)) from None
     print_table(console, figures)
     if as_json:
-        print(msgspec.json.encode({"queries": figures}).decode())
+        print_json({"queries": figures})
     raise typer.Exit(1 if check and not all(figure.reached for figure in figures) else 0)
 
 
@@ -240,8 +254,6 @@ def decoders(
     as_json: JsonOption = False,
 ) -> None:
     """Trames lues par seconde : décodeurs natifs, et scripts des fabricants par un processus."""
-    import msgspec
-
     from core.runtime.telemetry import configure_logs
     from lab.bench.decoders import Options, print_report, run
 
@@ -249,7 +261,7 @@ def decoders(
     configure_logs("bench", "bench", "json", "WARNING")
     figures, is_reached = run(Options(seconds, runs), console)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     else:
         print_report(console, figures)
     raise typer.Exit(1 if check and not is_reached else 0)
@@ -262,7 +274,7 @@ def redecode(
     as_json: JsonOption = False,
 ) -> None:
     """Trames enregistrées décodées à nouveau par seconde : par un décodeur natif, puis par un script."""
-    argv = ["--frames", str(frames), "--devices", str(devices), *(["--json"] if as_json else [])]
+    argv = arguments(frames=frames, devices=devices, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("redecode-ask", argv, {}, ("maintenance",)))
 
 
@@ -281,9 +293,7 @@ def takeover(
 
     figures = play(downlinks)
     if as_json:
-        import msgspec
-
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     else:
         tables(beside_json=False).print(takeover_table(figures))
     raise typer.Exit(0 if len(figures) == len(OWNERS) else 1)
@@ -297,14 +307,12 @@ def redecode_ask(
     as_json: JsonOption = False,
 ) -> None:
     """La mesure, dans son propre processus ; `bench redecode` la lance."""
-    import msgspec
-
     from lab.bench.redecode import Options, run
 
     console = tables(beside_json=as_json)
     figures = run(read_run(home), Options(frames, devices), console)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     raise typer.Exit(0 if figures["reached"] else 1)
 
 
@@ -317,8 +325,7 @@ def keys_(
     as_json: JsonOption = False,
 ) -> None:
     """Resceller toutes les clés sous une autre clé de chiffrement, pendant que des trames arrivent."""
-    argv = ["--keys", str(keys), "--rate", str(rate), "--seconds", str(seconds), "--rounds", str(rounds)]
-    argv += ["--json"] if as_json else []
+    argv = arguments(keys=keys, rate=rate, seconds=seconds, rounds=rounds, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("keys-load", argv, {"track_commit_timestamp": "on"}))
 
 
@@ -332,7 +339,6 @@ def keys_load(
     as_json: JsonOption = False,
 ) -> None:
     """La charge et la rotation, dans leur propre processus ; `bench keys` les lance."""
-    import msgspec
     from rich.console import Console
 
     from lab.bench.keys import Options, print_figures
@@ -342,7 +348,7 @@ def keys_load(
     log_apart(run, "bench")
     figures = run_bench(run, Options(keys, rate, seconds, rounds=rounds), Console(stderr=as_json))
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     else:
         print_figures(Console(), figures)
     raise typer.Exit(0 if figures.is_reached else 1)

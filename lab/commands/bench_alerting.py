@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import fail, read_run, tables
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import fail, print_json, read_run, tables
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_network import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption, RunsOption, SecondsOption
 
@@ -20,8 +20,7 @@ def alerting(
     as_json: JsonOption = False,
 ) -> None:
     """Des mesures contre 50 règles d'une collectivité : CPU d'un cœur, délai jusqu'à la première tentative."""
-    argv = ["--seconds", str(seconds), "--rate", str(rate)]
-    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    argv = arguments(seconds=seconds, rate=rate, check=check, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("alerting-load", argv, {}, ("alerting",)))
 
 
@@ -34,7 +33,6 @@ def alerting_load(
     as_json: JsonOption = False,
 ) -> None:
     """Le générateur et la mesure, dans leur propre processus ; `bench alerting` les lance."""
-    import msgspec
     import uvloop
     from rich.console import Console
 
@@ -46,7 +44,7 @@ def alerting_load(
         raise fail(str(failed)) from None
     print_table(Console(stderr=as_json), figures)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     raise typer.Exit(1 if check and not is_reached(figures) else 0)
 
 
@@ -58,13 +56,11 @@ def backtests(
     as_json: JsonOption = False,
 ) -> None:
     """Des règles essayées sur trente jours de mesures : CPU, contre une simple comparaison aux seuils."""
-    import msgspec
-
     from lab.bench.backtests import Options, print_table, run
 
     console = tables(beside_json=as_json)
     figures, is_reached = run(Options(traces, runs), console)
     print_table(console, figures)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     raise typer.Exit(1 if check and not is_reached else 0)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import read_run
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import print_json, read_run
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_scaling import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption, SecondsOption
 
@@ -18,8 +18,7 @@ LinesOption = Annotated[int, typer.Option(min=1000, help="Lignes du journal.")]
 @bench_app.command()
 def audit(lines: LinesOption = 1_000_000, check: CheckOption = False, as_json: JsonOption = False) -> None:
     """Sceller et vérifier un million de lignes du journal d'audit."""
-    argv = ["--lines", str(lines)]
-    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    argv = arguments(lines=lines, check=check, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("audit-load", argv, {}, ("alerting",)))
 
 
@@ -31,15 +30,13 @@ def audit_load(
     as_json: JsonOption = False,
 ) -> None:
     """La mesure, dans son propre processus ; `bench audit` la lance."""
-    import json
-
     import uvloop
 
     from lab.bench.audit import measure
 
     figures = uvloop.run(measure(read_run(home), lines))
     if as_json:
-        print(json.dumps(asdict(figures)))
+        print_json(asdict(figures))
     else:
         print(
             f"{figures.lines} lignes : sceaux en {figures.seal_s:.1f} s, vérifiées en {figures.verify_s:.1f} s, "
@@ -58,8 +55,7 @@ def logins(
     """Une connexion seule, puis ce que cent mots de passe faux par seconde coûtent aux autres."""
     from lab.bench.logins import PROXIES
 
-    argv = ["--rounds", str(rounds), "--seconds", str(seconds)]
-    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    argv = arguments(rounds=rounds, seconds=seconds, check=check, json=as_json)
     os.environ["TERRITOIRE_API_TRUSTED_PROXIES"] = PROXIES
     raise typer.Exit(on_a_stack_of_its_own("logins-load", argv, {}, ("api",)))
 
@@ -73,15 +69,13 @@ def logins_load(
     as_json: JsonOption = False,
 ) -> None:
     """La mesure, dans son propre processus ; `bench logins` la lance."""
-    import json
-
     import uvloop
 
     from lab.bench.logins import measure
 
     figures = uvloop.run(measure(read_run(home), rounds, seconds))
     if as_json:
-        print(json.dumps(asdict(figures) | {"ratio": figures.ratio}))
+        print_json(asdict(figures) | {"ratio": figures.ratio})
     else:
         answers = ", ".join(f"{count} × {status}" for status, count in sorted(figures.wrong_answers.items()))
         print(

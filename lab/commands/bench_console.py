@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import fail, log_apart, read_run, tables
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import fail, log_apart, print_json, read_run, tables
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_isolation import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption
 
@@ -21,8 +21,7 @@ def console_(
     seconds: FramesSecondsOption = 600.0, check: CheckOption = False, as_json: JsonOption = False
 ) -> None:
     """La console dans Chromium : supervision, pages, carte de 10 000 équipements, trames en direct."""
-    argv = ["--seconds", str(seconds)]
-    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    argv = arguments(seconds=seconds, check=check, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("console-load", argv, {}))
 
 
@@ -34,8 +33,6 @@ def console_load(
     as_json: JsonOption = False,
 ) -> None:
     """Le navigateur et la mesure, dans leur propre processus ; `bench console` les lance."""
-    import msgspec
-
     from lab.bench.console import measure, print_figures
     from lab.browser.chromium import BrowserMissing
     from lab.fleet.provision import ProvisioningFailed
@@ -49,7 +46,7 @@ def console_load(
         raise fail(str(failed)) from None
     print_figures(shown, figures)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     for name in figures.missed:
         sys.stderr.write(f"territoire : objectif manqué : {name}\n")
     raise typer.Exit(1 if check and figures.missed else 0)

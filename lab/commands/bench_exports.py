@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import read_run
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import print_json, read_run
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_lighting import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption
 
@@ -21,8 +21,7 @@ def exports(
     as_json: JsonOption = False,
 ) -> None:
     """Des fichiers de mesures : débit, mémoire, ce qu'en voient les autres, et qui télécharge lentement."""
-    argv = ["--readings", str(readings), "--formats", formats]
-    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    argv = arguments(readings=readings, formats=formats, check=check, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("exports-load", argv, {}, ("api", "maintenance")))
 
 
@@ -35,14 +34,13 @@ def exports_load(
     as_json: JsonOption = False,
 ) -> None:
     """La mesure, dans son propre processus ; `bench exports` la lance."""
-    import msgspec
     import uvloop
 
     from lab.bench.exports import measure
 
     figures = uvloop.run(measure(read_run(home), readings, tuple(formats.split(","))))
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     else:
         for one in figures.files:
             print(

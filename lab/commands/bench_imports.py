@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import read_run
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import print_json, read_run
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_console import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption
 
@@ -27,9 +27,7 @@ def import_(
     as_json: JsonOption = False,
 ) -> None:
     """L'inventaire d'un syndicat par l'API, deux fois, puis la liste de chaque commune."""
-    argv = ["--cabinets", str(cabinets), "--lamps", str(lamps)]
-    flags = (("--by-outlines", by_outlines), ("--check", check), ("--json", as_json))
-    argv += [name for name, given in flags if given]
+    argv = arguments(cabinets=cabinets, lamps=lamps, by_outlines=by_outlines, check=check, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("import-load", argv, {}, ("api", "maintenance")))
 
 
@@ -43,13 +41,11 @@ def import_load(
     as_json: JsonOption = False,
 ) -> None:
     """La mesure, dans son propre processus ; `bench import` la lance."""
-    import json
-
     from lab.bench.imports import measure
 
     figures = measure(read_run(home), cabinets, lamps, by_outlines=by_outlines)
     if as_json:
-        print(json.dumps(asdict(figures)))
+        print_json(asdict(figures))
     else:
         print(
             f"{figures.cabinets} armoires et {figures.lamps} lampes en {figures.first_s:.1f} s "

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import fail, log_apart, read_run, tables
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import fail, log_apart, print_json, read_run, tables
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_lists import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption, RunsOption
 
@@ -32,9 +32,7 @@ def indicators(
 
     if unknown := sorted(set(only or ()) - set(PARTS)):
         raise fail(f"--only : {', '.join(unknown)} ; parties : {', '.join(PARTS)}", 2)
-    argv = ["--measurements", str(measurements), "--runs", str(runs)]
-    argv += [part for name in only or () for part in ("--only", name)]
-    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    argv = arguments(measurements=measurements, runs=runs, only=only, check=check, json=as_json)
     postgres = {"track_commit_timestamp": "on", "max_wal_size": "8GB"}
     raise typer.Exit(on_a_stack_of_its_own("indicators-ask", argv, postgres, ("api", "ingest")))
 
@@ -49,8 +47,6 @@ def indicators_ask(
     as_json: JsonOption = False,
 ) -> None:
     """L'historique et la mesure, dans leur propre processus ; `bench indicators` les lance."""
-    import msgspec
-
     from lab.bench.indicators import PARTS, print_figures, run_bench
     from lab.bench.queries import ASSETS, YEARS, NoHistory
     from lab.fleet.provision import ProvisioningFailed
@@ -65,7 +61,7 @@ def indicators_ask(
         raise fail(str(refused)) from None
     print_figures(console, figures)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     for name in figures.missed:
         sys.stderr.write(f"territoire : objectif manqué : {name}\n")
     raise typer.Exit(1 if check and figures.missed else 0)
@@ -74,10 +70,8 @@ def indicators_ask(
 @bench_app.command("indicators-reports", hidden=True)
 def indicators_reports(home: RunningStackOption) -> None:
     """Les rapports du mois écoulé, dans leur propre processus ; `bench indicators` le lance."""
-    import msgspec
-
     from lab.bench.indicator_reports import make_reports
 
     run = read_run(home)
     log_apart(run, "reports")
-    print(msgspec.json.encode(asyncio.run(make_reports(run))).decode())
+    print_json(asyncio.run(make_reports(run)))

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import read_run
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import print_json, read_run
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_audit import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption
 
@@ -22,8 +22,7 @@ def isolation(
     as_json: JsonOption = False,
 ) -> None:
     """Attaquer une collectivité depuis une autre, sous chaque rôle, par toutes les routes : rien n'en sort."""
-    argv = ["--requests", str(requests), "--seed", str(seed)]
-    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    argv = arguments(requests=requests, seed=seed, check=check, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("isolation-load", argv, {}, ("api",)))
 
 
@@ -36,7 +35,6 @@ def isolation_load(
     as_json: JsonOption = False,
 ) -> None:
     """La mesure, dans son propre processus ; `bench isolation` la lance."""
-    import json
     from dataclasses import asdict
 
     import httpx
@@ -55,7 +53,7 @@ def isolation_load(
     if as_json:
         operations = {f"{method} {path}": times for (method, path), times in found.operations.items()}
         shown = asdict(found) | {"changed": changed, "operations": operations}
-        print(json.dumps(shown, ensure_ascii=False))
+        print_json(shown)
     else:
         for line in (*found.leaks, *found.faults):
             print(line)
@@ -81,7 +79,7 @@ EachOption = Annotated[int, typer.Option(min=1, help="Requêtes par opération e
 @bench_app.command()
 def contract(each: EachOption = 3, seed: SeedOption = 1, check: CheckOption = False) -> None:
     """Tirer des requêtes du document OpenAPI (schemathesis), sous chaque rôle : rien hors du document."""
-    argv = ["--each", str(each), "--seed", str(seed), *(["--check"] if check else [])]
+    argv = arguments(each=each, seed=seed, check=check)
     raise typer.Exit(on_a_stack_of_its_own("contract-load", argv, {}, ("api", "ingest")))
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import fail, log_apart, read_run
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import fail, log_apart, print_json, read_run
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_imports import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption
 
@@ -45,11 +45,15 @@ def lighting(
     programmes, tout allumer, une vingtaine de minutes chacune ; puis ce que coûte de relire 3 900 armoires chaque
     seconde.
     """
-    argv = ["--cabinets", str(cabinets), "--gateways", str(gateways), "--real-cabinets", str(real_cabinets)]
-    argv += [
-        name for name, given in (("--check", check), ("--json", as_json), ("--real-time", real_time)) if given
-    ]
-    argv += [part for name in only or () for part in ("--only", name)]
+    argv = arguments(
+        cabinets=cabinets,
+        gateways=gateways,
+        real_cabinets=real_cabinets,
+        real_time=real_time,
+        only=only,
+        check=check,
+        json=as_json,
+    )
     services = () if real_time else ("lighting",)
     raise typer.Exit(on_a_stack_of_its_own("lighting-load", argv, {}, services))
 
@@ -66,7 +70,6 @@ def lighting_load(
     as_json: JsonOption = False,
 ) -> None:
     """La mesure, dans son propre processus ; `bench lighting` la lance."""
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -91,6 +94,6 @@ def lighting_load(
     for title, figures in measured.items():
         print_figures(console, title, figures)
     if as_json:
-        print(json.dumps({title: [asdict(one) for one in figures] for title, figures in measured.items()}))
+        print_json({title: [asdict(one) for one in figures] for title, figures in measured.items()})
     missed = any(one.is_reached is False for figures in measured.values() for one in figures)
     raise typer.Exit(1 if check and missed else 0)

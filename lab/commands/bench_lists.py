@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.running import read_run, tables
-from lab.commands.bench import on_a_stack_of_its_own
+from cli.running import print_json, read_run, tables
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_exports import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption, RunsOption
 
@@ -24,8 +24,7 @@ def lists(
     as_json: JsonOption = False,
 ) -> None:
     """Toutes les listes de l'API, par 50 et dans chaque ordre, et la carte de 100 000 points."""
-    argv = ["--assets", str(assets), "--points", str(points), "--runs", str(runs)]
-    argv += [name for name, given in (("--check", check), ("--json", as_json)) if given]
+    argv = arguments(assets=assets, points=points, runs=runs, check=check, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("lists-ask", argv, {}, ("api",)))
 
 
@@ -39,8 +38,6 @@ def lists_ask(
     as_json: JsonOption = False,
 ) -> None:
     """Les actifs et la mesure, dans leur propre processus ; `bench lists` les lance."""
-    import msgspec
-
     from lab.bench.list_pages import make_tenant, measure, print_figures
 
     async def make() -> list[str]:
@@ -51,7 +48,7 @@ def lists_ask(
     figures = measure(run, asyncio.run(make()), points, runs, shown)
     print_figures(shown, figures)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     for name in figures.missed:
         sys.stderr.write(f"territoire : objectif manqué : {name}\n")
     raise typer.Exit(1 if check and figures.missed else 0)

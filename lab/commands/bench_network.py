@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.running import fail, log_apart, read_run
+from cli.running import fail, log_apart, print_json, read_run
 from core.runtime.errors import describe
-from lab.commands.bench import bench_app, on_a_stack_of_its_own
+from lab.commands.bench import arguments, bench_app, on_a_stack_of_its_own
 from lab.commands.options import (
     CopiesOption,
     GatewaysOption,
@@ -42,8 +42,7 @@ def network(
     for part in only or ():
         if part not in SERVICES_OF:
             raise fail(f"partie inconnue : {part} ; connues : {', '.join(SERVICES_OF)}")
-    argv = ["--seconds", str(seconds), "--rate", str(rate), "--gateways", str(gateways)]
-    argv += ["--copies", str(copies), "--runs", str(runs), *(["--json"] if as_json else [])]
+    argv = arguments(seconds=seconds, rate=rate, gateways=gateways, copies=copies, runs=runs, json=as_json)
     found: dict[str, Any] = {}
     worst = 0
     with tempfile.TemporaryDirectory(prefix="territoire-bench-") as folder:
@@ -59,7 +58,7 @@ def network(
             if file.exists():
                 found[part] = msgspec.json.decode(file.read_bytes())
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        print_json(found)
     raise typer.Exit(worst)
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli.running import fail, log_apart, read_run, tables
+from cli.running import fail, log_apart, print_json, read_run, tables
 from core.runtime.errors import describe
-from lab.commands.bench import on_a_stack_of_its_own
+from lab.commands.bench import arguments, on_a_stack_of_its_own
 from lab.commands.bench_alerting import bench_app
 from lab.commands.options import CopiesOption, DevicesOption, JsonOption, RunningStackOption, SecondsOption
 
@@ -24,8 +24,7 @@ def scaling(rate: RateOption = 400.0, only: OnlyOption = None, as_json: JsonOpti
     for name in only or ():
         if name not in SERVICES:
             raise fail(f"service inconnu : {name} ; connus : {', '.join(SERVICES)}", 2)
-    argv = ["--rate", str(rate), *(part for name in only or () for part in ("--only", name))]
-    argv += ["--json"] if as_json else []
+    argv = arguments(rate=rate, only=only, json=as_json)
     replicas: dict[str, int] = dict.fromkeys(SERVICES, 2)
     postgres = {"track_commit_timestamp": "on"}
     raise typer.Exit(on_a_stack_of_its_own("scaling-load", argv, postgres, replicas=replicas))
@@ -39,7 +38,6 @@ def scaling_load(
     as_json: JsonOption = False,
 ) -> None:
     """La charge, les coups et la mesure, dans leur propre processus ; `bench scaling` les lance."""
-    import msgspec
     import uvloop
 
     from lab.bench.scaling import measure
@@ -56,7 +54,7 @@ def scaling_load(
         raise fail(describe(failed)) from None
     print_scaling(console, figures)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     raise typer.Exit(1 if figures["wrong"] else 0)
 
 
@@ -70,8 +68,7 @@ def storage(
     as_json: JsonOption = False,
 ) -> None:
     """Octets par trame : tables, index, journal, bus ; mémoire de chaque service."""
-    argv = ["--seconds", str(seconds), "--rate", str(rate), "--devices", str(devices), "--copies", str(copies)]
-    argv += ["--history", str(history), *(["--json"] if as_json else [])]
+    argv = arguments(seconds=seconds, rate=rate, devices=devices, copies=copies, history=history, json=as_json)
     raise typer.Exit(on_a_stack_of_its_own("storage-load", argv, {}))
 
 
@@ -86,7 +83,6 @@ def storage_load(
     as_json: JsonOption = False,
 ) -> None:
     """La charge et la mesure, dans leur propre processus ; `bench storage` les lance."""
-    import msgspec
     import uvloop
 
     from lab.bench.storage import Options, measure, measure_history, print_storage
@@ -107,4 +103,4 @@ def storage_load(
         raise fail(str(failed)) from None
     print_storage(console, figures)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.running import fail, log_apart, read_run, tables
-from lab.commands.bench import own_process, temporary_home
+from cli.running import fail, log_apart, print_json, read_run, tables
+from lab.commands.bench import arguments, own_process, temporary_home
 from lab.commands.bench_indicators import bench_app
 from lab.commands.options import CheckOption, JsonOption, RunningStackOption, RunsOption
 
@@ -38,20 +38,26 @@ def years_of(
     def options(*services: str) -> StackOptions:
         return StackOptions("bench", "127.0.0.1", 0, "127.0.0.1", 0, services=services, postgres=UNSAFE_AND_FAST)
 
-    shared = [name for name, given in (("--check", check), ("--json", as_json)) if given]
     with temporary_home("years") as home:
         before = str(home / "steps.json")
 
         async def load(run: "RunInfo", stopping: asyncio.Event) -> int:
-            argv = ("--home", run.home, "--years", str(years), "--devices", str(devices), "--steps", before)
+            argv = arguments(home=run.home, years=years, devices=devices, steps=before)
             return await run_in_foreground(own_process("years-load", argv), dict(os.environ), stopping)
 
         began = 0.0
 
         async def ask(run: "RunInfo", stopping: asyncio.Event) -> int:
             started = time.monotonic() - began
-            argv = ("--home", run.home, "--years", str(years), "--started", f"{started:.2f}")
-            argv += ("--runs", str(runs), "--steps", before, *shared)
+            argv = arguments(
+                home=run.home,
+                years=years,
+                started=f"{started:.2f}",
+                runs=runs,
+                steps=before,
+                check=check,
+                json=as_json,
+            )
             return await run_in_foreground(own_process("years-ask", argv), dict(os.environ), stopping)
 
         try:
@@ -112,7 +118,7 @@ def years_ask(
     print_table(console, figures.queries)
     print_years(console, figures)
     if as_json:
-        print(msgspec.json.encode(figures).decode())
+        print_json(figures)
     for name in figures.missed:
         console.print(f"objectif manqué : {name}")
     raise typer.Exit(1 if check and figures.missed else 0)

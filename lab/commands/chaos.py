@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.running import fail, tables
+from cli.running import fail, print_json, tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,10 +51,11 @@ def chaos(
     keep: Annotated[bool, typer.Option(help="Garde le dossier de la pile, avec ses journaux.")] = False,
 ) -> None:
     """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double."""
-    from lab.chaos.cases import CASES, SELECTION, find_case, soak_load
-    from lab.chaos.fuzz import fuzzing
+    from lab.chaos.cases import CASES, SELECTION, find_case
+    from lab.chaos.fuzz.around import fuzzing
     from lab.chaos.outcome import Outcome
     from lab.chaos.report import chaos_table, print_findings
+    from lab.chaos.soak.load import soak_load
 
     if as_list:
         _print_list(as_json)
@@ -77,7 +78,7 @@ def chaos(
     except (KeyboardInterrupt, asyncio.CancelledError):
         interrupted = True
     if as_json:
-        _print_json({"rate": rate, "cases": [outcome.as_dict() for outcome in outcomes]})
+        print_json({"rate": rate, "cases": [outcome.as_dict() for outcome in outcomes]})
     else:
         console.print(chaos_table(outcomes))
     print_findings(console, outcomes)
@@ -85,17 +86,11 @@ def chaos(
     raise typer.Exit(INTERRUPTED if interrupted else 1 if failed else 0)
 
 
-def _print_json(document: object) -> None:
-    import msgspec
-
-    print(msgspec.json.encode(document).decode())
-
-
 def _print_list(as_json: bool) -> None:
     from lab.chaos.cases import CASES
 
     if as_json:
-        _print_json([{"name": one.name, "title": one.title, "seconds": one.seconds} for one in CASES])
+        print_json([{"name": one.name, "title": one.title, "seconds": one.seconds} for one in CASES])
         return
     for one in CASES:
         print(f"{one.name:20} {one.seconds:4.0f} s  {one.title}")
@@ -160,7 +155,7 @@ def groups_of(cases: Sequence["Case"]) -> list[list["Case"]]:
 async def _open_stage(case: "Case", home: Path, play: Play, console: "Console") -> AsyncGenerator["Stage"]:
     """A stack on which this case may be played."""
     from lab.chaos.case import Layout
-    from lab.chaos.releases import prepared_upgrade
+    from lab.chaos.stack.releases import prepared_upgrade
     from lab.chaos.stage import open_stage
     from lab.stack_process import background_stack
 
@@ -187,9 +182,8 @@ async def _run_group(
     cases: Sequence["Case"], home: Path, play: Play, console: "Console", outcomes: list["Outcome"]
 ) -> int:
     """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
-    from lab.chaos.outcome import Outcome
-    from lab.chaos.processes import CaseFailed, NotRun
-    from lab.chaos.soak import soak
+    from lab.chaos.outcome import CaseFailed, NotRun, Outcome
+    from lab.chaos.soak.play import soak
     from services.supervisor.supervisor import StartFailed
 
     played = 0

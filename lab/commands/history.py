@@ -3,9 +3,9 @@
 import asyncio
 import sys
 
-import msgspec
 from rich.console import Console
 
+from cli.running import print_json
 from lab.history.load import HistoryRejected, Summary, load_history, remove_history
 from services.supervisor.run_info import RunInfo
 
@@ -22,7 +22,7 @@ def run_history(
             with console.status("Effacement de l'historique"):
                 count = asyncio.run(remove_history(run))
             if as_json:
-                print(msgspec.json.encode({"removed_datastreams": count}).decode())
+                print_json({"removed_datastreams": count})
             else:
                 console.print(f"effacé : {count} séries")
             return 0
@@ -34,7 +34,7 @@ def run_history(
         sys.stderr.write(f"territoire : {refused}\n")
         return 1
     if as_json:
-        print(msgspec.json.encode(summary).decode())
+        print_json(summary)
     else:
         print_summary(console, summary)
     return 0 if summary.complete else INTERRUPTED

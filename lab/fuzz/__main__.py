@@ -4,8 +4,7 @@ import argparse
 import secrets
 import sys
 
-import msgspec
-
+from cli.running import print_json
 from lab.fuzz.target import play, source_of
 from lab.fuzz.targets import TARGETS
 
@@ -24,7 +23,7 @@ def main() -> int:
             print(repr(TARGETS[name].make(source_of(options.seed, name, options.case))))
         count = options.cases if options.case is None else 1
         found = play(TARGETS[name], count, options.seed, options.case or 0)
-        print(msgspec.json.encode({"seed": options.seed} | found.as_dict()).decode())
+        print_json({"seed": options.seed} | found.as_dict())
         holds = holds and (found.holds or (options.case is not None and not found.defects))
     return 0 if holds else 1
 

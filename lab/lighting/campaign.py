@@ -9,14 +9,16 @@ from core.runtime.postgres import Connection, Pool
 from decoders.territoire.clock import CODEC
 from lab.lighting.registered import RegisteredArea
 from lighting import campaign_store as store
+from lighting import target_store
 from lighting.campaign_plan import Reach, frame_airtime_us, neighbours_of, shares_of, targets_of
-from lighting.campaign_store import Author, NewTarget
+from lighting.campaign_store import Author
 from lighting.campaigns import canary_of
 from lighting.compilers import SET_PROGRAM
 from lighting.expected import read_lamps
 from lighting.octets import DIM, ON, Asked
 from lighting.program_targets import encoded_for, find_holders
 from lighting.requests import native_octets
+from lighting.target_store import NewTarget
 from lorawan.instants import from_us, to_us
 
 WITHIN = timedelta(hours=24)
@@ -136,7 +138,7 @@ async def begin_campaign(pool: Pool, area: RegisteredArea, kind: CampaignKind, n
         }  # fmt: skip
         author = Author("banc", "person 1")
         made = await store.create_campaign(connection, area.tenant_id, values, author, neighbours)
-        await store.add_targets(connection, made, [NewTarget(*one, one[0] in canary) for one in found])
+        await target_store.add_targets(connection, made, [NewTarget(*one, one[0] in canary) for one in found])
         if not kind.is_emergency:
             await store.approve(connection, made.id, Author("adjointe", "person 2"))
     ends_at = from_us(max(share.ends_us for share in shares))

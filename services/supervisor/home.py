@@ -3,98 +3,28 @@
 import fcntl
 import hashlib
 import os
-import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from core.messages.permissions import USERS
 from core.runtime.errors import system_reason
-from registry.rights import LOGINS
-from services.supervisor.mosquitto import ACCOUNTS, BRIDGE
+from services.supervisor.credentials import Secrets
 from services.supervisor.postgres import may_enter, server_account
 from services.supervisor.run_info import FILE_NAME, HELD, RunInfo
 
 SHARED_FOLDER = Path("/var/tmp")  # noqa: S108  (PostgreSQL's account must be able to walk there; see _owned)
 LOG_SIZE_KEPT = 10_000_000
 DEMO_MARK = "demo.home"
+INCOMPLETE = "incomplete"
 
 
 class UnusableHome(Exception):
     """The folder cannot be used. The message says why and what to do."""
-
-
-class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Every credential of one home, made once and kept: the key-encryption key opens the devices' keys."""
-
-    postgres: str
-    nats: str
-    mqtt: dict[str, str]
-    kek: str
-    operator_key: str
-    """The first API key, of the operator's own tenant."""
-    kek_id: str = "kek-1"
-    former_keks: dict[str, str] = {}
-    """Key-encryption keys that open what is not rotated yet, by their ids."""
-    operator_password: str = ""
-    """Of the first person there; a home of an older version has none yet."""
-    database: dict[str, str] = {}
-    """The password of each service's role; a home of before they had one is given those that it lacks."""
-    bus: dict[str, str] = {}
-    """The password of each service's login to the bus; `nats` is that of the login that may everything."""
-    service: str = ""
-    api: str = ""
-    """Those of before, when services shared one: kept where they are, for the program of then."""
-
-    @property
-    def former_keks_text(self) -> str:
-        """The former keys as TERRITOIRE_KEK_FORMER has them."""
-        return ",".join(f"{kek_id}={kek}" for kek_id, kek in self.former_keks.items())
-
-    def with_new_kek(self) -> "Secrets":
-        """With a new key that seals; the former ones open."""
-        numbers = [
-            int(known.removeprefix("kek-")) for known in self.kek_ids if known.removeprefix("kek-").isdecimal()
-        ]
-        return msgspec.structs.replace(
-            self,
-            kek=secrets.token_hex(32),
-            kek_id=f"kek-{max(numbers, default=0) + 1}",
-            former_keks={**self.former_keks, self.kek_id: self.kek},
-        )
-
-    @property
-    def kek_ids(self) -> tuple[str, ...]:
-        """The ids of every key that is kept."""
-        return (self.kek_id, *self.former_keks)
-
-    @classmethod
-    def fresh(cls) -> "Secrets":
-        """New random values."""
-        return cls(
-            postgres=secrets.token_hex(24),
-            nats=secrets.token_hex(24),
-            mqtt={},
-            kek=secrets.token_hex(32),
-            operator_key=f"terr_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
-            operator_password=_first_password(),
-        ).completed()
-
-    def completed(self) -> "Secrets":
-        """With a password for each service, account of ours at the broker, and first person, that has none."""
-        database = {service: secrets.token_hex(24) for service in LOGINS} | self.database
-        bus = {service: secrets.token_hex(24) for service in USERS} | self.bus
-        mqtt = {account: secrets.token_hex(24) for account in (BRIDGE, ACCOUNTS)} | self.mqtt
-        password = self.operator_password or _first_password()
-        return msgspec.structs.replace(self, database=database, bus=bus, mqtt=mqtt, operator_password=password)
-
-
-def _first_password() -> str:
-    return secrets.token_urlsafe(15)
 
 
 def _hashed(path: Path) -> str:
@@ -132,13 +62,66 @@ class Home:
             return self.folder / "postgres" / "data"
         return SHARED_FOLDER / f"territoire-pg-{self.identity}" / "data"
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a restore has begun here and has not ended."""
+        return (self.folder / INCOMPLETE).exists()
+
     @contextmanager
     def held(self) -> Generator[None]:
         """Create the folder and keep every other supervisor out of it.
 
         Raises:
-            UnusableHome: another supervisor holds it, it belongs to another user, or nothing can be written to it.
+            UnusableHome: another supervisor holds it, a restore has not ended there, it belongs to another user,
+                or nothing can be written to it.
         """
+        with self._locked():
+            if self.is_incomplete:
+                raise UnusableHome(
+                    f"{self.folder} est d'une restauration interrompue, et rien ne démarre dessus : "
+                    "recommencez-la par la même commande, qui efface d'abord ce qu'elle y a laissé"
+                )
+            yield
+
+    def require_new(self) -> None:
+        """Require a folder where nothing is but what a restore that has not ended has left.
+
+        Raises:
+            UnusableHome: there is something.
+        """
+        if self.is_incomplete or not self.folder.exists():
+            return
+        if any(self.folder.iterdir()) or self.postgres_data.exists():
+            raise UnusableHome(
+                f"{self.folder} n'est pas vide : une restauration ne se fait que dans un dossier neuf"
+            )
+
+    @contextmanager
+    def restored(self) -> Generator[None]:
+        """Held, empty, and startable by nobody before the block has ended well, whatever kills it.
+
+        Raises:
+            UnusableHome: as `held`, or the folder holds something that no restore has left.
+        """
+        mark = self.folder / INCOMPLETE
+        try:
+            _owned(self.folder, 0o711)
+            self.require_new()
+            mark.touch(mode=0o600)
+            _sync(self.folder)
+        except OSError as refused:
+            raise UnusableHome(f"{refused.filename or self.folder} : {system_reason(refused)}") from refused
+        with self._locked():
+            shutil.rmtree(self.postgres_data.parent)
+            self._empty({"lock", INCOMPLETE})
+            self.logs.mkdir(mode=0o700)
+            _owned(self.postgres_data.parent, 0o711)
+            yield
+            mark.unlink()
+            _sync(self.folder)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
         try:
             _owned(self.folder, 0o711)
             self.logs.mkdir(mode=0o700, exist_ok=True)
@@ -172,29 +155,65 @@ class Home:
         mark.touch()
         if self.postgres_data.exists():
             shutil.rmtree(self.postgres_data)
+        self._empty({"lock", DEMO_MARK, "postgres"})
+        self.logs.mkdir(mode=0o700)
+
+    def forget_restored(self) -> None:
+        """What a restore that has failed brought here; the folder was new, and is again."""
+        shutil.rmtree(self.postgres_data.parent, ignore_errors=True)
+        self._empty(set())
+
+    def _empty(self, kept: set[str]) -> None:
         for entry in self.folder.iterdir():
-            if entry.name in {"lock", DEMO_MARK, "postgres"}:
+            if entry.name in kept:
                 continue
             if entry.is_dir():
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-        self.logs.mkdir(mode=0o700)
+
+    @property
+    def secrets_file(self) -> Path:
+        """Every credential, for its owner alone."""
+        return self.folder / "secrets.json"
 
     def secrets(self) -> Secrets:
         """The home's credentials, made at the first call."""
-        file = self.folder / "secrets.json"
-        if not file.exists():
-            self._write_private(file, Secrets.fresh())
-        kept = msgspec.json.decode(file.read_bytes(), type=Secrets)
-        complete = kept.completed()
-        if complete != kept:
-            self._write_private(file, complete)
-        return complete
+        return self.change_secrets(lambda kept: kept.completed(datetime.now(UTC)))
+
+    def change_secrets(self, change: Callable[[Secrets], Secrets]) -> Secrets:
+        """Replace the credentials by what becomes of them; nobody else changes them meanwhile."""
+        with self._alone():
+            is_there = self.secrets_file.exists()
+            kept = self.read_secrets() if is_there else Secrets.fresh(datetime.now(UTC))
+            changed = change(kept)
+            if changed != kept or not is_there:
+                self.keep_secrets(changed)
+            return changed
+
+    def read_secrets(self) -> Secrets:
+        """The credentials as they are in the file."""
+        return msgspec.json.decode(self.secrets_file.read_bytes(), type=Secrets)
 
     def keep_secrets(self, secrets: Secrets) -> None:
-        """Those of another home, whose database is restored here."""
-        self._write_private(self.folder / "secrets.json", secrets)
+        """Replace all of them at once: for those of another home, whose database is restored here."""
+        self._write_private(self.secrets_file, secrets)
+        with self._opened() as folder:
+            os.fsync(folder)  # What was said to be renewed is so after a power cut.
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        with self._opened() as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _opened(self) -> Generator[int]:
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
 
     def holds(self, child: str) -> bool:
         """Whether the operator keeps this child from being started again: a file `held/NAME` in the folder."""
@@ -216,10 +235,21 @@ class Home:
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as output:
+            owner = self.folder.stat()
+            if owner.st_uid != os.geteuid():  # Root, by an operator's command: the stack's account must read it.
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
             output.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
             output.flush()
             os.fsync(output.fileno())
         draft.replace(file)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _owned(folder: Path, mode: int) -> None:

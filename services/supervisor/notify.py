@@ -4,6 +4,11 @@ import os
 import socket
 
 
+def is_notified() -> bool:
+    """Whether systemd runs us, and reads what `notify` sends."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
 def notify(state: str) -> None:
     """Send `READY=1`, `STOPPING=1`... to systemd; nothing without NOTIFY_SOCKET."""
     address = os.environ.get("NOTIFY_SOCKET")

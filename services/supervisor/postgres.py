@@ -1,12 +1,15 @@
 """A private PostgreSQL with TimescaleDB: its own cluster, on the loopback address only."""
 
 import asyncio
+import hashlib
 import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -33,11 +36,20 @@ SETTINGS: Mapping[str, str] = {
     "timescaledb.telemetry_level": "off",
 }
 LIBPQ_TLS = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+# The statement has a password: no log is to show it, whatever fails.
+ALONE: Mapping[str, str] = {
+    "exit_on_error": "on",
+    "log_min_error_statement": "panic",
+    "log_statement": "none",
+    "password_encryption": "scram-sha-256",
+}
+# What a killed stack left may still be about to end, and has the folder until then.
+ALONE_ATTEMPTS, ALONE_AGAIN_S = 6, 0.2
 UNSAFE_AND_FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class ClusterFailed(Exception):
-    """The cluster could not be created. The message carries what initdb said."""
+    """The cluster could not be prepared. The message carries what PostgreSQL said."""
 
 
 def binaries() -> Path:
@@ -104,7 +116,7 @@ class PrivatePostgres:
     durable: bool = True
 
     def prepare(self) -> None:
-        """Create the cluster unless it is there. Takes half a second.
+        """Create the cluster unless it is there; takes half a second. Its superuser's password is `password` then.
 
         Raises:
             ClusterFailed: initdb failed, or `data` belongs to something else.
@@ -112,6 +124,8 @@ class PrivatePostgres:
         """
         if (self.data / "PG_VERSION").exists():
             self._require_same_major()
+            if not self._is_password_set():
+                self.set_password()
             return
         account = server_account()
         self.data.mkdir(parents=True, exist_ok=True)
@@ -127,6 +141,56 @@ class PrivatePostgres:
             self._initdb(account, password_file)
         finally:
             password_file.unlink()
+        self._record_password()
+
+    def set_password(self) -> None:
+        """Give the superuser `password`, whichever it had: the files are ours. Nothing else may run on them.
+
+        Raises:
+            ClusterFailed: the server's own words.
+        """
+        settings = {**ALONE, **({} if self.durable else UNSAFE_AND_FAST)}
+        argv = [str(binaries() / "postgres"), "--single", "-D", str(self.data)]
+        for name, value in settings.items():
+            argv += ["-c", f"{name}={value}"]
+        launch = Launch(
+            (*argv, "postgres"), env={"PATH": system_path(), "LC_ALL": "C.UTF-8"}, account=server_account()
+        )
+        arguments = launch.arguments(subprocess.PIPE)
+        del arguments["stdin"]  # By which the statement comes: everybody sees command lines.
+        quoted = self.password.replace("'", "''")
+        statement = f"ALTER ROLE {SUPERUSER} PASSWORD '{quoted}'\n"
+        attempt, again_s = partial(subprocess.run, launch.argv, **arguments, text=True, check=False), ALONE_AGAIN_S
+        done = attempt(input=statement)
+        for _ in range(ALONE_ATTEMPTS - 1):
+            if done.returncode == 0:
+                break
+            time.sleep(again_s)
+            again_s *= 2
+            done = attempt(input=statement)
+        if done.returncode != 0:
+            raise ClusterFailed(f"mot de passe de {SUPERUSER} ({self.data}) : {done.stdout.strip()}")
+        self._record_password()
+
+    @property
+    def _password_record(self) -> Path:
+        """Beside the cluster: what is restored into `data` has the password of its time."""
+        return self.data.parent / f"{self.data.name}.superuser"
+
+    @property
+    def _password_digest(self) -> str:
+        return hashlib.sha256(self.password.encode()).hexdigest()
+
+    def _is_password_set(self) -> bool:
+        record = self._password_record
+        return record.exists() and record.read_text("ascii") == self._password_digest
+
+    def _record_password(self) -> None:
+        draft = self._password_record.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        draft.write_text(self._password_digest, "ascii")
+        draft.replace(self._password_record)
 
     def _initdb(self, account: Account | None, password_file: Path) -> None:
         argv = [str(binaries() / "initdb"), "-D", str(self.data), "-U", SUPERUSER, "-A", "scram-sha-256"]
@@ -173,6 +237,20 @@ class PrivatePostgres:
         """An address for asyncpg, credentials included."""
         secret = quote(self.password if password is None else password, safe="")
         return f"postgresql://{user}:{secret}@{LOOPBACK}:{self.port}/{database}"
+
+    async def answers(self) -> bool:
+        """Whether the server on the port lets people in, be it by another password than ours."""
+        from core.runtime.postgres import DATABASE_AWAY, InvalidPasswordError, PostgresError, connect
+
+        try:
+            async with asyncio.timeout(5):
+                connection = await connect(self.url("postgres"), "territoire-supervisor")
+                await connection.close()
+        except InvalidPasswordError:
+            return True
+        except (PostgresError, *DATABASE_AWAY):
+            return False
+        return True
 
     async def ready(self) -> bool:
         """Whether the server that answers on the port takes commands and runs on our folder."""

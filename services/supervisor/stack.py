@@ -12,11 +12,13 @@ import msgspec
 
 from registry.erasures import LEDGER_NAME
 from registry.rights import LOGINS, OWNER
+from services.supervisor.credentials import Secrets
 from services.supervisor.forking import ForkServer
-from services.supervisor.home import Home, Secrets
+from services.supervisor.home import Home
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
+from services.supervisor.notify import is_notified
 from services.supervisor.pgbackrest import PgBackRest
 from services.supervisor.ports import LOOPBACK
 from services.supervisor.postgres import PrivatePostgres
@@ -38,6 +40,8 @@ NOT_THEIRS = {
     "TERRITOIRE_BACKUP_RECIPIENTS",
     "TERRITOIRE_PITR_S3_KEY",
     "TERRITOIRE_PITR_S3_SECRET",
+    "TERRITOIRE_POSTGRES_PROGRAMS",
+    "TERRITOIRE_RESTORE_DATABASE_URL",
     "TERRITOIRE_MQTT_URL",
     "TERRITOIRE_MQTT_ACCOUNTS",
     "TERRITOIRE_MQTT_ACCOUNTS_URL",
@@ -55,7 +59,6 @@ OPERATOR_EMAIL = "operateur@localhost"
 # A service drains for 20 s at most before it gives up by itself.
 SERVICE_STOP_S = 25.0
 SERVER_STOP_S = 20.0
-MIGRATE_WITHIN_S = 120.0
 # Servers of a cluster elect who leads them once they have started, and make no stream before.
 CLUSTER_ATTEMPTS, CLUSTER_EVERY_S = 10, 1.0
 
@@ -185,7 +188,7 @@ class Stack:
         launch, log = self._migrate_launch(), self._home.log("migrate")
         for left in reversed(range(CLUSTER_ATTEMPTS if self._is_cluster else 1)):
             try:
-                await self.supervisor.run_to_completion("migrate", launch, log, MIGRATE_WITHIN_S, self._start)
+                await self.supervisor.run_to_completion("migrate", launch, log, self._start)
             except StartFailed:
                 if not left:
                     raise
@@ -204,7 +207,15 @@ class Stack:
         ready: Callable[[], Awaitable[bool]],
         has_room: Callable[[], bool] | None = None,
     ) -> ChildSpec:
-        return ChildSpec(name, launch, self._home.log(name), ready, stop_within=SERVER_STOP_S, has_room=has_room)
+        return ChildSpec(
+            name,
+            launch,
+            self._home.log(name),
+            ready,
+            ready_within=None,
+            stop_within=SERVER_STOP_S,
+            has_room=has_room,
+        )
 
     def _service(self, name: str, child: str, instance: str) -> ChildSpec:
         ports = self._ports.listeners.get(instance, {})
@@ -215,6 +226,7 @@ class Stack:
             self._home.log(child),
             lambda: answers_ok(f"{health_url}/readyz"),
             ready_within=60.0,
+            is_required=not is_notified(),
             stop_within=SERVICE_STOP_S,
             health_url=health_url,
             ports=ports,

@@ -1,6 +1,7 @@
 """Starts child processes in order, restarts them with backoff, and stops them in reverse order."""
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 SOUND_AFTER = 30.0
 PROBE_INTERVAL = 0.05
 HELD_INTERVAL = 0.2
+WAIT_TOLD_EVERY_S = 10.0
 ROOM_INTERVAL = 0.1
 
 
@@ -58,7 +60,10 @@ class ChildSpec:
     launch: Launch
     log: Path
     ready: Callable[[], Awaitable[bool]]
-    ready_within: float = 30.0
+    ready_within: float | None = 30.0
+    """In seconds. None: for as long as it lives, as a server that recovers after a sudden end."""
+    is_required: bool = True
+    """Whether nothing starts without it. Else the others do, and it is started again until it is ready."""
     attempts: int = 6
     """How often it may end before it is ready for the first time."""
     stop_within: float = 10.0
@@ -107,11 +112,13 @@ class Child:
 class Supervisor:
     """Runs children. `changed` is called after every start and end of one, to publish their pids.
 
-    A child that has ended while `held(name)` is not started again before that is over.
+    A child that has ended while `held(name)` is not started again before that is over. While the first start of
+    one takes long, `waiting` is called every ten seconds with its name, and for how many seconds it has.
     """
 
     changed: Callable[[], None] = lambda: None
     held: Callable[[str], bool] = lambda _: False
+    waiting: Callable[[str, float], None] = lambda _name, _seconds: None
     children: list[Child] = field(default_factory=list[Child])
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stages: list[list[Child]] = field(default_factory=list[list[Child]])
@@ -138,7 +145,21 @@ class Supervisor:
             raise refused.exceptions[0] from None
 
     async def _bring_up(self, child: Child) -> None:
-        deadline = time.monotonic() + child.spec.ready_within
+        spec = child.spec
+        deadline = math.inf if spec.ready_within is None else time.monotonic() + spec.ready_within
+        telling = asyncio.create_task(self._tell_wait(spec.name), name=f"tell that {spec.name} is awaited")
+        try:
+            is_ready = await self._try_to_start(child, deadline)
+        finally:
+            telling.cancel()
+        if not is_ready and (spec.is_required or self.stopping):
+            raise StartFailed(f"{spec.name} ne démarre pas. Fin de {spec.log} :\n{tail(spec.log)}")
+        if not is_ready:
+            self._write_event(child, "is not ready: the others start without it")
+        child.watcher = asyncio.create_task(self._keep(child), name=f"keep {spec.name}")
+
+    async def _try_to_start(self, child: Child, deadline: float) -> bool:
+        """Whether it is ready by then, after some attempts."""
         for attempt in range(child.spec.attempts):
             try:
                 await child.spawn()
@@ -146,12 +167,17 @@ class Supervisor:
                 self._write_event(child, f"cannot be started: {refused}")
             self._publish()
             if await self._becomes_ready(child, deadline):
-                child.watcher = asyncio.create_task(self._keep(child), name=f"keep {child.spec.name}")
-                return
+                return True
             if child.pid is not None or self.stopping:
                 break  # Alive and not ready in time: another one would be no better.
             await asyncio.sleep(FIRST_DELAY * 2**attempt)
-        raise StartFailed(f"{child.spec.name} ne démarre pas. Fin de {child.spec.log} :\n{tail(child.spec.log)}")
+        return False
+
+    async def _tell_wait(self, name: str) -> None:
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(WAIT_TOLD_EVERY_S)
+            self.waiting(name, time.monotonic() - began)
 
     async def _becomes_ready(self, child: Child, deadline: float) -> bool:
         while child.pid is not None and time.monotonic() < deadline and not self.stopping:
@@ -163,10 +189,10 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         """Wait for the end of the process and start another, later each time while it stays unsound."""
         delay = FIRST_DELAY
-        while child.process is not None:
+        while True:
             began = time.monotonic()
             guarding = self._guarding(child)
-            status = await child.process.wait()
+            status = await child.process.wait() if child.process is not None else None
             if guarding is not None:
                 guarding.cancel()
             if self.stopping:
@@ -213,13 +239,11 @@ class Supervisor:
         with suppress(OSError):
             self.changed()
 
-    async def run_to_completion(
-        self, name: str, launch: Launch, log: Path, within: float, start: Start = execute
-    ) -> None:
-        """Run a program once.
+    async def run_to_completion(self, name: str, launch: Launch, log: Path, start: Start = execute) -> None:
+        """Run a program once, for as long as it takes.
 
         Raises:
-            StartFailed: it failed, or took longer than `within` seconds.
+            StartFailed: it failed.
         """
         child = Child(ChildSpec(name, launch, log, _always, start=start))
         try:
@@ -228,12 +252,11 @@ class Supervisor:
             raise StartFailed(f"{name} ne démarre pas : {refused}") from None
         if child.process is None:
             raise StartFailed(name)
+        telling = asyncio.create_task(self._tell_wait(name), name=f"tell that {name} is awaited")
         try:
-            async with asyncio.timeout(within):
-                status = await child.process.wait()
-        except TimeoutError:
-            status = "trop long"
+            status = await child.process.wait()
         finally:
+            telling.cancel()
             child.kill_group()
         if status != 0:
             raise StartFailed(f"{name} a échoué ({status}). Fin de {log} :\n{tail(log)}")

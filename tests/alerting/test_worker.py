@@ -1,8 +1,16 @@
 """The queue worked off for real: pgqueuer on PostgreSQL, HTTP to a receiver on this machine."""
 
+import time
+from datetime import datetime, tzinfo
 from typing import Any
 
+import pytest
+from asyncpg import InterfaceError
+from structlog.testing import capture_logs
+
 from alerting import store
+from alerting.delivery import Deliverer
+from alerting.queue import WebhookMessage
 from core.messages.versions import READ_SINCE, WRITTEN
 from core.runtime.postgres import Pool, connect
 from registry.keys import KeyWrap, row_owner
@@ -29,6 +37,51 @@ async def test_a_receiver_that_fails_twice_gets_the_same_id_three_times(
         (3, 200, "delivered"),
     ]
     assert len(attempts[0].answer) == 1024
+
+
+class HourAhead(datetime):
+    """The clock of a machine that is wrong; the database's is right."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "HourAhead":
+        return cls.fromtimestamp(time.time() + 3_600, tz)
+
+
+async def test_what_a_process_with_a_wrong_clock_sends_is_believed_and_its_wait_is_no_longer(
+    pool: Pool, database_url: str, place: Any, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    receiver.statuses = [500, 204]
+    monkeypatch.setattr("alerting.delivery.datetime", HourAhead)
+    async with working(pool, database_url):
+        message_id = await send(pool, endpoint.id)
+        await receiver.until(1)  # It refuses what was signed more than five minutes from now.
+        monkeypatch.undo()
+        await receiver.until(2)
+
+    assert [request["id"] for request in receiver.requests] == [message_id] * 2
+
+
+async def test_a_connection_that_closes_in_mid_delivery_is_tried_again_and_no_defect(
+    pool: Pool, database_url: str, place: Any, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closes = iter([InterfaceError("connection is closed")])
+    with_story: Any = getattr(Deliverer, "_with_story")  # noqa: B009 - Where a statement of a delivery may fail.
+
+    async def interrupted(deliverer: Deliverer, message: WebhookMessage) -> WebhookMessage:
+        for closed in closes:
+            raise closed
+        return await with_story(deliverer, message)
+
+    monkeypatch.setattr(Deliverer, "_with_story", interrupted)
+    endpoint = await place.endpoint(receiver)
+    with capture_logs() as logs:
+        async with working(pool, database_url):
+            message_id = await send(pool, endpoint.id)
+            await until(lambda: emptied(pool))
+
+    assert [request["id"] for request in receiver.requests] == [message_id]
+    assert [one["log_level"] for one in logs if one["event"].startswith("delivery")] == ["warning"]
 
 
 async def test_a_message_that_never_arrives_stays_as_a_dead_letter(

@@ -190,22 +190,33 @@ def test_run_json_of_a_newer_program_is_said_in_french(tmp_path: Path, command: 
     assert "lancez cette commande avec le programme de la pile" in output
 
 
-def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:
-    (tmp_path / "secrets.json").write_text(json.dumps(SECRETS), "utf-8")
-    home = Home(tmp_path)
+@pytest.fixture
+def home(server_folder: Path, request: pytest.FixtureRequest) -> Home:
+    """Where PostgreSQL's account may walk: for any other its data gets a folder elsewhere, which would be left."""
+    folder = server_folder / request.node.name
+    folder.mkdir()
+    return Home(folder)
+
+
+def test_secrets_of_a_home_of_today_are_kept(home: Home) -> None:
+    (home.folder / "secrets.json").write_text(json.dumps(SECRETS), "utf-8")
 
     with home.held():
         kept, again = home.secrets(), home.secrets()
-        assert msgspec.to_builtins(kept) == {**SECRETS, "database": kept.database, "bus": kept.bus}
+        made = {"database": kept.database, "bus": kept.bus}
+        since = {
+            f"{server}-{service}".replace("_", "-") for server, services in made.items() for service in services
+        }
+        assert kept.since.keys() == since
+        assert msgspec.to_builtins(kept) == {**SECRETS, **made, "since": msgspec.to_builtins(kept.since)}
         assert kept == again
         assert kept.database.keys() == kept.bus.keys() == LOGINS.keys()
 
 
-def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> None:
+def test_a_home_of_before_people_is_given_a_password_once(home: Home) -> None:
     older = {name: value for name, value in SECRETS.items() if name != "operator_password"}
     older |= {"mqtt": {"bridge": "b" * 8, "simulator": "m" * 8}}  # Nor an account that makes others.
-    (tmp_path / "secrets.json").write_text(json.dumps(older), "utf-8")
-    home = Home(tmp_path)
+    (home.folder / "secrets.json").write_text(json.dumps(older), "utf-8")
 
     with home.held():
         first, second = home.secrets(), home.secrets()
@@ -213,7 +224,9 @@ def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> Non
     assert len(first.operator_password) >= 12
     assert set(first.database) == set(LOGINS)
     assert set(first.mqtt) == {"bridge", "simulator", "accounts"}
-    new = {"operator_password": "", "database": {}, "bus": {}, "mqtt": older["mqtt"]}
+    new = {"operator_password": "", "database": {}, "bus": {}, "mqtt": older["mqtt"], "since": {}}
+    assert {"mqtt-bridge", "kek", "database-owner"}.isdisjoint(first.since)
+    assert "mqtt-accounts" in first.since
     assert msgspec.to_builtins(first) | new == older | new
 
 

@@ -1,6 +1,7 @@
 """`territoire keys check|rotate|allow-export` on a database, with the keys of the environment."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
@@ -8,7 +9,7 @@ from typer.testing import CliRunner, Result
 from cli.app import app
 from core.runtime.postgres import connect
 from lorawan.crypto import wrap_key
-from services.supervisor.home import Secrets
+from services.supervisor.credentials import Secrets
 from tests.conftest import run_apart
 
 OLD, NEW = "00" * 16, "11" * 32
@@ -76,9 +77,12 @@ def test_check_counts_what_opens_and_rotate_seals_it_for_its_owner(database, tmp
 
 
 def test_a_new_key_seals_and_the_former_ones_are_kept_to_open() -> None:
-    first = Secrets.fresh()
+    now = datetime(2026, 11, 29, 8, 30, tzinfo=UTC)
+    first = Secrets.fresh(now - timedelta(days=30))
 
-    third = first.with_new_kek().with_new_kek()
+    third = first.with_new_kek(now - timedelta(days=1)).with_new_kek(now)
+
+    assert third.since["kek"] == now
 
     assert (first.kek_id, third.kek_id) == ("kek-1", "kek-3")
     assert third.kek not in third.former_keks.values()

@@ -7,6 +7,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 from cli.app import app
 from cli.pitr_configure import WrongPlace, hexadecimal
 from core.runtime.postgres import connect
+from services.supervisor.credentials import DATABASE_OWNER
 from services.supervisor.home import Home
 from services.supervisor.pgbackrest import PgBackRest
 from services.supervisor.run_info import RunInfo
@@ -84,6 +86,8 @@ async def test_a_mark_has_exactly_what_was_committed_before_it(folder: Path) -> 
             async with asyncio.TaskGroup() as tasks:
                 for number in range(8):
                     tasks.create_task(write(run.database_admin_url, number, stopping))
+                # What is restored has the superuser's password of its time, whatever the home says since.
+                home.change_secrets(lambda kept: kept.renewed([DATABASE_OWNER], datetime.now(UTC)))
                 drilled = await territoire("pitr", "drill", "--home", home.folder)
                 stopping.set()
             connection = await connect(run.database_admin_url)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncssh
@@ -16,6 +17,7 @@ from core.runtime.postgres import Connection, connect
 from ingest.maintenance.restore_drills import read_drills
 from lorawan.crypto import wrap_key
 from registry.erasures import LEDGER_NAME
+from services.supervisor.credentials import DATABASE_OWNER
 from services.supervisor.home import Home
 from services.supervisor.pgbackrest import ARCHIVE_TIMEOUT_S, PgBackRest
 from services.supervisor.stack_options import StackOptions
@@ -77,6 +79,8 @@ async def test_the_database_as_it_was_at_an_instant(folder: Path, monkeypatch: p
     assert (drills.was_ever_good, drills.last_outcome) == (True, "good")
     assert not (former.postgres_data.parent / "territoire-drill").exists()
 
+    # The superuser's password was renewed after that instant.
+    former.change_secrets(lambda kept: kept.renewed([DATABASE_OWNER], datetime.now(UTC)))
     command = ("restore", "--home", later.folder, "--secrets", former.folder / "secrets.json")
     command = (*command, "--repository", former.postgres_data.parent / "pgbackrest")
     with_ledger = ("--ledger", former.folder / LEDGER_NAME)

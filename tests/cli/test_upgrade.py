@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,8 @@ from cli.backup import manifest_file
 from core.runtime.postgres import Connection, connect
 from lorawan.crypto import wrap_key
 from registry.schema import migrate, migrations
-from services.supervisor.home import Home, Secrets
+from services.supervisor.credentials import Secrets
+from services.supervisor.home import Home
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
 from tests.conftest import running
@@ -120,7 +122,7 @@ async def test_a_backup_of_an_older_program_is_restored_and_upgraded(
 ) -> None:
     folder = server_folder / f"upgrade-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o711)
-    kept, file, home = Secrets.fresh(), folder / "ancienne.dump", Home(folder / "home")
+    kept, file, home = Secrets.fresh(datetime.now(UTC)), folder / "ancienne.dump", Home(folder / "home")
     (folder / "secrets.json").write_bytes(msgspec.json.encode(kept))
     before = await old_installation(empty_database_url, kept.kek)
 
@@ -155,7 +157,7 @@ async def test_a_backup_of_an_older_program_is_restored_and_upgraded(
 def test_a_backup_of_a_newer_program_is_not_restored(tmp_path: Path) -> None:
     file = tmp_path / "plus-récente.dump"
     file.write_bytes(b"")
-    (tmp_path / "secrets.json").write_bytes(msgspec.json.encode(Secrets.fresh()))
+    (tmp_path / "secrets.json").write_bytes(msgspec.json.encode(Secrets.fresh(datetime.now(UTC))))
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     manifest = {"made_at": "2026-11-25T00:00:00Z", "schema": 999, "timescaledb": "2", "kek_ids": [], "counts": {}}
     manifest_file(file).write_bytes(msgspec.json.encode({**manifest, "octets": 0, "sha256": empty}))

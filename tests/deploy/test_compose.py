@@ -17,6 +17,7 @@ import yaml
 from core.messages.permissions import OWNER, USERS
 from core.runtime.lifetime import DRAIN_DEADLINE_S, UNWIND_S
 from core.runtime.mqtt import MqttSession, MqttSettings
+from core.runtime.settings import SETTING_NAMES
 from integrations.mqtt_accounts.broker import Account
 from integrations.mqtt_accounts.dynamic_security import ANSWERS, DynamicSecurity
 from integrations.mqtt_accounts.wanted import Permissions
@@ -28,8 +29,11 @@ from tests.k8s.test_rules import PREFIX, known_settings, settings_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "deploy" / "compose.yaml").read_text("utf-8"))
+OPERATOR: dict[str, Any] = COMPOSE["services"]["operator"]
 PROCESSES = {
-    name: service for name, service in COMPOSE["services"].items() if service["image"].startswith("territoire:")
+    name: service
+    for name, service in COMPOSE["services"].items()
+    if service["image"].startswith("territoire:") and service is not OPERATOR
 }
 
 
@@ -92,8 +96,8 @@ def test_containers_are_bound_and_their_images_pinned() -> None:
 def test_only_services_that_need_it_reach_the_outside_network() -> None:
     assert COMPOSE["networks"]["inside"] == {"internal": True}
     outside = {name for name, service in COMPOSE["services"].items() if "outside" in service["networks"]}
-    # Gateways, stations, other networks, webhooks and mail, people.
-    assert outside == {"mosquitto", "gateway-bridge", "intake", "alerting", "api"}
+    # Gateways, stations, other networks, webhooks and mail, people; what an alarm sends.
+    assert outside == {"mosquitto", "gateway-bridge", "intake", "alerting", "api", "operator"}
     published = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
     assert published.keys() <= outside
     for name in ("api", "intake"):
@@ -104,11 +108,12 @@ def test_only_services_that_need_it_reach_the_outside_network() -> None:
 
 def test_everything_is_asked_how_it_is_and_starts_after_what_it_needs() -> None:
     for name, service in COMPOSE["services"].items():
-        assert (service["healthcheck"] == {"disable": True}) == (name == "migrate"), name
-        assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
+        ends = name in {"migrate", "operator"}
+        assert (service["healthcheck"] == {"disable": True}) == ends, name
+        assert service["restart"] == ("no" if ends else "unless-stopped"), name
         for needed, how in service.get("depends_on", {}).items():
-            ends = how["condition"] == "service_completed_successfully"
-            assert ends == (needed == "migrate") == (name in PROCESSES and name != "migrate"), name
+            is_awaited = how["condition"] == "service_completed_successfully"
+            assert is_awaited == (needed == "migrate") == (name in PROCESSES and name != "migrate"), name
     for name, service in PROCESSES.items():
         if name != "migrate":
             assert (
@@ -119,12 +124,25 @@ def test_everything_is_asked_how_it_is_and_starts_after_what_it_needs() -> None:
             assert service["env_file"] == [{"path": "territoire.env", "required": False}]
 
 
+def test_what_an_operator_runs_starts_by_nothing_else_and_is_told_what_its_commands_read(made: Path) -> None:
+    assert OPERATOR["profiles"] == ["operator"]
+    assert OPERATOR["depends_on"] == {}
+    told = OPERATOR["environment"]
+    assert told.keys() <= SETTING_NAMES
+    # As the services are told it: what it opens and what it restores is what they open.
+    for name in ("TERRITOIRE_KEK", "TERRITOIRE_KEK_ID", "TERRITOIRE_KEK_FORMER"):
+        assert told[name] == COMPOSE["services"]["network"]["environment"][name]
+    owner = COMPOSE["services"]["migrate"]["environment"]["TERRITOIRE_DATABASE_URL"]
+    for name in ("DATABASE_URL", "BACKUP_DATABASE_URL", "RESTORE_DATABASE_URL"):
+        assert told[f"TERRITOIRE_{name}"] == owner
+
+
 def test_data_outlive_their_containers_and_what_is_mounted_is_there(made: Path) -> None:
     for service in COMPOSE["services"].values():
         for volume in service.get("volumes", []):
             source, target, *_ = volume.split(":")
             if source in COMPOSE["volumes"]:
-                assert target in {"/var/lib/postgresql/data", "/data", "/mosquitto/data"}
+                assert target in {"/var/lib/postgresql/data", "/data", "/mosquitto/data", "/var/lib/territoire"}
             elif source.startswith("./secrets"):
                 assert (made / source).exists(), source
                 assert volume.endswith(":ro")

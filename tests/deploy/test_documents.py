@@ -30,11 +30,10 @@ def test_every_command_of_ours_has_the_options_that_it_is_given() -> None:
     asked = [
         (match[1].split(), re.findall(r"--[a-z-]+", match[2]))
         for line in LINES
-        for match in re.finditer(r"\./territoire (pitr \w+|\w+)([^&|#]*)", line)
+        for match in re.finditer(r"\./territoire (pitr \w+|secrets \w+|\w+)([^&|#]*)", line)
     ]
-    assert {words[0] for words, _ in asked} == {
-        *("install", "status", "doctor", "backup", "restore", "keys", "pitr", "alarm"),
-    }
+    named = {"install", "status", "doctor", "backup", "restore", "keys", "pitr", "secrets", "alarm"}
+    assert {words[0] for words, _ in asked} == named
     for words, options in asked:
         said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
         assert all(option in said for option in options), (words, options)

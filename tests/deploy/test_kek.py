@@ -4,7 +4,7 @@ import yaml
 
 from services.supervisor.stack import UNWRAP
 from services.supervisor.stack_options import SERVICES
-from tests.deploy.test_compose import COMPOSE
+from tests.deploy.test_compose import PROCESSES
 from tests.k8s.conftest import containers_of, render
 from tests.k8s.test_rules import environment_of
 
@@ -27,8 +27,7 @@ def test_the_supervisor_hands_it_to_those_that_need_it() -> None:
 def test_compose_hands_it_to_those_that_need_it() -> None:
     handed = {
         service["command"][0].removeprefix("services."): KEYS & service["environment"].keys()
-        for service in COMPOSE["services"].values()
-        if service["image"].startswith("territoire:")
+        for service in PROCESSES.values()
     }
 
     assert handed == {name: KEYS if name in HOLDERS else set() for name in (*SERVICES, "migrate")}

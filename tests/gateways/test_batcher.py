@@ -21,6 +21,7 @@ from gateways.batcher import MAX_ITEMS, Batcher, Ticks
 from gateways.telemetry import FRAMES
 from lorawan.frame import routing_slot
 from tests.gateways.stations import JOIN_REQUEST, UPLINK
+from tests.receptions import reception
 
 CONFIRMED = b"\x80" + UPLINK[1:]
 
@@ -31,7 +32,7 @@ def uplink_of(octet: int) -> bytes:
 
 
 def frame(phy_payload: bytes, channel: int = 0) -> GatewayFrame:
-    return GatewayFrame(phy_payload, bytes(8), 1, 1, b"", 868_100_000, 7, 125_000, 0, -71.0, 8.0, channel, 0)
+    return reception(phy_payload, bytes(8), 1, channel=channel)
 
 
 @asynccontextmanager

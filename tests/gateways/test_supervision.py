@@ -16,6 +16,7 @@ from gateways.known_gateways import Gateways, LastSeen
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
 from tests.gateways.stations import UPLINK, Rig, downlink, now_us, open_rig, register, until
+from tests.receptions import reception
 
 ELSEWHERE = "127.0.0.2"
 BAD_CRC = b'{"rxpk":[{"stat":-1,"freq":868.1,"datr":"SF7BW125","data":"AA=="}],"stat":{"rxnb":12,"rxok":10}}'
@@ -31,21 +32,7 @@ class Sink:
 
 
 def frame(gateway_id: GatewayId, phy_payload: bytes, at_us: int, antenna: int = 0) -> GatewayFrame:
-    return GatewayFrame(
-        phy_payload=phy_payload,
-        gateway_id=gateway_id,
-        time_us=at_us,
-        received_at_us=at_us,
-        context=b"",
-        frequency=868_100_000,
-        spreading_factor=7,
-        bandwidth=125_000,
-        bit_rate=0,
-        rssi=-80.0,
-        snr=8.0,
-        channel=0,
-        antenna=antenna,
-    )
+    return reception(phy_payload, gateway_id, at_us, antenna=antenna)
 
 
 async def watching(pool: Pool, gateway_id: GatewayId) -> tuple[Activity, Sink]:

@@ -10,7 +10,6 @@ import pytest
 from cli.restored import COUNTERS_AHEAD
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.frames import GatewayFrame
 from core.messages.topics import shard_of_slot
 from core.runtime.bus import connect_bus
 from core.runtime.lease import read_shards
@@ -34,6 +33,7 @@ from tests.cli.test_upgrade import counts
 from tests.gateways.stations import UdpStation, now_us, until
 from tests.k8s.arrived import Arrived, arrived, json_of
 from tests.k8s.conftest import render
+from tests.receptions import reception
 from tests.registry.test_timescale import psql
 
 GATEWAY = bytes.fromhex("0080e115000a9b72")
@@ -126,21 +126,7 @@ async def fill(run: RunInfo) -> dict[str, str]:
 async def leave_a_frame(run: RunInfo) -> None:
     """That nobody reads before the stack stops."""
     phy_payload, at = uplink(3, 123), now_us()
-    frame = GatewayFrame(
-        phy_payload=phy_payload,
-        gateway_id=GATEWAY,
-        time_us=at,
-        received_at_us=at,
-        context=b"\0\0\0\1",
-        frequency=868_100_000,
-        spreading_factor=7,
-        bandwidth=125_000,
-        bit_rate=0,
-        rssi=-80.0,
-        snr=8.0,
-        channel=0,
-        antenna=0,
-    )
+    frame = reception(phy_payload, GATEWAY, at, context=b"\0\0\0\1")
     async with connect_bus(run.nats_url, "test") as bus:
         slot = routing_slot(phy_payload)
         assert slot is not None
@@ -227,7 +213,10 @@ async def move(there: Arrived, file: Path, before: tuple[int, str, dict[str, int
         assert words in one.output
 
     # As a restore that was cut has left it.
-    psql(there.server.url("postgres", "postgres"), "CREATE ROLE territoire_admin NOLOGIN")
+    psql(there.server.url("postgres", "postgres"), "CREATE ROLE territoire_admin NOLOGIN",
+         "CREATE DATABASE territoire OWNER territoire CONNECTION LIMIT 0",
+         "COMMENT ON DATABASE territoire IS 'territoire restore'")  # fmt: skip
+    psql(there.server.url("territoire", "postgres"), "CREATE TABLE tenant ()")
     restored = await territoire(*command, TERRITOIRE_KEK=there.kek)
     assert restored.exit_code == 0, restored.output
     assert "2001 mesures" in restored.output
@@ -302,7 +291,8 @@ async def goes_back(there: Arrived, folder: Path, former: Home) -> None:
     before = await state_of(superuser)
     await superuser.close()
     back = ("--home", later.folder, "--secrets", former.folder / "secrets.json")
-    restored = await territoire("restore", file, *back)
+    # In the session of the third step, which still has the cluster's address.
+    restored = await territoire("restore", file, *back, TERRITOIRE_RESTORE_DATABASE_URL=there.superuser_url)
     assert restored.exit_code == 0, restored.output
     with later.held():
         stack = Stack(later, StackOptions(udp_port=0, api_port=0, services=()))

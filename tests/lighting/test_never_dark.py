@@ -14,7 +14,6 @@ from itertools import count
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lighting.command_store import REPORTS
 from lighting.commands import (
     MAX_ATTEMPTS,
     OPEN,
@@ -33,6 +32,7 @@ from lighting.commands import (
     Transmitted,
     advance,
 )
+from lighting.open_command_store import REPORTS
 from lighting.requests import UPLINKS_AWAITED, USEFUL_FOR
 
 START = datetime(2026, 11, 25, 18, tzinfo=UTC)

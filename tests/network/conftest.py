@@ -25,6 +25,7 @@ from lorawan.session import build_uplink
 from registry.downlinks import Downlink, enqueue, read_downlink
 from services.network.app import run
 from services.network.settings import NetworkSettings
+from tests.receptions import reception
 
 KEK = bytes(range(16))
 APP_KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
@@ -236,20 +237,13 @@ class Network:
         """One per gateway; `far_us` has the round trips of those that were measured, in us."""
         at = self.clock() if time_us is None else time_us
         return [
-            GatewayFrame(
-                phy_payload=phy_payload,
-                gateway_id=gateway_id,
-                time_us=at,
-                received_at_us=at,
+            reception(
+                phy_payload,
+                gateway_id,
+                at,
                 context=b"\0\0\0\1",
-                frequency=868_100_000,
-                spreading_factor=7,
-                bandwidth=125_000,
-                bit_rate=0,
                 rssi=-80.0 - place,
                 snr=8.0 - place,
-                channel=0,
-                antenna=0,
                 round_trip_us=far_us.get(gateway_id, 0),
             )
             for place, gateway_id in enumerate(gateways)

@@ -18,7 +18,7 @@ from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from lab.chaos.checks import CounterWatch
-from lab.chaos.proxy import TcpProxy, open_proxy
+from lab.chaos.stack.proxy import TcpProxy, open_proxy
 from lorawan.crypto import SessionCipher, SessionKeys, wrap_key
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import slot_of_dev_eui

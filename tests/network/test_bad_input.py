@@ -6,10 +6,10 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.frames import GatewayFrame
 from core.messages.topics import shard_of_slot
 from lorawan.frame import DownlinkFrame, routing_slot
 from tests.network.conftest import GATEWAYS, SHARDS, Network, RadioDevice
@@ -19,18 +19,12 @@ LIAR, HONEST = GATEWAYS[:2]
 numbers = count(1)
 
 
-def dated(frame: GatewayFrame, time_us: int) -> GatewayFrame:
-    return GatewayFrame(
-        **({name: getattr(frame, name) for name in frame.__struct_fields__} | {"time_us": time_us})
-    )
-
-
 async def receive_dated(network: Network, phy_payload: bytes, *times: tuple[bytes, int]) -> None:
     """In one message: which gateway received it, and how far off its time is."""
     slot = routing_slot(phy_payload)
     assert slot is not None
     copies = [
-        dated(copy, copy.received_at_us + off_us)
+        replace(copy, time_us=copy.received_at_us + off_us)
         for gateway_id, off_us in times
         for copy in network.frames_of(phy_payload, (gateway_id,))
     ]

@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from core.messages.frames import GatewayFrame
 from network.deduplication import Deduplication, Group, best_receptions
+from tests import receptions
 
 HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
 WINDOW_US = 200_000
@@ -12,8 +13,7 @@ WINDOW_US = 200_000
 def reception(
     phy: bytes = b"phy", gateway: int = 1, *, snr: float = 0.0, frequency: int = 868_100_000, antenna: int = 0
 ):
-    gateway_id = bytes([gateway]) * 8
-    return GatewayFrame(phy, gateway_id, 0, 0, b"", frequency, 7, 125_000, 0, -80.0, snr, 0, antenna)
+    return receptions.reception(phy, bytes([gateway]) * 8, 0, snr=snr, frequency=frequency, antenna=antenna)
 
 
 def groups_of(windows: Deduplication) -> list[tuple[bytes, list[bytes], list[int]]]:

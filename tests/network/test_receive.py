@@ -1,7 +1,6 @@
 import pytest
 from msgspec.structs import replace
 
-from core.messages.frames import GatewayFrame
 from core.model.entities import Device
 from lorawan.commands.link_check import LinkCheckReq
 from lorawan.crypto import SessionCipher, SessionKeys
@@ -13,6 +12,7 @@ from network.deduplication import Group
 from network.held_state import DeviceCache, SessionTable
 from network.receive import Candidate, Received, RejectedFrame, read_frame, receive_data
 from network.sessions import HeldSession, Progress
+from tests.receptions import reception
 
 DEV_ADDR = DevAddr(bytes.fromhex("01020304"))
 SECOND_US = 1_000_000
@@ -36,22 +36,7 @@ def house(*device_ids: int, enabled: bool = True, skip_f_cnt: bool = False) -> t
 
 def group(phy: bytes, *, at_us: int = SECOND_US, gateways: int = 1) -> Group:
     copies = [
-        GatewayFrame(
-            phy,
-            bytes([g]) * 8,
-            at_us + g,
-            at_us + g,
-            b"",
-            868_100_000,
-            7,
-            125_000,
-            0,
-            -80.0,
-            5.0 + g,
-            0,
-            0,
-            trace_id=bytes([g + 1]) * 16,
-        )
+        reception(phy, bytes([g]) * 8, at_us + g, snr=5.0 + g, trace_id=bytes([g + 1]) * 16)
         for g in range(gateways)
     ]
     return Group(phy, at_us, copies, [1])

@@ -20,7 +20,7 @@ from core.runtime.mqtt import MqttSession, MqttSettings
 from core.runtime.postgres import connect, open_pool
 from core.runtime.waiting import network_reason, what_is_waited_for
 from lab.certificates import Authority
-from lab.chaos.proxy import TcpProxy
+from lab.chaos.stack.proxy import TcpProxy
 from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats

@@ -1,5 +1,6 @@
 """Every setting of every process, from the classes themselves: what is said of it when it is wrong."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings
 from cli.settings_check import CLASSES as SERVICES
 from core.runtime.settings import (
     SERVICE_SETTINGS,
+    SETTING_NAMES,
     InvalidSettings,
     ServiceSettings,
     expectation,
@@ -22,6 +24,7 @@ from core.runtime.settings import (
 )
 from services.gateway_bridge.settings import Settings as BridgeSettings
 from services.migrate.settings import MigrateSettings
+from tests.rooms import CHECKOUT, PRODUCT
 
 CLASSES: dict[str, type[BaseSettings]] = {**SERVICES, "migrate": MigrateSettings}
 ENOUGH = {
@@ -101,6 +104,17 @@ def test_the_least_settings_of_each_process_are_accepted(process: str) -> None:
 
 def test_every_setting_of_every_process_is_known_to_all() -> None:
     assert {f"TERRITOIRE_{name.upper()}" for _, name, _ in fields()} == SERVICE_SETTINGS
+
+
+def test_what_a_command_reads_is_known_to_doctor() -> None:
+    """Every variable that a line of ours names, and every one that the image has."""
+    named = re.compile(r'"(TERRITOIRE_[A-Z0-9_]*[A-Z0-9])"')
+    files = [file for package in PRODUCT for file in (CHECKOUT / package).rglob("*.py")]
+    read = {name for file in files for name in named.findall(file.read_text("utf-8"))}
+    image = re.findall(r"\b(TERRITOIRE_\w+)=", (CHECKOUT / "deploy" / "Containerfile").read_text("utf-8"))
+
+    assert {"TERRITOIRE_RESTORE_DATABASE_URL", "TERRITOIRE_PITR_S3_KEY"} <= read
+    assert {*read, *image} <= SETTING_NAMES
 
 
 def test_a_misspelt_setting_is_reported_with_the_one_that_was_meant() -> None:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.postgres import Pool
-from lab.chaos.proxy import TcpProxy, open_proxy
+from lab.chaos.stack.proxy import TcpProxy, open_proxy
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from lab.chaos.cases import find_case
-from lab.chaos.releases import prepared_upgrade
+from lab.chaos.stack.releases import prepared_upgrade
 from lab.chaos.stage import open_stage
 
 RATE, SECONDS = 200.0, 60.0

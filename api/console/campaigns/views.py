@@ -12,7 +12,8 @@ from api.console.proof import check_proof_of, done, is_proof_due
 from api.console.visits import ApproversVisit, LightingVisit, PersonsVisit, ReadersVisit, values_of
 from api.fields import Id
 from api.pages import Paging
-from api.routes import gateways
+from api.routes import gateways, lighting_all_on
+from api.routes import lighting_campaign_decisions as decisions
 from api.routes import lighting_campaigns as routes
 from core.runtime.http.errors import Problem
 from lighting.commands import LONGEST_OFF
@@ -162,7 +163,7 @@ async def approve(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - Th
     said = visit.gettext("Approuvée : les premières armoires reçoivent leur ordre.")
     handed_on = visit.gettext("Approuvée ici ; elle dépasse aussi une borne d’un autre, qui en décide maintenant.")
     return await _moved(
-        visit, id, lambda: routes.approve_campaign(id, visit.caller), said, proved=True, handed_on=handed_on
+        visit, id, lambda: decisions.approve_campaign(id, visit.caller), said, proved=True, handed_on=handed_on
     )
 
 
@@ -172,8 +173,8 @@ async def reject(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The
     said = visit.gettext("Refusée : rien ne part, et le motif est montré à qui l’a proposée.")
 
     async def act() -> object:
-        return await routes.reject_proposal(
-            id, checked(routes.ProposalRejection, {"reason": visit.form.text("reason")}), visit.caller
+        return await decisions.reject_proposal(
+            id, checked(decisions.ProposalRejection, {"reason": visit.form.text("reason")}), visit.caller
         )
 
     return await _moved(visit, id, act, said)
@@ -183,7 +184,10 @@ async def reject(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The
 async def pause(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The path's word.
     """Send nothing more for now."""
     return await _moved(
-        visit, id, lambda: routes.pause_campaign(id, visit.caller), visit.gettext("Suspendue : plus rien ne part.")
+        visit,
+        id,
+        lambda: decisions.pause_campaign(id, visit.caller),
+        visit.gettext("Suspendue : plus rien ne part."),
     )
 
 
@@ -191,14 +195,14 @@ async def pause(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The p
 async def resume(id: Id, visit: ApproversVisit) -> Response:  # noqa: A002 - The path's word.
     """Go on."""
     said = visit.gettext("Reprise.")
-    return await _moved(visit, id, lambda: routes.resume_campaign(id, visit.caller), said, proved=True)
+    return await _moved(visit, id, lambda: decisions.resume_campaign(id, visit.caller), said, proved=True)
 
 
 @router.post(PAGE + "/{id}/annulation")
 async def cancel(id: Id, visit: LightingVisit) -> Response:  # noqa: A002 - The path's word.
     """End it."""
     said = visit.gettext("Annulée : plus rien ne part. Ce qui est parti n’est pas repris.")
-    return await _moved(visit, id, lambda: routes.cancel_campaign(id, visit.caller), said)
+    return await _moved(visit, id, lambda: decisions.cancel_campaign(id, visit.caller), said)
 
 
 @router.get(ALL_ON)
@@ -230,7 +234,7 @@ async def all_on(visit: LightingVisit) -> Response:
     given = {"commune": form.text("commune") or None, "reason": form.text("reason"), "preview": not is_sure}
     try:
         await check_proof_of(form, visit.caller)
-        made: Any = await done(routes.all_on(checked(routes.AllOn, given), visit.caller))
+        made: Any = await done(lighting_all_on.all_on(checked(lighting_all_on.AllOn, given), visit.caller))
     except Problem as problem:
         if problem.status not in REFUSED:
             raise

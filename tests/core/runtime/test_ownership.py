@@ -11,7 +11,7 @@ from core.runtime.bus import Bus, Message, ShardReader, connect_bus
 from core.runtime.lease import Lease, take_lease
 from core.runtime.ownership import Sharded, ShardOwner, batches
 from core.runtime.postgres import Pool
-from lab.chaos.proxy import open_proxy
+from lab.chaos.stack.proxy import open_proxy
 
 EXPIRE = "UPDATE shard_lease SET expires_at = now() - interval '1 second'"
 SHARDED = Sharded("ingest", topics.UPLINKS, topics.uplinks, 4)

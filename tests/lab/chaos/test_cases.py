@@ -2,7 +2,7 @@ import re
 
 from lab.chaos.case import Layout
 from lab.chaos.cases import CASES, SELECTION, find_case
-from lab.chaos.kill_cases import ALL
+from lab.chaos.kills.cases import ALL
 from lab.commands.chaos import groups_of
 from services.supervisor.stack_options import SERVICES
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lab.app import app
-from lab.commands.bench import own_process, temporary_home
+from lab.commands.bench import arguments, own_process, temporary_home
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,12 @@ def test_the_command_that_a_benchmark_starts_on_its_stack_exists(command: str) -
 
     assert program == [sys.executable, "-P", "-m", "lab"]
     assert answer.exit_code == 0, answer.output
+
+
+def test_a_measure_is_given_the_options_that_its_benchmark_was_given() -> None:
+    made = arguments(runs=5, by_outlines=True, seed="", rate=None, check=False, only=["rounds", "costs"])
+
+    assert made == ["--runs", "5", "--by-outlines", "--seed", "", "--only", "rounds", "--only", "costs"]
 
 
 def use_a_home_and_fail(failure: type[BaseException], seen: list[Path]) -> None:

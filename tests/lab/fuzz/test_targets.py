@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from lab.chaos.fuzz_live import LiveFindings
-from lab.chaos.latency import percentile
+from lab.chaos.fuzz.live import LiveFindings
+from lab.chaos.witnesses.latency import percentile
 from lab.fuzz.target import Target, play, source_of
 from lab.fuzz.targets import TARGETS
 

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from cli.report import print_ready
+from cli.session import tell_wait
 from services.supervisor.notify import notify
 from services.supervisor.run_info import RunInfo
 
@@ -23,6 +24,20 @@ def test_notify_sends_the_state_to_the_socket_of_systemd(
         notify("READY=1")
 
         assert systemd.recv(100) == b"READY=1"
+
+
+def test_a_start_that_takes_long_asks_systemd_for_more_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        tell_wait("postgres", 30.2)
+
+        assert systemd.recv(100) == b"EXTEND_TIMEOUT_USEC=60000000"
+    assert capfd.readouterr().err == "postgres : pas encore prêt après 30 s\n"
 
 
 def test_notify_without_a_notify_socket_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,13 @@ async def test_run_json_opens_every_door(stack: Stack) -> None:
 
 
 @in_the_loop_of_the_stack
+async def test_servers_have_as_long_as_they_need_to_recover(stack: Stack) -> None:
+    within = {child.spec.name: child.spec.ready_within for child in stack.supervisor.children}
+
+    assert within == {"postgres": None, "nats": None, "mosquitto": None}
+
+
+@in_the_loop_of_the_stack
 async def test_a_fresh_stack_has_no_shared_login_and_demands_seal_and_vouching(stack: Stack) -> None:
     connection = await connect(stack.current().database_admin_url)
     shared = await connection.fetchrow("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'territoire_service'")

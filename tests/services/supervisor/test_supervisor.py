@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,53 @@ async def test_a_child_that_is_never_ready_is_rejected(supervisor: Supervisor, t
         await supervisor.start([ChildSpec("slow", launch, tmp_path / "slow.log", never, ready_within=0.2)])
 
 
+async def test_a_server_that_recovers_for_minutes_is_waited_for_and_told(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, began, told = time.monotonic, time.monotonic(), list[str]()
+    monkeypatch.setattr("services.supervisor.supervisor.time.monotonic", lambda: began + 1_000 * (real() - began))
+    monkeypatch.setattr("services.supervisor.supervisor.WAIT_TOLD_EVERY_S", 0.1)
+    supervisor.waiting = lambda name, seconds: told.append(f"{name} {seconds >= 60}")
+
+    async def ready() -> bool:
+        return real() > began + 0.5  # More than eight minutes of that clock.
+
+    launch = Launch((sys.executable, "-c", "import time; time.sleep(60)"), env=dict(os.environ))
+    await supervisor.start([ChildSpec("server", launch, tmp_path / "server.log", ready, ready_within=None)])
+
+    assert "server True" in told
+
+
+async def test_others_start_without_one_that_keeps_ending_and_is_not_required(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    program = (
+        f"import pathlib, sys, time; pathlib.Path({str(mended)!r}).exists() or sys.exit('wrong'); time.sleep(60)"
+    )
+
+    async def ready() -> bool:
+        return mended.exists()
+
+    broken = ChildSpec(
+        "broken",
+        Launch((sys.executable, "-c", program), env=dict(os.environ)),
+        tmp_path / "broken.log",
+        ready,
+        is_required=False,
+        attempts=2,
+    )
+    await supervisor.start([broken, child(tmp_path, "sound")])
+    assert await supervisor.all_ready() == {"broken": False, "sound": True}
+
+    mended.touch()
+    one = supervisor.children[0]
+    await until(lambda: one.pid is not None)
+    await supervisor.stop()
+
+    assert one.restarts >= 1
+
+
 @pytest.mark.parametrize(
     ("program", "said"), [("print('no such table'); raise SystemExit(3)", "no such table"), ("pass", None)]
 )
@@ -135,7 +183,7 @@ async def test_a_program_that_runs_once_is_judged_by_its_status(
 ) -> None:
     launch = Launch((sys.executable, "-c", program), env=dict(os.environ))
     running: Callable[[], Awaitable[None]] = lambda: supervisor.run_to_completion(  # noqa: E731
-        "migrate", launch, tmp_path / "migrate.log", 20
+        "migrate", launch, tmp_path / "migrate.log"
     )
 
     if said is None:
