@@ -26,7 +26,7 @@ from lab.simulator.receiver import Received, receive_webhooks
 
 TRIES_EVERY_S, WITHIN_S = 0.5, 120.0
 # Two readers with cursors of their own, whose pages end elsewhere.
-LIMITS = (1_000, 97)
+LIMITS = (1_000, 397)
 # Two streams, which come back to one that goes on.
 HANG_UPS = (5, 13)
 # A batch a second; each so manieth is taken, and its answer is lost.
