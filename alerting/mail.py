@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, localtime, make_msgid, parseaddr
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -40,6 +40,8 @@ class MailServer:
         Raises:
             MalformedSmtpUrl: anything else.
         """
+        if any(letter.isspace() for letter in url):
+            raise MalformedSmtpUrl("the address of the mail server has a blank")
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -97,6 +99,8 @@ class Mailer:
         mail["From"] = self._sender
         mail["To"] = address
         mail["Subject"] = subject
+        mail["Date"] = localtime()
+        mail["Message-ID"] = make_msgid(domain=_domain(self._sender))
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(text)
         return await self._deliver(mail, address, timeout_s)
@@ -134,13 +138,17 @@ def compose(sender: str, address: str, message_id: str, body: bytes, at: datetim
     mail["To"] = address
     mail["Subject"] = subject_of(content)
     mail["Date"] = format_datetime(at)
-    mail["Message-ID"] = f"<{message_id}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
+    mail["Message-ID"] = f"<{message_id}@{_domain(sender)}>"
     mail["Auto-Submitted"] = "auto-generated"
     paragraphs = [*plain_lines(content), FOOT]
     if is_list(content):
         paragraphs.insert(0, content.data.message)
     mail.set_content("\n\n".join(paragraphs) + "\n")
     return mail
+
+
+def _domain(sender: str) -> str:
+    return parseaddr(sender)[1].rpartition("@")[2] or "localhost"
 
 
 def subject_of(content: Content) -> str:

@@ -2,33 +2,31 @@
 
 import asyncio
 import os
-import socket
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from msgspec.structs import replace
 
-from cli.alarm_news import Known, News, news, subject_of, text_of
+from cli.finding_kinds import Kind
 from cli.findings import Finding, critical
-from cli.running import default_home, fail
-from core.runtime.errors import system_reason
+from cli.running import fail
+from core.runtime.errors import describe_defect
 
 if TYPE_CHECKING:
-    from cli.alarm_settings import AlarmSettings
+    from collections.abc import Mapping, Sequence
 
-STATE = "alarm.json"
-SEND_WITHIN_S = 20.0
+    from cli.alarm_delivery import Channel
+    from cli.alarm_memory import Memory
+    from core.runtime.settings import WrongSetting
 
-
-class Remembered(msgspec.Struct, frozen=True):
-    """What the examination before found, and what ended suddenly: nothing says of that that it is good again."""
-
-    known: dict[str, Known] = {}
-    sudden: dict[str, Known] = {}
+# Together below the TimeoutStartSec of the units: a run that is ended from outside says nothing.
+EXAMINED_WITHIN_S = 40.0
+ALONE_WITHIN_S = 30.0
+SENT_WITHIN_S = 30.0
+# The service starts again once this run is over: it does not wait for a mail server.
+SENT_ON_STOP_WITHIN_S = 8.0
 
 
 def alarm(
@@ -37,6 +35,9 @@ def alarm(
     failed: Annotated[
         str | None, typer.Option(help="Une unité systemd qui vient d'échouer, à dire aussitôt.")
     ] = None,
+    succeeded: Annotated[
+        str | None, typer.Option(help="Une unité systemd qui vient de réussir : elle n'est plus en échec.")
+    ] = None,
     stopped: Annotated[
         bool, typer.Option("--stopped", help="Le service s'est arrêté : SERVICE_RESULT dit comment (systemd).")
     ] = False,
@@ -44,180 +45,163 @@ def alarm(
 ) -> None:
     """Examine l'installation et prévient l'astreinte de ce qui va mal, puis de ce qui est rétabli.
 
-    TERRITOIRE_ALARM_MAIL (par TERRITOIRE_SMTP_URL) et TERRITOIRE_ALARM_URL disent qui. Le minuteur
-    territoire-alarm la lance toutes les deux minutes.
+    TERRITOIRE_ALARM_MAIL (par TERRITOIRE_SMTP_URL) et TERRITOIRE_ALARM_URL disent qui, dans territoire.env sur un
+    serveur installé. Le minuteur territoire-alarm la lance toutes les deux minutes.
     """
-    from cli.alarm_settings import AlarmSettings
-    from core.runtime.settings import settings_or_exit
-
-    settings = settings_or_exit("alarm", AlarmSettings)
-    if not settings.reaches_somebody:
-        if test:
-            raise fail(
-                "personne à prévenir : dites TERRITOIRE_ALARM_MAIL (avec TERRITOIRE_SMTP_URL) ou "
-                "TERRITOIRE_ALARM_URL",
-                2,
-            )
+    folder, environment = _installation(home, demands_settings=test)
+    to, wrong = _whom(environment)
+    if not to:
+        if test or wrong:
+            raise fail("personne à prévenir : " + (_said(wrong) or NOBODY), 2)
         return  # The installation is new: nobody has said whom yet, and doctor says so.
-    folder = home or default_home("up")
     if test:
-        _say(asyncio.run(_send(settings, News([critical("essai", "ceci est un essai", "rien")], []))))
-        typer.echo("Message d'essai parti.")
+        _try_out(to, wrong)
         return
     if stopped and os.environ.get("SERVICE_RESULT", "success") == "success":
         return
     sudden = _sudden(failed, stopped=stopped)
-    asyncio.run(_examine_and_notify(settings, folder, backups, sudden))
+    if sudden or succeeded:
+        failures, is_lost = _notify_of(sudden, succeeded, folder, to, in_a_hurry=stopped)
+    else:
+        failures, is_lost = _notify(folder, backups, to)
+    if is_lost is not None:
+        raise fail(f"{is_lost} ne s'écrit pas : tout est redit à chaque examen")
+    _say(failures + [one.french for one in wrong])
 
 
-def _reason(error: BaseException) -> str:
-    """Why nobody answered: libraries keep the cause, which says it, below exceptions of their own."""
-    from core.runtime.waiting import network_reason
+NOBODY = (
+    "dites TERRITOIRE_ALARM_MAIL (avec TERRITOIRE_SMTP_URL) ou TERRITOIRE_ALARM_URL dans territoire.env, ou dans "
+    "l'environnement"
+)
 
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return network_reason(error)
+
+def _installation(home: Path | None, *, demands_settings: bool) -> "tuple[Path, Mapping[str, str]]":
+    """The stack's home, and what this process and territoire.env say whom to tell, as doctor reads them."""
+    from cli.installed import installed
+    from cli.running import usual_homes
+
+    server = installed()
+    if server is None or (home is not None and home != server.home):
+        return home or usual_homes()[0], os.environ
+    if demands_settings and not server.is_readable:
+        raise fail(f"{server.settings} n'est lisible que par root : sudo ./territoire alarm --test", 2)
+    return server.home, {**server.environment, **os.environ}
+
+
+def _whom(environment: "Mapping[str, str]") -> "tuple[list[Channel], tuple[WrongSetting, ...]]":
+    """Everybody whom the right settings name: a wrong one keeps nobody else from being told."""
+    from cli.alarm_delivery import channels
+    from cli.alarm_settings import AlarmSettings
+    from core.runtime.settings import InvalidSettings, read_settings
+
+    try:
+        return channels(read_settings(AlarmSettings, environment)), ()
+    except InvalidSettings as refused:
+        wrong = refused.wrong
+    names = {one.name for one in wrong}
+    left = {name: value for name, value in environment.items() if name.upper() not in names}
+    try:
+        return channels(read_settings(AlarmSettings, left)), wrong
+    except InvalidSettings:
+        return [], wrong
+
+
+def _try_out(to: "Sequence[Channel]", wrong: "Sequence[WrongSetting]") -> None:
+    from cli.alarm_delivery import try_out
+
+    failures = asyncio.run(try_out(to, SENT_WITHIN_S))
+    missed = {failure.partition(" : ")[0] for failure in failures}
+    reached = [channel.name for channel in to if channel.name not in missed]
+    if reached:
+        typer.echo(f"Message d'essai parti : {', '.join(reached)}.")
+    _say(failures + [one.french for one in wrong])
 
 
 def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:
+    from cli.alarm_letter import how_it_ended
+
     if stopped:
-        how = f"{os.environ.get('SERVICE_RESULT')} ({os.environ.get('EXIT_STATUS', '?')})"
+        how = how_it_ended(os.environ["SERVICE_RESULT"], os.environ.get("EXIT_STATUS", ""))
         remedy = "systemd le relance ; pourquoi : journalctl -u territoire -n 50"
-        return [critical("territoire.service", f"s'est arrêté : {how}", remedy)]
+        return [critical(Kind.UNIT_STOPPED, how, remedy, ["territoire.service"])]
     if failed is not None:
-        return [critical(failed, "a échoué", f"journalctl -u {failed} -n 50")]
+        return [critical(Kind.UNIT_FAILED, "a échoué", f"journalctl -u {failed} -n 50", [failed])]
     return []
 
 
-async def _examine_and_notify(
-    settings: "AlarmSettings", folder: Path, backups: Path | None, sudden: list[Finding]
-) -> None:
-    place, now = _remembering(folder), datetime.now(UTC)
-    notify = (
-        _notify_of_sudden(settings, place, sudden, now)
-        if sudden
-        else _notify(settings, folder, backups, place, now)
-    )
-    failures = await notify
-    if place is None:
-        raise fail(f"{folder / STATE} ne s'écrit pas : tout est redit à chaque examen")
-    _say(failures)
+def _notify_of(
+    sudden: list[Finding], succeeded: str | None, folder: Path, to: "Sequence[Channel]", *, in_a_hurry: bool
+) -> tuple[list[str], Path | None]:
+    from cli.alarm_delivery import utc_now
+    from cli.alarm_memory import Memory
+    from cli.alarm_news import happened
+
+    memory = Memory(folder)
+    with memory.alone(SENT_ON_STOP_WITHIN_S if in_a_hurry else ALONE_WITHIN_S):
+        now = utc_now()
+        over = {f"{Kind.UNIT_FAILED}/{succeeded}"}
+        events = {key: one for key, one in memory.state.events.items() if key not in over}
+        # Known before it is sent: what nobody takes is sent with the next examination.
+        memory.save(replace(memory.state, events=happened(events, sudden, now)))
+        failures = _deliver(memory, to, SENT_ON_STOP_WITHIN_S if in_a_hurry else SENT_WITHIN_S)
+    return failures, memory.place if memory.is_lost else None
 
 
-async def _notify_of_sudden(
-    settings: "AlarmSettings", place: Path | None, sudden: list[Finding], now: datetime
-) -> list[str]:
-    before = _read(place).sudden
-    report, found = news(before, sudden, now, at_once=True)
-    if not report.bad:
-        return []
-    # Known before it is sent: what nobody takes is sent with the next examination.
-    _remember(place, sudden=before | {one.subject: Known(one) for one in report.bad})
-    failures = await _send(settings, News(report.bad, []))
-    _remember(place, sudden=_read(place).sudden | found)
+def _notify(folder: Path, backups: Path | None, to: "Sequence[Channel]") -> tuple[list[str], Path | None]:
+    from cli.alarm_delivery import utc_now
+    from cli.alarm_memory import Memory, taken_over
+    from cli.alarm_news import going_on, watch
+
+    findings = _examine(folder, backups)
+    memory = Memory(folder)
+    with memory.alone(ALONE_WITHIN_S):
+        now = utc_now()
+        memory.state = taken_over(memory.state, [channel.key for channel in to], findings, now)
+        state = memory.state
+        watched = watch(state.watched, findings, now)
+        keys = {channel.key for channel in to}
+        recipients = {key: one for key, one in state.recipients.items() if key in keys}
+        events = going_on(state.events, watched, now)
+        memory.save(replace(state, watched=watched, events=events, recipients=recipients))
+        if memory.is_lost:
+            # What cannot be remembered would never be seen twice in a row, and nobody would be told.
+            memory.state = replace(memory.state, watched=watch(state.watched, findings, now, at_once=True))
+        failures = _deliver(memory, to, SENT_WITHIN_S)
+    return failures, memory.place if memory.is_lost else None
+
+
+def _examine(folder: Path, backups: Path | None) -> list[Finding]:
+    """What `doctor` finds; that it fails, or never ends, is a finding too."""
+    from cli.doctor import examine, interrupted
+
+    found: list[list[Finding]] = []
+
+    def look() -> None:
+        try:
+            found.append(asyncio.run(examine(folder, [], backups)))
+        except Exception as defect:  # noqa: BLE001 - As the docstring says.
+            found.append([interrupted(None, describe_defect(defect))])
+
+    looking = Thread(target=look, name="examination", daemon=True)
+    looking.start()
+    looking.join(EXAMINED_WITHIN_S)
+    hangs = f"rien en {EXAMINED_WITHIN_S:.0f} s (un disque qui ne répond plus, une machine surchargée)"
+    return found[0] if found else [interrupted(None, hangs)]
+
+
+def _deliver(memory: "Memory", to: "Sequence[Channel]", within_s: float) -> list[str]:
+    from cli.alarm_delivery import deliver, utc_now
+
+    failures = asyncio.run(deliver(memory, to, utc_now(), within_s))
+    memory.save(memory.state)
     return failures
 
 
-async def _notify(
-    settings: "AlarmSettings", folder: Path, backups: Path | None, place: Path | None, now: datetime
-) -> list[str]:
-    from cli.doctor import examine
-
-    findings = await examine(folder, [], backups)
-    before = _read(place)
-    # What cannot be remembered would never be seen twice in a row, and nobody would be told.
-    report, known = news(before.known, findings, now, at_once=place is None)
-    left = {subject: one.finding for subject, one in before.sudden.items() if one.notified_at is None}
-    report = News([*left.values(), *report.bad], report.good)
-    failures = await _send(settings, report) if report else []
-    _remember(place, known=known)
-    if left:
-        told = {subject: Known(finding, now) for subject, finding in left.items()}
-        _remember(place, sudden=_read(place).sudden | told)
-    return failures
+def _said(wrong: "Sequence[WrongSetting]") -> str:
+    return " ; ".join(one.french for one in wrong)
 
 
 def _say(failures: list[str]) -> None:
     """Raises typer.Exit: somebody was not reached, though somebody else was."""
     if failures:
         raise fail("une partie de l'astreinte n'est pas prévenue : " + " ; ".join(failures))
-
-
-async def _send(settings: "AlarmSettings", report: News) -> list[str]:
-    """To everybody; who was not reached, where somebody was: the others are not told the same every two minutes.
-
-    Raises:
-        typer.Exit: nobody was reached.
-    """
-    host = socket.gethostname()
-    subject, text = subject_of(host, report), text_of(report)
-    failures: list[str] = []
-    if settings.mailer is not None:
-        from alerting.mail import MailRejected
-
-        for address in settings.addresses:
-            try:
-                await settings.mailer.send_text(address, subject, text, SEND_WITHIN_S)
-            except MailRejected as refused:
-                failures.append(f"{address} : {refused if refused.status else _reason(refused)}")
-    if settings.alarm_url is not None:
-        import httpx
-
-        body = {"text": f"{subject}\n{text}", "host": host, "bad": report.bad, "good": report.good}
-        try:
-            # The operator's own address, from the operator's own file: not one that a tenant chose.
-            async with httpx.AsyncClient(timeout=SEND_WITHIN_S) as client:
-                answer = await client.post(
-                    settings.alarm_url.get_secret_value(),
-                    content=msgspec.json.encode(body),
-                    headers={"Content-Type": "application/json"},
-                )
-                answer.raise_for_status()
-        except httpx.HTTPStatusError as refused:
-            failures.append(f"TERRITOIRE_ALARM_URL : répond {refused.response.status_code}")
-        except httpx.TimeoutException:
-            failures.append(f"TERRITOIRE_ALARM_URL : pas de réponse en {SEND_WITHIN_S:.0f} s")
-        except httpx.HTTPError as away:
-            failures.append(f"TERRITOIRE_ALARM_URL : {_reason(away)}")
-    if len(failures) == settings.recipients:
-        raise fail("astreinte pas prévenue : " + " ; ".join(failures))
-    return failures
-
-
-def _remembering(folder: Path) -> Path | None:
-    """Where it is remembered what was told: the home, or memory that systemd keeps when its disk takes nothing."""
-    in_memory = os.environ.get("RUNTIME_DIRECTORY")
-    for place in (folder, *([Path(in_memory)] if in_memory else [])):
-        try:
-            _draft(place).write_bytes(b"{}")  # A disk that is full makes a file, and fills none.
-            _draft(place).unlink()
-        except OSError as refused:
-            sys.stderr.write(f"territoire : {place / STATE} ne s'écrit pas : {system_reason(refused)}\n")
-        else:
-            return place
-    return None
-
-
-def _read(folder: Path | None) -> Remembered:
-    if folder is None:
-        return Remembered()
-    try:
-        return msgspec.json.decode((folder / STATE).read_bytes(), type=Remembered)
-    except FileNotFoundError:
-        return Remembered()
-    except (msgspec.DecodeError, OSError) as unreadable:
-        sys.stderr.write(f"territoire : {folder / STATE} est illisible, tout est redit : {unreadable}\n")
-        return Remembered()
-
-
-def _remember(folder: Path | None, **parts: dict[str, Known]) -> None:
-    """Write these parts, where that is possible; the other one is as another process has just left it."""
-    if folder is None:
-        return
-    draft = _draft(folder)
-    draft.write_bytes(msgspec.json.encode(replace(_read(folder), **parts)))
-    draft.replace(folder / STATE)
-
-
-def _draft(folder: Path) -> Path:
-    return folder / f"{STATE}.{os.getpid()}.part"

@@ -1,89 +1,211 @@
-"""What is new since the operator was last notified: what turned bad, and what is good again. Pure.
+"""What is bad, and what of it somebody who is on call has not been notified of. Pure.
 
 A finding is believed once two examinations in a row have seen it, so that a restart wakes nobody; what nobody can
-be wrong about (a unit that failed) is notified at once. What stays bad is notified again every day.
+be wrong about (a unit that failed) at once. What stays bad is notified again every day. What comes and goes is
+notified when it comes, and as over only once it has stayed away for an hour.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec.structs import replace
 
+from cli.finding_kinds import Kind, Subject, hidden_by, subject_of
 from cli.findings import Finding, Severity
 
 # Less than a day: what fails every night, at an hour that varies, is notified every night.
 REPEATED_AFTER = timedelta(hours=23)
+STEADY_AFTER = timedelta(hours=1)
+# What ended suddenly, for somebody who is only now on call, or was not reached before.
+EVENT_IS_OLD_AFTER = timedelta(days=2)
 
 
-class Known(msgspec.Struct, frozen=True):
-    """A subject that is bad. `notified_at`: None until the operator was."""
+class Trouble(msgspec.Struct, frozen=True):
+    """What is bad of one. `severity`: the worst of the last hour. `calm_since`: since when it is less, or away."""
 
     finding: Finding
-    notified_at: datetime | None = None
+    severity: Severity
+    is_sure: bool = False
+    is_seen: bool = True
+    is_unsteady: bool = False
+    calm_since: datetime | None = None
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """What examinations have found, by key; `ended`: when what is good again became so, for an hour."""
+
+    troubles: dict[str, Trouble] = {}
+    ended: dict[str, datetime] = {}
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What ended suddenly: how many times, and when for the last time."""
+
+    finding: Finding
+    times: int
+    last_at: datetime
+
+
+class Notified(msgspec.Struct, frozen=True):
+    """What somebody knows of one. `events`: how many times it had happened; `repeats`: messages of that."""
+
+    finding: Finding
+    severity: Severity
+    at: datetime
+    events: int = 0
+    repeats: int = 0
 
 
 class News(msgspec.Struct, frozen=True):
-    """What is to be notified now."""
+    """What somebody is to be notified of now, by key."""
 
-    bad: list[Finding]
-    good: list[Finding]
+    bad: dict[str, Finding]
+    good: dict[str, Finding]
 
     def __bool__(self) -> bool:
         """Whether there is anything to notify."""
         return bool(self.bad or self.good)
 
 
-def news(
-    known: Mapping[str, Known], findings: Iterable[Finding], now: datetime, *, at_once: bool = False
-) -> tuple[News, dict[str, Known]]:
-    """What to notify, and what is known once it was.
-
-    `known`: by subject, as the examination before left it. `at_once`: a single sight is enough.
-    """
-    bad: list[Finding] = []
-    after: dict[str, Known] = {}
-    for subject, finding in _worst_by_subject(findings).items():
-        before = known.get(subject)
-        is_sure = at_once or before is not None
-        if is_sure and _is_due(before, finding, now):
-            bad.append(finding)
-            after[subject] = Known(finding, now)
+def watch(before: Watched, findings: Iterable[Finding], now: datetime, *, at_once: bool = False) -> Watched:
+    """With one more examination. `at_once`: a single sight is enough."""
+    present = _worst_by_key(findings)
+    hidden = hidden_by(finding.kind for finding in present.values())
+    ended = {key: min(at, now) for key, at in before.ended.items() if now - at < STEADY_AFTER}
+    after = {
+        key: _seen(before.troubles.get(key), finding, now, is_unsteady=key in ended, at_once=at_once)
+        for key, finding in present.items()
+    }
+    for key, trouble in before.troubles.items():
+        if key in after or not trouble.is_sure:
+            continue
+        if subject_of(trouble.finding.kind) in hidden:
+            after[key] = replace(trouble, is_seen=False)
+        elif trouble.is_unsteady and not _is_over(trouble.calm_since, now):
+            after[key] = replace(trouble, is_seen=False, calm_since=_since(trouble.calm_since, now))
         else:
-            after[subject] = Known(finding, None if before is None else before.notified_at)
-    good = [one.finding for subject, one in known.items() if subject not in after and one.notified_at is not None]
-    return News(bad, good), after
+            ended[key] = now
+    return Watched(after, ended)
 
 
-def _is_due(before: Known | None, finding: Finding, now: datetime) -> bool:
-    if before is None or before.notified_at is None:
-        return True
-    return before.finding.severity < finding.severity or before.notified_at <= now - REPEATED_AFTER
+def _seen(before: Trouble | None, finding: Finding, now: datetime, *, is_unsteady: bool, at_once: bool) -> Trouble:
+    if before is None:
+        return Trouble(finding, finding.severity, is_sure=at_once, is_unsteady=is_unsteady)
+    trouble = replace(before, finding=finding, is_sure=True, is_seen=True)
+    if finding.severity >= before.severity or _is_over(before.calm_since, now):
+        return replace(trouble, severity=finding.severity, calm_since=None)
+    return replace(trouble, calm_since=_since(before.calm_since, now))
 
 
-def _worst_by_subject(findings: Iterable[Finding]) -> dict[str, Finding]:
+def _since(instant: datetime | None, now: datetime) -> datetime:
+    """A clock that was put back leaves instants that are still to come."""
+    return now if instant is None else min(instant, now)
+
+
+def _is_over(since: datetime | None, now: datetime) -> bool:
+    return since is not None and now - since >= STEADY_AFTER
+
+
+def _worst_by_key(findings: Iterable[Finding]) -> dict[str, Finding]:
     worst: dict[str, Finding] = {}
     for finding in findings:
-        before = worst.get(finding.subject)
-        if finding.severity is not Severity.GOOD and (before is None or before.severity < finding.severity):
-            worst[finding.subject] = finding
+        if finding.severity is Severity.GOOD:
+            continue
+        for key, one in zip(finding.keys, finding.each(), strict=True):
+            if key not in worst or worst[key].severity < one.severity:
+                worst[key] = one
     return worst
 
 
-def subject_of(host: str, report: News) -> str:
-    """One line: the worst first."""
-    if not report.bad:
-        return f"Territoire ({host}) : rétabli"
-    is_broken = any(finding.severity is Severity.CRITICAL for finding in report.bad)
-    what = ", ".join(finding.subject for finding in report.bad)
-    return f"Territoire ({host}) : {'en panne' if is_broken else 'à surveiller'} : {what}"
+def happened(before: Mapping[str, Event], findings: Iterable[Finding], now: datetime) -> dict[str, Event]:
+    """With what has ended suddenly just now."""
+    after = dict(before)
+    for finding in findings:
+        for key, one in zip(finding.keys, finding.each(), strict=True):
+            after[key] = Event(one, 1 + (after[key].times if key in after else 0), now)
+    return after
 
 
-def text_of(report: News) -> str:
-    """The letter, in French."""
-    lines: list[str] = []
-    for finding in report.bad:
-        mark = "EN PANNE" if finding.severity is Severity.CRITICAL else "À SURVEILLER"
-        lines += [f"{mark} : {finding.subject} : {finding.what}", f"  À faire : {finding.remedy}", ""]
-    if report.good:
-        lines += ["RÉTABLI :", *(f"  {finding.subject} ({finding.what})" for finding in report.good), ""]
-    return "\n".join(lines)
+def going_on(events: Mapping[str, Event], watched: Watched, now: datetime) -> dict[str, Event]:
+    """Without the ends of what has been running again for an hour: of a oneshot only its success says that."""
+    is_down = any(subject_of(one.finding.kind) == Subject.STACK for one in watched.troubles.values())
+    return {
+        key: replace(event, last_at=min(event.last_at, now))
+        for key, event in events.items()
+        if event.finding.kind != Kind.UNIT_STOPPED or is_down or now - event.last_at < STEADY_AFTER
+    }
+
+
+def news(notified: Mapping[str, Notified], watched: Watched, events: Mapping[str, Event], now: datetime) -> News:
+    """What somebody does not know yet who was notified of this."""
+    bad = {
+        key: trouble.finding
+        for key, trouble in watched.troubles.items()
+        if trouble.is_sure and trouble.is_seen and _is_due(notified.get(key), trouble, now)
+    }
+    bad |= {
+        key: _counted(event, notified.get(key))
+        for key, event in events.items()
+        if _is_due_again(notified.get(key), event, now)
+    }
+    good = {key: one.finding for key, one in notified.items() if key not in watched.troubles and key not in events}
+    return News(bad, good)
+
+
+def _is_due(notified: Notified | None, trouble: Trouble, now: datetime) -> bool:
+    return notified is None or notified.severity < trouble.severity or notified.at <= now - REPEATED_AFTER
+
+
+def _is_due_again(notified: Notified | None, event: Event, now: datetime) -> bool:
+    """What fails again and again is notified ever more seldom, but every day."""
+    if notified is None:
+        return event.last_at > now - EVENT_IS_OLD_AFTER
+    return notified.events < event.times and now - notified.at >= min(
+        STEADY_AFTER * 2 ** (notified.repeats - 1), REPEATED_AFTER
+    )
+
+
+def _counted(event: Event, notified: Notified | None) -> Finding:
+    times = event.times - (0 if notified is None else notified.events)
+    since = "" if notified is None else " depuis le dernier message"
+    return (
+        event.finding if times == 1 else replace(event.finding, what=f"{event.finding.what} ({times} fois{since})")
+    )
+
+
+def notified_after(
+    notified: Mapping[str, Notified], sent: News, watched: Watched, events: Mapping[str, Event], now: datetime
+) -> dict[str, Notified]:
+    """What somebody knows who has got this."""
+    after = {key: one for key, one in notified.items() if key not in sent.good}
+    for key in sent.bad:
+        if key in events:
+            repeats = 1 + (notified[key].repeats if key in notified else 0)
+            event = events[key]
+            after[key] = Notified(event.finding, event.finding.severity, now, event.times, repeats)
+        else:
+            after[key] = Notified(watched.troubles[key].finding, watched.troubles[key].severity, now)
+    return after
+
+
+def settled(notified: Mapping[str, Notified], watched: Watched, now: datetime) -> dict[str, Notified]:
+    """Without what has been less bad for an hour than was said, and without instants that are still to come."""
+    return {
+        key: replace(
+            one,
+            at=min(one.at, now),
+            severity=min(one.severity, watched.troubles[key].severity)
+            if key in watched.troubles
+            else one.severity,
+        )
+        for key, one in notified.items()
+    }
+
+
+def gathered(findings: Iterable[Finding]) -> list[Finding]:
+    """As one again, those that are in one state: nine processes wait for one database."""
+    names: dict[Finding, list[str]] = {}
+    for finding in findings:
+        names.setdefault(replace(finding, names=()), []).extend(finding.names)
+    return [replace(finding, names=tuple(of_these)) for finding, of_these in names.items()]

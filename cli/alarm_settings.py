@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alerting.mail_settings import MailSettings
 from core.runtime.settings import Expected, address_check
@@ -13,6 +13,18 @@ class AlarmSettings(MailSettings):
     """TERRITOIRE_ALARM_MAIL and TERRITOIRE_ALARM_URL, beside those of the mail server."""
 
     model_config = SettingsConfigDict(env_prefix="TERRITOIRE_", extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - These are the library's.
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `read_settings` is given: a wrong one that was left out is not read from elsewhere."""
+        return (init_settings,)
 
     alarm_mail: Annotated[str, Expected("des adresses, séparées par des virgules")] = Field(
         default="",

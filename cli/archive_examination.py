@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cli.database_report import WITHIN_S
+from cli.finding_kinds import Kind, Subject
 from cli.findings import Finding, critical, good, warning
 from cli.place import Place
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect
@@ -63,23 +64,23 @@ async def _examine(connection: Connection, place: Place) -> list[Finding]:
             "ce qui est écrit depuis serait perdu avec la machine : l'accès au dépôt, sa place ; pourquoi : "
             "logs/postgres.log. Tant que cela dure, le journal s'accumule sur le disque de la base"
         )
-        found.append(critical("archive", f"{what}{stuck}", remedy))
+        found.append(critical(Kind.ARCHIVE_LATE, f"{what}{stuck}", remedy))
     else:
-        found.append(good("archive", f"le journal y part toutes les {ARCHIVE_TIMEOUT_S} s"))
+        found.append(good(Subject.ARCHIVE, f"le journal y part toutes les {ARCHIVE_TIMEOUT_S} s"))
     return [*found, examine_drills(await read_drills(connection), datetime.now(UTC))]
 
 
 def examine_drills(drills: Drills, now: datetime) -> Finding:
     """By the last one, and by the age of the last good one."""
-    subject, age = "essai de restauration", now - drills.good_at
+    age = now - drills.good_at
     if drills.has_failed:
         why = OUTCOMES.get(drills.last_outcome, drills.last_outcome)
-        return critical(subject, f"le dernier a échoué : {why} ; {drills.last_detail}", DRILL)
+        return critical(Kind.DRILL_FAILED, f"le dernier a échoué : {why} ; {drills.last_detail}", DRILL)
     if age > DRILLED_EVERY:
-        return critical(subject, f"aucun n'a réussi depuis {age.days} jours", DRILL)
+        return critical(Kind.DRILL_OLD, f"aucun n'a réussi depuis {age.days} jours", DRILL)
     if not drills.was_ever_good:
-        return warning(subject, "aucun n'a encore été fait", DRILL)
-    return good(subject, f"le dernier a réussi le {drills.good_at:%d/%m/%Y}")
+        return warning(Kind.DRILL_NEVER, "aucun n'a encore été fait", DRILL)
+    return good(Subject.DRILL, f"le dernier a réussi le {drills.good_at:%d/%m/%Y}")
 
 
 def _not_archiving(place: Place) -> list[Finding]:
@@ -88,5 +89,6 @@ def _not_archiving(place: Place) -> list[Finding]:
         return []
     if repository.is_suspended:
         remedy = "./territoire pitr resume quand cette base remplace l'autre, puis redémarrez-la"
-        return [warning("archive", "suspendue depuis la restauration de cette base", remedy)]
-    return [warning("archive", "configurée, mais la base tourne encore sans", "sudo systemctl restart territoire")]
+        return [warning(Kind.ARCHIVE_SUSPENDED, "suspendue depuis la restauration de cette base", remedy)]
+    what = "configurée, mais la base tourne encore sans"
+    return [warning(Kind.ARCHIVE_NOT_YET, what, "sudo systemctl restart territoire")]

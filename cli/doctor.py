@@ -5,14 +5,18 @@ import sys
 from collections.abc import Coroutine, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 
+from cli.finding_kinds import Kind, Subject
 from cli.findings import Finding, critical, print_findings, warning, worst
 from core.runtime.errors import describe_defect
+
+if TYPE_CHECKING:
+    from core.runtime.settings import WrongSetting
 
 REMEDY = "corrigez-le dans /etc/territoire/territoire.env (ou là où il est écrit), puis redémarrez"
 
@@ -50,7 +54,7 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
     findings = [] if found.missing is None else [found.missing]
     findings += _examine_settings(found.environment)
     findings += _examine_alarm(found.environment) if found.is_server else []
-    findings += [critical("réglages", wrong.french, REMEDY) for wrong in found.wrong]
+    findings += [critical(_wrong_kind(wrong), wrong.french, REMEDY) for wrong in found.wrong]
     findings += machine.examine_machine(place.folder)
     findings += _examine_options(found.environment.get("TERRITOIRE_OPTIONS", ""), is_stopped=found.is_stopped)
     station = found.environment.get("TERRITOIRE_STATION_CERTIFICATE")
@@ -61,24 +65,31 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
         *(
             _examined(subject, examination_of(place))
             for subject, examination_of in (
-                ("processus", examination.examine_services),
-                ("base de données", examination.examine_database),
-                ("archive du journal", archive_examination.examine_archive),
-                ("bus", examination.examine_bus),
-                ("courtier MQTT", examination.examine_broker),
+                (Subject.PROCESS, examination.examine_services),
+                (Subject.DATABASE, examination.examine_database),
+                (Subject.ARCHIVE, archive_examination.examine_archive),
+                (Subject.BUS, examination.examine_bus),
+                (Subject.BROKER, examination.examine_broker),
             )
         )
     )
     return [*findings, *chain.from_iterable(examined)]
 
 
-async def _examined(subject: str, examination: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
+async def _examined(subject: Subject, examination: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
     """An unexpected exception is a finding as well: the other examinations are shown all the same."""
     try:
         return await examination
     except Exception as defect:  # noqa: BLE001 - As the line above says.
-        what = f"l'examen s'est arrêté : {describe_defect(defect)}"
-        return [critical(subject, what, "c'est un défaut de doctor : prévenez-nous, avec cette ligne")]
+        return [interrupted(subject, describe_defect(defect))]
+
+
+def interrupted(subject: Subject | None, reason: str) -> Finding:
+    """An examination that has not come to its end; None: all of it."""
+    kind = Kind.EXAMINATION_ENDED if subject is None else Kind.EXAMINATION_ENDED.of(subject)
+    of_what = "" if subject is None else f" ({subject.french})"
+    remedy = "lancez ./territoire doctor sur le serveur ; si c'est un défaut, prévenez-nous, avec cette ligne"
+    return critical(kind, f"ne va pas à son terme{of_what} : {reason}", remedy)
 
 
 def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
@@ -88,7 +99,7 @@ def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
 
     open_to_all = [
         warning(
-            "justificatifs",
+            Kind.CREDENTIALS_NONE,
             "TERRITOIRE_STATION_CREDENTIALS=none : qui connaît l'EUI d'une station sans jeton parle en son nom",
             "faites un jeton pour chacune (POST /v1/gateways/{EUI}/tokens), puis retirez ce réglage",
         )
@@ -97,9 +108,16 @@ def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
     ]
     return [
         *open_to_all,
-        *(critical("réglages", line, REMEDY) for line in wrong_settings(CLASSES, environment)),
-        *(warning("réglages", unknown.french, REMEDY) for unknown in unknown_settings(environment)),
+        *(critical(_wrong_kind(wrong), line, REMEDY) for wrong, line in wrong_settings(CLASSES, environment)),
+        *(
+            warning(Kind.SETTINGS_UNKNOWN.of(unknown.name), unknown.french, REMEDY)
+            for unknown in unknown_settings(environment)
+        ),
     ]
+
+
+def _wrong_kind(wrong: "WrongSetting") -> str:
+    return Kind.SETTINGS_WRONG.of(wrong.name or "together")
 
 
 def _examine_alarm(environment: Mapping[str, str]) -> list[Finding]:
@@ -110,14 +128,21 @@ def _examine_alarm(environment: Mapping[str, str]) -> list[Finding]:
     try:
         settings = read_settings(AlarmSettings, environment)
     except InvalidSettings as refused:
-        return [critical("astreinte", f"n'est pas prévenue : {one.french}", REMEDY) for one in refused.wrong]
+        return [
+            critical(
+                Kind.ALARM_WRONG.of(one.name or "together"),
+                f"une partie n'est pas prévenue : {one.french}",
+                REMEDY,
+            )
+            for one in refused.wrong
+        ]
     if settings.reaches_somebody:
         return []
     remedy = (
         "dites TERRITOIRE_ALARM_MAIL (avec TERRITOIRE_SMTP_URL) ou TERRITOIRE_ALARM_URL dans "
-        "/etc/territoire/territoire.env, puis essayez : ./territoire alarm --test"
+        "/etc/territoire/territoire.env, puis essayez : sudo ./territoire alarm --test"
     )
-    return [warning("astreinte", "personne n'est prévenu quand cette installation va mal", remedy)]
+    return [warning(Kind.ALARM_NOBODY, "personne n'est prévenu quand cette installation va mal", remedy)]
 
 
 def _examine_options(text: str, *, is_stopped: bool) -> list[Finding]:
@@ -128,5 +153,5 @@ def _examine_options(text: str, *, is_stopped: bool) -> list[Finding]:
     try:
         options = read_start_options(text)
     except WrongOptions as wrong:
-        return [critical("réglages", f"TERRITOIRE_OPTIONS ne se lit pas : {wrong}", REMEDY)]
+        return [critical(Kind.SETTINGS_OPTIONS, f"TERRITOIRE_OPTIONS ne se lit pas : {wrong}", REMEDY)]
     return examine_ports(options) if is_stopped else []

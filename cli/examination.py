@@ -16,6 +16,7 @@ from cli.database_report import (
     Logins,
     read_database,
 )
+from cli.finding_kinds import Kind, Subject
 from cli.findings import STREAM_FILLING, Finding, Severity, critical, days_left, good, warning, worst
 from cli.place import Place
 from cli.report import last_line
@@ -39,7 +40,7 @@ READ_WITHIN_S = 6.0
 SKEW_MOST = timedelta(seconds=2)
 ROLLUPS_LATE = timedelta(hours=3)
 RESTARTED_OFTEN = 3
-NAMES_SHOWN = 5
+RIGHTS_SHOWN = 5
 STREAM_FULL = 0.9
 NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
 
@@ -90,29 +91,37 @@ async def examine_services(place: Place) -> list[Finding]:
     if place.run is None:
         return []
     found: list[Finding] = []
-    unready: dict[str, list[ServiceInfo]] = {}
+    problems: dict[str, str] = {}
+    waiting: dict[str, list[ServiceInfo]] = {}
     for service, state in zip(place.run.services, await read_services(place.run), strict=True):
         if state.problem is not None:
-            unready.setdefault(state.problem, []).append(service)
+            # Of one that is dead the last words are its own.
+            is_waiting = service.health_url is not None and service.pid is not None
+            waiting.setdefault(state.problem if is_waiting else service.name, []).append(service)
+            problems[service.name] = state.problem
         elif service.restarts >= RESTARTED_OFTEN:
             what = f"prêt, mais redémarré {service.restarts} fois"
-            found.append(warning(f"processus {service.name}", what, f"lisez {service.log} : il y a une cause"))
-    # What has the same reason is one finding: nine processes wait for one database.
-    for problem, services in unready.items():
-        subject = f"processus {', '.join(service.name for service in services)}"
-        found.append(critical(subject, problem, _services_remedy(Path(place.run.home), services)))
-    return found or [good("processus", f"les {len(place.run.services)} sont prêts")]
+            remedy = f"lisez {service.log} : il y a une cause"
+            found.append(warning(Kind.PROCESS_RESTARTED, what, remedy, [service.name]))
+    # What waits for the same reason is one finding: nine processes wait for one database.
+    for services in waiting.values():
+        names = [service.name for service in services]
+        remedy = _services_remedy(Path(place.run.home), services)
+        found.append(critical(Kind.PROCESS_UNREADY, problems[names[0]], remedy, names))
+    return found or [good(Subject.PROCESS, f"les {len(place.run.services)} sont prêts")]
 
 
 def _services_remedy(home: Path, services: Sequence[ServiceInfo]) -> str:
     held = [str(home / HELD / service.name) for service in services if (home / HELD / service.name).exists()]
     if held:
         return f"quelqu'un l'a arrêté à dessein : effacez {', '.join(held)}, et il repart"
-    if any(service.health_url is not None and service.pid is not None for service in services):
-        return f"réparez cela, ils reprennent d'eux-mêmes ; le détail : {services[0].log}"
-    last = last_line(Path(services[0].log))
+    first = services[0]
+    if first.health_url is not None and first.pid is not None:
+        logs = first.log if len(services) == 1 else f"{Path(first.log).parent}, un journal par processus"
+        return f"cela réparé, tout reprend de soi-même ; le détail : {logs}"
+    last = last_line(Path(first.log))
     ending = f" ; il a dit en dernier : {last}" if last else ""
-    return f"il est redémarré de lui-même ; si cela dure, lisez {services[0].log}{ending}"
+    return f"il est redémarré de lui-même ; si cela dure, lisez {first.log}{ending}"
 
 
 async def examine_database(place: Place) -> list[Finding]:
@@ -133,7 +142,7 @@ async def examine_database(place: Place) -> list[Finding]:
 
 def _unusable(report: DatabaseReport, url: str) -> Finding:
     if report.unreadable is not None:
-        return critical("TimescaleDB", report.unreadable.what, report.unreadable.remedy)
+        return critical(Kind.TIMESCALE_UNUSABLE, report.unreadable.what, report.unreadable.remedy)
     if report.mismatch is not None:
         return _mismatch(report.mismatch)
     if report.rejection is not None:
@@ -142,29 +151,31 @@ def _unusable(report: DatabaseReport, url: str) -> Finding:
             "un service ne voit que ses tables : lancez doctor avec les adresses de la migration ; "
             "avec celles-ci, relancez-la"
         )
-        return critical("base de données", what, remedy)
+        return critical(Kind.DATABASE_REFUSES, what, remedy)
     what = f"ne répond pas ({database_address(url)}) : {report.away}"
-    return critical("base de données", what, "vérifiez que PostgreSQL tourne, son adresse et le mot de passe")
+    remedy = "vérifiez que PostgreSQL tourne, son adresse et le mot de passe"
+    return critical(Kind.DATABASE_AWAY, what, remedy)
 
 
 def _mismatch(mismatch: SchemaMismatch | UnitMismatch) -> Finding:
     if isinstance(mismatch, UnitMismatch):
-        return critical("unités", mismatch.french, "reprenez la version précédente du programme, et prévenez-nous")
+        remedy = "reprenez la version précédente du programme, et prévenez-nous"
+        return critical(Kind.UNITS_MISMATCH, mismatch.french, remedy)
     remedy = (
         "une base en retard : redémarrez la pile avec ce programme (sudo systemctl restart territoire), "
         "les migrations passent d'abord ; sans superviseur, ./territoire migrate. Une base en avance : "
         "reprenez le programme récent"
     )
-    return critical("schéma", mismatch.french, remedy)
+    return critical(Kind.SCHEMA_MISMATCH, mismatch.french, remedy)
 
 
 def _examine_content(content: Content, shards: str | None) -> list[Finding]:
     skew = content.skew
-    found = [good("base de données", f"PostgreSQL {content.postgresql}, schéma à jour")]
+    found = [good(Subject.DATABASE, f"PostgreSQL {content.postgresql}, schéma à jour")]
     if skew > SKEW_MOST:
         found.append(
             critical(
-                "horloge de la base",
+                Kind.DATABASE_CLOCK_SKEWED,
                 f"{skew.total_seconds():.0f} s d'écart avec cette machine",
                 "mettez les deux machines à l'heure (chrony) : alertes et fenêtres radio en dépendent",
             )
@@ -172,7 +183,7 @@ def _examine_content(content: Content, shards: str | None) -> list[Finding]:
     if not _is_zone(content.timezone):
         found.append(
             critical(
-                "fuseau horaire",
+                Kind.TIME_ZONE_UNKNOWN,
                 f"« {content.timezone} », que la base nomme, n'existe pas : ni jour ni mois ne se calculent",
                 "UPDATE deployment SET timezone = 'Europe/Paris' (ou le vôtre, comme la base tz l'écrit), puis "
                 "redémarrez",
@@ -181,14 +192,14 @@ def _examine_content(content: Content, shards: str | None) -> list[Finding]:
     if shards is not None and shards != str(content.shards):
         found.append(
             critical(
-                "parts",
+                Kind.SHARDS_DIFFER,
                 f"TERRITOIRE_SHARDS vaut {shards}, la base est divisée en {content.shards} : la migration refuse",
                 f"retirez le réglage (ou mettez {content.shards}) ; pour en changer, ./territoire reshard",
             )
         )
     if not is_tried(content.timescaledb):
         what = f"version {content.timescaledb} : Territoire est éprouvé avec la {TRIED}"
-        found.append(warning("TimescaleDB", what, "essayez d'abord sur une copie, ou revenez à celle-là"))
+        found.append(warning(Kind.TIMESCALE_UNTRIED, what, "essayez d'abord sur une copie, ou revenez à celle-là"))
     return found
 
 
@@ -204,9 +215,11 @@ def _examine_rights(missing: list[Right]) -> list[Finding]:
     if not missing:
         return []
     roles = ", ".join(sorted({right.role for right in missing}))
-    shown = _named([f"{right.privilege} sur {right.name}" for right in missing])
+    shown = ", ".join(f"{right.privilege} sur {right.name}" for right in missing[:RIGHTS_SHOWN])
+    rest = len(missing) - RIGHTS_SHOWN
+    shown += f" et {rest} autres" if rest > 0 else ""
     what = f"il manque à {roles} : {shown}"
-    return [critical("droits sur la base", what, "relancez la migration (./territoire migrate) : elle les rend")]
+    return [critical(Kind.RIGHTS_MISSING, what, "relancez la migration (./territoire migrate) : elle les rend")]
 
 
 def _examine_key(activity: Activity, place: Place) -> list[Finding]:
@@ -215,13 +228,13 @@ def _examine_key(activity: Activity, place: Place) -> list[Finding]:
         keks = place.keks()
     except ValueError as wrong:
         remedy = f"{wrong} : copiez-la à nouveau, entière"
-        return [critical("clé de chiffrement", "celle qui est donnée n'en est pas une", remedy)]
+        return [critical(Kind.KEY_MALFORMED, "celle qui est donnée n'en est pas une", remedy)]
     if keks is None:
         return []
     keys, sealed = KeyWrap(keks.kek_id, keks.current, keks.former), activity.sealed
     closed = [one for one in sealed if not keys.opens(one.sample, one.owner)]
     if not closed:
-        return [good("clé de chiffrement", "ouvre tout ce qui est chiffré dans la base")] if sealed else []
+        return [good(Subject.KEY, "ouvre tout ce qui est chiffré dans la base")] if sealed else []
     counts: dict[str, int] = {}
     for one in closed:
         counts[one.table] = max(counts.get(one.table, 0), one.rows)
@@ -229,7 +242,7 @@ def _examine_key(activity: Activity, place: Place) -> list[Finding]:
     kek_ids = ", ".join(sorted({one.kek_id for one in closed}))
     return [
         critical(
-            "clé de chiffrement",
+            Kind.KEY_CLOSED,
             f"n'ouvre pas {told} (sous {kek_ids}) : ils ne marcheront pas",
             "rétablissez la clé d'origine (TERRITOIRE_KEK ; sur un serveur seul, le secrets.json gardé à part "
             "lors de l'installation) et redémarrez ; sans elle, ces clés sont à saisir à nouveau",
@@ -245,12 +258,13 @@ def _unproved(stations: list[Unproved]) -> list[Finding]:
     waiting = [station for station in stations if station.until > now]
     found: list[Finding] = []
     if late:
-        what = f"Basics Station sans jeton ni certificat, refusées depuis la fin du délai : {_named(late)}"
-        found.append(critical("justificatifs", what, remedy))
+        what = "Basics Station sans jeton ni certificat, refusées depuis la fin du délai"
+        found.append(critical(Kind.CREDENTIALS_UNPROVED, what, remedy, late))
     if waiting:
         days = days_left(min(station.until for station in waiting), now)
-        what = f"Basics Station sans jeton ni certificat, reçues encore {days} : "
-        found.append(warning("justificatifs", what + _named([station.name for station in waiting]), remedy))
+        what = f"Basics Station sans jeton ni certificat, reçues encore {days}"
+        names = [station.name for station in waiting]
+        found.append(warning(Kind.CREDENTIALS_UNPROVED, what, remedy, names))
     return found
 
 
@@ -259,18 +273,19 @@ def _examine_logins(logins: Logins) -> list[Finding]:
     found: list[Finding] = []
     give = "donnez à la migration le mot de passe de chaque service (TERRITOIRE_LOGINS)"
     for account, services in logins.shared:
-        what = f"{', '.join(services)} : par le compte {account}, qui n'est pas le leur"
-        found.append(warning("comptes de la base", what, f"{give}, et à chacun son adresse, puis redémarrez-les"))
+        what = f"viennent par le compte {account}, qui n'est pas le leur"
+        remedy = f"{give}, et à chacun son adresse, puis redémarrez-les"
+        found.append(warning(Kind.LOGINS_SHARED, what, remedy, services))
     if logins.is_owner_open and not any(account == OWNER for account, _ in logins.shared):
         what = f"{OWNER}, que tous les services partageaient, est encore ouvert"
-        found.append(warning("comptes de la base", what, f"{give} et relancez-la : elle le ferme"))
+        found.append(warning(Kind.LOGINS_OWNER_OPEN, what, f"{give} et relancez-la : elle le ferme"))
     again = "quand toutes les API sont de cette version, relancez la migration : elle l'impose"
     if logins.is_sealed is False:
         what = "n'est pas imposé : une API d'une version précédente était connectée pendant la migration"
-        found.append(warning("cloisonnement", what, again))
+        found.append(warning(Kind.ISOLATION_UNSEALED, what, again))
     if logins.is_vouched is False:
         what = "l'API n'a pas à se faire reconnaître pour ouvrir des sessions : la migration n'a pas pu l'imposer"
-        found.append(warning("cloisonnement", what, f"{give} ; {again}"))
+        found.append(warning(Kind.ISOLATION_UNVOUCHED, what, f"{give} ; {again}"))
     return found
 
 
@@ -283,7 +298,7 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
             "voyez plus haut s'il est arrêté ou s'il attend ; sinon redémarrez-le (un serveur seul : sudo "
             "systemctl restart territoire)"
         )
-        found.append(critical(f"service {service}", what, remedy))
+        found.append(critical(Kind.SERVICE_UNOWNED, what, remedy, [service]))
     found += _gateways(gateways)
     found += _unproved(activity.unproved)
     if activity.accounts_waiting:
@@ -292,39 +307,42 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
             "intake les y porte : TERRITOIRE_MQTT_ACCOUNTS_URL, et le module dynamic-security de mosquitto ; "
             "son journal dit ce qui manque (« comptes MQTT »)"
         )
-        found.append(warning("courtier MQTT", what, remedy))
+        found.append(warning(Kind.MQTT_ACCOUNTS_WAITING, what, remedy))
     if activity.unconfirmed:
-        whose = ", ".join(f"{name} ({items})" for name, items in activity.unconfirmed)
-        what = f"logements et compteurs dont la classe est à confirmer : {whose}"
-        found.append(warning("données personnelles", what, "GET /v1/privacy/unconfirmed dit ce qui serait effacé"))
+        total = sum(items for _, items in activity.unconfirmed)
+        what = f"logements et compteurs dont la classe est à confirmer : {total}"
+        remedy = "GET /v1/privacy/unconfirmed dit ce qui serait effacé"
+        names = [name for name, _ in activity.unconfirmed]
+        found.append(warning(Kind.PRIVACY_UNCONFIRMED, what, remedy, names))
     unknown = activity.unknown_gateways
     if unknown:
         what = "une se présente sans être enregistrée"
         if unknown > 1:
             what = f"{unknown} se présentent sans être enregistrées"
-        found.append(warning("passerelles", what, "GET /v1/gateways/unknown les nomme ; enregistrez les vôtres"))
-    if activity.quarantined:
-        total = sum(items for _, items in activity.quarantined)
-        causes = ", ".join(f"{quarantine_cause(reason)} ({items})" for reason, items in activity.quarantined)
-        what = f"{total} éléments illisibles mis de côté en 24 heures : {causes}"
-        found.append(warning("quarantaine", what, "lisez la cause dans observation.quarantine"))
+        remedy = "GET /v1/gateways/unknown les nomme ; enregistrez les vôtres"
+        found.append(warning(Kind.GATEWAYS_UNKNOWN, what, remedy))
+    for reason, items in activity.quarantined:
+        amount = "1 élément illisible mis" if items == 1 else f"{items} éléments illisibles mis"
+        what = f"{amount} de côté en 24 heures : {quarantine_cause(reason)}"
+        remedy = "lisez la cause dans observation.quarantine"
+        found.append(warning(Kind.QUARANTINE_GROWS.of(reason), what, remedy))
     if activity.unreached:
         total = sum(tenant.alerts for tenant in activity.unreached)
-        whose = _named([tenant.name for tenant in activity.unreached])
         what = "1 alerte n'a prévenu personne" if total == 1 else f"{total} alertes n'ont prévenu personne"
         remedy = "faites reprendre, prouver ou ajouter une adresse (webhook-endpoints) : elles partent alors"
         severity = critical if any(tenant.is_critical for tenant in activity.unreached) else warning
-        found.append(severity("alertes", f"{what}, aucune adresse n'est en service : {whose}", remedy))
+        names = [tenant.name for tenant in activity.unreached]
+        found.append(severity(Kind.ALERTS_UNREACHED, f"{what}, aucune adresse n'est en service", remedy, names))
     if activity.feed_held is not None:
         seconds = int(activity.feed_held.held.total_seconds())
         whose = activity.feed_held.holder or "titulaire inconnu"
         what = f"une transaction qui écrit est ouverte depuis {seconds} s ({whose}) : ses lecteurs attendent"
-        found.append(warning("fil des mesures", what, "terminez-la (pg_terminate_backend) ; rien n'est perdu"))
+        found.append(warning(Kind.FEED_HELD, what, "terminez-la (pg_terminate_backend) ; rien n'est perdu"))
     found += _cold(activity.cold)
     since = activity.rollups_wait_since
     if since is not None and datetime.now(UTC) - since > ROLLUPS_LATE:
         what = f"en retard depuis {since:%d/%m à %H h %M} UTC"
-        found.append(warning("agrégats", what, "vérifiez que maintenance tourne, et lisez son journal"))
+        found.append(warning(Kind.ROLLUPS_LATE, what, "vérifiez que maintenance tourne, et lisez son journal"))
     return found
 
 
@@ -336,27 +354,24 @@ def _cold(state: ColdState) -> list[Finding]:
     if state.chunks:
         weeks = "1 morceau reste" if state.chunks == 1 else f"{state.chunks} morceaux restent"
         what += f" ; {weeks} dans la base au-delà de la durée prévue, rien n'est perdu"
-    return [warning("mesures anciennes", what, remedy)]
+    return [warning(Kind.COLD_FAILS.of(state.reason), what, remedy)]
 
 
 def _gateways(known: Gateways) -> list[Finding]:
     silent, never = known.silent, known.never
     count = len(known.online) + len(silent) + len(never)
     if not count:
-        return [warning("passerelles", "aucune n'est enregistrée", "POST /v1/gateways")]
+        return [
+            warning(Kind.GATEWAYS_NONE, "aucune n'est enregistrée", "enregistrez les vôtres : POST /v1/gateways")
+        ]
     found: list[Finding] = []
     remedy = "alimentation, réseau, adresse et port du serveur dans la passerelle, pare-feu (UDP 1700)"
     if silent:
-        what = f"muettes depuis plus de {SILENT_AFTER // timedelta(minutes=1)} minutes : {_named(silent)}"
-        found.append((warning if known.online else critical)("passerelles", what, remedy))
+        what = f"plus rien depuis plus de {SILENT_AFTER // timedelta(minutes=1)} minutes"
+        found.append((warning if known.online else critical)(Kind.GATEWAYS_SILENT, what, remedy, silent))
     if never:
-        found.append(warning("passerelles", f"jamais entendues : {_named(never)}", remedy))
-    return found or [good("passerelles", f"les {count} sont entendues")]
-
-
-def _named(names: list[str]) -> str:
-    rest = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" et {rest} autres" if rest > 0 else "")
+        found.append(warning(Kind.GATEWAYS_NEVER_HEARD, "jamais rien reçu", remedy, never))
+    return found or [good(Subject.GATEWAYS, f"les {count} sont entendues")]
 
 
 async def examine_bus(place: Place) -> list[Finding]:
@@ -366,35 +381,39 @@ async def examine_bus(place: Place) -> list[Finding]:
         remedy = (
             "ajoutez jetstream { store_dir: … } à la configuration de nats-server (docs/serveur.md), redémarrez-le"
         )
-        return [critical("bus", f"ne garde rien : {bus.problem}", remedy)]
+        return [critical(Kind.BUS_KEEPS_NOTHING, f"ne garde rien : {bus.problem}", remedy)]
     if bus.problem is not None:
         remedy = "vérifiez que nats-server tourne, son adresse et le mot de passe"
-        return [critical("bus", f"ne répond pas : {bus.problem}", remedy)]
-    found = [critical("bus", f"le flux {name} manque", "./territoire migrate le crée") for name in bus.missing]
+        return [critical(Kind.BUS_AWAY, f"ne répond pas : {bus.problem}", remedy)]
+    found = [
+        critical(Kind.BUS_STREAM_MISSING.of(name), f"le flux {name} manque", "./territoire migrate le crée")
+        for name in bus.missing
+    ]
     for stream in bus.streams:
         reader = "network" if stream.name == topics.FRAMES else "ingest"
         remedy = f"vérifiez {reader} et la base : ce flux se vide quand ils travaillent"
         if stream.filled > STREAM_FULL:
             what = f"le flux {stream.name} est presque plein ({stream.filled:.0%})"
             what += " : bientôt les passerelles seront refusées"
-            found.append(critical("bus", what, remedy))
+            found.append(critical(Kind.BUS_FILLING.of(stream.name), what, remedy))
         elif stream.filled > STREAM_FILLING:
             what = f"le flux {stream.name} se remplit ({stream.filled:.0%}, {stream.messages} messages)"
-            found.append(warning("bus", what, remedy))
+            found.append(warning(Kind.BUS_FILLING.of(stream.name), what, remedy))
     found += _bus_logins(bus)
     is_known = bus.version is not None
-    return found or ([good("bus", "répond, ses flux sont là et ne se remplissent pas")] if is_known else [])
+    return found or ([good(Subject.BUS, "répond, ses flux sont là et ne se remplissent pas")] if is_known else [])
 
 
 def _bus_logins(bus: Bus) -> list[Finding]:
     found: list[Finding] = []
     if bus.is_open:
         what = "laisse entrer sans mot de passe : n'importe qui du réseau lit et écrit tout"
-        found.append(critical("bus", what, "donnez à nats-server les comptes de users.conf (docs/serveur.md)"))
+        remedy = "donnez à nats-server les comptes de users.conf (docs/serveur.md)"
+        found.append(critical(Kind.BUS_OPEN, what, remedy))
     if bus.shared:
-        what = f"{', '.join(bus.shared)} : par le compte commun, qui peut tout lire et tout écrire sur le bus"
+        what = "viennent par le compte commun, qui peut tout lire et tout écrire sur le bus"
         remedy = "donnez à chaque service son compte (TERRITOIRE_NATS_URL), puis changez le mot de passe commun"
-        found.append(warning("bus", what, remedy))
+        found.append(warning(Kind.BUS_SHARED, what, remedy, bus.shared))
     return found
 
 
@@ -406,12 +425,12 @@ async def examine_broker(place: Place) -> list[Finding]:
     refused = await _rejection_reason(broker)
     if refused is not None:
         remedy = "vérifiez que le courtier tourne, le compte « bridge » et ses droits (fichier acl)"
-        return [critical("courtier MQTT", refused, remedy)]
+        return [critical(Kind.BROKER_AWAY, refused, remedy)]
     nobody = Broker(broker.host, broker.port, None, None, broker.tls, broker.ca)
     if await _rejection_reason(nobody) is None:
         what = "laisse entrer sans mot de passe : n'importe qui peut parler au nom d'une passerelle"
-        return [critical("courtier MQTT", what, "allow_anonymous false, et un acl_file (deploy/ en donne un)")]
-    return [good("courtier MQTT", "le pont y commande les passerelles, personne n'y entre sans compte")]
+        return [critical(Kind.BROKER_OPEN, what, "allow_anonymous false, et un acl_file (deploy/ en donne un)")]
+    return [good(Subject.BROKER, "le pont y commande les passerelles, personne n'y entre sans compte")]
 
 
 async def _rejection_reason(broker: Broker) -> str | None:

@@ -1,15 +1,21 @@
 """What an examination of an installation finds, and how it is shown."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
+from rich.markup import escape
+
+from cli.finding_kinds import Subject, subject_of
 
 # Below a fifth PostgreSQL's next large index may fill the disk.
 SCARCE = 0.2
 STREAM_FILLING = 0.5
 BACKUP_OLD = timedelta(hours=36)
+NAMES_SHOWN = 5
 
 
 class Severity(IntEnum):
@@ -24,27 +30,58 @@ MARKS = {Severity.GOOD: "[green]✓[/]", Severity.WARNING: "[yellow]![/]", Sever
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at. `remedy` says what to do; empty when nothing is to be done."""
+    """One thing that was looked at. `remedy` says what to do; empty when nothing is to be done.
+
+    `kind` (finding_kinds.Kind) and `names`, of those that are in this state, identify it: never its French.
+    """
 
     subject: str
     severity: Severity
     what: str
     remedy: str = ""
+    kind: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """One for each that is concerned."""
+        return tuple(f"{self.kind}/{name}" for name in self.names) or (self.kind,)
+
+    @property
+    def title(self) -> str:
+        """The subject, and which ones."""
+        return f"{self.subject} ({_named(self.names)})" if self.names else self.subject
+
+    def each(self) -> list["Finding"]:
+        """The same of each one that is concerned."""
+        return [replace(self, names=(name,)) for name in self.names] or [self]
 
 
-def good(subject: str, what: str) -> Finding:
+def one_line(text: str) -> str:
+    """Without what would end a line or steer a terminal: names are chosen by tenants."""
+    return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
+
+
+def _named(names: Sequence[str]) -> str:
+    rest = len(names) - NAMES_SHOWN
+    return ", ".join(map(one_line, names[:NAMES_SHOWN])) + (
+        f" et {rest} autre{'s' if rest > 1 else ''}" if rest > 0 else ""
+    )
+
+
+def good(subject: Subject, what: str) -> Finding:
     """Nothing is wrong."""
-    return Finding(subject, Severity.GOOD, what)
+    return Finding(subject.french, Severity.GOOD, what)
 
 
-def warning(subject: str, what: str, remedy: str) -> Finding:
+def warning(kind: str, what: str, remedy: str, names: Sequence[str] = ()) -> Finding:
     """It works, and will not for long, or not for all."""
-    return Finding(subject, Severity.WARNING, what, remedy)
+    return Finding(Subject(subject_of(kind)).french, Severity.WARNING, what, remedy, kind, tuple(names))
 
 
-def critical(subject: str, what: str, remedy: str) -> Finding:
+def critical(kind: str, what: str, remedy: str, names: Sequence[str] = ()) -> Finding:
     """Something does not work now, or data is in danger."""
-    return Finding(subject, Severity.CRITICAL, what, remedy)
+    return Finding(Subject(subject_of(kind)).french, Severity.CRITICAL, what, remedy, kind, tuple(names))
 
 
 def days_left(until: datetime, now: datetime) -> str:
@@ -61,7 +98,7 @@ def worst(findings: list[Finding]) -> Severity:
 def print_findings(console: Console, findings: list[Finding]) -> None:
     """Each with its mark and remedy, then one line that sums up."""
     for finding in findings:
-        console.print(f"{MARKS[finding.severity]} [bold]{finding.subject}[/] : ", end="")
+        console.print(f"{MARKS[finding.severity]} [bold]{escape(finding.title)}[/] : ", end="")
         console.print(finding.what, markup=False, highlight=False, soft_wrap=True)
         if finding.remedy:
             console.print(f"    → {finding.remedy}", markup=False, highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """Reads what `territoire install` wrote on this machine: folders and settings."""
 
+import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ UNITS = (
     "territoire-alarm.service",
     "territoire-alarm.timer",
     "territoire-failed@.service",
+    "territoire-succeeded@.service",
 )
 PLACES = {
     **dict.fromkeys(UNITS, Path("etc/systemd/system")),
@@ -28,11 +30,17 @@ ROOT = Path("/")
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A server with systemd. `environment` is territoire.env, as far as we may read it."""
+    """A server with systemd. `environment` is territoire.env, `settings`, as far as we may read it."""
 
     home: Path
     backups: Path | None
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    settings: Path = ROOT / PLACES["territoire.env"] / "territoire.env"
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether what is not in `environment` is not set."""
+        return not self.settings.exists() or os.access(self.settings, os.R_OK)
 
 
 def installed(root: Path = ROOT) -> Installed | None:
@@ -41,10 +49,12 @@ def installed(root: Path = ROOT) -> Installed | None:
     if "--home" not in command:
         return None
     backup = _command(root / PLACES["territoire-backup.service"] / "territoire-backup.service")
+    settings = root / PLACES["territoire.env"] / "territoire.env"
     return Installed(
         Path(command[command.index("--home") + 1]),
         Path(backup[-1]) if backup else None,
-        _environment(root / PLACES["territoire.env"] / "territoire.env"),
+        _environment(settings),
+        settings,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import structlog
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cli.finding_kinds import Kind
 from cli.findings import Finding, critical
 from cli.installed import installed
 from cli.report import alive, last_line
@@ -148,7 +149,7 @@ class Found:
     @property
     def is_stopped(self) -> bool:
         """Whether no stack runs there. A file that is not read says nothing of that."""
-        return self.missing is not None and self.missing.remedy == START
+        return self.missing is not None and self.missing.kind == Kind.STACK_STOPPED
 
 
 def find_place(home: Path | None) -> Found:
@@ -161,13 +162,15 @@ def find_place(home: Path | None) -> Found:
             continue
         except PermissionError:
             what = f"{folder} n'est lisible que par le compte de la pile et par root"
-            return Found(Place(folder), critical("pile", what, f"relancez avec sudo : sudo {COMMAND}"))
+            return Found(
+                Place(folder), critical(Kind.STACK_UNREADABLE, what, f"relancez avec sudo : sudo {COMMAND}")
+            )
         except UnreadableRunInfo as wrong:
-            return Found(Place(folder), critical("pile", f"{folder} : {wrong.what}", wrong.remedy))
+            return Found(Place(folder), critical(Kind.STACK_UNREADABLE, f"{folder} : {wrong.what}", wrong.remedy))
         if alive(run.supervisor_pid):
             return Found(Place.of_run(run))
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
-        return Found(Place(folder), critical("pile", what, START))
+        return Found(Place(folder), critical(Kind.STACK_STOPPED, what, START))
     wrong = _wrong_addresses(os.environ)
     if wrong or "TERRITOIRE_DATABASE_URL" in os.environ:
         return Found(Place.of_environment(os.environ, wrong), wrong=wrong)
@@ -177,10 +180,11 @@ def find_place(home: Path | None) -> Found:
 def _stopped(folder: Path) -> Found:
     if Home(folder).is_incomplete:
         what = f"{folder} est d'une restauration interrompue : rien ne démarre dessus"
-        return Found(Place(folder), critical("pile", what, RESTORE_AGAIN))
+        return Found(Place(folder), critical(Kind.STACK_INCOMPLETE, what, RESTORE_AGAIN))
     logs = sorted((folder / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
-    return Found(Place(folder), critical("pile", f"aucune pile ne tourne dans {folder}{said}", START))
+    what = f"aucune pile ne tourne dans {folder}{said}"
+    return Found(Place(folder), critical(Kind.STACK_STOPPED, what, START))
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,10 @@ def _examined_settings(services: Sequence[str]) -> tuple[list[str], list[str]]:
             from cli.settings_check import wrong_settings
             from core.runtime.settings import unknown_settings
 
-            found = ([unknown.french for unknown in unknown_settings()], wrong_settings(services))
+            found = (
+                [unknown.french for unknown in unknown_settings()],
+                [line for _, line in wrong_settings(services)],
+            )
             with open(writing, "wb") as answer:  # noqa: PTH123 - A descriptor.
                 answer.write(msgspec.json.encode(found))
             status = 0

@@ -37,6 +37,8 @@ THE_STACK_S = {
 }
 
 
-def wrong_settings(services: Iterable[str], written: Mapping[str, str] = os.environ) -> list[str]:
-    """One line in French for each wrong setting, with the services that it would stop."""
+def wrong_settings(
+    services: Iterable[str], written: Mapping[str, str] = os.environ
+) -> list[tuple[settings.WrongSetting, str]]:
+    """Each wrong setting, and a line in French that has the services that it would stop."""
     return settings.wrong_settings({name: CLASSES[name] for name in services}, {**written, **THE_STACK_S})

@@ -117,6 +117,9 @@ def address_check(*schemes: str) -> Callable[[SecretStr], SecretStr]:
 
     def check(address: SecretStr) -> SecretStr:
         whole = address.get_secret_value()
+        # An EnvironmentFile takes what stands behind a value, a comment as well, for a part of it.
+        if any(letter.isspace() for letter in whole):
+            raise ValueError("malformed address")
         _, _, query = whole.partition("?")
         options = {name: values[-1] for name, values in parse_qs(query).items()}
         servers = whole.removesuffix(f"?{query}").split(",")
@@ -371,8 +374,10 @@ def _limit(field: FieldInfo, name: str) -> Any:
     return next((limit for about in field.metadata if (limit := getattr(about, name, None)) is not None), None)
 
 
-def wrong_settings(classes: Mapping[str, type[BaseSettings]], values: Mapping[str, str] = os.environ) -> list[str]:
-    """One line in French for each wrong setting, with the processes that it would stop."""
+def wrong_settings(
+    classes: Mapping[str, type[BaseSettings]], values: Mapping[str, str] = os.environ
+) -> list[tuple[WrongSetting, str]]:
+    """Each wrong setting, and a line in French that has the processes that it would stop."""
     found: dict[WrongSetting, list[str]] = {}
     for process, kind in classes.items():
         try:
@@ -380,7 +385,7 @@ def wrong_settings(classes: Mapping[str, type[BaseSettings]], values: Mapping[st
         except InvalidSettings as refused:
             for wrong in refused.wrong:
                 found.setdefault(wrong, []).append(process)
-    return [f"{wrong.french} ({', '.join(stopped)})" for wrong, stopped in found.items()]
+    return [(wrong, f"{wrong.french} ({', '.join(stopped)})") for wrong, stopped in found.items()]
 
 
 @dataclass(frozen=True, slots=True)

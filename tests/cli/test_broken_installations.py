@@ -397,7 +397,7 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     clock_skewed: ("horloge de la base", "s d'écart avec cette machine", "chrony"),
     time_zone_unknown: ("fuseau horaire", "« Europe/Metz »", "UPDATE deployment"),
     other_shards: ("parts", "TERRITOIRE_SHARDS vaut 16, la base est divisée en 4", "./territoire reshard"),
-    nobody_s_shard: ("service ingest", "part 2", "redémarrez-le"),
+    nobody_s_shard: ("service (ingest)", "part 2", "redémarrez-le"),
     key_of_another: ("clé de chiffrement", "n'ouvre pas 1 clés d'équipements", "rétablissez la clé"),
     key_torn: ("clé de chiffrement", "n'en est pas une", "copiez-la à nouveau"),
     bus_away: ("bus", "rien n'écoute à cette adresse", "nats-server tourne"),
@@ -412,14 +412,14 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     address_empty: ("réglages", "TERRITOIRE_NATS_URL=", "territoire.env"),
     setting_wrong: ("réglages", "TERRITOIRE_KEEP_UPLINKS_MONTHS=« treize »", "territoire.env"),
     setting_misspelt: ("réglages", "vouliez-vous dire TERRITOIRE_KEEP_UPLINKS_MONTHS", "territoire.env"),
-    certificate_ended: ("certificat lns certificate.pem", "expiré depuis", "renouvelez-le"),
-    certificate_is_none: ("certificat lns.pem", "ne se lit pas", "PEM"),
+    certificate_ended: ("certificat", "expiré depuis", "renouvelez-le"),
+    certificate_is_none: ("certificat", "ne se lit pas", "PEM"),
     backup_old: ("sauvegarde", "la dernière a 48 heures", "./territoire backup"),
     disk_full: ("disque", "presque plein", "libérez de la place"),
     disk_read_only: ("disque", "en lecture seule", "remount,rw"),
     port_taken: ("port", "port UDP", "ss -lnptu"),
     stack_killed: ("pile", "a été tuée", "territoire up"),
-    process_dead: ("processus network", "arrêté", "plus de mémoire"),
+    process_dead: ("processus (network)", "arrêté", "plus de mémoire"),
     port_taken_in_one_word: ("port", f"sur {LOOPBACK}", "ss -lnptu"),
     host_of_another_machine: ("port", "port UDP 1700 sur 192.0.2.1", "--udp-host"),
     options_with_an_open_quote: ("réglages", "TERRITOIRE_OPTIONS ne se lit pas : un guillemet", "territoire.env"),
@@ -449,13 +449,13 @@ def test_each_that_is_broken_is_named_with_what_to_do(
 
     status, found, _ = installation.examine()
 
-    said = "\n".join(f"{one.severity} {one.subject} : {one.what} -> {one.remedy}" for one in found)
-    about = [finding for finding in found if finding.subject == subject and finding.severity]
+    said = "\n".join(f"{one.severity} {one.title} : {one.what} -> {one.remedy}" for one in found)
+    about = [finding for finding in found if subject in {finding.subject, finding.title} and finding.severity]
     assert [finding for finding in about if what in finding.what and remedy in finding.remedy], said
     assert all(finding.remedy for finding in found if finding.severity), said
     assert status == max(finding.severity for finding in found)
     # Nothing else is said to be broken than what is: a second finding would send people elsewhere.
-    others = {one.subject for one in found if one.severity is Severity.CRITICAL} - {subject}
+    others = {one.title for one in found if one.severity is Severity.CRITICAL and one not in about}
     assert others <= MORE.get(broken, set()), said
 
 

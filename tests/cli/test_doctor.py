@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from cli import machine
 from cli.app import app
 from cli.backup import Manifest
-from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database
+from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database, examine_services
 from cli.findings import Finding, Severity, worst
 from cli.place import Place
 from cli.up import read_start_options
@@ -27,6 +27,9 @@ from lorawan.crypto import wrap_key
 from registry.keys import KeyWrap, device_owner
 from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
+from services.supervisor.ports import free_tcp_port
+from services.supervisor.run_info import RunInfo, ServiceInfo
+from tests.cli.breakable import replace_run
 
 KEK = "11" * 32
 
@@ -76,10 +79,11 @@ async def test_logins_that_services_share_and_a_seal_that_is_not_enforced(databa
     for connection in (admin, *sharing):
         await connection.close()
 
-    accounts = [finding.what for finding in found if finding.subject == "comptes de la base"]
+    accounts = [finding for finding in found if finding.subject == "comptes de la base"]
     demands = [finding for finding in found if finding.subject == "cloisonnement"]
-    assert accounts[0].startswith("alerting, network : par le compte territoire_ingest")
-    assert accounts[1].startswith("territoire_service, que tous")
+    assert accounts[0].names == ("alerting", "network")
+    assert accounts[0].what.startswith("viennent par le compte territoire_ingest")
+    assert accounts[1].what.startswith("territoire_service, que tous")
     assert [finding.severity for finding in demands] == [Severity.WARNING] * 2
     assert "n'est pas imposé" in demands[0].what
     assert "TERRITOIRE_LOGINS" in demands[1].remedy
@@ -177,8 +181,7 @@ async def test_gateways_that_are_silent(pool: Pool, database_url: str) -> None:
     one_of_two = about(await examine_database(Place(database_url=database_url)), "passerelles")
 
     assert (alone.severity, one_of_two.severity) == (Severity.CRITICAL, Severity.WARNING)
-    assert "Clocher" in one_of_two.what
-    assert "Mairie" not in one_of_two.what
+    assert one_of_two.names == ("Clocher",)
 
 
 async def test_stations_of_before_without_a_credential_are_counted_down(pool: Pool, database_url: str) -> None:
@@ -188,7 +191,7 @@ async def test_stations_of_before_without_a_credential_are_counted_down(pool: Po
     for left in ("12 days 1 hour", "0 s"):
         await pool.execute("UPDATE gateway SET unproved_until = now() + $1::text::interval", left)
         found = about(await examine_database(place), "justificatifs")
-        severities.append((found.severity, "Mairie" in found.what and "tokens" in found.remedy))
+        severities.append((found.severity, found.names == ("Mairie",) and "tokens" in found.remedy))
         if left.startswith("12"):
             assert "12 jours" in found.what
 
@@ -210,7 +213,7 @@ async def test_dwellings_and_meters_of_before_whose_class_is_to_be_confirmed(
     found = about(await examine_database(place), "données personnelles")
 
     assert "données personnelles" not in {finding.subject for finding in stated}
-    assert "(1)" in found.what
+    assert found.what.endswith(" : 1")
     assert "/v1/privacy/unconfirmed" in found.remedy
 
 
@@ -221,9 +224,10 @@ async def test_a_shard_that_nobody_owns(pool: Pool, database_url: str) -> None:
         "VALUES ('ingest', 2, 7, 'ingest-1', now() - interval '5 minutes')"
     )
 
-    found = about(await examine_database(Place(database_url=database_url)), "service ingest")
+    found = about(await examine_database(Place(database_url=database_url)), "service")
 
     assert found.severity is Severity.CRITICAL
+    assert found.names == ("ingest",)
     assert "part 2" in found.what
 
 
@@ -249,7 +253,7 @@ async def test_alerts_that_notified_nobody(
 
     assert found.severity is expected
     assert "1 alerte n'a prévenu personne" in found.what
-    assert "Metz" in found.what
+    assert found.names == ("Metz",)
 
 
 async def test_mqtt_accounts_that_the_broker_has_not_yet(pool: Pool, database_url: str) -> None:
@@ -260,7 +264,7 @@ async def test_mqtt_accounts_that_the_broker_has_not_yet(pool: Pool, database_ur
         "CASE n WHEN 3 THEN now() END FROM gateway g, generate_series(1, 3) n"
     )
 
-    found = about(await examine_database(Place(database_url=database_url)), "courtier MQTT")
+    found = about(await examine_database(Place(database_url=database_url)), "comptes MQTT")
 
     assert found.severity is Severity.WARNING
     assert found.what.endswith("que le courtier n'a pas encore : 1")
@@ -361,3 +365,26 @@ def test_without_an_installation_doctor_says_how_to_start_one(tmp_path: Path) ->
     assert done.exit_code == told["severity"] == Severity.CRITICAL
     assert told["findings"][0]["subject"] == "pile"
     assert "./territoire up" in told["findings"][0]["remedy"]
+
+
+async def test_processes_are_named_one_by_one_whatever_they_wait_for(run: RunInfo, tmp_path: Path) -> None:
+    """Two that wait for one thing are one line; the dead each have their last words."""
+
+    def service(name: str, pid: int | None) -> ServiceInfo:
+        (tmp_path / f"{name}.log").write_text(f'{{"message": "{name} a fini"}}\n', "utf-8")
+        return ServiceInfo(name, pid, 0, str(tmp_path / f"{name}.log"), f"http://127.0.0.1:{free_tcp_port()}")
+
+    services = (service("network", 1), service("ingest", 1), service("api", None), service("alerting", None))
+
+    found = await examine_services(Place(run=replace_run(run, home=str(tmp_path), services=services)))
+
+    assert [one.names for one in found] == [("network", "ingest"), ("api",), ("alerting",)]
+    assert [key for one in found for key in one.keys] == [
+        f"process.unready/{name}" for name in ("network", "ingest", "api", "alerting")
+    ]
+    assert [
+        name in one.remedy for one, name in zip(found[1:], ("api a fini", "alerting a fini"), strict=True)
+    ] == [
+        True,
+        True,
+    ]

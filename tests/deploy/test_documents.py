@@ -32,7 +32,7 @@ def test_every_command_of_ours_has_the_options_that_it_is_given() -> None:
         for line in LINES
         for match in re.finditer(r"\./territoire (pitr \w+|secrets \w+|\w+)([^&|#]*)", line)
     ]
-    named = {"install", "status", "doctor", "backup", "restore", "keys", "pitr", "secrets"}
+    named = {"install", "status", "doctor", "backup", "restore", "keys", "pitr", "secrets", "alarm"}
     assert {words[0] for words, _ in asked} == named
     for words, options in asked:
         said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output

@@ -27,10 +27,13 @@ ISOLATING = {
     "SystemCallErrorNumber": "EPERM", "UMask": "0077", "LimitCORE": "0",
 }  # fmt: skip
 # adjtimex(2) says whether the clock is right; ProtectClock refuses to ask.
-ASKS_THE_CLOCK = ("territoire-alarm.service", "territoire-failed@.service")
+ASKS_THE_CLOCK = ("territoire-alarm.service", "territoire-failed@.service", "territoire-succeeded@.service")
 # What else the units say, by section; a directive that systemd does not know is passed over in silence.
 KNOWN = {
-    "Unit": {"Description", "Documentation", "After", "Wants", "Requisite", "StartLimitIntervalSec", "OnFailure"},
+    "Unit": {
+        *("Description", "Documentation", "After", "Wants", "Requisite", "StartLimitIntervalSec"),
+        *("OnFailure", "OnSuccess"),
+    },
     "Service": {
         *ISOLATING, "Type", "TimeoutStartSec", "TimeoutStopSec", "User", "Group", "Environment",
         "EnvironmentFile", "Restart",
@@ -88,12 +91,21 @@ def test_the_units_are_cut_off_from_all_they_do_not_need_and_say_nothing_unknown
 
 def test_who_is_on_call_is_told_of_what_systemd_alone_knows(tmp_path: Path) -> None:
     units = installed(tmp_path, "--home", "/srv/territoire")
-    service, backup = units["territoire.service"]["Service"], units["territoire-backup.service"]["Unit"]
+    service = units["territoire.service"]["Service"]
 
     assert service["ExecStopPost"] == f"-{sys.executable} -P -m cli alarm --home /srv/territoire --stopped"
-    assert backup["OnFailure"] == "territoire-failed@%n.service"
+    for name in ("backup", "pitr", "drill"):
+        unit = units[f"territoire-{name}.service"]["Unit"]
+        assert unit["OnFailure"] == "territoire-failed@%n.service"
+        assert unit["OnSuccess"] == "territoire-succeeded@%n.service"
     failed = units["territoire-failed@.service"]["Service"]
     assert failed["ExecStart"].endswith("cli alarm --home /srv/territoire --failed %i")
+    succeeded = units["territoire-succeeded@.service"]["Service"]
+    assert succeeded["ExecStart"].endswith("cli alarm --home /srv/territoire --succeeded %i")
+    # What a full disk does not take is remembered where each of the four finds it.
+    remembering = [service, failed, succeeded, units["territoire-alarm.service"]["Service"]]
+    assert [one["RuntimeDirectory"] for one in remembering] == ["territoire-alarm"] * 4
+    assert [one["RuntimeDirectoryPreserve"] for one in remembering] == ["yes"] * 4
     assert units["territoire-alarm.timer"]["Timer"]["OnUnitInactiveSec"] == "2min"
     assert int(service["WatchdogSec"]) == 120
 
