@@ -41,7 +41,8 @@ def _around(kind: str, service: str) -> Around | None:
 
 
 def _kills() -> list[Case]:
-    # In the tests all of them in turn, `kill-each`, but for the MQTT broker, which needs gateways of its own.
+    # In the tests all of them in turn, `kill-each`, but for the MQTT broker, which needs gateways of its own. The
+    # bridge alone as well: what is sent while there is none is not lost.
     return [
         Case(
             f"kill-{_name(service)}",
