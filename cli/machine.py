@@ -7,6 +7,7 @@ from pathlib import Path
 from cli.backup import newest_backup, newest_manifest
 from cli.findings import BACKUP_OLD, SCARCE, Finding, critical, good, warning
 from cli.state import read_disk
+from core.runtime.errors import system_reason
 from services.supervisor.ports import PortTaken
 from services.supervisor.stack_options import StackOptions
 
@@ -103,7 +104,8 @@ def examine_certificate(file: Path) -> Finding:
     try:
         certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
     except (OSError, ValueError) as wrong:
-        return critical(subject, f"ne se lit pas : {wrong}", "remplacez le fichier par un certificat PEM")
+        why = system_reason(wrong) if isinstance(wrong, OSError) else "ce n'est pas un certificat"
+        return critical(subject, f"ne se lit pas : {why}", "remplacez le fichier par un certificat PEM")
     left = certificate.not_valid_after_utc - datetime.now(UTC)
     until = f"{certificate.not_valid_after_utc:%d/%m/%Y}"
     if left < timedelta():

@@ -44,7 +44,7 @@ class Held(StrEnum):
     REWRITE = "rewrite"
 
 
-# Files keep their bytes, since their checksums are stored: where PostgreSQL holds a lock longer than the head says.
+# Where PostgreSQL holds a lock longer than the head says: files keep their bytes, whose checksums are stored.
 _CORRECTED = {("0125_expand_measurement_webhooks.sql", "webhook_endpoint"): Held.SCAN}
 
 
