@@ -57,9 +57,11 @@ def _release(root: Path, version: str, target: Path, *, draft: bool, image_folde
     from lab.release.inventory import LICENCES, Licences, problems, read_inventory
     from lab.release.last import FILE, Release
 
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+    revision = commit.stdout.strip()
     image, found = None, _repository(root, version)
     try:
-        image = build_image(root, "HEAD", version, image_folder, base)
+        image = build_image(root, revision, version, image_folder, base)
     except NotBuilt as failed:
         found.append(f"l'image n'est pas construite : {failed}")
     typer.echo("Inventaire de ce qui vient avec…")
@@ -77,16 +79,15 @@ def _release(root: Path, version: str, target: Path, *, draft: bool, image_folde
         target.mkdir(parents=True, exist_ok=True)
     except OSError as refused:
         raise fail(f"{target} : {system_reason(refused)}") from None
-    _write(root, target, version, inventory, image)
+    _write(root, revision, target, version, inventory, image)
     typer.echo(f"{target} :")
     for file in sorted(target.iterdir()):
         typer.echo(f"  {file.name} ({file.stat().st_size:,} octets)".replace(",", "\u202f"))
     if image is not None:
         typer.echo(f"Image {image.name}, {image.digest}")
     if not draft:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         typer.echo(f"Une fois publiée, écrivez dans {FILE}, au commit suivant :")
-        typer.echo(Release(version, commit.stdout.strip()).entry)
+        typer.echo(Release(version, revision).entry)
 
 
 def _repository(root: Path, version: str) -> list[str]:
@@ -121,13 +122,15 @@ def changes_of(version: str, changelog: str) -> str | None:
     return None if found is None else found[1].strip() + "\n"
 
 
-def _write(root: Path, target: Path, version: str, inventory: "Inventory", image: "Image | None") -> None:
+def _write(
+    root: Path, revision: str, target: Path, version: str, inventory: "Inventory", image: "Image | None"
+) -> None:
     from lab.release.inventory import third_party_text
     from lab.release.wheel import BuildsDiffer, build_wheel_twice
 
     typer.echo("Paquet, construit deux fois…")
     try:
-        build_wheel_twice(root, "HEAD", target)
+        build_wheel_twice(root, revision, target)
     except BuildsDiffer as differ:
         raise fail(f"deux constructions du même commit diffèrent ({differ}) : rien ne se publie") from None
     if image is not None:

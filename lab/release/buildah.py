@@ -18,7 +18,8 @@ SUITE = "trixie"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 INTERPRETER = "/opt/territoire/bin/python"
 WRONG_SETTING = 2
-LARGEST_MB = 150
+# Of which numpy with its linear algebra, for planned rounds, is 75; measured: 263.
+LARGEST_MB = 280
 
 
 class NotBuilt(Exception):

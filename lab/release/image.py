@@ -1,6 +1,5 @@
 """The image of a version: what was committed, as an archive with its digest, and Debian's packages in it."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,8 @@ class Image:
 def build_image(checkout: Path, commit: str, version: str, folder: Path, base: str = "") -> Image:
     """Build the image of `commit` into `folder`; `base`: another to begin with than deploy/Containerfile names.
 
-    It is built once: unlike the wheel's, its octets hold the hour at which packages were installed.
+    It is built once: unlike the wheel's, its octets hold the hour at which packages were installed. Played with a
+    base of debootstrap's; from a registry's, which deploy/Containerfile names, not yet.
 
     Raises:
         NotBuilt: something to build with is missing, buildah failed, or what is in it does not start.
@@ -42,9 +42,8 @@ def build_image(checkout: Path, commit: str, version: str, folder: Path, base: s
 
 
 def _arguments(checkout: Path, commit: str, version: str) -> list[str]:
-    found = subprocess.run(["git", "rev-parse", commit], cwd=checkout, capture_output=True, text=True, check=True)
     return [
-        *("--build-arg", f"REVISION={found.stdout.strip()}"),
+        *("--build-arg", f"REVISION={commit}"),
         *("--label", f"org.opencontainers.image.version={version}"),
         *("--timestamp", time_of(checkout, commit)),
     ]
@@ -69,6 +68,7 @@ def _inventory(buildah: Buildah, version: str, digest: Path) -> Inventory:
         "version": version,
         "purl": purl,
         "bom-ref": purl,
+        "licenses": [{"expression": "EUPL-1.2", "acknowledgement": "declared"}],
         "components": [{**one, "bom-ref": f"image/{one['bom-ref']}"} for one in packages],
     }
     return Inventory({"components": [image]}, texts, tuple(lacks))
