@@ -192,7 +192,8 @@ async def try_out(to: Sequence[Channel], within_s: float) -> list[str]:
 
 def _reason(error: BaseException) -> str:
     """Why nobody answered: libraries keep the cause, which says it, below exceptions of their own."""
-    from core.runtime.waiting import CUT, network_reason
+    from core.runtime.errors import CUT
+    from core.runtime.waiting import network_reason
 
     last = error
     for cause in _causes(error):

@@ -19,7 +19,7 @@ from cli.api_client import (
     api_session,
 )
 from cli.running import fail, print_json
-from core.runtime.errors import system_reason
+from core.runtime.errors import file_reason, system_reason
 
 DECLARED = {".yaml", ".yml"}
 FILES = {".js", ".json", *DECLARED}
@@ -277,7 +277,7 @@ def _source(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as wrong:
-        raise fail(f"{path} : {wrong}", REFUSED) from None
+        raise fail(f"{path} : {file_reason(wrong)}", REFUSED) from None
     return {"language": "declarative" if path.suffix.lower() in DECLARED else "javascript", "source": text}
 
 
@@ -285,7 +285,7 @@ def _mapping(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as wrong:
-        raise fail(f"{path} : {wrong}", REFUSED) from None
+        raise fail(f"{path} : {file_reason(wrong)}", REFUSED) from None
 
 
 def _write(path: Path, rules: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from cli.running import fail, print_json
+from core.runtime.errors import file_reason
 
 UNREADABLE = 2
 
@@ -119,14 +120,14 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
     try:
         texts = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as wrong:
-        raise fail(f"{file} : {wrong}", UNREADABLE) from None
+        raise fail(f"{file} : {file_reason(wrong)}", UNREADABLE) from None
     for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         try:
             line = json.loads(text)
         except ValueError as wrong:
-            raise fail(f"{file}, ligne {number} : {wrong}", UNREADABLE) from None
+            raise fail(f"{file}, ligne {number} : {file_reason(wrong)}", UNREADABLE) from None
         if not isinstance(line, dict) or "data" not in line:
             raise fail(f"{file}, ligne {number} : attendu un objet avec « data »", UNREADABLE)
         yield cast("dict[str, Any]", line)

@@ -223,7 +223,7 @@ async def read_database(url: str, name: str, within_s: float = WITHIN_S) -> Data
         reason = LATE.format(within_s=within_s) if is_late else database_reason(away)
         return DatabaseReport(away=reason, mismatch=mismatch)
     except PostgresError as rejected:
-        return DatabaseReport(rejection=str(rejected), mismatch=mismatch)
+        return DatabaseReport(rejection=database_reason(rejected), mismatch=mismatch)
     finally:
         connection.terminate()
     return DatabaseReport(mismatch=mismatch, content=content, activity=activity)

@@ -15,7 +15,7 @@ from cli.account import Account, count, differences, mark_instant
 from cli.drill_rows import Drill, record_drill
 from cli.recovery import RECOVERING, NotRecovered, Target, make_empty, recovered
 from cli.restored import make_good
-from core.runtime.errors import OperatorError, describe
+from core.runtime.errors import OperatorError, sql_reason
 from registry.erasures import Entry
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import PgBackRest, PgBackRestFailed
@@ -103,7 +103,7 @@ async def _mark(url: str, name: str) -> Account:
     try:
         account, place = await mark_instant(url, name)
     except LockNotAvailableError as busy:
-        raise Failed("not_marked", describe(busy)) from busy
+        raise Failed("not_marked", sql_reason(busy)) from busy
     connection = await connect(url, "territoire-drill")
     try:
         segment = await connection.fetchval(CLOSE_SEGMENT, place)
@@ -119,7 +119,7 @@ async def _mark(url: str, name: str) -> Account:
 
 async def _compare(url: str, account: Account, ending: Ending | None) -> list[str]:
     """What differs from the account; then all that a restore ends with, to see that it goes through."""
-    from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
+    from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect, database_reason
     from registry.schema import bring_timescale
 
     try:
@@ -131,8 +131,10 @@ async def _compare(url: str, account: Account, ending: Ending | None) -> list[st
                 await make_good(connection, url, ending.keys, ending.entries, "drill")
         finally:
             await connection.close()
-    except (OperatorError, PostgresError, *DATABASE_AWAY) as refused:
-        raise Failed("not_restored", describe(refused)) from refused
+    except OperatorError as refused:
+        raise Failed("not_restored", refused.french) from refused
+    except (PostgresError, *DATABASE_AWAY) as refused:
+        raise Failed("not_restored", database_reason(refused)) from refused
     return wrong
 
 

@@ -7,6 +7,8 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.runtime.errors import file_reason
+
 if TYPE_CHECKING:
     from pyrage.x25519 import Identity  # pyright: ignore[reportMissingModuleSource]
 
@@ -61,8 +63,10 @@ def read_identities(file: Path) -> "list[Identity]":
     try:
         lines = file.read_text("utf-8").split()
         found = [pyrage.x25519.Identity.from_str(one) for one in lines if one.startswith("AGE-SECRET-KEY-")]
-    except (OSError, UnicodeDecodeError, pyrage.IdentityError) as wrong:
-        raise WrongKey(f"{file} : {wrong}") from None
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise WrongKey(f"{file} : {file_reason(wrong)}") from None
+    except pyrage.IdentityError:
+        raise WrongKey(f"{file} : une clé privée age y est incomplète ou abîmée") from None
     if not found:
         raise WrongKey(f"{file} n'a pas de clé privée age (AGE-SECRET-KEY-1…)")
     return found

@@ -22,7 +22,7 @@ from cli.api_client import (
 )
 from cli.imports import add_imports
 from cli.running import fail, print_json
-from core.runtime.errors import system_reason
+from core.runtime.errors import file_reason, system_reason
 
 CHUNK = 200
 OWN_FILE_ONLY = 0o600
@@ -67,7 +67,7 @@ def import_lns(
     try:
         rows = read_devices(file.read_bytes(), is_csv=file.suffix.lower() == ".csv", profile_id=profile)
     except (OSError, UnreadableFile) as wrong:
-        raise fail(f"{file} : {wrong}", REFUSED) from None
+        raise fail(f"{file} : {file_reason(wrong)}", REFUSED) from None
     report = [
         {"dev_eui": row.name, "line": row.line, "outcome": "unreadable", "detail": " ; ".join(row.wrong)}
         for row in rows

@@ -12,6 +12,7 @@ import typer
 
 from cli.api_client import HomeOption, JsonOption, KeyOption, TenantOption, UrlOption, api_session, of_tenant
 from cli.running import database_away, fail, print_json, tables
+from core.runtime.errors import file_reason
 
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
@@ -175,7 +176,7 @@ def again(
     try:
         entries = list(read_ledger(ledger))
     except (OSError, UnreadableLedger) as wrong:
-        raise fail(f"{ledger} ne se lit pas : {wrong}", WRONG) from None
+        raise fail(f"{ledger} ne se lit pas : {file_reason(wrong)}", WRONG) from None
 
     async def work(connection: "Connection") -> int:
         return await erase_again(connection, keys, entries)

@@ -8,6 +8,7 @@ import typer
 
 from cli.account import differences
 from cli.running import actor, fail
+from core.runtime.errors import file_reason
 from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
 from services.supervisor.credentials import Secrets
 from services.supervisor.home import Home, UnusableHome
@@ -127,7 +128,7 @@ def read_entries(place: Path) -> list[Entry]:
     try:
         return list(read_ledger(place))
     except (OSError, UnreadableLedger) as wrong:
-        raise fail(f"{place} ne se lit pas ({wrong}). {INSIST}", 2) from None
+        raise fail(f"{place} ne se lit pas ({file_reason(wrong)}). {INSIST}", 2) from None
 
 
 def require_complete(entries: Sequence[Entry], known: int | None, place: Path) -> None:

@@ -12,7 +12,7 @@ from importlib.resources import files
 
 import structlog
 
-from core.runtime.errors import OperatorError
+from core.runtime.errors import OperatorError, sql_reason
 from core.runtime.lease import read_shards
 from core.runtime.postgres import (
     DATABASE_AWAY,
@@ -129,7 +129,7 @@ class MigrationFailed(OperatorError):
         if isinstance(cause, LockNotAvailableError):
             why = "une autre session tient ce qu'elle doit modifier ; terminez-la (ou attendez) et relancez"
         else:
-            why = f"PostgreSQL répond : {cause}"
+            why = sql_reason(cause)
         left = f"{before} étapes avant elle sont faites" if before else "rien n'en reste"
         super().__init__(
             f"migration {name} was not applied: {cause}",

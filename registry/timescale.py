@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.runtime.errors import OperatorError
+from core.runtime.errors import OperatorError, sql_reason
 from core.runtime.postgres import (
     BareConnection,
     Connection,
@@ -120,7 +120,7 @@ class UpdateFailed(TimescaleProblem):
         why = (
             "une autre session tient ce qu'elle doit modifier ; terminez-la (ou attendez) et relancez"
             if isinstance(cause, LockNotAvailableError)
-            else f"PostgreSQL répond : {cause}"
+            else sql_reason(cause)
         )
         what = "TimescaleDB n'est pas mis à jour, et rien n'en reste"
         super().__init__(f"TimescaleDB was not updated: {cause}", what, why)

@@ -17,12 +17,18 @@ from nats.aio.client import Client
 from prometheus_client import Counter
 
 from core.messages.permissions import OWN_INBOX, inbox_of
-from core.runtime.errors import OperatorError, describe
+from core.runtime.errors import CUT, OperatorError, describe
 from core.runtime.waiting import Waiting, network_reason
 
 RECONNECT_WAIT_S = 0.2
 # As the driver hands it on, in small letters.
 VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
+BUS_REFUSALS = (
+    (nats.errors.NoServersError, "aucun de ses serveurs n'accepte de connexion"),
+    (nats.errors.NoRespondersError, "le serveur répond, personne n'y traite ce qui est demandé"),
+    (nats.errors.StaleConnectionError, "le serveur ne répond plus"),
+    (nats.errors.ConnectionClosedError, CUT),
+)
 REMEMBERED = 200
 SAID_AGAIN_AFTER_S = 60.0
 
@@ -152,7 +158,7 @@ async def connected(
 
     async def disconnected() -> None:
         if not is_closing and not lost:
-            waiting.failed("la connexion est coupée", "disconnected", RECONNECT_WAIT_S)
+            waiting.failed(CUT, "disconnected", RECONNECT_WAIT_S)
 
     async def reconnected() -> None:
         waiting.over()
@@ -220,7 +226,9 @@ def bus_reason(error: BaseException) -> str:
         return "le compte ou le mot de passe est refusé"
     if "tls" in text and isinstance(error, nats.errors.Error):
         return "le serveur demande TLS (tls://… dans l'adresse)"
-    return network_reason(error)
+    return next((french for kind, french in BUS_REFUSALS if isinstance(error, kind)), None) or network_reason(
+        error
+    )
 
 
 def _tls_of(nats_url: str) -> Callable[[], ssl.SSLContext] | None:

@@ -13,7 +13,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from core.runtime.bus import Bus
-from core.runtime.errors import OperatorError, system_reason
+from core.runtime.errors import CUT, OperatorError, system_reason
 from core.runtime.http.descriptor_reserve import RESERVED_FROM_PROBES
 from core.runtime.http.head_deadline import HeadDeadlineProtocol
 from core.runtime.http.headers import CONTENT_POLICY, NO_STORE, SECURITY_HEADERS
@@ -101,7 +101,7 @@ def bus_check(bus: Bus) -> Check:
     """The bus is connected."""
 
     async def check() -> str | None:
-        return None if bus.is_connected else "la connexion est coupée"
+        return None if bus.is_connected else CUT
 
     return check
 

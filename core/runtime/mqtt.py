@@ -26,6 +26,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from core.runtime.bus import raise_if_cancelled
+from core.runtime.errors import CUT
 from core.runtime.settings import OptionalBroker
 from core.runtime.waiting import Waiting, network_reason
 
@@ -77,6 +78,10 @@ class MqttAway(Exception):
 
 class MqttRejected(Exception):
     """The broker rejects a subscription or a publish; the message has its reason."""
+
+    def __init__(self, what: str, topic: str, code: int) -> None:
+        super().__init__(f"{what} to {topic}: reason 0x{code:02x}")
+        self.french = f"les droits de ce compte n'y suffisent pas : {topic} (code 0x{code:02x})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,7 @@ class _AcknowledgingClient(aiomqtt.Client):
         for topic_filter, code in zip(filters, codes, strict=True):
             reason = cast(Any, code)
             if reason.is_failure:
-                raise MqttRejected(f"subscription to {topic_filter}: {reason}")
+                raise MqttRejected("subscription", topic_filter, reason.value)
 
     async def publish_acknowledged(self, topic: str, payload: bytes, *, retain: bool) -> int:
         """Publish at QoS 1 and return the broker's reason code."""
@@ -318,7 +323,7 @@ class MqttSession:
                         on_connected()
                     await client.broken()
                     error: Exception | str = f"connection lost (reason 0x{client.disconnect_reason:02x})"
-                    self.problem = "la connexion est coupée"
+                    self.problem = CUT
             except (aiomqtt.MqttError, MqttRejected, OSError) as wrong:
                 error, self.problem = wrong, mqtt_reason(wrong)
                 if isinstance(wrong, (MqttConnectError, MqttRejected)):
@@ -370,7 +375,7 @@ class MqttSession:
             raise MqttAway(self.problem or "not connected")
         reason = await client.publish_acknowledged(topic, payload, retain=retain)
         if reason >= 0x80:  # noqa: PLR2004 - MQTT 5, section 2.4: from 0x80 on a reason code is a failure.
-            raise MqttRejected(f"publish to {topic}: reason 0x{reason:02x}")
+            raise MqttRejected("publish", topic, reason)
         return reason != NO_MATCHING_SUBSCRIBERS
 
 
@@ -378,9 +383,11 @@ def mqtt_reason(error: BaseException) -> str:
     """Why there is no session with a broker, in French."""
     match error:
         case MqttRejected():
-            return f"les droits de ce compte n'y suffisent pas : {error}"
+            return error.french
         case aiomqtt.MqttCodeError():
-            return REFUSALS.get(cast(int, getattr(error.rc, "value", error.rc)), str(error))
+            code = cast(int, getattr(error.rc, "value", error.rc)) or 0
+            is_broker_s = code >= 0x80  # noqa: PLR2004 - The others are the library's, of a connection that ended.
+            return REFUSALS.get(code, f"le courtier refuse (code 0x{code:02x})" if is_broker_s else CUT)
         case aiomqtt.MqttError() if isinstance(error.__context__, OSError):
             return network_reason(error.__context__)
         case aiomqtt.MqttError() if "timed out" in str(error):

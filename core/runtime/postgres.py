@@ -32,6 +32,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from core.runtime.errors import CUT, sql_reason
 from core.runtime.waiting import Waiting, network_reason
 
 __all__ = [
@@ -127,21 +128,12 @@ def database_address(database_url: str) -> str:
     return f"{hosts}{parts.path}, compte {account}"
 
 
-REFUSALS = (
-    (InvalidPasswordError, "le mot de passe de ce compte est refusé"),
-    (asyncpg.InvalidCatalogNameError, "le serveur répond, mais cette base n'y existe pas"),
-    (asyncpg.CannotConnectNowError, "le serveur démarre ou s'arrête"),
-    (asyncpg.TooManyConnectionsError, "le serveur n'a plus de connexion libre (max_connections)"),
-)
-
-
 def database_reason(error: BaseException) -> str:
-    """Why there is no connection to PostgreSQL, in French."""
-    known = next((french for kind, french in REFUSALS if isinstance(error, kind)), None)
-    if known is not None:
-        return known
-    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError | InsufficientPrivilegeError):
-        return f"ce compte n'entre pas : {error}"
+    """Why there is no connection to PostgreSQL, or what it refused, in French."""
+    if isinstance(error, PostgresError):
+        return sql_reason(error)
+    if isinstance(error, InterfaceError | asyncpg.InternalClientError):
+        return CUT
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
         return "le serveur refuse TLS (sslmode=…)"
     return network_reason(error)

@@ -9,19 +9,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from core.runtime.errors import describe
+from core.runtime.errors import describe, system_reason
 
 SAID_AGAIN_AFTER_S = 30.0
-NO_WAY, CUT = "aucun chemin réseau vers cette machine", "la connexion est coupée"
-NETWORK_REFUSALS = {
-    errno.ECONNREFUSED: "rien n'écoute à cette adresse",
-    errno.ECONNRESET: CUT,
-    errno.EPIPE: CUT,
-    errno.ENETUNREACH: NO_WAY,
-    errno.EHOSTUNREACH: NO_WAY,
-    errno.ENETDOWN: NO_WAY,
-    errno.EHOSTDOWN: NO_WAY,
-}
 # OpenSSL's words (X509_verify_cert_error_string) that an operator can do something about.
 CERTIFICATE_REFUSALS = (
     ("expired", "il a expiré"),
@@ -108,7 +98,6 @@ def start_is_held() -> bool:
 
 def network_reason(error: BaseException) -> str:
     """Why there is no connection, in French."""
-    text = describe(error)
     match error:
         case ssl.SSLError():
             return _tls_reason(error)
@@ -120,10 +109,10 @@ def network_reason(error: BaseException) -> str:
             return "pas de réponse"
         case OSError():
             # With several addresses the loop raises an OSError that has no errno, but a text.
-            number = errno.ECONNREFUSED if "Connect call failed" in text else error.errno
-            return NETWORK_REFUSALS.get(number or 0, text)
+            several = "Connect call failed" in describe(error)
+            return system_reason(OSError(errno.ECONNREFUSED, "") if several else error)
         case _:
-            return text
+            return describe(error)
 
 
 def _tls_reason(error: ssl.SSLError) -> str:

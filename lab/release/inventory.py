@@ -20,6 +20,9 @@ LOCKS = ("requirements.lock", "requirements-parquet.lock")
 LICENCES = Path("deploy/licences.toml")
 NPM_LOCK, NPM_BROUGHT = Path("api/console/package-lock.json"), Path("api/console/libraries")
 LICENCE_FILE = re.compile(r"^(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
+DPKG_QUERY = ("-W", "-f", "${Package} ${Version} ${Architecture} ${db:Status-Status}\\n")
+COMMON_LICENCE = re.compile(r"(?<=/)usr/share/common-licenses/[A-Za-z][\w.-]*\w")
+LINE = "=" * 80
 SPDX: Any = get_spdx_licensing()
 
 
@@ -62,10 +65,11 @@ def expression_of(component: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """A CycloneDX document, and the licence texts of its components, by their names."""
+    """A CycloneDX document, the licence texts of its components by their names, and in French what it lacks."""
 
     bom: dict[str, Any]
     texts: dict[str, list[str]]
+    lacks: tuple[str, ...] = ()
 
 
 def python_inventory(locks: Sequence[Path], uv: Path) -> Inventory:
@@ -90,13 +94,21 @@ def python_inventory(locks: Sequence[Path], uv: Path) -> Inventory:
         return Inventory(bom, {one.name: list(_texts_of(one)) for one in distributions(path=[str(site)])})
 
 
-def read_inventory(checkout: Path, servers: Iterable[str], licences: Licences, version: str) -> Inventory:
+def read_inventory(
+    checkout: Path, servers: Iterable[str], licences: Licences, version: str, image: Inventory | None = None
+) -> Inventory:
     """All that comes along with this version; `servers`: Debian's packages that one server runs beside us."""
-    python = python_inventory([checkout / lock for lock in LOCKS], checkout / ".tools" / "bin" / "uv")
-    bundled = read_bundled(checkout)
-    more = [*npm_components(checkout), *debian_components(servers, licences.stated), *bundled.bom["components"]]
-    texts = {**python.texts, **npm_texts(checkout), **bundled.texts}
-    return Inventory(completed(python.bom, more, licences, version), texts)
+    parts = [
+        python_inventory([checkout / lock for lock in LOCKS], checkout / ".tools" / "bin" / "uv"),
+        Inventory({"components": npm_components(checkout)}, npm_texts(checkout)),
+        debian_inventory(servers, licences.stated),
+        read_bundled(checkout),
+        *([] if image is None else [image]),
+    ]
+    more = [component for part in parts[1:] for component in part.bom["components"]]
+    texts = {name: texts for part in reversed(parts) for name, texts in part.texts.items()}
+    lacks = tuple(lack for part in parts for lack in part.lacks)
+    return Inventory(completed(parts[0].bom, more, licences, version), texts, lacks)
 
 
 def read_bundled(checkout: Path) -> Inventory:
@@ -130,17 +142,45 @@ def npm_texts(checkout: Path) -> dict[str, list[str]]:
     return {file.name.removesuffix(suffix): [file.read_text("utf-8")] for file in files}
 
 
-def debian_components(names: Iterable[str], stated: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Debian's packages of these names that this machine has: what one server runs beside us."""
-    form = "${Package} ${Version} ${Architecture} ${db:Status-Status}\n"
-    done = subprocess.run(["dpkg-query", "-W", "-f", form, *names], capture_output=True, text=True, check=False)
+def debian_inventory(names: Iterable[str], stated: Mapping[str, str]) -> Inventory:
+    """Debian's packages of these names, as this machine has them: what one server runs beside us."""
+    wanted = list(names)
+    done = subprocess.run(["dpkg-query", *DPKG_QUERY, *wanted], capture_output=True, text=True, check=False)
+    components = [{**one, **_licensed(stated.get(one["name"]))} for one in debian_components(done.stdout)]
+    absent = sorted(set(wanted) - {one["name"] for one in components})
+    texts, lacks = debian_texts(Path("/"), [one["name"] for one in components])
+    gone = [f"{name} n'est pas installé ici : sa version et sa licence ne peuvent être lues" for name in absent]
+    return Inventory({"components": components}, texts, (*gone, *lacks))
+
+
+def debian_components(said: str) -> list[dict[str, Any]]:
+    """The packages that dpkg-query names as installed, asked by DPKG_QUERY."""
     found: list[dict[str, Any]] = []
-    for line in done.stdout.splitlines():
+    for line in said.splitlines():
         name, version, architecture, status = line.split(" ")
         if status == "installed":
-            purl = f"pkg:deb/debian/{name}@{version}?arch={architecture}"
-            found.append(_component(name, version, purl, stated.get(name)))
+            found.append(_component(name, version, f"pkg:deb/debian/{name}@{version}?arch={architecture}", None))
     return found
+
+
+def debian_texts(root: Path, names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """What Debian says of the licences of these packages, below `root`; and what is not there, in French.
+
+    Each text that one of them refers to is there, too, once, under its own name.
+    """
+    texts: dict[str, list[str]] = {}
+    lacks: list[str] = []
+    for name in names:
+        file = root / "usr/share/doc" / name / "copyright"
+        try:
+            texts[name] = [file.read_text("utf-8", errors="replace")]
+        except OSError:
+            lacks.append(f"{name} : {file} manque, où Debian dit sa licence")
+    for common in sorted({found for [text] in texts.values() for found in COMMON_LICENCE.findall(text)}):
+        file = root / common
+        if file.is_file():
+            texts[f"/{common}"] = [file.read_text("utf-8", errors="replace")]
+    return texts, lacks
 
 
 def completed(
@@ -161,31 +201,39 @@ def completed(
     return {**bom, "metadata": metadata, "components": components}
 
 
-def problems(bom: Mapping[str, Any], licences: Licences) -> list[str]:
-    """One line for each component that may not be shipped."""
-    found = ((one, licences.problem(one)) for one in bom["components"])
-    return [f"{one['name']} {one['version']} : {why}" for one, why in found if why is not None]
+def problems(inventory: Inventory, licences: Licences) -> list[str]:
+    """One line for each component that may not be shipped, or could not be looked at.
+
+    What is inside the image's base is Debian's choice (its section "main"), and named with its texts.
+    """
+    shipped = [one for one in inventory.bom["components"] if one["type"] != "container"]
+    found = ((one, licences.problem(one)) for one in shipped)
+    return [
+        *inventory.lacks,
+        *(f"{one['name']} {one['version']} : {why}" for one, why in found if why is not None),
+    ]
 
 
 def third_party_text(bom: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> str:
     """The licences of everything that comes along, with their texts, for who receives it."""
     parts = ["Territoire est distribué avec les logiciels suivants, chacun sous sa licence."]
-    for component in sorted(bom["components"], key=lambda one: one["name"].lower()):
-        parts.append(f"{'=' * 80}\n{component['name']} {component['version']} : {expression_of(component)}")
+    inside = [inner for one in bom["components"] for inner in one.get("components", ())]
+    for component in sorted([*bom["components"], *inside], key=lambda one: one["name"].lower()):
+        stated = expression_of(component) or "voir ci-dessous"
+        parts.append(f"{LINE}\n{component['name']} {component['version']} : {stated}")
         parts += [text.strip() for text in texts.get(component["name"], ())]
+    for name in sorted(name for name in texts if name.startswith("/")):
+        parts += [f"{LINE}\n{name}", *(text.strip() for text in texts[name])]
     return "\n\n".join(parts) + "\n"
 
 
 def _component(name: str, version: str, purl: str, licence: str | None) -> dict[str, Any]:
-    declared = [] if licence is None else _declared(licence)
-    return {
-        "type": "library",
-        "name": name,
-        "version": version,
-        "purl": purl,
-        "bom-ref": purl,
-        "licenses": declared,
-    }
+    named = {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl}
+    return {**named, **_licensed(licence)}
+
+
+def _licensed(licence: str | None) -> dict[str, Any]:
+    return {"licenses": [] if licence is None else _declared(licence)}
 
 
 def _declared(expression: str) -> list[dict[str, Any]]:

@@ -23,9 +23,7 @@ def build_wheel_twice(checkout: Path, commit: str, target: Path) -> Path:
     Raises:
         BuildsDiffer: something of the machine, or of the hour, got into it.
     """
-    epoch = _git(checkout, "show", "-s", "--format=%ct", commit).decode().strip()
-    archive = _git(checkout, "archive", "--format=tar", commit)
-    (name, octets), (_, again) = (_build(checkout, archive, epoch) for _ in range(2))
+    (name, octets), (_, again) = (_build(checkout, commit) for _ in range(2))
     if again != octets:
         raise BuildsDiffer(f"{sha256(octets).hexdigest()}, then {sha256(again).hexdigest()}")
     built = target / name
@@ -33,15 +31,27 @@ def build_wheel_twice(checkout: Path, commit: str, target: Path) -> Path:
     return built
 
 
-def _build(checkout: Path, archive: bytes, epoch: str) -> tuple[str, bytes]:
+def write_source(checkout: Path, commit: str, folder: Path) -> None:
+    """What was committed, and what npm brought to the console: what a release is made of."""
+    folder.mkdir()
+    subprocess.run(
+        ["tar", "-x", "-C", folder], input=_git(checkout, "archive", "--format=tar", commit), check=True
+    )
+    shutil.copytree(checkout / BROUGHT, folder / BROUGHT)
+
+
+def time_of(checkout: Path, commit: str) -> str:
+    """When it was committed, in seconds since 1970."""
+    return _git(checkout, "show", "-s", "--format=%ct", commit).decode().strip()
+
+
+def _build(checkout: Path, commit: str) -> tuple[str, bytes]:
     """Returns the wheel's name and octets."""
     with tempfile.TemporaryDirectory(prefix="territoire-wheel-") as folder:
         source, built = Path(folder, "source"), Path(folder, "built")
-        source.mkdir()
+        write_source(checkout, commit, source)
         built.mkdir()
-        subprocess.run(["tar", "-x", "-C", source], input=archive, check=True)
-        shutil.copytree(checkout / BROUGHT, source / BROUGHT)
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch}
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": time_of(checkout, commit)}
         done = subprocess.run(
             [sys.executable, "-P", "-c", BUILD, built],
             cwd=source,

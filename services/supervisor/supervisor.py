@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from core.runtime.errors import system_reason
 from services.supervisor.launch import Launch
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
@@ -249,7 +250,7 @@ class Supervisor:
         try:
             await child.spawn()
         except OSError as refused:
-            raise StartFailed(f"{name} ne démarre pas : {refused}") from None
+            raise StartFailed(f"{name} ne démarre pas : {system_reason(refused)}") from None
         if child.process is None:
             raise StartFailed(name)
         telling = asyncio.create_task(self._tell_wait(name), name=f"tell that {name} is awaited")

@@ -379,7 +379,11 @@ BROKEN: dict[Callable[[Installation], None], tuple[str, str, str]] = {
     base_unknown: ("base de données", "cette base n'y existe pas", "son adresse"),
     tls_unknown_to_server: ("base de données", "refuse TLS", "son adresse"),
     no_connection_left: ("base de données", "plus de connexion libre", "PostgreSQL"),
-    account_of_a_service: ("base de données", "permission denied", "les adresses de la migration"),
+    account_of_a_service: (
+        "base de données",
+        "refuse : ce compte n'en a pas le droit",
+        "les adresses de la migration",
+    ),
     rights_withdrawn: ("droits sur la base", "territoire_network : ", "./territoire migrate"),
     timescaledb_missing: ("TimescaleDB", "timescaledb manque", "CREATE EXTENSION timescaledb"),
     timescaledb_of_before: (

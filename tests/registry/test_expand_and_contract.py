@@ -11,7 +11,7 @@ import pytest
 
 from core.runtime.postgres import Connection, connect, open_pool
 from registry import releases
-from registry.migration_files import FIRST_WITH_KIND, Kind, MalformedMigration, Migration, parse
+from registry.migration_files import FIRST_WITH_KIND, MalformedMigration, Migration, parse
 from registry.releases import Overtaken, announced
 from registry.schema import (
     MigrationFailed,
@@ -22,7 +22,6 @@ from registry.schema import (
     read_ledger,
     require_schema,
 )
-from tests.core.runtime.versions import migrate_up_to
 
 KNOWN = migrations()
 NEXT = len(KNOWN) + 1
@@ -289,56 +288,3 @@ async def test_two_runners_do_each_step_of_a_file_once(database, connection: Con
 def test_a_file_that_does_not_say_what_it_must_is_rejected(name: str, sql: str, says: str) -> None:
     with pytest.raises(MalformedMigration, match=says):
         parse(name, sql)
-
-
-# What blocks somebody's reading or writing, the weakest first; the locks of the rest are shared with both.
-MODES = ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
-READ_LOCKS = """
-SELECT DISTINCT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name,
-       upper(trim(regexp_replace(l.mode, '([A-Z])', ' \\1', 'g'))) AS mode
-FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE l.pid = pg_backend_pid() AND c.relkind IN ('r', 'p', 'v') AND c.oid = ANY($1::oid[])
-  AND n.nspname IN ('public', 'observation', 'jobs')
-  AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-"""
-READ_TABLES = "SELECT array_agg(oid) FROM pg_class WHERE relkind IN ('r', 'p', 'v')"
-
-
-async def locked_by(connection: Connection, migration: Migration) -> dict[str, str]:
-    """The strongest lock on each table that was there before, by PostgreSQL's own word; nothing of it stays."""
-    before = await connection.fetchval(READ_TABLES)
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute(migration.sql)
-    locked: dict[str, str] = {}
-    rows = await connection.fetch(READ_LOCKS, before)
-    for row in sorted(rows, key=lambda row: MODES.index(row["mode"].removesuffix(" LOCK"))):
-        locked[row["name"]] = row["mode"].removesuffix(" LOCK")
-    await transaction.rollback()
-    return locked
-
-
-async def test_every_file_says_what_it_locks(empty_database_url: str) -> None:
-    connection = await connect(empty_database_url)
-    try:
-        await migrate_up_to(FIRST_WITH_KIND - 1, empty_database_url)
-        for migration in KNOWN[FIRST_WITH_KIND - 1 :]:
-            if not migration.steps:
-                locked = await locked_by(connection, migration)
-                assert locked == {lock.table: lock.mode for lock in migration.locks}, migration.name
-            await migrate_up_to(migration.number, empty_database_url, after=migration.number - 1)
-    finally:
-        await connection.close()
-
-
-# A step that only adds does none of this to what is there. Comments and functions' bodies apart.
-TAKES_AWAY = ("DROP TABLE", "DROP COLUMN", "DROP VIEW", "RENAME ", "ALTER COLUMN", "SET NOT NULL", "DROP SCHEMA")
-
-
-@pytest.mark.parametrize(
-    "migration", [one for one in KNOWN if one.kind is Kind.EXPAND], ids=lambda migration: migration.name
-)
-def test_an_expand_step_takes_nothing_away(migration: Migration) -> None:
-    statements = "\n".join(line for line in migration.sql.splitlines() if not line.startswith("--"))
-
-    assert [words for words in TAKES_AWAY if words in statements] == []

@@ -64,5 +64,5 @@ async def test_leases_and_readers_of_before_are_gone_and_it_is_in_the_audit(data
 
     assert message.data == b"new"
     assert leases == 0
-    assert said["actor"], said["action"] == ("admin (serveur)", "reshard")
+    assert (said["actor"], said["action"]) == ("admin (serveur)", "reshard")
     assert '"shards": 16' in said["details"]

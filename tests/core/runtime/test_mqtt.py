@@ -219,7 +219,7 @@ async def test_a_rejected_subscription_is_an_error_and_not_a_connection() -> Non
         await until(lambda: edge.generation > 1)
 
         assert not edge.is_connected
-        assert f"subscription to {EVENTS}" in (edge.problem or "")
+        assert edge.problem == f"les droits de ce compte n'y suffisent pas : {EVENTS} (code 0x87)"
 
 
 @pytest.mark.parametrize("url", ["http://host", "mqtt://", "1883"])

@@ -12,9 +12,12 @@ from lab.release import wheel
 from lab.release.inventory import LICENCES as LICENCES_FILE
 from lab.release.inventory import (
     LOCKS,
+    Inventory,
     Licences,
     completed,
     debian_components,
+    debian_inventory,
+    debian_texts,
     npm_components,
     problems,
     read_bundled,
@@ -50,23 +53,52 @@ def component(name: str, *identifiers: str, expression: str | None = None):
 def test_a_component_is_shipped_under_an_allowed_licence_or_not_at_all(shipped, why: str | None) -> None:
     bom = completed({**EMPTY, "components": [shipped]}, (), LICENCES, "1.2.3")
 
-    found = problems(bom, LICENCES)
+    found = problems(Inventory(bom, {}), LICENCES)
 
     assert [why in line for line in found] == ([] if why is None else [True])
 
 
 def test_the_document_is_cyclonedx_and_names_the_console_s_libraries_and_debian_s_packages() -> None:
     licences = Licences.read(CHECKOUT / "deploy" / "licences.toml")
-    more = [*npm_components(CHECKOUT), *debian_components(("bash", "not-there"), {"bash": "MIT"})]
-    bom = completed(EMPTY, more, licences, "1.2.3")
+    debian = debian_inventory(("bash",), {"bash": "MIT"})
+    bom = completed(EMPTY, [*npm_components(CHECKOUT), *debian.bom["components"]], licences, "1.2.3")
 
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bom)) is None
     names = {one["name"]: one["purl"] for one in bom["components"]}
     assert {"leaflet", "uplot", "htmx.org", "bootstrap-icons", "bash"} <= names.keys()
-    assert "not-there" not in names
     assert names["leaflet"] == "pkg:npm/leaflet@1.9.4"
     assert names["bash"].startswith("pkg:deb/debian/bash@")
-    assert problems(bom, licences) == []
+    assert problems(Inventory(bom, {}), licences) == []
+
+
+def test_debian_s_packages_are_there_with_their_texts_or_missed_by_their_names() -> None:
+    debian = debian_inventory(("bash", "not-there"), {"bash": "MIT"})
+    text = third_party_text(debian.bom, debian.texts)
+
+    [missed] = problems(debian, LICENCES)
+    assert missed.startswith("not-there n'est pas installé ici")
+    assert Path("/usr/share/doc/bash/copyright").read_text("utf-8").strip() in text
+    # Debian's file refers to the text of the GPL, which whoever receives ours may not have.
+    assert "/usr/share/common-licenses/GPL-3" in debian.texts["bash"][0]
+    assert Path("/usr/share/common-licenses/GPL-3").read_text("utf-8").strip() in text
+
+
+def test_a_package_whose_licence_was_left_out_is_missed(tmp_path: Path) -> None:
+    texts, lacks = debian_texts(tmp_path, ["bash"])
+
+    assert texts == {}
+    assert lacks == [f"bash : {tmp_path}/usr/share/doc/bash/copyright manque, où Debian dit sa licence"]
+
+
+def test_what_the_image_holds_is_named_inside_it_and_is_debian_s_choice() -> None:
+    packages = debian_components("apt 3.0.3 amd64 installed\ngone 1.0 all config-files\n")
+    image = {"type": "container", "name": "image", "version": "1.2.3", "bom-ref": "image", "components": packages}
+    bom = completed({**EMPTY, "components": [image]}, (), LICENCES, "1.2.3")
+
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bom)) is None
+    assert [one["purl"] for one in packages] == ["pkg:deb/debian/apt@3.0.3?arch=amd64"]
+    assert problems(Inventory(bom, {}), LICENCES) == []
+    assert "apt 3.0.3 : voir ci-dessous\n\nApt's own" in third_party_text(bom, {"apt": ["Apt's own"]})
 
 
 def test_what_lies_in_the_repository_and_is_not_ours_is_named_with_its_licence() -> None:
@@ -75,7 +107,7 @@ def test_what_lies_in_the_repository_and_is_not_ours_is_named_with_its_licence()
 
     assert {folder.name for folder in vendored.iterdir()} <= bundled.texts.keys()
     assert all("Copyright" in text for [text] in bundled.texts.values())
-    assert problems(bundled.bom, Licences.read(CHECKOUT / LICENCES_FILE)) == []
+    assert problems(bundled, Licences.read(CHECKOUT / LICENCES_FILE)) == []
     [messages] = [one for one in bundled.bom["components"] if one["name"] == "chirpstack-api"]
     assert f"chirpstack-api=={messages['version']} " in (CHECKOUT / "requirements-dev.lock").read_text("utf-8")
 
