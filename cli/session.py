@@ -67,7 +67,7 @@ async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
             home.empty_for_demo()
         stack = Stack(home, options, kept=KeptSockets.taken())
         interruption.insisted = stack.supervisor.kill
-        stack.supervisor.waiting = tell_wait
+        stack.supervisor.waiting = notify_slow_start
         try:
             started = await _unless(interruption.asked, stack.start())
             if started is None:
@@ -83,7 +83,7 @@ async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
             await stack.stop()
 
 
-def tell_wait(name: str, seconds: float) -> None:
+def notify_slow_start(name: str, seconds: float) -> None:
     """A server that recovers and a migration take the time they need; systemd would end us after its own."""
     sys.stderr.write(f"{name} : pas encore prêt après {seconds:.0f} s\n")
     notify(f"EXTEND_TIMEOUT_USEC={EXTENDED_BY_US}")

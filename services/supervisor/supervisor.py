@@ -148,7 +148,7 @@ class Supervisor:
     async def _bring_up(self, child: Child) -> None:
         spec = child.spec
         deadline = math.inf if spec.ready_within is None else time.monotonic() + spec.ready_within
-        telling = asyncio.create_task(self._tell_wait(spec.name), name=f"tell that {spec.name} is awaited")
+        telling = asyncio.create_task(self._notify_waiting(spec.name), name=f"tell that {spec.name} is awaited")
         try:
             is_ready = await self._try_to_start(child, deadline)
         finally:
@@ -174,7 +174,7 @@ class Supervisor:
             await asyncio.sleep(FIRST_DELAY * 2**attempt)
         return False
 
-    async def _tell_wait(self, name: str) -> None:
+    async def _notify_waiting(self, name: str) -> None:
         began = time.monotonic()
         while True:
             await asyncio.sleep(WAIT_TOLD_EVERY_S)
@@ -253,7 +253,7 @@ class Supervisor:
             raise StartFailed(f"{name} ne démarre pas : {system_reason(refused)}") from None
         if child.process is None:
             raise StartFailed(name)
-        telling = asyncio.create_task(self._tell_wait(name), name=f"tell that {name} is awaited")
+        telling = asyncio.create_task(self._notify_waiting(name), name=f"tell that {name} is awaited")
         try:
             status = await child.process.wait()
         finally:

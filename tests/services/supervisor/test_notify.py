@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from cli.report import print_ready
-from cli.session import tell_wait
+from cli.session import notify_slow_start
 from services.supervisor.notify import notify
 from services.supervisor.run_info import RunInfo
 
@@ -34,7 +34,7 @@ def test_a_start_that_takes_long_asks_systemd_for_more_time(
         systemd.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
 
-        tell_wait("postgres", 30.2)
+        notify_slow_start("postgres", 30.2)
 
         assert systemd.recv(100) == b"EXTEND_TIMEOUT_USEC=60000000"
     assert capfd.readouterr().err == "postgres : pas encore prêt après 30 s\n"
