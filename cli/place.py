@@ -29,6 +29,7 @@ from core.runtime.settings import (
 from services.supervisor.home import Home
 from services.supervisor.run_info import RunInfo, UnreadableRunInfo, read_run_info
 
+DATABASE_URL = "TERRITOIRE_DATABASE_URL"
 START = (
     "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
     "journalctl -u territoire -n 50), sinon ./territoire up"
@@ -85,7 +86,7 @@ class Place:
         unusable = {one.name for one in wrong}
         database, bus, broker = (
             None if name in unusable else environment.get(name)
-            for name in ("TERRITOIRE_DATABASE_URL", "TERRITOIRE_NATS_URL", "TERRITOIRE_MQTT_URL")
+            for name in (DATABASE_URL, "TERRITOIRE_NATS_URL", "TERRITOIRE_MQTT_URL")
         )
         # In a container of an operator's a volume, on the disk where the databases' are.
         home = Path(environment.get("TERRITOIRE_HOME") or "/nonexistent")
@@ -124,7 +125,8 @@ def demand_addresses(*names: str) -> None:
 
 def demand_database(option: str, address: str) -> str:
     """The address that this option was given; end the command where it is none of a database."""
-    if _wrong_addresses({"TERRITOIRE_DATABASE_URL": address}):
+    wrong = _wrong_addresses({DATABASE_URL: address})
+    if any(one.name == DATABASE_URL for one in wrong):  # What else is wrong is none of this command's.
         raise fail(f"{option} : attendu {A_DATABASE.french}", 2)
     return address
 
@@ -172,7 +174,7 @@ def find_place(home: Path | None) -> Found:
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
         return Found(Place(folder), critical(Kind.STACK_STOPPED, what, START))
     wrong = _wrong_addresses(os.environ)
-    if wrong or "TERRITOIRE_DATABASE_URL" in os.environ:
+    if wrong or DATABASE_URL in os.environ:
         return Found(Place.of_environment(os.environ, wrong), wrong=wrong)
     return _stopped(places[0])
 

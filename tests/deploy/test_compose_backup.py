@@ -25,7 +25,8 @@ from registry.rights import LOGINS
 from registry.schema import migrate, require_schema
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres, binaries
-from tests.cli.test_alarm import Letters, letters
+from tests.cli.conftest import letters
+from tests.cli.on_call import Letters
 from tests.cli.test_pitr import territoire
 from tests.conftest import running
 from tests.deploy.test_compose import CHECKOUT, COMPOSE
@@ -33,12 +34,12 @@ from tests.k8s.servers import eventually
 from tests.leftovers import owned_folder
 from tests.registry.test_timescale import psql
 
-# `docker compose -f FILE exec -T database COMMAND...` and `... run OPTIONS operator COMMAND...`: it, here.
+# `docker compose [-f FILE] exec -T database COMMAND...` and `... run OPTIONS operator COMMAND...`: it, here.
 # A path that is not below one that is mounted would not be there.
 STAND_IN = """\
 #!/bin/sh
 echo "$*" >>"$0.log"
-shift 3
+while [ "$1" != exec ] && [ "$1" != run ]; do shift; done
 case "$1" in
 exec) while [ "$1" != database ]; do shift; done; shift; exec "$@" ;;
 run)
