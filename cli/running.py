@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -45,7 +46,8 @@ def run_until_stopped(work: Coroutine[Any, Any, Result]) -> Result:
 
     async def cancelled_by_a_signal() -> Result:
         running = asyncio.ensure_future(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        if threading.current_thread() is threading.main_thread():  # No other one has signals.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
         return await running
 
     try:
