@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-import threading
 import sys
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
