@@ -11,11 +11,20 @@ NOT_COUNTED = frozenset({"postgres"})
 
 def pss_mb(pid: int) -> float:
     """Proportional set size of one process in MB; 0 when it is gone, or not ours to look at."""
+    return _rollup_mb(pid, "Pss")
+
+
+def written_mb(pid: int) -> float:
+    """The same of what it has written, without files: whoever else reads these makes a process's share smaller."""
+    return _rollup_mb(pid, "Pss_Anon") + _rollup_mb(pid, "Pss_Shmem")
+
+
+def _rollup_mb(pid: int, part: str) -> float:
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
     except OSError:
         return 0.0
-    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    found = re.search(rf"^{part}:\s+(\d+) kB", rollup, re.MULTILINE)
     return int(found[1]) / 1024 if found else 0.0
 
 

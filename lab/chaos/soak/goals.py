@@ -37,9 +37,11 @@ def judge(curves: Sequence[Curve], warm_up_s: float) -> list[Judged]:
     judged = list[Judged]()
     for curve in curves:
         if curve.goal in ALLOWED:
-            rises = slope(*curve.after(warm_up_s))
+            times_s, values = curve.after(warm_up_s)
+            rises, half = slope(times_s, values), len(times_s) // 2
             allowed = max(MOST_SHARE * rises.level, ALLOWED[curve.goal])
-            judged.append(Judged(curve, rises, allowed, rises.verdict(allowed)))
+            halves = slope(times_s[:half], values[:half]), slope(times_s[half:], values[half:])
+            judged.append(Judged(curve, rises, allowed, rises.verdict(allowed, *halves)))
     return judged
 
 

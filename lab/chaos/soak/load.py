@@ -1,12 +1,19 @@
-"""How much a soak carries: so many times the pilot."""
+# pyright: reportUnknownMemberType=false
+"""How much a soak carries: so many times the pilot, and what the bus keeps of it."""
 
+from dataclasses import replace
 from typing import TypedDict
 
+import nats
+
+from core.runtime.streams import MEASUREMENTS_STREAM
 from lab.fleet.pilot import PILOT_DEVICES
 
 TIMES_THE_PILOT = 10.0
 # So that in the warm-up every device was seen several times.
 DEVICE_EVERY_S = 60.0
+# The bus keeps measurements in memory, for an hour as a rule: what fills up for so long is no leak.
+KEPT_FOR_S = 60.0
 
 
 class SoakLoad(TypedDict):
@@ -20,3 +27,12 @@ def soak_load(times: float = TIMES_THE_PILOT) -> SoakLoad:
     """So many times the pilot, each device once a minute."""
     devices = round(times * PILOT_DEVICES)
     return {"devices": devices, "rate": round(devices / DEVICE_EVERY_S, 1)}
+
+
+async def keep_measurements_for(seconds: float, nats_url: str) -> None:
+    """Have the bus, by its owner's login, keep measurements no longer than this."""
+    client = await nats.connect(nats_url.split(","))
+    try:
+        await client.jetstream().update_stream(replace(MEASUREMENTS_STREAM, max_age=seconds))
+    finally:
+        await client.close()

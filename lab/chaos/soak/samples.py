@@ -10,7 +10,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from lab.chaos.faults.limits import open_descriptors
 from lab.chaos.stack.metrics import samples
 from lab.chaos.watch import messages
-from lab.simulator.stack_memory import NOT_COUNTED, pids_of, pss_mb
+from lab.simulator.stack_memory import NOT_COUNTED, pids_of, written_mb
 from services.supervisor.run_info import RunInfo
 
 LOOK_WITHIN_S = 20.0
@@ -76,7 +76,7 @@ class Samples:
         for name, pid in pids.items():
             self.pids.setdefault(name, set()).add(pid)
         self.record_values(
-            at_s, "memory", {name: pss_mb(pid) for name, pid in pids.items() if name not in NOT_COUNTED}, "Mo"
+            at_s, "memory", {name: written_mb(pid) for name, pid in pids.items() if name not in NOT_COUNTED}, "Mo"
         )
         self.record_values(at_s, "descriptors", {name: _descriptors(pid) for name, pid in pids.items()}, "")
         try:

@@ -30,6 +30,7 @@ class Verdict(StrEnum):
 
     HOLDS = "tenu"
     UNPROVEN = "tenu, intervalle trop large"
+    STEP = "tenu, une seule marche"
     MISSED = "manqué"
     UNKNOWN = "trop peu de points"
 
@@ -44,12 +45,15 @@ class Slope:
     high: float
     samples: int
 
-    def verdict(self, allowed: float) -> Verdict:
-        """Whether it rises by less than this in ten minutes: above it misses, however wide its interval is."""
+    def verdict(self, allowed: float, *halves: "Slope") -> Verdict:
+        """Whether it rises by less than this in ten minutes: above it misses, however wide its interval is.
+
+        What is done for the first time, an hour's rollups say, takes memory once: one of its halves is level.
+        """
         if self.samples < FEWEST_SAMPLES:
             return Verdict.UNKNOWN
         if self.per_period >= allowed:
-            return Verdict.MISSED
+            return Verdict.STEP if any(half.high < allowed for half in halves) else Verdict.MISSED
         return Verdict.HOLDS if self.high < allowed else Verdict.UNPROVEN
 
 

@@ -48,6 +48,16 @@ def test_one_per_cent_in_ten_minutes_is_the_limit_of_memory_behind_the_warm_up()
     assert all(abs(one.allowed - 0.01 * one.slope.level) < 1e-9 for one in judged)
 
 
+def test_memory_that_is_taken_once_behind_the_warm_up_is_a_step_and_that_which_is_taken_twice_a_leak() -> None:
+    """The whole of twenty minutes is judged, whose halves begin at 0 and at ten minutes."""
+    twice = curve("memory", "twice", 0.0, jump_at_s=300.0)
+    twice.values = [value + (25.0 if at >= 900 else 0.0) for at, value in zip(TEN_S, twice.values, strict=True)]
+
+    judged = judge([curve("memory", "once", 0.0, jump_at_s=300.0), twice], warm_up_s=0.0)
+
+    assert [one.verdict for one in judged] == [Verdict.STEP, Verdict.MISSED]
+
+
 def test_a_descriptor_in_ten_minutes_is_allowed_and_two_are_not_and_the_size_has_no_goal() -> None:
     judged = judge(
         [
