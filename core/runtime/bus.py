@@ -307,6 +307,10 @@ class Bus:
             except NotFoundError:
                 await self._jetstream.add_stream(config)
 
+    async def keep_measurements_for(self, seconds: float) -> None:
+        """Have MEASUREMENTS forget after so long, until the streams are ensured again."""
+        await self._jetstream.update_stream(replace(MEASUREMENTS_STREAM, max_age=seconds))
+
     async def ensure_measurements_stream(self) -> None:
         """MEASUREMENTS is kept in memory: the first client after a restart of the server makes it again.
 

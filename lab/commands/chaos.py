@@ -183,7 +183,7 @@ async def _run_group(
 ) -> int:
     """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
     from lab.chaos.outcome import CaseFailed, NotRun, Outcome
-    from lab.chaos.soak.load import KEPT_FOR_S, keep_measurements_for
+    from lab.chaos.soak.load import KEPT_FOR_S
     from lab.chaos.soak.play import soak
     from services.supervisor.supervisor import StartFailed
 
@@ -194,7 +194,7 @@ async def _run_group(
                 console.print(f"[{played + 1}/{len(cases)}] {case.title}...", markup=False, highlight=False)
                 seconds = play.seconds or case.seconds
                 if case.name == "soak":
-                    await keep_measurements_for(KEPT_FOR_S, stage.processes.run.nats_url)
+                    await stage.bus.keep_measurements_for(KEPT_FOR_S)
                     outcomes += await soak(stage, seconds, play.folder)
                 else:
                     outcomes.append(await stage.play(case, seconds))

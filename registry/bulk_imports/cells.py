@@ -165,7 +165,7 @@ def _json(column: Column, cell: str) -> dict[str, Any]:
     if len(cell) > (column.most or JSON_MOST):
         raise WrongCell(f"{column.most or JSON_MOST:.0f} caractères au plus")
     try:
-        value = json.loads(cell, parse_constant=_reject_constant)
+        value = json.loads(cell, parse_constant=_reject_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -175,6 +175,12 @@ def _json(column: Column, cell: str) -> dict[str, Any]:
 
 def _reject_constant(name: str) -> None:
     raise ValueError(name)  # NaN, which no database stores.
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)  # 1e999 is a number in JSON, and none here.
+    return value
 
 
 _READ: Mapping[str, Callable[[Column, str], Any]] = {

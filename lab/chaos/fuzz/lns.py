@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import httpx
 
+from core.runtime.http.middleware import MAX_BODY
 from lab.chaos.fuzz.live import LiveFindings, Port, figures, play_live
 from lab.chaos.scene import Scene
 from lab.fleet.pilot import EM400
@@ -50,9 +51,12 @@ async def play_lns(scene: Scene, cases: int, seed: str) -> LiveFindings:
             return await client.post(f"{source.path}/{rest}", content=body, headers=authorization | headers)
 
         async def send(case: int) -> None:
+            nonlocal sent
             push = lns_message(source_of(seed, "lns-live", case))
             answer = await post(push.kind, push.message.topic, push.message.body, dict(push.message.headers))
-            if answer.status_code not in ANSWERS:
+            if len(push.message.body) > MAX_BODY and answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                sent -= 1  # Turned away before it is a message.
+            elif answer.status_code not in ANSWERS:
                 findings.report(f"{answer.status_code} {answer.text[:100]}", push)
 
         async def ask() -> None:

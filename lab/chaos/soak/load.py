@@ -1,12 +1,7 @@
-# pyright: reportUnknownMemberType=false
 """How much a soak carries: so many times the pilot, and what the bus keeps of it."""
 
-from dataclasses import replace
 from typing import TypedDict
 
-import nats
-
-from core.runtime.streams import MEASUREMENTS_STREAM
 from lab.fleet.pilot import PILOT_DEVICES
 
 TIMES_THE_PILOT = 10.0
@@ -27,12 +22,3 @@ def soak_load(times: float = TIMES_THE_PILOT) -> SoakLoad:
     """So many times the pilot, each device once a minute."""
     devices = round(times * PILOT_DEVICES)
     return {"devices": devices, "rate": round(devices / DEVICE_EVERY_S, 1)}
-
-
-async def keep_measurements_for(seconds: float, nats_url: str) -> None:
-    """Have the bus, by its owner's login, keep measurements no longer than this."""
-    client = await nats.connect(nats_url.split(","))
-    try:
-        await client.jetstream().update_stream(replace(MEASUREMENTS_STREAM, max_age=seconds))
-    finally:
-        await client.close()

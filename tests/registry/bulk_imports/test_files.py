@@ -116,6 +116,15 @@ def test_a_cell_that_is_wrong_says_why(column: str, cell: str, reason: str) -> N
     assert reason in why
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_a_geometry_has_no_number_that_no_database_stores(number: str) -> None:
+    cell = f'{{"type":"Polygon","coordinates":[[[{number},48.42],[-4.2,48.42],[-4.2,48.48]]]}}'
+
+    [(name, why)] = read_values(("geometry",), [cell], read_columns(KINDS["commune-outlines"])).wrong
+
+    assert (name, why) == ("geometry", "objet JSON attendu")
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_a_model_file_is_one_that_goes_in(name: str) -> None:
     assert values(model_file(KINDS[name]).encode(), KINDS[name])
