@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -20,6 +21,7 @@ from core.runtime.waiting import start_is_held
 COLLECTOR = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 DRAIN_DEADLINE_S = 20
 UNWIND_S = 5
+AUTOGROUP = Path("/proc/self/autogroup")
 
 # Frames, rows and answers come by the ten thousand and none of them is part of a cycle: with Python's own
 # thresholds a third of a service's time goes by looking for cycles among them (docs/performance.md).
@@ -74,6 +76,14 @@ def collector_spans(service: str, instance: str) -> Spans | None:
     return CollectedSpans(service, instance)
 
 
+def _yield_to_others(niceness: int) -> None:
+    """Also where the kernel shares processors between sessions (autogroup of sched(7)): each service has its own."""
+    os.nice(niceness)
+    if niceness and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # A kernel without it, or a /proc that may only be read.
+            AUTOGROUP.write_text(str(niceness), "ascii")
+
+
 def run_service(
     name: str,
     settings_class: type[SettingsT],
@@ -90,7 +100,7 @@ def run_service(
     Exits with 2 when a setting is missing or wrong, naming each, and with 1 when the service failed or did not
     end within the deadline after a signal.
     """
-    os.nice(niceness)
+    _yield_to_others(niceness)
     settings = settings_or_exit(name, settings_class)
     configure_logs(name, settings.instance, settings.log_format, settings.log_level)
     show_build(name)

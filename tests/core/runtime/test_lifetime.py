@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from core.runtime import lifetime
+
 STUBBORN = """
 import asyncio
 import os
@@ -55,6 +57,8 @@ from core.runtime.settings import ServiceSettings
 
 async def main(settings, stopping):
     print(f"niceness {os.nice(0)}", flush=True)
+    if lifetime.AUTOGROUP.exists():
+        print(lifetime.AUTOGROUP.read_text(), flush=True)
 
 lifetime.run_service("polite", ServiceSettings, main, niceness=5)
 """
@@ -68,7 +72,10 @@ async def test_a_service_that_may_wait_yields_to_others() -> None:
         env={"TERRITOIRE_DATABASE_URL": "postgresql://x", "TERRITOIRE_NATS_URL": "nats://x"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     said, _ = await process.communicate()
 
+    if lifetime.AUTOGROUP.exists():  # A kernel that shares processors between sessions.
+        assert " nice 5\n" in said.decode()
     assert f"niceness {min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)}" in said.decode()
