@@ -77,7 +77,7 @@ def collector_spans(service: str, instance: str) -> Spans | None:
 
 
 def _yield_to_others(niceness: int) -> None:
-    """Also where the kernel shares processors between sessions (autogroup of sched(7)): each service has its own."""
+    """Also where the kernel shares processors between sessions (sched(7), autogroup): each service has its own."""
     os.nice(niceness)
     if niceness and os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):  # A kernel without it, or a /proc that may only be read.
