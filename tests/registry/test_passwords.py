@@ -37,7 +37,7 @@ async def test_a_password_is_checked_by_a_process_of_low_priority_and_by_another
     nobody = await passwords.matches(None, "trois chats gris dorment")
     unreadable = await passwords.matches("x", "trois chats gris dorment")
 
-    assert niceness == {10}
+    assert niceness == {min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)}
     assert PasswordHasher().verify(hashed, "trois chats gris dorment")
     assert hashed.startswith("$argon2id$v=19$m=19456,t=2,p=1$")  # OWASP's parameters.
     assert (right, wrong, nobody, unreadable) == (True, False, False, False)
