@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Self
 
+from core.runtime.files import sync_folder
 from ingest.binary_rows import Readings
 
 # Whose the folder is: a volume that is not mounted leaves an empty folder, which would be filled in its place.
@@ -194,7 +195,7 @@ class Draft:
             octets = self._path.stat().st_size
             self._path.replace(self._root / name)
             for folder in (self._path.parent, self._root):
-                _sync(folder)
+                sync_folder(folder)
         except OSError as wrong:
             raise failure_of(wrong) from None
         return Written(name, self._content.readings, octets, digest, sorted(self._ids))
@@ -211,14 +212,6 @@ class Draft:
             self._file.close()
         with suppress(OSError):
             self._path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def digest_of(path: Path) -> bytes:
@@ -291,6 +284,6 @@ def remove(root: Path, name: str) -> None:
     """It is gone; raises ColdFailure where it stays."""
     try:
         (root / name).unlink(missing_ok=True)
-        _sync((root / name).parent)
+        sync_folder((root / name).parent)
     except OSError as wrong:
         raise failure_of(wrong) from None

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from core.runtime.errors import system_reason
+from core.runtime.files import sync_folder
 from services.supervisor.credentials import Secrets
 from services.supervisor.postgres import may_enter, server_account
 from services.supervisor.run_info import FILE_NAME, HELD, RunInfo
@@ -108,7 +109,7 @@ class Home:
             _owned(self.folder, 0o711)
             self.require_new()
             mark.touch(mode=0o600)
-            _sync(self.folder)
+            sync_folder(self.folder)
         except OSError as refused:
             raise UnusableHome(f"{refused.filename or self.folder} : {system_reason(refused)}") from refused
         with self._locked():
@@ -118,7 +119,7 @@ class Home:
             _owned(self.postgres_data.parent, 0o711)
             yield
             mark.unlink()
-            _sync(self.folder)
+            sync_folder(self.folder)
 
     @contextmanager
     def _locked(self) -> Generator[None]:
@@ -198,20 +199,14 @@ class Home:
     def keep_secrets(self, secrets: Secrets) -> None:
         """Replace all of them at once: for those of another home, whose database is restored here."""
         self._write_private(self.secrets_file, secrets)
-        with self._opened() as folder:
-            os.fsync(folder)  # What was said to be renewed is so after a power cut.
+        sync_folder(self.folder)  # What was said to be renewed is so after a power cut.
 
     @contextmanager
     def _alone(self) -> Generator[None]:
-        with self._opened() as folder:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-
-    @contextmanager
-    def _opened(self) -> Generator[int]:
         folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            yield folder
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(folder)
 
@@ -242,14 +237,6 @@ class Home:
             output.flush()
             os.fsync(output.fileno())
         draft.replace(file)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _owned(folder: Path, mode: int) -> None:
