@@ -78,7 +78,7 @@ async def print_missing(console: Console, run: RunInfo) -> None:
 
 async def readiness(run: RunInfo) -> dict[str, bool]:
     """Whether each child is ready at this instant: by /readyz where there is one, else by its process."""
-    from services.supervisor.stack import answers_ok
+    from services.supervisor.loopback import answers_ok
 
     async def ready(service: ServiceInfo) -> bool:
         if service.health_url is not None:

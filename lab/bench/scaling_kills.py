@@ -19,8 +19,8 @@ from lab.load.load import Load
 from lab.radio.clock import now_us
 from lab.simulator.account import Kill
 from lab.users.balancer import Balancer
+from services.supervisor.loopback import answers_ok
 from services.supervisor.run_info import RunInfo, ServiceInfo
-from services.supervisor.stack import answers_ok
 
 SERVED_WITHIN_S, BACK_WITHIN_S, SHARED_WITHIN_S = 30.0, 30.0, 20.0
 # How long a replica stays away once it is replaced, and how long is looked on once it is back.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.load.load import Load
+from services.supervisor.loopback import answers_ok
 from services.supervisor.run_info import ServiceInfo
-from services.supervisor.stack import answers_ok
 
 PROBE_BRIDGES_EVERY_S = 0.5
 

@@ -17,6 +17,7 @@ from services.supervisor.forking import ForkServer
 from services.supervisor.home import Home
 from services.supervisor.kept_sockets import KeptSockets
 from services.supervisor.launch import Launch, system_path
+from services.supervisor.loopback import answers_ok
 from services.supervisor.mosquitto import ACCOUNTS, BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
 from services.supervisor.notify import is_notified
@@ -393,24 +394,6 @@ def _inherited() -> dict[str, str]:
 def _of_interpreter() -> dict[str, str]:
     """The part that an interpreter reads when it starts; no setting, since some are secrets."""
     return {name: value for name, value in _inherited().items() if not name.startswith(("OTEL_", "TERRITOIRE_"))}
-
-
-async def answers_ok(url: str) -> bool:
-    """Whether a GET of this address on the loopback is answered by 200."""
-    authority, _, path = url.removeprefix("http://").partition("/")
-    host, _, port = authority.partition(":")
-    try:
-        async with asyncio.timeout(3):
-            reader, writer = await asyncio.open_connection(host, int(port))
-            try:
-                request = f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
-                writer.write(request.encode())
-                status = await reader.readline()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False
-    return status.split(b" ")[1:2] == [b"200"]
 
 
 def checkout() -> Path:

@@ -20,8 +20,9 @@ from lab.programs import Program
 from lab.radio.clock import now_us
 from services.supervisor.home import Home
 from services.supervisor.launch import HANDED_AS
+from services.supervisor.loopback import answers_ok
 from services.supervisor.run_info import HELD, RunInfo, ServiceInfo, read_run_info
-from services.supervisor.stack import Stack, answers_ok
+from services.supervisor.stack import Stack
 
 POLL_S = 0.1
 # All services begin at once, and import what they need.
