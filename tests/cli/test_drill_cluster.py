@@ -3,12 +3,9 @@
 import asyncio
 import json
 import os
-import ssl
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,7 +14,7 @@ from cli import drill_cluster
 from cli import kubernetes as kubernetes_api
 from cli.drill import Failed
 from cli.drill_cluster import by_service, restoring_beside
-from lab.certificates import Authority
+from tests.cli.kubernetes import TOKEN, in_pod
 from tests.k8s.conftest import render
 from tests.k8s.test_schemas import check_custom
 
@@ -37,7 +34,7 @@ class Kubernetes:
     def answer(self, method: str, path: str, token: str, body: bytes) -> tuple[int, Any]:
         name = path.removeprefix(CLUSTERS).lstrip("/")
         self.asked.append(f"{method} {name}".strip())
-        if token != "Bearer of-the-pod":
+        if token != TOKEN:
             return 403, {}
         if method == "GET" and name == "database":
             return 200, render("production").named("Cluster", "database")
@@ -57,37 +54,9 @@ class Kubernetes:
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]:
     kubernetes = Kubernetes(True, [{}, {"phase": "Setting up primary"}, {"readyInstances": 1}])
 
-    class Handler(BaseHTTPRequestHandler):
-        def respond(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            token = self.headers.get("Authorization", "")
-            status, answer = kubernetes.answer(self.command, self.path, token, body)
-            text = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_DELETE = respond  # noqa: N815 - http.server's names.
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    authority = Authority(tmp_path, "grappe")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.sign("kubernetes"))
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    Thread(target=server.serve_forever, daemon=True).start()
-    for name, content in (("token", b"of-the-pod\n"), ("namespace", b"territoire"),
-                          ("ca.crt", authority.certificate.read_bytes())):  # fmt: skip
-        (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(kubernetes_api, "ACCOUNT", tmp_path)
     monkeypatch.setattr(drill_cluster, "LOOKS_EVERY_S", 0.01)
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
-    yield kubernetes
-    server.shutdown()
+    with in_pod(tmp_path, kubernetes.answer, monkeypatch):
+        yield kubernetes
 
 
 async def test_another_cluster_begins_at_the_mark_and_is_deleted(pod: Kubernetes) -> None:

@@ -1,12 +1,9 @@
 """The ledger of a cluster's erasures, completed beside its backups: by moto, and botocore's signatures."""
 
 import json
-import ssl
 from collections.abc import Generator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,12 +11,11 @@ from botocore.auth import S3SigV4Auth  # pyright: ignore[reportMissingTypeStubs]
 from botocore.awsrequest import AWSRequest  # pyright: ignore[reportMissingTypeStubs]
 from botocore.credentials import Credentials  # pyright: ignore[reportMissingTypeStubs]
 
-from cli import kubernetes
 from cli.ledger_store import LedgerStore
 from core.runtime.postgres import connect
-from lab.certificates import Authority
 from registry.erasures import read_ledger
 from registry.tenants import create_tenant
+from tests.cli.kubernetes import TOKEN, in_pod
 from tests.cli.object_store import REGION, ObjectStore, object_store
 from tests.cli.test_pitr import territoire
 from tests.conftest import Database
@@ -52,33 +48,13 @@ def pod(tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> 
     configuration = described["spec"]["configuration"]
     configuration |= {"endpointURL": f"https://localhost:{store.port}", "destinationPath": f"s3://{BUCKET}/metz/"}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path == f"{STORES}/database" and self.headers["Authorization"] == "Bearer of-the-pod"
-            text = json.dumps(described if known else {}).encode()
-            self.send_response(200 if known else 403)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: object) -> None:
-            return
+    def answer(method: str, path: str, token: str, _body: bytes) -> tuple[int, Any]:
+        is_known = (method, path, token) == ("GET", f"{STORES}/database", TOKEN)
+        return (200, described) if is_known else (403, {})
 
     (tmp_path / "pod").mkdir()
-    authority = Authority(tmp_path / "pod", "grappe")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.sign("kubernetes"))
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    Thread(target=server.serve_forever, daemon=True).start()
-    for name, content in (("token", b"of-the-pod\n"), ("namespace", b"territoire"),
-                          ("ca.crt", authority.certificate.read_bytes())):  # fmt: skip
-        (tmp_path / "pod" / name).write_bytes(content)
-    monkeypatch.setattr(kubernetes, "ACCOUNT", tmp_path / "pod")
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
-    yield
-    server.shutdown()
+    with in_pod(tmp_path / "pod", answer, monkeypatch):
+        yield
 
 
 async def run_as_the_job_does(database: Database) -> tuple[int, str]:
