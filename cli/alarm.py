@@ -109,12 +109,11 @@ def _whom(environment: "Mapping[str, str]") -> "tuple[list[Channel], tuple[Wrong
 def _try_out(to: "Sequence[Channel]", wrong: "Sequence[WrongSetting]") -> None:
     from cli.alarm_delivery import try_out
 
-    failures = asyncio.run(try_out(to, SENT_WITHIN_S))
-    missed = {failure.partition(" : ")[0] for failure in failures}
+    missed = asyncio.run(try_out(to, SENT_WITHIN_S))
     reached = [channel.name for channel in to if channel.name not in missed]
     if reached:
         typer.echo(f"Message d'essai parti : {', '.join(reached)}.")
-    _say(failures + [one.french for one in wrong])
+    _say([f"{name} : {reason}" for name, reason in missed.items()] + [one.french for one in wrong])
 
 
 def _sudden(failed: str | None, *, stopped: bool) -> list[Finding]:

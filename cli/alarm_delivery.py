@@ -24,7 +24,6 @@ HELD_FOR = (timedelta(), timedelta(), timedelta(minutes=15), timedelta(minutes=3
 # Of the time that there is: who never answered is told from who may have taken it.
 OF_ONE_STEP = 0.8
 
-
 NO_ANSWER = "pas de réponse"
 # Of httpx, which is loaded only where there is a chat.
 LATE = {"ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"}
@@ -54,6 +53,7 @@ class Channel:
     key: str
     name: str
     settings: "AlarmSettings"
+    is_mail: bool = False
 
     async def send(self, letter: Letter, within_s: float) -> None:
         """Hand it over.
@@ -63,7 +63,7 @@ class Channel:
         """
         try:
             async with asyncio.timeout(within_s):
-                await (self._mail(letter, within_s) if self.key == self.name else self._post(letter, within_s))
+                await (self._mail if self.is_mail else self._post)(letter, within_s)
         except TimeoutError:
             raise NotTaken(NO_ANSWER, is_away=False) from None
         except NotTaken:
@@ -122,7 +122,7 @@ def channels(settings: "AlarmSettings") -> list[Channel]:
     from hashlib import sha256
 
     mails = dict.fromkeys(settings.addresses) if settings.mailer is not None else {}
-    found = [Channel(address, address, settings) for address in mails]
+    found = [Channel(address, address, settings, is_mail=True) for address in mails]
     if settings.alarm_url is not None:
         digest = sha256(settings.alarm_url.get_secret_value().encode()).hexdigest()[:16]
         found.append(Channel(f"url/{digest}", "TERRITOIRE_ALARM_URL", settings))
@@ -176,18 +176,19 @@ def _keep(memory: "Memory", channel: Channel, recipient: "Recipient") -> None:
     memory.state = replace(memory.state, recipients=memory.state.recipients | {channel.key: recipient})
 
 
-async def try_out(to: Sequence[Channel], within_s: float) -> list[str]:
-    """A message that says that it is a trial, to everybody; whom it did not reach, and why."""
+async def try_out(to: Sequence[Channel], within_s: float) -> dict[str, str]:
+    """A message that says that it is a trial, to everybody; why it did not reach some, by their names."""
     letter = Letter(headline(socket.gethostname(), TEST_SUBJECT), TEST_TEXT, News({}, {}))
 
     async def send(channel: Channel) -> str | None:
         try:
             await channel.send(letter, within_s)
         except NotTaken as refused:
-            return f"{channel.name} : {refused}"
+            return str(refused)
         return None
 
-    return [missed for missed in await asyncio.gather(*map(send, to)) if missed]
+    reasons = await asyncio.gather(*map(send, to))
+    return {channel.name: reason for channel, reason in zip(to, reasons, strict=True) if reason is not None}
 
 
 def _reason(error: BaseException) -> str:
