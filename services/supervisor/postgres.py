@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -160,17 +159,16 @@ class PrivatePostgres:
         del arguments["stdin"]  # By which the statement comes: everybody sees command lines.
         quoted = self.password.replace("'", "''")
         statement = f"ALTER ROLE {SUPERUSER} PASSWORD '{quoted}'\n"
-        attempt, again_s = partial(subprocess.run, launch.argv, **arguments, text=True, check=False), ALONE_AGAIN_S
-        done = attempt(input=statement)
-        for _ in range(ALONE_ATTEMPTS - 1):
+        said = ""
+        for attempt in range(ALONE_ATTEMPTS):
+            if attempt:
+                time.sleep(ALONE_AGAIN_S * 2 ** (attempt - 1))
+            done = subprocess.run(launch.argv, **arguments, input=statement, text=True, check=False)
             if done.returncode == 0:
-                break
-            time.sleep(again_s)
-            again_s *= 2
-            done = attempt(input=statement)
-        if done.returncode != 0:
-            raise ClusterFailed(f"mot de passe de {SUPERUSER} ({self.data}) : {done.stdout.strip()}")
-        self._record_password()
+                self._record_password()
+                return
+            said = done.stdout.strip()
+        raise ClusterFailed(f"mot de passe de {SUPERUSER} ({self.data}) : {said}")
 
     @property
     def _password_record(self) -> Path:
