@@ -33,11 +33,17 @@ class Buildah:
     folder: Path
     container: list[str] = field(default_factory=list[str])
 
+    @property
+    def _command(self) -> list["str | Path"]:
+        return [
+            *("buildah", "--root", self.folder / "root", "--runroot", self.folder / "run"),
+            *("--storage-driver", "vfs"),
+        ]
+
     def __call__(self, verb: str, *arguments: "str | Path", quiet: bool = False) -> str:
         """Standard output; raises NotBuilt with what it said on a failure."""
-        where = ("--root", self.folder / "root", "--runroot", self.folder / "run", "--storage-driver", "vfs")
         done = subprocess.run(
-            ["buildah", *where, verb, *arguments],
+            [*self._command, verb, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if quiet else None,
             text=True,
@@ -49,9 +55,8 @@ class Buildah:
 
     def inside(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run this in the container, as its own user."""
-        where = ("--root", self.folder / "root", "--runroot", self.folder / "run", "--storage-driver", "vfs")
         return subprocess.run(
-            ["buildah", *where, "run", "--isolation", "chroot", self.container[0], "--", *argv],
+            [*self._command, "run", "--isolation", "chroot", self.container[0], "--", *argv],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

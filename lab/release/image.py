@@ -38,7 +38,8 @@ def build_image(checkout: Path, commit: str, version: str, folder: Path, base: s
         raise NotBuilt(" ; ".join(found))
     archive, digest = folder / f"territoire-{version}.oci.tar", folder / "digest"
     buildah("push", "--quiet", "--digestfile", digest, f"localhost/{name}", f"oci-archive:{archive}:{name}")
-    return Image(name, archive, digest.read_text("utf-8").strip(), _inventory(buildah, version, digest))
+    pushed = digest.read_text("utf-8").strip()
+    return Image(name, archive, pushed, _inventory(buildah, version, pushed))
 
 
 def _arguments(checkout: Path, commit: str, version: str) -> list[str]:
@@ -53,7 +54,7 @@ def _beginning(base: str) -> list[str]:
     return ["--build-arg", f"BASE={base}"] if base else []
 
 
-def _inventory(buildah: Buildah, version: str, digest: Path) -> Inventory:
+def _inventory(buildah: Buildah, version: str, digest: str) -> Inventory:
     """One component, the image, with Debian's packages as those that it holds."""
     asked = buildah.inside("dpkg-query", *DPKG_QUERY)
     if asked.returncode != 0:
@@ -61,7 +62,7 @@ def _inventory(buildah: Buildah, version: str, digest: Path) -> Inventory:
     packages = debian_components(asked.stdout)
     root = Path(buildah("mount", buildah.container[0]))
     texts, lacks = debian_texts(root, [one["name"] for one in packages])
-    purl = f"pkg:oci/territoire@{digest.read_text('utf-8').strip()}?tag={version}"
+    purl = f"pkg:oci/territoire@{digest}?tag={version}"
     image = {
         "type": "container",
         "name": "territoire (image)",
