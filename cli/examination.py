@@ -17,7 +17,7 @@ from cli.database_report import (
     read_database,
 )
 from cli.finding_kinds import Kind, Subject
-from cli.findings import STREAM_FILLING, Finding, Severity, critical, days_left, good, warning, worst
+from cli.findings import STREAM_FILLING, Finding, Severity, critical, days_left, good, named, warning, worst
 from cli.place import Place
 from cli.report import last_line
 from cli.state import Bus, read_bus, read_services
@@ -40,7 +40,6 @@ READ_WITHIN_S = 6.0
 SKEW_MOST = timedelta(seconds=2)
 ROLLUPS_LATE = timedelta(hours=3)
 RESTARTED_OFTEN = 3
-RIGHTS_SHOWN = 5
 STREAM_FULL = 0.9
 NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
 
@@ -215,9 +214,7 @@ def _examine_rights(missing: list[Right]) -> list[Finding]:
     if not missing:
         return []
     roles = ", ".join(sorted({right.role for right in missing}))
-    shown = ", ".join(f"{right.privilege} sur {right.name}" for right in missing[:RIGHTS_SHOWN])
-    rest = len(missing) - RIGHTS_SHOWN
-    shown += f" et {rest} autres" if rest > 0 else ""
+    shown = named([f"{right.privilege} sur {right.name}" for right in missing])
     what = f"il manque à {roles} : {shown}"
     return [critical(Kind.RIGHTS_MISSING, what, "relancez la migration (./territoire migrate) : elle les rend")]
 

@@ -50,7 +50,7 @@ class Finding(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         """The subject, and which ones."""
-        return f"{self.subject} ({_named(self.names)})" if self.names else self.subject
+        return f"{self.subject} ({named(self.names)})" if self.names else self.subject
 
     def each(self) -> list["Finding"]:
         """The same of each one that is concerned."""
@@ -62,7 +62,8 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
     rest = len(names) - NAMES_SHOWN
     return ", ".join(map(one_line, names[:NAMES_SHOWN])) + (
         f" et {rest} autre{'s' if rest > 1 else ''}" if rest > 0 else ""

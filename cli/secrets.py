@@ -1,7 +1,6 @@
 """`territoire secrets`: every secret of this machine's stack, and new values for its servers' accounts."""
 
 import asyncio
-import json
 import os
 import sys
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.installed import installed
-from cli.running import COMMAND, NOTHING_RUNS, actor, fail, tables, usual_homes
+from cli.running import COMMAND, NOTHING_RUNS, actor, fail, print_json, tables, usual_homes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +70,7 @@ def list_all(home: HomeOption = None, as_json: JsonOption = False) -> None:
     found = _describe(place, kept, _run_of(place))
     if as_json:
         shown = [asdict(one) | {"since": None if one.since is None else one.since.isoformat()} for one in found]
-        sys.stdout.write(json.dumps(shown, ensure_ascii=False, indent=2) + "\n")
+        print_json(shown, indent=2)
         return
     from rich.table import Table
 
