@@ -85,8 +85,9 @@ class Serving:
 class KnownDevice:
     """A device as ingest needs it. `codec` is None when this program has none of that name.
 
-    `vendor` is its codec, too, when that is a script that may run. `shadow` runs beside it. `codec_options` are
-    its profile's, and what a script is given; `secret_options` are the keys of its meters, opened.
+    `codec_version_id` is the published version that it is, None of a native one. `vendor` is its codec, too, when
+    that is a script that may run. `shadow` runs beside it. `codec_options` are its profile's, and what a script is
+    given; `secret_options` are the keys of its meters, opened.
     """
 
     id: int
@@ -98,6 +99,7 @@ class KnownDevice:
     unassigned: Serving
     dev_eui: bytes = b""
     name: str = ""
+    codec_version_id: int | None = None
     vendor: VendorCodec | None = None
     shadow: AnyCodec | None = None
     shadow_version_id: int | None = None
@@ -119,6 +121,10 @@ class KnownDevice:
                 if serving.since_us <= instant < serving.until_us:
                     return serving
         return self.unassigned
+
+    def is_read_by(self, version_id: int) -> bool:
+        """Whether its frames are read by this version of a codec, or its shadow is."""
+        return version_id in (self.codec_version_id, self.shadow_version_id)
 
     def has_served(self, asset_id: int) -> bool:
         """Whether it serves this asset at any time."""

@@ -11,9 +11,9 @@ from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.errors import describe_defect
 from core.runtime.postgres import Pool
 from ingest.batch import Prepared, Shown, UplinkMessage, compose, quarantine_of, wanted_datastreams
-from ingest.pipeline import Interpreted, KnownDevice, Read, interpret, place, problem_of, readable
+from ingest.pipeline import Interpreted, KnownDevice, interpret, place, problem_of, readable
 from ingest.registry_cache import KnownDevices, KnownGateways
-from ingest.scripts import Scripts
+from ingest.scripts import Answers, Reads, Scripts
 from registry.changes import Change
 from registry.datastreams import make_datastreams
 
@@ -40,19 +40,17 @@ class Registry:
             self.scripts.apply(changes)
 
 
-async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prepared:
+async def prepare(messages: Sequence[UplinkMessage], registry: Registry, reads: Reads | None = None) -> Prepared:
     """The interpreted uplinks, with their rows unless these depend on what is stored already.
 
-    Sort out, resolve devices, ask vendors' codecs, interpret, resolve datastreams and gateways, compose. Raises
-    one of DATABASE_AWAY; ForeignKeyViolationError when something known is gone meanwhile.
+    Sort out, resolve devices, ask vendors' codecs, interpret, resolve datastreams and gateways, compose. `reads`
+    are what the vendors' codecs have answered, when they were asked before. Raises one of DATABASE_AWAY;
+    ForeignKeyViolationError when something known is gone meanwhile.
     """
     prepared = Prepared()
-    devices = await registry.devices.resolve(
-        [uplink.device_id for message in messages for uplink in message.uplinks]
-    )
-    reads: dict[bytes, Read] = {}
-    if registry.scripts is not None and any(device.vendor is not None for device in devices.values()):
-        reads = await registry.scripts.read_all(messages, devices)
+    devices = await _resolve_devices(messages, registry)
+    if reads is None:
+        reads = (await ask_scripts(messages, registry)).reads
     for message in messages:
         for start in range(0, len(message.uplinks), INTERPRETED_AT_ONCE):
             part = message.uplinks[start : start + INTERPRETED_AT_ONCE]
@@ -79,8 +77,24 @@ async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prep
     return prepared
 
 
+async def ask_scripts(
+    messages: Sequence[UplinkMessage], registry: Registry, patience_s: float | None = None
+) -> Answers:
+    """What vendors' codecs say of these uplinks; later, where one takes longer than this time, if one is given."""
+    if registry.scripts is None:
+        return Answers()
+    devices = await _resolve_devices(messages, registry)
+    if all(device.vendor is None for device in devices.values()):
+        return Answers()
+    return await registry.scripts.read_all(messages, devices, patience_s)
+
+
+async def _resolve_devices(messages: Sequence[UplinkMessage], registry: Registry) -> dict[int, KnownDevice]:
+    return await registry.devices.resolve(uplink.device_id for message in messages for uplink in message.uplinks)
+
+
 def _interpret_all(
-    message: UplinkMessage, devices: dict[int, KnownDevice], reads: dict[bytes, Read], prepared: Prepared
+    message: UplinkMessage, devices: dict[int, KnownDevice], reads: Reads, prepared: Prepared
 ) -> None:
     """Interpret each uplink; one of which no row can be made goes to quarantine, whatever fails."""
     for uplink in message.uplinks:

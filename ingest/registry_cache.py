@@ -72,7 +72,7 @@ class KnownDevices:
                     self._forget([d for d in self._devices.values() if d.device_profile_id == change.entity_id])
                 case "codec_version":
                     self._codecs.forget(change.entity_id)
-                    self._devices.clear()  # Versions change seldom, and each device is read again when it speaks.
+                    self._forget([d for d in self._devices.values() if d.is_read_by(change.entity_id)])
                 case "asset":
                     self._forget([d for d in self._devices.values() if d.has_served(change.entity_id)])
                 case _:
@@ -150,6 +150,7 @@ class KnownDevices:
             Serving(device.tenant_id, None, device.id, ranges=ranges),
             device.dev_eui,
             device.name,
+            decoding.codec_version_id,
             codec if isinstance(codec, VendorCodec) and codec.suspended is None else None,
             self._codecs.shadow(decoding, device.tenant_id),
             decoding.shadow_version_id,

@@ -1,5 +1,6 @@
 """What the shard worker does for ingest: the uplinks of a message are a unit, many units a batch."""
 
+import asyncio
 from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,10 @@ from core.runtime.shard_worker import Pace, Place, ShardWorker
 from core.runtime.tracing import TRACES
 from ingest.batch import Prepared, UplinkMessage, quarantine_of
 from ingest.pipeline import Interpreted, readable
-from ingest.prepare import Registry, prepare
+from ingest.prepare import Registry, ask_scripts, prepare
 from ingest.publishing import MeasurementPublisher
 from ingest.registry_cache import KnownDevices
+from ingest.scripts import Later, Reads
 from ingest.settings import BatchSettings
 from ingest.shadows import Shadows
 from ingest.store import Store, Written
@@ -45,6 +47,8 @@ UPLINK_OCTETS = 128
 # A batch of so many uplinks waits as long as it is set to; a larger one is followed by a longer wait, because what
 # comes twice within a batch is cheaper.
 USUAL_UPLINKS = 200
+# What the scripts of a batch have not answered within so long is set apart, and looked at again so often.
+SCRIPTS_ANSWER_WITHIN_S, SCRIPTS_LOOKED_AT_EVERY_S = 0.05, 0.02
 # Stages of a trace: this one, and those before it.
 STAGE, OF_OURS, OF_ANOTHER_LNS = "ingest", "network", "intake"
 
@@ -55,20 +59,35 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class MessageUnit:
-    """The uplinks of a message, or one of them, or what goes to quarantine instead."""
+    """The uplinks of a message, or some of them, or what goes to quarantine instead.
 
-    shard: OwnedShard["MessageUnit"]
+    `reads` is what vendors' codecs have answered; None: they are to be asked.
+    """
+
+    shard: "UplinkShard"
     sequences: Sequence[int]
     message: UplinkMessage
     quarantined: list[Quarantined] = field(default_factory=list[Quarantined])
+    reads: Reads | None = None
+
+    def set_apart(self, later: Later) -> None:
+        """Leave those uplinks, with copies of them, to a unit that is complete when their script has answered."""
+        message, apart = self.message, later.uplinks
+        if any(uplink.uplink_id in apart for uplink in message.uplinks):
+            left = [uplink for uplink in message.uplinks if uplink.uplink_id in apart]
+            self.message = message._replace(uplinks=[one for one in message.uplinks if one.uplink_id not in apart])
+            self.shard.await_script(
+                MessageUnit(self.shard, self.sequences, message._replace(uplinks=left)), later.answering
+            )
 
 
 class UplinkShard(OwnedShard[MessageUnit]):
-    """An owned shard of UPLINKS. Each message is complete at once."""
+    """An owned shard of UPLINKS. A message is complete at once, but for uplinks whose script takes its time."""
 
     def __init__(self, lease: Lease) -> None:
         super().__init__(lease)
         self._units: list[MessageUnit] = []
+        self._awaiting: list[tuple[MessageUnit, asyncio.Task[Reads]]] = []
         SHARDS_OWNED.inc()
 
     def decode(self, message: Message) -> Decoded:
@@ -88,13 +107,29 @@ class UplinkShard(OwnedShard[MessageUnit]):
         nothing = UplinkMessage(message.subject, message.sequence, [])
         return MessageUnit(self, (message.sequence,), nothing, [entry])
 
+    def await_script(self, unit: MessageUnit, answering: asyncio.Task[Reads]) -> None:
+        """Hold a part of a message until its script has answered."""
+        self.add_parts(unit.sequences, 1)
+        self._awaiting.append((unit, answering))
+
     def take_units(self) -> list[MessageUnit]:
-        """Of every message that was taken in."""
-        units, self._units = self._units, []
+        """What scripts have answered meanwhile, and every message that was taken in."""
+        units = [unit for unit, answering in self._awaiting if answering.done()]
+        for unit, answering in self._awaiting:
+            if answering.done():
+                unit.reads = answering.result()
+        self._awaiting = [one for one in self._awaiting if not one[1].done()]
+        units += self._units
+        self._units = []
         return units
 
+    def due_in_s(self, _now: float) -> float | None:
+        """Scripts are looked at again soon, while one of them is awaited."""
+        return SCRIPTS_LOOKED_AT_EVERY_S if self._awaiting else None
+
     def forget(self) -> None:
-        """Nothing is remembered of a shard."""
+        """Whoever has the shard now asks the scripts again."""
+        self._awaiting.clear()
         SHARDS_OWNED.dec()
 
 
@@ -109,9 +144,21 @@ class UplinkBatch:
     written: Written | None = None
 
     async def prepare(self) -> None:
-        """What the uplinks say, by what is known of their devices."""
+        """What the uplinks say, without those whose script takes its time."""
+        await self._prepare(SCRIPTS_ANSWER_WITHIN_S)
+
+    async def _prepare(self, patience_s: float | None = None) -> None:
+        registry = self.ingest.registry
+        unasked = [unit.message for unit in self.units if unit.reads is None]
+        answers = await ask_scripts(unasked, registry, patience_s)
+        for later in answers.later:
+            for unit in self.units:
+                unit.set_apart(later)
+        for unit in self.units:
+            if unit.reads is not None:
+                answers.reads.update(unit.reads)
         messages = [unit.message for unit in self.units if unit.message.uplinks]
-        prepared = await prepare(messages, self.ingest.registry)
+        prepared = await prepare(messages, registry, answers.reads)
         for unit in self.units:
             if unit.quarantined:
                 prepared.quarantined += unit.quarantined
@@ -122,7 +169,7 @@ class UplinkBatch:
         leases = list({id(unit.shard): unit.shard.lease for unit in self.units}.values())
         try:
             if self.prepared is None:
-                await self.prepare()
+                await self._prepare()
             assert self.prepared is not None  # noqa: S101 - It was prepared above, or before.
             self.written = await self.ingest.store.write(leases, self.prepared)
         except ForeignKeyViolationError:
@@ -177,7 +224,9 @@ class Ingest:
         if len(message.uplinks) < 2:  # noqa: PLR2004 - It is one already.
             return [unit]
         return [
-            MessageUnit(unit.shard, unit.sequences, message._replace(uplinks=[uplink], first=place))
+            MessageUnit(
+                unit.shard, unit.sequences, message._replace(uplinks=[uplink], first=place), reads=unit.reads
+            )
             for place, uplink in enumerate(message.uplinks)
         ]
 
