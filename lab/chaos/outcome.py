@@ -26,7 +26,7 @@ class Outcome:
     account: Account = field(default_factory=Account)
     not_run: str = ""
     edge_dropped: int = 0
-    """Receptions that the bridge itself dropped and counted (docs/architecture.md, "The radio edge may drop")."""
+    """Receptions that the bridge dropped and counted, and datagrams that its socket had no room for."""
     recovery_s: float | None = None
     """From the stroke, or from the end of what lasted, until the chain kept up again."""
     recoveries: dict[str, float | None] = field(default_factory=dict[str, float | None])
@@ -37,6 +37,7 @@ class Outcome:
     """Last values, rollups and dirty marks that are not what raw measurements give."""
     unready: list[str] = field(default_factory=list[str])
     tracebacks: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """In the logs of services that the case did not strike: of each the last lines, and how many."""
     notes: list[str] = field(default_factory=list[str])
     p99_ms: float | None = None
     """From datagram to commit; None: not looked at."""
@@ -55,7 +56,8 @@ class Outcome:
             and self.account.heard > 0
             and self.account.balances
             and self.drained
-            and not (self.counters_went_back or self.differences or self.unready or self.recovered_late)
+            and not (self.counters_went_back or self.differences or self.unready or self.tracebacks)
+            and not self.recovered_late
         )
 
     @property
@@ -70,7 +72,10 @@ class Outcome:
         return "not_run" if self.not_run else "ok" if self.holds else "failed"
 
     def subtract_counted_drops(self) -> None:
-        """What is missing and no more than what the bridge counts as dropped was never ours."""
+        """What found no room in a socket that nobody read was never ours, and no more than is counted of that.
+
+        Only of a case that strikes the bridge: one that works drops nothing.
+        """
         excused = min(self.account.missing, self.edge_dropped)
         self.account.missing -= excused
         self.account.left_out += excused

@@ -50,7 +50,10 @@ def chaos(
     as_json: Annotated[bool, typer.Option("--json", help="Pour un programme.")] = False,
     keep: Annotated[bool, typer.Option(help="Garde le dossier de la pile, avec ses journaux.")] = False,
 ) -> None:
-    """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double."""
+    """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double.
+
+    Le code de sortie est 1 si un cas ne tient pas, ou n'a pas pu être joué ici.
+    """
     from lab.chaos.cases import CASES, SELECTION, find_case
     from lab.chaos.fuzz.around import fuzzing
     from lab.chaos.outcome import Outcome
@@ -82,8 +85,8 @@ def chaos(
     else:
         console.print(chaos_table(outcomes))
     print_findings(console, outcomes)
-    failed = any(outcome.status == "failed" for outcome in outcomes)
-    raise typer.Exit(INTERRUPTED if interrupted else 1 if failed else 0)
+    shown = outcomes and all(outcome.status == "ok" for outcome in outcomes)
+    raise typer.Exit(INTERRUPTED if interrupted else 0 if shown else 1)
 
 
 def _print_list(as_json: bool) -> None:

@@ -191,12 +191,12 @@ def of_switches(street: Street, commands: Sequence[CommandRow], kills: int = 0) 
 
     A frame that was on its way when a service died may go out once more, and says the same.
     """
-    found: list[str] = []
+    found, again = list[str](), min(kills, 1)
     for number, one in street.remembered.items():
         own = [command for command in commands if command.asset_id == number]
         if [command.state for command in own] not in (["applied"], ["confirmed"]):
             found.append(f"armoire {number} : ordres {[command.state for command in own]}")
-        elif not 1 <= len(one.switches) <= own[0].attempts + kills:
+        elif not 1 <= len(one.switches) <= own[0].attempts + again:
             found.append(f"armoire {number} : commutée {len(one.switches)} fois en {own[0].attempts} émissions")
         if len(set(one.switches)) != 1:
             found.append(f"armoire {number} : {len(set(one.switches))} ordres différents reçus")
@@ -224,7 +224,7 @@ async def _of_programs(street: Street, kills: int) -> list[str]:
         received = street.remembered[number].programs
         if row["state"] != "applied":
             found.append(f"horloge {number} : programme {row['state']} {row['rejected'] or ''}")
-        if not 1 <= len(received) <= row["attempts"] + kills or len(set(received)) != 1:
+        if not 1 <= len(received) <= row["attempts"] + min(kills, 1) or len(set(received)) != 1:
             found.append(f"horloge {number} : {len(received)} programmes en {row['attempts']} émissions")
         if not clock.program or not is_the_program(read_program(clock.program), street.place):
             found.append(f"horloge {number} : tient {clock.program.hex() or 'rien'}")

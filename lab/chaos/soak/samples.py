@@ -43,6 +43,10 @@ class Curve:
         kept = [(at, value) for at, value in zip(self.times_s, self.values, strict=True) if at >= warm_up_s]
         return [at for at, _ in kept], [value for _, value in kept]
 
+    def highest_before(self, at_s: float) -> float:
+        """The most until this moment."""
+        return max((value for at, value in zip(self.times_s, self.values, strict=True) if at < at_s), default=0.0)
+
 
 @dataclass(slots=True)
 class Samples:

@@ -11,6 +11,8 @@ PERIOD_S = 600.0
 """What a slope is given for: ten minutes."""
 MOST_SHARE = 0.01
 FEWEST_SAMPLES = 8
+# A step is made within so many looks.
+STEP_SAMPLES = 3
 # Student's t, 97.5 %, from so many degrees of freedom on.
 T_975 = (
     (2, 4.303),
@@ -29,6 +31,7 @@ class Verdict(StrEnum):
     """What a slope shows."""
 
     HOLDS = "tenu"
+    WITHIN = "tenu, jamais plus qu'au début"
     UNPROVEN = "tenu, intervalle trop large"
     STEP = "tenu, une seule marche"
     MISSED = "manqué"
@@ -45,16 +48,25 @@ class Slope:
     high: float
     samples: int
 
-    def verdict(self, allowed: float, *halves: "Slope") -> Verdict:
+    def verdict(self, allowed: float, parts: Sequence["Slope"] = ()) -> Verdict:
         """Whether it rises by less than this in ten minutes: above it misses, however wide its interval is.
 
-        What is done for the first time, an hour's rollups say, takes memory once: one of its halves is level.
+        What is done for the first time, an hour's rollups say, takes memory once: `parts`, before and after the
+        highest step, are level both.
         """
         if self.samples < FEWEST_SAMPLES:
             return Verdict.UNKNOWN
         if self.per_period >= allowed:
-            return Verdict.STEP if any(half.high < allowed for half in halves) else Verdict.MISSED
+            return Verdict.STEP if parts and all(part.high < allowed for part in parts) else Verdict.MISSED
         return Verdict.HOLDS if self.high < allowed else Verdict.UNPROVEN
+
+
+def around_highest_step(times_s: Sequence[float], values: Sequence[float]) -> tuple[Slope, Slope]:
+    """The slopes before and after the place where it rises most within a few looks."""
+    steps = [values[at + STEP_SAMPLES] - values[at] for at in range(len(values) - STEP_SAMPLES)]
+    at = max(range(len(steps)), key=steps.__getitem__, default=0)
+    after = at + STEP_SAMPLES
+    return slope(times_s[: at + 1], values[: at + 1]), slope(times_s[after:], values[after:])
 
 
 def slope(times_s: Sequence[float], values: Sequence[float]) -> Slope:

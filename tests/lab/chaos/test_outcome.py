@@ -32,7 +32,14 @@ def test_what_was_not_run_is_never_a_success() -> None:
     assert skipped.status == "not_run"
 
 
-def test_what_the_bridge_counts_as_dropped_was_never_ours_and_no_more_than_that() -> None:
+def test_a_service_that_nobody_struck_and_that_fails_in_its_log_fails_the_case() -> None:
+    failing = outcome(sent=10, heard=10, stored=10)
+    failing.tracebacks = {"ingest-1": ["KeyError: 1", "(1)"]}
+
+    assert failing.status == "failed"
+
+
+def test_what_a_socket_had_no_room_for_was_never_ours_and_no_more_than_that() -> None:
     lossy = outcome(sent=10, heard=10, stored=7, missing=3)
     lossy.edge_dropped = 2
 

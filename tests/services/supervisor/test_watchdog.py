@@ -1,11 +1,17 @@
 """systemd's watchdog is fed while everything lives; a socket takes what systemd would."""
 
 import asyncio
+import os
+import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cli.session import run_stack
+from services.supervisor.run_info import RunInfo
+from services.supervisor.stack_options import StackOptions
 from services.supervisor.watchdog import keep_feeding
 
 
@@ -49,3 +55,38 @@ async def test_nobody_is_fed_where_systemd_does_not_watch(monkeypatch: pytest.Mo
         raise AssertionError
 
     await keep_feeding(all_live)
+
+
+async def test_a_stack_feeds_it_until_one_of_its_processes_no_longer_answers(
+    systemd: socket.socket, server_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is frozen is the last of three: that the others answer is not enough."""
+    monkeypatch.setenv("WATCHDOG_USEC", "1500000")
+    loop = asyncio.get_running_loop()
+
+    async def until(is_awaited: Callable[[list[bytes]], bool], within_s: float) -> None:
+        async with asyncio.timeout(within_s):
+            seen: list[bytes] = []
+            while not is_awaited(seen):
+                seen.append(await loop.sock_recv(systemd, 100))
+
+    async def freeze(run: RunInfo, _asked: asyncio.Event) -> int:
+        await until(lambda seen: seen.count(b"WATCHDOG=1") >= 2, 30)
+        frozen = run.service("indicators").pid
+        assert frozen is not None
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            # The question that is under way is answered, or not, within two seconds.
+            await asyncio.sleep(3)
+            with pytest.raises(TimeoutError):
+                await until(lambda seen: False, 0.5)  # Empties the socket.
+            with pytest.raises(TimeoutError):
+                await until(lambda seen: b"WATCHDOG=1" in seen, 8)
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        await until(lambda seen: b"WATCHDOG=1" in seen, 30)
+        return 0
+
+    options = StackOptions(udp_port=0, api_port=0, services=("lighting", "maintenance", "indicators"))
+
+    assert await run_stack(server_folder / "watched", options, freeze) == 0

@@ -49,6 +49,9 @@ def test_a_relay_switched_once_by_one_command_is_as_undisturbed_and_nothing_else
     assert of_switches(street_of_a_relay(OFF, OFF), repeated) == []
     assert of_switches(street_of_a_relay(OFF, OFF), once)
     assert of_switches(street_of_a_relay(OFF, OFF), once, kills=1) == []
+    # However many die, one frame was on its way, and goes out once more.
+    assert of_switches(street_of_a_relay(OFF, OFF), once, kills=29) == []
+    assert of_switches(street_of_a_relay(OFF, OFF, OFF), once, kills=29)
     assert of_switches(street_of_a_relay(OFF, ON, OFF), [CommandRow(1, 1, "applied", 3)])
     assert of_switches(street_of_a_relay(), once)
     assert of_switches(street_of_a_relay(OFF), [*once, CommandRow(2, 1, "applied", 1)])

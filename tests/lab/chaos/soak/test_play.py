@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from lab.chaos.case import Case
 from lab.chaos.outcome import Outcome
 from lab.chaos.soak.goals import ALLOWED, findings, judge
@@ -49,13 +51,42 @@ def test_one_per_cent_in_ten_minutes_is_the_limit_of_memory_behind_the_warm_up()
 
 
 def test_memory_that_is_taken_once_behind_the_warm_up_is_a_step_and_that_which_is_taken_twice_a_leak() -> None:
-    """The whole of twenty minutes is judged, whose halves begin at 0 and at ten minutes."""
     twice = curve("memory", "twice", 0.0, jump_at_s=300.0)
     twice.values = [value + (25.0 if at >= 900 else 0.0) for at, value in zip(TEN_S, twice.values, strict=True)]
 
     judged = judge([curve("memory", "once", 0.0, jump_at_s=300.0), twice], warm_up_s=0.0)
 
     assert [one.verdict for one in judged] == [Verdict.STEP, Verdict.MISSED]
+
+
+@pytest.mark.parametrize("begins_at_s", [300.0, 600.0, 780.0, 1_050.0])
+def test_a_leak_that_begins_late_is_one(begins_at_s: float) -> None:
+    """Level until then; from then on 15 MB a minute."""
+    leaking = curve("memory", "ingest", 0.0, level=100.0)
+    leaking.values = [
+        value + max(0.0, at - begins_at_s) * 0.25 for at, value in zip(TEN_S, leaking.values, strict=True)
+    ]
+
+    [judged] = judge([leaking], warm_up_s=360.0)
+
+    assert judged.verdict is Verdict.MISSED
+
+
+def test_a_pool_that_breathes_below_what_it_had_at_first_leaks_nothing_and_one_that_goes_beyond_does() -> None:
+    rising = [8.0] * 36 + [3.0 + 5 * number / 84 for number in range(85)]
+    breathes = Curve("connections", "lighting", "", list(TEN_S), rising)
+    leaks = Curve(
+        "connections",
+        "intake",
+        "",
+        list(TEN_S),
+        [value - 5 * (at < 360) for at, value in zip(TEN_S, rising, strict=True)],
+    )
+    of_memory = Curve("memory", "ingest", "Mo", list(TEN_S), rising)
+
+    judged = judge([breathes, leaks, of_memory], warm_up_s=360.0)
+
+    assert [one.verdict for one in judged] == [Verdict.WITHIN, Verdict.MISSED, Verdict.MISSED]
 
 
 def test_a_descriptor_in_ten_minutes_is_allowed_and_two_are_not_and_the_size_has_no_goal() -> None:
