@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 
+from core.messages import topics
 from core.runtime.backlog import shown
 from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
 from core.runtime.errors import describe
@@ -24,6 +25,7 @@ from core.runtime.lease import (
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
+# What a nudge does not tell of: a replica that was killed, a nudge that was lost.
 RETRY_EVERY_S = 1.0
 # While nothing comes, whether the reading is to end is looked at so often, which asks nobody.
 LOOK_EVERY_S = 1.0
@@ -117,6 +119,7 @@ class ShardOwner:
         self._held: dict[int, Lease] = {}
         self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
         self._share = 0
+        self._moved = asyncio.Event()
         self._bus_heard_at = asyncio.get_running_loop().time()
         self.tried = asyncio.Event()  # Set when every shard of the first share was asked for once.
 
@@ -126,7 +129,15 @@ class ShardOwner:
         return [self._held[shard] for shard in sorted(self._held)]
 
     async def run(self) -> None:
-        """Own this replica's share, computed anew every second, until cancelled; then let go of everything."""
+        """Own this replica's share until cancelled; then let go of everything.
+
+        The share is computed anew every second, and at once when another replica comes, goes or lets a shard go.
+        """
+
+        async def receive_nudge(_subject: str, _data: bytes) -> None:
+            self._moved.set()
+
+        nudges = await self._bus.subscribe(topics.shards_moved(self._sharded.service), receive_nudge)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen_to_bus(), name="listen to the bus")
@@ -142,9 +153,20 @@ class ShardOwner:
                     except DATABASE_AWAY as away:
                         log.warning("shards_not_asked_for", error=describe(away))
                     self.tried.set()
-                    await asyncio.sleep(RETRY_EVERY_S)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(RETRY_EVERY_S):
+                            await self._moved.wait()
+                    self._moved.clear()
         finally:
             await withdraw(self._pool, self._sharded.service, self._instance)
+            await self._nudge_others()
+            with suppress(*BUS_AWAY):
+                await nudges.unsubscribe()
+
+    async def _nudge_others(self) -> None:
+        """Have the other replicas look at once; without a bus they look within a second."""
+        with suppress(*BUS_AWAY):
+            await self._bus.nudge(topics.shards_moved(self._sharded.service))
 
     async def _listen_to_bus(self) -> None:
         """Send a message to ourselves every second, to know within seconds that the bus is away."""
@@ -165,6 +187,8 @@ class ShardOwner:
         share = share_of(self._sharded.shards, self._instance, others)
         if share != self._share:
             log.info("share_changed", shards=share, replicas=len(others) + 1)
+            if not self._share and others:
+                await self._nudge_others()
             self._share = share
         if len(self._held) > share and not any(lease.draining.is_set() for lease in self._held.values()):
             leaving = self._held[max(self._held)]
@@ -210,6 +234,8 @@ class ShardOwner:
             self._let_go[lease.shard] = lease.epoch
         await release_lease(self._pool, lease, cleanly=cleanly)
         del self._held[lease.shard]
+        if lease.draining.is_set():
+            await self._nudge_others()
 
     async def _serve_anew(self, lease: Lease) -> None:
         reader = await self._open_reader(lease)

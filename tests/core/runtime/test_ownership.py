@@ -284,6 +284,45 @@ async def test_replicas_share_the_shards_and_take_over_what_one_leaves(
     assert left == 0
 
 
+async def test_shards_move_at_once_when_a_replica_comes_and_when_it_goes_without_waiting_for_the_next_round(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 3_600.0)
+
+    async def serve(_lease: Lease, reader: ShardReader) -> None:
+        async for _ in batches(reader, 10):
+            pass
+
+    async with connect_bus(nats_url, "test") as bus, connect_bus(nats_url, "others") as others:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve) as a:
+            await settled([a], [4])
+            async with owning(pool, others, "b", serve) as b:
+                await settled([a, b], [2, 2])
+                async with owning(pool, others, "c", serve) as c:
+                    await settled([a, b, c], [2, 1, 1])
+                await settled([a, b], [2, 2])
+            await settled([a], [4])
+
+
+async def test_a_shard_whose_service_keeps_returning_is_taken_anew_no_sooner_than_the_next_round(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 3_600.0)
+    taken: list[int] = []
+
+    async def serve(lease: Lease, _reader: ShardReader) -> None:
+        taken.append(lease.shard)
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve) as a:
+            await a.tried.wait()
+            await asyncio.sleep(0.5)
+
+    assert sorted(taken) == [0, 1, 2, 3]
+
+
 async def test_a_shard_is_given_away_only_when_all_that_was_read_of_it_is_acknowledged(
     pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
