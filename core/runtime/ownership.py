@@ -37,6 +37,9 @@ DRAINED_POLL_S = 0.02
 # those that it answers.
 ASK_BUS_EVERY_S = 1.0
 BUS_SILENT_AFTER_S = 4.0
+# A replica is ready once its share is read; after so long also where another cannot give a shard away: it may
+# be that one's defect which an upgrade is to end.
+SHARE_WITHIN_S = 10.0
 LET_GO = (LeaseLost, *DATABASE_AWAY, *BUS_AWAY)
 
 log = structlog.get_logger()
@@ -121,12 +124,23 @@ class ShardOwner:
         self._share = 0
         self._moved = asyncio.Event()
         self._bus_heard_at = asyncio.get_running_loop().time()
-        self.tried = asyncio.Event()  # Set when every shard of the first share was asked for once.
+        self._readers: dict[int, ShardReader] = {}
+        self._asked_since: float | None = None
+        self._has_had_share = False
 
     @property
     def leases(self) -> list[Lease]:
         """The leases held at this moment, by shard."""
         return [self._held[shard] for shard in sorted(self._held)]
+
+    async def check_share(self) -> str | None:
+        """What /readyz asks: whether the first share was read, so that another replica may be replaced."""
+        if self._asked_since is None:
+            return "has not asked for shards"
+        read = sum(reader.was_asked for reader in self._readers.values())
+        waited_s = asyncio.get_running_loop().time() - self._asked_since
+        self._has_had_share = self._has_had_share or read >= self._share or waited_s > SHARE_WITHIN_S
+        return None if self._has_had_share else f"reads {read} of {self._share} shards"
 
     async def run(self) -> None:
         """Own this replica's share until cancelled; then let go of everything.
@@ -152,7 +166,6 @@ class ShardOwner:
                             await self._take_share(tasks)
                     except DATABASE_AWAY as away:
                         log.warning("shards_not_asked_for", error=describe(away))
-                    self.tried.set()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(RETRY_EVERY_S):
                             await self._moved.wait()
@@ -197,6 +210,8 @@ class ShardOwner:
         for shard in range(self._sharded.shards):
             if len(self._held) < share and shard not in self._held:
                 await self._try_to_take(shard, tasks)
+        if self._asked_since is None:
+            self._asked_since = asyncio.get_running_loop().time()
 
     async def _try_to_take(self, shard: int, tasks: asyncio.TaskGroup) -> None:
         lease = await take_lease(self._pool, self._sharded.service, shard, self._instance)
@@ -240,11 +255,13 @@ class ShardOwner:
     async def _serve_anew(self, lease: Lease) -> None:
         reader = await self._open_reader(lease)
         reader.draining = lease.draining
+        self._readers[lease.shard] = reader
         try:
             lease.check()  # The bus may have been away for longer than the lease lasts.
             async with shown(reader.backlog, self._sharded.stream, lease.shard, BUS_AWAY):
                 await self._serve(lease, reader)
         finally:
+            del self._readers[lease.shard]
             await reader.close()
 
     async def _open_reader(self, lease: Lease) -> ShardReader:
