@@ -68,8 +68,14 @@ PERMISSIONS: Mapping[str, Permissions] = {
             topics.ALL_DOWNLINKS_DONE,
             topics.GATEWAY_DOWNS,
             topics.ALL_LIVE_FRAMES,
+            topics.shards_moved("network"),
         ),
-        subscribes=(topics.ALL_DOWNLINKS_DUE, topics.LIVE_LOOKS, topics.REGISTRY_CHANGED),
+        subscribes=(
+            topics.ALL_DOWNLINKS_DUE,
+            topics.LIVE_LOOKS,
+            topics.REGISTRY_CHANGED,
+            topics.shards_moved("network"),
+        ),
         streams=_takes_shards_of(topics.FRAMES),
     ),
     "intake": Permissions(
@@ -77,12 +83,13 @@ PERMISSIONS: Mapping[str, Permissions] = {
         subscribes=(topics.ALL_DOWNLINKS_DUE, topics.REGISTRY_CHANGED),
     ),
     "ingest": Permissions(
-        publishes=(topics.ALL_MEASUREMENTS, topics.REGISTRY_CHANGED),
-        subscribes=(topics.REGISTRY_CHANGED,),
+        publishes=(topics.ALL_MEASUREMENTS, topics.REGISTRY_CHANGED, topics.shards_moved("ingest")),
+        subscribes=(topics.REGISTRY_CHANGED, topics.shards_moved("ingest")),
         streams=(*_takes_shards_of(topics.UPLINKS), *_REMAKE),
     ),
     "alerting": Permissions(
-        subscribes=(topics.REGISTRY_CHANGED,),
+        publishes=(topics.shards_moved("alerting"),),
+        subscribes=(topics.REGISTRY_CHANGED, topics.shards_moved("alerting")),
         streams=(*_follows(topics.MEASUREMENTS, topics.ALL_MEASUREMENTS), *_REMAKE),
     ),
     "lighting": Permissions(

@@ -50,6 +50,11 @@ def downlink_done(shard: int) -> str:
     return f"territoire.downlink.done.{shard}"
 
 
+def shards_moved(service: str) -> str:
+    """A nudge: a replica of `service` has come, or has left a shard to the others."""
+    return f"territoire.shards.{service}"
+
+
 def gateway_down(gateway_id: bytes) -> str:
     """Requests to transmit for the bridge replica that holds this gateway's path."""
     return f"territoire.gateway.{gateway_id.hex()}.down"

@@ -119,6 +119,8 @@ class ShardReader:
         self._last_sequence = 0
         self._last_delivery = 0
         self._lost_some = False
+        self.was_asked = False
+        """Whether what there is was asked for: whoever reads knows what is to be known before."""
         self.acknowledges = True
         """Whether what it reads is to be acknowledged."""
         self.open: dict[int, None] = {}
@@ -149,6 +151,7 @@ class ShardReader:
 
     async def fetch(self, most: int = 100, timeout_s: float = 0.5) -> list[Message]:
         """Up to `most` messages; an empty list when none came within `timeout_s`; raises one of BUS_AWAY."""
+        self.was_asked = True
         before = self._denials.count
         try:
             raws = await _answer(self._subscription.fetch(most, timeout=timeout_s))

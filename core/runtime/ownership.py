@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 
+from core.messages import topics
 from core.runtime.backlog import shown
 from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
 from core.runtime.errors import describe
@@ -24,6 +25,7 @@ from core.runtime.lease import (
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
+# What a nudge does not tell of: a replica that was killed, a nudge that was lost.
 RETRY_EVERY_S = 1.0
 # While nothing comes, whether the reading is to end is looked at so often, which asks nobody.
 LOOK_EVERY_S = 1.0
@@ -35,6 +37,9 @@ DRAINED_POLL_S = 0.02
 # those that it answers.
 ASK_BUS_EVERY_S = 1.0
 BUS_SILENT_AFTER_S = 4.0
+# A replica is ready once its share is read; after so long also where another cannot give a shard away: it may
+# be that one's defect which an upgrade is to end.
+SHARE_WITHIN_S = 10.0
 LET_GO = (LeaseLost, *DATABASE_AWAY, *BUS_AWAY)
 
 log = structlog.get_logger()
@@ -117,16 +122,36 @@ class ShardOwner:
         self._held: dict[int, Lease] = {}
         self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
         self._share = 0
+        self._moved = asyncio.Event()
         self._bus_heard_at = asyncio.get_running_loop().time()
-        self.tried = asyncio.Event()  # Set when every shard of the first share was asked for once.
+        self._readers: dict[int, ShardReader] = {}
+        self._asked_since: float | None = None
+        self._has_had_share = False
 
     @property
     def leases(self) -> list[Lease]:
         """The leases held at this moment, by shard."""
         return [self._held[shard] for shard in sorted(self._held)]
 
+    async def check_share(self) -> str | None:
+        """What /readyz asks: whether the first share was read, so that another replica may be replaced."""
+        if self._asked_since is None:
+            return "has not asked for shards"
+        read = sum(reader.was_asked for reader in self._readers.values())
+        waited_s = asyncio.get_running_loop().time() - self._asked_since
+        self._has_had_share = self._has_had_share or read >= self._share or waited_s > SHARE_WITHIN_S
+        return None if self._has_had_share else f"reads {read} of {self._share} shards"
+
     async def run(self) -> None:
-        """Own this replica's share, computed anew every second, until cancelled; then let go of everything."""
+        """Own this replica's share until cancelled; then let go of everything.
+
+        The share is computed anew every second, and at once when another replica comes, goes or lets a shard go.
+        """
+
+        async def receive_nudge(_subject: str, _data: bytes) -> None:
+            self._moved.set()
+
+        nudges = await self._bus.subscribe(topics.shards_moved(self._sharded.service), receive_nudge)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen_to_bus(), name="listen to the bus")
@@ -141,10 +166,20 @@ class ShardOwner:
                             await self._take_share(tasks)
                     except DATABASE_AWAY as away:
                         log.warning("shards_not_asked_for", error=describe(away))
-                    self.tried.set()
-                    await asyncio.sleep(RETRY_EVERY_S)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(RETRY_EVERY_S):
+                            await self._moved.wait()
+                    self._moved.clear()
         finally:
             await withdraw(self._pool, self._sharded.service, self._instance)
+            await self._nudge_others()
+            with suppress(*BUS_AWAY):
+                await nudges.unsubscribe()
+
+    async def _nudge_others(self) -> None:
+        """Have the other replicas look at once; without a bus they look within a second."""
+        with suppress(*BUS_AWAY):
+            await self._bus.nudge(topics.shards_moved(self._sharded.service))
 
     async def _listen_to_bus(self) -> None:
         """Send a message to ourselves every second, to know within seconds that the bus is away."""
@@ -165,6 +200,8 @@ class ShardOwner:
         share = share_of(self._sharded.shards, self._instance, others)
         if share != self._share:
             log.info("share_changed", shards=share, replicas=len(others) + 1)
+            if not self._share and others:
+                await self._nudge_others()
             self._share = share
         if len(self._held) > share and not any(lease.draining.is_set() for lease in self._held.values()):
             leaving = self._held[max(self._held)]
@@ -173,6 +210,8 @@ class ShardOwner:
         for shard in range(self._sharded.shards):
             if len(self._held) < share and shard not in self._held:
                 await self._try_to_take(shard, tasks)
+        if self._asked_since is None:
+            self._asked_since = asyncio.get_running_loop().time()
 
     async def _try_to_take(self, shard: int, tasks: asyncio.TaskGroup) -> None:
         lease = await take_lease(self._pool, self._sharded.service, shard, self._instance)
@@ -210,15 +249,19 @@ class ShardOwner:
             self._let_go[lease.shard] = lease.epoch
         await release_lease(self._pool, lease, cleanly=cleanly)
         del self._held[lease.shard]
+        if lease.draining.is_set():
+            await self._nudge_others()
 
     async def _serve_anew(self, lease: Lease) -> None:
         reader = await self._open_reader(lease)
         reader.draining = lease.draining
+        self._readers[lease.shard] = reader
         try:
             lease.check()  # The bus may have been away for longer than the lease lasts.
             async with shown(reader.backlog, self._sharded.stream, lease.shard, BUS_AWAY):
                 await self._serve(lease, reader)
         finally:
+            del self._readers[lease.shard]
             await reader.close()
 
     async def _open_reader(self, lease: Lease) -> ShardReader:

@@ -43,7 +43,7 @@ class Case:
     on_small_disks: bool = False
     layout: Layout = Layout.USUAL
     p99_goal_ms: float | None = None
-    """From datagram to commit at `GOAL_RATE` uplinks per second; None: not looked at."""
+    """From datagram to commit at `GOAL_RATE` uplinks per second, behind the lead; None: not looked at."""
     load_goes_on: bool = False
     """The load lasts for as long as `during`, which looks at `seconds` itself."""
     quick_s: float | None = None

@@ -61,6 +61,8 @@ class Scene:
     """In which block a service is struck, that nothing but its death then ends: in the middle of something."""
     upgrade: Upgrade | None = None
     """What the stack is upgraded to, where it is of a former program."""
+    led_us: int | None = None
+    """Until when the load was led in: what every device's first uplink costs is not what the case does."""
     mark: float | None = None
     """From when recovery is counted, of the monotonic clock."""
     marks: dict[str, float] = field(default_factory=dict[str, float])
@@ -106,6 +108,7 @@ class Scene:
     async def lead(self) -> None:
         """Let the load flow."""
         await asyncio.sleep(LEAD_S)
+        self.led_us = self.led_us or now_us()
 
     def strike(self, service: str, number: signal.Signals) -> dict[str, int]:
         """Signal every replica; returns the pids that were struck."""

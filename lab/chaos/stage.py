@@ -100,7 +100,7 @@ class Stage:
             outcome.unready = await self.processes.until_ready(READY_WITHIN_S)
             await self._judge(outcome, scene, watch, first, drops_before)
             if case.p99_goal_ms is not None:
-                latency = await read_latency(self.pool, began_us, ended_us)
+                latency = await read_latency(self.pool, scene.led_us or began_us, ended_us)
                 outcome.judge_latency(latency.p99_ms, case.p99_goal_ms, binds=self.rate >= GOAL_RATE)
         except Exception as away:  # noqa: BLE001 - Whatever it stumbles over, the next case is played.
             outcome.drained = False  # What comes after it needs another stack.

@@ -71,7 +71,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
         )
         sharded = Sharded("alerting", topics.MEASUREMENTS, topics.measurements, shards, follows=True)
         owner = ShardOwner(pool, bus, sharded, settings.instance, engine.serve, stopping)
-        service.is_ready()
+        service.is_ready({"shards": owner.check_share})
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),

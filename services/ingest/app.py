@@ -50,7 +50,7 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
         worker = worker_of(pool, ingest, settings)
         sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, shards)
         owner = ShardOwner(pool, bus, sharded, settings.instance, worker.serve, stopping)
-        service.is_ready()
+        service.is_ready({"shards": owner.check_share})
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),

@@ -1,7 +1,6 @@
 """Composition root of the network server: open, start, wait, drain, close."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from core.messages import topics
 from core.runtime.clock import WallClock, wall_clock_us
@@ -51,7 +50,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event, clock: WallClo
             worker = worker_of(pool, uplinks, settings)
             sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
             owner = ShardOwner(pool, bus, sharded, settings.instance, worker.serve, stopping)
-            service.is_ready({"shards": _tried(owner)})
+            service.is_ready({"shards": owner.check_share})
             changes = RegistryChanges(pool, key_wrap_of(settings), shards, sessions, devices)
             watcher = RegistryWatcher(pool, bus, changes.apply)
             owning = tasks.create_task(owner.run(), name="own shards")
@@ -73,10 +72,3 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event, clock: WallClo
             await refusals.save()
             await dispatcher.drain(FINISH_DOWNLINKS_S)
             owning.cancel()  # It lets go of the leases, so that the next owner need not wait.
-
-
-def _tried(owner: ShardOwner) -> Callable[[], Awaitable[str | None]]:
-    async def check() -> str | None:
-        return None if owner.tried.is_set() else "no attempt to take shards has ended yet"
-
-    return check

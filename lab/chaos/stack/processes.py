@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,16 @@ READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 25.0
 DEAD_WITHIN_S = 10.0
 
+# Imports a program, says so, and runs it once it is told to: what the supervisor's fork server does.
+PREPARED = """
+import importlib, os, runpy, sys
+importlib.import_module(sys.argv[1] + ".app")
+os.write(0, b".")
+if not os.read(0, 1):
+    sys.exit()
+runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+"""
+
 Cutting = Callable[[], AbstractContextManager[None]]
 """What is entered when a process is asked to stop, and left when it is gone."""
 
@@ -50,22 +61,67 @@ class Launch:
 
         `through` is a command that ends by running the program whose arguments follow it.
         """
-        program = (python, "-P", "-m", f"services.{self.service}")
+        return self._start((python, "-P", "-m", f"services.{self.service}"), besides, through, python)
+
+    async def prepare(self, program: Program) -> "Prepared":
+        """Start it with this program, up to the point where it is imported: it touches nothing before `run`.
+
+        Raises:
+            CaseFailed: it does not get there.
+        """
+        argv = (program.python, "-P", "-c", PREPARED, f"services.{self.service}")
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            process = self._start(argv, program.environment, (), program.python, theirs.fileno())
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                imported = await asyncio.get_running_loop().sock_recv(ours, 1)
+        except TimeoutError:
+            imported = b""
+        if not imported:
+            process.kill()
+            ours.close()
+            raise CaseFailed(f"{self.replica.name} : le programme ne s'importe pas")
+        return Prepared(process, ours)
+
+    def _start(
+        self,
+        program: Sequence[str],
+        besides: Mapping[str, str],
+        through: Sequence[str],
+        python: str,
+        stdin: int = subprocess.DEVNULL,
+    ) -> subprocess.Popen[bytes]:
         with (
             Path(self.replica.log).open("ab") as output,
             kept_socket(self.supervisor, self.replica.ports.get("udp")) as kept,
         ):
-            argv = program if kept is None else handing(HANDED_AS, kept, program, python)
+            argv = program if kept is None else handing(HANDED_AS, kept, tuple(program), python)
             return subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *through, *argv],
                 pass_fds=() if kept is None else (kept,),
                 env={**self.environment, **besides},
                 cwd="/tmp",
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A process that has imported its program and waits."""
+
+    process: subprocess.Popen[bytes]
+    _holding: socket.socket
+
+    def run(self) -> subprocess.Popen[bytes]:
+        """From now on it is the service. One that is never told to be ends by itself."""
+        with self._holding:
+            self._holding.send(b".")
+        return self.process
 
 
 class Processes:
@@ -185,17 +241,20 @@ class Processes:
     async def replace_in_turn(self, service: str, program: Program, cutting_off: Cutting, within_s: float) -> None:
         """Another program in place of one replica after the other, each once the former is ready.
 
+        A replica is imported before its predecessor is stopped, as the supervisor starts one.
+
         Raises:
             CaseFailed: one does not stop, or its successor is not ready in time.
         """
         for launch in self._launches(service):
             name, pid = launch.replica.name, launch.replica.pid
+            prepared = await launch.prepare(program)
             self._hold_one(name)
             with cutting_off():
                 send(pid or 0, signal.SIGTERM)
                 if not await _holds(lambda name=name: name not in self.pids(service), STOP_WITHIN_S):
                     raise CaseFailed(f"{name} ne s'arrête pas")
-            self._ours[name] = launch.start(program.environment, python=program.python)
+            self._ours[name] = prepared.run()
             await self._until_one_is_ready(launch.replica, within_s)
 
     async def give_back(self, service: str) -> None:

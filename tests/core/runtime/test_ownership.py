@@ -41,9 +41,10 @@ async def test_a_replica_takes_what_is_free_and_leaves_what_is_held(pool: Pool, 
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
         async with owning(pool, bus, "a", idle) as owner:
-            await owner.tried.wait()
+            await settled([owner], [3])
 
             assert [lease.shard for lease in owner.leases] == [0, 1, 3]
+            assert await owner.check_share() == "reads 0 of 4 shards"
 
 
 async def test_a_shard_that_becomes_free_is_taken_within_seconds(
@@ -82,7 +83,7 @@ async def test_work_on_a_lost_shard_is_cancelled(
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
         async with owning(pool, bus, "a", serve) as owner:
-            await owner.tried.wait()
+            await settled([owner], [4])
             await pool.execute(
                 "UPDATE shard_lease SET epoch = epoch + 1, owner = 'b', expires_at = now() + interval '1 minute' "
                 "WHERE shard = 1"
@@ -95,7 +96,7 @@ async def test_a_clean_stop_frees_every_shard_at_once(pool: Pool, nats_url: str)
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
         async with owning(pool, bus, "a", idle) as owner:
-            await owner.tried.wait()
+            await settled([owner], [4])
 
         leases = [await take_lease(pool, "ingest", shard, "b") for shard in range(4)]
 
@@ -284,6 +285,81 @@ async def test_replicas_share_the_shards_and_take_over_what_one_leaves(
     assert left == 0
 
 
+async def test_shards_move_at_once_when_a_replica_comes_and_when_it_goes_without_waiting_for_the_next_round(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 3_600.0)
+
+    async def serve(_lease: Lease, reader: ShardReader) -> None:
+        async for _ in batches(reader, 10):
+            pass
+
+    async with connect_bus(nats_url, "test") as bus, connect_bus(nats_url, "others") as others:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve) as a:
+            await settled([a], [4])
+            async with owning(pool, others, "b", serve) as b:
+                await settled([a, b], [2, 2])
+                async with owning(pool, others, "c", serve) as c:
+                    await settled([a, b, c], [2, 1, 1])
+                await settled([a, b], [2, 2])
+            await settled([a], [4])
+
+
+async def test_a_shard_whose_service_keeps_returning_is_taken_anew_no_sooner_than_the_next_round(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 3_600.0)
+    taken: list[int] = []
+
+    async def serve(lease: Lease, _reader: ShardReader) -> None:
+        taken.append(lease.shard)
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve):
+            async with asyncio.timeout(20):
+                while len(taken) < 4:  # noqa: ASYNC110 - there is no event.
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5)
+
+    assert sorted(taken) == [0, 1, 2, 3]
+
+
+async def test_a_replica_is_ready_once_its_share_is_its_own_or_another_has_not_given_it_for_long(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(_lease: Lease, reader: ShardReader) -> None:
+        async for _ in batches(reader, 10):
+            pass
+
+    async def until_ready(owner: ShardOwner) -> None:
+        async with asyncio.timeout(20):
+            while await owner.check_share() is not None:  # noqa: ASYNC110 - there is no event.
+                await asyncio.sleep(0.02)
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve) as a:
+            await until_ready(a)
+            async with owning(pool, bus, "b", serve) as b:
+                await until_ready(b)
+                shared = b.leases
+            await settled([a], [4])
+
+            async with owning(pool, bus, "c", idle):  # It gives nothing away.
+                await settled([a], [2])
+                monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.02)
+                async with owning(pool, bus, "d", serve) as d:
+                    await asyncio.sleep(0.5)
+                    before = await d.check_share()
+                    monkeypatch.setattr("core.runtime.ownership.SHARE_WITHIN_S", 0.1)
+                    await until_ready(d)
+
+    assert [lease.shard for lease in shared] == [2, 3]
+    assert before is not None
+
+
 async def test_a_shard_is_given_away_only_when_all_that_was_read_of_it_is_acknowledged(
     pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,8 +420,9 @@ async def test_an_owner_that_was_frozen_since_the_taking_leaves_the_next_ones_co
         theirs = await bus.read_shard(topics.UPLINKS, topics.uplinks(0), "ingest-0-100")
         monkeypatch.setattr("core.runtime.ownership.take_lease", take_and_freeze)
         async with owning(pool, bus, "a", serve) as owner:
-            await owner.tried.wait()
             async with asyncio.timeout(30):
+                while await pool.fetchval("SELECT count(*) FROM shard_lease") < 4:  # noqa: ASYNC110 - there is no event.
+                    await asyncio.sleep(0.02)
                 while owner.leases:  # noqa: ASYNC110 - they are let go without an event.
                     await asyncio.sleep(0.02)
 

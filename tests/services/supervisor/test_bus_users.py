@@ -73,6 +73,8 @@ RECEIVERS = {
     "LIVE_LOOKS": {"network"},
     "REGISTRY_CHANGED": {"gateway_bridge", "network", "intake", "ingest", "alerting"},
 }
+# Among the replicas of a service, which own shards of it.
+SHARES = {topics.shards_moved(service): {service} for service in ("network", "ingest", "alerting")}
 READERS = {"FRAMES": "network", "UPLINKS": "ingest", "MEASUREMENTS": "alerting"}
 # What nobody but the owner may do to a stream.
 OF_THE_OWNER = ("STREAM.DELETE.{}", "STREAM.PURGE.{}", "STREAM.UPDATE.{}", "STREAM.MSG.DELETE.{}")
@@ -102,10 +104,11 @@ def test_a_process_may_use_the_subjects_that_its_code_names_and_no_others(servic
     granted, mentioned = PERMISSIONS[service], mentioned_by(service)
     read = {stream.lower() for stream, reader in READERS.items() if reader == service}
     patterns = {*granted.publishes, *granted.subscribes}
+    subjects = SUBJECTS | {"shards_moved": topics.shards_moved(service)}
 
-    used = {pattern for pattern in patterns if any(matches(pattern, SUBJECTS[name]) for name in mentioned)}
+    used = {pattern for pattern in patterns if any(matches(pattern, subjects[name]) for name in mentioned)}
     missing = {
-        name for name in mentioned - read if not any(matches(pattern, SUBJECTS[name]) for pattern in patterns)
+        name for name in mentioned - read if not any(matches(pattern, subjects[name]) for pattern in patterns)
     }
 
     assert (patterns - used, missing) == (set(), set())
@@ -161,8 +164,8 @@ async def test_each_process_is_denied_everything_that_is_not_its_own(limited: Pr
         if not request.startswith("CONSUMER.LIST" if stream == "MEASUREMENTS" else "CONSUMER.CREATE")
     }
     streams["$JS.API.STREAM.PURGE.MEASUREMENTS"] = {"maintenance"}  # Of what an erasure has erased.
-    publishing = {SUBJECTS[name]: services for name, services in PUBLISHERS.items()} | streams
-    receiving = {SUBJECTS[name]: RECEIVERS.get(name, set[str]()) for name in SUBJECTS}
+    publishing = {SUBJECTS[name]: services for name, services in PUBLISHERS.items()} | SHARES | streams
+    receiving = {SUBJECTS[name]: RECEIVERS.get(name, set[str]()) for name in SUBJECTS} | SHARES
     everywhere = [">", "territoire.>", "_INBOX.>", "$JS.>", "$SYS.>", "$KV.>", "territoire.nobody"]
     found: dict[str, set[str]] = {}
     wanted: dict[str, set[str]] = {}

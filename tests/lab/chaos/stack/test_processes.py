@@ -1,3 +1,5 @@
+import gc
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -6,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.chaos.stack.processes import Processes
+from lab.chaos.stack.processes import Launch, Processes
+from lab.programs import Program
 from services.supervisor.run_info import RunInfo, ServiceInfo
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -69,3 +72,40 @@ def test_what_a_killed_child_left_behind_is_ended(tmp_path: Path, sleeper: subpr
 
     assert ended == 1
     assert sleeper.wait(10) == -9
+
+
+def service_that_leaves_traces(folder: Path) -> tuple[Launch, Program]:
+    package = folder / "services" / "traced"
+    package.mkdir(parents=True)
+    (folder / "services" / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "app.py").write_text(f"open({str(folder / 'imported')!r}, 'w').close()")
+    (package / "__main__.py").write_text(f"import sys; open({str(folder / 'ran')!r}, 'w').write(__name__)")
+    replica = ServiceInfo("traced", None, 0, str(folder / "traced.log"))
+    return Launch(replica, "traced", {"PATH": os.environ["PATH"]}, os.getpid()), Program(sys.executable, folder)
+
+
+async def test_a_replica_that_is_prepared_has_imported_its_program_and_runs_it_when_it_is_told(
+    tmp_path: Path,
+) -> None:
+    launch, program = service_that_leaves_traces(tmp_path)
+
+    prepared = await launch.prepare(program)
+    before = (tmp_path / "imported").exists(), (tmp_path / "ran").exists()
+    status = prepared.run().wait(30)
+
+    assert before == (True, False)
+    assert status == 0
+    assert (tmp_path / "ran").read_text() == "__main__"
+
+
+async def test_a_replica_that_is_prepared_and_not_wanted_ends_without_running(tmp_path: Path) -> None:
+    launch, program = service_that_leaves_traces(tmp_path)
+
+    prepared = await launch.prepare(program)
+    process = prepared.process
+    del prepared
+    gc.collect()
+
+    assert process.wait(30) == 0
+    assert not (tmp_path / "ran").exists()
