@@ -1,6 +1,7 @@
 """A replica's shards: takes what is free, serves it while the lease holds, lets go at once when it is lost."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
 RETRY_EVERY_S = 1.0
+# Who owns every shard waits for none that a dead replica leaves; another that starts is served by us meanwhile.
+ALONE_EVERY_S = 2.0
 # While nothing comes, whether the reading is to end is looked at so often, which asks nobody.
 LOOK_EVERY_S = 1.0
 # A reader that hears nothing of its consumer for so long, longer than its request waits, asks whether it still
@@ -117,6 +120,7 @@ class ShardOwner:
         self._held: dict[int, Lease] = {}
         self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
         self._share = 0
+        self._asked_at = -math.inf
         self._bus_heard_at = asyncio.get_running_loop().time()
         self.tried = asyncio.Event()  # Set when every shard of the first share was asked for once.
 
@@ -126,7 +130,10 @@ class ShardOwner:
         return [self._held[shard] for shard in sorted(self._held)]
 
     async def run(self) -> None:
-        """Own this replica's share, computed anew every second, until cancelled; then let go of everything."""
+        """Own this replica's share until cancelled; then let go of everything.
+
+        It is computed anew every second, or every two while every shard is ours.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen_to_bus(), name="listen to the bus")
@@ -137,7 +144,7 @@ class ShardOwner:
                             for lease in self.leases:
                                 lease.end(BusSilent(f"{self._sharded.service}: the bus does not answer"))
                             await withdraw(self._pool, self._sharded.service, self._instance)
-                        else:
+                        elif self._is_share_to_be_asked():
                             await self._take_share(tasks)
                     except DATABASE_AWAY as away:
                         log.warning("shards_not_asked_for", error=describe(away))
@@ -156,6 +163,13 @@ class ShardOwner:
 
     def _is_bus_silent(self) -> bool:
         return asyncio.get_running_loop().time() - self._bus_heard_at > BUS_SILENT_AFTER_S
+
+    def _is_share_to_be_asked(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if len(self._held) == self._sharded.shards and now - self._asked_at < ALONE_EVERY_S:
+            return False
+        self._asked_at = now
+        return True
 
     async def _take_share(self, tasks: asyncio.TaskGroup) -> None:
         """Take what is free up to the share; above it, let one shard after the other go."""
