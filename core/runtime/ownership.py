@@ -36,7 +36,9 @@ PROBE_EVERY_S = 5.0
 DRAINED_POLL_S = 0.02
 # A replica that the bus does not answer reads nothing and publishes nothing: it lets go, and leaves the shards to
 # those that it answers.
-ASK_BUS_EVERY_S = 1.0
+ASK_BUS_EVERY_S = 2.0
+# How long an answer is waited for, and after how long one that did not come is asked for again.
+ASK_BUS_WITHIN_S, ASK_BUS_AGAIN_S = 1.0, 0.5
 BUS_SILENT_AFTER_S = 4.0
 LET_GO = (LeaseLost, *DATABASE_AWAY, *BUS_AWAY)
 
@@ -154,12 +156,13 @@ class ShardOwner:
             await withdraw(self._pool, self._sharded.service, self._instance)
 
     async def _listen_to_bus(self) -> None:
-        """Send a message to ourselves every second, to know within seconds that the bus is away."""
+        """Send a message to ourselves every two seconds, to know within seconds that the bus is away."""
         loop = asyncio.get_running_loop()
         while True:
-            if await self._bus.answers(ASK_BUS_EVERY_S):
+            is_heard = await self._bus.answers(ASK_BUS_WITHIN_S)
+            if is_heard:
                 self._bus_heard_at = loop.time()
-            await asyncio.sleep(ASK_BUS_EVERY_S)
+            await asyncio.sleep(ASK_BUS_EVERY_S if is_heard else ASK_BUS_AGAIN_S)
 
     def _is_bus_silent(self) -> bool:
         return asyncio.get_running_loop().time() - self._bus_heard_at > BUS_SILENT_AFTER_S
