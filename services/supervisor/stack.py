@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.erasures import LEDGER_NAME
+from registry.ledger_file import LEDGER_NAME
 from registry.rights import LOGINS, OWNER
 from services.supervisor.credentials import Secrets
 from services.supervisor.forking import ForkServer
