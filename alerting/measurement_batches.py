@@ -78,6 +78,8 @@ def message_body(
 
 async def dispatch_measurements(pool: Pool, now: datetime) -> int:
     """Queue the batches that are due; how many."""
+    if not await cursors.is_any_active(pool):
+        return 0
     await _stop_lost(pool, now)
     count = 0
     for webhook_id in await cursors.due_ids(pool, AT_ONCE):

@@ -17,6 +17,7 @@ LEFT JOIN LATERAL (
     WHERE q.entrypoint = 'webhook/' || w.endpoint_id AND q.dedupe_key = w.message_id || '/' || w.endpoint_id
       AND q.status IN ('queued', 'picked', 'failed') LIMIT 1) j ON true
 """
+IS_ANY_ACTIVE = "SELECT EXISTS (SELECT FROM measurement_webhook WHERE state = 'active')"
 DUE = f"""
 SELECT w.id FROM measurement_webhook w JOIN webhook_endpoint e ON e.id = w.endpoint_id {JOB_OF}
 WHERE w.state = 'active' AND w.next_at <= now() AND e.state = 'enabled' AND j.status IS NULL
@@ -154,6 +155,11 @@ class LateWebhook:
     endpoint_id: int
     reached_at: datetime
     is_abandoned: bool | None
+
+
+async def is_any_active(pool: Pool) -> bool:
+    """Whether there is a subscription that goes on."""
+    return await pool.fetchval(IS_ANY_ACTIVE)
 
 
 async def due_ids(pool: Pool, most: int) -> list[int]:

@@ -284,7 +284,7 @@ def create_app(
     forms: Forms | None = None,
 ) -> FastAPI:
     """The whole application, over a pool of the API's role, a connected bus and workers for codecs."""
-    app = copy(_without_state())
+    app = copy(without_state())
     app.state = State()
     app.state.platform = Dependencies(
         pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access(), forms=forms or read_forms()
@@ -298,7 +298,7 @@ def create_app(
 
 
 @cache
-def _without_state() -> FastAPI:
+def without_state() -> FastAPI:
     """Made once: two hundred routes take a third of a second, and each test has an application of its own."""
     app = FastAPI(
         title="Territoire",

@@ -1,8 +1,10 @@
 """`python -m cli`, which an installed ./territoire ends in."""
 
+import sys
+from collections.abc import Sequence
+
 import typer
 
-from cli.app import app
 from cli.completions import VARIABLE, prepare
 from cli.french import join_lines, speak_french
 
@@ -17,7 +19,18 @@ def run(commands: typer.Typer) -> None:
 
 def main() -> None:
     """The operator's commands, which pyproject.toml names as the program of a wheel."""
-    run(app)
+    run(_commands(sys.argv[1:]))
+
+
+def _commands(words: Sequence[str]) -> typer.Typer:
+    """All of them; `up` alone where it is what is asked for."""
+    if words[:1] == ["up"]:
+        from cli.commands import up_alone
+
+        return up_alone()
+    from cli.app import app
+
+    return app
 
 
 if __name__ == "__main__":

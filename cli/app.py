@@ -16,6 +16,7 @@ from cli.codec_confirm import add_confirm
 from cli.codec_lab import add_lab
 from cli.codec_propose import propose_file
 from cli.codec_redecode import add_redecode
+from cli.commands import new_program
 from cli.doctor import doctor
 from cli.frames import frames
 from cli.install import install
@@ -34,14 +35,7 @@ from cli.stations import stations_app
 from cli.status import status
 from cli.up import HomeOption, up
 
-app = typer.Typer(
-    name="territoire",
-    help="La plateforme du territoire connecté.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = new_program()
 
 add_lab(codec_app)
 add_redecode(codec_app)

@@ -17,7 +17,8 @@ from cli.account import Account, take_account
 from cli.programs import program
 from cli.running import database_away, fail, find_run
 from core.runtime.errors import system_reason
-from registry.erasures import LEDGER_NAME, UnreadableLedger
+from registry.erasures import UnreadableLedger
+from registry.ledger_file import LEDGER_NAME
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import libpq_environment
 

@@ -14,7 +14,7 @@ import typer
 
 from cli.installed import PLACES, ROOT, UNITS
 from cli.running import fail
-from registry.erasures import LEDGER_NAME
+from registry.ledger_file import LEDGER_NAME
 from services.supervisor.launch import Account, system_path
 from services.supervisor.postgres import may_enter
 from services.supervisor.stack import checkout

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from registry.erasures import LEDGER_NAME, write_missing
+from registry.erasures import write_missing
+from registry.ledger_file import LEDGER_NAME
 
 if TYPE_CHECKING:
     from core.runtime.postgres import Connection

@@ -11,7 +11,7 @@ import typer
 from cli.pitr_configure import configure
 from cli.restored import key_wrap, read_entries
 from cli.running import database_away, fail, find_run, run_until_stopped
-from registry.erasures import LEDGER_NAME
+from registry.ledger_file import LEDGER_NAME
 from services.supervisor.home import Home
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import SUSPENDED, PgBackRest, PgBackRestFailed, owner_of

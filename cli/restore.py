@@ -25,7 +25,8 @@ from cli.restored import (
 )
 from cli.running import fail
 from core.runtime.errors import OperatorError
-from registry.erasures import LEDGER_NAME, Entry, continue_ledger
+from registry.erasures import Entry, continue_ledger
+from registry.ledger_file import LEDGER_NAME
 from registry.timescale import DumpRejected
 from services.supervisor.credentials import Secrets
 from services.supervisor.home import Home, UnusableHome

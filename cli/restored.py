@@ -9,7 +9,8 @@ import typer
 from cli.account import differences
 from cli.running import actor, fail
 from core.runtime.errors import file_reason
-from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
+from registry.erasures import Entry, UnreadableLedger, read_ledger
+from registry.ledger_file import LEDGER_NAME
 from services.supervisor.credentials import Secrets
 from services.supervisor.home import Home, UnusableHome
 

@@ -1,4 +1,7 @@
-"""Advances every lighting command by one step, every second and on each nudge; lights again what must be lit."""
+"""Advances every lighting command by one step, every second and on each nudge; lights again what must be lit.
+
+Every second one question says which sweeps have something to do.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -38,6 +41,7 @@ from lighting.commands import (
     failure_text,
     judge,
 )
+from lighting.due_work import read_due
 from lighting.expected import read_lamps
 from lighting.octets import ON, QUESTION, Asked, Octets
 from lighting.open_command_store import LockedCommand
@@ -307,6 +311,14 @@ SWEEPS: tuple[Sweep, ...] = (relight, restore, advance_commands, advance_campaig
 AT_NUDGE: tuple[Sweep, ...] = (advance_commands,)
 
 
+async def sweeps_due(pool: Pool, now: datetime) -> tuple[Sweep, ...]:
+    """Those that may have something to do; each when that cannot be asked, so that each says why it fails."""
+    due = frozenset(sweep.__name__ for sweep in SWEEPS)
+    with put_off("due work"):
+        due = await read_due(pool, now, LATE_FOR)
+    return tuple(sweep for sweep in SWEEPS if sweep.__name__ in due)
+
+
 async def sweep_once(pool: Pool, bus: Bus, shards: int, sweeps: Iterable[Sweep]) -> None:
     """Each of them; one that fails costs itself alone, and is tried again with the next round."""
     for sweep in sweeps:
@@ -321,7 +333,8 @@ async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event
         is_whole = loop.time() >= whole_round_at
         if is_whole:
             whole_round_at = loop.time() + SWEEP_EVERY_S
-        await sweep_once(pool, bus, shards, SWEEPS if is_whole else AT_NUDGE)
+        sweeps = await sweeps_due(pool, datetime.now(UTC)) if is_whole else AT_NUDGE
+        await sweep_once(pool, bus, shards, sweeps)
         try:
             async with asyncio.timeout_at(whole_round_at):
                 await nudged.wait()

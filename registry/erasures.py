@@ -21,7 +21,6 @@ from registry.rows import columns_of, fetch_all, fetch_one, insert
 if TYPE_CHECKING:
     from registry.keys import KeyWrap
 
-LEDGER_NAME = "effacements.jsonl"
 DIGEST_OWNER = "erasure"
 
 

@@ -293,9 +293,9 @@ def _running_clone(prepared: Cluster, folder: Path) -> Iterator[Cluster]:
 def build_routes(items: Sequence[pytest.Item]) -> None:
     """The routes of the API, which the first request makes: also two and a half seconds."""
     if any("app" in getattr(item, "fixturenames", ()) for item in items):
-        from api.app import _without_state  # noqa: PLC0415 - Most runs of a few tests have no use for it.
+        from api.app import without_state  # noqa: PLC0415 - Most runs of a few tests have no use for it.
 
-        for route in _without_state().routes:
+        for route in without_state().routes:
             for _ in getattr(route, "effective_route_contexts", tuple)():
                 pass
 

@@ -94,7 +94,7 @@ def school_zone_of(department: str | None) -> str | None:
 
 
 def read_school_holidays() -> None:
-    """Read decades of dates, for a third of a second: what evaluates rules does it before it opens a transaction.
+    """Read decades of dates, for a third of a second: what evaluates rules does it when it is imported.
 
     Others read them when a calendar first asks: most processes that import this never do.
     """

@@ -1,6 +1,7 @@
 """A replica's shards: takes what is free, serves it while the lease holds, lets go at once when it is lost."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
 # What a nudge does not tell of: a replica that was killed, a nudge that was lost.
 RETRY_EVERY_S = 1.0
+# Who owns every shard waits for none that a dead replica leaves; another that starts is served by us meanwhile.
+ALONE_EVERY_S = 2.0
 # While nothing comes, whether the reading is to end is looked at so often, which asks nobody.
 LOOK_EVERY_S = 1.0
 # A reader that hears nothing of its consumer for so long, longer than its request waits, asks whether it still
@@ -35,7 +38,9 @@ PROBE_EVERY_S = 5.0
 DRAINED_POLL_S = 0.02
 # A replica that the bus does not answer reads nothing and publishes nothing: it lets go, and leaves the shards to
 # those that it answers.
-ASK_BUS_EVERY_S = 1.0
+ASK_BUS_EVERY_S = 2.0
+# How long an answer is waited for, and after how long one that did not come is asked for again.
+ASK_BUS_WITHIN_S, ASK_BUS_AGAIN_S = 1.0, 0.5
 BUS_SILENT_AFTER_S = 4.0
 # A replica is ready once its share is read; after so long also where another cannot give a shard away: it may
 # be that one's defect which an upgrade is to end.
@@ -123,6 +128,7 @@ class ShardOwner:
         self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
         self._share = 0
         self._moved = asyncio.Event()
+        self._asked_at = -math.inf
         self._bus_heard_at = asyncio.get_running_loop().time()
         self._readers: dict[int, ShardReader] = {}
         self._asked_since: float | None = None
@@ -145,10 +151,12 @@ class ShardOwner:
     async def run(self) -> None:
         """Own this replica's share until cancelled; then let go of everything.
 
-        The share is computed anew every second, and at once when another replica comes, goes or lets a shard go.
+        The share is computed anew every second, or every two while every shard is ours, and at once when another
+        replica comes, goes or lets a shard go.
         """
 
         async def receive_nudge(_subject: str, _data: bytes) -> None:
+            self._asked_at = -math.inf
             self._moved.set()
 
         nudges = await self._bus.subscribe(topics.shards_moved(self._sharded.service), receive_nudge)
@@ -162,7 +170,7 @@ class ShardOwner:
                             for lease in self.leases:
                                 lease.end(BusSilent(f"{self._sharded.service}: the bus does not answer"))
                             await withdraw(self._pool, self._sharded.service, self._instance)
-                        else:
+                        elif self._is_share_to_be_asked():
                             await self._take_share(tasks)
                     except DATABASE_AWAY as away:
                         log.warning("shards_not_asked_for", error=describe(away))
@@ -182,15 +190,23 @@ class ShardOwner:
             await self._bus.nudge(topics.shards_moved(self._sharded.service))
 
     async def _listen_to_bus(self) -> None:
-        """Send a message to ourselves every second, to know within seconds that the bus is away."""
+        """Send a message to ourselves every two seconds, to know within seconds that the bus is away."""
         loop = asyncio.get_running_loop()
         while True:
-            if await self._bus.answers(ASK_BUS_EVERY_S):
+            is_heard = await self._bus.answers(ASK_BUS_WITHIN_S)
+            if is_heard:
                 self._bus_heard_at = loop.time()
-            await asyncio.sleep(ASK_BUS_EVERY_S)
+            await asyncio.sleep(ASK_BUS_EVERY_S if is_heard else ASK_BUS_AGAIN_S)
 
     def _is_bus_silent(self) -> bool:
         return asyncio.get_running_loop().time() - self._bus_heard_at > BUS_SILENT_AFTER_S
+
+    def _is_share_to_be_asked(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if len(self._held) == self._sharded.shards and now - self._asked_at < ALONE_EVERY_S:
+            return False
+        self._asked_at = now
+        return True
 
     async def _take_share(self, tasks: asyncio.TaskGroup) -> None:
         """Take what is free up to the share; above it, let one shard after the other go."""

@@ -77,23 +77,40 @@ class Job:
 
     async def repeat(self) -> None:
         """Run the job now and every so often, until cancelled. A failure is counted, logged, and tried again."""
-        LAST_SUCCESS.labels(self.name).set_to_current_time()  # One that never goes well is missed, too.
+        self.expect_success()
         while True:
             began = time.monotonic()
-            try:
-                await self.work()
-            except NotLeader:
-                self._record_outcome("elsewhere", None)
-            except EXPECTED as failure:
-                self._record_outcome("failed", describe(failure))
-                log.warning("job_failed", job=self.name, error=self.problem)
-            else:
-                self._record_outcome("done", None)
-                LAST_SUCCESS.labels(self.name).set_to_current_time()
+            await self.run_once()
             took = time.monotonic() - began
-            PASS_SECONDS.labels(self.name).observe(took)
             pause = self.every_s if self.problem is None else min(self.every_s, RETRY_AFTER_S)
             await asyncio.sleep(max(0.0, pause - took))
+
+    def expect_success(self) -> None:
+        """From now on: one that never goes well is missed, too."""
+        LAST_SUCCESS.labels(self.name).set_to_current_time()
+
+    async def run_once(self) -> None:
+        """Run the job. A failure is counted and logged."""
+        began = time.monotonic()
+        try:
+            await self.work()
+        except NotLeader:
+            self._record_outcome("elsewhere", None)
+        except EXPECTED as failure:
+            self.record_failure(describe(failure))
+        else:
+            self.record_success()
+        PASS_SECONDS.labels(self.name).observe(time.monotonic() - began)
+
+    def record_success(self) -> None:
+        """All that was to be done is done."""
+        self._record_outcome("done", None)
+        LAST_SUCCESS.labels(self.name).set_to_current_time()
+
+    def record_failure(self, problem: str) -> None:
+        """It is to be tried again, and its check says why."""
+        self._record_outcome("failed", problem)
+        log.warning("job_failed", job=self.name, error=problem)
 
     def _record_outcome(self, outcome: str, problem: str | None) -> None:
         PASSES.labels(self.name, outcome).inc()

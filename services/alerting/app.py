@@ -19,7 +19,6 @@ from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from alerting.worker import WebhookWorker
 from core.messages import topics
-from core.model.region import read_school_holidays
 from core.runtime.bus_state import keep_showing_bus
 from core.runtime.ownership import Sharded, ShardOwner
 from registry.changes import Change, RegistryWatcher
@@ -31,7 +30,6 @@ from services.alerting.settings import AlertingSettings
 
 async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
     """Own shards of MEASUREMENTS, evaluate what they bring, and deliver webhooks, until stopped."""
-    read_school_holidays()
     async with open_service("alerting", settings) as service:
         pool, bus, shards = service.pool, service.bus, service.shards
         keys = key_wrap_of(settings)

@@ -27,6 +27,7 @@ from ingest.maintenance.jobs import (
     watch_feed,
 )
 from ingest.maintenance.supervision import supervise
+from ingest.maintenance.waiting import WaitingWork
 from ingest.workers import open_workers
 from registry.bulk_imports.rows import DoneLine, Place, Writers
 from registry.former_format import following_former_format
@@ -37,13 +38,15 @@ from services.maintenance.settings import MaintenanceSettings
 
 SUPERVISE_EVERY_S = 30.0
 # How long somebody who asked waits until the work begins.
+LOOK_EVERY_S = 1.0
+# While something waits, and cannot be ended yet.
 REDECODE_EVERY_S = 2.0
 IMPORT_EVERY_S = EXPORT_EVERY_S = 1.0
 DROPS_EVERY_S = 2.0
 COMMUNES_EVERY_S = 2.0
+ERASE_EVERY_S = 2.0
 # How long the end of the audit is unsealed.
 SEAL_EVERY_S = 5.0
-ERASE_EVERY_S = 2.0
 WATCH_FEED_EVERY_S = 5.0
 BUS_WITHIN_S = 10.0
 # A transaction of rollups at the fastest that ingest can be, or a chunk's worth of a class.
@@ -124,6 +127,8 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             ),
             Job("feed", WATCH_FEED_EVERY_S, lambda: watch_feed(pool, feed)),
             Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
+        ]
+        asked_for = [
             Job("erasures", ERASE_EVERY_S, eraser.work),
             Job("imports", IMPORT_EVERY_S, lambda: import_waiting(pool, settings.instance, keys, WRITERS)),
             Job(
@@ -138,13 +143,16 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
         if settings.audit_export:
             destination = Destination(settings.audit_export)
             jobs.append(Job("audit_export", SEAL_EVERY_S, lambda: send_audit(pool, destination)))
-        readiness.checks = {"database": database_check(pool)} | {job.name: job.check() for job in jobs}
+        checks = {job.name: job.check() for job in (*jobs, *asked_for)}
+        readiness.checks = {"database": database_check(pool)} | checks
         async with (
             announced(pool, "maintenance", settings.instance, knows),
             following_former_format(pool, settings),
             asyncio.TaskGroup() as tasks,
         ):
             background = [tasks.create_task(job.repeat(), name=job.name) for job in jobs]
+            waiting = WaitingWork(pool, asked_for).repeat(LOOK_EVERY_S)
+            background.append(tasks.create_task(waiting, name="what was asked for"))
             await stopping.wait()
             for task in background:
                 task.cancel()

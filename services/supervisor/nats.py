@@ -15,6 +15,8 @@ from services.supervisor.ports import LOOPBACK
 # nats-server 2.10 that has met a full disk acknowledges what nobody can read any more (measured: it counts a
 # stream from one again and has no index of it): it is stopped before.
 STOP_BELOW, START_ABOVE = 64 << 20, 128 << 20
+# No disk that we know is filled at a higher rate, in octets a second.
+FILLED_AT_MOST = 4 << 30
 CONFIGURATION = """\
 server_name: {name}
 listen: "{host}:{port}"
@@ -55,16 +57,20 @@ def _allow(subjects: tuple[str, ...]) -> str:
 
 @dataclass(slots=True)
 class Room:
-    """Whether there is room on the disk of a folder, for a server that goes on only while there is some left."""
+    """How long there is room on the disk of a folder, for a server that goes on only while there is some left."""
 
     folder: Path
     _is_short: bool = False
 
-    def __call__(self) -> bool:
-        """Look at the disk; after it was short of room, more is asked for than before."""
+    def __call__(self) -> float | None:
+        """Look at the disk: for how many seconds there is room, whoever writes; None: there is none.
+
+        After it was short of room, more is asked for than before.
+        """
         disk = os.statvfs(self.folder)
-        self._is_short = disk.f_bavail * disk.f_frsize < (START_ABOVE if self._is_short else STOP_BELOW)
-        return not self._is_short
+        left = disk.f_bavail * disk.f_frsize - (START_ABOVE if self._is_short else STOP_BELOW)
+        self._is_short = left < 0
+        return None if self._is_short else left / FILLED_AT_MOST
 
 
 @dataclass(frozen=True, slots=True)

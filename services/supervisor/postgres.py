@@ -17,6 +17,7 @@ from services.supervisor.ports import LOOPBACK
 
 SUPERUSER = "territoire_admin"
 DATABASE = "territoire"
+ANSWERS_WITHIN_S = 5.0
 PACKAGES = "postgresql-17 et postgresql-17-timescaledb"
 # What the servers and the tests need at once: six services with pools of four, pgqueuer, an operator.
 SETTINGS: Mapping[str, str] = {
@@ -241,7 +242,7 @@ class PrivatePostgres:
         from core.runtime.postgres import DATABASE_AWAY, InvalidPasswordError, PostgresError, connect
 
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
                 connection = await connect(self.url("postgres"), "territoire-supervisor")
                 await connection.close()
         except InvalidPasswordError:
@@ -252,26 +253,36 @@ class PrivatePostgres:
 
     async def ready(self) -> bool:
         """Whether the server that answers on the port takes commands and runs on our folder."""
-        from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
-
-        try:
-            async with asyncio.timeout(5):
-                connection = await connect(self.url("postgres"), "territoire-supervisor")
-                try:
-                    folder = await connection.fetchval("SELECT current_setting('data_directory')")
-                finally:
-                    await connection.close()
-        except (PostgresError, *DATABASE_AWAY):
-            return False
-        return Path(folder) == self.data
+        return await self._ask("SELECT current_setting('data_directory')") == str(self.data)
 
     async def create_database(self, name: str = DATABASE) -> None:
-        """Create the database unless it is there."""
-        from core.runtime.postgres import connect
+        """Create the database unless it is there.
 
-        connection = await connect(self.url("postgres"), "territoire-supervisor")
+        Raises:
+            ClusterFailed: the server refuses.
+        """
+        if await self._ask(f"SELECT count(*) FROM pg_database WHERE datname = '{name}'") == "1":
+            return
+        if await self._ask(f'CREATE DATABASE "{name}"', within_s=None) is None:
+            raise ClusterFailed(f"PostgreSQL refuse de créer la base {name}")
+
+    async def _ask(self, statement: str, within_s: float | None = ANSWERS_WITHIN_S) -> str | None:
+        """What psql prints; None when the server does not answer in time, or refuses.
+
+        A driver would take ten megabytes of the supervisor's for as long as it lives.
+        """
+        argv = (str(binaries() / "psql"), "-XAtwc", statement)
+        environment = {**libpq_environment(self.url("postgres")), "PGAPPNAME": "territoire-supervisor"}
+        process = await asyncio.create_subprocess_exec(
+            *argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         try:
-            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-                await connection.execute(f'CREATE DATABASE "{name}"')
+            async with asyncio.timeout(within_s):
+                printed, _ = await process.communicate()
+        except TimeoutError:
+            return None
         finally:
-            await connection.close()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return printed.decode().strip() if process.returncode == 0 else None

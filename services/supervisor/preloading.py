@@ -10,10 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import REGISTRY
-from prometheus_client.metrics import MetricWrapperBase
+if TYPE_CHECKING:  # The supervisor imports this module too, and keeps what it imports.
+    from prometheus_client.metrics import MetricWrapperBase
 
 
 class Preloading:
@@ -74,10 +74,11 @@ class Preloading:
         if isinstance(importer, str) and level == 0:
             imported = self._imports.setdefault(importer, set())
             imported.add(name)
-            imported.update(f"{name}.{part}" for part in fromlist or ())
+            # Of what is taken out of it modules alone: names are by the ten thousand, and each a text of its own.
+            imported.update(part for part in (f"{name}.{one}" for one in fromlist or ()) if part in sys.modules)
         return module
 
-    def metrics_of_others(self, program: str) -> list[MetricWrapperBase]:
+    def metrics_of_others(self, program: str) -> "list[MetricWrapperBase]":
         """The metrics that are here for the sake of other programs alone.
 
         For all programs at once: to look for them is to write on most of the pages that are to be shared.
@@ -110,15 +111,19 @@ def _main(program: str) -> str:
     return f"{program}.__main__"
 
 
-def _metrics_in(module: str) -> list[MetricWrapperBase]:
+def _metrics_in(module: str) -> "list[MetricWrapperBase]":
+    from prometheus_client.metrics import MetricWrapperBase
+
     known = sys.modules.get(module)
     return (
         [] if known is None else [value for value in vars(known).values() if isinstance(value, MetricWrapperBase)]
     )
 
 
-def hide(metrics: Sequence[MetricWrapperBase]) -> None:
+def hide(metrics: "Sequence[MetricWrapperBase]") -> None:
     """From now on these are not shown."""
+    from prometheus_client import REGISTRY
+
     for metric in metrics:
         with suppress(KeyError):  # One that is of some labels alone is shown by the one that has all.
             REGISTRY.unregister(metric)

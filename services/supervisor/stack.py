@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.erasures import LEDGER_NAME
+from registry.ledger_file import LEDGER_NAME
 from registry.rights import LOGINS, OWNER
 from services.supervisor.credentials import Secrets
 from services.supervisor.forking import ForkServer
@@ -217,7 +217,7 @@ class Stack:
         name: str,
         launch: Launch,
         ready: Callable[[], Awaitable[bool]],
-        has_room: Callable[[], bool] | None = None,
+        room_lasts_s: Callable[[], float | None] | None = None,
     ) -> ChildSpec:
         return ChildSpec(
             name,
@@ -226,7 +226,7 @@ class Stack:
             ready,
             ready_within=None,
             stop_within=SERVER_STOP_S,
-            has_room=has_room,
+            room_lasts_s=room_lasts_s,
         )
 
     def _service(self, name: str, child: str, instance: str) -> ChildSpec:

@@ -19,7 +19,8 @@ SOUND_AFTER = 30.0
 PROBE_INTERVAL = 0.05
 HELD_INTERVAL = 0.2
 WAIT_TOLD_EVERY_S = 10.0
-ROOM_INTERVAL = 0.1
+# Between two looks at a disk: the first when it may be full soon.
+ROOM_INTERVAL, LONGEST_ROOM_INTERVAL = 0.1, 1.0
 
 
 class StartFailed(Exception):
@@ -69,9 +70,9 @@ class ChildSpec:
     """How often it may end before it is ready for the first time."""
     stop_within: float = 10.0
     health_url: str | None = None
-    has_room: Callable[[], bool] | None = None
-    """Whether its disk has room enough. None: it needs none. When not, it is stopped, and started
-    again once there is."""
+    room_lasts_s: Callable[[], float | None] | None = None
+    """For how many seconds its disk has room enough at least; None: it has none now. When not, it is stopped, and
+    started again once there is. Without it: it needs no room."""
     ports: Mapping[str, int] = field(default_factory=dict[str, int])
     """The ports that it listens on, by kind, so that others find this replica."""
     start: Start = execute
@@ -206,7 +207,7 @@ class Supervisor:
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
             delay = min(delay * 2, LONGEST_DELAY)
-            while (self.held(child.spec.name) or not _has_room(child)) and not self.stopping:  # noqa: ASYNC110 - A file has no event.
+            while (self.held(child.spec.name) or _lasts_s(child) is None) and not self.stopping:  # noqa: ASYNC110 - A file has no event.
                 await asyncio.sleep(HELD_INTERVAL)
             if self.stopping:
                 return
@@ -219,14 +220,14 @@ class Supervisor:
             self._publish()
 
     def _guarding(self, child: Child) -> asyncio.Task[None] | None:
-        if child.spec.has_room is None:
+        if child.spec.room_lasts_s is None:
             return None
         return asyncio.create_task(self._guard(child), name=f"guard {child.spec.name}")
 
     async def _guard(self, child: Child) -> None:
         """Stop a child before its disk is full."""
-        while _has_room(child):  # noqa: ASYNC110 - A disk has no event.
-            await asyncio.sleep(ROOM_INTERVAL)
+        while (lasts_s := _lasts_s(child)) is not None:  # noqa: ASYNC110 - A disk has no event.
+            await asyncio.sleep(min(max(lasts_s, ROOM_INTERVAL), LONGEST_ROOM_INTERVAL))
         self._write_event(child, "is stopped until its disk has room again")
         child.send(child.spec.launch.stop_signal)
 
@@ -295,8 +296,8 @@ class Supervisor:
             child.kill_group()
 
 
-def _has_room(child: Child) -> bool:
-    return child.spec.has_room is None or child.spec.has_room()
+def _lasts_s(child: Child) -> float | None:
+    return math.inf if child.spec.room_lasts_s is None else child.spec.room_lasts_s()
 
 
 async def _always() -> bool:

@@ -28,9 +28,10 @@ async def working(
     mailer: Mailer | None = None,
     timeout_s: float = 10,
     pause_s: float = 30,
+    poll: timedelta = POLL,
 ) -> AsyncGenerator[WebhookWorker]:
     deliverer = Deliverer(pool, keys, schedule_s=schedule_s, mailer=mailer, timeout_s=timeout_s, pause_s=pause_s)
-    worker = WebhookWorker(pool, url, "test", deliverer, poll=POLL)
+    worker = WebhookWorker(pool, url, "test", deliverer, poll=poll)
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(worker.work(stopping))

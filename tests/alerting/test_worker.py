@@ -1,7 +1,8 @@
 """The queue worked off for real: pgqueuer on PostgreSQL, HTTP to a receiver on this machine."""
 
+import asyncio
 import time
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from alerting import store
 from alerting.delivery import Deliverer
 from alerting.queue import WebhookMessage
+from alerting.queue_buffer import StatusBuffer
 from core.messages.versions import READ_SINCE, WRITTEN
 from core.runtime.postgres import Pool, connect
 from registry.keys import KeyWrap, row_owner
@@ -270,3 +272,44 @@ async def test_a_message_outlives_an_error_that_nobody_foresaw(
         await receiver.until(1)
 
     assert receiver.types == ["alert.opened"]
+
+
+async def test_a_queue_with_nothing_in_it_wakes_nobody(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    """pgqueuer's own buffer sets ten timers a second; its looks at the queue and its heartbeats, five in two."""
+    await place.endpoint(receiver)
+    loop: Any = asyncio.get_running_loop()
+    timers: list[float] = []
+
+    def count(when: float, *arguments: Any, **named: Any) -> Any:
+        timers.append(when)
+        return call_at(when, *arguments, **named)
+
+    async with working(pool, database_url, poll=timedelta(seconds=2)):
+        await asyncio.sleep(0.5)
+        call_at, loop.call_at = loop.call_at, count
+        await asyncio.sleep(2.0)
+        del loop.call_at
+
+    assert len(timers) < 16
+
+
+async def test_what_became_of_a_job_is_written_down_again_after_a_failure() -> None:
+    written: list[Any] = []
+    failures = [ConnectionError(), ConnectionError()]
+
+    class Sink:
+        async def log_jobs(self, job_status: list[Any]) -> None:
+            if failures:
+                raise failures.pop()
+            written.extend(job_status)
+
+    job: Any = object()
+    async with StatusBuffer(10, repository=Sink(), timeout=timedelta(milliseconds=10)) as buffer:
+        await buffer.add((job, "successful", None))
+        async with asyncio.timeout(10):
+            while not written:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    assert written == [(job, "successful", None)]

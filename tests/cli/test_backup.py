@@ -21,8 +21,8 @@ from cli.encryption import is_encrypted
 from cli.restored import COUNTERS_AHEAD
 from core.runtime.postgres import connect
 from lorawan.crypto import wrap_key
-from registry.erasures import LEDGER_NAME
 from registry.keys import KeyWrap
+from registry.ledger_file import LEDGER_NAME
 from registry.schema import migrations
 from services.supervisor.home import Home
 from services.supervisor.stack import Stack

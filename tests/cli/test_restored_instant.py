@@ -16,7 +16,7 @@ from core.runtime.bus import connect_bus
 from core.runtime.postgres import Connection, connect
 from ingest.maintenance.restore_drills import read_drills
 from lorawan.crypto import wrap_key
-from registry.erasures import LEDGER_NAME
+from registry.ledger_file import LEDGER_NAME
 from services.supervisor.credentials import DATABASE_OWNER
 from services.supervisor.home import Home
 from services.supervisor.pgbackrest import ARCHIVE_TIMEOUT_S, PgBackRest

@@ -20,7 +20,7 @@ from pyrage.x25519 import Identity  # pyright: ignore[reportMissingModuleSource]
 from cli.restored import COUNTERS_AHEAD
 from core.runtime.postgres import connect
 from lorawan.crypto import wrap_key
-from registry.erasures import LEDGER_NAME
+from registry.ledger_file import LEDGER_NAME
 from registry.rights import LOGINS
 from registry.schema import migrate, require_schema
 from services.supervisor.ports import free_tcp_port

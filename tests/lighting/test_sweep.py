@@ -10,6 +10,8 @@ import pytest
 
 from core.runtime.postgres import Pool
 from decoders.codec import EncodedCommand
+from lighting import restoring
+from lighting import sweep as sweeps
 from lighting.circuit_store import find_circuits
 from lighting.command_store import Command, read_command
 from lighting.commands import MAX_ATTEMPTS, RejectedLightingCommand
@@ -17,13 +19,18 @@ from lighting.expected import read_lamps
 from lighting.octets import Asked
 from lighting.phases import EARLY, spread_of
 from lighting.requests import LightingRequest, circuits_to_command, native_octets, request_command
-from lighting.restoring import request_now, restore
-from lighting.sweep import advance_commands, confirm_applied, relight, sweep_once
+from lighting.restoring import request_now
+from lighting.sweep import sweep_once, sweeps_due
 from lighting.swept import Swept
 from registry.datastreams import make_datastream
 from registry.downlinks import read_downlink
+from tests.lighting.only_when_due import only_when_due
 
 NOW = datetime.now(UTC)
+
+
+relight, restore = only_when_due(sweeps.relight), only_when_due(restoring.restore)
+advance_commands, confirm_applied = only_when_due(sweeps.advance_commands), only_when_due(sweeps.confirm_applied)
 
 
 @pytest.fixture
@@ -666,6 +673,18 @@ async def test_acts_of_a_group_that_is_joined_and_before_a_circuit_is_served_are
 
     assert tuple(joined) == (cabinet, message)
     assert [row["due_at"] - begins for row in acts] == [timedelta(hours=11, minutes=30)]
+
+
+async def test_a_second_without_work_is_one_statement(pool: Pool, cabinet: int) -> None:
+    asked: list[str] = []
+    async with pool.acquire() as connection:
+        # The one that the pool gives next: what it runs is written down.
+        connection.add_query_logger(lambda record: asked.append(record.query))
+    nothing: Any = None
+
+    await sweep_once(pool, nothing, 1, await sweeps_due(pool, NOW))
+
+    assert len(asked) == 1
 
 
 async def test_a_sweep_that_fails_stops_no_other() -> None:

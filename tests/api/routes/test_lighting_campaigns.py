@@ -15,7 +15,7 @@ from decoders.territoire.clock_program import hash_of
 from ingest.pipeline import as_json
 from lab.device.application import Message
 from lab.device.lamp_clock import LampClock
-from lighting.campaign_sweep import advance_campaigns
+from lighting import campaign_sweep
 from lighting.group_sending import encode_for_group
 from lighting.shadows import read_reports, write_desired
 from lighting.sweep import advance_commands
@@ -27,6 +27,9 @@ from registry.tenants import create_api_key
 from tests.api.conftest import make_tenancy, person_client
 from tests.api.routes.test_codecs import codec, version
 from tests.entering import transfer
+from tests.lighting.only_when_due import only_when_due
+
+advance_campaigns = only_when_due(campaign_sweep.advance_campaigns)
 
 PATH = "/v1/lighting-campaigns"
 # Noon in winter: no dusk within half an hour.

@@ -488,3 +488,37 @@ async def test_letting_go_while_the_database_is_away_is_no_crash(
             await asyncio.wait_for(often.wait(), 20)
 
     assert crashes == [0, 0, 0, 0]
+
+
+async def test_who_owns_every_shard_asks_for_its_share_half_as_often(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The times are a tenth of the real ones."""
+    announced: list[str] = []
+
+    async def record(_pool: Pool, _service: str, instance: str) -> list[str]:
+        announced.append(instance)
+        return others
+
+    async def serve(_lease: Lease, reader: ShardReader) -> None:
+        await reader.draining.wait()
+
+    others = list[str]()
+    monkeypatch.setattr("core.runtime.ownership.announce", record)
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.05)
+    monkeypatch.setattr("core.runtime.ownership.ALONE_EVERY_S", 0.5)
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve) as owner:
+            await owner.tried.wait()
+            await asyncio.sleep(0.4)
+            alone = len(announced)
+            others.append("b")
+            async with asyncio.timeout(30):
+                while len(owner.leases) > 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            announced.clear()
+            await asyncio.sleep(1.0)
+
+    assert alone == 1
+    assert len(announced) > 4

@@ -1,13 +1,15 @@
 import asyncio
 import secrets
 from pathlib import Path
+from types import SimpleNamespace
 
 import nats
+import pytest
 from nats.js.api import StreamConfig
 
 from core.runtime.postgres import Pool, connect
 from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
-from services.supervisor.nats import PrivateNats
+from services.supervisor.nats import PrivateNats, Room
 from services.supervisor.postgres import PrivatePostgres, may_enter, server_account
 
 
@@ -78,3 +80,14 @@ def test_a_closed_folder_may_not_be_entered_by_another_account(tmp_path: Path) -
     account = server_account()
 
     assert account is None or not may_enter(tmp_path / "pg", account)
+
+
+def test_room_lasts_as_long_as_the_fastest_disk_takes_to_fill_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 MB are left in any case, 128 MB after it was short; 4 GB may be written in a second."""
+    megabytes = iter((64 + 4096, 64 + 1024, 64, 63, 100, 128 + 512, 63))
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_bavail=next(megabytes), f_frsize=1 << 20))
+    room = Room(tmp_path)
+
+    assert [room() for _ in range(7)] == [1.0, 0.25, 0.0, None, None, 0.125, None]

@@ -244,7 +244,7 @@ async def test_a_child_that_is_held_is_started_again_only_when_it_is_let_go(tmp_
 
 async def test_a_child_without_room_on_its_disk_is_stopped_until_there_is_some(tmp_path: Path) -> None:
     room = [True]
-    spec = replace(child(tmp_path, "only"), has_room=lambda: room[0])
+    spec = replace(child(tmp_path, "only"), room_lasts_s=lambda: 0.0 if room[0] else None)
     supervisor = Supervisor()
     await supervisor.start([spec])
     only = supervisor.children[0]
