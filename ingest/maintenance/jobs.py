@@ -36,6 +36,7 @@ from ingest.maintenance.telemetry import (
     LAST_SUCCESS,
     PASS_SECONDS,
     PASSES,
+    PERIOD,
     ROLLED_UP,
     ROLLED_UP_READINGS,
 )
@@ -77,6 +78,7 @@ class Job:
 
     async def repeat(self) -> None:
         """Run the job now and every so often, until cancelled. A failure is counted, logged, and tried again."""
+        PERIOD.labels(self.name).set(self.every_s)
         LAST_SUCCESS.labels(self.name).set_to_current_time()  # One that never goes well is missed, too.
         while True:
             began = time.monotonic()

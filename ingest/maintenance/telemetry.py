@@ -11,6 +11,7 @@ LAST_SUCCESS = Gauge(
     "End of the last pass that went well here; before there was one, since when one is due",
     ["task"],
 )
+PERIOD = Gauge("territoire_maintenance_period_seconds", "How often a job is due, as its setting has it", ["task"])
 PASS_SECONDS = Histogram(
     "territoire_maintenance_pass_seconds",
     "How long a pass took",
