@@ -252,7 +252,7 @@ def test_a_silence_covers_the_alarms_of_its_stop_and_no_other(
     series: Mapping[str, str], block: Sequence[str], expected: set[str], tmp_path: Path
 ) -> None:
     [matchers] = silences(block)
-    alone = series | (of_every_process() if series is OF_THEM else {})
+    alone = {**series, **(of_every_process() if series is OF_THEM else {})}
     # A database that is well beside the services, services that are well beside the database.
     beside = {
         name: re.sub(r"^.*$", "1x119", values)
