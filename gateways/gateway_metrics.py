@@ -23,7 +23,7 @@ ONLINE = Gauge(
 )
 LAST_SEEN = Gauge(
     "territoire_gateway_bridge_gateway_last_seen_timestamp_seconds",
-    "When the gateway was last heard of by this replica, as of the last time it was saved",
+    "When the gateway was last heard of: by this replica, or, before that, as the database had it at the start",
     ["gateway_id"],
 )
 DOWNLINKS = Counter(

@@ -157,6 +157,8 @@ class LastSeen:
                 return False
             sights[gateway_id] = sight = _Sight(frontend, address, 0.0)
         sight.frontend, sight.address, sight.seen_at = frontend, address, time.time()
+        if registered:  # At once: what is heard while the database is away is heard.
+            gateway_metrics.LAST_SEEN.labels(gateway_id.hex()).set(sight.seen_at)
         if stats:
             sight.stats |= stats
         return registered
@@ -248,9 +250,6 @@ class LastSeen:
             moved = await save_gateway_states(connection, _rows(known))
             if moved:
                 await request_address_alerts(connection, moved)
-        for gateway_id, sight in known.items():
-            if gateway_id in self._gateways:
-                gateway_metrics.LAST_SEEN.labels(gateway_id.hex()).set(sight.seen_at)
         for change in moved:
             ADDRESS_CHANGES.labels("accepted").inc()
             gateway_metrics.ADDRESS_CHANGES.labels(change.gateway_id.hex(), "accepted").inc()

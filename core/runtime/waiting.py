@@ -86,6 +86,14 @@ class Waiting:
         return f"{self.what} ({self.address}) : {self.reason} ; attente depuis le {since}"
 
 
+class Unsaid(Waiting):
+    """Of a second connection: the first one says that it waits for the same, and why."""
+
+    def failed(self, reason: str, error: BaseException | str, next_try_s: float) -> None:  # noqa: ARG002 - As above.
+        """Nobody is told."""
+        self.reason = reason
+
+
 def what_is_waited_for() -> list[str]:
     """In French, by dependency; empty when this process waits for none."""
     return [waiting.french for waiting in _waits]

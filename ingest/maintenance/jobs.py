@@ -36,6 +36,7 @@ from ingest.maintenance.telemetry import (
     LAST_SUCCESS,
     PASS_SECONDS,
     PASSES,
+    PERIOD,
     ROLLED_UP,
     ROLLED_UP_READINGS,
 )
@@ -87,6 +88,7 @@ class Job:
 
     def expect_success(self) -> None:
         """From now on: one that never goes well is missed, too."""
+        PERIOD.labels(self.name).set(self.every_s)
         LAST_SUCCESS.labels(self.name).set_to_current_time()
 
     async def run_once(self) -> None:

@@ -1,5 +1,7 @@
 """Metrics of maintenance."""
 
+import math
+
 from prometheus_client import Counter, Gauge, Histogram
 
 # Not "job": so Prometheus calls what it scrapes, and puts its own in the place of ours.
@@ -9,6 +11,7 @@ LAST_SUCCESS = Gauge(
     "End of the last pass that went well here; before there was one, since when one is due",
     ["task"],
 )
+PERIOD = Gauge("territoire_maintenance_period_seconds", "How often a job is due, as its setting has it", ["task"])
 PASS_SECONDS = Histogram(
     "territoire_maintenance_pass_seconds",
     "How long a pass took",
@@ -52,8 +55,9 @@ DISK_BYTES = Gauge("territoire_maintenance_disk_bytes", "Size of the database's 
 DISK_FREE_BYTES = Gauge("territoire_maintenance_disk_free_bytes", "What is left of it")
 RESTORE_DRILL_AT = Gauge(
     "territoire_maintenance_restore_drill_success_timestamp_seconds",
-    "When a restore that was tried has last gone well; before there was one, since when one is due",
+    "When a restore that was tried has last gone well; before there was one, since when one is due; NaN: unknown",
 )
+RESTORE_DRILL_AT.set(math.nan)  # Until the database was asked: 0 is long ago, and rings.
 RESTORE_DRILL_FAILED = Gauge("territoire_maintenance_restore_drill_failed", "1 where the last one has not")
 COLD_READINGS = Counter("territoire_maintenance_cold_readings_total", "Readings written to cold files")
 COLD_FAILURES = Counter(

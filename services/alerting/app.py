@@ -19,7 +19,7 @@ from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from alerting.worker import WebhookWorker
 from core.messages import topics
-from core.runtime.bus_state import keep_showing_bus
+from core.runtime.bus_state import bus_shown
 from core.runtime.ownership import Sharded, ShardOwner
 from registry.changes import Change, RegistryWatcher
 from registry.keys import key_wrap_of
@@ -30,7 +30,10 @@ from services.alerting.settings import AlertingSettings
 
 async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
     """Own shards of MEASUREMENTS, evaluate what they bring, and deliver webhooks, until stopped."""
-    async with open_service("alerting", settings) as service:
+    async with (
+        bus_shown(settings.nats_url.get_secret_value(), f"{settings.instance} bus"),
+        open_service("alerting", settings) as service,
+    ):
         pool, bus, shards = service.pool, service.bus, service.shards
         keys = key_wrap_of(settings)
         async with pool.acquire() as connection:
@@ -88,7 +91,6 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(keep_counting(pool), name="count"),
                 tasks.create_task(keep_beating(pool, "platform"), name="leave signs of life"),
                 tasks.create_task(keep_watching_outages(pool), name="watch for outages"),
-                tasks.create_task(keep_showing_bus(bus), name="show the bus"),
             ]
             owning = tasks.create_task(owner.run(), name="own shards")
             delivering = tasks.create_task(worker.work(stopping), name="deliver webhooks")

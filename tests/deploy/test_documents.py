@@ -51,6 +51,20 @@ def test_every_file_and_every_setting_that_is_named_exists() -> None:
         assert (CHECKOUT / "docs" / target).exists(), target
 
 
+def anchors_of(page: Path) -> set[str]:
+    """Of its headings, as a reader of Markdown makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_section_that_is_pointed_to_exists() -> None:
+    for page in sorted((CHECKOUT / "docs").rglob("*.md")):
+        for target, anchor in re.findall(r"\]\(([\w./-]*)#([^)]+)\)", page.read_text("utf-8")):
+            there = page.parent / target if target else page
+            if there.suffix == ".md":
+                assert anchor in anchors_of(there), f"{page.name}: {target}#{anchor}"
+
+
 def test_every_secret_of_the_manifests_is_in_the_table() -> None:
     told = {
         name: set(re.findall(r"[a-z-]+(?:\.[a-z]+)?", keys))

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from contextlib import suppress
 
 from prometheus_client import REGISTRY
@@ -9,6 +10,12 @@ from lorawan.identifiers import GatewayId
 from tests.gateways.stations import register
 
 EUI = GatewayId(bytes.fromhex("0102030405060708"))
+
+
+def shown_at(gateway_id: GatewayId = EUI) -> float | None:
+    """When it was last heard, by the metric."""
+    name = "territoire_gateway_bridge_gateway_last_seen_timestamp_seconds"
+    return REGISTRY.get_sample_value(name, {"gateway_id": gateway_id.hex()})
 
 
 async def test_a_gateway_that_is_removed_while_it_is_noted_stops_nothing(pool: Pool) -> None:
@@ -80,8 +87,38 @@ async def test_a_gateway_that_was_lost_while_the_bridge_was_replaced_is_missed(p
 
     await Gateways(pool).load()
 
-    seen_at = "territoire_gateway_bridge_gateway_last_seen_timestamp_seconds"
-    assert REGISTRY.get_sample_value(seen_at, {"gateway_id": EUI.hex()}) == 3600
+    assert shown_at() == 3600
+
+
+async def test_a_gateway_that_speaks_while_the_database_does_not_answer_is_not_missed(pool: Pool) -> None:
+    await register(pool, EUI)
+    gateways = Gateways(pool)
+    await gateways.load()
+    sightings = LastSeen(pool, gateways)
+
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE gateway_state")
+        sightings.record_seen(EUI, "semtech_udp", "192.0.2.1")
+        saving = asyncio.create_task(sightings.save())
+        await asyncio.sleep(0.2)
+        before = time.time()
+        sightings.record_seen(EUI, "semtech_udp", "192.0.2.1")
+        shown = shown_at()
+        saving.cancel()
+        with suppress(asyncio.CancelledError):
+            await saving
+
+    assert shown is not None
+    assert shown >= before
+
+
+async def test_nobody_s_gateway_has_a_series(pool: Pool) -> None:
+    """Anybody can invent them."""
+    sightings = LastSeen(pool, Gateways(pool))
+
+    sightings.record_seen(GatewayId(bytes(8)), "semtech_udp", "192.0.2.1")
+
+    assert shown_at(GatewayId(bytes(8))) is None
 
 
 async def test_that_nobody_speaks_in_a_gateways_name_is_shown_before_somebody_does(pool: Pool) -> None:

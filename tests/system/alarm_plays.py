@@ -97,7 +97,7 @@ PLAYS = (
     Play(
         "TravailDeMaintenanceEnEchec",
         {f"{MAINTENANCE}_last_success_timestamp_seconds{{task=housekeeping}}": instant(0)},
-        197,
+        257,  # Due every hour.
     ),
     Play(
         "IndicateursEnRetard",

@@ -134,12 +134,10 @@ class Stage:
         return longer
 
     def _instants(self, values: Sequence[float], steps: int) -> Values:
-        """An instant that has moved moves on; one that stood still stands; 0 is none."""
+        """An instant that has moved moves on; one that stood still stands, and 0 is 1970."""
         ages = [
             self.ended_at - self.step_s * (len(values) - 1 - place) - value for place, value in enumerate(values)
         ]
-        if 0 in values:
-            return [0.0] * steps
         if len(set(values)) == 1:
             return [BEGINS_S - ages[-1]] * steps
         return [BEGINS_S + place * self.step_s - ages[place % len(ages)] for place in range(steps)]
@@ -151,7 +149,7 @@ class Stage:
         for series in self.series:
             values = series.values
             if "_timestamp_" in series.name:
-                values = [value - began_at + BEGINS_S if value else value for value in values]
+                values = [None if value is None else value - began_at + BEGINS_S for value in values]
             moved.series.append(Series(series.name, series.labels, values, series.is_counter))
         return moved
 

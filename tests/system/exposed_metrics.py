@@ -66,6 +66,7 @@ OF_SERVICE: Mapping[str, tuple[str, ...]] = {
     "maintenance": (
         "territoire_maintenance_passes_total",
         "territoire_maintenance_last_success_timestamp_seconds",
+        "territoire_maintenance_period_seconds",
     ),
     "indicators": (
         "territoire_indicators_passes_total",

@@ -7,16 +7,15 @@ from prometheus_client import REGISTRY
 
 from core.messages import topics
 from core.runtime.bus import connect_bus
-from core.runtime.bus_state import keep_showing_bus
+from core.runtime.bus_state import bus_shown
 
 
 async def test_what_fills_a_stream_is_shown(nats_url: str) -> None:
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
         await bus.publish(topics.frames(0), bytes(100_000))
-        showing = asyncio.create_task(keep_showing_bus(bus, 0.05))
-        await asyncio.sleep(0.5)
-        showing.cancel()
+        async with bus_shown(nats_url, "test", 0.05):
+            await asyncio.sleep(0.5)
 
     filled = REGISTRY.get_sample_value("territoire_bus_stream_filled_ratio", {"stream": topics.FRAMES})
     assert filled is not None

@@ -73,6 +73,7 @@ async def test_closed_hours_are_rolled_up_and_it_shows(
         'territoire_maintenance_last_success_timestamp_seconds{task="housekeeping"}',
         'territoire_maintenance_last_success_timestamp_seconds{task="rollups"}',
         'territoire_maintenance_last_success_timestamp_seconds{task="supervision"}',
+        'territoire_maintenance_period_seconds{task="supervision"} 30.0\n',
         'territoire_maintenance_chunks{compressed="no",hypertable="measurement"}',
         "territoire_maintenance_dirty_rows",
         f"territoire_maintenance_disk_bytes {floatToGoString(shutil.disk_usage(tmp_path).total)}\n",
