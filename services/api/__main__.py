@@ -3,4 +3,4 @@ from services.api.app import run
 from services.api.settings import ApiSettings
 
 if __name__ == "__main__":
-    run_service("api", ApiSettings, run, niceness=5)
+    run_service("api", ApiSettings, run, niceness=1)
