@@ -18,6 +18,9 @@ from core.runtime.http.errors import Problem, render
 from core.runtime.token_bucket import TokenBucket
 
 REMEMBERED_MOST = 10_000
+# So many times the limit of one address, of all together, is a siege.
+SIEGE, TRIES_IN_A_SIEGE = 10, 2
+OF_ALL = ("siege", "")
 # What an IPv6 host has for itself.
 PREFIX_OF_A_HOST = 64
 
@@ -54,17 +57,33 @@ class Limits:
 
     def require_unlocked(self, address: str) -> None:
         """Raises 429 while an address has presented too many wrong credentials: nothing is looked up."""
+        self._require_tokens(address, 1)
+
+    def require_key_unlocked(self, address: str) -> None:
+        """The same of an unknown key: while many addresses guess, two wrong ones of one are too many."""
+        wrong = self._rates.wrong or 0
+        self._require_tokens(address, max(1, wrong + 1 - TRIES_IN_A_SIEGE) if self._is_besieged() else 1)
+
+    def _require_tokens(self, address: str, tokens: int) -> None:
         bucket = self._buckets.get(("wrong", host_of(address)))
         if bucket is None:
             return
-        left_s = (1 - bucket.tokens) / bucket.per_second - (self._clock() - bucket.counted_at)
+        left_s = (tokens - bucket.tokens) / bucket.per_second - (self._clock() - bucket.counted_at)
         if left_s > 0:
             raise _too_many("trop de clés ou de sessions fausses depuis cette adresse", left_s)
+
+    def _is_besieged(self) -> bool:
+        """Whether so much is guessed, from wherever, that looking it all up would keep others waiting."""
+        of_all = self._buckets.get(OF_ALL)
+        if of_all is None:
+            return False
+        return of_all.tokens + (self._clock() - of_all.counted_at) * of_all.per_second < 1
 
     def count_wrong(self, address: str) -> None:
         """Count a key, a session or a token that opened nothing."""
         if self._rates.wrong is not None:
             self._spend("wrong", host_of(address), self._rates.wrong)
+            self._spend(*OF_ALL, self._rates.wrong * SIEGE)
 
     def _count(self, kind: str, name: str, limit: int | None, message: str) -> None:
         if limit is None:
@@ -103,7 +122,7 @@ class AddressLimitMiddleware:
                 platform.limits.count_address(address)
                 # Behind one address others may have right ones.
                 if key is not None and not request.app.state.authenticator.remembers(key):
-                    platform.limits.require_unlocked(address)
+                    platform.limits.require_key_unlocked(address)
             except Problem as problem:
                 await render(problem.status, problem.detail, None, problem.headers)(scope, receive, send)
                 return

@@ -12,13 +12,15 @@ ALL_ROLES = ("read", "manage", "lighting", "operate")
 LOOPBACK = ("127.0.0.1/32",)
 
 
-async def prepare_tenant(pool: Pool, slug: str, name: str) -> tuple[Tenant, str]:
-    """The tenant, with its default alert rules, and a new API key with every role."""
+async def prepare_tenant(
+    pool: Pool, slug: str, name: str, roles: tuple[str, ...] = ALL_ROLES
+) -> tuple[Tenant, str]:
+    """The tenant, with its default alert rules, and a new API key with these roles."""
     async with pool.acquire() as connection, connection.transaction():
         tenant = await find_tenant(connection, slug)
         if tenant is None:
             tenant = await create_tenant(connection, slug, name, LOOPBACK)
             await create_default_rules(connection, tenant.id)
         await add_member(connection, OPERATOR_EMAIL, tenant.id, "service_manager")
-        key = await create_api_key(connection, tenant.id, "simulateur", ALL_ROLES)
+        key = await create_api_key(connection, tenant.id, "simulateur", roles)
     return tenant, key

@@ -8,4 +8,4 @@ from services.api.settings import ApiSettings
 without_state()
 
 if __name__ == "__main__":
-    run_service("api", ApiSettings, run, niceness=5)
+    run_service("api", ApiSettings, run, niceness=1)

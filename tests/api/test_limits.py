@@ -85,3 +85,33 @@ def test_a_locked_address_is_let_in_again_when_it_has_waited_and_others_always()
     limits.require_unlocked("2001:db8::1")
 
     assert host_of("?") == "?"
+
+
+def test_while_many_addresses_guess_each_has_two_tries_of_keys_and_a_person_as_many_as_always() -> None:
+    """Of twenty an address, two hundred a minute of all are a siege; a try comes back in three seconds."""
+    now = [0.0]
+    limits = Limits(Rates(wrong=20), lambda: now[0])
+    for number in range(199):
+        limits.count_wrong(f"198.51.{number}.1")
+    for _ in range(2):
+        limits.require_key_unlocked("192.0.2.1")
+        limits.count_wrong("192.0.2.1")
+    limits.require_key_unlocked("203.0.113.1")
+
+    with pytest.raises(Problem) as refused:
+        limits.require_key_unlocked("192.0.2.1")
+    limits.require_unlocked("192.0.2.1")
+    now[0] = 3.0
+
+    assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "3"})
+    limits.require_key_unlocked("192.0.2.1")
+
+
+def test_without_a_siege_an_address_has_twenty_tries() -> None:
+    limits = Limits(Rates(wrong=20), lambda: 0.0)
+
+    for _ in range(20):
+        limits.require_key_unlocked("192.0.2.1")
+        limits.count_wrong("192.0.2.1")
+    with pytest.raises(Problem):
+        limits.require_key_unlocked("192.0.2.1")
