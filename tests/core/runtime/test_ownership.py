@@ -510,7 +510,7 @@ async def test_who_owns_every_shard_asks_for_its_share_half_as_often(
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
         async with owning(pool, bus, "a", serve) as owner:
-            await owner.tried.wait()
+            await settled([owner], [4])
             await asyncio.sleep(0.4)
             alone = len(announced)
             others.append("b")
