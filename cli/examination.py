@@ -251,17 +251,16 @@ def _unproved(stations: list[Unproved]) -> list[Finding]:
     """Stations of before that show no credential: for how long they are still received."""
     now = datetime.now(UTC)
     remedy = "faites un jeton pour chacune (POST /v1/gateways/{EUI}/tokens) et mettez-le dans son tc.key"
-    late = [station.name for station in stations if station.until <= now]
-    waiting = [station for station in stations if station.until > now]
+    late = {station.eui: station.name for station in stations if station.until <= now}
+    waiting = {station.eui: station.name for station in stations if station.until > now}
     found: list[Finding] = []
     if late:
         what = "Basics Station sans jeton ni certificat, refusées depuis la fin du délai"
         found.append(critical(Kind.CREDENTIALS_UNPROVED, what, remedy, late))
     if waiting:
-        days = days_left(min(station.until for station in waiting), now)
+        days = days_left(min(station.until for station in stations if station.eui in waiting), now)
         what = f"Basics Station sans jeton ni certificat, reçues encore {days}"
-        names = [station.name for station in waiting]
-        found.append(warning(Kind.CREDENTIALS_UNPROVED, what, remedy, names))
+        found.append(warning(Kind.CREDENTIALS_UNPROVED, what, remedy, waiting))
     return found
 
 
@@ -306,11 +305,11 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         )
         found.append(warning(Kind.MQTT_ACCOUNTS_WAITING, what, remedy))
     if activity.unconfirmed:
-        total = sum(items for _, items in activity.unconfirmed)
+        total = sum(tenant.items for tenant in activity.unconfirmed)
         what = f"logements et compteurs dont la classe est à confirmer : {total}"
         remedy = "GET /v1/privacy/unconfirmed dit ce qui serait effacé"
-        names = [name for name, _ in activity.unconfirmed]
-        found.append(warning(Kind.PRIVACY_UNCONFIRMED, what, remedy, names))
+        tenants = {tenant.slug: tenant.name for tenant in activity.unconfirmed}
+        found.append(warning(Kind.PRIVACY_UNCONFIRMED, what, remedy, tenants))
     unknown = activity.unknown_gateways
     if unknown:
         what = "une se présente sans être enregistrée"
@@ -328,8 +327,8 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         what = "1 alerte n'a prévenu personne" if total == 1 else f"{total} alertes n'ont prévenu personne"
         remedy = "faites reprendre, prouver ou ajouter une adresse (webhook-endpoints) : elles partent alors"
         severity = critical if any(tenant.is_critical for tenant in activity.unreached) else warning
-        names = [tenant.name for tenant in activity.unreached]
-        found.append(severity(Kind.ALERTS_UNREACHED, f"{what}, aucune adresse n'est en service", remedy, names))
+        tenants = {tenant.slug: tenant.name for tenant in activity.unreached}
+        found.append(severity(Kind.ALERTS_UNREACHED, f"{what}, aucune adresse n'est en service", remedy, tenants))
     if activity.feed_held is not None:
         seconds = int(activity.feed_held.held.total_seconds())
         whose = activity.feed_held.holder or "titulaire inconnu"

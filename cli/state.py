@@ -198,7 +198,7 @@ async def _database(url: str | None, problems: dict[str, str]) -> Database | Non
         content.alerts_open,
         len(unproved),
         min((station.until for station in unproved), default=None),
-        0 if report.activity is None else sum(items for _, items in report.activity.unconfirmed),
+        0 if report.activity is None else sum(one.items for one in report.activity.unconfirmed),
     )
 
 

@@ -30,6 +30,7 @@ from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.run_info import RunInfo, ServiceInfo
 from tests.cli.breakable import replace_run
+from tests.cli.test_alarm_news import OnCall
 
 KEK = "11" * 32
 
@@ -39,12 +40,14 @@ def about(findings: list[Finding], subject: str) -> Finding:
     return found
 
 
-async def register(pool: Pool, *, last_seen_ago: timedelta | None, name: str = "Mairie") -> None:
+async def register(pool: Pool, *, last_seen_ago: timedelta | None, name: str = "Mairie") -> str:
+    """Its EUI."""
     await pool.execute("INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') ON CONFLICT DO NOTHING")
+    eui = os.urandom(8)
     gateway = await pool.fetchval(
         "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, $1, $2 FROM tenant WHERE slug = 'metz' "
         "RETURNING id",
-        os.urandom(8),
+        eui,
         name,
     )
     if last_seen_ago is not None:
@@ -53,6 +56,7 @@ async def register(pool: Pool, *, last_seen_ago: timedelta | None, name: str = "
             gateway,
             last_seen_ago,
         )
+    return eui.hex()
 
 
 async def test_an_installation_that_works_has_nothing_wrong(
@@ -182,6 +186,54 @@ async def test_gateways_that_are_silent(pool: Pool, database_url: str) -> None:
 
     assert (alone.severity, one_of_two.severity) == (Severity.CRITICAL, Severity.WARNING)
     assert one_of_two.names == ("Clocher",)
+
+
+async def test_a_second_silent_gateway_of_one_name_is_told_and_a_new_name_is_no_recovery(
+    pool: Pool, database_url: str
+) -> None:
+    first = await register(pool, last_seen_ago=timedelta(seconds=5))
+    second = await register(pool, last_seen_ago=timedelta(seconds=5))
+    await register(pool, last_seen_ago=timedelta(seconds=5), name="École")
+    somebody = OnCall()
+
+    async def told() -> tuple[list[str], list[str]]:
+        place = Place(database_url=database_url)
+        for _ in range(2):  # What one alone has seen wakes nobody.
+            said = somebody.examination(about(await examine_database(place), "passerelles"))
+        return said
+
+    async def set_seen(eui: str, ago: str) -> None:
+        await pool.execute(
+            "UPDATE gateway_state SET last_seen_at = now() - $2::text::interval "
+            "WHERE gateway_id = (SELECT id FROM gateway WHERE gateway_id = $1)",
+            bytes.fromhex(eui),
+            ago,
+        )
+
+    assert await told() == ([], [])
+    await set_seen(first, "1 hour")
+    assert await told() == ([f"gateways.silent/{first}"], [])
+    assert somebody.watched.troubles[f"gateways.silent/{first}"].finding.title == f"passerelles (Mairie ({first}))"
+    await set_seen(second, "1 hour")
+    assert await told() == ([f"gateways.silent/{second}"], [])
+    await pool.execute("UPDATE gateway SET name = 'Hôtel de ville' WHERE gateway_id = $1", bytes.fromhex(first))
+    assert await told() == ([], [])
+    await set_seen(first, "5 s")
+    somebody.examination(found := about(await examine_database(Place(database_url=database_url)), "passerelles"))
+    assert (found.names, found.ids) == (("Mairie",), (second,))  # Nobody else has that name now.
+    assert list(somebody.notified) == [f"gateways.silent/{second}"]
+
+
+async def test_tenants_of_one_name_are_told_apart(pool: Pool, database_url: str) -> None:
+    await register(pool, last_seen_ago=timedelta(seconds=5))
+    await pool.execute("INSERT INTO tenant (slug, name) VALUES ('metz-2', 'Metz')")
+    await pool.execute(
+        "INSERT INTO asset (tenant_id, kind, name, privacy_class) SELECT id, 'water_meter', 'm', 1 FROM tenant"
+    )
+
+    found = about(await examine_database(Place(database_url=database_url)), "données personnelles")
+
+    assert (found.names, found.ids) == (("Metz (metz)", "Metz (metz-2)"), ("metz", "metz-2"))
 
 
 async def test_stations_of_before_without_a_credential_are_counted_down(pool: Pool, database_url: str) -> None:
