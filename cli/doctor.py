@@ -55,7 +55,7 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
     findings += _examine_settings(found.environment)
     findings += _examine_alarm(found.environment) if found.is_server else []
     findings += [critical(_wrong_kind(wrong), wrong.french, REMEDY) for wrong in found.wrong]
-    findings += machine.examine_machine(place.folder)
+    findings += machine.examine_machine(place.folder, found.backups)
     findings += _examine_options(found.environment.get("TERRITOIRE_OPTIONS", ""), is_stopped=found.is_stopped)
     station = found.environment.get("TERRITOIRE_STATION_CERTIFICATE")
     findings += map(machine.examine_certificate, [*certificates, *([Path(station)] if station else [])])

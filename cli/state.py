@@ -245,8 +245,13 @@ async def _sum(urls: Sequence[str], counter: str) -> float | None:
     return sum(float(line.rpartition(" ")[2]) for line in lines) if answers else None
 
 
+def standing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is made already."""
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
+
+
 def read_disk(folder: Path) -> Disk:
     """Of a folder that may not be made yet."""
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    there = standing(folder)
     disk, flags = shutil.disk_usage(there), os.statvfs(there).f_flag
     return Disk(disk.free, disk.total, bool(flags & os.ST_RDONLY))

@@ -15,6 +15,8 @@ from services.supervisor.ports import LOOPBACK
 # nats-server 2.10 that has met a full disk acknowledges what nobody can read any more (measured: it counts a
 # stream from one again and has no index of it): it is stopped before.
 STOP_BELOW, START_ABOVE = 64 << 20, 128 << 20
+# The folder of its streams, in its own.
+STORE = "store"
 CONFIGURATION = """\
 server_name: {name}
 listen: "{host}:{port}"
@@ -96,7 +98,7 @@ class PrivateNats:
                 name=self.name,
                 host=LOOPBACK,
                 port=self.port,
-                store=self.folder / "store",
+                store=self.folder / STORE,
                 sync_interval="always" if self.durable else "2m",
                 max_file_store=self.max_file_store,
                 cluster=self._cluster(),

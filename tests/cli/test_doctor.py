@@ -3,6 +3,8 @@
 import os
 import shutil
 import socket
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -371,11 +373,60 @@ def test_a_disk_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert severities == [Severity.GOOD, Severity.WARNING, Severity.CRITICAL]
 
 
+@pytest.fixture
+def disk_of_its_own(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
+    """Mounts one of 100 pages, so many of which are taken, on a folder of the home or beside it."""
+    mounted: list[Path] = []
+
+    def mount(name: str, taken: int) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", folder], check=False).returncode:
+            pytest.skip("nobody may mount a disk here")
+        mounted.append(folder)
+        (folder / "taken").write_bytes(b"x" * 4096 * taken)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_every_disk_that_something_stands_on_is_looked_at_once(
+    tmp_path: Path,
+    disk_of_its_own: Callable[[str, int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.supervisor.home.may_enter", lambda *_: True)
+    disk_of_its_own("home/postgres", 97)
+    disk_of_its_own("home/nats", 10)
+    backups = disk_of_its_own("backups", 85)
+    arguments = ["doctor", "--home", str(tmp_path / "home"), "--backups", str(backups), "--json"]
+
+    done = CliRunner().invoke(app, arguments)
+
+    found = [one for one in msgspec.json.decode(done.stdout)["findings"] if one["subject"] == "disque"]
+    assert [(one["names"], one["severity"], one["kind"]) for one in found[1:]] == [
+        (["base de données"], 2, "disk.scarce"),
+        (["bus"], 0, ""),
+        (["sauvegardes"], 1, "disk.scarce"),
+    ]
+    assert found[0]["names"] == []
+
+
+def test_a_home_on_one_disk_is_looked_at_once(tmp_path: Path) -> None:
+    (tmp_path / "home" / "nats").mkdir(parents=True)
+
+    found = machine.examine_machine(tmp_path / "home", tmp_path / "backups")
+
+    assert [one.title for one in found if one.subject == "disque"] == ["disque"]
+
+
 def test_a_udp_buffer_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rmem_max").write_text("212992\n", "ascii")
     monkeypatch.setattr(machine, "RMEM_MAX", tmp_path / "rmem_max")
 
-    found = about(machine.examine_machine(None), "tampon UDP")
+    found = about(machine.examine_machine(None, None), "tampon UDP")
 
     assert found.severity is Severity.WARNING
     assert "sysctl -w net.core.rmem_max=4194304" in found.remedy
