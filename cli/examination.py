@@ -40,6 +40,7 @@ READ_WITHIN_S = 6.0
 SKEW_MOST = timedelta(seconds=2)
 ROLLUPS_LATE = timedelta(hours=3)
 RESTARTED_OFTEN = 3
+RESTARTED_WITHIN = timedelta(days=1)
 STREAM_FULL = 0.9
 NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
 
@@ -98,8 +99,8 @@ async def examine_services(place: Place) -> list[Finding]:
             is_waiting = service.health_url is not None and service.pid is not None
             waiting.setdefault(state.problem if is_waiting else service.name, []).append(service)
             problems[service.name] = state.problem
-        elif service.restarts >= RESTARTED_OFTEN:
-            what = f"prêt, mais redémarré {service.restarts} fois"
+        elif len(restarts := _recent_restarts(service)) >= RESTARTED_OFTEN:
+            what = f"prêt, mais redémarré {len(restarts)} fois depuis le {restarts[0]:%d/%m à %H h %M} UTC"
             remedy = f"lisez {service.log} : il y a une cause"
             found.append(warning(Kind.PROCESS_RESTARTED, what, remedy, [service.name]))
     # What waits for the same reason is one finding: nine processes wait for one database.
@@ -108,6 +109,14 @@ async def examine_services(place: Place) -> list[Finding]:
         remedy = _services_remedy(Path(place.run.home), services)
         found.append(critical(Kind.PROCESS_UNREADY, problems[names[0]], remedy, names))
     return found or [good(Subject.PROCESS, f"les {len(place.run.services)} sont prêts")]
+
+
+def _recent_restarts(service: ServiceInfo) -> list[datetime]:
+    """One that has kept up since is not to be looked at for as long as the stack runs."""
+    now = datetime.now(UTC)
+    restarts = [datetime.fromtimestamp(at, UTC) for at in service.restarted_at]
+    # A clock that was put back leaves some that are still to come.
+    return [at for at in restarts if timedelta() <= now - at < RESTARTED_WITHIN]
 
 
 def _services_remedy(home: Path, services: Sequence[ServiceInfo]) -> str:

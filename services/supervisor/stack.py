@@ -149,6 +149,7 @@ class Stack:
                 str(child.spec.log),
                 child.spec.health_url,
                 dict(child.spec.ports),
+                tuple(child.restarted_at),
             )
             for child in self.supervisor.children
         )

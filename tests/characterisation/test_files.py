@@ -131,6 +131,7 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
                 "log": "/srv/territoire/logs/network-1.log",
                 "health_url": "http://127.0.0.1:9101",
                 "ports": {"udp": 1700, "station": 8887},
+                "restarted_at": (),
             },
             {
                 "name": "network-2",
@@ -139,6 +140,7 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
                 "log": "/srv/territoire/logs/network-2.log",
                 "health_url": None,
                 "ports": {},
+                "restarted_at": (),
             },
         ],
         "intake_url": "http://127.0.0.1:8002",
@@ -151,7 +153,8 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
 def test_run_json_is_written_under_the_names_of_today(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(RUN)
     expected: Any = json.loads(RUN)
-    expected["services"][1] |= {"health_url": None, "ports": {}}
+    expected["services"][0] |= {"restarted_at": []}
+    expected["services"][1] |= {"health_url": None, "ports": {}, "restarted_at": []}
     expected["version"] = 1
 
     assert json.loads(msgspec.json.encode(read_run_info(tmp_path))) == expected

@@ -23,6 +23,7 @@ from cli.findings import Finding, Severity, worst
 from cli.place import Place
 from cli.up import read_start_options
 from core.runtime.bus import connect_bus
+from core.runtime.health import Readiness, serve_health
 from core.runtime.postgres import Pool, connect
 from lab.certificates import Authority
 from lorawan.crypto import wrap_key
@@ -468,6 +469,28 @@ def test_without_an_installation_doctor_says_how_to_start_one(tmp_path: Path) ->
     assert done.exit_code == told["severity"] == Severity.CRITICAL
     assert told["findings"][0]["subject"] == "pile"
     assert "./territoire up" in told["findings"][0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("hours_ago", "severity"), [((40, 30, 5, 1), Severity.GOOD), ((40, 23, 5, 1), Severity.WARNING)]
+)
+async def test_only_restarts_of_the_last_day_are_to_be_looked_at(
+    run: RunInfo, tmp_path: Path, hours_ago: tuple[int, ...], severity: Severity
+) -> None:
+    now = datetime.now(UTC)
+
+    async def well() -> None:
+        return None
+
+    at = tuple((now - timedelta(hours=hours)).timestamp() for hours in hours_ago)
+    async with serve_health(Readiness({"bus": well}), "127.0.0.1", 0) as port:
+        service = ServiceInfo("ingest", 1, 4, "ingest.log", f"http://127.0.0.1:{port}", restarted_at=at)
+        [found] = await examine_services(Place(run=replace_run(run, home=str(tmp_path), services=(service,))))
+
+    assert found.severity is severity
+    if severity:
+        since = now - timedelta(hours=23)
+        assert found.what == f"prêt, mais redémarré 3 fois depuis le {since:%d/%m à %H h %M} UTC"
 
 
 async def test_processes_are_named_one_by_one_whatever_they_wait_for(run: RunInfo, tmp_path: Path) -> None:
