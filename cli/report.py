@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.supervisor.notify import is_notified
+from services.supervisor.process_identity import identity_of
 from services.supervisor.run_info import FILE_NAME, RunInfo, ServiceInfo
 
 ANSWERS_WITHIN_S = 3.0
@@ -148,6 +149,14 @@ def alive(pid: int) -> bool:
     except PermissionError:  # It lives, under another account.
         return True
     return True
+
+
+def is_running(run: RunInfo) -> bool:
+    """Whether the supervisor that wrote this lives: a killed one's number may be another program's by now."""
+    if not alive(run.supervisor_pid):
+        return False
+    found = identity_of(run.supervisor_pid)
+    return found is None or run.supervisor_identity in {"", found}
 
 
 def last_line(log: Path) -> str:

@@ -65,6 +65,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     """Where gateways that run LoRa Basics Station ask first: their `tc.uri`."""
     version: int = FORMER
     """Of this file; `Stack` writes CURRENT."""
+    supervisor_identity: str = ""
+    """By `process_identity`; empty of a release that did not note it."""
 
     @property
     def logs(self) -> Path:

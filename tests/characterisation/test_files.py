@@ -147,6 +147,7 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
         "station_url": "ws://127.0.0.1:8887",
         "former_keks": "kek-6=0f0e0d0c0b0a09080706050403020100",
         "version": 1,
+        "supervisor_identity": "",
     }
 
 
@@ -155,7 +156,7 @@ def test_run_json_is_written_under_the_names_of_today(tmp_path: Path) -> None:
     expected: Any = json.loads(RUN)
     expected["services"][0] |= {"restarted_at": []}
     expected["services"][1] |= {"health_url": None, "ports": {}, "restarted_at": []}
-    expected["version"] = 1
+    expected |= {"version": 1, "supervisor_identity": ""}
 
     assert json.loads(msgspec.json.encode(read_run_info(tmp_path))) == expected
 
