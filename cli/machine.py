@@ -1,4 +1,4 @@
-"""Examines the machine itself: disk, clock, UDP buffers, certificates, backups."""
+"""Examines the machine itself: disks, clock, UDP buffers, certificates."""
 
 import ctypes
 from collections.abc import Iterator
@@ -8,9 +8,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from cli.backup import newest_backup, newest_manifest
 from cli.finding_kinds import Kind, Subject
-from cli.findings import BACKUP_OLD, SCARCE, Finding, critical, days_left, good, warning
+from cli.findings import SCARCE, Finding, critical, days_left, good, warning
 from cli.state import read_disk, standing
 from core.runtime.errors import system_reason
 from services.supervisor.home import Home
@@ -21,7 +20,6 @@ from services.supervisor.stack_options import BUS, StackOptions
 FULL = 0.05
 UDP_BUFFER = 4 << 20
 EXPIRES_SOON = timedelta(days=30)
-AHEAD_MOST = timedelta(hours=1)
 WHOLE = ""
 # What has a disk of its own; the home's is « le disque ».
 DISKS = {
@@ -171,26 +169,3 @@ def examine_certificate(file: Path) -> Finding:
         what = f"expire le {until}, dans {days_left(certificate.not_valid_after_utc, datetime.now(UTC))}"
         return warning(Kind.CERTIFICATE_ENDS, what, "renouvelez-le", names)
     return replace(good(Subject.CERTIFICATE, f"valable jusqu'au {until}"), names=tuple(names))
-
-
-def examine_backups(folder: Path) -> Finding:
-    """By the manifests that `territoire backup` writes."""
-    newest = newest_backup(folder)
-    remedy = f"./territoire backup {folder}, et voyez « systemctl status territoire-backup.timer »"
-    if newest is None:
-        return critical(Kind.BACKUP_NONE, f"aucune dans {folder}", remedy)
-    age = datetime.now(UTC) - newest
-    if age < -AHEAD_MOST:
-        what = f"la dernière est datée du {newest:%d/%m/%Y}, qui est à venir : rien ne dit plus si elles se font"
-        return critical(Kind.BACKUP_AHEAD, what, f"mettez la machine à l'heure, puis {remedy}")
-    if age > BACKUP_OLD:
-        return critical(Kind.BACKUP_OLD, f"la dernière a {age.total_seconds() / 3600:.0f} heures", remedy)
-    last = newest_manifest(folder)
-    if last is not None and last.goes_on_plain:
-        return warning(
-            Kind.BACKUP_PLAIN,
-            "en clair, comme celles d'avant ; elles contiennent des données personnelles",
-            "nommez une clé publique (TERRITOIRE_BACKUP_RECIPIENTS=age1…, docs/serveur.md), ou dites que c'est "
-            "voulu (TERRITOIRE_BACKUP_PLAIN=true)",
-        )
-    return good(Subject.BACKUP, f"la dernière date du {newest:%d/%m/%Y à %H:%M} UTC")

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from cli import machine
 from cli.app import app
 from cli.backup import Manifest
+from cli.backup_examination import examine_backups
 from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database, examine_services
 from cli.findings import Finding, Severity, worst
 from cli.place import Place
@@ -29,11 +30,13 @@ from lab.certificates import Authority
 from lorawan.crypto import wrap_key
 from registry.keys import KeyWrap, device_owner
 from registry.schema import migrations
+from services.supervisor.home import Home
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.run_info import RunInfo, ServiceInfo
 from tests.cli.breakable import replace_run
 from tests.cli.test_alarm_news import OnCall
+from tests.conftest import Database
 
 KEK = "11" * 32
 
@@ -450,16 +453,58 @@ def test_a_certificate_that_expires_tomorrow_and_one_that_is_none(tmp_path: Path
     assert machine.examine_certificate(key).severity is Severity.CRITICAL
 
 
-def test_a_backup_that_is_old(tmp_path: Path) -> None:
-    assert machine.examine_backups(tmp_path).severity is Severity.CRITICAL
+async def test_a_backup_that_is_old(tmp_path: Path) -> None:
+    async def severity() -> Severity:
+        return worst(await examine_backups(tmp_path, Place()))
+
+    assert await severity() is Severity.CRITICAL
     for name, age in (("old", timedelta(days=9)), ("new", timedelta(hours=2))):
         (tmp_path / f"{name}.dump").touch()
         manifest = Manifest(1, "2", {}, made_at=datetime.now(UTC) - age, kek_ids=[], octets=0, sha256="")
         (tmp_path / f"{name}.dump.json").write_bytes(msgspec.json.encode(manifest))
 
-    assert machine.examine_backups(tmp_path).severity is Severity.GOOD
+    assert await severity() is Severity.GOOD
     (tmp_path / "new.dump").unlink()
-    assert machine.examine_backups(tmp_path).severity is Severity.CRITICAL
+    assert await severity() is Severity.CRITICAL
+
+
+def test_a_server_whose_first_night_is_still_to_come_has_no_backup_yet(tmp_path: Path) -> None:
+    home, backups = Home(tmp_path / "home"), tmp_path / "backups"
+    home.folder.mkdir(mode=0o711)
+    backups.mkdir()
+    with home.held():  # As the first start does.
+        pass
+
+    def about_backups() -> tuple[int, str]:
+        arguments = ["doctor", "--home", str(home.folder), "--backups", str(backups), "--json"]
+        told = msgspec.json.decode(CliRunner().invoke(app, arguments).stdout)["findings"]
+        [found] = [one for one in told if one["subject"] == "sauvegarde"]
+        return found["severity"], found["what"].partition(" : ")[0]
+
+    assert about_backups() == (0, "pas encore")
+    for hours, expected in (
+        (35, (0, "pas encore")),
+        (37, (2, f"aucune dans {backups}")),
+        (-2, (2, f"aucune dans {backups}")),
+    ):
+        first = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
+        os.utime(home.folder / "lock", (first, first))
+        assert about_backups() == expected
+
+
+async def test_a_container_s_database_says_whether_its_first_night_is_still_to_come(
+    database: Database, tmp_path: Path
+) -> None:
+    place = Place(database_url=database.admin_url)
+    severities = [worst(await examine_backups(tmp_path, place))]
+    admin = await connect(database.admin_url)
+    await admin.execute(
+        "UPDATE schema_migration SET applied_at = applied_at - interval '37 hours' WHERE number = 1"
+    )
+    await admin.close()
+    severities.append(worst(await examine_backups(tmp_path, place)))
+
+    assert severities == [Severity.GOOD, Severity.CRITICAL]
 
 
 def test_without_an_installation_doctor_says_how_to_start_one(tmp_path: Path) -> None:
