@@ -1,7 +1,6 @@
 """`python -m lab`, which ./territoire ends in where there is a checkout."""
 
-from cli.__main__ import run
-from lab.app import app
+from cli.__main__ import answer
 
 if __name__ == "__main__":
-    run(app)
+    answer("lab.app")
