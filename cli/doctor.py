@@ -47,7 +47,7 @@ def doctor(
 
 async def examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
     """Everything that `doctor` looks at."""
-    from cli import archive_examination, backup_examination, examination, machine
+    from cli import archive_examination, backup_examination, examination, machine, process_examination
     from cli.place import find_installation
 
     found = find_installation(home, backups)
@@ -65,7 +65,7 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
             _examined(subject, partial(examination_of, place))
             for subject, examination_of in (
                 (Subject.BACKUP, partial(backup_examination.examine_backups, found.backups)),
-                (Subject.PROCESS, examination.examine_services),
+                (Subject.PROCESS, process_examination.examine_services),
                 (Subject.DATABASE, examination.examine_database),
                 (Subject.ARCHIVE, archive_examination.examine_archive),
                 (Subject.BUS, examination.examine_bus),

@@ -1,42 +1,25 @@
 """An installation that is broken in one way at a time, and what is said of it."""
 
 import os
-import shutil
-import socket
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from cli import machine
 from cli.app import app
-from cli.backup import Manifest
-from cli.backup_examination import examine_backups
-from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database, examine_services
+from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database
 from cli.findings import Finding, Severity, worst
 from cli.place import Place
-from cli.up import read_start_options
 from core.runtime.bus import connect_bus
-from core.runtime.health import Readiness, serve_health
 from core.runtime.postgres import Pool, connect
-from lab.certificates import Authority
 from lorawan.crypto import wrap_key
 from registry.keys import KeyWrap, device_owner
 from registry.schema import migrations
-from services.supervisor.home import Home
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
-from services.supervisor.ports import free_tcp_port
-from services.supervisor.run_info import RunInfo, ServiceInfo
-from tests.cli.breakable import replace_run
 from tests.cli.test_alarm_news import OnCall
-from tests.conftest import Database
 
 KEK = "11" * 32
 
@@ -202,7 +185,7 @@ async def test_a_second_silent_gateway_of_one_name_is_told_and_a_new_name_is_no_
     await register(pool, last_seen_ago=timedelta(seconds=5), name="École")
     somebody = OnCall()
 
-    async def told() -> tuple[list[str], list[str]]:
+    async def notified() -> tuple[list[str], list[str]]:
         place = Place(database_url=database_url)
         for _ in range(2):  # What one alone has seen wakes nobody.
             said = somebody.examination(about(await examine_database(place), "passerelles"))
@@ -216,14 +199,14 @@ async def test_a_second_silent_gateway_of_one_name_is_told_and_a_new_name_is_no_
             ago,
         )
 
-    assert await told() == ([], [])
+    assert await notified() == ([], [])
     await set_seen(first, "1 hour")
-    assert await told() == ([f"gateways.silent/{first}"], [])
+    assert await notified() == ([f"gateways.silent/{first}"], [])
     assert somebody.watched.troubles[f"gateways.silent/{first}"].finding.title == f"passerelles (Mairie ({first}))"
     await set_seen(second, "1 hour")
-    assert await told() == ([f"gateways.silent/{second}"], [])
+    assert await notified() == ([f"gateways.silent/{second}"], [])
     await pool.execute("UPDATE gateway SET name = 'Hôtel de ville' WHERE gateway_id = $1", bytes.fromhex(first))
-    assert await told() == ([], [])
+    assert await notified() == ([], [])
     await set_seen(first, "5 s")
     somebody.examination(found := about(await examine_database(Place(database_url=database_url)), "passerelles"))
     assert (found.names, found.ids) == (("Mairie",), (second,))  # Nobody else has that name now.
@@ -367,146 +350,6 @@ async def test_a_broker_whose_rules_do_not_let_the_bridge_command(mosquitto_serv
     assert "acl" in found.remedy
 
 
-def test_a_disk_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    severities: list[Severity] = []
-    for free in (500, 150, 20):
-        usage = SimpleNamespace(total=1000, free=free)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
-        severities.append(machine.examine_disk(tmp_path / "not" / "yet").severity)
-
-    assert severities == [Severity.GOOD, Severity.WARNING, Severity.CRITICAL]
-
-
-@pytest.fixture
-def disk_of_its_own(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
-    """Mounts one of 100 pages, so many of which are taken, on a folder of the home or beside it."""
-    mounted: list[Path] = []
-
-    def mount(name: str, taken: int) -> Path:
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", folder], check=False).returncode:
-            pytest.skip("nobody may mount a disk here")
-        mounted.append(folder)
-        (folder / "taken").write_bytes(b"x" * 4096 * taken)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", folder], check=True)
-
-
-def test_every_disk_that_something_stands_on_is_looked_at_once(
-    tmp_path: Path,
-    disk_of_its_own: Callable[[str, int], Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("services.supervisor.home.may_enter", lambda *_: True)
-    disk_of_its_own("home/postgres", 97)
-    disk_of_its_own("home/nats", 10)
-    backups = disk_of_its_own("backups", 85)
-    arguments = ["doctor", "--home", str(tmp_path / "home"), "--backups", str(backups), "--json"]
-
-    done = CliRunner().invoke(app, arguments)
-
-    found = [one for one in msgspec.json.decode(done.stdout)["findings"] if one["subject"] == "disque"]
-    assert [(one["names"], one["severity"], one["kind"]) for one in found[1:]] == [
-        (["base de données"], 2, "disk.scarce"),
-        (["bus"], 0, ""),
-        (["sauvegardes"], 1, "disk.scarce"),
-    ]
-    assert found[0]["names"] == []
-
-
-def test_a_home_on_one_disk_is_looked_at_once(tmp_path: Path) -> None:
-    (tmp_path / "home" / "nats").mkdir(parents=True)
-
-    found = machine.examine_machine(tmp_path / "home", tmp_path / "backups")
-
-    assert [one.title for one in found if one.subject == "disque"] == ["disque"]
-
-
-def test_a_udp_buffer_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "rmem_max").write_text("212992\n", "ascii")
-    monkeypatch.setattr(machine, "RMEM_MAX", tmp_path / "rmem_max")
-
-    found = about(machine.examine_machine(None, None), "tampon UDP")
-
-    assert found.severity is Severity.WARNING
-    assert "sysctl -w net.core.rmem_max=4194304" in found.remedy
-
-
-@pytest.mark.parametrize(("what", "port"), [("--station-port", 3001), ("--intake-port", 8081)])
-def test_a_port_that_no_option_names_is_the_one_that_up_takes(what: str, port: int) -> None:
-    with socket.socket() as taken, suppress(OSError):  # By somebody else on this machine, then.
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
-        found = machine.examine_ports(read_start_options("--udp-port 0 --api-port 0"))
-
-    assert [one.what.startswith(f"port TCP {port}") for one in found if what in one.remedy] == [True]
-
-
-def test_a_certificate_that_expires_tomorrow_and_one_that_is_none(tmp_path: Path) -> None:
-    certificate, key = Authority(tmp_path).sign("lns")
-
-    assert machine.examine_certificate(certificate).severity is Severity.WARNING
-    assert machine.examine_certificate(key).severity is Severity.CRITICAL
-
-
-async def test_a_backup_that_is_old(tmp_path: Path) -> None:
-    async def severity() -> Severity:
-        return worst(await examine_backups(tmp_path, Place()))
-
-    assert await severity() is Severity.CRITICAL
-    for name, age in (("old", timedelta(days=9)), ("new", timedelta(hours=2))):
-        (tmp_path / f"{name}.dump").touch()
-        manifest = Manifest(1, "2", {}, made_at=datetime.now(UTC) - age, kek_ids=[], octets=0, sha256="")
-        (tmp_path / f"{name}.dump.json").write_bytes(msgspec.json.encode(manifest))
-
-    assert await severity() is Severity.GOOD
-    (tmp_path / "new.dump").unlink()
-    assert await severity() is Severity.CRITICAL
-
-
-def test_a_server_whose_first_night_is_still_to_come_has_no_backup_yet(tmp_path: Path) -> None:
-    home, backups = Home(tmp_path / "home"), tmp_path / "backups"
-    home.folder.mkdir(mode=0o711)
-    backups.mkdir()
-    with home.held():  # As the first start does.
-        pass
-
-    def about_backups() -> tuple[int, str]:
-        arguments = ["doctor", "--home", str(home.folder), "--backups", str(backups), "--json"]
-        told = msgspec.json.decode(CliRunner().invoke(app, arguments).stdout)["findings"]
-        [found] = [one for one in told if one["subject"] == "sauvegarde"]
-        return found["severity"], found["what"].partition(" : ")[0]
-
-    assert about_backups() == (0, "pas encore")
-    for hours, expected in (
-        (35, (0, "pas encore")),
-        (37, (2, f"aucune dans {backups}")),
-        (-2, (2, f"aucune dans {backups}")),
-    ):
-        first = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
-        os.utime(home.folder / "lock", (first, first))
-        assert about_backups() == expected
-
-
-async def test_a_container_s_database_says_whether_its_first_night_is_still_to_come(
-    database: Database, tmp_path: Path
-) -> None:
-    place = Place(database_url=database.admin_url)
-    severities = [worst(await examine_backups(tmp_path, place))]
-    admin = await connect(database.admin_url)
-    await admin.execute(
-        "UPDATE schema_migration SET applied_at = applied_at - interval '37 hours' WHERE number = 1"
-    )
-    await admin.close()
-    severities.append(worst(await examine_backups(tmp_path, place)))
-
-    assert severities == [Severity.GOOD, Severity.CRITICAL]
-
-
 def test_without_an_installation_doctor_says_how_to_start_one(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["doctor", "--home", str(tmp_path), "--json"])
     told = msgspec.json.decode(done.stdout)
@@ -514,48 +357,3 @@ def test_without_an_installation_doctor_says_how_to_start_one(tmp_path: Path) ->
     assert done.exit_code == told["severity"] == Severity.CRITICAL
     assert told["findings"][0]["subject"] == "pile"
     assert "./territoire up" in told["findings"][0]["remedy"]
-
-
-@pytest.mark.parametrize(
-    ("hours_ago", "severity"), [((40, 30, 5, 1), Severity.GOOD), ((40, 23, 5, 1), Severity.WARNING)]
-)
-async def test_only_restarts_of_the_last_day_are_to_be_looked_at(
-    run: RunInfo, tmp_path: Path, hours_ago: tuple[int, ...], severity: Severity
-) -> None:
-    now = datetime.now(UTC)
-
-    async def well() -> None:
-        return None
-
-    at = tuple((now - timedelta(hours=hours)).timestamp() for hours in hours_ago)
-    async with serve_health(Readiness({"bus": well}), "127.0.0.1", 0) as port:
-        service = ServiceInfo("ingest", 1, 4, "ingest.log", f"http://127.0.0.1:{port}", restarted_at=at)
-        [found] = await examine_services(Place(run=replace_run(run, home=str(tmp_path), services=(service,))))
-
-    assert found.severity is severity
-    if severity:
-        since = now - timedelta(hours=23)
-        assert found.what == f"prêt, mais redémarré 3 fois depuis le {since:%d/%m à %H h %M} UTC"
-
-
-async def test_processes_are_named_one_by_one_whatever_they_wait_for(run: RunInfo, tmp_path: Path) -> None:
-    """Two that wait for one thing are one line; the dead each have their last words."""
-
-    def service(name: str, pid: int | None) -> ServiceInfo:
-        (tmp_path / f"{name}.log").write_text(f'{{"message": "{name} a fini"}}\n', "utf-8")
-        return ServiceInfo(name, pid, 0, str(tmp_path / f"{name}.log"), f"http://127.0.0.1:{free_tcp_port()}")
-
-    services = (service("network", 1), service("ingest", 1), service("api", None), service("alerting", None))
-
-    found = await examine_services(Place(run=replace_run(run, home=str(tmp_path), services=services)))
-
-    assert [one.names for one in found] == [("network", "ingest"), ("api",), ("alerting",)]
-    assert [key for one in found for key in one.keys] == [
-        f"process.unready/{name}" for name in ("network", "ingest", "api", "alerting")
-    ]
-    assert [
-        name in one.remedy for one, name in zip(found[1:], ("api a fini", "alerting a fini"), strict=True)
-    ] == [
-        True,
-        True,
-    ]
