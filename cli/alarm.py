@@ -148,14 +148,15 @@ def _notify_of(
 
 def _notify(folder: Path, backups: Path | None, to: "Sequence[Channel]") -> tuple[list[str], Path | None]:
     from cli.alarm_delivery import utc_now
-    from cli.alarm_memory import Memory, taken_over
+    from cli.alarm_memory import Memory, identified, taken_over
     from cli.alarm_news import going_on, watch
 
     findings = _examine(folder, backups)
     memory = Memory(folder)
     with memory.alone(ALONE_WITHIN_S):
         now = utc_now()
-        memory.state = taken_over(memory.state, [channel.key for channel in to], findings, now)
+        known = identified(memory.state, findings)
+        memory.state = taken_over(known, [channel.key for channel in to], findings, now)
         state = memory.state
         watched = watch(state.watched, findings, now)
         keys = {channel.key for channel in to}

@@ -6,6 +6,7 @@ from cli.alarm_news import News, gathered
 from cli.findings import Finding, Severity, one_line
 
 SUBJECT_MOST = 150
+WORDS = {Severity.CRITICAL: "en panne", Severity.WARNING: "à surveiller"}
 TEST_SUBJECT = "essai de l'alarme"
 TEST_TEXT = (
     "Ceci est un essai, demandé par « territoire alarm --test » : rien n'est en panne, rien n'est à faire.\n"
@@ -33,12 +34,12 @@ def how_it_ended(result: str, status: str) -> str:
 
 
 def subject_of(host: str, report: News) -> str:
-    """One line: the worst first."""
+    """One line: what is broken, then what is to be looked at; what is good again where there is nothing bad."""
     bad = _worst_first(report)
     if not bad:
         return headline(host, f"rétabli : {_titles(gathered(report.good.values()))}")
-    is_broken = bad[0].severity is Severity.CRITICAL
-    return headline(host, f"{'en panne' if is_broken else 'à surveiller'} : {_titles(bad)}")
+    of_each = ((words, [one for one in bad if one.severity is severity]) for severity, words in WORDS.items())
+    return headline(host, " ; ".join(f"{words} : {_titles(these)}" for words, these in of_each if these))
 
 
 def headline(host: str, text: str) -> str:
@@ -59,9 +60,8 @@ def text_of(report: News) -> str:
     """The letter."""
     lines: list[str] = []
     for finding in _worst_first(report):
-        mark = "EN PANNE" if finding.severity is Severity.CRITICAL else "À SURVEILLER"
         lines += [
-            f"{mark} : {finding.title} : {one_line(finding.what)}",
+            f"{WORDS[finding.severity].upper()} : {finding.title} : {one_line(finding.what)}",
             f"  À faire : {one_line(finding.remedy)}",
             "",
         ]

@@ -5,21 +5,23 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from cli.alarm_news import Event, Notified, Watched, happened
+from cli.alarm_news import Event, Notified, Trouble, Watched, happened
 from cli.finding_kinds import Kind, hidden_by
 from cli.findings import Finding, Severity, critical
 from core.runtime.errors import system_reason
 
 STATE = "alarm.json"
 ASKED_AGAIN_S = 0.1
+Entry = TypeVar("Entry", Trouble, Notified)
 
 
 class Recipient(msgspec.Struct, frozen=True):
@@ -80,6 +82,35 @@ def taken_over(found: Remembered, keys: Iterable[str], findings: Sequence[Findin
         recipients[key] = replace(of_one, notified=of_one.notified | good)
     events = happened(found.events, left, now)
     return replace(found, events=events, recipients=recipients, known=kept, sudden={})
+
+
+def identified(found: Remembered, findings: Iterable[Finding]) -> Remembered:
+    """With what was remembered under a name, as releases of before did, under what identifies the same one now.
+
+    Of two of one name the second was told to nobody: it stays to be told.
+    """
+    moved: dict[str, tuple[str, Finding]] = {}
+    for finding in findings:
+        for key, one in zip(finding.keys, finding.each(), strict=True):
+            for name, identity in zip(one.names, one.ids, strict=False):
+                former = f"{one.kind}/{name.removesuffix(f' ({identity})')}"
+                moved.setdefault(former, (key, one))
+    return replace(
+        found,
+        watched=replace(found.watched, troubles=_moved(found.watched.troubles, moved)),
+        recipients={
+            whom: replace(one, notified=_moved(one.notified, moved)) for whom, one in found.recipients.items()
+        },
+    )
+
+
+def _moved(remembered: Mapping[str, Entry], moved: Mapping[str, tuple[str, Finding]]) -> dict[str, Entry]:
+    after: dict[str, Entry] = {}
+    for key, one in remembered.items():
+        is_by_name = key in moved and not one.finding.ids
+        new_key, finding = moved[key] if is_by_name else (key, one.finding)
+        after[new_key] = replace(one, finding=finding) if is_by_name else one
+    return after
 
 
 def _is_of(subject: str, ours: Iterable[str]) -> bool:

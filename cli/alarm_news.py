@@ -205,7 +205,14 @@ def settled(notified: Mapping[str, Notified], watched: Watched, now: datetime) -
 
 def gathered(findings: Iterable[Finding]) -> list[Finding]:
     """As one again, those that are in one state: nine processes wait for one database."""
-    names: dict[Finding, list[str]] = {}
+    alike: dict[Finding, list[Finding]] = {}
     for finding in findings:
-        names.setdefault(replace(finding, names=()), []).extend(finding.names)
-    return [replace(finding, names=tuple(of_these)) for finding, of_these in names.items()]
+        alike.setdefault(replace(finding, names=(), ids=()), []).append(finding)
+    return [
+        replace(
+            state,
+            names=tuple(name for one in of_these for name in one.names),
+            ids=tuple(identity for one in of_these for identity in one.ids),
+        )
+        for state, of_these in alike.items()
+    ]

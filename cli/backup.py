@@ -1,21 +1,23 @@
 """`territoire backup`: the database in one file, beside it what must be in the database after a restore."""
 
 import asyncio
+import contextlib
+import fcntl
 import hashlib
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from io import BufferedIOBase
+from io import BufferedWriter
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import msgspec
 import typer
 
 from cli.account import Account, take_account
 from cli.programs import program
-from cli.running import database_away, fail, find_run
+from cli.running import database_away, fail, find_run, run_until_stopped
 from core.runtime.errors import system_reason
 from registry.erasures import UnreadableLedger
 from registry.ledger_file import LEDGER_NAME
@@ -23,6 +25,10 @@ from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import libpq_environment
 
 MANIFEST_SUFFIX = ".json"
+# While it is written.
+DRAFT_SUFFIX = ".part"
+CANCELLED_WITHIN_S = 5.0
+NAMES = "territoire-????-??-??T??????.dump"
 
 
 class Manifest(Account, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,12 +109,14 @@ def backup(
         raise fail(f"{file} existe déjà : choisissez un autre nom, ou --force", 2)
     if stopped and database_url:
         raise fail("--stopped est d'une pile de cette machine, sans --database-url", 2)
+    if folder is not None:
+        _delete_abandoned(folder)
     try:
         if stopped:
             manifest = _of_stopped(home, lambda url: _back_up(url, file, for_whom, goes_on_plain))
         else:
             url = _address(database_url) if database_url else find_run(home).database_admin_url
-            manifest = asyncio.run(_back_up(url, file, for_whom, goes_on_plain))
+            manifest = run_until_stopped(_back_up(url, file, for_whom, goes_on_plain))
     except UnreadableLedger as wrong:
         raise fail(f"{file.parent / LEDGER_NAME} ne se lit pas ({wrong}) : mettez-le de côté") from None
     except ServerMissing as missing:
@@ -177,10 +185,18 @@ def _plain_of_before(folder: Path | None) -> bool:
     return bool(backups) and not any(one.suffix == ".age" for one in backups)
 
 
+def _delete_abandoned(folder: Path) -> None:
+    """What runs that were killed have left here: it is as large as a backup."""
+    for draft in folder.glob(f"{NAMES}*{DRAFT_SUFFIX}"):
+        with contextlib.suppress(OSError), draft.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Whoever writes one has this.
+            draft.unlink()
+            typer.echo(f"Effacée, d'une sauvegarde interrompue : {draft.name}")
+
+
 def former(folder: Path, keep: int) -> list[Path]:
     """The backups of this folder but the last so many; their names are in the order of time."""
-    name = "territoire-????-??-??T??????.dump"
-    return sorted([*folder.glob(name), *folder.glob(f"{name}.age")])[: -keep or None]
+    return sorted([*folder.glob(NAMES), *folder.glob(f"{NAMES}.age")])[: -keep or None]
 
 
 def newest_manifest(folder: Path) -> Manifest | None:
@@ -212,15 +228,19 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
         connection = await connect(url, "territoire-backup")
     except DATABASE_AWAY as away:
         raise database_away(away) from None
-    draft = file.with_name(file.name + ".part")
+    draft = file.with_name(file.name + DRAFT_SUFFIX)
     try:
         # One snapshot for the dump and for the counts, however long both take and whatever is written meanwhile.
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             dump = asyncio.create_task(_dump(url, draft, snapshot, recipients))
-            account = await take_account(connection)
-            compressed = await connection.fetchval(COUNT_COMPRESSED)
-            await dump
+            try:
+                account = await take_account(connection)
+                compressed = await connection.fetchval(COUNT_COMPRESSED)
+                await dump
+            finally:
+                dump.cancel()
+                await asyncio.gather(dump, return_exceptions=True)
         if account.erasures is not None:
             ledger = file.parent / LEDGER_NAME
             ledger.touch(mode=0o600)  # Nothing erased so far is no ledger that is missing.
@@ -247,28 +267,50 @@ async def _dump(url: str, draft: Path, snapshot: str, recipients: list[str]) -> 
     # The custom format, compressed as it goes; it holds personal data: for our eyes only.
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as output:
-        reading, writing = os.pipe() if recipients else (None, None)
-        encrypting = None
-        if reading is not None:
-            encrypting = asyncio.create_task(asyncio.to_thread(_encrypt, reading, output, recipients))
-        process = await asyncio.create_subprocess_exec(
-            *program("pg_dump"), "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
-            "--exclude-table-data=export_part",  # What can be asked for again.
-            stdin=subprocess.DEVNULL, stdout=output if writing is None else writing, stderr=subprocess.PIPE,
-            env=libpq_environment(url),
-        )  # fmt: skip
-        if writing is not None:
-            os.close(writing)
-        _, errors = await process.communicate()
-        if encrypting is not None:
-            await encrypting
+        with contextlib.suppress(OSError):  # A share without locks.
+            fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status, errors = await _dump_into(output, url, snapshot, recipients)
         output.flush()
         os.fsync(output.fileno())
-    if process.returncode != 0:
+    if status != 0:
         raise fail(f"pg_dump a échoué : {errors.decode(errors='replace')[-1000:]}")
 
 
-def _encrypt(reading: int, output: BufferedIOBase, recipients: list[str]) -> None:
+async def _dump_into(
+    output: BufferedWriter, url: str, snapshot: str, recipients: list[str]
+) -> tuple[int | None, bytes]:
+    """The status of pg_dump, and what it complains of. Nothing of it goes on once this has returned."""
+    if not recipients:
+        return await _pg_dump(output, url, snapshot)
+    reading, writing = os.pipe()
+    encrypting = asyncio.create_task(asyncio.to_thread(_encrypt, reading, output, recipients))
+    try:
+        with os.fdopen(writing, "wb") as into:
+            return await _pg_dump(into, url, snapshot)
+    finally:
+        await encrypting
+
+
+async def _pg_dump(output: IO[bytes], url: str, snapshot: str) -> tuple[int | None, bytes]:
+    process = await asyncio.create_subprocess_exec(
+        *program("pg_dump"), "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
+        "--exclude-table-data=export_part",  # What can be asked for again.
+        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, env=libpq_environment(url),
+    )  # fmt: skip
+    try:
+        _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()  # It cancels its query, which may wait for a lock.
+            try:
+                async with asyncio.timeout(CANCELLED_WITHIN_S):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+    return process.returncode, errors
+
+
+def _encrypt(reading: int, output: BufferedWriter, recipients: list[str]) -> None:
     from cli.encryption import encrypt
 
     with os.fdopen(reading, "rb") as source:

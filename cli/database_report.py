@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from ingest.cold.store import ColdState, read_state
-from registry.gateway_tokens import Unproved, read_unproved
+from registry.gateway_tokens import SHOWN_GATEWAYS, Unproved, read_unproved
 from registry.granting import Right, missing_rights
 from registry.mqtt_accounts import count_waiting_accounts
 from registry.rights import LOGINS, OWNER
@@ -33,6 +33,13 @@ SILENT_AFTER = timedelta(minutes=10)
 QUARANTINED_IN = timedelta(days=1)
 ACCOUNT_LATE_AFTER = timedelta(minutes=1)
 
+# Two of one name are told apart by their slug.
+SHOWN_TENANTS = """
+SELECT id, slug,
+       name || CASE WHEN count(*) OVER (PARTITION BY name) > 1 THEN ' (' || slug || ')' ELSE '' END AS shown
+FROM tenant
+"""
+
 READ_CONTENT = """
 SELECT clock_timestamp() AS now, current_setting('server_version') AS postgresql,
        pg_database_size(current_database()) AS octets,
@@ -43,9 +50,9 @@ SELECT clock_timestamp() AS now, current_setting('server_version') AS postgresql
        greatest((SELECT max(last_uplink_at) FROM session), (SELECT max(time) FROM observation.latest
                                                             WHERE time <= now())) AS last_uplink_at
 """
-READ_GATEWAYS = """
-SELECT g.name, s.last_seen_at IS NULL AS never, s.last_seen_at > now() - $1::interval AS online
-FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id ORDER BY g.name
+READ_GATEWAYS = f"""
+SELECT g.eui, g.shown, s.last_seen_at IS NULL AS never, s.last_seen_at > now() - $1::interval AS online
+FROM ({SHOWN_GATEWAYS}) AS g LEFT JOIN gateway_state s ON s.gateway_id = g.id ORDER BY g.shown
 """
 READ_UNOWNED = """
 SELECT service, array_agg(shard ORDER BY shard) AS shards
@@ -63,7 +70,7 @@ SELECT min(greatest(marked_at, hour + interval '1 hour')) FROM observation.dirty
 WHERE hour < date_trunc('hour', now(), 'UTC')
 """
 # What would be of class 2 if it were new, by tenant; as class_proposals() has it for one.
-COUNT_UNCONFIRMED = """
+COUNT_UNCONFIRMED = f"""
 WITH RECURSIVE within (id) AS (
     SELECT id FROM asset WHERE is_dwelling(kind)
     UNION SELECT a.id FROM asset a JOIN within ON a.parent_id = within.id
@@ -78,16 +85,16 @@ WITH RECURSIVE within (id) AS (
     WHERE d.asset_id IS NULL AND d.privacy_class < 2 AND d.class_confirmed_at IS NULL
       AND (is_household_quantity(d.quantity) OR is_household_codec(f.codec))
 )
-SELECT t.name, count(*)::int AS items FROM unconfirmed u JOIN tenant t ON t.id = u.tenant_id
-GROUP BY t.name ORDER BY t.name
+SELECT t.slug, t.shown AS name, count(*)::int AS items
+FROM unconfirmed u JOIN ({SHOWN_TENANTS}) AS t ON t.id = u.tenant_id GROUP BY t.slug, t.shown ORDER BY t.shown
 """
 READ_FEED_HELD = (
     "SELECT now() - held_since AS held, holder FROM observation.feed_state WHERE held_since IS NOT NULL"
 )
-READ_UNREACHED = """
-SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
-FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
-WHERE n.nobody_since IS NOT NULL GROUP BY t.name ORDER BY t.name
+READ_UNREACHED = f"""
+SELECT t.slug, t.shown AS name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
+FROM alert_notice n JOIN ({SHOWN_TENANTS}) AS t ON t.id = n.tenant_id
+WHERE n.nobody_since IS NOT NULL GROUP BY t.slug, t.shown ORDER BY t.shown
 """
 # Our pools name themselves by their service; the roles of services by theirs.
 READ_SHARED_LOGINS = """
@@ -114,11 +121,11 @@ class Logins:
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """Registered gateways by name: seen in the last ten minutes, before, never."""
+    """What registered gateways are called, by their EUI: seen in the last ten minutes, before, never."""
 
-    online: list[str]
-    silent: list[str]
-    never: list[str]
+    online: dict[str, str]
+    silent: dict[str, str]
+    never: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +149,19 @@ class Content:
 class Unreached:
     """A tenant with alerts that have notified nobody."""
 
+    slug: str
     name: str
     alerts: int
     is_critical: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A tenant with dwellings and meters of before that would be of class 2 if they were new."""
+
+    slug: str
+    name: str
+    items: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +185,7 @@ class Activity:
     unproved: list[Unproved]
     logins: Logins
     accounts_waiting: int
-    unconfirmed: list[tuple[str, int]]
+    unconfirmed: list[Unconfirmed]
     feed_held: HeldFeed | None
     rights_missing: list[Right]
     cold: ColdState
@@ -259,10 +276,10 @@ async def _read_content(connection: Connection) -> Content:
 
 async def _read_gateways(connection: Connection) -> Gateways:
     """Online are those that were seen in the last ten minutes."""
-    gateways = Gateways([], [], [])
+    gateways = Gateways({}, {}, {})
     for row in await connection.fetch(READ_GATEWAYS, SILENT_AFTER):
-        names = gateways.never if row["never"] else gateways.online if row["online"] else gateways.silent
-        names.append(row["name"])
+        these = gateways.never if row["never"] else gateways.online if row["online"] else gateways.silent
+        these[row["eui"]] = row["shown"]
     return gateways
 
 
@@ -279,7 +296,7 @@ async def _read_activity(connection: Connection) -> Activity:
         await read_unproved(connection),
         await _read_logins(connection),
         await count_waiting_accounts(connection, ACCOUNT_LATE_AFTER),
-        [(row["name"], row["items"]) for row in await connection.fetch(COUNT_UNCONFIRMED)],
+        [entity(Unconfirmed, row) for row in await connection.fetch(COUNT_UNCONFIRMED)],
         await fetch_one(connection, HeldFeed, READ_FEED_HELD),
         await missing_rights(connection),
         await read_state(connection),

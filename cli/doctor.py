@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -46,7 +47,7 @@ def doctor(
 
 async def examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
     """Everything that `doctor` looks at."""
-    from cli import archive_examination, examination, machine
+    from cli import archive_examination, backup_examination, examination, machine, process_examination
     from cli.place import find_installation
 
     found = find_installation(home, backups)
@@ -55,17 +56,16 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
     findings += _examine_settings(found.environment)
     findings += _examine_alarm(found.environment) if found.is_server else []
     findings += [critical(_wrong_kind(wrong), wrong.french, REMEDY) for wrong in found.wrong]
-    findings += machine.examine_machine(place.folder)
+    findings += machine.examine_machine(place.folder, found.backups)
     findings += _examine_options(found.environment.get("TERRITOIRE_OPTIONS", ""), is_stopped=found.is_stopped)
     station = found.environment.get("TERRITOIRE_STATION_CERTIFICATE")
     findings += map(machine.examine_certificate, [*certificates, *([Path(station)] if station else [])])
-    if found.backups is not None:
-        findings.append(machine.examine_backups(found.backups))
     examined = await asyncio.gather(
         *(
-            _examined(subject, examination_of(place))
+            _examined(subject, partial(examination_of, place))
             for subject, examination_of in (
-                (Subject.PROCESS, examination.examine_services),
+                (Subject.BACKUP, partial(backup_examination.examine_backups, found.backups)),
+                (Subject.PROCESS, process_examination.examine_services),
                 (Subject.DATABASE, examination.examine_database),
                 (Subject.ARCHIVE, archive_examination.examine_archive),
                 (Subject.BUS, examination.examine_bus),
@@ -76,10 +76,10 @@ async def examine(home: Path | None, certificates: list[Path], backups: Path | N
     return [*findings, *chain.from_iterable(examined)]
 
 
-async def _examined(subject: Subject, examination: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
+async def _examined(subject: Subject, examination: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
     """An unexpected exception is a finding as well: the other examinations are shown all the same."""
     try:
-        return await examination
+        return await examination()
     except Exception as defect:  # noqa: BLE001 - As the line above says.
         return [interrupted(subject, describe_defect(defect))]
 

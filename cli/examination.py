@@ -1,9 +1,7 @@
 """Examines the database, the bus, the broker and the processes of an installation."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from api.quarantine_reasons import quarantine_cause
@@ -19,8 +17,7 @@ from cli.database_report import (
 from cli.finding_kinds import Kind, Subject
 from cli.findings import STREAM_FILLING, Finding, Severity, critical, days_left, good, named, warning, worst
 from cli.place import Place
-from cli.report import last_line
-from cli.state import Bus, read_bus, read_services
+from cli.state import Bus, read_bus
 from core.messages import topics
 from core.runtime.mqtt import NOT_YET, Broker, MqttAway, MqttRejected, MqttSession, MqttSettings, mqtt_reason
 from core.runtime.postgres import database_address
@@ -32,14 +29,12 @@ from registry.rights import OWNER
 from registry.schema import SchemaMismatch
 from registry.timescale import TRIED, is_tried
 from registry.units import UnitMismatch
-from services.supervisor.run_info import HELD, ServiceInfo
 
 WITHIN_S = 4.0
 # All are examined at once, and nobody waits for longer than ten seconds.
 READ_WITHIN_S = 6.0
 SKEW_MOST = timedelta(seconds=2)
 ROLLUPS_LATE = timedelta(hours=3)
-RESTARTED_OFTEN = 3
 STREAM_FULL = 0.9
 NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
 
@@ -83,44 +78,6 @@ SEALED_IN_FRENCH = {
     "profile_decoding_key": "clés de compteurs (par modèle)",
     "webhook_endpoint": "secrets de destinataires",
 }
-
-
-async def examine_services(place: Place) -> list[Finding]:
-    """Examine every process of the stack on this machine."""
-    if place.run is None:
-        return []
-    found: list[Finding] = []
-    problems: dict[str, str] = {}
-    waiting: dict[str, list[ServiceInfo]] = {}
-    for service, state in zip(place.run.services, await read_services(place.run), strict=True):
-        if state.problem is not None:
-            # Of one that is dead the last words are its own.
-            is_waiting = service.health_url is not None and service.pid is not None
-            waiting.setdefault(state.problem if is_waiting else service.name, []).append(service)
-            problems[service.name] = state.problem
-        elif service.restarts >= RESTARTED_OFTEN:
-            what = f"prêt, mais redémarré {service.restarts} fois"
-            remedy = f"lisez {service.log} : il y a une cause"
-            found.append(warning(Kind.PROCESS_RESTARTED, what, remedy, [service.name]))
-    # What waits for the same reason is one finding: nine processes wait for one database.
-    for services in waiting.values():
-        names = [service.name for service in services]
-        remedy = _services_remedy(Path(place.run.home), services)
-        found.append(critical(Kind.PROCESS_UNREADY, problems[names[0]], remedy, names))
-    return found or [good(Subject.PROCESS, f"les {len(place.run.services)} sont prêts")]
-
-
-def _services_remedy(home: Path, services: Sequence[ServiceInfo]) -> str:
-    held = [str(home / HELD / service.name) for service in services if (home / HELD / service.name).exists()]
-    if held:
-        return f"quelqu'un l'a arrêté à dessein : effacez {', '.join(held)}, et il repart"
-    first = services[0]
-    if first.health_url is not None and first.pid is not None:
-        logs = first.log if len(services) == 1 else f"{Path(first.log).parent}, un journal par processus"
-        return f"cela réparé, tout reprend de soi-même ; le détail : {logs}"
-    last = last_line(Path(first.log))
-    ending = f" ; il a dit en dernier : {last}" if last else ""
-    return f"il est redémarré de lui-même ; si cela dure, lisez {first.log}{ending}"
 
 
 async def examine_database(place: Place) -> list[Finding]:
@@ -251,17 +208,16 @@ def _unproved(stations: list[Unproved]) -> list[Finding]:
     """Stations of before that show no credential: for how long they are still received."""
     now = datetime.now(UTC)
     remedy = "faites un jeton pour chacune (POST /v1/gateways/{EUI}/tokens) et mettez-le dans son tc.key"
-    late = [station.name for station in stations if station.until <= now]
-    waiting = [station for station in stations if station.until > now]
+    late = {station.eui: station.name for station in stations if station.until <= now}
+    waiting = {station.eui: station.name for station in stations if station.until > now}
     found: list[Finding] = []
     if late:
         what = "Basics Station sans jeton ni certificat, refusées depuis la fin du délai"
         found.append(critical(Kind.CREDENTIALS_UNPROVED, what, remedy, late))
     if waiting:
-        days = days_left(min(station.until for station in waiting), now)
+        days = days_left(min(station.until for station in stations if station.eui in waiting), now)
         what = f"Basics Station sans jeton ni certificat, reçues encore {days}"
-        names = [station.name for station in waiting]
-        found.append(warning(Kind.CREDENTIALS_UNPROVED, what, remedy, names))
+        found.append(warning(Kind.CREDENTIALS_UNPROVED, what, remedy, waiting))
     return found
 
 
@@ -306,11 +262,11 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         )
         found.append(warning(Kind.MQTT_ACCOUNTS_WAITING, what, remedy))
     if activity.unconfirmed:
-        total = sum(items for _, items in activity.unconfirmed)
+        total = sum(tenant.items for tenant in activity.unconfirmed)
         what = f"logements et compteurs dont la classe est à confirmer : {total}"
         remedy = "GET /v1/privacy/unconfirmed dit ce qui serait effacé"
-        names = [name for name, _ in activity.unconfirmed]
-        found.append(warning(Kind.PRIVACY_UNCONFIRMED, what, remedy, names))
+        tenants = {tenant.slug: tenant.name for tenant in activity.unconfirmed}
+        found.append(warning(Kind.PRIVACY_UNCONFIRMED, what, remedy, tenants))
     unknown = activity.unknown_gateways
     if unknown:
         what = "une se présente sans être enregistrée"
@@ -328,8 +284,8 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         what = "1 alerte n'a prévenu personne" if total == 1 else f"{total} alertes n'ont prévenu personne"
         remedy = "faites reprendre, prouver ou ajouter une adresse (webhook-endpoints) : elles partent alors"
         severity = critical if any(tenant.is_critical for tenant in activity.unreached) else warning
-        names = [tenant.name for tenant in activity.unreached]
-        found.append(severity(Kind.ALERTS_UNREACHED, f"{what}, aucune adresse n'est en service", remedy, names))
+        tenants = {tenant.slug: tenant.name for tenant in activity.unreached}
+        found.append(severity(Kind.ALERTS_UNREACHED, f"{what}, aucune adresse n'est en service", remedy, tenants))
     if activity.feed_held is not None:
         seconds = int(activity.feed_held.held.total_seconds())
         whose = activity.feed_held.holder or "titulaire inconnu"

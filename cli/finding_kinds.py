@@ -220,6 +220,7 @@ HIDES: dict[str, frozenset[Subject]] = {
     Kind.BUS_KEEPS_NOTHING: frozenset({Subject.BUS}),
     Kind.BROKER_AWAY: frozenset({Subject.BROKER}),
     Kind.DISK_AWAY: frozenset({Subject.DISK, Subject.BACKUP}),
+    Kind.EXAMINATION_ENDED.of(Subject.BACKUP): frozenset({Subject.BACKUP}),
     Kind.EXAMINATION_ENDED.of(Subject.PROCESS): frozenset({Subject.PROCESS}),
     Kind.EXAMINATION_ENDED.of(Subject.DATABASE): IN_THE_DATABASE | {Subject.DATABASE},
     Kind.EXAMINATION_ENDED.of(Subject.ARCHIVE): frozenset({Subject.ARCHIVE, Subject.DRILL}),

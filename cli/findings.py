@@ -1,6 +1,6 @@
 """What an examination of an installation finds, and how it is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
 
@@ -16,6 +16,7 @@ SCARCE = 0.2
 STREAM_FILLING = 0.5
 BACKUP_OLD = timedelta(hours=36)
 NAMES_SHOWN = 5
+Who = Sequence[str] | Mapping[str, str]
 
 
 class Severity(IntEnum):
@@ -32,7 +33,8 @@ MARKS = {Severity.GOOD: "[green]✓[/]", Severity.WARNING: "[yellow]![/]", Sever
 class Finding(msgspec.Struct, frozen=True):
     """One thing that was looked at. `remedy` says what to do; empty when nothing is to be done.
 
-    `kind` (finding_kinds.Kind) and `names`, of those that are in this state, identify it: never its French.
+    `kind` (finding_kinds.Kind) and those that are in this state identify it: never its French. They are identified
+    by `ids`, in the order of their `names`, where names change or two have the same; else by their names.
     """
 
     subject: str
@@ -41,11 +43,12 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
     kind: str = ""
     names: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """One for each that is concerned."""
-        return tuple(f"{self.kind}/{name}" for name in self.names) or (self.kind,)
+        return tuple(f"{self.kind}/{one}" for one in self.ids or self.names) or (self.kind,)
 
     @property
     def title(self) -> str:
@@ -54,6 +57,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     def each(self) -> list["Finding"]:
         """The same of each one that is concerned."""
+        if self.ids:
+            return [replace(self, names=(n,), ids=(i,)) for n, i in zip(self.names, self.ids, strict=True)]
         return [replace(self, names=(name,)) for name in self.names] or [self]
 
 
@@ -75,14 +80,20 @@ def good(subject: Subject, what: str) -> Finding:
     return Finding(subject.french, Severity.GOOD, what)
 
 
-def warning(kind: str, what: str, remedy: str, names: Sequence[str] = ()) -> Finding:
-    """It works, and will not for long, or not for all."""
-    return Finding(Subject(subject_of(kind)).french, Severity.WARNING, what, remedy, kind, tuple(names))
+def warning(kind: str, what: str, remedy: str, who: Who = ()) -> Finding:
+    """It works, and will not for long, or not for all. `who`: their names, or names by what identifies them."""
+    return _bad(Severity.WARNING, kind, what, remedy, who)
 
 
-def critical(kind: str, what: str, remedy: str, names: Sequence[str] = ()) -> Finding:
-    """Something does not work now, or data is in danger."""
-    return Finding(Subject(subject_of(kind)).french, Severity.CRITICAL, what, remedy, kind, tuple(names))
+def critical(kind: str, what: str, remedy: str, who: Who = ()) -> Finding:
+    """Something does not work now, or data is in danger. `who`: as of `warning`."""
+    return _bad(Severity.CRITICAL, kind, what, remedy, who)
+
+
+def _bad(severity: Severity, kind: str, what: str, remedy: str, who: Who) -> Finding:
+    names, ids = (who.values(), who) if isinstance(who, Mapping) else (who, ())
+    subject = Subject(subject_of(kind)).french
+    return Finding(subject, severity, what, remedy, kind, tuple(names), tuple(ids))
 
 
 def days_left(until: datetime, now: datetime) -> str:

@@ -3,10 +3,12 @@
 import compileall
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,8 @@ from services.supervisor.stack import checkout
 # What the operator writes in there stays.
 THEIRS = {"territoire.env"}
 ARCHIVE = "pitr"
+# Units and logrotate's file need no quotes around it, in whatever way each of their lines would have them.
+PLAIN = re.compile(r"[\w/.,:+~=-]+")
 # ProtectHome hides them from the service.
 HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))
 PACKAGES = (
@@ -56,6 +60,7 @@ def install(
 ) -> None:
     """Écrit les unités systemd de cette installation, ou les met à jour. Ne démarre rien."""
     place = checkout()
+    home, backups = (Path(os.path.abspath(folder)) for folder in (home, backups))  # noqa: PTH100 - Nor any `..`.
     filled = {
         "CHECKOUT": str(place),
         "PYTHON": sys.executable,
@@ -64,8 +69,11 @@ def install(
         "BACKUPS": str(backups),
         "KEPT": str(keep),
     }
+    _require_plain_words(filled)
     if root is None:
         _require_server(place, user, home, backups)
+    _require_units_that_systemd_takes(filled)
+    if root is None:
         _make_folders(user, home, backups)
         # The service cannot write beside its own code: what Python compiles is kept from here on.
         compileall.compile_dir(str(place), maxlevels=0, quiet=1)
@@ -74,9 +82,6 @@ def install(
     written = write_files(root or ROOT, filled)
     for file in written:
         typer.echo(f"  {file}")
-    complaint = verify([file for file in written if file.name in UNITS])
-    if complaint:
-        raise fail(f"systemd refuse ces unités :\n{complaint}")
     if root is not None:
         return
     subprocess.run(["sysctl", "--quiet", "--load", "/etc/sysctl.d/territoire.conf"], check=False)
@@ -86,6 +91,25 @@ def install(
         "Démarrez : systemctl enable --now territoire.service territoire-backup.timer territoire-alarm.timer"
     )
     typer.echo("Journal : journalctl -u territoire ; état : ./territoire status --home " + str(home))
+
+
+def _require_plain_words(filled: Mapping[str, str]) -> None:
+    """End the command at what systemd and logrotate would read as two words, a specifier or a variable."""
+    for word in filled.values():
+        if not PLAIN.fullmatch(word):
+            raise fail(
+                f"« {word} » : rien n'est écrit ; systemd et logrotate n'y lisent que des lettres, des chiffres "
+                "et / . , : + ~ = _ -, sans espace",
+                2,
+            )
+
+
+def _require_units_that_systemd_takes(filled: dict[str, str]) -> None:
+    """Those of before stay where it takes none of these."""
+    with tempfile.TemporaryDirectory() as folder:
+        complaint = verify([file for file in write_files(Path(folder), filled) if file.name in UNITS])
+    if complaint:
+        raise fail(f"rien n'est écrit : systemd refuse ces unités :\n{complaint}")
 
 
 def write_files(root: Path, filled: dict[str, str]) -> list[Path]:

@@ -1,56 +1,102 @@
-"""Examines the machine itself: disk, clock, UDP buffers, certificates, backups."""
+"""Examines the machine itself: disks, clock, UDP buffers, certificates."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from cli.backup import newest_backup, newest_manifest
 from cli.finding_kinds import Kind, Subject
-from cli.findings import BACKUP_OLD, SCARCE, Finding, critical, days_left, good, warning
-from cli.state import read_disk
+from cli.findings import SCARCE, Finding, critical, days_left, good, warning
+from cli.state import read_disk, standing
 from core.runtime.errors import system_reason
+from services.supervisor.home import Home
+from services.supervisor.nats import STORE
 from services.supervisor.ports import PortTaken
-from services.supervisor.stack_options import StackOptions
+from services.supervisor.stack_options import BUS, StackOptions
 
 FULL = 0.05
 UDP_BUFFER = 4 << 20
 EXPIRES_SOON = timedelta(days=30)
-AHEAD_MOST = timedelta(hours=1)
+WHOLE = ""
+# What has a disk of its own; the home's is « le disque ».
+DISKS = {
+    "database": "base de données",
+    "log": "journal de la base",
+    "bus": "bus",
+    "backups": "sauvegardes",
+}
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
 TIMEX_OCTETS, TIME_ERROR = 256, 5  # adjtimex(2): larger than its structure, and "not synchronised".
 
 
-def examine_machine(folder: Path | None) -> list[Finding]:
-    """`folder` is the stack's home, on whose disk everything is; None: elsewhere."""
-    found = [_clock(), _udp_buffer()]
-    if folder is not None:
-        found.append(examine_disk(folder))
+def examine_machine(home: Path | None, backups: Path | None) -> list[Finding]:
+    """`home` is the stack's; None: elsewhere, or not known."""
+    return [_clock(), _udp_buffer(), *_examine_disks(home, backups)]
+
+
+def _examine_disks(home: Path | None, backups: Path | None) -> list[Finding]:
+    """Each once, by the first that stands on it."""
+    found: list[Finding] = []
+    seen: set[int] = set()
+    for what, folder in _places(home, backups):
+        try:
+            device = standing(folder).stat().st_dev
+        except PermissionError:  # That this account may not look says nothing of the disk.
+            continue
+        except OSError:
+            found.append(examine_disk(folder, what))
+            continue
+        if device not in seen:
+            seen.add(device)
+            found.append(examine_disk(folder, what))
     return found
 
 
-def examine_disk(folder: Path) -> Finding:
+def _places(home: Path | None, backups: Path | None) -> Iterator[tuple[str, Path]]:
+    """What may have a disk of its own, and where it is."""
+    if home is not None:
+        yield WHOLE, home
+        with suppress(KeyError):  # No account of PostgreSQL's: a container, whose database is in another.
+            database = Home(home).postgres_data
+            yield "database", database
+            yield "log", database / "pg_wal"
+        for bus in sorted(home.glob(f"{BUS}*")):
+            yield "bus", bus / STORE
+    if backups is not None:
+        yield "backups", backups
+
+
+def examine_disk(folder: Path, what: str = WHOLE) -> Finding:
     """Below a twentieth PostgreSQL is about to stop; on one that takes nothing it has."""
+    who = {what: DISKS[what]} if what in DISKS else {}
     try:
         disk = read_disk(folder)
     except OSError as refused:
-        return critical(Kind.DISK_AWAY, f"{folder} : {system_reason(refused)}", "dmesg dit pourquoi ; vérifiez-le")
-    if disk.is_read_only:
+        reason = f"{folder} : {system_reason(refused)}"
+        return critical(Kind.DISK_AWAY, reason, "dmesg dit pourquoi ; vérifiez-le", who)
+    # The alarm's unit has only the home to write to: of the backups' disk it cannot tell.
+    if disk.is_read_only and what != "backups":
         remedy = (
             "dmesg dit pourquoi ; vérifiez le disque (fsck), puis mount -o remount,rw : rien ne s'écrit d'ici là"
         )
-        return critical(Kind.DISK_READ_ONLY, f"en lecture seule ({folder})", remedy)
+        return critical(Kind.DISK_READ_ONLY, f"en lecture seule ({folder})", remedy, who)
     free = f"{disk.free / 1e9:.0f} Go libres sur {disk.total / 1e9:.0f} ({folder})"
     remedy = (
         "libérez de la place ou agrandissez le disque ; TERRITOIRE_KEEP_MEASUREMENTS_MONTHS et "
         "TERRITOIRE_KEEP_UPLINKS_MONTHS disent combien de temps tout est gardé"
     )
+    if what == "backups":
+        remedy = (
+            "libérez de la place ou agrandissez le disque ; install --keep dit combien de sauvegardes sont gardées"
+        )
     if disk.left < FULL:
-        return critical(Kind.DISK_SCARCE, f"presque plein : {free}", remedy)
+        return critical(Kind.DISK_SCARCE, f"presque plein : {free}", remedy, who)
     if disk.left < SCARCE:
-        return warning(Kind.DISK_SCARCE, free, remedy)
-    return good(Subject.DISK, free)
+        return warning(Kind.DISK_SCARCE, free, remedy, who)
+    return replace(good(Subject.DISK, free), names=tuple(who.values()), ids=tuple(who))
 
 
 def examine_ports(options: StackOptions) -> list[Finding]:
@@ -123,26 +169,3 @@ def examine_certificate(file: Path) -> Finding:
         what = f"expire le {until}, dans {days_left(certificate.not_valid_after_utc, datetime.now(UTC))}"
         return warning(Kind.CERTIFICATE_ENDS, what, "renouvelez-le", names)
     return replace(good(Subject.CERTIFICATE, f"valable jusqu'au {until}"), names=tuple(names))
-
-
-def examine_backups(folder: Path) -> Finding:
-    """By the manifests that `territoire backup` writes."""
-    newest = newest_backup(folder)
-    remedy = f"./territoire backup {folder}, et voyez « systemctl status territoire-backup.timer »"
-    if newest is None:
-        return critical(Kind.BACKUP_NONE, f"aucune dans {folder}", remedy)
-    age = datetime.now(UTC) - newest
-    if age < -AHEAD_MOST:
-        what = f"la dernière est datée du {newest:%d/%m/%Y}, qui est à venir : rien ne dit plus si elles se font"
-        return critical(Kind.BACKUP_AHEAD, what, f"mettez la machine à l'heure, puis {remedy}")
-    if age > BACKUP_OLD:
-        return critical(Kind.BACKUP_OLD, f"la dernière a {age.total_seconds() / 3600:.0f} heures", remedy)
-    last = newest_manifest(folder)
-    if last is not None and last.goes_on_plain:
-        return warning(
-            Kind.BACKUP_PLAIN,
-            "en clair, comme celles d'avant ; elles contiennent des données personnelles",
-            "nommez une clé publique (TERRITOIRE_BACKUP_RECIPIENTS=age1…, docs/serveur.md), ou dites que c'est "
-            "voulu (TERRITOIRE_BACKUP_PLAIN=true)",
-        )
-    return good(Subject.BACKUP, f"la dernière date du {newest:%d/%m/%Y à %H:%M} UTC")

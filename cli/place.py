@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cli.finding_kinds import Kind
 from cli.findings import Finding, critical
 from cli.installed import installed
-from cli.report import alive, last_line
+from cli.report import is_running, last_line
 from cli.running import COMMAND, fail, usual_homes
 from core.runtime.keks import Keks, read_keks
 from core.runtime.settings import (
@@ -169,7 +169,7 @@ def find_place(home: Path | None) -> Found:
             )
         except UnreadableRunInfo as wrong:
             return Found(Place(folder), critical(Kind.STACK_UNREADABLE, f"{folder} : {wrong.what}", wrong.remedy))
-        if alive(run.supervisor_pid):
+        if is_running(run):
             return Found(Place.of_run(run))
         what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
         return Found(Place(folder), critical(Kind.STACK_STOPPED, what, START))

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Mapping
+from itertools import starmap
 from pathlib import Path
 
 import msgspec
@@ -11,12 +13,28 @@ from rich.console import Console
 from rich.table import Table
 
 from services.supervisor.notify import is_notified
+from services.supervisor.process_identity import identity_of
 from services.supervisor.run_info import FILE_NAME, RunInfo, ServiceInfo
 
 ANSWERS_WITHIN_S = 3.0
 LOG_END, LINE_MOST = 4_000, 300
-# What /readyz calls by a name of ours.
-CHECKS = {"database": "base de données", "bus": "bus", "mqtt": "courtier MQTT", "udp": "port UDP"}
+# What /readyz is asked of; maintenance has a check of each of its jobs.
+CHECKS = {
+    "bus": "bus",
+    "cups": "réglages des Basics Station (CUPS)",
+    "database": "base de données",
+    "mqtt": "courtier MQTT",
+    "stations": "port des Basics Station",
+    "udp": "port UDP",
+}
+WITHOUT_A_SUBJECT = {"start", "stop"}
+# Its own words; those of the database and of addresses are French where they are made.
+SAID = (
+    (re.compile("starting"), "démarre"),
+    (re.compile("stopping"), "s'arrête"),
+    (re.compile("not listening"), "n'écoute pas"),
+    (re.compile(r"no answer within (\S+) s"), r"pas de réponse en \1 s"),
+)
 
 
 def access_table(run: RunInfo, visitors: Mapping[str, str]) -> Table:
@@ -111,9 +129,15 @@ async def problem_of(service: ServiceInfo) -> str:
         return "démarre, ou ne répond plus"
     with contextlib.suppress(msgspec.DecodeError, KeyError, AttributeError):
         problems: dict[str, str] = msgspec.json.decode(answer)["problems"]
-        reasons = [f"{CHECKS[name]} : {why}" if name in CHECKS else why for name, why in problems.items()]
-        return " | ".join(dict.fromkeys(reasons)) or "pas prêt"
+        return " | ".join(dict.fromkeys(starmap(_problem_in_french, problems.items()))) or "pas prêt"
     return "pas prêt"
+
+
+def _problem_in_french(check: str, why: str) -> str:
+    french = next((as_said.sub(words, why) for as_said, words in SAID if as_said.fullmatch(why)), why)
+    if check in WITHOUT_A_SUBJECT:
+        return french
+    return f"{CHECKS.get(check, f'tâche {check}')} : {french}"
 
 
 def alive(pid: int) -> bool:
@@ -125,6 +149,14 @@ def alive(pid: int) -> bool:
     except PermissionError:  # It lives, under another account.
         return True
     return True
+
+
+def is_running(run: RunInfo) -> bool:
+    """Whether the supervisor that wrote this lives: a killed one's number may be another program's by now."""
+    if not alive(run.supervisor_pid):
+        return False
+    found = identity_of(run.supervisor_pid)
+    return found is None or run.supervisor_identity in {"", found}
 
 
 def last_line(log: Path) -> str:

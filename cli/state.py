@@ -198,7 +198,7 @@ async def _database(url: str | None, problems: dict[str, str]) -> Database | Non
         content.alerts_open,
         len(unproved),
         min((station.until for station in unproved), default=None),
-        0 if report.activity is None else sum(items for _, items in report.activity.unconfirmed),
+        0 if report.activity is None else sum(one.items for one in report.activity.unconfirmed),
     )
 
 
@@ -245,8 +245,13 @@ async def _sum(urls: Sequence[str], counter: str) -> float | None:
     return sum(float(line.rpartition(" ")[2]) for line in lines) if answers else None
 
 
+def standing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is made already."""
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
+
+
 def read_disk(folder: Path) -> Disk:
     """Of a folder that may not be made yet."""
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    there = standing(folder)
     disk, flags = shutil.disk_usage(there), os.statvfs(there).f_flag
     return Disk(disk.free, disk.total, bool(flags & os.ST_RDONLY))

@@ -1,7 +1,19 @@
 """`python -m lab`, which ./territoire ends in where there is a checkout."""
 
-from cli.__main__ import run
-from lab.app import app
+from typing import TYPE_CHECKING
+
+from cli.__main__ import answer
+
+if TYPE_CHECKING:
+    import typer
+
+
+def load() -> "typer.Typer":
+    """Every command of a checkout."""
+    from lab.app import app
+
+    return app
+
 
 if __name__ == "__main__":
-    run(app)
+    answer(load)

@@ -56,7 +56,17 @@ WHERE n.id = ANY($1::text[]) AND n.ends_former AND t.gateway_id = n.gateway_id A
 SAVE_PROVED = """
 UPDATE gateway SET unproved_until = NULL WHERE gateway_id = ANY($1::bytea[]) AND unproved_until IS NOT NULL
 """
-READ_UNPROVED = "SELECT name, unproved_until AS until FROM gateway WHERE unproved_until IS NOT NULL ORDER BY name"
+# For people: two of one name are told apart by their EUI.
+SHOWN_GATEWAYS = """
+SELECT id, encode(gateway_id, 'hex') AS eui, unproved_until,
+       name || CASE WHEN count(*) OVER (PARTITION BY name) > 1
+                    THEN ' (' || encode(gateway_id, 'hex') || ')' ELSE '' END AS shown
+FROM gateway
+"""
+READ_UNPROVED = f"""
+SELECT eui, shown AS name, unproved_until AS until FROM ({SHOWN_GATEWAYS}) AS g
+WHERE unproved_until IS NOT NULL ORDER BY shown
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class GatewayToken:
 class Unproved:
     """A station that is received without a credential until then, or was."""
 
+    eui: str
     name: str
     until: datetime
 

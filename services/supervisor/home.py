@@ -22,6 +22,7 @@ SHARED_FOLDER = Path("/var/tmp")  # noqa: S108  (PostgreSQL's account must be ab
 LOG_SIZE_KEPT = 10_000_000
 DEMO_MARK = "demo.home"
 INCOMPLETE = "incomplete"
+LOCK = "lock"
 
 
 class UnusableHome(Exception):
@@ -67,6 +68,14 @@ class Home:
     def is_incomplete(self) -> bool:
         """Whether a restore has begun here and has not ended."""
         return (self.folder / INCOMPLETE).exists()
+
+    @property
+    def first_held_at(self) -> datetime | None:
+        """When a supervisor held the folder for the first time; None: not yet."""
+        try:  # Nothing is ever written to that file.
+            return datetime.fromtimestamp((self.folder / LOCK).stat().st_mtime, UTC)
+        except OSError:
+            return None
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -114,7 +123,7 @@ class Home:
             raise UnusableHome(f"{refused.filename or self.folder} : {system_reason(refused)}") from refused
         with self._locked():
             shutil.rmtree(self.postgres_data.parent)
-            self._empty({"lock", INCOMPLETE})
+            self._empty({LOCK, INCOMPLETE})
             self.logs.mkdir(mode=0o700)
             _owned(self.postgres_data.parent, 0o711)
             yield
@@ -127,7 +136,7 @@ class Home:
             _owned(self.folder, 0o711)
             self.logs.mkdir(mode=0o700, exist_ok=True)
             _owned(self.postgres_data.parent, 0o711)
-            opened = (self.folder / "lock").open("a+")
+            opened = (self.folder / LOCK).open("a+")
         except OSError as refused:
             raise UnusableHome(f"{refused.filename or self.folder} : {system_reason(refused)}") from refused
         with opened as lock:
@@ -150,13 +159,13 @@ class Home:
             UnusableHome: the folder holds something else.
         """
         mark = self.folder / DEMO_MARK
-        ours = {"lock", "logs", "postgres"}
+        ours = {LOCK, "logs", "postgres"}
         if not mark.exists() and any(entry.name not in ours for entry in self.folder.iterdir()):
             raise UnusableHome(f"{self.folder} n'est pas celui d'une démonstration : rien n'y est effacé")
         mark.touch()
         if self.postgres_data.exists():
             shutil.rmtree(self.postgres_data)
-        self._empty({"lock", DEMO_MARK, "postgres"})
+        self._empty({LOCK, DEMO_MARK, "postgres"})
         self.logs.mkdir(mode=0o700)
 
     def forget_restored(self) -> None:

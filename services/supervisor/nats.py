@@ -17,6 +17,8 @@ from services.supervisor.ports import LOOPBACK
 STOP_BELOW, START_ABOVE = 64 << 20, 128 << 20
 # No disk that we know is filled at a higher rate, in octets a second.
 FILLED_AT_MOST = 4 << 30
+# The folder of its streams, in its own.
+STORE = "store"
 CONFIGURATION = """\
 server_name: {name}
 listen: "{host}:{port}"
@@ -102,7 +104,7 @@ class PrivateNats:
                 name=self.name,
                 host=LOOPBACK,
                 port=self.port,
-                store=self.folder / "store",
+                store=self.folder / STORE,
                 sync_interval="always" if self.durable else "2m",
                 max_file_store=self.max_file_store,
                 cluster=self._cluster(),

@@ -25,6 +25,8 @@ class ServiceInfo(msgspec.Struct, frozen=True):
     """Base of /livez, /readyz and /metrics; None for the servers that are not ours."""
     ports: dict[str, int] = {}
     """What this replica listens on for others: `udp` and `station`, `api`, `intake`."""
+    restarted_at: tuple[float, ...] = ()
+    """Its last restarts, in seconds since the epoch; empty of a release that did not note them."""
 
 
 class RunInfo(msgspec.Struct, frozen=True):
@@ -63,6 +65,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     """Where gateways that run LoRa Basics Station ask first: their `tc.uri`."""
     version: int = FORMER
     """Of this file; `Stack` writes CURRENT."""
+    supervisor_identity: str = ""
+    """By `process_identity`; empty of a release that did not note it."""
 
     @property
     def logs(self) -> Path:

@@ -24,6 +24,7 @@ from services.supervisor.notify import is_notified
 from services.supervisor.pgbackrest import PgBackRest
 from services.supervisor.ports import LOOPBACK
 from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.process_identity import identity_of
 from services.supervisor.run_info import CURRENT, RunInfo, ServiceInfo, read_run_info
 from services.supervisor.stack_options import BUS, LISTENERS, StackOptions, StackPorts
 from services.supervisor.supervisor import ChildSpec, Start, StartFailed, Supervisor, execute
@@ -137,6 +138,7 @@ class Stack:
             login_email=OPERATOR_EMAIL,
             login_password=secrets.operator_password,
             version=CURRENT,
+            supervisor_identity=identity_of(os.getpid()) or "",
         )
 
     def _publish(self) -> None:
@@ -149,6 +151,7 @@ class Stack:
                 str(child.spec.log),
                 child.spec.health_url,
                 dict(child.spec.ports),
+                tuple(child.restarted_at),
             )
             for child in self.supervisor.children
         )

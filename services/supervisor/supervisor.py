@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ HELD_INTERVAL = 0.2
 WAIT_TOLD_EVERY_S = 10.0
 # Between two looks at a disk: the first when it may be full soon.
 ROOM_INTERVAL, LONGEST_ROOM_INTERVAL = 0.1, 1.0
+RESTARTS_KEPT = 20
 
 
 class StartFailed(Exception):
@@ -86,6 +88,8 @@ class Child:
     spec: ChildSpec
     process: Process | None = None
     restarts: int = 0
+    restarted_at: deque[float] = field(default_factory=lambda: deque[float](maxlen=RESTARTS_KEPT))
+    """The last of them, in seconds since the epoch."""
     watcher: asyncio.Task[None] | None = None
 
     @property
@@ -202,6 +206,7 @@ class Supervisor:
             if time.monotonic() - began > SOUND_AFTER:
                 delay = FIRST_DELAY
             child.restarts += 1
+            child.restarted_at.append(time.time())
             self._write_event(child, f"ended with {status}, restart {child.restarts} in {delay:.1f} s")
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):

@@ -131,6 +131,7 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
                 "log": "/srv/territoire/logs/network-1.log",
                 "health_url": "http://127.0.0.1:9101",
                 "ports": {"udp": 1700, "station": 8887},
+                "restarted_at": (),
             },
             {
                 "name": "network-2",
@@ -139,20 +140,23 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
                 "log": "/srv/territoire/logs/network-2.log",
                 "health_url": None,
                 "ports": {},
+                "restarted_at": (),
             },
         ],
         "intake_url": "http://127.0.0.1:8002",
         "station_url": "ws://127.0.0.1:8887",
         "former_keks": "kek-6=0f0e0d0c0b0a09080706050403020100",
         "version": 1,
+        "supervisor_identity": "",
     }
 
 
 def test_run_json_is_written_under_the_names_of_today(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(RUN)
     expected: Any = json.loads(RUN)
-    expected["services"][1] |= {"health_url": None, "ports": {}}
-    expected["version"] = 1
+    expected["services"][0] |= {"restarted_at": []}
+    expected["services"][1] |= {"health_url": None, "ports": {}, "restarted_at": []}
+    expected |= {"version": 1, "supervisor_identity": ""}
 
     assert json.loads(msgspec.json.encode(read_run_info(tmp_path))) == expected
 

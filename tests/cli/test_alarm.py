@@ -377,6 +377,49 @@ def test_what_a_release_of_before_remembered_is_read(
     assert letters.headlines()[1:] == ["en panne : bus"]
 
 
+def test_what_a_release_of_before_remembered_by_names_is_not_told_again(
+    tmp_path: Path, letters: Letters, examined: list[Finding]
+) -> None:
+    """It remembers two gateways and a tenant, by names; one gateway has come back meanwhile, another has gone."""
+
+    def now_by_ids() -> list[Finding]:
+        return [
+            warning(
+                Kind.GATEWAYS_SILENT,
+                "plus rien",
+                "regardez",
+                {"0a": "Mairie (0a)", "0b": "Mairie (0b)", "0d": "Gymnase"},
+            ),
+            warning(
+                Kind.ALERTS_UNREACHED, "1 alerte n'a prévenu personne", "ajoutez une adresse", {"metz": "Metz"}
+            ),
+        ]
+
+    examined += [
+        warning(Kind.GATEWAYS_SILENT, "plus rien", "regardez", ["Mairie", "École"]),
+        warning(Kind.ALERTS_UNREACHED, "1 alerte n'a prévenu personne", "ajoutez une adresse", ["Metz"]),
+    ]
+    alarm(tmp_path)
+    alarm(tmp_path)
+    file = tmp_path / "alarm.json"
+    file.write_text(file.read_text("utf-8").replace(',"ids":[]', ""), "utf-8")  # As that release wrote it.
+    assert "ids" not in file.read_text("utf-8")
+    examined.clear()
+    examined += now_by_ids()
+    alarm(tmp_path)
+    alarm(tmp_path)
+    examined.clear()
+    for _ in range(2):
+        alarm(tmp_path)
+
+    assert letters.headlines() == [
+        "à surveiller : passerelles (Mairie, École), alertes (Metz)",
+        "rétabli : passerelles (École)",
+        "à surveiller : passerelles (Mairie (0b), Gymnase)",
+        "rétabli : passerelles (Mairie (0a), Mairie (0b), Gymnase), alertes (Metz)",
+    ]
+
+
 def test_what_a_newer_release_remembered_is_read(
     tmp_path: Path, letters: Letters, examined: list[Finding]
 ) -> None:

@@ -246,7 +246,10 @@ def test_the_letter_says_what_where_and_what_to_do() -> None:
     broker = critical(Kind.BROKER_AWAY, "muet", "démarrez-le")
     letter = News({"d": DISK, "b": BUS, "p/x": unready("x"), "p/y": unready("y")}, {"c": broker})
 
-    assert subject_of("metz", letter) == "Territoire (metz) : en panne : bus, processus (x, y), disque"
+    assert (
+        subject_of("metz", letter)
+        == "Territoire (metz) : en panne : bus, processus (x, y) ; à surveiller : disque"
+    )
     assert subject_of("metz", News({"d": DISK}, {})) == "Territoire (metz) : à surveiller : disque"
     assert subject_of("metz", News({}, {"d": DISK})) == "Territoire (metz) : rétabli : disque"
     assert text_of(letter) == (

@@ -1,35 +1,25 @@
 """An installation that is broken in one way at a time, and what is said of it."""
 
 import os
-import shutil
-import socket
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from cli import machine
 from cli.app import app
-from cli.backup import Manifest
-from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database, examine_services
+from cli.examination import COLD_TROUBLES, examine_broker, examine_bus, examine_database
 from cli.findings import Finding, Severity, worst
 from cli.place import Place
-from cli.up import read_start_options
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool, connect
-from lab.certificates import Authority
 from lorawan.crypto import wrap_key
 from registry.keys import KeyWrap, device_owner
 from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
-from services.supervisor.ports import free_tcp_port
-from services.supervisor.run_info import RunInfo, ServiceInfo
-from tests.cli.breakable import replace_run
+from tests.cli.test_alarm_news import OnCall
 
 KEK = "11" * 32
 
@@ -39,12 +29,14 @@ def about(findings: list[Finding], subject: str) -> Finding:
     return found
 
 
-async def register(pool: Pool, *, last_seen_ago: timedelta | None, name: str = "Mairie") -> None:
+async def register(pool: Pool, *, last_seen_ago: timedelta | None, name: str = "Mairie") -> str:
+    """Its EUI."""
     await pool.execute("INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') ON CONFLICT DO NOTHING")
+    eui = os.urandom(8)
     gateway = await pool.fetchval(
         "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, $1, $2 FROM tenant WHERE slug = 'metz' "
         "RETURNING id",
-        os.urandom(8),
+        eui,
         name,
     )
     if last_seen_ago is not None:
@@ -53,6 +45,7 @@ async def register(pool: Pool, *, last_seen_ago: timedelta | None, name: str = "
             gateway,
             last_seen_ago,
         )
+    return eui.hex()
 
 
 async def test_an_installation_that_works_has_nothing_wrong(
@@ -184,6 +177,54 @@ async def test_gateways_that_are_silent(pool: Pool, database_url: str) -> None:
     assert one_of_two.names == ("Clocher",)
 
 
+async def test_a_second_silent_gateway_of_one_name_is_told_and_a_new_name_is_no_recovery(
+    pool: Pool, database_url: str
+) -> None:
+    first = await register(pool, last_seen_ago=timedelta(seconds=5))
+    second = await register(pool, last_seen_ago=timedelta(seconds=5))
+    await register(pool, last_seen_ago=timedelta(seconds=5), name="École")
+    somebody = OnCall()
+
+    async def notified() -> tuple[list[str], list[str]]:
+        place = Place(database_url=database_url)
+        for _ in range(2):  # What one alone has seen wakes nobody.
+            said = somebody.examination(about(await examine_database(place), "passerelles"))
+        return said
+
+    async def set_seen(eui: str, ago: str) -> None:
+        await pool.execute(
+            "UPDATE gateway_state SET last_seen_at = now() - $2::text::interval "
+            "WHERE gateway_id = (SELECT id FROM gateway WHERE gateway_id = $1)",
+            bytes.fromhex(eui),
+            ago,
+        )
+
+    assert await notified() == ([], [])
+    await set_seen(first, "1 hour")
+    assert await notified() == ([f"gateways.silent/{first}"], [])
+    assert somebody.watched.troubles[f"gateways.silent/{first}"].finding.title == f"passerelles (Mairie ({first}))"
+    await set_seen(second, "1 hour")
+    assert await notified() == ([f"gateways.silent/{second}"], [])
+    await pool.execute("UPDATE gateway SET name = 'Hôtel de ville' WHERE gateway_id = $1", bytes.fromhex(first))
+    assert await notified() == ([], [])
+    await set_seen(first, "5 s")
+    somebody.examination(found := about(await examine_database(Place(database_url=database_url)), "passerelles"))
+    assert (found.names, found.ids) == (("Mairie",), (second,))  # Nobody else has that name now.
+    assert list(somebody.notified) == [f"gateways.silent/{second}"]
+
+
+async def test_tenants_of_one_name_are_told_apart(pool: Pool, database_url: str) -> None:
+    await register(pool, last_seen_ago=timedelta(seconds=5))
+    await pool.execute("INSERT INTO tenant (slug, name) VALUES ('metz-2', 'Metz')")
+    await pool.execute(
+        "INSERT INTO asset (tenant_id, kind, name, privacy_class) SELECT id, 'water_meter', 'm', 1 FROM tenant"
+    )
+
+    found = about(await examine_database(Place(database_url=database_url)), "données personnelles")
+
+    assert (found.names, found.ids) == (("Metz (metz)", "Metz (metz-2)"), ("metz", "metz-2"))
+
+
 async def test_stations_of_before_without_a_credential_are_counted_down(pool: Pool, database_url: str) -> None:
     await register(pool, last_seen_ago=timedelta(seconds=5), name="Mairie")
     place = Place(database_url=database_url)
@@ -309,55 +350,6 @@ async def test_a_broker_whose_rules_do_not_let_the_bridge_command(mosquitto_serv
     assert "acl" in found.remedy
 
 
-def test_a_disk_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    severities: list[Severity] = []
-    for free in (500, 150, 20):
-        usage = SimpleNamespace(total=1000, free=free)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
-        severities.append(machine.examine_disk(tmp_path / "not" / "yet").severity)
-
-    assert severities == [Severity.GOOD, Severity.WARNING, Severity.CRITICAL]
-
-
-def test_a_udp_buffer_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "rmem_max").write_text("212992\n", "ascii")
-    monkeypatch.setattr(machine, "RMEM_MAX", tmp_path / "rmem_max")
-
-    found = about(machine.examine_machine(None), "tampon UDP")
-
-    assert found.severity is Severity.WARNING
-    assert "sysctl -w net.core.rmem_max=4194304" in found.remedy
-
-
-@pytest.mark.parametrize(("what", "port"), [("--station-port", 3001), ("--intake-port", 8081)])
-def test_a_port_that_no_option_names_is_the_one_that_up_takes(what: str, port: int) -> None:
-    with socket.socket() as taken, suppress(OSError):  # By somebody else on this machine, then.
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
-        found = machine.examine_ports(read_start_options("--udp-port 0 --api-port 0"))
-
-    assert [one.what.startswith(f"port TCP {port}") for one in found if what in one.remedy] == [True]
-
-
-def test_a_certificate_that_expires_tomorrow_and_one_that_is_none(tmp_path: Path) -> None:
-    certificate, key = Authority(tmp_path).sign("lns")
-
-    assert machine.examine_certificate(certificate).severity is Severity.WARNING
-    assert machine.examine_certificate(key).severity is Severity.CRITICAL
-
-
-def test_a_backup_that_is_old(tmp_path: Path) -> None:
-    assert machine.examine_backups(tmp_path).severity is Severity.CRITICAL
-    for name, age in (("old", timedelta(days=9)), ("new", timedelta(hours=2))):
-        (tmp_path / f"{name}.dump").touch()
-        manifest = Manifest(1, "2", {}, made_at=datetime.now(UTC) - age, kek_ids=[], octets=0, sha256="")
-        (tmp_path / f"{name}.dump.json").write_bytes(msgspec.json.encode(manifest))
-
-    assert machine.examine_backups(tmp_path).severity is Severity.GOOD
-    (tmp_path / "new.dump").unlink()
-    assert machine.examine_backups(tmp_path).severity is Severity.CRITICAL
-
-
 def test_without_an_installation_doctor_says_how_to_start_one(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["doctor", "--home", str(tmp_path), "--json"])
     told = msgspec.json.decode(done.stdout)
@@ -365,26 +357,3 @@ def test_without_an_installation_doctor_says_how_to_start_one(tmp_path: Path) ->
     assert done.exit_code == told["severity"] == Severity.CRITICAL
     assert told["findings"][0]["subject"] == "pile"
     assert "./territoire up" in told["findings"][0]["remedy"]
-
-
-async def test_processes_are_named_one_by_one_whatever_they_wait_for(run: RunInfo, tmp_path: Path) -> None:
-    """Two that wait for one thing are one line; the dead each have their last words."""
-
-    def service(name: str, pid: int | None) -> ServiceInfo:
-        (tmp_path / f"{name}.log").write_text(f'{{"message": "{name} a fini"}}\n', "utf-8")
-        return ServiceInfo(name, pid, 0, str(tmp_path / f"{name}.log"), f"http://127.0.0.1:{free_tcp_port()}")
-
-    services = (service("network", 1), service("ingest", 1), service("api", None), service("alerting", None))
-
-    found = await examine_services(Place(run=replace_run(run, home=str(tmp_path), services=services)))
-
-    assert [one.names for one in found] == [("network", "ingest"), ("api",), ("alerting",)]
-    assert [key for one in found for key in one.keys] == [
-        f"process.unready/{name}" for name in ("network", "ingest", "api", "alerting")
-    ]
-    assert [
-        name in one.remedy for one, name in zip(found[1:], ("api a fini", "alerting a fini"), strict=True)
-    ] == [
-        True,
-        True,
-    ]

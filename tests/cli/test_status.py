@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -17,6 +18,8 @@ from cli.install import write_files
 from cli.installed import installed
 from cli.state import HEARD, STORED, Database, Disk, Service, State, Stream
 from cli.status import ago, print_state, size
+from services.supervisor.home import Home
+from services.supervisor.process_identity import identity_of
 from services.supervisor.run_info import RunInfo
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -126,6 +129,30 @@ def test_a_stack_that_was_killed_is_not_taken_for_one_that_runs(tmp_path: Path, 
     assert status.exit_code == 3
     assert "a été tuée" in status.output
     assert "systemctl start territoire" in msgspec.json.decode(doctor.stdout)["findings"][0]["remedy"]
+
+
+@pytest.mark.starts_processes
+def test_a_stack_that_was_killed_is_not_taken_for_whoever_has_its_number_now(tmp_path: Path, run: RunInfo) -> None:
+    with subprocess.Popen(["sleep", "0.1"]) as supervisor:  # The kernel counts in hundredths.
+        identity = identity_of(supervisor.pid)
+    with subprocess.Popen(["sleep", "60"]) as somebody:
+        stale = {"home": str(tmp_path), "supervisor_pid": somebody.pid, "supervisor_identity": identity}
+        (tmp_path / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(run, **stale)))
+        Home(tmp_path).secrets()
+
+        status, doctor, renew = (
+            CliRunner().invoke(app, [*command, "--home", str(tmp_path)])
+            for command in (["status"], ["doctor"], ["secrets", "renew", "bus-network"])
+        )
+        ours = stale | {"supervisor_identity": identity_of(somebody.pid)}
+        (tmp_path / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(run, **ours)))
+        running = CliRunner().invoke(app, ["status", "--home", str(tmp_path)])
+        somebody.kill()
+
+    assert (status.exit_code, running.exit_code) == (3, 1)  # No bus in this one.
+    assert "a été tuée" in status.output
+    assert "a été tuée" in doctor.output
+    assert "La pile est arrêtée" in renew.output
 
 
 def test_a_server_that_was_installed_is_found_by_its_units(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cli.app import app
 from cli.backup import former
 from cli.install import PACKAGES, is_hidden, verify
 from cli.installed import UNITS
+from cli.installed import installed as units_of
 from cli.machine import UDP_BUFFER
 from services.gateway_bridge.settings import Settings
 from tests.k8s.test_rules import known_settings
@@ -121,6 +122,55 @@ def test_a_unit_that_systemd_rejects_is_reported(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
     assert "Unknown key" in verify([unit])
+
+
+@pytest.mark.parametrize("option", ["--home", "--backups", "--user"])
+@pytest.mark.parametrize("name", ["mon dossier", "50%", "a$HOME", 'a"b', "a\\b", "@USER@", ""])
+def test_a_name_that_systemd_would_read_otherwise_is_refused_and_the_units_of_before_stay(
+    tmp_path: Path, option: str, name: str
+) -> None:
+    installed(tmp_path)
+    service = tmp_path / "etc/systemd/system/territoire.service"
+    before = service.read_bytes()
+    word = f"/srv/{name}" if name else "/srv/a\nb"
+
+    done = CliRunner().invoke(app, ["install", "--root", str(tmp_path), option, word])
+
+    assert done.exit_code == 2
+    assert "rien n'est écrit ; systemd et logrotate n'y lisent que des lettres" in " ".join(done.output.split())
+    assert service.read_bytes() == before
+
+
+def test_a_folder_with_accents_and_one_that_is_named_from_here_are_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    units = installed(tmp_path, "--home", "données/été", "--backups", "./été/../sauvegardes")
+
+    home, backups = tmp_path / "données/été", tmp_path / "sauvegardes"
+    assert f"--home {home} " in units["territoire.service"]["Service"]["ExecStart"]
+    assert units["territoire-alarm.service"]["Service"]["ReadWritePaths"] == str(home)
+    assert units["territoire-backup.service"]["Service"]["ReadWritePaths"] == str(backups)
+    found = units_of(tmp_path)
+    assert found is not None
+    assert (found.home, found.backups) == (home, backups)
+
+
+def test_units_that_systemd_does_not_take_replace_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path)
+    service = tmp_path / "etc/systemd/system/territoire.service"
+    before = service.read_bytes()
+    analyze = tmp_path / "systemd-analyze"
+    analyze.write_text("#!/bin/sh\necho 'territoire.service:3: Unknown key ProtectSytem'\n", "utf-8")
+    analyze.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    done = CliRunner().invoke(app, ["install", "--root", str(tmp_path), "--home", "/srv/autre"])
+
+    assert done.exit_code == 1
+    assert "rien n'est écrit : systemd refuse ces unités" in done.output
+    assert service.read_bytes() == before
 
 
 def test_the_environment_starts_and_names_settings_that_exist(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ async def test_a_killed_child_is_started_again_and_counted(supervisor: Superviso
     await until(lambda: only.pid not in {None, former})
 
     assert only.restarts == 1
+    assert [time.time() - at < 60 for at in only.restarted_at] == [True]
     assert "ended with -9" in only.spec.log.read_text("utf-8")
 
 

@@ -1,0 +1,83 @@
+"""A backup that is ended by a signal, or was killed, leaves nothing that fills the disk."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pyrage.x25519 import Identity  # pyright: ignore[reportMissingModuleSource]
+from typer.testing import CliRunner
+
+from cli.app import app
+from core.runtime.postgres import connect
+from tests.cli.on_call import CHECKOUT
+from tests.conftest import Database
+
+DUMPING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' AND datname = current_database()"
+)
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+async def test_a_backup_that_is_told_to_end_leaves_nothing(
+    database: Database, tmp_path: Path, number: signal.Signals, encrypted: bool
+) -> None:
+    recipients = str(Identity.generate().to_public())
+    how = ["--recipients", recipients] if encrypted else ["--plain"]
+    command = ["backup", str(tmp_path), "--database-url", database.admin_url, *how]
+    admin, forgotten = await connect(database.admin_url), await connect(database.admin_url)
+    async with forgotten.transaction():
+        await forgotten.execute("LOCK TABLE unknown_gateway")  # pg_dump waits, its file begun.
+        run = subprocess.Popen(  # noqa: ASYNC220 - What is waited for is another session.
+            [sys.executable, "-P", "-m", "cli", *command],
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            cwd=CHECKOUT,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        until = time.monotonic() + 60
+        while not (await admin.fetchval(DUMPING) and files(tmp_path)):
+            assert time.monotonic() < until
+            await asyncio.sleep(0.05)
+        run.send_signal(number)
+        _, said = run.communicate(timeout=60)
+        while await admin.fetchval(DUMPING):  # It waits for the lock no more, either.
+            assert time.monotonic() < until
+            await asyncio.sleep(0.05)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(run.pid, 0)
+    for connection in (admin, forgotten):
+        await connection.close()
+
+    assert (run.returncode, files(tmp_path)) == (128 + number, [])
+    assert "Traceback" not in said
+
+
+def test_what_killed_backups_have_left_is_deleted_and_what_another_one_writes_is_not(
+    database: Database, tmp_path: Path
+) -> None:
+    dead, alive, other = (
+        tmp_path / f"{name}.part"
+        for name in ("territoire-2026-11-28T021500.dump.age", "territoire-2026-11-29T021500.dump", "autre.dump")
+    )
+    for file in (dead, alive, other):
+        file.write_bytes(b"x")
+    with alive.open("rb") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        done = CliRunner().invoke(app, ["backup", str(tmp_path), "--plain", "--database-url", database.admin_url])
+
+    assert done.exit_code == 0, done.output
+    assert f"Effacée, d'une sauvegarde interrompue : {dead.name}" in done.output
+    assert sorted(tmp_path.glob("*.part")) == [other, alive]

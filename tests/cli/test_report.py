@@ -1,0 +1,53 @@
+"""What `doctor`, `status` and the alarm say of a process that is not ready, from its own /readyz."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from cli.report import CHECKS, problem_of
+from core.runtime.health import Check, Readiness, serve_health, starting
+from services.gateway_bridge.app import checks
+from services.supervisor.run_info import ServiceInfo
+
+CLOSED = SimpleNamespace(is_open=False)
+
+
+async def said(readiness: Readiness) -> str:
+    async with serve_health(readiness, "127.0.0.1", 0) as port:
+        return await problem_of(ServiceInfo("network", 1, 0, "network.log", f"http://127.0.0.1:{port}"))
+
+
+async def frozen() -> str | None:
+    await asyncio.Event().wait()
+
+
+async def failing() -> str | None:
+    return "le disque est plein"
+
+
+async def test_a_database_that_says_nothing_is_said_in_french() -> None:
+    assert await said(Readiness({"database": frozen})) == "base de données : pas de réponse en 2 s"
+
+
+async def test_a_process_that_starts_is_said_in_french() -> None:
+    assert await said(starting()) == "démarre"
+
+
+async def test_what_a_bridge_does_not_listen_on_is_named() -> None:
+    edge = SimpleNamespace(is_connected=False, problem="rien n'écoute à cette adresse")
+    bridge = SimpleNamespace(
+        udp=CLOSED, cups=CLOSED, mqtt=SimpleNamespace(edge=edge), stations=SimpleNamespace(server=CLOSED)
+    )
+    of_bridge: dict[str, Check] = checks(cast("Any", bridge))
+
+    assert of_bridge.keys() <= CHECKS.keys()
+    assert (await said(Readiness(of_bridge))).split(" | ") == [
+        "port UDP : n'écoute pas",
+        "réglages des Basics Station (CUPS) : n'écoute pas",
+        "courtier MQTT : rien n'écoute à cette adresse",
+        "port des Basics Station : n'écoute pas",
+    ]
+
+
+async def test_a_job_of_maintenance_that_failed_is_named() -> None:
+    assert await said(Readiness({"exports": failing})) == "tâche exports : le disque est plein"
