@@ -85,6 +85,15 @@ def print_json(document: object, *, indent: int = 0) -> None:
     print((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode())
 
 
+def log_nothing() -> None:
+    """Of attempts that fail: what is wrong is said once, in French, at the end."""
+    import logging
+
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 def log_apart(run: "RunInfo", name: str) -> None:
     """Write this program's log to a file beside the services' logs: the terminal is for the operator."""
     from core.runtime.telemetry import configure_logs

@@ -105,6 +105,24 @@ def test_a_backup_says_which_folder_takes_nothing(database) -> None:
     assert f"{TAKES_NOTHING}/x.dump.part : " in ran.stderr
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("command", "changed"),
+    [(("reshard", "16"), "rien n'est changé"), (("migrate",), "la base est à jour")],
+)
+def test_a_bus_that_is_away_is_not_waited_for_for_ever(
+    database, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], changed: str
+) -> None:
+    for module in ("cli.reshard", "services.migrate.__main__"):
+        monkeypatch.setattr(f"{module}.BUS_WITHIN_S", 1.0)
+    addresses = {"TERRITOIRE_DATABASE_URL": database.admin_url, "TERRITOIRE_NATS_URL": "nats://127.0.0.1:1"}
+
+    ran = territoire(*command, **addresses)
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert f"{changed} : le bus ne répond pas (127.0.0.1:1) : {NOTHING_LISTENS}" in ran.stderr
+
+
 async def test_a_server_whose_alarm_reaches_nobody_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
