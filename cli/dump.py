@@ -102,7 +102,8 @@ async def fill(url: str, dump: Source) -> None:
     async with _session(url) as connection:
         await connection.execute("SELECT timescaledb_pre_restore()")
     environment = libpq_environment(url)
-    await _pg_restore(("--exit-on-error", f"--dbname={environment['PGDATABASE']}"), environment, dump)
+    name = environment["PGDATABASE"].replace("\\", r"\\").replace("'", r"\'")
+    await _pg_restore(("--exit-on-error", f"--dbname=dbname='{name}'"), environment, dump)
     async with _session(url) as connection:
         await connection.execute("SELECT timescaledb_post_restore()")
 

@@ -5,6 +5,7 @@ own views and functions decides what row security lets through them, so a backup
 an account owned that is none of ours is then given to the owner here.
 """
 
+import re
 from collections.abc import Iterable
 
 from core.runtime.postgres import Connection
@@ -18,6 +19,11 @@ READ_ROLE = "SELECT rolsuper OR rolcanlogin AS is_somebody FROM pg_roles WHERE r
 def quoted(name: str) -> str:
     """An identifier as SQL has it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def as_written(name: str) -> str:
+    """An identifier as people write it in SQL: quoted where it has to be."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quoted(name)
 
 
 async def lend(connection: Connection, owners: set[str], owner: str) -> list[str]:

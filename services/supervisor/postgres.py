@@ -68,6 +68,13 @@ def binaries() -> Path:
     return max(usable)[1]
 
 
+def database_of(url: str) -> str:
+    """The database that an address names, as the server calls it; empty where it names none."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    return unquote(parts.path.removeprefix("/")) or options.get("dbname") or options.get("database", "")
+
+
 def libpq_environment(url: str) -> dict[str, str]:
     """The address in variables: a password on a command line is seen by everybody on the machine."""
     parts = urlsplit(url)
@@ -76,7 +83,7 @@ def libpq_environment(url: str) -> dict[str, str]:
         "PGPORT": parts.port or 5432,
         "PGUSER": unquote(parts.username or ""),
         "PGPASSWORD": unquote(parts.password or ""),
-        "PGDATABASE": parts.path.lstrip("/"),
+        "PGDATABASE": database_of(url),
         **{LIBPQ_TLS[name]: value for name, value in parse_qsl(parts.query) if name in LIBPQ_TLS},
     }
     return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in variables.items()}}
