@@ -19,7 +19,7 @@ from cli.account import Account, count, take_account
 from cli.backup import Manifest, manifest_file
 from cli.dump import Source, contents_of, fill, open_dump, prepare_database, read_manifest, require_digest
 from cli.encryption import WrongKey, is_encrypted
-from cli.owners import as_written, hand_over, lend, quoted
+from cli.owners import as_written, hand_over, lend, quoted, rights_wanted
 from cli.place import demand_database
 from cli.restored import (
     COUNTERS_AHEAD,
@@ -38,6 +38,7 @@ from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.erasures import Entry
 from registry.resharding import write_shards
+from registry.schema import migrations
 from registry.timescale import DumpRejected
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import database_of
@@ -198,6 +199,7 @@ async def _restore(
         raise _NotBegun(f"no connection: {refused}", database_reason(refused)) from None
     try:
         try:
+            await _require_rights(server, target, manifest)
             await _close_empty(server, target)
         except (*DATABASE_AWAY, PostgresError) as refused:
             raise _NotBegun(f"nothing is closed: {refused}", database_reason(refused)) from None
@@ -227,8 +229,8 @@ async def _restore(
     return counts, again
 
 
-async def _close_empty(server: Connection, target: _Target) -> None:
-    """The database is there, empty, its owner's, and closed to all but us; ends the command where it cannot be."""
+async def _require_rights(server: Connection, target: _Target, manifest: Manifest) -> None:
+    """End the command where it would fail in the middle for want of a right, or beside another restore."""
     if not await server.fetchval(IS_SUPERUSER):
         raise fail("--database-url : il faut un superutilisateur, à qui l'extension timescaledb est", 2)
     if not await server.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
@@ -240,6 +242,21 @@ async def _close_empty(server: Connection, target: _Target) -> None:
         raise fail(f"la base {target.name} est un modèle pour d'autres (datistemplate) : nommez une base neuve", 2)
     if not await server.fetchval(ROLE_EXISTS, target.owner):
         raise fail(f"le compte {target.owner} n'existe pas là-bas : --owner nomme celui à qui la base est", 2)
+    make, change = await rights_wanted(server, target.owner)
+    is_older = manifest.schema < len(migrations())
+    wanted = [statement for statement in (make, change if is_older else None) if statement is not None]
+    if wanted:
+        raise fail(
+            f"le compte {target.owner} n'a pas les droits que la migration demande. Un superutilisateur "
+            f"lance, puis relancez : {' ; '.join(wanted)}",
+            2,
+        )
+    if change is not None:
+        typer.echo(f"  ! avant qu'une migration change leurs mots de passe, un superutilisateur lance : {change}")
+
+
+async def _close_empty(server: Connection, target: _Target) -> None:
+    """The database is there, empty, its owner's, and closed to all but us; ends the command where it cannot be."""
     name = quoted(target.name)
     if await server.fetchval(IS_CUT, target.name, MARK):
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -12,11 +12,20 @@ from urllib.parse import quote
 
 import pytest
 
+from cli.owners import OURS
 from core.runtime.postgres import connect
+from registry.schema import migrate, migrations
+from registry.sql_logins import PREPARE_GROUP
 from services.supervisor.postgres import SUPERUSER
 from tests.cli.in_process import Ran, territoire
 from tests.conftest import Administrator, Cluster, Database
+from tests.k8s.test_move import CATALOGUE
 
+PASSWORD = secrets.token_hex(8)
+OWNERS_OF_CHUNKS = """
+SELECT 'chunk' AS kind, pg_get_userbyid(relowner)::text AS owner, '{}'::text[] AS acl FROM pg_class
+WHERE relname LIKE '\\_hyper\\_%chunk' AND relkind = 'r'
+"""
 NAME = "ville d'été"
 KEK = {"TERRITOIRE_KEK": "11" * 32}
 # The command line, which waits where the database is closed until a file is there.
@@ -47,6 +56,7 @@ def file(database: Database, tmp_path: Path) -> Path:
     async def enter() -> None:
         connection = await connect(database.admin_url)
         await connection.execute("INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz')")
+        await connection.execute("INSERT INTO observation.measurement VALUES (1, now(), 1, 0)")
         await connection.close()
 
     asyncio.run(enter())
@@ -62,6 +72,17 @@ def name(administrator: Administrator) -> Iterator[str]:
     made = f"{NAME} {secrets.token_hex(4)}"
     yield made
     administrator.execute(f'DROP DATABASE IF EXISTS "{made}" WITH (FORCE)')
+
+
+@pytest.fixture
+def owner(administrator: Administrator, name: str) -> Iterator[str]:
+    """A login that owns nothing yet and may make nothing; `name` is dropped before it is."""
+    made = f"ville_{secrets.token_hex(4)}"
+    administrator.execute(PREPARE_GROUP)
+    administrator.execute(f"CREATE ROLE {made} LOGIN PASSWORD '{PASSWORD}'")
+    yield made
+    administrator.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    administrator.execute(f"DROP ROLE {made}")
 
 
 def restore(file: Path, url: str, owner: str = SUPERUSER) -> Ran:
@@ -146,3 +167,49 @@ def test_a_second_restore_leaves_the_first_alone(cluster: Cluster, file: Path, t
     assert re.search("rien n'est restauré : une autre restauration est en cours", second.stderr)
     assert first.returncode == 0, said
     assert towns(url) == ["metz"]
+
+
+def test_what_is_somebody_s_there_is_the_owner_s_in_this_database(
+    cluster: Cluster, database: Database, file: Path, name: str, owner: str
+) -> None:
+    """Everything belongs to whom it did, and who may do what, with the owner here for the owner there."""
+    url = cluster.server.url(quote(name))
+
+    async def read(url: str, owner: str) -> list[str]:
+        connection = await connect(url)
+        found = await connection.fetch(CATALOGUE) + await connection.fetch(OWNERS_OF_CHUNKS)
+        await connection.close()
+        shown = [{**row, "acl": sorted(one.replace(owner, "OWNER") for one in row["acl"])} for row in found]
+        lines = sorted(str(row).replace(owner, "OWNER") for row in shown)
+        return [line for line in lines if "seal_transaction" not in line]  # Everybody's in tests alone.
+
+    before = asyncio.run(read(database.admin_url, SUPERUSER))
+    done = restore(file, url, owner)
+    assert done.returncode == 0, done.stderr
+    after = asyncio.run(read(url, owner))
+
+    assert "{'kind': 'chunk', 'owner': 'OWNER', 'acl': []}" in after
+    assert after == before
+    assert asyncio.run(migrate(cluster.server.url(quote(name), owner, PASSWORD))) == 0
+    assert re.search(f"GRANT .*territoire_network.* TO {owner} WITH ADMIN OPTION", done.stdout)
+
+
+def test_rights_that_a_migration_needs_are_demanded_before_anything_is_done(
+    cluster: Cluster, file: Path, name: str, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = cluster.server.url(quote(name))
+    monkeypatch.setattr("cli.owners.OURS", {*OURS, "territoire_of_tomorrow"})
+    lacks_a_role = restore(file, url, owner)
+    monkeypatch.setattr("cli.restore_elsewhere.migrations", lambda: [*migrations(), None])
+    older = restore(file, url, owner)
+
+    async def databases() -> list[str]:
+        connection = await connect(cluster.server.url("postgres"))
+        found = await connection.fetch("SELECT datname::text AS name FROM pg_database")
+        await connection.close()
+        return [row["name"] for row in found]
+
+    assert lacks_a_role.returncode == older.returncode == 2
+    assert lacks_a_role.stderr.endswith(f"relancez : ALTER ROLE {owner} CREATEROLE\n")
+    assert re.search(f"CREATEROLE ; GRANT .* TO {owner} WITH ADMIN OPTION\n", older.stderr)
+    assert name not in asyncio.run(databases())
