@@ -11,6 +11,7 @@ from cli.alarm import alarm
 from cli.audit import audit_app
 from cli.backup import backup
 from cli.bi import bi_app
+from cli.boundary import Commands
 from cli.codec import codec_app
 from cli.codec_confirm import add_confirm
 from cli.codec_lab import add_lab
@@ -35,6 +36,7 @@ from cli.status import status
 from cli.up import HomeOption, up
 
 app = typer.Typer(
+    cls=Commands,
     name="territoire",
     help="La plateforme du territoire connecté.",
     no_args_is_help=True,

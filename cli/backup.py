@@ -217,9 +217,13 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             dump = asyncio.create_task(_dump(url, draft, snapshot, recipients))
-            account = await take_account(connection)
-            compressed = await connection.fetchval(COUNT_COMPRESSED)
-            await dump
+            try:
+                account = await take_account(connection)
+                compressed = await connection.fetchval(COUNT_COMPRESSED)
+                await dump
+            finally:
+                dump.cancel()
+                await asyncio.gather(dump, return_exceptions=True)
         if account.erasures is not None:
             ledger = file.parent / LEDGER_NAME
             ledger.touch(mode=0o600)  # Nothing erased so far is no ledger that is missing.
@@ -258,7 +262,12 @@ async def _dump(url: str, draft: Path, snapshot: str, recipients: list[str]) -> 
         )  # fmt: skip
         if writing is not None:
             os.close(writing)
-        _, errors = await process.communicate()
+        try:
+            _, errors = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
         if encrypting is not None:
             await encrypting
         output.flush()

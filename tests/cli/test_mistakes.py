@@ -3,9 +3,13 @@
 In French, in a line or two, with a status that is not zero, and never by a stack trace.
 """
 
+import gc
 import json
 import re
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -14,7 +18,8 @@ from cli.doctor import examine
 from cli.findings import Finding, Severity
 from cli.install import write_files
 from cli.installed import installed
-from tests.cli.in_process import territoire
+from tests.cli.in_process import Ran, territoire
+from tests.conftest import Administrator, Cluster, Database
 
 # Of Python, of libraries and of the system, as they stand in their source.
 ENGLISH = re.compile(
@@ -139,3 +144,76 @@ async def test_a_server_whose_alarm_reaches_nobody_says_so(
 
     assert [[one.severity for one in found] for found in said] == [[Severity.WARNING], [Severity.CRITICAL], []]
     assert "alarm --test" in said[0][0].remedy
+
+
+@pytest.fixture
+def plain_login(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
+    """An account that may enter, and nothing else."""
+    name, password = f"quidam_{secrets.token_hex(4)}", secrets.token_hex(8)
+    administrator.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    yield f"{name}:{password}@"
+    administrator.execute(f"DROP ROLE {name}")
+
+
+OF_THE_DATABASE = [
+    ("migrate", "--check"),
+    ("migrate",),
+    ("backup", "y.dump", "--plain"),
+    ("keys", "check"),
+    ("keys", "rotate"),
+    ("keys", "allow-export", "terr_x"),
+    ("audit", "verify"),
+    ("person", "ledger", "effacements.jsonl"),
+    ("person", "again", "vide.jsonl"),
+    ("bi", "list"),
+    ("reshard", "16"),
+]
+
+
+def run_on(command: tuple[str, ...], database: str, bus: str) -> Ran:
+    """With the address of this database, by the option where there is one."""
+    Path("vide.jsonl").touch()
+    option = ("--database-url", database) if command[0] in {"backup", "bi"} else ()
+    environment = {"TERRITOIRE_DATABASE_URL": database, "TERRITOIRE_NATS_URL": bus, "TERRITOIRE_KEK": "11" * 32}
+    return territoire(*command, *option, **environment)
+
+
+@pytest.mark.parametrize("command", OF_THE_DATABASE, ids=" ".join)
+def test_an_account_that_is_not_the_owner_s_is_told_so(
+    database: Database,
+    plain_login: str,
+    nats_url: str,
+    command: tuple[str, ...],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    owner = urlsplit(database.admin_url)
+    url = urlunsplit(owner._replace(netloc=plain_login + owner.netloc.rpartition("@")[2]))
+
+    ran = run_on(command, url, nats_url)
+    gc.collect()  # What a loop has left open is shown then.
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert "ce compte n'en a pas le droit ; donnez l'adresse du propriétaire du schéma" in ran.stderr
+    assert "Event loop" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("command", [one for one in OF_THE_DATABASE if one[0] != "migrate"], ids=" ".join)
+def test_a_database_that_is_none_of_ours_is_named_so(
+    empty_database_url: str, nats_url: str, command: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = run_on(command, empty_database_url, nats_url)
+    gc.collect()
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert "cette base n'a pas le schéma de ce programme" in ran.stderr
+    assert "Event loop" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("command", OF_THE_DATABASE, ids=" ".join)
+def test_a_database_that_is_away_is_named_so(command: tuple[str, ...]) -> None:
+    ran = run_on(command, AWAY["TERRITOIRE_DATABASE_URL"], AWAY["TERRITOIRE_NATS_URL"])
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert f"ne répond pas : {NOTHING_LISTENS}" in ran.stderr.replace(", relancez (", " : ").replace(
+        "pas (", "pas : "
+    )
