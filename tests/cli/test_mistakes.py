@@ -146,6 +146,20 @@ async def test_a_server_whose_alarm_reaches_nobody_says_so(
     assert "alarm --test" in said[0][0].remedy
 
 
+@pytest.mark.parametrize(("shards", "status"), [("16", 1), ("4", 0), ("5", 2)])
+def test_a_check_says_that_the_number_of_parts_is_another(
+    database: Database, nats_url: str, shards: str, status: int
+) -> None:
+    environment = {"TERRITOIRE_DATABASE_URL": database.admin_url, "TERRITOIRE_NATS_URL": nats_url}
+    ran = [territoire("migrate", *of, **environment, TERRITOIRE_SHARDS=shards) for of in (("--check",), ())]
+
+    assert [one.returncode for one in ran] == [status, status], ran
+    if status == 1:
+        assert "Refusé : TERRITOIRE_SHARDS vaut 16, et la base est divisée en 4 parts" in ran[0].stdout
+    if status == 2:
+        assert "TERRITOIRE_SHARDS" in ran[0].stderr
+
+
 @pytest.fixture
 def plain_login(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
     """An account that may enter, and nothing else."""
