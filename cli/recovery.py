@@ -61,7 +61,12 @@ def parse_instant(text: str) -> datetime:
     Raises:
         ValueError: it is none.
     """
-    return datetime.fromisoformat(text.strip()).astimezone()
+    instant = datetime.fromisoformat(text.strip())
+    try:
+        instant.astimezone(UTC)  # As pgBackRest is told it.
+        return instant.astimezone()
+    except OverflowError:
+        raise ValueError(f"{text} is before the year 1, or after 9999") from None
 
 
 def make_empty(data: Path) -> None:

@@ -103,6 +103,52 @@ def test_a_mistake_is_named_in_french(
     assert ENGLISH.findall(shown) == []
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("release", "--to", "faux.json"), "faux.json : n'est pas un dossier"),
+        (("backup", LONG, "--plain"), "ce nom est trop long"),
+        (("person", "ledger", "vide"), "vide : c'est un dossier"),
+        (("person", "ledger", f"{TAKES_NOTHING}/x.jsonl"), f"{TAKES_NOTHING}/x.jsonl : "),
+        (("person", "ledger", LONG), "ce nom est trop long"),
+    ],
+)
+def test_a_file_that_the_system_refuses_is_named(
+    database: Database, arguments: tuple[str, ...], said: str
+) -> None:
+    url = database.admin_url
+    environment = {
+        "TERRITOIRE_BACKUP_DATABASE_URL": url,
+        "TERRITOIRE_DATABASE_URL": url,
+        "TERRITOIRE_KEK": "11" * 32,
+    }
+
+    ran = territoire(*arguments, **environment)
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert said in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "instant", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00", "0001-01-01", "9999-12-31"]
+)
+def test_an_instant_at_the_ends_of_time_is_named(tmp_path: Path, instant: str) -> None:
+    (tmp_path / "pgbackrest").mkdir()
+    (tmp_path / "pgbackrest" / "pgbackrest.conf").touch()
+    options = ("--home", "h", "--secrets", "secrets.json", "--repository", "pgbackrest", "--without-ledger")
+
+    ran = territoire("restore", "--to", instant, *options)
+
+    assert ran.returncode != 0
+    assert ENGLISH.findall(ran.stderr) == []
+    if "T" in instant:
+        assert f"--to {instant} : attendu un instant" in ran.stderr
+        assert ran.returncode == 2
+
+
 def test_a_backup_says_which_folder_takes_nothing(database) -> None:
     ran = territoire("backup", f"{TAKES_NOTHING}/x.dump", "--plain", "--database-url", database.admin_url)
 
