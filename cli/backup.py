@@ -16,7 +16,7 @@ import typer
 from cli.account import Account, take_account
 from cli.programs import program
 from cli.running import database_away, fail, find_run
-from core.runtime.errors import system_reason
+from core.runtime.errors import program_reason, system_reason
 from registry.erasures import LEDGER_NAME, UnreadableLedger
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import libpq_environment
@@ -273,7 +273,7 @@ async def _dump(url: str, draft: Path, snapshot: str, recipients: list[str]) -> 
         output.flush()
         os.fsync(output.fileno())
     if process.returncode != 0:
-        raise fail(f"pg_dump a échoué : {errors.decode(errors='replace')[-1000:]}")
+        raise fail(f"pg_dump a échoué : {program_reason(errors.decode(errors='replace')[-1000:])}")
 
 
 def _encrypt(reading: int, output: BufferedIOBase, recipients: list[str]) -> None:

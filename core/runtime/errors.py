@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import re
 import socket
 
 CUT, NO_WAY = "la connexion est coupée", "aucun chemin réseau vers cette machine"
@@ -45,6 +47,8 @@ SYSTEM_REASONS = {
     socket.EAI_NONAME: "nom inconnu",
     socket.EAI_AGAIN: "le serveur de noms ne répond pas",
 }
+# As programs in C say it; negative ones are of names, whose words differ from library to library.
+SYSTEM_WORDS = {os.strerror(code): french for code, french in SYSTEM_REASONS.items() if code > 0}
 # What PostgreSQL says, by SQLSTATE or its class (appendix A of its manual): its words are in any language.
 SQL_REASONS = {
     "08": CUT,
@@ -132,6 +136,19 @@ def sql_reason(error: Exception) -> str:
         return f"PostgreSQL refuse (SQLSTATE {code}) : « {describe(error)} »"
     named = [f"{french} {name}" for field, french in SQL_NAMED.items() if (name := getattr(error, field, None))]
     return f"{known} ({', '.join(named)})" if named else known
+
+
+def program_reason(said: str) -> str:
+    """Why another program has ended: the system's reason in French where it names one, else its words, quoted.
+
+    Its locale is C, as all of ours give it.
+    """
+    for line in reversed(said.splitlines()):
+        for english, french in SYSTEM_WORDS.items():
+            if english in line:
+                path = re.search(r"""["'](/[^"']+)["']""", line)
+                return f"{path[1]} : {french}" if path else french
+    return f"« {said.strip()} »"
 
 
 def sql_refusal(error: Exception) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from core.runtime.errors import program_reason
 from services.supervisor.launch import Account, Launch, ServerMissing, system_path
 from services.supervisor.ports import LOOPBACK
 
@@ -175,7 +176,7 @@ class PrivatePostgres:
                 self._record_password()
                 return
             said = done.stdout.strip()
-        raise ClusterFailed(f"mot de passe de {SUPERUSER} ({self.data}) : {said}")
+        raise ClusterFailed(f"mot de passe de {SUPERUSER} ({self.data}) : {program_reason(said)}")
 
     @property
     def _password_record(self) -> Path:
@@ -205,7 +206,7 @@ class PrivatePostgres:
         arguments = launch.arguments(subprocess.PIPE)
         done = subprocess.run(launch.argv, **arguments, text=True, check=False)
         if done.returncode != 0:
-            raise ClusterFailed(f"initdb ({self.data}) : {done.stdout.strip()}")
+            raise ClusterFailed(f"initdb ({self.data}) : {program_reason(done.stdout)}")
 
     def _require_same_major(self) -> None:
         made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
