@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ Result = TypeVar("Result")
 NOTHING_RUNS = 3
 # Of a table that nobody looks at in a terminal.
 WIDTH = 130
-COMMAND = "./territoire " + " ".join(sys.argv[1:])
+COMMAND = shlex.join(["./territoire", *sys.argv[1:]])
 
 
 def fail(message: str, status: int = 1) -> typer.Exit:

@@ -7,6 +7,7 @@ import gc
 import json
 import re
 import secrets
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -68,6 +69,11 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("pitr", "drill", "--cluster", "x"), EMPTY, 2, NO_DATABASE),
         (("pitr", "drill", "--cluster", "x"), AWAY, 1, NOTHING_LISTENS),
         (("pitr", "configure", "sftp://a@b:xx/d", "--home", "vide"), {}, 2, "le port n'est pas un nombre"),
+        (("pitr", "configure", "sftp://u@h:0/x", "--home", "vide"), {}, 2, "le port n'est pas un nombre"),
+        (("pitr", "configure", "sftp://[::1/x", "--home", "vide"), {}, 2, "les crochets d'une adresse IPv6"),
+        (("pitr", "configure", "sftp://u@h/x", "--host-key", "SHA256:é", "--home", "vide"), {}, 2,
+         "--host-key SHA256:… : l'empreinte"),
+        (("pitr", "configure", "/a", "--keep", "99999999", "--home", "vide"), {}, 2, "au plus 36500"),
         (("pitr", "configure", "/a", "--home", TAKES_NOTHING), {}, 1, f"{TAKES_NOTHING}/postgres : "),
         (("pitr", "configure", "s3://a/b?endpoint=c", "--ca", "d.pem", "--s3-key", "e", "--s3-secret", "f",
           "--home", "vide"), {}, 2, "d.pem : n'existe pas"),
@@ -147,6 +153,17 @@ def test_an_instant_at_the_ends_of_time_is_named(tmp_path: Path, instant: str) -
     if "T" in instant:
         assert f"--to {instant} : attendu un instant" in ran.stderr
         assert ran.returncode == 2
+
+
+def test_a_path_in_a_command_that_is_told_is_quoted_as_a_shell_needs_it(tmp_path: Path) -> None:
+    home = tmp_path / "pile de l'été"
+    home.mkdir()
+
+    ran = territoire("pitr", "configure", "/depot", "--home", str(home))
+
+    assert ran.returncode == 0, ran.stderr
+    told = next(line for line in ran.stdout.splitlines() if "pitr backup" in line)
+    assert shlex.split(told) == ["./territoire", "pitr", "backup", "--home", str(home)]
 
 
 def test_a_backup_says_which_folder_takes_nothing(database) -> None:
