@@ -15,7 +15,7 @@ import typer
 
 from cli.account import Account, take_account
 from cli.programs import program
-from cli.running import database_away, fail, find_run
+from cli.running import database_away, fail, find_run, require_replaceable
 from core.runtime.errors import program_reason, system_reason
 from registry.erasures import LEDGER_NAME, UnreadableLedger
 from services.supervisor.launch import ServerMissing
@@ -98,6 +98,7 @@ def backup(
     if folder is not None:
         suffix = ".dump.age" if for_whom else ".dump"
         file = folder / f"territoire-{datetime.now(UTC):%Y-%m-%dT%H%M%S}{suffix}"
+    require_replaceable(file, file.with_name(f"{file.name}.part"), manifest_file(file))
     if file.exists() and not force:
         raise fail(f"{file} existe déjà : choisissez un autre nom, ou --force", 2)
     if stopped and database_url:

@@ -31,6 +31,13 @@ def fail(message: str, status: int = 1) -> typer.Exit:
     return typer.Exit(status)
 
 
+def require_replaceable(*files: Path) -> None:
+    """End the command where one of these is there and no file: a device, or a pipe, would be gone."""
+    for one in files:
+        if one.exists() and not one.is_file():
+            raise fail(f"{one} n'est pas un fichier ordinaire : il n'est pas remplacé", 2)
+
+
 def database_away(error: BaseException) -> typer.Exit:
     """The end of a command that found no database, in French."""
     from core.runtime.postgres import database_reason

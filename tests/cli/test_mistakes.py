@@ -5,6 +5,7 @@ In French, in a line or two, with a status that is not zero, and never by a stac
 
 import gc
 import json
+import os
 import re
 import secrets
 import shlex
@@ -13,8 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import typer
 
 from cli import machine
+from cli.api_client import open_api
 from cli.doctor import examine
 from cli.findings import Finding, Severity
 from cli.install import write_files
@@ -153,6 +156,32 @@ def test_an_instant_at_the_ends_of_time_is_named(tmp_path: Path, instant: str) -
     if "T" in instant:
         assert f"--to {instant} : attendu un instant" in ran.stderr
         assert ran.returncode == 2
+
+
+@pytest.mark.parametrize("suffix", ["", ".part", ".json"])
+def test_what_is_no_file_is_not_replaced(database: Database, tmp_path: Path, suffix: str) -> None:
+    pipe = tmp_path / f"y.dump{suffix}"
+    os.mkfifo(pipe)
+
+    ran = territoire("backup", "y.dump", "--plain", "--force", "--database-url", database.admin_url)
+
+    assert ran.returncode == 2
+    assert f"y.dump{suffix} n'est pas un fichier ordinaire" in ran.stderr
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("suffix", ["", ".part"])
+def test_what_is_no_file_is_not_replaced_by_what_the_api_answers(tmp_path: Path, suffix: str) -> None:
+    pipe, file = tmp_path / f"mesures.csv{suffix}", tmp_path / "mesures.csv"
+    os.mkfifo(pipe)
+
+    with open_api("terr_a_b", "http://127.0.0.1:1", None) as api:
+        with pytest.raises(typer.Exit):
+            api.download("/v1/x", file)
+        with pytest.raises(typer.Exit):
+            api.download_in_ranges("/v1/x", file, 1, lambda _: None)
+
+    assert pipe.is_fifo()
 
 
 def test_a_path_in_a_command_that_is_told_is_quoted_as_a_shell_needs_it(tmp_path: Path) -> None:
