@@ -7,7 +7,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from cli.running import fail
-from core.runtime.errors import OperatorError, sql_refusal, system_reason
+from core.runtime.errors import OperatorError, sql_rejection, system_reason
 
 
 class Commands(TyperGroup):
@@ -18,13 +18,13 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            french = told(error)
+            french = message_of(error)
             if french is None:
                 raise
             raise fail(french) from None
 
 
-def told(error: Exception) -> str | None:
+def message_of(error: Exception) -> str | None:
     """What an operator is told of it; None: it is a mistake of ours."""
     match error:
         case OperatorError():
@@ -34,7 +34,7 @@ def told(error: Exception) -> str | None:
         case OSError():
             return _nameless(error)
         case _:
-            return sql_refusal(error)
+            return sql_rejection(error)
 
 
 def _nameless(error: OSError) -> str | None:

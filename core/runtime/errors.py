@@ -151,7 +151,7 @@ def program_reason(said: str) -> str:
     return f"« {said.strip()} »"
 
 
-def sql_refusal(error: Exception) -> str | None:
+def sql_rejection(error: Exception) -> str | None:
     """What to do where PostgreSQL refused for the account, the database or itself; None: for what was asked."""
     code = str(getattr(error, "sqlstate", None) or "")
     if code == "42501":

@@ -8,7 +8,7 @@ import structlog
 from alerting.defaults import create_default_rules
 from core.runtime.bus import BUS_AWAY, connect_bus
 from core.runtime.bus_connection import BusNotReached, bus_reason
-from core.runtime.errors import OperatorError, sql_refusal
+from core.runtime.errors import OperatorError, sql_rejection
 from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect, database_reason
 from core.runtime.settings import settings_or_exit
 from core.runtime.telemetry import configure_logs
@@ -97,7 +97,7 @@ def main() -> None:
         sys.stderr.write(f"migrate : la base de données ne répond pas, relancez ({database_reason(away)})\n")
         raise SystemExit(1) from None
     except PostgresError as refused:
-        if (french := sql_refusal(refused)) is None:
+        if (french := sql_rejection(refused)) is None:
             raise
         sys.stderr.write(f"migrate : {french}\n")
         raise SystemExit(1) from None
