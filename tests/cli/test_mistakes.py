@@ -261,6 +261,19 @@ def plain_login(cluster: Cluster, administrator: Administrator) -> Iterator[str]
     administrator.execute(f"DROP ROLE {name}")
 
 
+@pytest.mark.timeout(60)
+def test_a_bus_that_says_nothing_is_not_waited_for_for_ever(
+    database: Database, hanging_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.reshard.BUS_WITHIN_S", 1.0)
+    bus = f"nats://127.0.0.1:{hanging_port}"
+
+    ran = territoire("reshard", "16", TERRITOIRE_DATABASE_URL=database.admin_url, TERRITOIRE_NATS_URL=bus)
+
+    assert ran.returncode == 1
+    assert ran.stderr.endswith(f"le bus ne répond pas (127.0.0.1:{hanging_port}) : pas de réponse\n")
+
+
 OF_THE_DATABASE = [
     ("migrate", "--check"),
     ("migrate",),
