@@ -138,8 +138,8 @@ def sql_reason(error: Exception) -> str:
     return f"{known} ({', '.join(named)})" if named else known
 
 
-def program_reason(said: str) -> str:
-    """Why another program has ended: the system's reason in French where it names one, else its words, quoted.
+def system_words(said: str) -> str | None:
+    """The system's reason among the last words of another program, in French; None: there is none.
 
     Its locale is C, as all of ours give it.
     """
@@ -148,7 +148,12 @@ def program_reason(said: str) -> str:
             if english in line:
                 path = re.search(r"""["'](/[^"']+)["']""", line)
                 return f"{path[1]} : {french}" if path else french
-    return f"« {said.strip()} »"
+    return None
+
+
+def program_reason(said: str) -> str:
+    """Why another program has ended: the system's reason in French where it names one, else its words, quoted."""
+    return system_words(said) or f"« {said.strip()} »"
 
 
 def sql_rejection(error: Exception) -> str | None:

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,17 +154,17 @@ class PgBackRest:
                 break
             time.sleep(LOOK_AGAIN_S)
         if done.returncode != 0:
-            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            errors = [line for line in said if "ERROR" in line] or said
+            said = done.stdout + done.stderr
+            lines = [line for line in said.splitlines() if line.strip()]
+            errors = [line for line in lines if "ERROR" in line] or lines
             shown = "\n".join(errors[-ERRORS_SHOWN:]) or f"statut {done.returncode}"
-            raise PgBackRestFailed(f"pgbackrest {command} : {_known(said) or program_reason(shown)}")
+            raise PgBackRestFailed(f"pgbackrest {command} : {known_reason(said) or program_reason(shown)}")
         return done.stdout
 
 
-def _known(said: Sequence[str]) -> str | None:
-    """What it says of an archive that has not what is asked of it, in French."""
-    text = "\n".join(said)
-    return next((french for words, french in FRENCH if re.search(words, text, re.MULTILINE)), None)
+def known_reason(said: str) -> str | None:
+    """Why it has failed, in French, where its words are known; a server's log has them too, of the archive's."""
+    return next((french for words, french in FRENCH if re.search(words, said, re.MULTILINE)), None)
 
 
 def owner_of(data: Path) -> Account | None:

@@ -15,6 +15,7 @@ from tests.cli.test_mistakes import ENGLISH
 from tests.cli.test_pitr import OPTIONS, configured, depot, needs_pgbackrest, stack
 from tests.conftest import Database
 
+SOME_MORE = 6_000_000
 FULL = "le disque est plein"
 pytestmark = [pytest.mark.timeout(400), pytest.mark.starts_processes]
 
@@ -51,7 +52,7 @@ def failed(*arguments: object) -> str:
     """What a command says that does not succeed."""
     ran = territoire(*map(str, arguments))
     assert ran.returncode == 1, ran
-    assert ENGLISH.findall(ran.stderr) == []
+    assert ENGLISH.findall(ran.stderr) == [], ran.stderr
     assert "space left" not in ran.stderr
     return ran.stderr
 
@@ -94,6 +95,10 @@ def test_an_archive_says_that_it_does_not_go_back_so_far_or_that_the_disk_is_ful
     no_archive = asyncio.run(archive())
     before = failed(*restore, folder / "b", "--to", "2020-01-01")
     full = failed(*restore, small_disk / "c", "--to", "latest")
+    octets = sum(file.stat().st_size for file in former.postgres_data.rglob("*") if "pg_wal" not in file.parts)
+    room = f"remount,size={octets + SOME_MORE}"
+    subprocess.run(["mount", "-o", room, small_disk], check=True)
+    no_room_for_its_log = failed(*restore, small_disk / "c", "--to", "latest")
     configuration = repository / "pgbackrest.conf"
     configuration.write_text(configuration.read_text("utf-8").replace("cipher-pass=", "cipher-pass=x"), "utf-8")
     closed = failed(*restore, folder / "d", "--to", "latest")
@@ -101,4 +106,5 @@ def test_an_archive_says_that_it_does_not_go_back_so_far_or_that_the_disk_is_ful
     assert "il n'y a pas d'archive" in no_archive
     assert "l'archive ne remonte pas jusqu'à cet instant" in before
     assert FULL in full
+    assert FULL in no_room_for_its_log
     assert "ne se déchiffre pas" in closed
