@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.running import fail, find_run
+from cli.running import fail, find_run, require_replaceable
 
 if TYPE_CHECKING:
     import httpx
@@ -58,7 +58,7 @@ class ApiClient:
         """The answer to GET in a file of its owner's, written as it comes; how many octets."""
         import httpx
 
-        draft = file.with_name(file.name + ".part")
+        draft = _draft_of(file)
         try:
             with self._client.stream("GET", path, params=query) as answer:
                 if not answer.is_success:
@@ -82,7 +82,7 @@ class ApiClient:
 
         import httpx
 
-        draft = file.with_name(file.name + ".part")
+        draft = _draft_of(file)
         digest, tag, left = hashlib.sha256(), "", ATTEMPTS
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
             while output.tell() < size or not tag:
@@ -144,6 +144,13 @@ class ApiClient:
         details = [f"{one['field']} : {one['message']}" for one in problem.get("errors") or ()]
         said = problem.get("detail") or problem.get("title") or answer.reason_phrase
         return ApiError(" ; ".join([f"l'API refuse ({answer.status_code}) : {said}", *details[:MOST_DETAILS]]))
+
+
+def _draft_of(file: Path) -> Path:
+    """What is written first, beside it; ends the command where either is there and no file."""
+    draft = file.with_name(f"{file.name}.part")
+    require_replaceable(file, draft)
+    return draft
 
 
 TenantOption = Annotated[

@@ -17,8 +17,8 @@ import typer
 
 from cli.account import Account, take_account
 from cli.programs import program
-from cli.running import database_away, fail, find_run, run_until_stopped
-from core.runtime.errors import system_reason
+from cli.running import database_away, fail, find_run, require_replaceable, run_until_stopped
+from core.runtime.errors import program_reason, system_reason
 from registry.erasures import UnreadableLedger
 from registry.ledger_file import LEDGER_NAME
 from services.supervisor.launch import ServerMissing
@@ -105,6 +105,7 @@ def backup(
     if folder is not None:
         suffix = ".dump.age" if for_whom else ".dump"
         file = folder / f"territoire-{datetime.now(UTC):%Y-%m-%dT%H%M%S}{suffix}"
+    require_replaceable(file, file.with_name(f"{file.name}.part"), manifest_file(file))
     if file.exists() and not force:
         raise fail(f"{file} existe déjà : choisissez un autre nom, ou --force", 2)
     if stopped and database_url:
@@ -273,7 +274,7 @@ async def _dump(url: str, draft: Path, snapshot: str, recipients: list[str]) -> 
         output.flush()
         os.fsync(output.fileno())
     if status != 0:
-        raise fail(f"pg_dump a échoué : {errors.decode(errors='replace')[-1000:]}")
+        raise fail(f"pg_dump a échoué : {program_reason(errors.decode(errors='replace')[-1000:])}")
 
 
 async def _dump_into(

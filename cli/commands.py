@@ -2,10 +2,13 @@
 
 import typer
 
+from cli.boundary import Commands
+
 
 def new_program() -> typer.Typer:
     """A program without any command yet."""
     return typer.Typer(
+        cls=Commands,
         name="territoire",
         help="La plateforme du territoire connecté.",
         no_args_is_help=True,

@@ -18,7 +18,7 @@ from cli.backup import Manifest, digest_of, manifest_file
 from cli.encryption import WrongKey, check_identities, decrypt, is_encrypted, read_identities, write_plain
 from cli.programs import program
 from cli.running import fail
-from core.runtime.errors import system_reason
+from core.runtime.errors import program_reason, system_reason
 from services.supervisor.postgres import libpq_environment
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ async def fill(url: str, dump: Source) -> None:
     async with _session(url) as connection:
         await connection.execute("SELECT timescaledb_pre_restore()")
     environment = libpq_environment(url)
-    await _pg_restore(("--exit-on-error", f"--dbname={environment['PGDATABASE']}"), environment, dump)
+    name = environment["PGDATABASE"].replace("\\", r"\\").replace("'", r"\'")
+    await _pg_restore(("--exit-on-error", f"--dbname=dbname='{name}'"), environment, dump)
     async with _session(url) as connection:
         await connection.execute("SELECT timescaledb_post_restore()")
 
@@ -152,7 +153,7 @@ async def _pg_restore(arguments: tuple[str, ...], environment: dict[str, str], d
     said, errors = await process.communicate()
     await feeding
     if process.returncode != 0:
-        raise fail(f"pg_restore a échoué : {errors.decode(errors='replace')[-2000:]}")
+        raise fail(f"pg_restore a échoué : {program_reason(errors.decode(errors='replace')[-2000:])}")
     return said.decode(errors="replace")
 
 

@@ -46,6 +46,7 @@ SENTENCES = [
         (r"^Option (.+) does not take a value\.$", r"L'option \1 ne prend pas de valeur."),
         (r"^Argument (.+) takes (\d+) values\.$", r"L'argument \1 prend \2 valeurs."),
         (r"^Got unexpected extra argument\(s\) \((.+)\)$", r"Argument en trop : \1"),
+        (r"\(env var: (.+?)\)", r"(variable \1)"),
         (r"^Invalid value for (.+?): ", r"Valeur refusée pour \1 : "),
         (r"^Invalid value: ", "Valeur refusée : "),
         (r"Input should be a valid integer, unable to parse string as an integer", "un nombre entier est attendu"),

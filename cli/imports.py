@@ -46,7 +46,8 @@ KINDS = {
 OUTCOMES = {"created": "nouvelles", "updated": "mises à jour", "unchanged": "déjà à jour", "refused": "refusées"}
 
 FileArgument = Annotated[
-    Path | None, typer.Argument(help="CSV (UTF-8 ou Windows, virgule ou point-virgule) ou GeoJSON.")
+    Path | None,
+    typer.Argument(metavar="[FICHIER]", help="CSV (UTF-8 ou Windows, virgule ou point-virgule) ou GeoJSON."),
 ]
 ExportOption = Annotated[
     Path | None, typer.Option("--export", help="Écrire dans ce fichier ce qui est là, avec les mêmes colonnes.")

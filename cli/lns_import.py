@@ -52,7 +52,10 @@ def _export() -> None:
 @import_app.command("lns")
 def import_lns(
     file: Annotated[
-        Path, typer.Argument(help="CSV ou JSON : le nôtre, celui de The Things Stack, de ChirpStack.")
+        Path,
+        typer.Argument(
+            metavar="FICHIER", help="CSV ou JSON : le nôtre, celui de The Things Stack, de ChirpStack."
+        ),
     ],
     profile: Annotated[int | None, typer.Option(help="Profil des capteurs qui n'en nomment pas.")] = None,
     dry_run: DryRunOption = False,
@@ -88,7 +91,10 @@ def import_lns(
 @import_app.command("communes")
 def import_communes(
     file: Annotated[
-        Path, typer.Argument(help="GeoJSON : une FeatureCollection de communes (IGN, INSEE, Etalab).")
+        Path,
+        typer.Argument(
+            metavar="FICHIER", help="GeoJSON : une FeatureCollection de communes (IGN, INSEE, Etalab)."
+        ),
     ],
     tenant: TenantOption = None,
     shared: SharedOption = False,
@@ -109,7 +115,10 @@ def import_communes(
 
 @export_app.command("keys")
 def export_keys(
-    file: Annotated[Path, typer.Argument(help="Où écrire le fichier age ; lisible par son propriétaire seul.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FICHIER", help="Où écrire le fichier age ; lisible par son propriétaire seul."),
+    ],
     recipient: Annotated[int, typer.Option(help="Pour qui : un numéro de GET /v1/key-recipients.")],
     reason: Annotated[str, typer.Option(help="Pourquoi ; consigné dans l'audit de la collectivité.")],
     api_key: KeyOption = None,

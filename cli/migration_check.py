@@ -3,12 +3,22 @@
 from collections.abc import Sequence
 
 import typer
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cli.running import database_away
 from core.runtime.postgres import DATABASE_AWAY, Connection, connect
+from core.runtime.settings import settings_or_exit
 from registry.migration_files import FIRST_WITH_KIND, Held, Kind, Lock, Migration
 from registry.releases import programs_before
-from registry.schema import LOCK_TIMEOUT_S, Ledger, SchemaMismatch, migrations, read_ledger
+from registry.schema import (
+    LOCK_TIMEOUT_S,
+    Ledger,
+    OtherShards,
+    SchemaMismatch,
+    migrations,
+    read_ledger,
+    require_shards,
+)
 from registry.timescale import (
     LOAD,
     NOT_LOADED,
@@ -18,6 +28,7 @@ from registry.timescale import (
     problem_of,
     read_extension,
 )
+from services.migrate.settings import Shards
 
 # What one process of PostgreSQL reads, and writes, in a second on an ordinary disk: for an order of magnitude.
 OCTETS_PER_S = {Held.SCAN: 200_000_000, Held.REWRITE: 40_000_000}
@@ -34,8 +45,19 @@ APPLICATION = "territoire-migrate-check"
 HELD = {Held.INSTANT: "un instant", Held.SCAN: "le temps de la lire", Held.REWRITE: "le temps de la réécrire"}
 
 
-async def check_migrations(database_url: str) -> int:
-    """Print what would be applied; returns 1 where it would be refused, 0 otherwise."""
+class ShardsSetting(BaseSettings):
+    """What the migration compares with the database."""
+
+    model_config = SettingsConfigDict(env_prefix="TERRITOIRE_", extra="ignore", frozen=True)
+
+    shards: Shards = None
+
+
+async def check_migrations(database_url: str, shards: int | None = None) -> int:
+    """Print what would be applied; returns 1 where it would be refused, 0 otherwise.
+
+    `shards`: what TERRITOIRE_SHARDS says, where it is set.
+    """
     connection = await connect(database_url, APPLICATION, NOT_LOADED)
     try:
         extension = await read_extension(connection)
@@ -52,20 +74,21 @@ async def check_migrations(database_url: str) -> int:
             typer.echo(f"Refusé : {problem.french}.")
             return 1
         await connection.execute(LOAD)
-        return await _check_files(connection)
+        return await _check_files(connection, shards)
     finally:
         await connection.close()
 
 
-async def _check_files(connection: Connection) -> int:
+async def _check_files(connection: Connection, shards: int | None) -> int:
     if (unreadable := await compressed_under_apache(connection)) is not None:
         typer.echo(f"Refusé : {unreadable.french}.")
         return 1
     known = migrations()
     ledger = await read_ledger(connection)
     try:
+        await require_shards(connection, shards)
         pending = ledger.pending(known)
-    except SchemaMismatch as refused:
+    except (OtherShards, SchemaMismatch) as refused:
         typer.echo(f"Refusé : {refused.french}.")
         return 1
     typer.echo(f"Schéma de la base : {ledger.number} ; ce programme connaît : {len(known)}.")
@@ -121,8 +144,9 @@ async def _outcome(connection: Connection, ledger: Ledger, pending: Sequence[Mig
 
 async def check_or_exit(database_url: str) -> None:
     """Exit status 1 where the upgrade would be refused, or the database does not answer."""
+    shards = settings_or_exit("migrate", ShardsSetting).shards
     try:
-        status = await check_migrations(database_url)
+        status = await check_migrations(database_url, shards)
     except DATABASE_AWAY as away:
         raise database_away(away) from None
     raise typer.Exit(status)

@@ -60,7 +60,9 @@ def list_subjects(
 @person_app.command("export")
 def export(
     subject: SubjectArgument,
-    file: Annotated[Path, typer.Argument(help="Le fichier zip à écrire : chaque table en JSON et en CSV.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FICHIER", help="Le fichier zip à écrire : chaque table en JSON et en CSV.")
+    ],
     tenant: TenantOption = None,
     api_key: KeyOption = None,
     url: UrlOption = None,
@@ -162,7 +164,9 @@ def receipts(
 
 @person_app.command("again")
 def again(
-    ledger: Annotated[Path, typer.Argument(help="Le registre des effacements, gardé avec les sauvegardes.")],
+    ledger: Annotated[
+        Path, typer.Argument(metavar="REGISTRE", help="Le registre des effacements, gardé avec les sauvegardes.")
+    ],
     home: HomeOption = None,
 ) -> None:
     """Efface à nouveau ce que le registre nomme, après une restauration par d'autres moyens (Kubernetes).
@@ -188,7 +192,10 @@ def again(
 @person_app.command("ledger")
 def write_ledger(
     file: Annotated[
-        Path | None, typer.Argument(help="Le registre à compléter, à côté des sauvegardes.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="[FICHIER]", help="Le registre à compléter, à côté des sauvegardes.", show_default=False
+        ),
     ] = None,
     store: Annotated[
         str | None,

@@ -1,8 +1,8 @@
 """`territoire pitr configure`: where the log and the images of the database go, in one command."""
 
 import base64
-import binascii
 import secrets
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,8 @@ from services.supervisor.pgbackrest import (
 
 # Of images; the log that lies between them goes with them.
 KEPT_DAYS = 30
+# A century; pgBackRest itself rejects numbers of eight digits, at each image and not before.
+MOST_KEPT_DAYS = 36_500
 SHA256_OCTETS = 32
 COMMON = {
     "repo1-cipher-type": "aes-256-cbc",
@@ -73,7 +75,7 @@ def configure(
             envvar="TERRITOIRE_PITR_S3_SECRET", help="S3 : son secret ; jamais sur la ligne de commande."
         ),
     ] = "",
-    keep: Annotated[int, typer.Option(min=1, help="Jusqu'où revenir, en jours.")] = KEPT_DAYS,
+    keep: Annotated[int, typer.Option(min=1, max=MOST_KEPT_DAYS, help="Jusqu'où revenir, en jours.")] = KEPT_DAYS,
     force: Annotated[bool, typer.Option("--force", help="Remplacer une configuration qui existe.")] = False,
 ) -> None:
     """Dit où vont le journal et les images de la base, chiffrés, pour pouvoir revenir à un instant près."""
@@ -84,7 +86,7 @@ def configure(
     if not found.folder.is_dir():
         raise fail(f"{found.folder} n'est le dossier d'aucune pile : démarrez-la d'abord, ou dites --home", 2)
     try:
-        address = urlsplit(place)
+        address = _split(place)
         if address.scheme == "sftp":
             options, files = _sftp(address, host_key), {SFTP_KEY: _private_key(key)}
         elif address.scheme == "s3":
@@ -96,8 +98,6 @@ def configure(
             options, files = _disk(place), {}
     except WrongPlace as wrong:
         raise fail(str(wrong), 2) from None
-    except ValueError:
-        raise fail(f"{place} : le port n'est pas un nombre de 1 à 65535", 2) from None
     except OSError as refused:
         raise fail(f"{refused.filename} : {system_reason(refused)}", 2) from None
     phrase = passphrase_of(repository.configuration) or secrets.token_urlsafe(48)
@@ -122,6 +122,23 @@ def passphrase_of(configuration: Path) -> str | None:
     return next((line.partition("=")[2] for line in lines if line.startswith("repo1-cipher-pass=")), None)
 
 
+def _split(place: str) -> SplitResult:
+    try:
+        return urlsplit(place)
+    except ValueError:
+        raise WrongPlace(f"{place} : les crochets d'une adresse IPv6 vont par deux, comme [::1]") from None
+
+
+def _port(address: SplitResult) -> int:
+    try:
+        port = 22 if address.port is None else address.port
+    except ValueError:
+        port = 0
+    if not port:
+        raise WrongPlace(f"{address.geturl()} : le port n'est pas un nombre de 1 à 65535")
+    return port
+
+
 def _disk(place: str) -> dict[str, str]:
     if not place.startswith("/"):
         raise WrongPlace(f"{place} : attendu un dossier (/…), sftp://… ou s3://…")
@@ -137,7 +154,7 @@ def _sftp(address: SplitResult, host_key: str) -> dict[str, str]:
         "repo1-type": "sftp",
         "repo1-path": unquote(address.path),
         "repo1-sftp-host": address.hostname,
-        "repo1-sftp-host-port": str(address.port or 22),
+        "repo1-sftp-host-port": str(_port(address)),
         "repo1-sftp-host-user": unquote(address.username),
         "repo1-sftp-host-key-hash-type": "sha256",
         "repo1-sftp-host-key-check-type": "fingerprint",
@@ -154,7 +171,7 @@ def hexadecimal(host_key: str) -> str:
     name, _, text = host_key.partition(":")
     try:
         octets = base64.b64decode(f"{text}=", validate=True)
-    except binascii.Error:
+    except ValueError:  # One of the alphabet, or of ASCII.
         octets = b""
     if name != "SHA256" or len(octets) != SHA256_OCTETS:
         raise WrongPlace(
@@ -201,7 +218,7 @@ def _s3(address: SplitResult, key: str, secret: str) -> dict[str, str]:
 
 
 def _say_what_is_next(repository: PgBackRest, home: Path, disk: str | None) -> None:
-    server = installed()
+    server, said = installed(), shlex.quote(str(home))
     typer.echo(f"Écrit : {repository.configuration} (lisible de la base seule).")
     typer.echo(
         f"Gardez une copie de {repository.folder} dans un coffre, avec secrets.json : il a la phrase qui "
@@ -210,14 +227,14 @@ def _say_what_is_next(repository: PgBackRest, home: Path, disk: str | None) -> N
     if server is None or server.home != home:
         typer.echo(
             f"Redémarrez la pile : la base archive alors son journal, toutes les {ARCHIVE_TIMEOUT_S} s au plus. "
-            f"Puis la première image, et un essai :\n  ./territoire pitr backup --home {home}\n"
-            f"  ./territoire pitr drill --home {home}"
+            f"Puis la première image, et un essai :\n  ./territoire pitr backup --home {said}\n"
+            f"  ./territoire pitr drill --home {said}"
         )
         return
     if disk is not None and (server.backups is None or not Path(disk).is_relative_to(server.backups / "pitr")):
         typer.echo(
             f"Ce dossier n'est pas sous {server.backups}/pitr : permettez-le aux trois unités, par systemctl edit "
-            f"territoire territoire-pitr territoire-drill :\n  [Service]\n  ReadWritePaths={disk}"
+            f"territoire territoire-pitr territoire-drill :\n  [Service]\n  ReadWritePaths={shlex.quote(disk)}"
         )
     typer.echo(
         f"Puis : sudo systemctl restart territoire   (la base archive dès lors, toutes les {ARCHIVE_TIMEOUT_S} s "

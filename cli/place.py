@@ -1,20 +1,18 @@
 """Finds the installation that `status` and `doctor` examine."""
 
-import logging
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cli.finding_kinds import Kind
 from cli.findings import Finding, critical
 from cli.installed import installed
 from cli.report import is_running, last_line
-from cli.running import COMMAND, fail, usual_homes
+from cli.running import COMMAND, fail, log_nothing, usual_homes
 from core.runtime.keks import Keks, read_keks
 from core.runtime.settings import (
     A_BUS,
@@ -201,7 +199,7 @@ class Installation(Found):
 
 def find_installation(home: Path | None, backups: Path | None) -> Installation:
     """What is to be examined; what the libraries log of their attempts is left out, the findings say it."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    log_nothing()
     found = find_place(home)
     server = installed()
     environment: Mapping[str, str] = os.environ

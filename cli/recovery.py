@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from services.supervisor.pgbackrest import PgBackRest
-from services.supervisor.postgres import PrivatePostgres, server_account
+from core.runtime.errors import system_words
+from services.supervisor.pgbackrest import PgBackRest, known_reason
+from services.supervisor.postgres import ClusterFailed, PrivatePostgres, server_account
 from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
 
 LATEST = "latest"
@@ -61,7 +62,12 @@ def parse_instant(text: str) -> datetime:
     Raises:
         ValueError: it is none.
     """
-    return datetime.fromisoformat(text.strip()).astimezone()
+    instant = datetime.fromisoformat(text.strip())
+    try:
+        instant.astimezone(UTC)  # As pgBackRest is told it.
+        return instant.astimezone()
+    except OverflowError:
+        raise ValueError(f"{text} is before the year 1, or after 9999") from None
 
 
 def make_empty(data: Path) -> None:
@@ -94,6 +100,9 @@ async def recovered(
                 raise NotRecovered(
                     "l'archive ne va pas jusqu'à cet instant : --to latest reprend tout ce qu'elle a"
                 ) from None
+            why = known_reason(str(failed)) or system_words(str(failed))
+            if why is not None:
+                raise ClusterFailed(f"postgres ({server.data}) : {why}") from None
             raise
         if not await server.ready():  # The superuser had another password then.
             await supervisor.stop()

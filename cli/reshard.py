@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.running import actor, fail
+from cli.running import actor, fail, log_nothing
 from cli.session import REFUSALS
 from core.runtime.errors import OperatorError
+
+BUS_WITHIN_S = 10.0
 
 if TYPE_CHECKING:
     from services.supervisor.run_info import RunInfo
@@ -53,6 +55,7 @@ async def _elsewhere(shards: int) -> int:
     from cli.place import demand_addresses
 
     demand_addresses("TERRITOIRE_DATABASE_URL", "TERRITOIRE_NATS_URL")
+    log_nothing()
     return await _divide(os.environ["TERRITOIRE_DATABASE_URL"], os.environ["TERRITOIRE_NATS_URL"], shards)
 
 
@@ -63,7 +66,7 @@ async def _divide(database_url: str, nats_url: str, shards: int) -> int:
 
     connection = await connect(database_url, "territoire-reshard")
     try:
-        async with connect_bus(nats_url, "reshard") as bus:
+        async with connect_bus(nats_url, "reshard", within_s=BUS_WITHIN_S) as bus:
             return await divide(connection, bus, shards, actor())
     finally:
         await connection.close()

@@ -19,7 +19,8 @@ from cli.account import Account, count, take_account
 from cli.backup import Manifest, manifest_file
 from cli.dump import Source, contents_of, fill, open_dump, prepare_database, read_manifest, require_digest
 from cli.encryption import WrongKey, is_encrypted
-from cli.owners import hand_over, lend, quoted
+from cli.owners import as_written, hand_over, lend, quoted, rights_wanted
+from cli.place import demand_database
 from cli.restored import (
     COUNTERS_AHEAD,
     Keys,
@@ -37,13 +38,20 @@ from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.erasures import Entry
 from registry.resharding import write_shards
+from registry.schema import migrations
 from registry.timescale import DumpRejected
 from services.supervisor.launch import ServerMissing
+from services.supervisor.postgres import database_of
 
 if TYPE_CHECKING:
     from registry.keys import KeyWrap
 
 APPLICATION = "territoire-restore"
+# Every server has these, for who looks after it; what is made in a template is in every database made later.
+MAINTENANCE = {"postgres", "template0", "template1"}
+IS_TEMPLATE = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)"
+# Arbitrary, ours: one restore at a time on a server, whose accounts are lent to it. Ends with the connection.
+LOCK = 0x7E44170172F
 IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
 # Of a restore that has not ended: what is in it is nobody's, and the next one begins by dropping it.
@@ -83,12 +91,12 @@ def restore_elsewhere(
     """The command; ends with what is wrong in French."""
     if shards is not None and shards not in SHARD_COUNTS:
         raise fail(f"--shards {shards} : attendu {', '.join(map(str, SHARD_COUNTS[:-1]))} ou 16", 2)
+    name = _name_of(url)
     manifest = _manifest_of_before(file) or read_manifest(file)
     require_program(manifest.schema)
     require_key(manifest.sealed, manifest.kek_ids, keys, without_keys)
     dump = open_dump(file, manifest, identity)
     entries = entries_beside(file, manifest.erasures, ledger, without_ledger)
-    name = urlsplit(url).path.lstrip("/")
     again_from = "Commencée, elle reste fermée à tous ; relancez la même commande, qui la refait"
 
     def check(account: Account) -> None:
@@ -98,6 +106,8 @@ def restore_elsewhere(
         counts, again = asyncio.run(
             _restore(_Target(url, name, owner, shards), dump, manifest, check, keys[0], entries, file.name)
         )
+    except _NotBegun as refused:
+        raise fail(f"rien n'est restauré : {refused.french}") from None
     except (*DATABASE_AWAY, PostgresError) as refused:
         raise fail(f"la base n'est pas restaurée : {database_reason(refused)}. {again_from}") from None
     except (DumpRejected, ServerMissing) as refused:
@@ -112,6 +122,20 @@ def restore_elsewhere(
         f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Ensuite la migration, qui pose les mots "
         "de passe, puis les services (docs/demenagement.md)."
     )
+
+
+class _NotBegun(OperatorError):
+    """Nothing is changed yet on that server."""
+
+
+def _name_of(url: str) -> str:
+    """The database that the address names; ends the command where it is none to restore into."""
+    name = database_of(demand_database("--database-url", url))
+    if not name:
+        raise fail("--database-url : l'adresse ne nomme aucune base, comme postgresql://…/territoire", 2)
+    if name in MAINTENANCE:
+        raise fail(f"--database-url : {name} est au serveur lui-même ; nommez une base neuve, comme territoire", 2)
+    return name
 
 
 def _manifest_of_before(file: Path) -> Manifest | None:
@@ -169,9 +193,16 @@ async def _restore(
     counts = manifest.counts
     if not counts:
         manifest = replace(manifest, compressed_chunks=contents.compressed_chunks)
-    server = await connect(target.server, APPLICATION)
     try:
-        await _close_empty(server, target)
+        server = await connect(target.server, APPLICATION)
+    except (*DATABASE_AWAY, PostgresError) as refused:
+        raise _NotBegun(f"no connection: {refused}", database_reason(refused)) from None
+    try:
+        try:
+            await _require_rights(server, target, manifest)
+            await _close_empty(server, target)
+        except (*DATABASE_AWAY, PostgresError) as refused:
+            raise _NotBegun(f"nothing is closed: {refused}", database_reason(refused)) from None
         try:
             await prepare_database(target.url, target.as_owner, manifest)
         except DumpRejected:
@@ -198,12 +229,34 @@ async def _restore(
     return counts, again
 
 
-async def _close_empty(server: Connection, target: _Target) -> None:
-    """The database is there, empty, its owner's, and closed to all but us; ends the command where it cannot be."""
+async def _require_rights(server: Connection, target: _Target, manifest: Manifest) -> None:
+    """End the command where it would fail in the middle for want of a right, or beside another restore."""
     if not await server.fetchval(IS_SUPERUSER):
         raise fail("--database-url : il faut un superutilisateur, à qui l'extension timescaledb est", 2)
+    if not await server.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+        raise _NotBegun(
+            "another restore is at work on this server",
+            "une autre restauration est en cours sur ce serveur : attendez qu'elle finisse",
+        )
+    if await server.fetchval(IS_TEMPLATE, target.name):
+        raise fail(f"la base {target.name} est un modèle pour d'autres (datistemplate) : nommez une base neuve", 2)
     if not await server.fetchval(ROLE_EXISTS, target.owner):
         raise fail(f"le compte {target.owner} n'existe pas là-bas : --owner nomme celui à qui la base est", 2)
+    make, change = await rights_wanted(server, target.owner)
+    is_older = manifest.schema < len(migrations())
+    wanted = [statement for statement in (make, change if is_older else None) if statement is not None]
+    if wanted:
+        raise fail(
+            f"le compte {target.owner} n'a pas les droits que la migration demande. Un superutilisateur "
+            f"lance, puis relancez : {' ; '.join(wanted)}",
+            2,
+        )
+    if change is not None:
+        typer.echo(f"  ! avant qu'une migration change leurs mots de passe, un superutilisateur lance : {change}")
+
+
+async def _close_empty(server: Connection, target: _Target) -> None:
+    """The database is there, empty, its owner's, and closed to all but us; ends the command where it cannot be."""
     name = quoted(target.name)
     if await server.fetchval(IS_CUT, target.name, MARK):
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -216,8 +269,8 @@ async def _close_empty(server: Connection, target: _Target) -> None:
     else:
         await _require_empty(target, found)
         await server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {CLOSED}")
-        await server.execute(END_OTHERS, target.name)
     await server.execute(f"COMMENT ON DATABASE {name} IS '{MARK}'")
+    await server.execute(END_OTHERS, target.name)
 
 
 async def _open(server: Connection, target: _Target) -> None:
@@ -233,8 +286,9 @@ async def _require_empty(target: _Target, owner: str) -> None:
         if await connection.fetchval(HOLDS_TABLES):
             raise fail(
                 f"la base {target.name} n'est pas vide : une restauration ne se fait que dans une base neuve. "
-                f"Services arrêtés, mettez-la de côté (ALTER DATABASE {target.name} RENAME TO "
-                f"{target.name}_ancienne), ou, si rien n'y est à garder, DROP DATABASE {target.name} WITH (FORCE) "
+                f"Services arrêtés, mettez-la de côté (ALTER DATABASE {as_written(target.name)} RENAME TO "
+                f"{as_written(target.name + '_ancienne')}), ou, si rien n'y est à garder, DROP DATABASE "
+                f"{as_written(target.name)} WITH (FORCE) "
                 "; elle est refaite ici",
                 2,
             )

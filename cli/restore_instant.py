@@ -1,6 +1,7 @@
 """`territoire restore --to`: the database as it was at an instant, into a new home."""
 
 import asyncio
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,7 @@ def restore_instant(
     say_how_to_start(place.folder, entries, again)
     typer.echo(
         "L'archive y est suspendue, pour que deux bases n'y écrivent pas. Quand celle-ci remplace l'autre : "
-        f"./territoire pitr resume --home {place.folder}, puis redémarrez-la"
+        f"./territoire pitr resume --home {shlex.quote(str(place.folder))}, puis redémarrez-la"
     )
 
 

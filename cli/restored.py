@@ -1,5 +1,6 @@
 """What every restore ends with, whatever it came from: the right program and key, and nothing that goes back."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -192,5 +193,6 @@ def say_how_to_start(home: Path, entries: Sequence[Entry], again: int) -> None:
     """The last lines of a restore."""
     say_erased(entries, again)
     typer.echo(
-        f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Démarrez : ./territoire up --home {home}"
+        f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Démarrez : ./territoire up --home "
+        f"{shlex.quote(str(home))}"
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -21,13 +22,20 @@ Result = TypeVar("Result")
 NOTHING_RUNS = 3
 # Of a table that nobody looks at in a terminal.
 WIDTH = 130
-COMMAND = "./territoire " + " ".join(sys.argv[1:])
+COMMAND = shlex.join(["./territoire", *sys.argv[1:]])
 
 
 def fail(message: str, status: int = 1) -> typer.Exit:
     """Write the message to stderr; returns the exception that ends the command."""
     sys.stderr.write(f"territoire : {message}\n")
     return typer.Exit(status)
+
+
+def require_replaceable(*files: Path) -> None:
+    """End the command where one of these is there and no file: a device, or a pipe, would be gone."""
+    for one in files:
+        if one.exists() and not one.is_file():
+            raise fail(f"{one} n'est pas un fichier ordinaire : il n'est pas remplacé", 2)
 
 
 def database_away(error: BaseException) -> typer.Exit:
@@ -83,6 +91,15 @@ def print_json(document: object, *, indent: int = 0) -> None:
 
     encoded = msgspec.json.encode(document)
     print((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode())
+
+
+def log_nothing() -> None:
+    """Of attempts that fail: what is wrong is said once, in French, at the end."""
+    import logging
+
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def log_apart(run: "RunInfo", name: str) -> None:

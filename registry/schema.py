@@ -249,7 +249,8 @@ async def _prepare_ledger(connection: Connection) -> None:
             await connection.execute(ADD_MIN_COMPATIBLE)
 
 
-async def _require_shards(connection: Connection, wanted: int | None) -> None:
+async def require_shards(connection: Connection, wanted: int | None) -> None:
+    """Raises OtherShards where the database has another number of them than is set; None: none is."""
     if wanted is None or await connection.fetchval("SELECT to_regclass('deployment') IS NULL"):
         return
     if (found := await read_shards(connection)) != wanted:
@@ -365,7 +366,7 @@ async def migrate(
         for name, seconds in limits.items():
             await connection.execute("SELECT set_config($1, $2, false)", name, f"{round(seconds * 1000)}ms")
         await _prepare_ledger(connection)
-        await _require_shards(connection, shards)
+        await require_shards(connection, shards)
         ledger = await read_ledger(connection)
         pending, compatible, prepare = ledger.pending(known), ledger.min_compatible, PREPARE_ROLES
         for migration in pending:

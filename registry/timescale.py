@@ -5,6 +5,7 @@ asks for may be gone, and then every other session fails at its first statement.
 """
 
 import re
+import shlex
 from dataclasses import dataclass
 
 import structlog
@@ -103,13 +104,14 @@ class LeftToSuperuser(TimescaleProblem):
         else:
             what = f"la base en est à TimescaleDB {extension.installed}, ce serveur à la {extension.offered}"
             command = UPDATE
-        inside = f"psql -X -d {extension.database} -c '{command}'"
+        database = shlex.quote(extension.database)
+        inside = f"psql -X -d {database} -c '{command}'"
         super().__init__(
             f"a superuser has to run: {command}",
             what,
             "la migration le fait si son compte en a le droit ; sinon un superutilisateur lance, dans une session "
             f"neuve, {inside} (sous CloudNativePG : kubectl cnpg psql database -n territoire -- -X "
-            f"-d {extension.database} -c '{command}'), puis vous relancez la migration",
+            f"-d {database} -c '{command}'), puis vous relancez la migration",
         )
 
 

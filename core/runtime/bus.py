@@ -521,7 +521,9 @@ class Bus:
 
 
 @asynccontextmanager
-async def connect_bus(nats_url: str, name: str, waiting: Waiting | None = None) -> AsyncGenerator[Bus]:
+async def connect_bus(
+    nats_url: str, name: str, waiting: Waiting | None = None, *, within_s: float | None = None
+) -> AsyncGenerator[Bus]:
     """The bus while the block runs, as `core.runtime.bus_connection.connected` has it."""
-    async with connected(nats_url, name, waiting) as (client, denials):
+    async with connected(nats_url, name, waiting, within_s=within_s) as (client, denials):
         yield Bus(client, denials)

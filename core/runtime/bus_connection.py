@@ -45,6 +45,17 @@ class BusLost(OperatorError):
     """The server rejects our account: start the process again, which then waits for the bus."""
 
 
+class BusNotReached(OperatorError):
+    """No server has let us in for as long as the caller waits; the message says why not."""
+
+    def __init__(self, waiting: Waiting, within_s: float) -> None:
+        why = waiting.reason or network_reason(TimeoutError())
+        super().__init__(
+            f"no connection to the bus ({waiting.address}) within {within_s:.0f} s: {why}",
+            f"le bus ne répond pas ({waiting.address}) : {why}",
+        )
+
+
 class BusDenied(nats.errors.Error):
     """This process's login may not publish there: the server's users are not those of this version."""
 
@@ -130,16 +141,18 @@ class Denials:
 
 @asynccontextmanager
 async def connected(
-    nats_url: str, name: str, waiting: Waiting | None = None
+    nats_url: str, name: str, waiting: Waiting | None = None, *, within_s: float | None = None
 ) -> AsyncGenerator[tuple[Client, Denials]]:
     """A client that reconnects without limit, and what it is denied; it waits for a server that is not there yet.
 
     `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
     of the system's; the file is read for each connection. Several servers of a cluster, each in full, have commas
-    between them. A caller with a deadline hands `waiting` in, and reads there why no connection was made.
+    between them. A caller with a deadline hands `waiting` in, and reads there why no connection was made;
+    `within_s` is the deadline of the first connection alone.
 
     Raises:
         OSError, ssl.SSLError: the authority's file cannot be read.
+        BusNotReached: `within_s` is over.
         BusLost: the server said that we may not come any more.
     """
     servers, read_tls = _servers_of(nats_url), _tls_of(nats_url)
@@ -170,22 +183,23 @@ async def connected(
             using.cancel()
 
     try:
-        await client.connect(
-            servers,
-            name=name,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_S,  # pyright: ignore[reportArgumentType] - It sleeps for as long.
-            connect_timeout=2,
-            ping_interval=5,
-            max_outstanding_pings=2,
-            pending_size=64 << 20,
-            inbox_prefix=_inbox(servers[0]),
-            error_cb=report,
-            disconnected_cb=disconnected,
-            reconnected_cb=reconnected,
-            closed_cb=closed,
-        )
+        async with _within(within_s, waiting):
+            await client.connect(
+                servers,
+                name=name,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_S,  # pyright: ignore[reportArgumentType] - It sleeps for as long.
+                connect_timeout=2,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                pending_size=64 << 20,
+                inbox_prefix=_inbox(servers[0]),
+                error_cb=report,
+                disconnected_cb=disconnected,
+                reconnected_cb=reconnected,
+                closed_cb=closed,
+            )
         waiting.over()
         yield client, denials
     except asyncio.CancelledError:
@@ -201,6 +215,19 @@ async def connected(
         # connection may be lost already, where CPython 3.13 raises a TypeError.
         with suppress(nats.errors.Error, OSError, TimeoutError, TypeError):
             await client.close()  # Never drain(): it hangs on a pull subscription that still holds messages.
+
+
+@asynccontextmanager
+async def _within(within_s: float | None, waiting: Waiting) -> AsyncGenerator[None]:
+    """Raises BusNotReached when it takes longer."""
+    deadline = asyncio.timeout(within_s)
+    try:
+        async with deadline:
+            yield
+    except TimeoutError:
+        if within_s is None or not deadline.expired():
+            raise
+        raise BusNotReached(waiting, within_s) from None
 
 
 def waiting_for_bus(nats_url: str) -> Waiting:

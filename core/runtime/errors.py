@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import re
 import socket
 
 CUT, NO_WAY = "la connexion est coupée", "aucun chemin réseau vers cette machine"
@@ -45,6 +47,8 @@ SYSTEM_REASONS = {
     socket.EAI_NONAME: "nom inconnu",
     socket.EAI_AGAIN: "le serveur de noms ne répond pas",
 }
+# As programs in C say it; negative ones are of names, whose words differ from library to library.
+SYSTEM_WORDS = {os.strerror(code): french for code, french in SYSTEM_REASONS.items() if code > 0}
 # What PostgreSQL says, by SQLSTATE or its class (appendix A of its manual): its words are in any language.
 SQL_REASONS = {
     "08": CUT,
@@ -55,6 +59,7 @@ SQL_REASONS = {
     "28000": "ce compte n'entre pas : il n'existe pas, ou pg_hba.conf ne l'admet pas d'ici",
     "28P01": "le mot de passe de ce compte est refusé",
     "3D000": "le serveur répond, mais cette base n'y existe pas",
+    "3F000": "un schéma manque",
     "40": "une autre session modifie la même chose",
     "42501": "ce compte n'en a pas le droit",
     "42703": "une colonne manque",
@@ -74,6 +79,10 @@ SQL_REASONS = {
     "XX001": "un fichier de la base est abîmé",
     "XX002": "un index de la base est abîmé",
 }
+# What is not there in a database that is none of ours, or an older one.
+NOT_OUR_SCHEMA = {"3F000", "42P01", "42703", "42883"}
+# Those that the server's operator can do something about; other classes are of what was asked.
+OF_THE_SERVER = {"08", "25", "28", "3D", "40", "53", "55", "57", "58", "XX"}
 SQL_NAMED = {"table_name": "table", "column_name": "colonne", "constraint_name": "règle"}
 
 
@@ -127,6 +136,37 @@ def sql_reason(error: Exception) -> str:
         return f"PostgreSQL refuse (SQLSTATE {code}) : « {describe(error)} »"
     named = [f"{french} {name}" for field, french in SQL_NAMED.items() if (name := getattr(error, field, None))]
     return f"{known} ({', '.join(named)})" if named else known
+
+
+def system_words(said: str) -> str | None:
+    """The system's reason among the last words of another program, in French; None: there is none.
+
+    Its locale is C, as all of ours give it.
+    """
+    for line in reversed(said.splitlines()):
+        for english, french in SYSTEM_WORDS.items():
+            if english in line:
+                path = re.search(r"""["'](/[^"']+)["']""", line)
+                return f"{path[1]} : {french}" if path else french
+    return None
+
+
+def program_reason(said: str) -> str:
+    """Why another program has ended: the system's reason in French where it names one, else its words, quoted."""
+    return system_words(said) or f"« {said.strip()} »"
+
+
+def sql_rejection(error: Exception) -> str | None:
+    """What to do where PostgreSQL refused for the account, the database or itself; None: for what was asked."""
+    code = str(getattr(error, "sqlstate", None) or "")
+    if code == "42501":
+        return f"la base refuse : {sql_reason(error)} ; donnez l'adresse du propriétaire du schéma (migrate)"
+    if code in NOT_OUR_SCHEMA:
+        return (
+            f"cette base n'a pas le schéma de ce programme ({sql_reason(error)}) : est-ce la bonne ? Si oui, "
+            "./territoire migrate d'abord"
+        )
+    return f"la base refuse : {sql_reason(error)}" if code[:2] in OF_THE_SERVER else None
 
 
 class TargetFailure(Exception):

@@ -7,9 +7,9 @@ import structlog
 
 from alerting.defaults import create_default_rules
 from core.runtime.bus import BUS_AWAY, connect_bus
-from core.runtime.bus_connection import bus_reason
-from core.runtime.errors import OperatorError
-from core.runtime.postgres import DATABASE_AWAY, connect, database_reason
+from core.runtime.bus_connection import BusNotReached, bus_reason
+from core.runtime.errors import OperatorError, sql_rejection
+from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect, database_reason
 from core.runtime.settings import settings_or_exit
 from core.runtime.telemetry import configure_logs
 from registry.audit import write_audit
@@ -22,6 +22,8 @@ from registry.units import UnitMismatch, require_units
 from services.migrate.settings import MigrateSettings
 
 ACTOR = "migrate (serveur)"
+# Who started us does so again: compose and a stack have the bus by then, a Job has other attempts.
+BUS_WITHIN_S = 60.0
 
 log = structlog.get_logger()
 
@@ -75,7 +77,7 @@ async def run(settings: MigrateSettings) -> None:
     if settings.operator_email and settings.operator_password is not None:
         email, password = settings.operator_email.lower(), settings.operator_password.get_secret_value()
         await ensure_first_person(settings.database_url.get_secret_value(), email, password)
-    async with connect_bus(settings.nats_url.get_secret_value(), "migrate") as bus:
+    async with connect_bus(settings.nats_url.get_secret_value(), "migrate", within_s=BUS_WITHIN_S) as bus:
         await bus.ensure_streams(settings.bus_replicas)
 
 
@@ -85,11 +87,19 @@ def main() -> None:
     configure_logs("migrate", "migrate", settings.log_format, "INFO")
     try:
         asyncio.run(run(settings))
+    except BusNotReached as away:
+        sys.stderr.write(f"migrate : la base est à jour : {away.french}. Relancez\n")
+        raise SystemExit(1) from None
     except (OperatorError, UnitMismatch) as refused:
         sys.stderr.write(f"migrate : {refused.french}\n")
         raise SystemExit(1) from None
     except DATABASE_AWAY as away:
         sys.stderr.write(f"migrate : la base de données ne répond pas, relancez ({database_reason(away)})\n")
+        raise SystemExit(1) from None
+    except PostgresError as refused:
+        if (french := sql_rejection(refused)) is None:
+            raise
+        sys.stderr.write(f"migrate : {french}\n")
         raise SystemExit(1) from None
     except BUS_AWAY as away:
         sys.stderr.write(f"migrate : la base est à jour, le bus refuse ses flux, relancez ({bus_reason(away)})\n")

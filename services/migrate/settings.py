@@ -36,6 +36,9 @@ def _names_services(logins: SecretStr) -> SecretStr:
     return logins
 
 
+Shards = Annotated[Annotated[int, AfterValidator(_divides_the_slots)] | None, Expected("1, 2, 4, 8 ou 16")]
+
+
 class MigrateSettings(BaseSettings):
     """TERRITOIRE_DATABASE_URL is the schema owner's here, not a service's."""
 
@@ -43,12 +46,10 @@ class MigrateSettings(BaseSettings):
 
     database_url: DatabaseAddress
     nats_url: BusAddress
-    shards: Annotated[Annotated[int, AfterValidator(_divides_the_slots)] | None, Expected("1, 2, 4, 8 ou 16")] = (
-        Field(
-            default=None,
-            description="Written in the database at the first migration, 4 when it is not set; refused where it "
-            "is another number than the database's: `territoire reshard` changes that one",
-        )
+    shards: Shards = Field(
+        default=None,
+        description="Written in the database at the first migration, 4 when it is not set; refused where it "
+        "is another number than the database's: `territoire reshard` changes that one",
     )
     bus_replicas: int = Field(default=1, ge=1, le=5, description="Copies of a stream: 3 where NATS is a cluster")
     logins: Annotated[

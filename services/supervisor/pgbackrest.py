@@ -5,6 +5,7 @@ certificate, and no path of this machine: a copy of it is enough to restore else
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from core.runtime.errors import program_reason
 from services.supervisor.launch import Account, Launch, ServerMissing, system_path
 from services.supervisor.postgres import server_account
 
@@ -28,6 +30,25 @@ SUSPENDED = "suspended"
 # A segment that is not full leaves after so long; with what its way takes, less than a minute is lost.
 ARCHIVE_TIMEOUT_S = 30
 ERRORS_SHOWN = 3
+
+
+# The first that is found in all that it says; a write that is cut short is one that had no room.
+FRENCH = (
+    (
+        "unable to find backup set with stop time less than",
+        "l'archive ne remonte pas jusqu'à cet instant : sa première image est plus récente",
+    ),
+    (
+        "FormatError|CryptoError",
+        "l'archive ne se déchiffre pas : la phrase de pgbackrest.conf n'est pas la sienne",
+    ),
+    (
+        "FileMissingError: unable to open missing file .*backup.info",
+        "il n'y a pas d'archive là où dit pgbackrest.conf",
+    ),
+    ("no backup sets? (to|found)", "l'archive n'a pas encore d'image : ./territoire pitr backup"),
+    ("unable to write '[^']*'$", "écriture incomplète : le disque est plein, ou son quota atteint"),
+)
 
 
 class PgBackRestFailed(Exception):
@@ -119,8 +140,12 @@ class PgBackRest:
             of_server = (f"--pg1-port={server.port}", f"--pg1-user={unquote(server.username or '')}")
             argv = self.argv(command, *of_server, "--pg1-database=postgres", *options)
         launch = Launch(argv, env=environment, account=owner_of(self.data))
-        # Both apart: what `info` says is read by a program.
-        taken: dict[str, Any] = {**launch.arguments(subprocess.PIPE), "stderr": subprocess.PIPE}
+        # Both apart: what `info` says is read by a program. Under a wrong passphrase it shows octets.
+        taken: dict[str, Any] = {
+            **launch.arguments(subprocess.PIPE),
+            "stderr": subprocess.PIPE,
+            "errors": "replace",
+        }
         since = time.monotonic()
         while True:
             done: subprocess.CompletedProcess[str] = subprocess.run(launch.argv, **taken, text=True, check=False)
@@ -129,10 +154,17 @@ class PgBackRest:
                 break
             time.sleep(LOOK_AGAIN_S)
         if done.returncode != 0:
-            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            errors = [line for line in said if "ERROR" in line] or said
-            raise PgBackRestFailed(f"pgbackrest {command} : {' '.join(errors[-ERRORS_SHOWN:]) or done.returncode}")
+            said = done.stdout + done.stderr
+            lines = [line for line in said.splitlines() if line.strip()]
+            errors = [line for line in lines if "ERROR" in line] or lines
+            shown = "\n".join(errors[-ERRORS_SHOWN:]) or f"statut {done.returncode}"
+            raise PgBackRestFailed(f"pgbackrest {command} : {known_reason(said) or program_reason(shown)}")
         return done.stdout
+
+
+def known_reason(said: str) -> str | None:
+    """Why it has failed, in French, where its words are known; a server's log has them too, of the archive's."""
+    return next((french for words, french in FRENCH if re.search(words, said, re.MULTILINE)), None)
 
 
 def owner_of(data: Path) -> Account | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from core.runtime.errors import program_reason
 from services.supervisor.launch import Account, Launch, ServerMissing, system_path
 from services.supervisor.ports import LOOPBACK
 
@@ -69,6 +70,13 @@ def binaries() -> Path:
     return max(usable)[1]
 
 
+def database_of(url: str) -> str:
+    """The database that an address names, as the server calls it; empty where it names none."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    return unquote(parts.path.removeprefix("/")) or options.get("dbname") or options.get("database", "")
+
+
 def libpq_environment(url: str) -> dict[str, str]:
     """The address in variables: a password on a command line is seen by everybody on the machine."""
     parts = urlsplit(url)
@@ -77,7 +85,7 @@ def libpq_environment(url: str) -> dict[str, str]:
         "PGPORT": parts.port or 5432,
         "PGUSER": unquote(parts.username or ""),
         "PGPASSWORD": unquote(parts.password or ""),
-        "PGDATABASE": parts.path.lstrip("/"),
+        "PGDATABASE": database_of(url),
         **{LIBPQ_TLS[name]: value for name, value in parse_qsl(parts.query) if name in LIBPQ_TLS},
     }
     return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in variables.items()}}
@@ -169,7 +177,7 @@ class PrivatePostgres:
                 self._record_password()
                 return
             said = done.stdout.strip()
-        raise ClusterFailed(f"mot de passe de {SUPERUSER} ({self.data}) : {said}")
+        raise ClusterFailed(f"mot de passe de {SUPERUSER} ({self.data}) : {program_reason(said)}")
 
     @property
     def _password_record(self) -> Path:
@@ -199,7 +207,7 @@ class PrivatePostgres:
         arguments = launch.arguments(subprocess.PIPE)
         done = subprocess.run(launch.argv, **arguments, text=True, check=False)
         if done.returncode != 0:
-            raise ClusterFailed(f"initdb ({self.data}) : {done.stdout.strip()}")
+            raise ClusterFailed(f"initdb ({self.data}) : {program_reason(done.stdout)}")
 
     def _require_same_major(self) -> None:
         made_by = (self.data / "PG_VERSION").read_text("ascii").strip()

@@ -20,7 +20,7 @@ from lab.app import app
 ENGLISH = re.compile(
     r"Usage|Commands|Error\b|Aborted|\bTry\b|\bMissing\b|No such|Did you|Possible|Invalid|Input should|unexpected|"
     r"requires|Show this|COMMAND\b|ARGS|default|required|env var|does not|is not one of|range>|"
-    r"<(?:int|str|path)>|<list"
+    r"<(?:int|str|path)>|<list|[\[{ ]file[\]}]"
 )
 
 
@@ -76,13 +76,34 @@ def test_a_wrong_argument_is_rejected_in_french(terminal: Terminal, arguments: l
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["simulate", "--help"], ["codec"], ["codec", "try", "--help"], ["doctor", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["simulate", "--help"],
+        ["codec"],
+        ["codec", "try", "--help"],
+        ["doctor", "--help"],
+        ["person", "ledger", "--help"],
+        ["import", "assets", "--help"],
+        ["import", "lns", "--help"],
+    ],
 )
 def test_help_is_in_french(terminal: Terminal, arguments: list[str]) -> None:
     _, shown = terminal.types(*arguments)
 
     assert "Utilisation : ./territoire" in shown
     assert "Affiche cette aide." in shown
+    assert ENGLISH.search(shown) is None, shown
+
+
+def test_a_variable_that_is_refused_is_named_in_french(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERRITOIRE_BACKUP_PLAIN", "peut-être")
+    status, shown = terminal.types("backup", "x")
+
+    assert status == 2
+    assert "'--plain' (variable 'TERRITOIRE_BACKUP_PLAIN')" in shown
     assert ENGLISH.search(shown) is None, shown
 
 

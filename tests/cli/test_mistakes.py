@@ -3,18 +3,27 @@
 In French, in a line or two, with a status that is not zero, and never by a stack trace.
 """
 
+import gc
 import json
+import os
 import re
+import secrets
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import typer
 
 from cli import machine
+from cli.api_client import open_api
 from cli.doctor import examine
 from cli.findings import Finding, Severity
 from cli.install import write_files
 from cli.installed import installed
-from tests.cli.in_process import territoire
+from tests.cli.in_process import Ran, territoire
+from tests.conftest import Administrator, Cluster, Database
 
 # Of Python, of libraries and of the system, as they stand in their source.
 ENGLISH = re.compile(
@@ -63,6 +72,11 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("pitr", "drill", "--cluster", "x"), EMPTY, 2, NO_DATABASE),
         (("pitr", "drill", "--cluster", "x"), AWAY, 1, NOTHING_LISTENS),
         (("pitr", "configure", "sftp://a@b:xx/d", "--home", "vide"), {}, 2, "le port n'est pas un nombre"),
+        (("pitr", "configure", "sftp://u@h:0/x", "--home", "vide"), {}, 2, "le port n'est pas un nombre"),
+        (("pitr", "configure", "sftp://[::1/x", "--home", "vide"), {}, 2, "les crochets d'une adresse IPv6"),
+        (("pitr", "configure", "sftp://u@h/x", "--host-key", "SHA256:é", "--home", "vide"), {}, 2,
+         "--host-key SHA256:… : l'empreinte"),
+        (("pitr", "configure", "/a", "--keep", "99999999", "--home", "vide"), {}, 2, "au plus 36500"),
         (("pitr", "configure", "/a", "--home", TAKES_NOTHING), {}, 1, f"{TAKES_NOTHING}/postgres : "),
         (("pitr", "configure", "s3://a/b?endpoint=c", "--ca", "d.pem", "--s3-key", "e", "--s3-secret", "f",
           "--home", "vide"), {}, 2, "d.pem : n'existe pas"),
@@ -98,11 +112,112 @@ def test_a_mistake_is_named_in_french(
     assert ENGLISH.findall(shown) == []
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("release", "--to", "faux.json"), "faux.json : n'est pas un dossier"),
+        (("backup", LONG, "--plain"), "ce nom est trop long"),
+        (("person", "ledger", "vide"), "vide : c'est un dossier"),
+        (("person", "ledger", f"{TAKES_NOTHING}/x.jsonl"), f"{TAKES_NOTHING}/x.jsonl : "),
+        (("person", "ledger", LONG), "ce nom est trop long"),
+    ],
+)
+def test_a_file_that_the_system_refuses_is_named(
+    database: Database, arguments: tuple[str, ...], said: str
+) -> None:
+    url = database.admin_url
+    environment = {
+        "TERRITOIRE_BACKUP_DATABASE_URL": url,
+        "TERRITOIRE_DATABASE_URL": url,
+        "TERRITOIRE_KEK": "11" * 32,
+    }
+
+    ran = territoire(*arguments, **environment)
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert said in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "instant", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00", "0001-01-01", "9999-12-31"]
+)
+def test_an_instant_at_the_ends_of_time_is_named(tmp_path: Path, instant: str) -> None:
+    (tmp_path / "pgbackrest").mkdir()
+    (tmp_path / "pgbackrest" / "pgbackrest.conf").touch()
+    options = ("--home", "h", "--secrets", "secrets.json", "--repository", "pgbackrest", "--without-ledger")
+
+    ran = territoire("restore", "--to", instant, *options)
+
+    assert ran.returncode != 0
+    assert ENGLISH.findall(ran.stderr) == []
+    if "T" in instant:
+        assert f"--to {instant} : attendu un instant" in ran.stderr
+        assert ran.returncode == 2
+
+
+@pytest.mark.parametrize("suffix", ["", ".part", ".json"])
+def test_what_is_no_file_is_not_replaced(database: Database, tmp_path: Path, suffix: str) -> None:
+    pipe = tmp_path / f"y.dump{suffix}"
+    os.mkfifo(pipe)
+
+    ran = territoire("backup", "y.dump", "--plain", "--force", "--database-url", database.admin_url)
+
+    assert ran.returncode == 2
+    assert f"y.dump{suffix} n'est pas un fichier ordinaire" in ran.stderr
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("suffix", ["", ".part"])
+def test_what_is_no_file_is_not_replaced_by_what_the_api_answers(tmp_path: Path, suffix: str) -> None:
+    pipe, file = tmp_path / f"mesures.csv{suffix}", tmp_path / "mesures.csv"
+    os.mkfifo(pipe)
+
+    with open_api("terr_a_b", "http://127.0.0.1:1", None) as api:
+        with pytest.raises(typer.Exit):
+            api.download("/v1/x", file)
+        with pytest.raises(typer.Exit):
+            api.download_in_ranges("/v1/x", file, 1, lambda _: None)
+
+    assert pipe.is_fifo()
+
+
+def test_a_path_in_a_command_that_is_told_is_quoted_as_a_shell_needs_it(tmp_path: Path) -> None:
+    home = tmp_path / "pile de l'été"
+    home.mkdir()
+
+    ran = territoire("pitr", "configure", "/depot", "--home", str(home))
+
+    assert ran.returncode == 0, ran.stderr
+    told = next(line for line in ran.stdout.splitlines() if "pitr backup" in line)
+    assert shlex.split(told) == ["./territoire", "pitr", "backup", "--home", str(home)]
+
+
 def test_a_backup_says_which_folder_takes_nothing(database) -> None:
     ran = territoire("backup", f"{TAKES_NOTHING}/x.dump", "--plain", "--database-url", database.admin_url)
 
     assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
     assert f"{TAKES_NOTHING}/x.dump.part : " in ran.stderr
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("command", "changed"),
+    [(("reshard", "16"), "rien n'est changé"), (("migrate",), "la base est à jour")],
+)
+def test_a_bus_that_is_away_is_not_waited_for_for_ever(
+    database, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], changed: str
+) -> None:
+    for module in ("cli.reshard", "services.migrate.__main__"):
+        monkeypatch.setattr(f"{module}.BUS_WITHIN_S", 1.0)
+    addresses = {"TERRITOIRE_DATABASE_URL": database.admin_url, "TERRITOIRE_NATS_URL": "nats://127.0.0.1:1"}
+
+    ran = territoire(*command, **addresses)
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert f"{changed} : le bus ne répond pas (127.0.0.1:1) : {NOTHING_LISTENS}" in ran.stderr
 
 
 async def test_a_server_whose_alarm_reaches_nobody_says_so(
@@ -121,3 +236,103 @@ async def test_a_server_whose_alarm_reaches_nobody_says_so(
 
     assert [[one.severity for one in found] for found in said] == [[Severity.WARNING], [Severity.CRITICAL], []]
     assert "alarm --test" in said[0][0].remedy
+
+
+@pytest.mark.parametrize(("shards", "status"), [("16", 1), ("4", 0), ("5", 2)])
+def test_a_check_says_that_the_number_of_parts_is_another(
+    database: Database, nats_url: str, shards: str, status: int
+) -> None:
+    environment = {"TERRITOIRE_DATABASE_URL": database.admin_url, "TERRITOIRE_NATS_URL": nats_url}
+    ran = [territoire("migrate", *of, **environment, TERRITOIRE_SHARDS=shards) for of in (("--check",), ())]
+
+    assert [one.returncode for one in ran] == [status, status], ran
+    if status == 1:
+        assert "Refusé : TERRITOIRE_SHARDS vaut 16, et la base est divisée en 4 parts" in ran[0].stdout
+    if status == 2:
+        assert "TERRITOIRE_SHARDS" in ran[0].stderr
+
+
+@pytest.fixture
+def plain_login(cluster: Cluster, administrator: Administrator) -> Iterator[str]:
+    """An account that may enter, and nothing else."""
+    name, password = f"quidam_{secrets.token_hex(4)}", secrets.token_hex(8)
+    administrator.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    yield f"{name}:{password}@"
+    administrator.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.timeout(60)
+def test_a_bus_that_says_nothing_is_not_waited_for_for_ever(
+    database: Database, hanging_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.reshard.BUS_WITHIN_S", 1.0)
+    bus = f"nats://127.0.0.1:{hanging_port}"
+
+    ran = territoire("reshard", "16", TERRITOIRE_DATABASE_URL=database.admin_url, TERRITOIRE_NATS_URL=bus)
+
+    assert ran.returncode == 1
+    assert ran.stderr.endswith(f"le bus ne répond pas (127.0.0.1:{hanging_port}) : pas de réponse\n")
+
+
+OF_THE_DATABASE = [
+    ("migrate", "--check"),
+    ("migrate",),
+    ("backup", "y.dump", "--plain"),
+    ("keys", "check"),
+    ("keys", "rotate"),
+    ("keys", "allow-export", "terr_x"),
+    ("audit", "verify"),
+    ("person", "ledger", "effacements.jsonl"),
+    ("person", "again", "vide.jsonl"),
+    ("bi", "list"),
+    ("reshard", "16"),
+]
+
+
+def run_on(command: tuple[str, ...], database: str, bus: str) -> Ran:
+    """With the address of this database, by the option where there is one."""
+    Path("vide.jsonl").touch()
+    option = ("--database-url", database) if command[0] in {"backup", "bi"} else ()
+    environment = {"TERRITOIRE_DATABASE_URL": database, "TERRITOIRE_NATS_URL": bus, "TERRITOIRE_KEK": "11" * 32}
+    return territoire(*command, *option, **environment)
+
+
+@pytest.mark.parametrize("command", OF_THE_DATABASE, ids=" ".join)
+def test_an_account_that_is_not_the_owner_s_is_told_so(
+    database: Database,
+    plain_login: str,
+    nats_url: str,
+    command: tuple[str, ...],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    owner = urlsplit(database.admin_url)
+    url = urlunsplit(owner._replace(netloc=plain_login + owner.netloc.rpartition("@")[2]))
+
+    ran = run_on(command, url, nats_url)
+    gc.collect()  # What a loop has left open is shown then.
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert "ce compte n'en a pas le droit ; donnez l'adresse du propriétaire du schéma" in ran.stderr
+    assert "Event loop" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("command", [one for one in OF_THE_DATABASE if one[0] != "migrate"], ids=" ".join)
+def test_a_database_that_is_none_of_ours_is_named_so(
+    empty_database_url: str, nats_url: str, command: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = run_on(command, empty_database_url, nats_url)
+    gc.collect()
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert "cette base n'a pas le schéma de ce programme" in ran.stderr
+    assert "Event loop" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("command", OF_THE_DATABASE, ids=" ".join)
+def test_a_database_that_is_away_is_named_so(command: tuple[str, ...]) -> None:
+    ran = run_on(command, AWAY["TERRITOIRE_DATABASE_URL"], AWAY["TERRITOIRE_NATS_URL"])
+
+    assert (ran.returncode, ENGLISH.findall(ran.stderr)) == (1, [])
+    assert f"ne répond pas : {NOTHING_LISTENS}" in ran.stderr.replace(", relancez (", " : ").replace(
+        "pas (", "pas : "
+    )

@@ -11,7 +11,7 @@ import nats.errors
 import pytest
 
 from core.runtime.bus_connection import bus_reason
-from core.runtime.errors import sql_reason, system_reason
+from core.runtime.errors import program_reason, sql_reason, system_reason
 from core.runtime.mqtt import MqttRejected, mqtt_reason
 from core.runtime.postgres import DATABASE_AWAY, connect, database_reason
 from core.runtime.waiting import network_reason
@@ -93,6 +93,20 @@ def test_what_the_system_refuses_is_french_where_it_can_come_up() -> None:
         assert os.strerror(number) not in system_reason(refused), name
         assert os.strerror(number) not in network_reason(refused), name
     assert system_reason(socket.gaierror(socket.EAI_AGAIN, "Temporary failure")) != "Temporary failure"
+
+
+@pytest.mark.parametrize(
+    ("said", "french"),
+    [
+        ("pg_dump: error: could not write to output file: No space left on device", "le disque est plein"),
+        ('initdb: error: could not create directory "/a/b c": Permission denied\nx', "/a/b c : accès refusé"),
+        ("ERROR: [047]: unable to create path '/depot/x': [30] Read-only file system",
+         "/depot/x : le disque est en lecture seule"),
+        ("something else\n", "« something else »"),
+    ],
+)  # fmt: skip
+def test_what_another_program_says_of_the_system_is_french(said: str, french: str) -> None:
+    assert program_reason(said) == french
 
 
 @pytest.mark.parametrize(
