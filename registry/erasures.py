@@ -59,9 +59,12 @@ RECORD_DIGESTS = "SELECT record_erasure_digests($1, $2)"
 ERASE_SOME = "SELECT erase_some($1, $2)"
 SETTLE = "SELECT settle_erasure($1)"
 END = "SELECT end_erasure($1)"
-HAS_COLD_FILES = """
-SELECT EXISTS (SELECT FROM observation.cold_file f JOIN erasure e ON e.id = $1
-               WHERE f.datastream_ids && (e.datastream_ids || array_remove(e.span_datastream_ids, NULL)))
+# A folder may hold more than this database names.
+MAY_HAVE_COLD_FILES = """
+SELECT EXISTS (SELECT FROM erasure
+               WHERE id = $1 AND datastream_ids || array_remove(span_datastream_ids, NULL) <> '{}')
+   AND (EXISTS (SELECT FROM observation.cold_file)
+        OR EXISTS (SELECT FROM observation.cold_file_replaced WHERE removed_at IS NULL))
 """
 DIGESTS = "SELECT id, digests FROM erasure WHERE cardinality(digests) > 0 ORDER BY id"
 # Of a database that was restored: everything that the ledger may name.
@@ -245,7 +248,7 @@ async def work_off(connection: Connection, keys: "KeyWrap", erasure_id: int, mos
         pass
     await settle(connection, erasure_id)
     # What it names in cold files is taken out by maintenance, which has their folder, and which ends it then.
-    if not await connection.fetchval(HAS_COLD_FILES, erasure_id):
+    if not await connection.fetchval(MAY_HAVE_COLD_FILES, erasure_id):
         await end(connection, erasure_id)
 
 

@@ -12,7 +12,7 @@ from ingest.maintenance.cold_keeping import ColdFolder
 
 
 async def erase_from_files(pool: Pool, root: Path | None, erasure_id: int) -> None:
-    """Nothing of it is left in any file, nor in what a crash has left of one.
+    """Nothing of it is left in any file, nor in one that no row names: whatever was begun before is ended first.
 
     Raises:
         ColdFailure: the folder does not let us: the erasure does not end before it does.
@@ -27,7 +27,7 @@ async def erase_from_files(pool: Pool, root: Path | None, erasure_id: int) -> No
         if one is not None
     ]
     touched = {*about.datastream_ids, *(one for one, _ in spans)}
-    if not touched or not await store.has_files(pool):
+    if not touched or (root is None and not await store.may_have_files(pool)):
         return
     cold = ColdFolder(pool, root)
     await cold.open()
@@ -38,6 +38,7 @@ async def erase_from_files(pool: Pool, root: Path | None, erasure_id: int) -> No
 
     for file in await store.files_of_streams(pool, touched):
         await cold.rewrite(file.id, lambda part: _erased(part, about.datastream_ids, spans), count)
+    await cold.tidy()
 
 
 def _erased(part: Readings, ids: Sequence[int], spans: Sequence[tuple[int, Any]]) -> Any:

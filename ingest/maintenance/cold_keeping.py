@@ -56,7 +56,7 @@ class ColdFolder:
 
     async def open(self) -> None:
         """Raises ColdFailure unless the folder is there, and this installation's."""
-        state, may_mark = await store.read_state(self.pool), not await store.has_files(self.pool)
+        state, may_mark = await store.read_state(self.pool), not await store.may_have_files(self.pool)
         await asyncio.to_thread(files.check_folder, self.root, state.folder_id, may_mark=may_mark)
 
     async def begin(self) -> None:
@@ -235,6 +235,7 @@ class ColdFolder:
                 log.warning("cold_file_named_again", file=found)
             for name in unnamed:
                 await asyncio.to_thread(files.remove, self.root, name)
+            await store.removed(connection, there - unnamed)
 
     def _examine(self, name: str) -> Written:
         ids: set[int] = set()
