@@ -118,7 +118,13 @@ WHERE tenant_id = $1 AND since = $2 AND until = $3 AND name IS DISTINCT FROM $4:
 ON CONFLICT (name) DO UPDATE SET removed_at = NULL
 """
 NAMED_AGAIN = "DELETE FROM observation.cold_file_replaced WHERE name = $1"
+REPLACED = "SELECT name FROM observation.cold_file_replaced"
 REMOVED = """
+INSERT INTO observation.cold_file_replaced (name, removed_at)
+SELECT name, now() FROM unnest($1::text[]) AS name
+ON CONFLICT (name) DO UPDATE SET removed_at = excluded.removed_at
+"""
+NOT_THERE = """
 UPDATE observation.cold_file_replaced SET removed_at = now()
 WHERE removed_at IS NULL AND NOT name = ANY($1::text[])
 """
@@ -260,9 +266,15 @@ async def record(
     )  # fmt: skip
 
 
-async def removed(connection: Connection, there: Collection[str]) -> None:
-    """What was replaced is out of the folder, which holds these."""
-    await connection.execute(REMOVED, list(there))
+async def replaced(connection: Connection) -> set[str]:
+    """The names of files that are never to be named again."""
+    return {row["name"] for row in await connection.fetch(REPLACED)}
+
+
+async def removed(connection: Connection, gone: Collection[str], there: Collection[str]) -> None:
+    """The folder has no longer what is `gone`, and is left with what is `there`."""
+    await connection.execute(REMOVED, list(gone))
+    await connection.execute(NOT_THERE, list(there))
 
 
 async def may_have_files(pool: Pool) -> bool:

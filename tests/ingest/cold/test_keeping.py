@@ -370,7 +370,7 @@ async def test_a_share_reads_its_period_of_the_files_and_nobody_else_anything(
 
 
 async def test_the_api_cannot_know_of_files(pool: Pool) -> None:
-    for table in ("cold_file", "cold_state"):
+    for table in ("cold_file", "cold_file_replaced", "cold_state"):
         for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
             assert not await pool.fetchval(
                 "SELECT has_table_privilege('territoire_api', $1::text, $2)", f"observation.{table}", privilege
