@@ -185,6 +185,17 @@ def say_erased(entries: Sequence[Entry], again: int) -> None:
     """What of the ledger was done."""
     if entries:
         typer.echo(f"Registre des effacements : {len(entries)} lignes, {again} effacements faits à nouveau.")
+    say_keyless(entries)
+
+
+def say_keyless(entries: Sequence[Entry]) -> None:
+    """That lines of before do not say their key: whether they were opened is not known."""
+    if keyless := sum(entry.key is None for entry in entries):
+        lines = "1 ligne du registre ne dit" if keyless == 1 else f"{keyless} lignes du registre ne disent"
+        typer.echo(
+            f"  ! {lines} pas sa clé (avant cette version) : si la clé de chiffrement a été changée depuis cette "
+            "sauvegarde, ne démarrez que si vous avez donné le secrets.json d'aujourd'hui"
+        )
 
 
 def say_how_to_start(home: Path, entries: Sequence[Entry], again: int) -> None:

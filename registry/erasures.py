@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from core.runtime.errors import OperatorError
 from core.runtime.postgres import Connection, Pool
 from registry.rows import columns_of, fetch_all, fetch_one, insert
 
 if TYPE_CHECKING:
     from registry.keys import KeyWrap
 
+# Octets of a digest.
+FINGERPRINT = 16
 LEDGER_NAME = "effacements.jsonl"
 DIGEST_OWNER = "erasure"
+# Before the name of a key-encryption key and a digest that it alone makes, among the digests of a line.
+KEY_MARK = b"key "
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,28 @@ class Entry(msgspec.Struct, frozen=True):
     at: datetime
     digests: list[str]
 
+    @property
+    def key(self) -> tuple[str, bytes] | None:
+        """The name of the key of its digests, and what tells that key; None in lines of before they said it."""
+        for octets in map(bytes.fromhex, self.digests):
+            if octets.startswith(KEY_MARK) and len(octets) > FINGERPRINT:
+                return octets[len(KEY_MARK) : -FINGERPRINT].decode(errors="replace"), octets[-FINGERPRINT:]
+        return None
+
+
+class ClosedLines(OperatorError):
+    """Lines of the ledger are under a key that is not given: whom they name is not known, and not erased."""
+
+    def __init__(self, lines: int, kek_ids: Sequence[str]) -> None:
+        names = ", ".join(kek_ids)
+        which = "1 ligne est" if lines == 1 else f"{lines} lignes sont"
+        super().__init__(
+            f"{lines} lines of the ledger of erasures are under {names}, which is not given",
+            f"registre des effacements : {which} sous une clé qui manque ici ({names}), et ce qui y est nommé "
+            "n'est pas effacé. Donnez un secrets.json qui la garde, celui d'aujourd'hui si la clé a été changée "
+            "depuis la sauvegarde : il garde aussi celles d'avant (former_keks, TERRITOIRE_KEK_FORMER)",
+        )
+
 
 async def request_erasure(
     connection: Connection,
@@ -163,8 +190,9 @@ async def end(connection: Connection | Pool, erasure_id: int) -> None:
 
 
 def digests_of(keys: "KeyWrap", scope: Iterable[str]) -> list[bytes]:
-    """Of each subject: of no use to who has not the key-encryption key."""
-    return [keys.fingerprint(DIGEST_OWNER, one.encode()) for one in scope]
+    """Of each subject, and the key's mark: of no use to who has not the key-encryption key."""
+    mark = KEY_MARK + keys.kek_id.encode() + keys.fingerprint(DIGEST_OWNER, KEY_MARK)
+    return [*(keys.fingerprint(DIGEST_OWNER, one.encode()) for one in scope), mark]
 
 
 def append_to_ledger(file: Path, digests: Sequence[bytes], at: datetime) -> None:
@@ -221,12 +249,17 @@ async def write_missing(connection: Connection, file: Path) -> int:
 
 
 async def erase_again(
-    connection: Connection, keys: "KeyWrap", ledger: Iterable[Entry], *, most: int = 20_000
+    connection: Connection, keys: "KeyWrap", ledger: Sequence[Entry], *, most: int = 20_000
 ) -> int:
     """Erase from a restored database what the ledger says was erased; how many dwellings, devices and people.
 
     By the schema's owner, while nothing else is connected. What an erasure had begun is finished, too.
+
+    Raises:
+        ClosedLines: at its end, where a line that this database does not know is under another key than these.
     """
+    known = {tuple(one.hex() for one in row["digests"]) for row in await connection.fetch(DIGESTS)}
+    closed = [entry for entry in ledger if tuple(entry.digests) not in known and is_closed(entry, keys)]
     wanted = {digest for entry in ledger for digest in entry.digests}
     again = 0
     for row in await connection.fetch(NAMED):
@@ -236,7 +269,14 @@ async def erase_again(
             again += await connection.fetchval(REQUEST_AGAIN, *given) is not None
     for one in await list_under_way(connection):
         await work_off(connection, keys, one.id, most)
+    if closed:
+        raise ClosedLines(len(closed), sorted({entry.key[0] for entry in closed if entry.key is not None}))
     return again
+
+
+def is_closed(entry: Entry, keys: "KeyWrap") -> bool:
+    """Whether none of these keys has made its digests; a line of before they named their key does not say."""
+    return entry.key is not None and entry.key[1] not in keys.fingerprints(DIGEST_OWNER, KEY_MARK)
 
 
 async def work_off(connection: Connection, keys: "KeyWrap", erasure_id: int, most: int) -> None:
