@@ -51,7 +51,7 @@ def eraser(pool: Pool, bus: Bus, ledger: Path | None = None, most: int = 20_000)
     async def ask(question: Any) -> bool:
         return await question(bus)
 
-    return Eraser(pool, KEYS, ledger, timedelta(0), ask, most)
+    return Eraser(pool, KEYS, ledger, timedelta(0), ask, most=most)
 
 
 async def dump_of(url: str) -> str:
