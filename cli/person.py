@@ -170,12 +170,13 @@ def again(
     Par le propriétaire du schéma (TERRITOIRE_DATABASE_URL) et la clé de chiffrement, avant les services.
     """
     from cli.keys import connected, installation
-    from cli.restored import say_keyless
+    from cli.restored import say_keyless, say_trouble_at_end
     from registry.erasures import ClosedLines, UnreadableLedger, erase_again, read_ledger
 
     place, keys = installation(home)
     try:
         entries = list(read_ledger(ledger))
+        say_trouble_at_end(ledger)
     except (OSError, UnreadableLedger) as wrong:
         raise fail(f"{ledger} ne se lit pas : {file_reason(wrong)}", WRONG) from None
 

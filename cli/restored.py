@@ -9,7 +9,7 @@ import typer
 from cli.account import differences
 from cli.running import actor, fail
 from core.runtime.errors import file_reason
-from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger
+from registry.erasures import LEDGER_NAME, Entry, UnreadableLedger, read_ledger, trouble_at_end
 from services.supervisor.credentials import Secrets
 from services.supervisor.home import Home, UnusableHome
 
@@ -126,9 +126,17 @@ def read_entries(place: Path) -> list[Entry]:
             2,
         )
     try:
-        return list(read_ledger(place))
+        entries = list(read_ledger(place))
+        say_trouble_at_end(place)
     except (OSError, UnreadableLedger) as wrong:
         raise fail(f"{place} ne se lit pas ({file_reason(wrong)}). {INSIST}", 2) from None
+    return entries
+
+
+def say_trouble_at_end(ledger: Path) -> None:
+    """That its last line is cut off, or lacks its end."""
+    if (trouble := trouble_at_end(ledger)) is not None:
+        typer.echo(f"  ! {trouble}")
 
 
 def require_complete(entries: Sequence[Entry], known: int | None, place: Path) -> None:

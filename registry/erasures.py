@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from core.runtime.errors import OperatorError
 from core.runtime.postgres import Connection, Pool
@@ -21,6 +22,8 @@ from registry.rows import columns_of, fetch_all, fetch_one, insert
 
 if TYPE_CHECKING:
     from registry.keys import KeyWrap
+
+log = structlog.get_logger()
 
 # Octets of a digest.
 FINGERPRINT = 16
@@ -201,18 +204,24 @@ def append_to_ledger(file: Path, digests: Sequence[bytes], at: datetime) -> None
     if tuple(one.hex() for one in digests) in _known(file):
         return
     whole = b"" if not file.exists() else file.read_bytes()
+    begun = whole[whole.rfind(b"\n") + 1 :]
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "wb") as output:
-        # What a process that was killed began to write was of no effect.
-        output.truncate(whole.rfind(b"\n") + 1)
         output.seek(0, os.SEEK_END)
+        if begun and _is_torn(begun):
+            # What a process that was killed began to write was of no effect.
+            log.warning("erasure_ledger_torn_line_removed", file=str(file), octets=len(begun))
+            output.truncate(len(whole) - len(begun))
+            output.seek(0, os.SEEK_END)
+        elif begun:
+            output.write(b"\n")
         output.write(line + b"\n")
         output.flush()
         os.fsync(output.fileno())
 
 
 def read_ledger(file: Path) -> Iterator[Entry]:
-    """Every line.
+    """Every line that is whole, the last one also without its end; `trouble_at_end` says more of that one.
 
     Raises:
         UnreadableLedger: one is none of ours.
@@ -220,11 +229,36 @@ def read_ledger(file: Path) -> Iterator[Entry]:
     """
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if line.strip() and line.endswith(b"\n"):
+            if line.strip() and not _is_torn(line):
                 try:
                     yield msgspec.json.decode(line, type=Entry)
                 except msgspec.DecodeError as wrong:
                     raise UnreadableLedger(f"ligne {number} : {wrong}") from None
+
+
+def trouble_at_end(file: Path) -> str | None:
+    """In French: that the last line is cut off, or whole without its end; None: it is as we write it."""
+    begun = file.read_bytes().rpartition(b"\n")[2]
+    if not begun.strip():
+        return None
+    if not _is_torn(begun):
+        return f"la dernière ligne de {file} n'a pas sa fin de ligne : elle est entière, et lue"
+    return (
+        f"la dernière ligne de {file} est coupée, et n'est pas lue. Si c'est une copie, reprenez le registre "
+        "entier : qui elle nomme reviendrait. Sinon la machine s'est arrêtée en l'écrivant, et rien n'était "
+        "encore effacé"
+    )
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether this is the beginning of a line; whole, it has an end, or is JSON, which no beginning of it is."""
+    if line.endswith(b"\n"):
+        return False
+    try:
+        msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return True
+    return False
 
 
 def continue_ledger(entries: Iterable[Entry], file: Path) -> None:

@@ -15,6 +15,7 @@ from registry.erasures import (
     erase_again,
     is_closed,
     read_ledger,
+    trouble_at_end,
 )
 from registry.keys import KeyWrap
 
@@ -39,6 +40,41 @@ def test_a_line_that_a_kill_cut_off_is_of_no_effect_and_written_again(tmp_path: 
     file.write_bytes(b"{}\n")
     with pytest.raises(UnreadableLedger, match="ligne 1"):
         list(read_ledger(file))
+
+
+def test_a_whole_line_without_its_end_is_read_told_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "effacements.jsonl"
+    one, two, three = (digests_of(KEYS, [f"asset/{number}/5"]) for number in (1, 2, 3))
+    append_to_ledger(file, one, AT)
+    append_to_ledger(file, two, AT)
+    assert trouble_at_end(file) is None
+    file.write_bytes(file.read_bytes().rstrip())
+
+    said = trouble_at_end(file)
+    read = [entry.digests for entry in read_ledger(file)]
+    append_to_ledger(file, two, AT)  # It is there.
+    append_to_ledger(file, three, AT)
+
+    written = [[octets.hex() for octets in digests] for digests in (one, two, three)]
+    assert (said or "").endswith("elle est entière, et lue")
+    assert read == written[:2]
+    assert [entry.digests for entry in read_ledger(file)] == written
+    assert trouble_at_end(file) is None
+
+
+def test_a_line_cut_off_at_any_octet_is_not_read_and_told(tmp_path: Path) -> None:
+    file = tmp_path / "effacements.jsonl"
+    append_to_ledger(file, digests_of(KEYS, ["asset/1/5"]), AT)
+    first = file.read_bytes()
+    append_to_ledger(file, digests_of(KEYS, ["asset/2/6"]), AT)
+    whole = file.read_bytes()
+
+    for length in range(len(first) + 1, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        assert len(list(read_ledger(file))) == 1
+        assert "est coupée, et n'est pas lue" in (trouble_at_end(file) or "")
+    file.write_bytes(b"")
+    assert trouble_at_end(file) is None
 
 
 def test_a_digest_is_known_under_a_former_key_and_tells_a_number_that_was_drawn_again() -> None:
