@@ -17,7 +17,8 @@ from license_expression import ExpressionError, get_spdx_licensing
 
 # The second is of the image's variant that writes Parquet.
 LOCKS = ("requirements.lock", "requirements-parquet.lock")
-LICENCES = Path("deploy/licences.toml")
+LICENCES, CONTAINERFILE = Path("deploy/licences.toml"), Path("deploy/Containerfile")
+IMAGE_PYTHON = re.compile(r"^ARG BASE=python:(\d+\.\d+)", re.MULTILINE)
 NPM_LOCK, NPM_BROUGHT = Path("api/console/package-lock.json"), Path("api/console/libraries")
 LICENCE_FILE = re.compile(r"^(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
 DPKG_QUERY = ("-W", "-f", "${Package} ${Version} ${Architecture} ${db:Status-Status}\\n")
@@ -72,13 +73,21 @@ class Inventory:
     lacks: tuple[str, ...] = ()
 
 
-def python_inventory(locks: Sequence[Path], uv: Path) -> Inventory:
-    """What these locks install, looked at where it is installed."""
+def image_python(checkout: Path) -> str:
+    """The version of Python that the image has, without its patch: a lock installs others under another."""
+    found = IMAGE_PYTHON.search((checkout / CONTAINERFILE).read_text("utf-8"))
+    assert found is not None, CONTAINERFILE
+    return found[1]
+
+
+def python_inventory(locks: Sequence[Path], uv: Path, python_version: str) -> Inventory:
+    """What these locks install under this version of Python, looked at where it is unpacked, and never run."""
     with tempfile.TemporaryDirectory(prefix="territoire-sbom-") as folder:
         place = Path(folder, "venv")
         python = place / "bin" / "python"
         _run(uv, "venv", "--quiet", "--python", sys.executable, place)
-        _run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, *locks)
+        wanted = ("--require-hashes", "--only-binary", ":all:", "--python-version", python_version)
+        _run(uv, "pip", "sync", "--quiet", *wanted, "--python", python, *locks)
         generator = Path(sys.executable).with_name("cyclonedx-py")
         options = (
             "--output-reproducible",
@@ -99,7 +108,9 @@ def read_inventory(
 ) -> Inventory:
     """All that comes along with this version; `servers`: Debian's packages that one server runs beside us."""
     parts = [
-        python_inventory([checkout / lock for lock in LOCKS], checkout / ".tools" / "bin" / "uv"),
+        python_inventory(
+            [checkout / lock for lock in LOCKS], checkout / ".tools" / "bin" / "uv", image_python(checkout)
+        ),
         Inventory({"components": npm_components(checkout)}, npm_texts(checkout)),
         debian_inventory(servers, licences.stated),
         read_bundled(checkout),
@@ -123,6 +134,35 @@ def _texts_of(distribution: Distribution) -> Iterator[str]:
     for file in distribution.files or ():
         if ".dist-info" in file.parts[0] and LICENCE_FILE.match(file.name):
             yield file.read_text("utf-8")
+
+
+def interpreter_inventory(root: Path, stdlib: str, version: str) -> Inventory:
+    """CPython that a base of Python's own has in `root`, which no package manager names, and what came with it."""
+    folder = root / stdlib.lstrip("/")
+    components = [_component("CPython", version, f"pkg:generic/cpython@{version}", "Python-2.0")]
+    text = folder / "LICENSE.txt"
+    texts = {"CPython": [text.read_text("utf-8")] if text.is_file() else []}
+    for one in distributions(path=[str(folder / "site-packages")]):
+        said: Any = one.metadata
+        licence: str | None = said.get("License-Expression") or said.get("License")
+        components.append(_component(one.name, one.version, f"pkg:pypi/{one.name}@{one.version}", licence))
+        texts[one.name] = list(_texts_of(one))
+    return Inventory({"components": components}, texts)
+
+
+def not_listed(bom: Mapping[str, Any], installed: Mapping[str, str]) -> list[str]:
+    """In French: what an image has installed, by name and version, and this inventory has not."""
+    listed = {(_normal(one["name"]), one["version"]) for one in bom["components"]}
+    return [
+        f"{name} {version} est dans l'image, et pas dans l'inventaire"
+        for name, version in sorted(installed.items())
+        if (_normal(name), version) not in listed
+    ]
+
+
+def _normal(name: str) -> str:
+    """As PEP 503 compares names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def npm_components(checkout: Path) -> list[dict[str, Any]]:

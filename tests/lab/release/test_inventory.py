@@ -1,6 +1,8 @@
 import json
 import re
 import subprocess
+import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from lab.commands.release import changes_of
 from lab.release import wheel
+from lab.release.images import read_images
 from lab.release.inventory import LICENCES as LICENCES_FILE
 from lab.release.inventory import (
     LOCKS,
@@ -18,8 +21,11 @@ from lab.release.inventory import (
     debian_components,
     debian_inventory,
     debian_texts,
+    image_python,
+    not_listed,
     npm_components,
     problems,
+    python_inventory,
     read_bundled,
     third_party_text,
 )
@@ -117,6 +123,51 @@ def test_what_each_variant_of_the_image_installs_is_looked_at() -> None:
     containerfile = (CHECKOUT / "deploy" / "Containerfile").read_text("utf-8")
 
     assert set(LOCKS) == set(re.findall(r"-r (requirements[\w-]*\.lock)", containerfile))
+
+
+def wheel_of(folder: Path, version: str) -> str:
+    """A wheel of nothing, and its line in a lock without a marker."""
+    name, info = f"own-{version}-py3-none-any.whl", f"own-{version}.dist-info"
+    with zipfile.ZipFile(folder / name, "w") as built:
+        built.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.4\nName: own\nVersion: {version}\nLicense-Expression: MIT\n"
+        )
+        built.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        built.writestr(f"{info}/licenses/LICENSE", f"Permission of {version}")
+        built.writestr(f"{info}/RECORD", "")
+    return f"--hash=sha256:{sha256((folder / name).read_bytes()).hexdigest()}"
+
+
+@pytest.mark.parametrize(("python", "version"), [("3.11", "2.4.6"), ("3.13", "2.5.5")])
+def test_what_is_listed_is_what_the_image_s_python_installs_whichever_runs_this(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, version: str
+) -> None:
+    before, after = wheel_of(tmp_path, "2.4.6"), wheel_of(tmp_path, "2.5.5")
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(
+        f"own==2.4.6 ; python_full_version < '3.12' {before}\nown==2.5.5 ; python_full_version >= '3.12' {after}\n"
+    )
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+
+    found = python_inventory([lock], CHECKOUT / ".tools" / "bin" / "uv", python)
+
+    assert [(one["name"], one["version"]) for one in found.bom["components"]] == [("own", version)]
+    assert found.texts == {"own": [f"Permission of {version}"]}
+
+
+def test_the_image_s_python_is_its_base_s() -> None:
+    base = read_images(CHECKOUT)["python"].image
+
+    assert f"python:{image_python(CHECKOUT)}-" in base
+
+
+def test_what_an_image_has_and_the_inventory_has_not_is_told() -> None:
+    bom = {**EMPTY, "components": [component("Jinja2", "MIT"), component("numpy", "MIT")]}
+
+    assert not_listed(bom, {"jinja2": "1.0", "numpy": "2.5.5"}) == [
+        "numpy 2.5.5 est dans l'image, et pas dans l'inventaire"
+    ]
 
 
 def test_whoever_receives_it_reads_every_licence() -> None:
