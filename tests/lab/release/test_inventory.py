@@ -3,7 +3,9 @@ import re
 import subprocess
 import zipfile
 from hashlib import sha256
+from importlib.metadata import files, metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -21,9 +23,12 @@ from lab.release.inventory import (
     debian_components,
     debian_inventory,
     debian_texts,
+    given_texts,
     image_python,
+    missing_texts,
     not_listed,
     npm_components,
+    npm_texts,
     problems,
     python_inventory,
     read_bundled,
@@ -168,6 +173,52 @@ def test_what_an_image_has_and_the_inventory_has_not_is_told() -> None:
     assert not_listed(bom, {"jinja2": "1.0", "numpy": "2.5.5"}) == [
         "numpy 2.5.5 est dans l'image, et pas dans l'inventaire"
     ]
+
+
+def shipped(name: str, expression: str, purl: str = "pkg:pypi/one@1.0") -> dict[str, Any]:
+    return {**component(name, expression=expression), "purl": purl}
+
+
+@pytest.mark.parametrize(
+    ("one", "texts", "is_missed"),
+    [
+        (shipped("silent", "MIT"), {}, True),
+        (shipped("empty", "MIT"), {"empty": []}, True),
+        (shipped("fine", "MIT"), {"fine": ["Permission is hereby granted"]}, False),
+        (shipped("either", "MIT OR 0BSD"), {}, False),
+        (shipped("both", "MIT AND 0BSD"), {}, True),
+        (shipped("unclear", "Free for all"), {}, True),
+        (shipped("apart", "GPL-2.0-only", "pkg:deb/debian/apart@1"), {}, False),
+    ],
+)
+def test_a_licence_that_asks_for_its_text_comes_with_it_or_is_missed(one, texts, is_missed: bool) -> None:
+    licences = Licences(frozenset({"MIT", "0BSD"}), {}, frozenset({"0BSD"}))
+
+    found = missing_texts({**EMPTY, "components": [one]}, texts, licences)
+
+    assert bool(found) == is_missed
+    assert all(line.startswith(f"{one['name']} 1.0 : sa licence demande son texte") for line in found)
+
+
+def test_what_brings_no_text_has_one_of_ours_with_who_holds_the_copyright() -> None:
+    [webhooks] = given_texts(CHECKOUT)["standardwebhooks"]
+    [messages] = read_bundled(CHECKOUT).texts["chirpstack-api"]
+
+    for text, holder in ((webhooks, "Standard Webhooks Team"), (messages, "Orne Brocaar")):
+        assert f"Copyright (c) {holder}" in text
+        assert "Permission is hereby granted, free of charge" in text
+        assert "this permission notice" in text
+    for name, text in (("standardwebhooks", webhooks), ("chirpstack-api", messages)):
+        assert metadata(name)["Author"] in text
+        assert not any("licen" in file.name.lower() for file in files(name) or ())
+
+
+def test_what_the_repository_and_the_console_bring_has_its_texts() -> None:
+    licences = Licences.read(CHECKOUT / LICENCES_FILE)
+    bundled, npm = read_bundled(CHECKOUT), npm_components(CHECKOUT)
+    bom = completed(EMPTY, [*bundled.bom["components"], *npm], licences, "1.2.3")
+
+    assert missing_texts(bom, {**bundled.texts, **npm_texts(CHECKOUT)}, licences) == []
 
 
 def test_whoever_receives_it_reads_every_licence() -> None:
