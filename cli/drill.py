@@ -15,7 +15,7 @@ from cli.account import Account, count, differences, mark_instant
 from cli.drill_rows import Drill, record_drill
 from cli.recovery import RECOVERING, NotRecovered, Target, make_empty, recovered
 from cli.restored import make_good
-from core.runtime.errors import OperatorError, sql_reason
+from core.runtime.errors import OperatorError, describe_defect, sql_reason, system_reason
 from registry.erasures import Entry
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import PgBackRest, PgBackRestFailed
@@ -54,21 +54,58 @@ class Ending:
     entries: Sequence[Entry]
 
 
-async def run_drill(url: str, restoring: Restoring, ending: Ending | None) -> Drill:
-    """Try a restore of the database at `url`, and write in it how it went."""
-    from core.runtime.postgres import connect
+# How to restore, and what it ends with; None: with nothing more. It raises `Failed`, or OSError of files.
+Preparing = Callable[[], tuple[Restoring, Ending | None]]
+
+
+async def run_drill(url: str, prepare: Preparing) -> Drill:
+    """Try a restore of the database at `url`, and write in it how it went, whatever it failed by.
+
+    Raises:
+        PostgresError, DATABASE_AWAY: that cannot be written.
+    """
+    from core.runtime.postgres import DATABASE_AWAY, PostgresError, database_reason
 
     began = datetime.now(UTC)
     try:
+        restoring, ending = _prepared(prepare)
         outcome = await _drill(url, restoring, ending, began)
     except Failed as failed:
-        outcome = Drill(began, failed.outcome, str(failed)[:DETAIL_LENGTH])
+        outcome = _failed(began, failed.outcome, str(failed))
+    except (*DATABASE_AWAY, PostgresError) as refused:
+        outcome = _failed(began, "not_restored", database_reason(refused))
+    except Exception as defect:
+        await _record(url, _failed(began, "not_restored", describe_defect(defect)))
+        raise
+    await _record(url, outcome)
+    return outcome
+
+
+def _prepared(prepare: Preparing) -> tuple[Restoring, Ending | None]:
+    try:
+        return prepare()
+    except OSError as refused:
+        raise _of_a_file(refused) from refused
+
+
+def _of_a_file(failure: OSError) -> Failed:
+    """What the system says of a file or a folder, which is not the database's."""
+    named = "" if failure.filename is None else f"{failure.filename} : "
+    return Failed("not_restored", named + system_reason(failure))
+
+
+def _failed(began: datetime, outcome: str, detail: str) -> Drill:
+    return Drill(began, outcome, detail[:DETAIL_LENGTH])
+
+
+async def _record(url: str, outcome: Drill) -> None:
+    from core.runtime.postgres import connect
+
     connection = await connect(url, "territoire-drill")
     try:
         await record_drill(connection, outcome)
     finally:
         await connection.close()
-    return outcome
 
 
 async def _drill(url: str, restoring: Restoring, ending: Ending | None, began: datetime) -> Drill:
@@ -145,17 +182,19 @@ def restoring_here(repository: PgBackRest, url: str, password: str, place: Path)
     async def restoring(name: str) -> AsyncGenerator[str]:
         from services.supervisor.ports import free_tcp_port
 
-        wanted, free = ROOM * await size_of(url), shutil.disk_usage(place).free
-        if free < wanted:
-            raise Failed("no_room", f"{free / 1e9:.1f} Go libres dans {place}, {wanted / 1e9:.1f} demandés")
-        with _temporary(place / "territoire-drill") as data:
-            server = PrivatePostgres(data, free_tcp_port(), password, RECOVERING)
-            apart = PgBackRest(repository.folder, data)
-            try:
+        wanted = ROOM * await size_of(url)
+        try:
+            if (free := shutil.disk_usage(place).free) < wanted:
+                raise Failed("no_room", f"{free / 1e9:.1f} Go libres dans {place}, {wanted / 1e9:.1f} demandés")
+            with _temporary(place / "territoire-drill") as data:
+                server = PrivatePostgres(data, free_tcp_port(), password, RECOVERING)
+                apart = PgBackRest(repository.folder, data)
                 async with recovered(apart, server, Target.named(name), data.parent / "postgres.log"):
                     yield server.url()
-            except (ClusterFailed, NotRecovered, PgBackRestFailed, ServerMissing, StartFailed) as failed:
-                raise Failed("not_restored", str(failed)) from failed
+        except (ClusterFailed, NotRecovered, PgBackRestFailed, ServerMissing, StartFailed) as failed:
+            raise Failed("not_restored", str(failed)) from failed
+        except OSError as refused:
+            raise _of_a_file(refused) from refused
 
     return restoring
 

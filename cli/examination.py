@@ -58,8 +58,8 @@ COLD_TROUBLES = {
         "installez-le (pip install 'territoire[parquet]', ou l'image construite avec PARQUET=1)",
     ),
     "broken": (
-        "un fichier du dossier froid manque ou est abîmé",
-        "le journal de maintenance le nomme : remettez-le depuis la copie de ce dossier",
+        "un fichier du dossier froid manque ou est abîmé, ou ce dossier est une copie trop ancienne",
+        "le journal de maintenance le nomme : remettez-le depuis la copie la plus récente de ce dossier",
     ),
     "changing": (
         "un morceau ancien change pendant qu'il s'écrit dans le dossier froid",

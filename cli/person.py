@@ -174,19 +174,25 @@ def again(
     Par le propriétaire du schéma (TERRITOIRE_DATABASE_URL) et la clé de chiffrement, avant les services.
     """
     from cli.keys import connected, installation
-    from registry.erasures import UnreadableLedger, erase_again, read_ledger
+    from cli.restored import say_keyless, say_trouble_at_end
+    from registry.erasures import ClosedLines, UnreadableLedger, erase_again, read_ledger
 
     place, keys = installation(home)
     try:
         entries = list(read_ledger(ledger))
+        say_trouble_at_end(ledger)
     except (OSError, UnreadableLedger) as wrong:
         raise fail(f"{ledger} ne se lit pas : {file_reason(wrong)}", WRONG) from None
 
     async def work(connection: "Connection") -> int:
         return await erase_again(connection, keys, entries)
 
-    done = asyncio.run(connected(place, work))
+    try:
+        done = asyncio.run(connected(place, work))
+    except ClosedLines as closed:
+        raise fail(f"{closed.french}. Ne démarrez pas les services avant") from None
     sys.stdout.write(f"{len(entries)} lignes du registre, {done} effacements faits à nouveau.\n")
+    say_keyless(entries)
 
 
 @person_app.command("ledger")

@@ -9,15 +9,17 @@ import msgspec
 import typer
 
 from cli.pitr_configure import configure
-from cli.restored import key_wrap, read_entries
+from cli.restored import key_wrap, say_trouble_at_end
 from cli.running import database_away, fail, find_run, run_until_stopped
+from registry.erasures import UnreadableLedger, read_ledger
 from registry.ledger_file import LEDGER_NAME
-from services.supervisor.home import Home
+from services.supervisor.home import Home, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import SUSPENDED, PgBackRest, PgBackRestFailed, owner_of
 from services.supervisor.postgres import server_account
 
 if TYPE_CHECKING:
+    from cli.drill import Preparing
     from cli.drill_rows import Drill
     from services.supervisor.run_info import RunInfo
 
@@ -116,14 +118,7 @@ def drill(
     ] = None,
 ) -> None:
     """Essaie une restauration à part, compare les comptes à ceux de l'instant, et note le résultat."""
-    from core.runtime.postgres import DATABASE_AWAY
-
-    try:
-        outcome = run_until_stopped(
-            _drill_here(home, folder, ledger) if cluster is None else _drill_cluster(cluster)
-        )
-    except DATABASE_AWAY as away:
-        raise database_away(away) from None
+    outcome = run_until_stopped(_drill_here(home, folder, ledger) if cluster is None else _drill_cluster(cluster))
     if outcome.outcome != "good":
         raise fail(f"l'essai de restauration a échoué ({outcome.outcome}) : {outcome.detail}")
     typer.echo(
@@ -133,27 +128,48 @@ def drill(
 
 
 async def _drill_here(home: Path | None, folder: Path | None, ledger: Path | None) -> "Drill":
-    from cli.drill import Ending, restoring_here, run_drill
+    from cli.drill import Ending, Failed, Restoring, restoring_here
 
     run = find_run(home)
     repository, found = repository_of(run), Home(Path(run.home))
     if owner_of(repository.data) != server_account():
         raise fail("à lancer par le compte de la pile : sudo systemctl start territoire-drill.service", 2)
-    url, kept = run.database_admin_url, found.secrets()
-    file = ledger or found.folder / LEDGER_NAME
-    ending = Ending(key_wrap(kept), read_entries(file) if file.exists() else [])
-    place = folder or repository.folder.parent
-    return await run_drill(url, restoring_here(repository, url, kept.postgres, place), ending)
+    url, file = run.database_admin_url, ledger or found.folder / LEDGER_NAME
+
+    def prepare() -> tuple[Restoring, Ending]:
+        try:
+            kept = found.secrets()
+            is_there = ledger is not None or file.exists()
+            entries = list(read_ledger(file)) if is_there else []
+            if is_there:
+                say_trouble_at_end(file)
+        except UnreadableLedger as wrong:
+            raise Failed("not_restored", f"{file} : {wrong}") from wrong
+        except UnusableHome as wrong:
+            raise Failed("not_restored", str(wrong)) from wrong
+        place = folder or repository.folder.parent
+        return restoring_here(repository, url, kept.postgres, place), Ending(key_wrap(kept), entries)
+
+    return await _run(url, prepare)
 
 
 async def _drill_cluster(cluster: str) -> "Drill":
-    from cli.drill import run_drill
     from cli.drill_cluster import restoring_beside
     from cli.place import demand_addresses
 
     demand_addresses("TERRITOIRE_DATABASE_URL")  # Of the superuser, by the Cluster's service.
     url = os.environ["TERRITOIRE_DATABASE_URL"]
-    return await run_drill(url, restoring_beside(cluster, url), None)
+    return await _run(url, lambda: (restoring_beside(cluster, url), None))
+
+
+async def _run(url: str, prepare: "Preparing") -> "Drill":
+    from cli.drill import run_drill
+    from core.runtime.postgres import DATABASE_AWAY
+
+    try:
+        return await run_drill(url, prepare)
+    except DATABASE_AWAY as away:
+        raise database_away(away) from None
 
 
 @pitr_app.command("resume")

@@ -10,7 +10,7 @@ import typer
 from cli.account import differences
 from cli.running import actor, fail
 from core.runtime.errors import file_reason
-from registry.erasures import Entry, UnreadableLedger, read_ledger
+from registry.erasures import Entry, UnreadableLedger, read_ledger, trouble_at_end
 from registry.ledger_file import LEDGER_NAME
 from services.supervisor.credentials import Secrets
 from services.supervisor.home import Home, UnusableHome
@@ -128,9 +128,17 @@ def read_entries(place: Path) -> list[Entry]:
             2,
         )
     try:
-        return list(read_ledger(place))
+        entries = list(read_ledger(place))
+        say_trouble_at_end(place)
     except (OSError, UnreadableLedger) as wrong:
         raise fail(f"{place} ne se lit pas ({file_reason(wrong)}). {INSIST}", 2) from None
+    return entries
+
+
+def say_trouble_at_end(ledger: Path) -> None:
+    """That its last line is cut off, or lacks its end."""
+    if (trouble := trouble_at_end(ledger)) is not None:
+        typer.echo(f"  ! {trouble}")
 
 
 def require_complete(entries: Sequence[Entry], known: int | None, place: Path) -> None:
@@ -187,6 +195,17 @@ def say_erased(entries: Sequence[Entry], again: int) -> None:
     """What of the ledger was done."""
     if entries:
         typer.echo(f"Registre des effacements : {len(entries)} lignes, {again} effacements faits à nouveau.")
+    say_keyless(entries)
+
+
+def say_keyless(entries: Sequence[Entry]) -> None:
+    """That lines of before do not say their key: whether they were opened is not known."""
+    if keyless := sum(entry.key is None for entry in entries):
+        lines = "1 ligne du registre ne dit" if keyless == 1 else f"{keyless} lignes du registre ne disent"
+        typer.echo(
+            f"  ! {lines} pas sa clé (avant cette version) : si la clé de chiffrement a été changée depuis cette "
+            "sauvegarde, ne démarrez que si vous avez donné le secrets.json d'aujourd'hui"
+        )
 
 
 def say_how_to_start(home: Path, entries: Sequence[Entry], again: int) -> None:

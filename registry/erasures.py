@@ -14,14 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
+from core.runtime.errors import OperatorError
 from core.runtime.postgres import Connection, Pool
 from registry.rows import columns_of, fetch_all, fetch_one, insert
 
 if TYPE_CHECKING:
     from registry.keys import KeyWrap
 
+log = structlog.get_logger()
+
+# Octets of a digest.
+FINGERPRINT = 16
 DIGEST_OWNER = "erasure"
+# Before the name of a key-encryption key and a digest that it alone makes, among the digests of a line.
+KEY_MARK = b"key "
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +66,12 @@ RECORD_DIGESTS = "SELECT record_erasure_digests($1, $2)"
 ERASE_SOME = "SELECT erase_some($1, $2)"
 SETTLE = "SELECT settle_erasure($1)"
 END = "SELECT end_erasure($1)"
-HAS_COLD_FILES = """
-SELECT EXISTS (SELECT FROM observation.cold_file f JOIN erasure e ON e.id = $1
-               WHERE f.datastream_ids && (e.datastream_ids || array_remove(e.span_datastream_ids, NULL)))
+# A folder may hold more than this database names.
+MAY_HAVE_COLD_FILES = """
+SELECT EXISTS (SELECT FROM erasure
+               WHERE id = $1 AND datastream_ids || array_remove(span_datastream_ids, NULL) <> '{}')
+   AND (EXISTS (SELECT FROM observation.cold_file)
+        OR EXISTS (SELECT FROM observation.cold_file_replaced WHERE removed_at IS NULL))
 """
 DIGESTS = "SELECT id, digests FROM erasure WHERE cardinality(digests) > 0 ORDER BY id"
 # Of a database that was restored: everything that the ledger may name.
@@ -91,6 +102,28 @@ class Entry(msgspec.Struct, frozen=True):
 
     at: datetime
     digests: list[str]
+
+    @property
+    def key(self) -> tuple[str, bytes] | None:
+        """The name of the key of its digests, and what tells that key; None in lines of before they said it."""
+        for octets in map(bytes.fromhex, self.digests):
+            if octets.startswith(KEY_MARK) and len(octets) > FINGERPRINT:
+                return octets[len(KEY_MARK) : -FINGERPRINT].decode(errors="replace"), octets[-FINGERPRINT:]
+        return None
+
+
+class ClosedLines(OperatorError):
+    """Lines of the ledger are under a key that is not given: whom they name is not known, and not erased."""
+
+    def __init__(self, lines: int, kek_ids: Sequence[str]) -> None:
+        names = ", ".join(kek_ids)
+        which = "1 ligne est" if lines == 1 else f"{lines} lignes sont"
+        super().__init__(
+            f"{lines} lines of the ledger of erasures are under {names}, which is not given",
+            f"registre des effacements : {which} sous une clé qui manque ici ({names}), et ce qui y est nommé "
+            "n'est pas effacé. Donnez un secrets.json qui la garde, celui d'aujourd'hui si la clé a été changée "
+            "depuis la sauvegarde : il garde aussi celles d'avant (former_keks, TERRITOIRE_KEK_FORMER)",
+        )
 
 
 async def request_erasure(
@@ -159,8 +192,9 @@ async def end(connection: Connection | Pool, erasure_id: int) -> None:
 
 
 def digests_of(keys: "KeyWrap", scope: Iterable[str]) -> list[bytes]:
-    """Of each subject: of no use to who has not the key-encryption key."""
-    return [keys.fingerprint(DIGEST_OWNER, one.encode()) for one in scope]
+    """Of each subject, and the key's mark: of no use to who has not the key-encryption key."""
+    mark = KEY_MARK + keys.kek_id.encode() + keys.fingerprint(DIGEST_OWNER, KEY_MARK)
+    return [*(keys.fingerprint(DIGEST_OWNER, one.encode()) for one in scope), mark]
 
 
 def append_to_ledger(file: Path, digests: Sequence[bytes], at: datetime) -> None:
@@ -169,18 +203,24 @@ def append_to_ledger(file: Path, digests: Sequence[bytes], at: datetime) -> None
     if tuple(one.hex() for one in digests) in _known(file):
         return
     whole = b"" if not file.exists() else file.read_bytes()
+    begun = whole[whole.rfind(b"\n") + 1 :]
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "wb") as output:
-        # What a process that was killed began to write was of no effect.
-        output.truncate(whole.rfind(b"\n") + 1)
         output.seek(0, os.SEEK_END)
+        if begun and _is_torn(begun):
+            # What a process that was killed began to write was of no effect.
+            log.warning("erasure_ledger_torn_line_removed", file=str(file), octets=len(begun))
+            output.truncate(len(whole) - len(begun))
+            output.seek(0, os.SEEK_END)
+        elif begun:
+            output.write(b"\n")
         output.write(line + b"\n")
         output.flush()
         os.fsync(output.fileno())
 
 
 def read_ledger(file: Path) -> Iterator[Entry]:
-    """Every line.
+    """Every line that is whole, the last one also without its end; `trouble_at_end` says more of that one.
 
     Raises:
         UnreadableLedger: one is none of ours.
@@ -188,11 +228,36 @@ def read_ledger(file: Path) -> Iterator[Entry]:
     """
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if line.strip() and line.endswith(b"\n"):
+            if line.strip() and not _is_torn(line):
                 try:
                     yield msgspec.json.decode(line, type=Entry)
                 except msgspec.DecodeError as wrong:
                     raise UnreadableLedger(f"ligne {number} : {wrong}") from None
+
+
+def trouble_at_end(file: Path) -> str | None:
+    """In French: that the last line is cut off, or whole without its end; None: it is as we write it."""
+    begun = file.read_bytes().rpartition(b"\n")[2]
+    if not begun.strip():
+        return None
+    if not _is_torn(begun):
+        return f"la dernière ligne de {file} n'a pas sa fin de ligne : elle est entière, et lue"
+    return (
+        f"la dernière ligne de {file} est coupée, et n'est pas lue. Si c'est une copie, reprenez le registre "
+        "entier : qui elle nomme reviendrait. Sinon la machine s'est arrêtée en l'écrivant, et rien n'était "
+        "encore effacé"
+    )
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether this is the beginning of a line; whole, it has an end, or is JSON, which no beginning of it is."""
+    if line.endswith(b"\n"):
+        return False
+    try:
+        msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return True
+    return False
 
 
 def continue_ledger(entries: Iterable[Entry], file: Path) -> None:
@@ -217,12 +282,17 @@ async def write_missing(connection: Connection, file: Path) -> int:
 
 
 async def erase_again(
-    connection: Connection, keys: "KeyWrap", ledger: Iterable[Entry], *, most: int = 20_000
+    connection: Connection, keys: "KeyWrap", ledger: Sequence[Entry], *, most: int = 20_000
 ) -> int:
     """Erase from a restored database what the ledger says was erased; how many dwellings, devices and people.
 
     By the schema's owner, while nothing else is connected. What an erasure had begun is finished, too.
+
+    Raises:
+        ClosedLines: at its end, where a line that this database does not know is under another key than these.
     """
+    known = {tuple(one.hex() for one in row["digests"]) for row in await connection.fetch(DIGESTS)}
+    closed = [entry for entry in ledger if tuple(entry.digests) not in known and is_closed(entry, keys)]
     wanted = {digest for entry in ledger for digest in entry.digests}
     again = 0
     for row in await connection.fetch(NAMED):
@@ -232,7 +302,14 @@ async def erase_again(
             again += await connection.fetchval(REQUEST_AGAIN, *given) is not None
     for one in await list_under_way(connection):
         await work_off(connection, keys, one.id, most)
+    if closed:
+        raise ClosedLines(len(closed), sorted({entry.key[0] for entry in closed if entry.key is not None}))
     return again
+
+
+def is_closed(entry: Entry, keys: "KeyWrap") -> bool:
+    """Whether none of these keys has made its digests; a line of before they named their key does not say."""
+    return entry.key is not None and entry.key[1] not in keys.fingerprints(DIGEST_OWNER, KEY_MARK)
 
 
 async def work_off(connection: Connection, keys: "KeyWrap", erasure_id: int, most: int) -> None:
@@ -244,7 +321,7 @@ async def work_off(connection: Connection, keys: "KeyWrap", erasure_id: int, mos
         pass
     await settle(connection, erasure_id)
     # What it names in cold files is taken out by maintenance, which has their folder, and which ends it then.
-    if not await connection.fetchval(HAS_COLD_FILES, erasure_id):
+    if not await connection.fetchval(MAY_HAVE_COLD_FILES, erasure_id):
         await end(connection, erasure_id)
 
 

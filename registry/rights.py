@@ -337,6 +337,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "observation.fill_day_due": {"indicators": "SELECT, INSERT, DELETE"},
     "observation.fill_day_reader": {"indicators": "SELECT, UPDATE"},
     "observation.cold_file": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
+    "observation.cold_file_replaced": {"maintenance": "SELECT, INSERT, UPDATE, DELETE"},
     "observation.cold_state": {"maintenance": "SELECT, UPDATE (failed_since, reason, chunks)"},
     "observation.forgotten": {"maintenance": "SELECT, INSERT, UPDATE", "indicators": "SELECT"},
     "observation.latest": {

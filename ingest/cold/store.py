@@ -110,8 +110,29 @@ ON CONFLICT (tenant_id, since, until) DO UPDATE SET name = excluded.name, readin
     octets = excluded.octets, digest = excluded.digest, classes = excluded.classes,
     datastream_ids = excluded.datastream_ids, written_at = now()
 """
+# Of this chunk the file that is not to be named any more: it has to go out of the folder.
+REPLACE = """
+INSERT INTO observation.cold_file_replaced (name)
+SELECT name FROM observation.cold_file
+WHERE tenant_id = $1 AND since = $2 AND until = $3 AND name IS DISTINCT FROM $4::text
+ON CONFLICT (name) DO UPDATE SET removed_at = NULL
+"""
+NAMED_AGAIN = "DELETE FROM observation.cold_file_replaced WHERE name = $1"
+REPLACED = "SELECT name FROM observation.cold_file_replaced"
+REMOVED = """
+INSERT INTO observation.cold_file_replaced (name, removed_at)
+SELECT name, now() FROM unnest($1::text[]) AS name
+ON CONFLICT (name) DO UPDATE SET removed_at = excluded.removed_at
+"""
+NOT_THERE = """
+UPDATE observation.cold_file_replaced SET removed_at = now()
+WHERE removed_at IS NULL AND NOT name = ANY($1::text[])
+"""
 FORGET = "DELETE FROM observation.cold_file WHERE tenant_id = $1 AND since = $2 AND until = $3"
-HAS_FILES = "SELECT EXISTS (SELECT FROM observation.cold_file)"
+MAY_HAVE_FILES = """
+SELECT EXISTS (SELECT FROM observation.cold_file)
+    OR EXISTS (SELECT FROM observation.cold_file_replaced WHERE removed_at IS NULL)
+"""
 STATE = "SELECT folder_id::text, reason, failed_since, chunks FROM observation.cold_state"
 REPORT = """
 UPDATE observation.cold_state
@@ -233,9 +254,11 @@ async def record(
     connection: Connection, tenant_id: int, since: datetime, until: datetime, written: Written | None
 ) -> None:
     """From the commit on this is the tenant's file of that chunk; None: there is none."""
+    await connection.execute(REPLACE, tenant_id, since, until, None if written is None else written.name)
     if written is None:
         await connection.execute(FORGET, tenant_id, since, until)
         return
+    await connection.execute(NAMED_AGAIN, written.name)
     classes = [row["privacy_class"] for row in await connection.fetch(CLASSES_OF, written.datastream_ids)]
     await connection.execute(
         RECORD, tenant_id, since, until, written.name, written.readings, written.octets, written.digest, classes,
@@ -243,9 +266,20 @@ async def record(
     )  # fmt: skip
 
 
-async def has_files(pool: Pool) -> bool:
-    """Whether there is any."""
-    return await pool.fetchval(HAS_FILES)
+async def replaced(connection: Connection) -> set[str]:
+    """The names of files that are never to be named again."""
+    return {row["name"] for row in await connection.fetch(REPLACED)}
+
+
+async def removed(connection: Connection, gone: Collection[str], there: Collection[str]) -> None:
+    """The folder has no longer what is `gone`, and is left with what is `there`."""
+    await connection.execute(REMOVED, list(gone))
+    await connection.execute(NOT_THERE, list(there))
+
+
+async def may_have_files(pool: Pool) -> bool:
+    """Whether a row names a file, or one that none names any more may still lie in the folder."""
+    return await pool.fetchval(MAY_HAVE_FILES)
 
 
 async def read_state(connection: Connection | Pool) -> ColdState:

@@ -7,15 +7,16 @@ from typing import Any
 from core.runtime.postgres import Connection, Pool
 from ingest.binary_rows import Readings
 from ingest.cold import store
+from ingest.cold.files import ColdFailure
 from ingest.cold.periods import within
 from ingest.maintenance.cold_keeping import ColdFolder
 
 
 async def erase_from_files(pool: Pool, root: Path | None, erasure_id: int) -> None:
-    """Nothing of it is left in any file, nor in what a crash has left of one.
+    """Nothing of it is left in any file, nor in one that no row names: whatever was begun before is ended first.
 
     Raises:
-        ColdFailure: the folder does not let us: the erasure does not end before it does.
+        ColdFailure: the folder does not let us, or is an older copy: the erasure does not end before.
         NotLeader: another replica writes files at this moment.
     """
     about = await store.erased(pool, erasure_id)
@@ -27,7 +28,7 @@ async def erase_from_files(pool: Pool, root: Path | None, erasure_id: int) -> No
         if one is not None
     ]
     touched = {*about.datastream_ids, *(one for one, _ in spans)}
-    if not touched or not await store.has_files(pool):
+    if not touched or (root is None and not await store.may_have_files(pool)):
         return
     cold = ColdFolder(pool, root)
     await cold.open()
@@ -38,6 +39,8 @@ async def erase_from_files(pool: Pool, root: Path | None, erasure_id: int) -> No
 
     for file in await store.files_of_streams(pool, touched):
         await cold.rewrite(file.id, lambda part: _erased(part, about.datastream_ids, spans), count)
+    if outdated := await cold.tidy():
+        raise ColdFailure("broken", min(outdated))
 
 
 def _erased(part: Readings, ids: Sequence[int], spans: Sequence[tuple[int, Any]]) -> Any:

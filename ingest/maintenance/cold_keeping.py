@@ -56,7 +56,7 @@ class ColdFolder:
 
     async def open(self) -> None:
         """Raises ColdFailure unless the folder is there, and this installation's."""
-        state, may_mark = await store.read_state(self.pool), not await store.has_files(self.pool)
+        state, may_mark = await store.read_state(self.pool), not await store.may_have_files(self.pool)
         await asyncio.to_thread(files.check_folder, self.root, state.folder_id, may_mark=may_mark)
 
     async def begin(self) -> None:
@@ -212,29 +212,35 @@ class ColdFolder:
             personal = await store.personal_of(self.pool, file.datastream_ids)
             await self.rewrite(file.id, lambda part, ids=personal: part.among(ids))
 
-    async def tidy(self) -> None:
+    async def tidy(self) -> set[str]:
         """Remove files that no row names; where a row's file is missing, name the youngest of its chunk.
 
-        A database that was restored names a file of its time, and the folder has one of later, or several.
+        A database that was restored names a file of its time, and the folder has one of later, or several. A copy
+        of the folder that was put back may have one that was replaced before: what was erased since is in it. It
+        is not named, nor removed: nobody may have another. Returns those.
         """
         async with leading(self.pool) as connection:
             await connection.execute(store.PATIENT)
             named = await store.names(connection)
             there = await asyncio.to_thread(files.names_in, self.root)
-            unnamed = there - named
+            unnamed, replaced, outdated = there - named, await store.replaced(connection), set[str]()
             for lost in await store.files_named(connection, named - there):
                 stem = lost.name.rpartition("-")[0]
-                candidates = [one for one in unnamed if one.rpartition("-")[0] == stem]
-                found = await asyncio.to_thread(files.youngest, self.root, candidates)
+                of_chunk = {one for one in unnamed if one.rpartition("-")[0] == stem}
+                found = await asyncio.to_thread(files.youngest, self.root, of_chunk - replaced)
                 if found is None:
+                    outdated |= of_chunk
                     self.failed(ColdFailure("broken", lost.name), 0)
                     continue
                 written = await asyncio.to_thread(self._examine, found)
                 unnamed.discard(found)
                 await store.record(connection, lost.tenant_id, lost.since, lost.until, written)
                 log.warning("cold_file_named_again", file=found)
+            unnamed -= outdated
             for name in unnamed:
                 await asyncio.to_thread(files.remove, self.root, name)
+            await store.removed(connection, unnamed, there - unnamed)
+        return outdated
 
     def _examine(self, name: str) -> Written:
         ids: set[int] = set()

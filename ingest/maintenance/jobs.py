@@ -15,7 +15,7 @@ from core.runtime.leader import NotLeader
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from decoders.javascript.pool import PoolUnavailable
 from ingest.cold.files import ColdFailure
-from ingest.cold.store import has_files
+from ingest.cold.store import may_have_files
 from ingest.exports.runner import export_next
 from ingest.maintenance.audit_export import Destination, ExportFailed, export_audit
 from ingest.maintenance.cold_keeping import ColdFolder
@@ -209,7 +209,7 @@ async def keep_house(pool: Pool, settings: RetentionSettings, cold_folder: Path 
 
 async def _open_cold(pool: Pool, folder: Path | None) -> ColdFolder | None:
     """The folder of cold files, tidied; None: there is none, and readings are dropped without them."""
-    if folder is None and not await has_files(pool):
+    if folder is None and not await may_have_files(pool):
         return None
     cold = ColdFolder(pool, folder)
     await cold.begin()

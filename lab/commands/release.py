@@ -54,7 +54,7 @@ def _release(root: Path, version: str, target: Path, *, draft: bool, image_folde
     from lab.release import images
     from lab.release.buildah import NotBuilt
     from lab.release.image import build_image
-    from lab.release.inventory import LICENCES, Licences, problems, read_inventory
+    from lab.release.inventory import LICENCES, Licences, not_listed, problems, read_inventory
     from lab.release.last import FILE, Release
 
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
@@ -71,6 +71,7 @@ def _release(root: Path, version: str, target: Path, *, draft: bool, image_folde
         found += [*images.problems(root), *problems(inventory, licences)]
     except images.MalformedImages as wrong:
         raise fail(str(wrong), 2) from None
+    found += [] if image is None else not_listed(inventory.bom, image.installed)
     for problem in found:
         typer.echo(f"  ! {problem}", err=True)
     if found and not draft:

@@ -1,21 +1,38 @@
-"""The image of a version: what was committed, as an archive with its digest, and Debian's packages in it."""
+"""The image of a version: what was committed, as an archive with its digest, and what is in it."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lab.release.buildah import LARGEST_MB, Buildah, NotBuilt, build, missing, problems
-from lab.release.inventory import DPKG_QUERY, Inventory, debian_components, debian_texts
+from lab.release.buildah import INTERPRETER, LARGEST_MB, Buildah, NotBuilt, build, missing, problems
+from lab.release.inventory import DPKG_QUERY, Inventory, debian_components, debian_texts, interpreter_inventory
 from lab.release.wheel import time_of, write_source
+
+# Of whom the interpreter is, and what it finds installed.
+ASK = """
+import json, os, platform, sys, sysconfig
+from importlib.metadata import distributions
+print(json.dumps({
+    "executable": os.path.realpath(sys.executable), "version": platform.python_version(),
+    "stdlib": sysconfig.get_path("stdlib"), "installed": {one.name: one.version for one in distributions()},
+}))
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """`archive`: of the form that skopeo and podman read (OCI). `digest`: what a registry gives it, unchanged."""
+    """`archive`: of the form that skopeo and podman read (OCI). `digest`: what a registry gives it, unchanged.
+
+    `installed`: Python's distributions that our programs find in it, by name and version.
+    """
 
     name: str
     archive: Path
     digest: str
     inventory: Inventory
+    installed: Mapping[str, str]
 
 
 def build_image(checkout: Path, commit: str, version: str, folder: Path, base: str = "") -> Image:
@@ -39,7 +56,7 @@ def build_image(checkout: Path, commit: str, version: str, folder: Path, base: s
     archive, digest = folder / f"territoire-{version}.oci.tar", folder / "digest"
     buildah("push", "--quiet", "--digestfile", digest, f"localhost/{name}", f"oci-archive:{archive}:{name}")
     pushed = digest.read_text("utf-8").strip()
-    return Image(name, archive, pushed, _inventory(buildah, version, pushed))
+    return Image(name, archive, pushed, *look_inside(buildah, version, pushed))
 
 
 def _arguments(checkout: Path, commit: str, version: str) -> list[str]:
@@ -54,8 +71,8 @@ def _beginning(base: str) -> list[str]:
     return ["--build-arg", f"BASE={base}"] if base else []
 
 
-def _inventory(buildah: Buildah, version: str, digest: str) -> Inventory:
-    """One component, the image, with Debian's packages as those that it holds."""
+def look_inside(buildah: Buildah, version: str, digest: str) -> tuple[Inventory, Mapping[str, str]]:
+    """The image as a component that holds Debian's packages, CPython where it is none; and what is installed."""
     asked = buildah.inside("dpkg-query", *DPKG_QUERY)
     if asked.returncode != 0:
         raise NotBuilt(f"les paquets Debian de l'image ne se lisent pas : {asked.stdout.strip()[-300:]}")
@@ -72,4 +89,15 @@ def _inventory(buildah: Buildah, version: str, digest: str) -> Inventory:
         "licenses": [{"expression": "EUPL-1.2", "acknowledgement": "declared"}],
         "components": [{**one, "bom-ref": f"image/{one['bom-ref']}"} for one in packages],
     }
-    return Inventory({"components": [image]}, texts, tuple(lacks))
+    answer = buildah.inside(INTERPRETER, "-P", "-c", ASK)
+    if answer.returncode != 0:
+        raise NotBuilt(f"le Python de l'image ne répond pas : {answer.stdout.strip()[-300:]}")
+    said = json.loads(answer.stdout.splitlines()[-1])
+    is_debian_s = buildah.inside("dpkg-query", "-S", said["executable"]).returncode == 0
+    python = (
+        Inventory({"components": []}, {})
+        if is_debian_s
+        else interpreter_inventory(root, said["stdlib"], said["version"])
+    )
+    components: list[dict[str, Any]] = [image, *python.bom["components"]]
+    return Inventory({"components": components}, {**texts, **python.texts}, tuple(lacks)), said["installed"]

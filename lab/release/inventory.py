@@ -17,9 +17,11 @@ from license_expression import ExpressionError, get_spdx_licensing
 
 # The second is of the image's variant that writes Parquet.
 LOCKS = ("requirements.lock", "requirements-parquet.lock")
-LICENCES = Path("deploy/licences.toml")
+LICENCES, CONTAINERFILE = Path("deploy/licences.toml"), Path("deploy/Containerfile")
+IMAGE_PYTHON = re.compile(r"^ARG BASE=python:(\d+\.\d+)", re.MULTILINE)
 NPM_LOCK, NPM_BROUGHT = Path("api/console/package-lock.json"), Path("api/console/libraries")
 LICENCE_FILE = re.compile(r"^(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
+IS_LICENCE = re.compile(r"^(licen[cs]e|copying)", re.IGNORECASE)
 DPKG_QUERY = ("-W", "-f", "${Package} ${Version} ${Architecture} ${db:Status-Status}\\n")
 COMMON_LICENCE = re.compile(r"(?<=/)usr/share/common-licenses/[A-Za-z][\w.-]*\w")
 LINE = "=" * 80
@@ -28,16 +30,20 @@ SPDX: Any = get_spdx_licensing()
 
 @dataclass(frozen=True, slots=True)
 class Licences:
-    """`allowed`: SPDX identifiers. `stated`: by component, where its own metadata name none; read in its files."""
+    """`allowed`: SPDX identifiers. `stated`: by component, where its own metadata name none; read in its files.
+
+    `without_text`: those that do not ask for their text to come along.
+    """
 
     allowed: frozenset[str]
     stated: Mapping[str, str]
+    without_text: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, file: Path) -> "Licences":
         """From deploy/licences.toml."""
         said = tomllib.loads(file.read_text("utf-8"))
-        return cls(frozenset(said["allowed"]), said["stated"])
+        return cls(frozenset(said["allowed"]), said["stated"], frozenset(said["without_text"]))
 
     def problem(self, component: Mapping[str, Any]) -> str | None:
         """Why this component of an SBOM may not be shipped; None: it may.
@@ -51,8 +57,22 @@ class Licences:
             parsed: Any = SPDX.parse(expression, validate=True)
         except ExpressionError:
             return f"« {expression} » n'est pas une licence SPDX"
-        allowed = {symbol: SPDX.TRUE if symbol.key in self.allowed else SPDX.FALSE for symbol in parsed.symbols}
-        return None if parsed.subs(allowed).simplify() == SPDX.TRUE else f"{expression} n'est pas acceptée"
+        return None if _is_among(parsed, self.allowed) else f"{expression} n'est pas acceptée"
+
+    def asks_for_its_text(self, component: Mapping[str, Any]) -> bool:
+        """Whether its licence may only be kept with its text beside it; what is not understood asks for it."""
+        try:
+            return not _is_among(SPDX.parse(expression_of(component) or ""), self.without_text)
+        except ExpressionError:
+            return True
+
+
+def _is_among(parsed: Any, identifiers: frozenset[str]) -> bool:
+    """Whether these are enough for an expression."""
+    if parsed is None:
+        return False
+    known = {symbol: SPDX.TRUE if symbol.key in identifiers else SPDX.FALSE for symbol in parsed.symbols}
+    return parsed.subs(known).simplify() == SPDX.TRUE
 
 
 def expression_of(component: Mapping[str, Any]) -> str | None:
@@ -72,13 +92,21 @@ class Inventory:
     lacks: tuple[str, ...] = ()
 
 
-def python_inventory(locks: Sequence[Path], uv: Path) -> Inventory:
-    """What these locks install, looked at where it is installed."""
+def image_python(checkout: Path) -> str:
+    """The version of Python that the image has, without its patch: a lock installs others under another."""
+    found = IMAGE_PYTHON.search((checkout / CONTAINERFILE).read_text("utf-8"))
+    assert found is not None, CONTAINERFILE
+    return found[1]
+
+
+def python_inventory(locks: Sequence[Path], uv: Path, python_version: str) -> Inventory:
+    """What these locks install under this version of Python, looked at where it is unpacked, and never run."""
     with tempfile.TemporaryDirectory(prefix="territoire-sbom-") as folder:
         place = Path(folder, "venv")
         python = place / "bin" / "python"
         _run(uv, "venv", "--quiet", "--python", sys.executable, place)
-        _run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, *locks)
+        wanted = ("--require-hashes", "--only-binary", ":all:", "--python-version", python_version)
+        _run(uv, "pip", "sync", "--quiet", *wanted, "--python", python, *locks)
         generator = Path(sys.executable).with_name("cyclonedx-py")
         options = (
             "--output-reproducible",
@@ -99,16 +127,36 @@ def read_inventory(
 ) -> Inventory:
     """All that comes along with this version; `servers`: Debian's packages that one server runs beside us."""
     parts = [
-        python_inventory([checkout / lock for lock in LOCKS], checkout / ".tools" / "bin" / "uv"),
+        python_inventory(
+            [checkout / lock for lock in LOCKS], checkout / ".tools" / "bin" / "uv", image_python(checkout)
+        ),
         Inventory({"components": npm_components(checkout)}, npm_texts(checkout)),
         debian_inventory(servers, licences.stated),
         read_bundled(checkout),
         *([] if image is None else [image]),
     ]
     more = [component for part in parts[1:] for component in part.bom["components"]]
-    texts = {name: texts for part in reversed(parts) for name, texts in part.texts.items()}
+    brought = {name: texts for part in reversed(parts) for name, texts in part.texts.items() if texts}
+    bom, texts = completed(parts[0].bom, more, licences, version), {**given_texts(checkout), **brought}
     lacks = tuple(lack for part in parts for lack in part.lacks)
-    return Inventory(completed(parts[0].bom, more, licences, version), texts, lacks)
+    return Inventory(bom, texts, (*lacks, *missing_texts(bom, texts, licences)))
+
+
+def given_texts(checkout: Path) -> dict[str, list[str]]:
+    """Ours, of what brings none."""
+    said = tomllib.loads((checkout / LICENCES).read_text("utf-8"))["texts"]
+    return {name: [(checkout / file).read_text("utf-8")] for name, file in said.items()}
+
+
+def missing_texts(bom: Mapping[str, Any], texts: Mapping[str, Sequence[str]], licences: Licences) -> list[str]:
+    """In French: components whose licence asks for its text, and that have none. Debian's are looked for apart."""
+    return [
+        f"{one['name']} {one['version']} : sa licence demande son texte, et rien ne l'apporte : mettez-le dans "
+        f"{LICENCES.with_suffix('')}/, et son nom dans {LICENCES}"
+        for one in bom["components"]
+        if one["type"] != "container" and not one.get("purl", "").startswith("pkg:deb/")
+        if not texts.get(one["name"]) and licences.asks_for_its_text(one)
+    ]
 
 
 def read_bundled(checkout: Path) -> Inventory:
@@ -120,9 +168,43 @@ def read_bundled(checkout: Path) -> Inventory:
 
 
 def _texts_of(distribution: Distribution) -> Iterator[str]:
-    for file in distribution.files or ():
-        if ".dist-info" in file.parts[0] and LICENCE_FILE.match(file.name):
-            yield file.read_text("utf-8")
+    files = [
+        file
+        for file in distribution.files or ()
+        if ".dist-info" in file.parts[0] and LICENCE_FILE.match(file.name)
+    ]
+    # Authors and notices alone are no licence.
+    if any(IS_LICENCE.match(file.name) for file in files):
+        yield from (file.read_text("utf-8") for file in files)
+
+
+def interpreter_inventory(root: Path, stdlib: str, version: str) -> Inventory:
+    """CPython that a base of Python's own has in `root`, which no package manager names, and what came with it."""
+    folder = root / stdlib.lstrip("/")
+    components = [_component("CPython", version, f"pkg:generic/cpython@{version}", "Python-2.0")]
+    text = folder / "LICENSE.txt"
+    texts = {"CPython": [text.read_text("utf-8")] if text.is_file() else []}
+    for one in distributions(path=[str(folder / "site-packages")]):
+        said: Any = one.metadata
+        licence: str | None = said.get("License-Expression") or said.get("License")
+        components.append(_component(one.name, one.version, f"pkg:pypi/{one.name}@{one.version}", licence))
+        texts[one.name] = list(_texts_of(one))
+    return Inventory({"components": components}, texts)
+
+
+def not_listed(bom: Mapping[str, Any], installed: Mapping[str, str]) -> list[str]:
+    """In French: what an image has installed, by name and version, and this inventory has not."""
+    listed = {(_normal(one["name"]), one["version"]) for one in bom["components"]}
+    return [
+        f"{name} {version} est dans l'image, et pas dans l'inventaire"
+        for name, version in sorted(installed.items())
+        if (_normal(name), version) not in listed
+    ]
+
+
+def _normal(name: str) -> str:
+    """As PEP 503 compares names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def npm_components(checkout: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from cli.encryption import is_encrypted
 from cli.restored import COUNTERS_AHEAD
 from core.runtime.postgres import connect
 from lorawan.crypto import wrap_key
+from registry.erasures import append_to_ledger, digests_of
 from registry.keys import KeyWrap
 from registry.ledger_file import LEDGER_NAME
 from registry.schema import migrations
@@ -121,8 +122,18 @@ async def test_a_restored_stack_has_every_row_but_what_was_erased_since_and_goes
             ("--identity", folder / "cle.txt", "--ledger", folder / "perdu.jsonl"),
         )
     ]
-    restored = await asyncio.to_thread(territoire, *command, "--identity", folder / "cle.txt", "--ledger", ledger)
+    # As a line under a key of after these secrets: whom it names is not known.
+    later_key = folder / "clé-neuve.jsonl"
+    later_key.write_bytes(ledger.read_bytes())
+    append_to_ledger(later_key, digests_of(KeyWrap("kek-9", bytes(32)), ["person/1/1"]), datetime.now(UTC))
+    opened = (*command, "--identity", folder / "cle.txt")
+    closed = await asyncio.to_thread(territoire, *opened, "--ledger", later_key)
+    started = await asyncio.to_thread(territoire, "up", "--home", later.folder)
+    restored = await asyncio.to_thread(territoire, *opened, "--ledger", ledger)
 
+    assert (closed.exit_code, started.exit_code != 0) == (1, True)
+    assert "n'est pas complète" in closed.output
+    assert "kek-9" in closed.output
     assert [one.exit_code for one in refused] == [2, 2, 2]
     for one, words in zip(refused, ("--identity", "n'ouvre pas", "registre des effacements"), strict=True):
         assert words in one.output

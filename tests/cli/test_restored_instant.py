@@ -1,6 +1,7 @@
 """The cluster as it was at an instant; images and log by SFTP and by S3; drills that fail. With `--browser`."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 from cli.account import COUNTED, TIMESCALE_VERSION, mark_instant
 from cli.restored import COUNTERS_AHEAD
 from core.runtime.bus import connect_bus
+from core.runtime.errors import SYSTEM_REASONS
 from core.runtime.postgres import Connection, connect
 from ingest.maintenance.restore_drills import read_drills
 from lorawan.crypto import wrap_key
@@ -212,6 +214,10 @@ async def test_a_drill_that_does_not_find_its_counts_or_its_archive_fails(
         async with stack(home) as run:
             assert (await territoire("pitr", "backup", "--home", home.folder)).exit_code == 0
             connection = await connect(run.database_admin_url)
+            elsewhere = await territoire("pitr", "drill", "--home", home.folder, "--folder", folder / "ailleurs")
+            outcomes.append((await read_drills(connection)).last_outcome)
+            ledger = await territoire("pitr", "drill", "--home", home.folder, "--ledger", folder / "perdu.jsonl")
+            outcomes.append((await read_drills(connection)).last_detail)
             monkeypatch.setattr("cli.drill.mark_instant", one_more)
             differs = await territoire("pitr", "drill", "--home", home.folder)
             outcomes.append((await read_drills(connection)).last_outcome)
@@ -223,8 +229,13 @@ async def test_a_drill_that_does_not_find_its_counts_or_its_archive_fails(
             outcomes.append((await read_drills(connection)).last_outcome)
             findings = json.loads((await territoire("doctor", "--home", home.folder, "--json")).output)["findings"]
             await connection.close()
+    for refused, file in ((elsewhere, "ailleurs"), (ledger, "perdu.jsonl")):
+        assert refused.exit_code == 1
+        assert f"a échoué (not_restored) : {folder / file} : {SYSTEM_REASONS[errno.ENOENT]}" in refused.output
+        assert "base de données" not in refused.output
     assert (differs.exit_code, away.exit_code) == (1, 1)
     assert "devices : 0 au lieu de 1" in differs.output
-    assert outcomes == ["counts_differ", "not_archived"]
+    missing = f"{folder / 'perdu.jsonl'} : {SYSTEM_REASONS[errno.ENOENT]}"
+    assert outcomes == ["not_restored", missing, "counts_differ", "not_archived"]
     archive = {one["subject"]: one for one in findings}
     assert archive["archive"]["severity"] == archive["essai de restauration"]["severity"] == 2

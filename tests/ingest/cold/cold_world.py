@@ -23,6 +23,16 @@ KEYS = KeyWrap("k", bytes(16))
 Row = tuple[int, datetime, float, str]
 
 
+def ago(days: float) -> datetime:
+    """An instant so many days before the tests' own."""
+    return NOW.replace(minute=30) - timedelta(days=days)
+
+
+async def tenant_of(pool: Pool, datastream: int) -> int:
+    """Whose it is."""
+    return await pool.fetchval("SELECT tenant_id FROM datastream WHERE id = $1", datastream)
+
+
 @dataclass(slots=True)
 class Cold:
     """Maintenance of an installation that has a folder for cold files."""

@@ -10,8 +10,7 @@ from core.runtime.postgres import Pool
 from ingest.cold.files import read_file
 from ingest.maintenance.retention import Term
 from ingest.rollups import roll_up
-from tests.ingest.cold.cold_world import LONG_AGO, NOW, Cold, Row
-from tests.ingest.cold.test_keeping import tenant_of
+from tests.ingest.cold.cold_world import LONG_AGO, NOW, Cold, Row, tenant_of
 
 STEPS = 16
 # Of weeks that are written to, in days: a file for each of them is enough.

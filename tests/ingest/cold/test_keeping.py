@@ -1,7 +1,7 @@
 import errno
 import io
 import os
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,10 @@ from ingest.maintenance.cold_keeping import ColdFolder
 from ingest.maintenance.retention import Term
 from ingest.rollups import roll_up
 from registry.erasures import erase_again
-from tests.ingest.cold.cold_world import KEYS, NOW, Cold
+from tests.ingest.cold.cold_world import KEYS, NOW, Cold, ago, tenant_of
 
 TERM = Term("measurement", 36, 12)
 EDGE = timedelta(minutes=10)
-
-
-def ago(days: float) -> datetime:
-    return NOW.replace(minute=30) - timedelta(days=days)
-
-
-async def tenant_of(pool: Pool, datastream: int) -> int:
-    return await pool.fetchval("SELECT tenant_id FROM datastream WHERE id = $1", datastream)
 
 
 async def left(pool: Pool, datastream: int) -> int:
@@ -378,7 +370,7 @@ async def test_a_share_reads_its_period_of_the_files_and_nobody_else_anything(
 
 
 async def test_the_api_cannot_know_of_files(pool: Pool) -> None:
-    for table in ("cold_file", "cold_state"):
+    for table in ("cold_file", "cold_file_replaced", "cold_state"):
         for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
             assert not await pool.fetchval(
                 "SELECT has_table_privilege('territoire_api', $1::text, $2)", f"observation.{table}", privilege

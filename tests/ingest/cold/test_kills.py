@@ -2,19 +2,21 @@
 
 import asyncio
 import random
+import shutil
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from core.runtime.leader import NotLeader
 from core.runtime.postgres import Pool
 from ingest.maintenance.cold_erasing import erase_from_files
 from ingest.maintenance.retention import Term
 from ingest.rollups import roll_up
 from registry import erasures
-from tests.ingest.cold.cold_world import Cold
-from tests.ingest.cold.test_keeping import ago, left, tenant_of
+from tests.ingest.cold.cold_world import Cold, ago, tenant_of
+from tests.ingest.cold.test_keeping import left
 
 PROGRAM = Path(__file__).with_name("killed_maintenance.py")
 CHECKOUT = Path(__file__).parents[3]
@@ -103,6 +105,52 @@ async def test_what_is_erased_is_in_no_file_after_kills_at_any_line(
     assert (
         await pool.fetchval("SELECT count(*) FROM observation.cold_file WHERE $1 = ANY(datastream_ids)", one) == 0
     )
+
+
+async def test_an_erasure_that_ends_has_left_its_only_file_nowhere_after_a_kill_at_each_line(
+    pool: Pool, measuring, cold: Cold, killed: Killed
+) -> None:
+    [one] = await measuring.datastreams("temperature", privacy_class=1)
+    await measuring.write((one, ago(1300), 5.0, 0))
+    await roll_up(pool)
+    await cold.forget(Term("measurement", 36, 12))
+    [row] = await pool.fetch("SELECT * FROM observation.cold_file")
+    kept = cold.folder.with_name("copie")
+    shutil.copytree(cold.folder, kept)
+    erasure = await pool.fetchval(
+        "INSERT INTO erasure (tenant_id, kind, subject_id, reason, requested_by, state, datastream_ids) "
+        "VALUES ($1, 'device', 1, 'essai', 'essai', 'running', $2) RETURNING id",
+        *(await tenant_of(pool, one), [one]),
+    )
+
+    line, named, lying = 1, 0, 0
+    while await killed(line, 36, 12, erasure):
+        has_row = await pool.fetchval("SELECT EXISTS (SELECT FROM observation.cold_file)")
+        named, lying = named + has_row, lying + (not has_row and bool(cold.files()))
+        await _go_on(cold, erasure)
+        assert cold.files() == []
+        line += 1
+        shutil.copytree(kept, cold.folder, dirs_exist_ok=True)
+        await pool.execute("DELETE FROM observation.cold_file_replaced")
+        await pool.execute(
+            "INSERT INTO observation.cold_file (tenant_id, since, until, name, readings, octets, digest, classes, "
+            "datastream_ids) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            *(row[name] for name in ("tenant_id", "since", "until", "name", "readings", "octets", "digest")),
+            *(row["classes"], row["datastream_ids"]),
+        )
+
+    assert named > 0
+    assert lying > 0
+    assert cold.files() == []
+
+
+async def _go_on(cold: Cold, erasure: int) -> None:
+    """The next process; the server may not have seen yet that the one before is gone."""
+    while True:
+        try:
+            return await erase_from_files(cold.pool, cold.folder, erasure)
+        except NotLeader:
+            await asyncio.sleep(0)
 
 
 async def _names(pool: Pool) -> list[str]:

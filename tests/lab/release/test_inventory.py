@@ -1,7 +1,11 @@
 import json
 import re
 import subprocess
+import zipfile
+from hashlib import sha256
+from importlib.metadata import files, metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -9,6 +13,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from lab.commands.release import changes_of
 from lab.release import wheel
+from lab.release.images import read_images
 from lab.release.inventory import LICENCES as LICENCES_FILE
 from lab.release.inventory import (
     LOCKS,
@@ -18,8 +23,14 @@ from lab.release.inventory import (
     debian_components,
     debian_inventory,
     debian_texts,
+    given_texts,
+    image_python,
+    missing_texts,
+    not_listed,
     npm_components,
+    npm_texts,
     problems,
+    python_inventory,
     read_bundled,
     third_party_text,
 )
@@ -117,6 +128,97 @@ def test_what_each_variant_of_the_image_installs_is_looked_at() -> None:
     containerfile = (CHECKOUT / "deploy" / "Containerfile").read_text("utf-8")
 
     assert set(LOCKS) == set(re.findall(r"-r (requirements[\w-]*\.lock)", containerfile))
+
+
+def wheel_of(folder: Path, version: str) -> str:
+    """A wheel of nothing, and its line in a lock without a marker."""
+    name, info = f"own-{version}-py3-none-any.whl", f"own-{version}.dist-info"
+    with zipfile.ZipFile(folder / name, "w") as built:
+        built.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.4\nName: own\nVersion: {version}\nLicense-Expression: MIT\n"
+        )
+        built.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        built.writestr(f"{info}/licenses/LICENSE", f"Permission of {version}")
+        built.writestr(f"{info}/RECORD", "")
+    return f"--hash=sha256:{sha256((folder / name).read_bytes()).hexdigest()}"
+
+
+@pytest.mark.parametrize(("python", "version"), [("3.11", "2.4.6"), ("3.13", "2.5.5")])
+def test_what_is_listed_is_what_the_image_s_python_installs_whichever_runs_this(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, version: str
+) -> None:
+    before, after = wheel_of(tmp_path, "2.4.6"), wheel_of(tmp_path, "2.5.5")
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(
+        f"own==2.4.6 ; python_full_version < '3.12' {before}\nown==2.5.5 ; python_full_version >= '3.12' {after}\n"
+    )
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+
+    found = python_inventory([lock], CHECKOUT / ".tools" / "bin" / "uv", python)
+
+    assert [(one["name"], one["version"]) for one in found.bom["components"]] == [("own", version)]
+    assert found.texts == {"own": [f"Permission of {version}"]}
+
+
+def test_the_image_s_python_is_its_base_s() -> None:
+    base = read_images(CHECKOUT)["python"].image
+
+    assert f"python:{image_python(CHECKOUT)}-" in base
+
+
+def test_what_an_image_has_and_the_inventory_has_not_is_told() -> None:
+    bom = {**EMPTY, "components": [component("Jinja2", "MIT"), component("numpy", "MIT")]}
+
+    assert not_listed(bom, {"jinja2": "1.0", "numpy": "2.5.5"}) == [
+        "numpy 2.5.5 est dans l'image, et pas dans l'inventaire"
+    ]
+
+
+def shipped(name: str, expression: str, purl: str = "pkg:pypi/one@1.0") -> dict[str, Any]:
+    return {**component(name, expression=expression), "purl": purl}
+
+
+@pytest.mark.parametrize(
+    ("one", "texts", "is_missed"),
+    [
+        (shipped("silent", "MIT"), {}, True),
+        (shipped("empty", "MIT"), {"empty": []}, True),
+        (shipped("fine", "MIT"), {"fine": ["Permission is hereby granted"]}, False),
+        (shipped("either", "MIT OR 0BSD"), {}, False),
+        (shipped("both", "MIT AND 0BSD"), {}, True),
+        (shipped("unclear", "Free for all"), {}, True),
+        (shipped("apart", "GPL-2.0-only", "pkg:deb/debian/apart@1"), {}, False),
+    ],
+)
+def test_a_licence_that_asks_for_its_text_comes_with_it_or_is_missed(one, texts, is_missed: bool) -> None:
+    licences = Licences(frozenset({"MIT", "0BSD"}), {}, frozenset({"0BSD"}))
+
+    found = missing_texts({**EMPTY, "components": [one]}, texts, licences)
+
+    assert bool(found) == is_missed
+    assert all(line.startswith(f"{one['name']} 1.0 : sa licence demande son texte") for line in found)
+
+
+def test_what_brings_no_text_has_one_of_ours_with_who_holds_the_copyright() -> None:
+    [webhooks] = given_texts(CHECKOUT)["standardwebhooks"]
+    [messages] = read_bundled(CHECKOUT).texts["chirpstack-api"]
+
+    for text, holder in ((webhooks, "Standard Webhooks Team"), (messages, "Orne Brocaar")):
+        assert f"Copyright (c) {holder}" in text
+        assert "Permission is hereby granted, free of charge" in text
+        assert "this permission notice" in text
+    for name, text in (("standardwebhooks", webhooks), ("chirpstack-api", messages)):
+        assert metadata(name)["Author"] in text
+        assert not any("licen" in file.name.lower() for file in files(name) or ())
+
+
+def test_what_the_repository_and_the_console_bring_has_its_texts() -> None:
+    licences = Licences.read(CHECKOUT / LICENCES_FILE)
+    bundled, npm = read_bundled(CHECKOUT), npm_components(CHECKOUT)
+    bom = completed(EMPTY, [*bundled.bom["components"], *npm], licences, "1.2.3")
+
+    assert missing_texts(bom, {**bundled.texts, **npm_texts(CHECKOUT)}, licences) == []
 
 
 def test_whoever_receives_it_reads_every_licence() -> None:
