@@ -493,7 +493,6 @@ async def test_letting_go_while_the_database_is_away_is_no_crash(
 async def test_who_owns_every_shard_asks_for_its_share_half_as_often(
     pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The times are a tenth of the real ones."""
     announced: list[str] = []
 
     async def record(_pool: Pool, _service: str, instance: str) -> list[str]:
