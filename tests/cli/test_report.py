@@ -8,8 +8,9 @@ import pytest
 
 from cli.report import CHECKS, problem_of
 from core.messages import topics
-from core.runtime.bus import connect_bus
+from core.runtime.bus import ShardReader, connect_bus
 from core.runtime.health import Check, Readiness, serve_health, starting
+from core.runtime.lease import Lease
 from core.runtime.ownership import Sharded, ShardOwner
 from core.runtime.postgres import Pool
 from services.gateway_bridge.app import checks
@@ -65,10 +66,13 @@ async def test_a_replica_without_its_share_of_shards_is_said_in_french(
     async def hold(_pool: Pool, _service: str, _shard: int, _instance: str) -> None:
         """Another replica has it."""
 
+    async def serve(_lease: Lease, _reader: ShardReader) -> None:
+        pytest.fail("it has none")
+
     monkeypatch.setattr("core.runtime.ownership.take_lease", hold)
     sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, 4)
     async with connect_bus(nats_url, "test") as bus:
-        owner = ShardOwner(pool, bus, sharded, "a", frozen)
+        owner = ShardOwner(pool, bus, sharded, "a", serve)
         before = await said(Readiness({"shards": owner.check_share}))
         owning = asyncio.create_task(owner.run())
         async with asyncio.timeout(20):
