@@ -28,6 +28,8 @@ MANIFEST_SUFFIX = ".json"
 # While it is written.
 DRAFT_SUFFIX = ".part"
 CANCELLED_WITHIN_S = 5.0
+# A pg_dump that is gone leaves no session that waits for a lock.
+MISSED_WITHIN_1_S = {"PGOPTIONS": "-c client_connection_check_interval=1s"}
 NAMES = "territoire-????-??-??T??????.dump"
 
 
@@ -300,7 +302,8 @@ async def _pg_dump(output: IO[bytes], url: str, snapshot: str) -> tuple[int | No
     process = await asyncio.create_subprocess_exec(
         *program("pg_dump"), "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
         "--exclude-table-data=export_part",  # What can be asked for again.
-        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, env=libpq_environment(url),
+        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE,
+        env=libpq_environment(url) | MISSED_WITHIN_1_S,
     )  # fmt: skip
     try:
         _, errors = await process.communicate()
