@@ -8,22 +8,24 @@ from core.runtime.postgres import Connection, Pool
 from registry.rows import entity
 
 COLUMNS = "id, tenant_id, asset_id, device_id, position, channel, quantity, unit"
-TARGET = "datastream AS known (tenant_id, asset_id, device_id, position, channel, quantity, unit)"
-ONE = "VALUES ($1, $2, $3, $4, $5, $6, $7)"
+_INTO = "INTO datastream AS known (tenant_id, asset_id, device_id, position, channel, quantity, unit)"
+_ONE = f"INSERT {_INTO} VALUES ($1, $2, $3, $4, $5, $6, $7)"
 # In the order given: every writer locks in the same one.
-MANY = "SELECT * FROM unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[])"
-OF_ASSET = """
+_ALL = f"""INSERT {_INTO}
+SELECT * FROM unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[])
+"""
+_OF_ASSET = """
 ON CONFLICT (asset_id, position, channel, quantity) WHERE asset_id IS NOT NULL
 DO UPDATE SET device_id = excluded.device_id
 """
-OF_DEVICE = """
+_OF_DEVICE = """
 ON CONFLICT (device_id, channel, quantity) WHERE asset_id IS NULL
 DO UPDATE SET unit = known.unit
 """
-MAKE_FOR_ASSET = f"INSERT INTO {TARGET} {ONE} {OF_ASSET} RETURNING {COLUMNS}"
-MAKE_FOR_DEVICE = f"INSERT INTO {TARGET} {ONE} {OF_DEVICE} RETURNING {COLUMNS}"
-MAKE_FOR_ASSETS = f"INSERT INTO {TARGET} {MANY} {OF_ASSET}"
-MAKE_FOR_DEVICES = f"INSERT INTO {TARGET} {MANY} {OF_DEVICE}"
+MAKE_FOR_ASSET = f"{_ONE} {_OF_ASSET} RETURNING {COLUMNS}"
+MAKE_FOR_DEVICE = f"{_ONE} {_OF_DEVICE} RETURNING {COLUMNS}"
+MAKE_ALL_FOR_ASSETS = f"{_ALL} {_OF_ASSET}"
+MAKE_ALL_FOR_DEVICES = f"{_ALL} {_OF_DEVICE}"
 FIND_FOR_ASSETS = """
 SELECT w.place, d.id, d.device_id
 FROM unnest($1::int[], $2::text[], $3::text[], $4::text[])
@@ -91,7 +93,7 @@ async def make_datastreams(
     ids: dict[WantedDatastream, int] = {}
     of_assets = sorted({want for want in wanted if want.asset_id is not None})
     of_devices = sorted({want for want in wanted if want.asset_id is None}, key=lambda want: want[2:])
-    for group, statement in ((of_assets, MAKE_FOR_ASSETS), (of_devices, MAKE_FOR_DEVICES)):
+    for group, statement in ((of_assets, MAKE_ALL_FOR_ASSETS), (of_devices, MAKE_ALL_FOR_DEVICES)):
         found = await _find(connection, group)
         missing = [
             want for want in group if want not in found or (want.is_current and found[want][1] != want.device_id)
