@@ -68,16 +68,14 @@ class Limits:
         bucket = self._buckets.get(("wrong", host_of(address)))
         if bucket is None:
             return
-        left_s = (tokens - bucket.tokens) / bucket.per_second - (self._clock() - bucket.counted_at)
+        left_s = (tokens - bucket.tokens_at(self._clock())) / bucket.per_second
         if left_s > 0:
             raise _too_many("trop de clés ou de sessions fausses depuis cette adresse", left_s)
 
     def _is_besieged(self) -> bool:
         """Whether so much is guessed, from wherever, that looking it all up would keep others waiting."""
         of_all = self._buckets.get(OF_ALL)
-        if of_all is None:
-            return False
-        return of_all.tokens + (self._clock() - of_all.counted_at) * of_all.per_second < 1
+        return of_all is not None and of_all.tokens_at(self._clock()) < 1
 
     def count_wrong(self, address: str) -> None:
         """Count a key, a session or a token that opened nothing."""

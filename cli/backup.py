@@ -28,6 +28,8 @@ MANIFEST_SUFFIX = ".json"
 # While it is written.
 DRAFT_SUFFIX = ".part"
 CANCELLED_WITHIN_S = 5.0
+# A pg_dump that is gone leaves no session that waits for a lock.
+MISSED_WITHIN_1_S = {"PGOPTIONS": "-c client_connection_check_interval=1s"}
 NAMES = "territoire-????-??-??T??????.dump"
 
 
@@ -105,7 +107,7 @@ def backup(
     if folder is not None:
         suffix = ".dump.age" if for_whom else ".dump"
         file = folder / f"territoire-{datetime.now(UTC):%Y-%m-%dT%H%M%S}{suffix}"
-    require_replaceable(file, file.with_name(f"{file.name}.part"), manifest_file(file))
+    require_replaceable(file, _draft_of(file), manifest_file(file))
     if file.exists() and not force:
         raise fail(f"{file} existe déjà : choisissez un autre nom, ou --force", 2)
     if stopped and database_url:
@@ -186,6 +188,10 @@ def _plain_of_before(folder: Path | None) -> bool:
     return bool(backups) and not any(one.suffix == ".age" for one in backups)
 
 
+def _draft_of(file: Path) -> Path:
+    return file.with_name(file.name + DRAFT_SUFFIX)
+
+
 def _delete_abandoned(folder: Path) -> None:
     """What runs that were killed have left here: it is as large as a backup."""
     for draft in folder.glob(f"{NAMES}*{DRAFT_SUFFIX}"):
@@ -229,7 +235,7 @@ async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: b
         connection = await connect(url, "territoire-backup")
     except DATABASE_AWAY as away:
         raise database_away(away) from None
-    draft = file.with_name(file.name + DRAFT_SUFFIX)
+    draft = _draft_of(file)
     try:
         # One snapshot for the dump and for the counts, however long both take and whatever is written meanwhile.
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -296,7 +302,8 @@ async def _pg_dump(output: IO[bytes], url: str, snapshot: str) -> tuple[int | No
     process = await asyncio.create_subprocess_exec(
         *program("pg_dump"), "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
         "--exclude-table-data=export_part",  # What can be asked for again.
-        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, env=libpq_environment(url),
+        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE,
+        env=libpq_environment(url) | MISSED_WITHIN_1_S,
     )  # fmt: skip
     try:
         _, errors = await process.communicate()

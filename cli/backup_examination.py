@@ -1,6 +1,7 @@
 """Examines the backups, by the manifests that `territoire backup` writes beside them."""
 
 import asyncio
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,7 +49,7 @@ async def _born_at(place: Place) -> datetime | None:
 
 
 def _remedy(folder: Path) -> str:
-    return f"./territoire backup {folder}, et voyez « systemctl status territoire-backup.timer »"
+    return f"./territoire backup {shlex.quote(str(folder))}, et voyez « systemctl status territoire-backup.timer »"
 
 
 def _examine_newest(newest: datetime, folder: Path, now: datetime) -> Finding:

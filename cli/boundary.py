@@ -7,7 +7,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from cli.running import fail
-from core.runtime.errors import OperatorError, sql_rejection, system_reason
+from core.runtime.errors import OperatorError, located_reason, sql_rejection, system_reason
 
 
 class Commands(TyperGroup):
@@ -30,7 +30,7 @@ def message_of(error: Exception) -> str | None:
         case OperatorError():
             return error.french
         case OSError() if error.filename is not None:
-            return f"{error.filename} : {system_reason(error)}"
+            return located_reason(error)
         case OSError():
             return _nameless(error)
         case _:

@@ -15,7 +15,7 @@ from cli.account import Account, count, differences, mark_instant
 from cli.drill_rows import Drill, record_drill
 from cli.recovery import RECOVERING, NotRecovered, Target, make_empty, recovered
 from cli.restored import make_good
-from core.runtime.errors import OperatorError, describe_defect, sql_reason, system_reason
+from core.runtime.errors import OperatorError, describe_defect, located_reason, sql_reason
 from registry.erasures import Entry
 from services.supervisor.launch import ServerMissing
 from services.supervisor.pgbackrest import PgBackRest, PgBackRestFailed
@@ -90,8 +90,7 @@ def _prepared(prepare: Preparing) -> tuple[Restoring, Ending | None]:
 
 def _of_a_file(failure: OSError) -> Failed:
     """What the system says of a file or a folder, which is not the database's."""
-    named = "" if failure.filename is None else f"{failure.filename} : "
-    return Failed("not_restored", named + system_reason(failure))
+    return Failed("not_restored", located_reason(failure))
 
 
 def _failed(began: datetime, outcome: str, detail: str) -> Drill:

@@ -20,7 +20,7 @@ from cli.api_client import (
     api_session,
 )
 from cli.running import fail, print_json
-from core.runtime.errors import system_reason
+from core.runtime.errors import located_reason
 
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
@@ -99,7 +99,7 @@ def _command(kind: str) -> Callable[..., None]:
                 job = _import(api, file, body)
                 report = _download_rejected(api, job, rejected or file.with_suffix(".refus.csv"))
         except OSError as wrong:
-            raise fail(f"{wrong.filename} : {system_reason(wrong)}", REFUSED) from None
+            raise fail(located_reason(wrong), REFUSED) from None
         _show(job, report, as_json=as_json)
         raise typer.Exit(0 if job["state"] == "done" and not job["refused"] else 1)
 

@@ -10,7 +10,7 @@ import typer
 
 from cli.api_client import FAILED, REFUSED, ApiError, HomeOption, KeyOption, ReportOption, UrlOption, api_session
 from cli.running import fail, print_json
-from core.runtime.errors import system_reason
+from core.runtime.errors import located_reason
 
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
@@ -69,7 +69,7 @@ def export_measurements(
                 print("Arrêté : rien n'est gardé.", file=sys.stderr)
                 raise typer.Exit(INTERRUPTED) from None
     except OSError as wrong:
-        raise fail(f"{wrong.filename} : {system_reason(wrong)}", REFUSED) from None
+        raise fail(located_reason(wrong), REFUSED) from None
     _show(job, target, as_json=as_json)
     raise typer.Exit(0 if job["state"] == "done" else 1)
 

@@ -10,7 +10,7 @@ import typer
 
 from cli.api_client import REFUSED, HomeOption, JsonOption, KeyOption, UrlOption, api_session
 from cli.running import fail, print_json
-from core.runtime.errors import system_reason
+from core.runtime.errors import located_reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -52,7 +52,7 @@ def report(
                 if file is not None:
                     _write(api, f"{base}/report.{ending}", file, query)
     except OSError as wrong:
-        raise fail(f"{wrong.filename} : {system_reason(wrong)}") from None
+        raise fail(located_reason(wrong)) from None
     if as_json:
         print_json(content)
         return

@@ -12,7 +12,7 @@ import typer
 
 from cli.installed import installed
 from cli.running import fail, usual_homes
-from core.runtime.errors import system_reason
+from core.runtime.errors import located_reason
 from services.supervisor.home import Home
 from services.supervisor.pgbackrest import (
     ARCHIVE_TIMEOUT_S,
@@ -99,13 +99,13 @@ def configure(
     except WrongPlace as wrong:
         raise fail(str(wrong), 2) from None
     except OSError as refused:
-        raise fail(f"{refused.filename} : {system_reason(refused)}", 2) from None
+        raise fail(located_reason(refused), 2) from None
     phrase = passphrase_of(repository.configuration) or secrets.token_urlsafe(48)
     text = text_of({**options, **COMMON, "repo1-retention-full": str(keep), "repo1-cipher-pass": phrase})
     try:
         repository.write({**files, CONFIGURATION: text.encode()})
     except OSError as refused:
-        raise fail(f"{refused.filename} : {system_reason(refused)}") from None
+        raise fail(located_reason(refused)) from None
     _say_what_is_next(repository, found.folder, place if address.scheme not in {"sftp", "s3"} else None)
 
 

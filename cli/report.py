@@ -24,6 +24,7 @@ CHECKS = {
     "cups": "réglages des Basics Station (CUPS)",
     "database": "base de données",
     "mqtt": "courtier MQTT",
+    "shards": "parts",
     "stations": "port des Basics Station",
     "udp": "port UDP",
 }
@@ -34,6 +35,8 @@ SAID = (
     (re.compile("stopping"), "s'arrête"),
     (re.compile("not listening"), "n'écoute pas"),
     (re.compile(r"no answer within (\S+) s"), r"pas de réponse en \1 s"),
+    (re.compile("has not asked for shards"), "pas encore demandées"),
+    (re.compile(r"reads (\d+) of (\d+) shards"), r"en lit \1 sur \2"),
 )
 
 

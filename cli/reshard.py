@@ -11,10 +11,10 @@ from cli.running import actor, fail, log_nothing
 from cli.session import REFUSALS
 from core.runtime.errors import OperatorError
 
-BUS_WITHIN_S = 10.0
-
 if TYPE_CHECKING:
     from services.supervisor.run_info import RunInfo
+
+BUS_WITHIN_S = 10.0
 
 
 def reshard(

@@ -5,7 +5,8 @@ installation called its owner is called so for as long as this takes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ from cli.restored import (
 )
 from cli.running import actor, fail
 from core.messages.topics import SHARD_COUNTS
-from core.runtime.errors import OperatorError
+from core.runtime.errors import OperatorError, describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.erasures import Entry
 from registry.resharding import write_shards
@@ -128,6 +129,15 @@ class _NotBegun(OperatorError):
     """Nothing is changed yet on that server."""
 
 
+@contextmanager
+def _before_anything() -> Generator[None]:
+    """A server that does not answer, or refuses, has nothing restored yet."""
+    try:
+        yield
+    except (*DATABASE_AWAY, PostgresError) as refused:
+        raise _NotBegun(f"nothing is restored: {describe(refused)}", database_reason(refused)) from None
+
+
 def _name_of(url: str) -> str:
     """The database that the address names; ends the command where it is none to restore into."""
     name = database_of(demand_database("--database-url", url))
@@ -193,16 +203,12 @@ async def _restore(
     counts = manifest.counts
     if not counts:
         manifest = replace(manifest, compressed_chunks=contents.compressed_chunks)
-    try:
+    with _before_anything():
         server = await connect(target.server, APPLICATION)
-    except (*DATABASE_AWAY, PostgresError) as refused:
-        raise _NotBegun(f"no connection: {refused}", database_reason(refused)) from None
     try:
-        try:
+        with _before_anything():
             await _require_rights(server, target, manifest)
             await _close_empty(server, target)
-        except (*DATABASE_AWAY, PostgresError) as refused:
-            raise _NotBegun(f"nothing is closed: {refused}", database_reason(refused)) from None
         try:
             await prepare_database(target.url, target.as_owner, manifest)
         except DumpRejected:

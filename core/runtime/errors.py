@@ -112,6 +112,11 @@ def system_reason(error: OSError) -> str:
     return SYSTEM_REASONS.get(error.errno or 0) or error.strerror or describe(error)
 
 
+def located_reason(error: OSError) -> str:
+    """Why the system refused, and of which file where it names one."""
+    return system_reason(error) if error.filename is None else f"{error.filename} : {system_reason(error)}"
+
+
 def file_reason(error: Exception) -> str:
     """Why a file is not read, in French: the system's reason, or what it is not."""
     match error:

@@ -128,10 +128,10 @@ class ShardOwner:
         self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
         self._share = 0
         self._moved = asyncio.Event()
-        self._asked_at = -math.inf
+        self._last_asked_at = -math.inf
         self._bus_heard_at = asyncio.get_running_loop().time()
         self._readers: dict[int, ShardReader] = {}
-        self._asked_since: float | None = None
+        self._first_asked_at: float | None = None
         self._has_had_share = False
 
     @property
@@ -141,10 +141,10 @@ class ShardOwner:
 
     async def check_share(self) -> str | None:
         """What /readyz asks: whether the first share was read, so that another replica may be replaced."""
-        if self._asked_since is None:
+        if self._first_asked_at is None:
             return "has not asked for shards"
         read = sum(reader.was_asked for reader in self._readers.values())
-        waited_s = asyncio.get_running_loop().time() - self._asked_since
+        waited_s = asyncio.get_running_loop().time() - self._first_asked_at
         self._has_had_share = self._has_had_share or read >= self._share or waited_s > SHARE_WITHIN_S
         return None if self._has_had_share else f"reads {read} of {self._share} shards"
 
@@ -156,7 +156,7 @@ class ShardOwner:
         """
 
         async def receive_nudge(_subject: str, _data: bytes) -> None:
-            self._asked_at = -math.inf
+            self._last_asked_at = -math.inf
             self._moved.set()
 
         nudges = await self._bus.subscribe(topics.shards_moved(self._sharded.service), receive_nudge)
@@ -170,7 +170,7 @@ class ShardOwner:
                             for lease in self.leases:
                                 lease.end(BusSilent(f"{self._sharded.service}: the bus does not answer"))
                             await withdraw(self._pool, self._sharded.service, self._instance)
-                        elif self._is_share_to_be_asked():
+                        elif self._is_share_due():
                             await self._take_share(tasks)
                     except DATABASE_AWAY as away:
                         log.warning("shards_not_asked_for", error=describe(away))
@@ -185,7 +185,7 @@ class ShardOwner:
                 await nudges.unsubscribe()
 
     async def _nudge_others(self) -> None:
-        """Have the other replicas look at once; without a bus they look within a second."""
+        """Have the other replicas look at once; one that does not hear it looks within a second, or two."""
         with suppress(*BUS_AWAY):
             await self._bus.nudge(topics.shards_moved(self._sharded.service))
 
@@ -201,15 +201,14 @@ class ShardOwner:
     def _is_bus_silent(self) -> bool:
         return asyncio.get_running_loop().time() - self._bus_heard_at > BUS_SILENT_AFTER_S
 
-    def _is_share_to_be_asked(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        if len(self._held) == self._sharded.shards and now - self._asked_at < ALONE_EVERY_S:
-            return False
-        self._asked_at = now
-        return True
+    def _is_share_due(self) -> bool:
+        is_alone = len(self._held) == self._sharded.shards
+        return not is_alone or asyncio.get_running_loop().time() - self._last_asked_at >= ALONE_EVERY_S
 
     async def _take_share(self, tasks: asyncio.TaskGroup) -> None:
         """Take what is free up to the share; above it, let one shard after the other go."""
+        # Noted first: after a nudge that comes meanwhile it is due again.
+        self._last_asked_at = asyncio.get_running_loop().time()
         if not self._share:
             await forget_the_dead(self._pool, self._sharded.service)
         others = await announce(self._pool, self._sharded.service, self._instance)
@@ -226,8 +225,8 @@ class ShardOwner:
         for shard in range(self._sharded.shards):
             if len(self._held) < share and shard not in self._held:
                 await self._try_to_take(shard, tasks)
-        if self._asked_since is None:
-            self._asked_since = asyncio.get_running_loop().time()
+        if self._first_asked_at is None:
+            self._first_asked_at = asyncio.get_running_loop().time()
 
     async def _try_to_take(self, shard: int, tasks: asyncio.TaskGroup) -> None:
         lease = await take_lease(self._pool, self._sharded.service, shard, self._instance)

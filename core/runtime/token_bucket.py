@@ -19,12 +19,16 @@ class TokenBucket:
 
     def take_token(self, now: float) -> bool:
         """Whether there was a token; it is gone if so."""
-        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.counted_at) * self.per_second)
+        self.tokens = self.tokens_at(now)
         self.counted_at = now
         if self.tokens < 1:
             return False
         self.tokens -= 1
         return True
+
+    def tokens_at(self, now: float) -> float:
+        """How many there are, of which none is taken."""
+        return min(self.burst, self.tokens + max(0.0, now - self.counted_at) * self.per_second)
 
     def wait_s(self) -> float:
         """How long after the last attempt there is a token."""

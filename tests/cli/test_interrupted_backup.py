@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,34 @@ DUMPING = (
 )
 
 
+LOCKED_OUT = f"{DUMPING} AND wait_event_type = 'Lock'"
+
+
 def files(folder: Path) -> list[Path]:
     return list(folder.iterdir())
+
+
+def begun(arguments: list[str]) -> "subprocess.Popen[str]":
+    """A backup, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "cli", "backup", *arguments],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        cwd=CHECKOUT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_child_of(pid: int) -> None:
+    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    os.kill(int(child), signal.SIGKILL)
+
+
+async def until(reached: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(60):
+        while not await reached():  # noqa: ASYNC110 - Neither the server nor a folder has an event.
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.starts_processes
@@ -35,27 +61,21 @@ async def test_a_backup_that_is_told_to_end_leaves_nothing(
 ) -> None:
     recipients = str(Identity.generate().to_public())
     how = ["--recipients", recipients] if encrypted else ["--plain"]
-    command = ["backup", str(tmp_path), "--database-url", database.admin_url, *how]
     admin, forgotten = await connect(database.admin_url), await connect(database.admin_url)
     async with forgotten.transaction():
         await forgotten.execute("LOCK TABLE unknown_gateway")  # pg_dump waits, its file begun.
-        run = subprocess.Popen(  # noqa: ASYNC220 - What is waited for is another session.
-            [sys.executable, "-P", "-m", "cli", *command],
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-            cwd=CHECKOUT,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        until = time.monotonic() + 60
-        while not (await admin.fetchval(DUMPING) and files(tmp_path)):
-            assert time.monotonic() < until
-            await asyncio.sleep(0.05)
+        run = begun([str(tmp_path), "--database-url", database.admin_url, *how])
+
+        async def is_dumping() -> bool:
+            return bool(await admin.fetchval(DUMPING) and files(tmp_path))
+
+        async def is_over() -> bool:  # It waits for the lock no more, either.
+            return not await admin.fetchval(DUMPING)
+
+        await until(is_dumping)
         run.send_signal(number)
         _, said = run.communicate(timeout=60)
-        while await admin.fetchval(DUMPING):  # It waits for the lock no more, either.
-            assert time.monotonic() < until
-            await asyncio.sleep(0.05)
+        await until(is_over)
         with pytest.raises(ProcessLookupError):
             os.killpg(run.pid, 0)
     for connection in (admin, forgotten):
@@ -63,6 +83,32 @@ async def test_a_backup_that_is_told_to_end_leaves_nothing(
 
     assert (run.returncode, files(tmp_path)) == (128 + number, [])
     assert "Traceback" not in said
+
+
+@pytest.mark.starts_processes
+async def test_a_dump_that_is_killed_while_it_waits_for_a_lock_leaves_no_session(
+    database: Database, tmp_path: Path
+) -> None:
+    """As where a busy machine takes longer to cancel its query than is waited for that."""
+    admin, forgotten = await connect(database.admin_url), await connect(database.admin_url)
+    async with forgotten.transaction():
+        await forgotten.execute("LOCK TABLE unknown_gateway")
+        run = begun([str(tmp_path), "--database-url", database.admin_url, "--plain"])
+
+        async def is_locked_out() -> bool:
+            return await admin.fetchval(LOCKED_OUT) > 0
+
+        async def is_over() -> bool:
+            return not await admin.fetchval(DUMPING)
+
+        await until(is_locked_out)
+        kill_child_of(run.pid)
+        run.communicate(timeout=60)
+        await until(is_over)
+    for connection in (admin, forgotten):
+        await connection.close()
+
+    assert (run.returncode, files(tmp_path)) == (1, [])
 
 
 def test_what_killed_backups_have_left_is_deleted_and_what_another_one_writes_is_not(

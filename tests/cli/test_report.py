@@ -4,8 +4,15 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from cli.report import CHECKS, problem_of
+from core.messages import topics
+from core.runtime.bus import ShardReader, connect_bus
 from core.runtime.health import Check, Readiness, serve_health, starting
+from core.runtime.lease import Lease
+from core.runtime.ownership import Sharded, ShardOwner
+from core.runtime.postgres import Pool
 from services.gateway_bridge.app import checks
 from services.supervisor.run_info import ServiceInfo
 
@@ -51,3 +58,27 @@ async def test_what_a_bridge_does_not_listen_on_is_named() -> None:
 
 async def test_a_job_of_maintenance_that_failed_is_named() -> None:
     assert await said(Readiness({"exports": failing})) == "tâche exports : le disque est plein"
+
+
+async def test_a_replica_without_its_share_of_shards_is_said_in_french(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hold(_pool: Pool, _service: str, _shard: int, _instance: str) -> None:
+        """Another replica has it."""
+
+    async def serve(_lease: Lease, _reader: ShardReader) -> None:
+        pytest.fail("it has none")
+
+    monkeypatch.setattr("core.runtime.ownership.take_lease", hold)
+    sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, 4)
+    async with connect_bus(nats_url, "test") as bus:
+        owner = ShardOwner(pool, bus, sharded, "a", serve)
+        before = await said(Readiness({"shards": owner.check_share}))
+        owning = asyncio.create_task(owner.run())
+        async with asyncio.timeout(20):
+            while (later := await said(Readiness({"shards": owner.check_share}))) == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        owning.cancel()
+        await asyncio.wait((owning,))
+
+    assert (before, later) == ("parts : pas encore demandées", "parts : en lit 0 sur 4")
