@@ -17,6 +17,7 @@ from core.runtime.errors import file_reason
 if TYPE_CHECKING:
     from cli.api_client import ApiClient
     from core.runtime.postgres import Connection
+    from registry.erasures import ErasedAgain
 
 person_app = typer.Typer(
     help="Droits des personnes : chercher, exporter, effacer un logement ou une personne.", no_args_is_help=True
@@ -174,7 +175,7 @@ def again(
     Par le propriétaire du schéma (TERRITOIRE_DATABASE_URL) et la clé de chiffrement, avant les services.
     """
     from cli.keys import connected, installation
-    from cli.restored import say_keyless, say_trouble_at_end
+    from cli.restored import say_erased, say_trouble_at_end
     from registry.erasures import ClosedLines, UnreadableLedger, erase_again, read_ledger
 
     place, keys = installation(home)
@@ -184,15 +185,14 @@ def again(
     except (OSError, UnreadableLedger) as wrong:
         raise fail(f"{ledger} ne se lit pas : {file_reason(wrong)}", WRONG) from None
 
-    async def work(connection: "Connection") -> int:
+    async def work(connection: "Connection") -> "ErasedAgain":
         return await erase_again(connection, keys, entries)
 
     try:
         done = asyncio.run(connected(place, work))
     except ClosedLines as closed:
         raise fail(f"{closed.french}. Ne démarrez pas les services avant") from None
-    sys.stdout.write(f"{len(entries)} lignes du registre, {done} effacements faits à nouveau.\n")
-    say_keyless(entries)
+    say_erased(entries, done)
 
 
 @person_app.command("ledger")

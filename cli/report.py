@@ -13,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from services.supervisor.notify import is_notified
-from services.supervisor.process_identity import identity_of
+from services.supervisor.process_identity import identity_of, started_at
 from services.supervisor.run_info import FILE_NAME, RunInfo, ServiceInfo
 
 ANSWERS_WITHIN_S = 3.0
 LOG_END, LINE_MOST = 4_000, 300
+# By so much a clock may have been set since a process was started.
+CLOCK_SET_BY_S = 600.0
 # What /readyz is asked of; maintenance has a check of each of its jobs.
 CHECKS = {
     "bus": "bus",
@@ -159,7 +161,11 @@ def is_running(run: RunInfo) -> bool:
     if not alive(run.supervisor_pid):
         return False
     found = identity_of(run.supervisor_pid)
-    return found is None or run.supervisor_identity in {"", found}
+    if run.supervisor_identity or found is None:
+        return found in {None, run.supervisor_identity}
+    # Written by a release that noted no identity: it was started before it wrote when it was.
+    began = started_at(run.supervisor_pid)
+    return began is None or began < run.started_at + CLOCK_SET_BY_S
 
 
 def last_line(log: Path) -> str:

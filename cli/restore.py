@@ -25,7 +25,7 @@ from cli.restored import (
 )
 from cli.running import fail
 from core.runtime.errors import OperatorError
-from registry.erasures import Entry, continue_ledger
+from registry.erasures import Entry, ErasedAgain, continue_ledger
 from registry.ledger_file import LEDGER_NAME
 from registry.timescale import DumpRejected
 from services.supervisor.credentials import Secrets
@@ -179,7 +179,7 @@ def _kept(secrets: Path) -> Secrets:
 
 async def _restore(
     place: Home, kept: Secrets, dump: Source, manifest: Manifest, entries: list[Entry], name: str
-) -> int:
+) -> ErasedAgain:
     from core.runtime.postgres import connect
     from services.supervisor.ports import free_tcp_port
 

@@ -37,7 +37,7 @@ from cli.running import actor, fail
 from core.messages.topics import SHARD_COUNTS
 from core.runtime.errors import OperatorError, describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
-from registry.erasures import Entry
+from registry.erasures import Entry, ErasedAgain
 from registry.resharding import write_shards
 from registry.schema import migrations
 from registry.timescale import DumpRejected
@@ -198,7 +198,7 @@ async def _restore(
     keys: "KeyWrap",
     entries: list[Entry],
     what: str,
-) -> tuple[dict[str, int], int]:
+) -> tuple[dict[str, int], ErasedAgain]:
     contents = await contents_of(dump)
     counts = manifest.counts
     if not counts:

@@ -24,7 +24,7 @@ from cli.restored import (
 )
 from cli.running import fail
 from core.runtime.errors import OperatorError
-from registry.erasures import Entry, continue_ledger
+from registry.erasures import Entry, ErasedAgain, continue_ledger
 from registry.ledger_file import LEDGER_NAME
 from services.supervisor.credentials import Secrets
 from services.supervisor.home import Home, UnusableHome
@@ -128,7 +128,7 @@ async def _restore(
     check: "Callable[[Account], None]",
     entries: list[Entry],
     said: str,
-) -> tuple[Account, int]:
+) -> tuple[Account, ErasedAgain]:
     from core.runtime.postgres import connect
     from registry.schema import bring_timescale
     from services.supervisor.ports import free_tcp_port

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import typer
 
 from cli.account import differences
-from cli.running import actor, fail
+from cli.running import actor, fail, log_nothing
 from core.runtime.errors import file_reason
-from registry.erasures import Entry, UnreadableLedger, read_ledger, trouble_at_end
+from registry.erasures import Entry, ErasedAgain, UnreadableLedger, read_ledger, trouble_at_end
 from registry.ledger_file import LEDGER_NAME
 from services.supervisor.credentials import Secrets
 from services.supervisor.home import Home, UnusableHome
@@ -35,8 +35,8 @@ INSIST = "--without-ledger restaure sans lui : ce qui a été effacé depuis cet
 
 async def make_good(
     connection: "Connection", url: str, keys: "KeyWrap", entries: Sequence[Entry], what: str
-) -> int:
-    """Bring a restored database to where it may be started; how much was erased again.
+) -> ErasedAgain:
+    """Bring a restored database to where it may be started; what was erased again.
 
     By the superuser, while nothing else is connected: this program's schema, counters beyond what was sent, a feed
     of its own, erasures that came later, a line in the audit. `url` is of whom the schema belongs to.
@@ -45,13 +45,16 @@ async def make_good(
     from registry.erasures import erase_again
     from registry.schema import migrate
 
+    log_nothing()  # Of each migration a line, in English.
     await migrate(url)
     async with connection.transaction():
         for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):
             await connection.execute(statement, COUNTERS_AHEAD)
         await connection.execute(RENEW_FEED)
     again = await erase_again(connection, keys, entries)
-    await write_audit(connection, None, actor(), "restore", "backup", what, {"after": {"erased_again": again}})
+    await write_audit(
+        connection, None, actor(), "restore", "backup", what, {"after": {"erased_again": again.done}}
+    )
     await connection.execute("ANALYZE")
     return again
 
@@ -191,24 +194,25 @@ def say_restored(where: object, counts: Mapping[str, int], *, compared: bool = T
     )
 
 
-def say_erased(entries: Sequence[Entry], again: int) -> None:
-    """What of the ledger was done."""
+def say_erased(entries: Sequence[Entry], again: ErasedAgain) -> None:
+    """What of the ledger was done, and of which lines of before it is not known whether they were opened."""
     if entries:
-        typer.echo(f"Registre des effacements : {len(entries)} lignes, {again} effacements faits à nouveau.")
-    say_keyless(entries)
-
-
-def say_keyless(entries: Sequence[Entry]) -> None:
-    """That lines of before do not say their key: whether they were opened is not known."""
-    if keyless := sum(entry.key is None for entry in entries):
-        lines = "1 ligne du registre ne dit" if keyless == 1 else f"{keyless} lignes du registre ne disent"
+        lines = "1 ligne" if len(entries) == 1 else f"{len(entries)} lignes"
+        done = "1 effacement fait" if again.done == 1 else f"{again.done} effacements faits"
+        typer.echo(f"Registre des effacements : {lines}, {done} à nouveau.")
+    if again.unproved:
+        lines = (
+            "1 ligne du registre ne dit"
+            if again.unproved == 1
+            else f"{again.unproved} lignes du registre ne disent"
+        )
         typer.echo(
             f"  ! {lines} pas sa clé (avant cette version) : si la clé de chiffrement a été changée depuis cette "
             "sauvegarde, ne démarrez que si vous avez donné le secrets.json d'aujourd'hui"
         )
 
 
-def say_how_to_start(home: Path, entries: Sequence[Entry], again: int) -> None:
+def say_how_to_start(home: Path, entries: Sequence[Entry], again: ErasedAgain) -> None:
     """The last lines of a restore."""
     say_erased(entries, again)
     typer.echo(

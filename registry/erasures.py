@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import structlog
@@ -281,10 +281,20 @@ async def write_missing(connection: Connection, file: Path) -> int:
     return added
 
 
+class ErasedAgain(NamedTuple):
+    """How many dwellings, devices and people were, and how many lines may be of a key that was not given.
+
+    Those are of before lines named their key, and name nothing that was found here.
+    """
+
+    done: int
+    unproved: int
+
+
 async def erase_again(
     connection: Connection, keys: "KeyWrap", ledger: Sequence[Entry], *, most: int = 20_000
-) -> int:
-    """Erase from a restored database what the ledger says was erased; how many dwellings, devices and people.
+) -> ErasedAgain:
+    """Erase from a restored database what the ledger says was erased.
 
     By the schema's owner, while nothing else is connected. What an erasure had begun is finished, too.
 
@@ -294,17 +304,21 @@ async def erase_again(
     known = {tuple(one.hex() for one in row["digests"]) for row in await connection.fetch(DIGESTS)}
     closed = [entry for entry in ledger if tuple(entry.digests) not in known and is_closed(entry, keys)]
     wanted = {digest for entry in ledger for digest in entry.digests}
+    found: set[str] = set()
     again = 0
     for row in await connection.fetch(NAMED):
         subject = f"{row['kind']}/{row['id']}/{row['created']}".encode()
-        if not wanted.isdisjoint(one.hex() for one in keys.fingerprints(DIGEST_OWNER, subject)):
+        named = wanted.intersection(one.hex() for one in keys.fingerprints(DIGEST_OWNER, subject))
+        if named:
+            found |= named
             given = (row["tenant_id"], row["kind"], row["id"], "restauration d'une sauvegarde", "restauration")
             again += await connection.fetchval(REQUEST_AGAIN, *given) is not None
     for one in await list_under_way(connection):
         await work_off(connection, keys, one.id, most)
     if closed:
         raise ClosedLines(len(closed), sorted({entry.key[0] for entry in closed if entry.key is not None}))
-    return again
+    keyless = [entry.digests for entry in ledger if entry.key is None and tuple(entry.digests) not in known]
+    return ErasedAgain(again, sum(found.isdisjoint(digests) for digests in keyless))
 
 
 def is_closed(entry: Entry, keys: "KeyWrap") -> bool:

@@ -152,6 +152,7 @@ class Supervisor:
 
     async def _bring_up(self, child: Child) -> None:
         spec = child.spec
+        began = spec.log.stat().st_size if spec.log.exists() else 0
         deadline = math.inf if spec.ready_within is None else time.monotonic() + spec.ready_within
         telling = asyncio.create_task(self._notify_waiting(spec.name), name=f"tell that {spec.name} is awaited")
         try:
@@ -159,7 +160,9 @@ class Supervisor:
         finally:
             telling.cancel()
         if not is_ready and (spec.is_required or self.stopping):
-            raise StartFailed(f"{spec.name} ne démarre pas. Fin de {spec.log} :\n{tail(spec.log)}")
+            late = child.pid is not None and spec.ready_within is not None
+            what = f"n'est pas prêt en {spec.ready_within:.0f} s" if late else "ne démarre pas"
+            raise StartFailed(f"{spec.name} {what}. Fin de {spec.log} :\n{tail(spec.log, began)}")
         if not is_ready:
             self._write_event(child, "is not ready: the others start without it")
         child.watcher = asyncio.create_task(self._keep(child), name=f"keep {spec.name}")
@@ -309,9 +312,9 @@ async def _always() -> bool:
     return True
 
 
-def tail(log: Path, octets: int = 2000) -> str:
-    """The end of a log, for people."""
+def tail(log: Path, since: int = 0, octets: int = 2000) -> str:
+    """The end of a log, for people; nothing of before this octet, which a former run has written."""
     with log.open("rb") as file:
         file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - octets))
+        file.seek(max(since, file.tell() - octets))
         return file.read().decode("utf-8", "replace").strip()

@@ -3,6 +3,7 @@
 import importlib
 import re
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -147,9 +148,16 @@ def test_a_stack_that_was_killed_is_not_taken_for_whoever_has_its_number_now(tmp
         ours = stale | {"supervisor_identity": identity_of(somebody.pid)}
         (tmp_path / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(run, **ours)))
         running = CliRunner().invoke(app, ["status", "--home", str(tmp_path)])
+        # A release before wrote no identity, but when it was started.
+        of_before = []
+        for started_at in (time.time() - 7_200, time.time()):
+            former = stale | {"supervisor_identity": "", "started_at": started_at}
+            (tmp_path / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(run, **former)))
+            of_before.append(CliRunner().invoke(app, ["status", "--home", str(tmp_path)]).exit_code)
         somebody.kill()
 
     assert (status.exit_code, running.exit_code) == (3, 1)  # No bus in this one.
+    assert of_before == [3, 1]
     assert "a été tuée" in status.output
     assert "a été tuée" in doctor.output
     assert "La pile est arrêtée" in renew.output
