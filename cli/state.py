@@ -119,8 +119,9 @@ class State(msgspec.Struct, frozen=True):
 
     @property
     def is_well(self) -> bool:
-        """Everything that there is answers and is ready."""
-        return not self.problems and all(service.ready for service in self.services)
+        """Everything that there is answers and is ready, and the schema is not one of before."""
+        serves = self.database is None or self.database.schema >= self.database.schema_wanted
+        return serves and not self.problems and all(service.ready for service in self.services)
 
 
 async def read_state(place: Place, backups: Path | None, wrong: Sequence[WrongSetting] = ()) -> State:

@@ -103,7 +103,7 @@ def _database(state: "State") -> str:
     if found is None:
         return "inconnue d'ici"
     schema = f"schéma {found.schema}"
-    if found.schema != found.schema_wanted:
+    if found.schema < found.schema_wanted:
         schema = f"[red]schéma {found.schema}, ce programme veut {found.schema_wanted}[/]"
     extension = f", TimescaleDB {found.timescaledb}" if found.timescaledb else ""
     return f"PostgreSQL {found.postgresql}{extension}, {schema}, {size(found.octets)}"
