@@ -120,6 +120,14 @@ def test_status_shows_what_does_not_run_with_its_reason_on_one_screen() -> None:
     assert not state.is_well
 
 
+@pytest.mark.parametrize(("schema", "is_well"), [(144, False), (145, True), (146, True)])
+def test_a_schema_of_before_is_not_ready_and_one_of_after_is(schema: int, *, is_well: bool) -> None:
+    assert WELL.database is not None
+    database = msgspec.structs.replace(WELL.database, schema=schema, schema_wanted=145)
+
+    assert msgspec.structs.replace(WELL, database=database).is_well is is_well
+
+
 def test_a_stack_that_was_killed_is_not_taken_for_one_that_runs(tmp_path: Path, run: RunInfo) -> None:
     gone = msgspec.structs.replace(run, home=str(tmp_path), supervisor_pid=2**22 + 1)
     (tmp_path / "run.json").write_bytes(msgspec.json.encode(gone))
