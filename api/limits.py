@@ -19,7 +19,7 @@ from core.runtime.token_bucket import TokenBucket
 
 REMEMBERED_MOST = 10_000
 # So many times the limit of one address, of all together, is a siege.
-SIEGE, TRIES_IN_A_SIEGE = 10, 2
+SIEGE, TRIES_IN_A_SIEGE, LOCKED_IN_A_SIEGE_S = 10, 2, 60.0
 OF_ALL = ("siege", "")
 # What an IPv6 host has for itself.
 PREFIX_OF_A_HOST = 64
@@ -57,20 +57,19 @@ class Limits:
 
     def require_unlocked(self, address: str) -> None:
         """Raises 429 while an address has presented too many wrong credentials: nothing is looked up."""
-        self._require_tokens(address, 1)
+        bucket = self._wrong_of(address)
+        if bucket is not None:
+            _require_over((1 - bucket.tokens_at(self._clock())) / bucket.per_second)
 
     def require_key_unlocked(self, address: str) -> None:
-        """The same of an unknown key: while many addresses guess, two wrong ones of one are too many."""
-        wrong = self._rates.wrong or 0
-        self._require_tokens(address, max(1, wrong + 1 - TRIES_IN_A_SIEGE) if self._is_besieged() else 1)
+        """The same of an unknown key: while many addresses guess, one with two wrong ones waits for a minute."""
+        self.require_unlocked(address)
+        bucket = self._wrong_of(address)
+        if bucket is not None and bucket.tokens <= bucket.burst - TRIES_IN_A_SIEGE and self._is_besieged():
+            _require_over(bucket.counted_at + LOCKED_IN_A_SIEGE_S - self._clock())
 
-    def _require_tokens(self, address: str, tokens: int) -> None:
-        bucket = self._buckets.get(("wrong", host_of(address)))
-        if bucket is None:
-            return
-        left_s = (tokens - bucket.tokens_at(self._clock())) / bucket.per_second
-        if left_s > 0:
-            raise _too_many("trop de clés ou de sessions fausses depuis cette adresse", left_s)
+    def _wrong_of(self, address: str) -> TokenBucket | None:
+        return self._buckets.get(("wrong", host_of(address)))
 
     def _is_besieged(self) -> bool:
         """Whether so much is guessed, from wherever, that looking it all up would keep others waiting."""
@@ -136,6 +135,11 @@ def host_of(address: str) -> str:
     if not isinstance(parsed, IPv6Address):
         return address
     return str(IPv6Address(int(parsed) >> PREFIX_OF_A_HOST << PREFIX_OF_A_HOST))
+
+
+def _require_over(left_s: float) -> None:
+    if left_s > 0:
+        raise _too_many("trop de clés ou de sessions fausses depuis cette adresse", left_s)
 
 
 def _too_many(message: str, wait_s: float) -> Problem:
