@@ -41,6 +41,8 @@ class Limits:
         self._rates = rates
         self._clock = clock
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
+        # So much is guessed, from wherever, that looking it all up would keep others waiting.
+        self._besieged_until = -math.inf
 
     def count_person(self, person_id: int) -> None:
         """Count a request of a person; raises 429 beyond the limit."""
@@ -65,22 +67,19 @@ class Limits:
         """The same of an unknown key: while many addresses guess, one with two wrong ones waits for a minute."""
         self.require_unlocked(address)
         bucket = self._wrong_of(address)
-        if bucket is not None and bucket.tokens <= bucket.burst - TRIES_IN_A_SIEGE and self._is_besieged():
+        is_besieged = self._clock() < self._besieged_until
+        if is_besieged and bucket is not None and bucket.tokens <= bucket.burst - TRIES_IN_A_SIEGE:
             _require_over(bucket.counted_at + LOCKED_IN_A_SIEGE_S - self._clock())
 
     def _wrong_of(self, address: str) -> TokenBucket | None:
         return self._buckets.get(("wrong", host_of(address)))
 
-    def _is_besieged(self) -> bool:
-        """Whether so much is guessed, from wherever, that looking it all up would keep others waiting."""
-        of_all = self._buckets.get(OF_ALL)
-        return of_all is not None and of_all.tokens_at(self._clock()) < 1
-
     def count_wrong(self, address: str) -> None:
         """Count a key, a session or a token that opened nothing."""
         if self._rates.wrong is not None:
             self._spend("wrong", host_of(address), self._rates.wrong)
-            self._spend(*OF_ALL, self._rates.wrong * SIEGE)
+            if self._spend(*OF_ALL, self._rates.wrong * SIEGE):
+                self._besieged_until = self._clock() + LOCKED_IN_A_SIEGE_S
 
     def _count(self, kind: str, name: str, limit: int | None, message: str) -> None:
         if limit is None:
