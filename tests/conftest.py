@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -420,7 +421,7 @@ def run(database: Database, tmp_path: Path) -> RunInfo:
         home=str(tmp_path),
         mode="test",
         supervisor_pid=os.getpid(),
-        started_at=0,
+        started_at=time.time(),
         api_url=nothing,
         udp_host=nothing,
         udp_port=0,

@@ -3,6 +3,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -99,14 +100,19 @@ def image_python(checkout: Path) -> str:
     return found[1]
 
 
-def python_inventory(locks: Sequence[Path], uv: Path, python_version: str) -> Inventory:
-    """What these locks install under this version of Python, looked at where it is unpacked, and never run."""
+def python_inventory(
+    locks: Sequence[Path], uv: Path, python_version: str, environment: Mapping[str, str]
+) -> Inventory:
+    """What these locks install under this version of Python, looked at where it is unpacked, and never run.
+
+    `environment` says where uv finds it.
+    """
     with tempfile.TemporaryDirectory(prefix="territoire-sbom-") as folder:
         place = Path(folder, "venv")
         python = place / "bin" / "python"
-        _run(uv, "venv", "--quiet", "--python", sys.executable, place)
+        _run(uv, "venv", "--quiet", "--python", sys.executable, place, environment=environment)
         wanted = ("--require-hashes", "--only-binary", ":all:", "--python-version", python_version)
-        _run(uv, "pip", "sync", "--quiet", *wanted, "--python", python, *locks)
+        _run(uv, "pip", "sync", "--quiet", *wanted, "--python", python, *locks, environment=environment)
         generator = Path(sys.executable).with_name("cyclonedx-py")
         options = (
             "--output-reproducible",
@@ -128,7 +134,11 @@ def read_inventory(
     """All that comes along with this version; `servers`: Debian's packages that one server runs beside us."""
     parts = [
         python_inventory(
-            [checkout / lock for lock in LOCKS], checkout / ".tools" / "bin" / "uv", image_python(checkout)
+            [checkout / lock for lock in LOCKS],
+            checkout / ".tools" / "bin" / "uv",
+            image_python(checkout),
+            # uv does not read pip's configuration; the program that installs everything else hands it over.
+            runpy.run_path(str(checkout / "territoire"), run_name="territoire")["uv_environment"](),
         ),
         Inventory({"components": npm_components(checkout)}, npm_texts(checkout)),
         debian_inventory(servers, licences.stated),
@@ -322,5 +332,5 @@ def _declared(expression: str) -> list[dict[str, Any]]:
     return [{"expression": expression, "acknowledgement": "declared"}]
 
 
-def _run(*argv: "str | Path") -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+def _run(*argv: "str | Path", environment: Mapping[str, str] | None = None) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True, env=environment).stdout

@@ -138,7 +138,7 @@ async def test_a_restored_stack_has_every_row_but_what_was_erased_since_and_goes
     for one, words in zip(refused, ("--identity", "n'ouvre pas", "registre des effacements"), strict=True):
         assert words in one.output
     assert restored.exit_code == 0, restored.output
-    assert "1 effacements faits à nouveau" in restored.output
+    assert "1 effacement fait à nouveau" in restored.output
     assert "n'ouvre pas tout ce qui est sous kek-0" in restored.output
     with later.held():
         stack = Stack(later, OPTIONS)

@@ -12,6 +12,7 @@ from tests.cli.on_call import CHECKOUT
 # `python -m PROGRAM ARGUMENTS`, and Ctrl-C as it begins to load MODULE.
 PROGRAM = """
 import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell that starts us behind itself ignores it.
 
 class Watch:
     def find_spec(self, name, path=None, target=None):
@@ -62,6 +63,7 @@ def test_ctrl_c_while_a_checkout_s_commands_load_says_nothing() -> None:
 # Ctrl-C between the making of a command's coroutine and its first step, when the loop is not there yet.
 UNBORN = """
 import asyncio, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from cli.__main__ import main
 new_event_loop = asyncio.events.new_event_loop
 

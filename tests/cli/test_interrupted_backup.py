@@ -33,7 +33,8 @@ def files(folder: Path) -> list[Path]:
 def begun(arguments: list[str]) -> "subprocess.Popen[str]":
     """A backup, in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "cli", "backup", *arguments],
+        # A shell that starts the tests behind itself has them ignore Ctrl-C, and whatever they start.
+        ["env", "--default-signal=INT", sys.executable, "-P", "-m", "cli", "backup", *arguments],
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         cwd=CHECKOUT,
         stderr=subprocess.PIPE,

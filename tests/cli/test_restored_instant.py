@@ -94,7 +94,7 @@ async def test_the_database_as_it_was_at_an_instant(folder: Path, monkeypatch: p
     for name, number in account.items():
         assert f"  {name} : {number}\n" in restored.output
     assert account["measurements"] == 5070
-    assert "1 effacements faits à nouveau" in restored.output
+    assert "1 effacement fait à nouveau" in restored.output
 
     archive = PgBackRest.beside(later.postgres_data)
     assert archive.is_suspended

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import zipfile
@@ -131,7 +132,7 @@ def test_what_each_variant_of_the_image_installs_is_looked_at() -> None:
 
 
 def wheel_of(folder: Path, version: str) -> str:
-    """A wheel of nothing, and its line in a lock without a marker."""
+    """A wheel of nothing, as a lock names it: without its marker and its hash, behind no index."""
     name, info = f"own-{version}-py3-none-any.whl", f"own-{version}.dist-info"
     with zipfile.ZipFile(folder / name, "w") as built:
         built.writestr(
@@ -140,22 +141,25 @@ def wheel_of(folder: Path, version: str) -> str:
         built.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         built.writestr(f"{info}/licenses/LICENSE", f"Permission of {version}")
         built.writestr(f"{info}/RECORD", "")
-    return f"--hash=sha256:{sha256((folder / name).read_bytes()).hexdigest()}"
+    return f"own @ file://{folder / name}"
+
+
+def hash_of(wheel: str) -> str:
+    return f"--hash=sha256:{sha256(Path(wheel.removeprefix('own @ file://')).read_bytes()).hexdigest()}"
 
 
 @pytest.mark.parametrize(("python", "version"), [("3.11", "2.4.6"), ("3.13", "2.5.5")])
 def test_what_is_listed_is_what_the_image_s_python_installs_whichever_runs_this(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, version: str
+    tmp_path: Path, python: str, version: str
 ) -> None:
     before, after = wheel_of(tmp_path, "2.4.6"), wheel_of(tmp_path, "2.5.5")
     lock = tmp_path / "requirements.lock"
     lock.write_text(
-        f"own==2.4.6 ; python_full_version < '3.12' {before}\nown==2.5.5 ; python_full_version >= '3.12' {after}\n"
+        f"{before} ; python_full_version < '3.12' {hash_of(before)}\n"
+        f"{after} ; python_full_version >= '3.12' {hash_of(after)}\n"
     )
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
 
-    found = python_inventory([lock], CHECKOUT / ".tools" / "bin" / "uv", python)
+    found = python_inventory([lock], CHECKOUT / ".tools" / "bin" / "uv", python, os.environ)
 
     assert [(one["name"], one["version"]) for one in found.bom["components"]] == [("own", version)]
     assert found.texts == {"own": [f"Permission of {version}"]}
