@@ -29,6 +29,7 @@ CONFIGURATION, SFTP_KEY, AUTHORITY = "pgbackrest.conf", "sftp.key", "ca.crt"
 SUSPENDED = "suspended"
 # A segment that is not full leaves after so long; with what its way takes, less than a minute is lost.
 ARCHIVE_TIMEOUT_S = 30
+PUSHED_WITHIN_S = 60
 ERRORS_SHOWN = 3
 
 
@@ -93,6 +94,8 @@ class PgBackRest:
         if command == "archive-push":
             # One process takes all that waits, over the same line: after a burst the log catches up at once.
             known += ["--archive-async", f"--spool-path={self.folder / 'spool'}"]
+            # Where that process is killed nobody tells the one that waits for it: PostgreSQL asks anew.
+            known += [f"--archive-timeout={PUSHED_WITHIN_S}"]
         return (program, *known, *options, command)
 
     def settings(self) -> dict[str, str]:
