@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from core.runtime.leader import NotLeader
 from core.runtime.postgres import open_pool
 from ingest.maintenance.cold_erasing import erase_from_files
 from ingest.maintenance.retention import Term
@@ -38,12 +40,16 @@ def trace(frame: Any, event: str, _: Any) -> Any:
 
 
 async def run(url: str, folder: Path, months: int, personal: int, erasure: int | None) -> None:
-    """What is killed."""
-    async with open_pool(url, "territoire-tests", size=2) as pool:
-        if erasure is not None:
-            await erase_from_files(pool, folder, erasure)
-        else:
-            await Cold(pool, folder).forget(Term("measurement", months, personal))
+    """What is killed. The server may hold the lock of the one that was killed before for a moment."""
+    async with open_pool(url, "territoire-tests", size=2) as pool, asyncio.timeout(20):
+        while True:
+            with suppress(NotLeader):
+                if erasure is not None:
+                    await erase_from_files(pool, folder, erasure)
+                else:
+                    await Cold(pool, folder).forget(Term("measurement", months, personal))
+                return
+            await asyncio.sleep(0.05)
 
 
 def main() -> None:
