@@ -1,14 +1,13 @@
 """Examines the archive of a database's log, and when a restore from it was last tried."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cli.database_report import WITHIN_S
+from cli.database_report import examining
 from cli.finding_kinds import Kind, Subject
 from cli.findings import Finding, critical, good, warning
 from cli.place import Place
-from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect
+from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError
 from ingest.maintenance.restore_drills import Drills, read_drills
 from services.supervisor.home import Home
 from services.supervisor.pgbackrest import ARCHIVE_TIMEOUT_S, PgBackRest
@@ -40,12 +39,8 @@ async def examine_archive(place: Place) -> list[Finding]:
     if place.database_url is None:
         return []
     try:
-        async with asyncio.timeout(WITHIN_S):
-            connection = await connect(place.database_url, "territoire-doctor")
-            try:
-                return await _examine(connection, place)
-            finally:
-                await connection.close()
+        async with examining(place.database_url) as connection:
+            return await _examine(connection, place)
     except (PostgresError, *DATABASE_AWAY):
         return []
 

@@ -1,16 +1,15 @@
 """Examines the backups, by the manifests that `territoire backup` writes beside them."""
 
-import asyncio
 import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cli.backup import newest_backup, newest_manifest
-from cli.database_report import WITHIN_S
+from cli.database_report import examining
 from cli.finding_kinds import Kind, Subject
 from cli.findings import BACKUP_OLD, Finding, critical, good, warning
 from cli.place import Place
-from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
+from core.runtime.postgres import DATABASE_AWAY, PostgresError
 from services.supervisor.home import Home
 
 AHEAD_MOST = timedelta(hours=1)
@@ -38,12 +37,8 @@ async def _born_at(place: Place) -> datetime | None:
     if place.database_url is None:
         return None
     try:
-        async with asyncio.timeout(WITHIN_S):
-            connection = await connect(place.database_url, "territoire-doctor")
-            try:
-                return await connection.fetchval(READ_BORN_AT)
-            finally:
-                await connection.close()
+        async with examining(place.database_url) as connection:
+            return await connection.fetchval(READ_BORN_AT)
     except (PostgresError, *DATABASE_AWAY):
         return None
 

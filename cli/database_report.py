@@ -1,7 +1,8 @@
 """Examines the database once: `status` shows what there is, `doctor` says what is wrong and what to do."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,7 @@ from registry.timescale import (
 from registry.units import UnitMismatch, require_units
 
 WITHIN_S = 4.0
+EXAMINER = "territoire-doctor"
 LATE = (
     "la connexion se fait, mais rien n'est lu en {within_s:.0f} s (une table verrouillée, une machine surchargée)"
 )
@@ -212,6 +214,17 @@ class DatabaseReport:
         if self.unreadable is not None:
             return self.unreadable.french
         return f"refuse : {self.rejection}" if self.rejection is not None else self.away
+
+
+@asynccontextmanager
+async def examining(url: str) -> AsyncGenerator[Connection]:
+    """A connection for one examination of doctor's; raises TimeoutError after four seconds in all."""
+    async with asyncio.timeout(WITHIN_S):
+        connection = await connect(url, EXAMINER)
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
 
 async def read_database(url: str, name: str, within_s: float = WITHIN_S) -> DatabaseReport:

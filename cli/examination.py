@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from api.quarantine_reasons import quarantine_cause
 from cli.database_report import (
+    EXAMINER,
     SILENT_AFTER,
     Activity,
     Content,
@@ -84,7 +85,7 @@ async def examine_database(place: Place) -> list[Finding]:
     """Whether it is reached, of this program's version, on time, opened by our key; then its content."""
     if place.database_url is None:
         return []
-    report = await read_database(place.database_url, "territoire-doctor", READ_WITHIN_S)
+    report = await read_database(place.database_url, EXAMINER, READ_WITHIN_S)
     if report.content is None or report.activity is None:
         return [_unusable(report, place.database_url)]
     found = _examine_content(report.content, place.shards)
@@ -391,7 +392,7 @@ async def _rejection_reason(broker: Broker) -> str | None:
 
     Mosquitto grants any subscription, and then silently delivers nothing: only a publish shows its access rules.
     """
-    edge = MqttSession(MqttSettings(mqtt_client_id="territoire-doctor"), ["+/gateway/+/event/+"], broker=broker)
+    edge = MqttSession(MqttSettings(mqtt_client_id=EXAMINER), ["+/gateway/+/event/+"], broker=broker)
     task = asyncio.create_task(edge.run())
     answered = asyncio.create_task(edge.answered())
     try:
