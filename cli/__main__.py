@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from cli.exit_codes import INTERRUPTED
+
 if TYPE_CHECKING:
     import typer
-
-INTERRUPTED = 130
 
 
 def run(commands: "typer.Typer") -> None:

@@ -19,6 +19,7 @@ from cli.api_client import (
     UrlOption,
     api_session,
 )
+from cli.exit_codes import INTERRUPTED
 from cli.running import fail, print_json
 from core.runtime.errors import located_reason
 
@@ -29,7 +30,6 @@ PART = 700_000
 ASKED_EVERY_S = 0.5
 SHOWN_MOST = 10
 ENDED = ("done", "failed", "cancelled")
-INTERRUPTED = 130
 KINDS = {
     "cabinets": "Importe des armoires d'éclairage",
     "circuits": "Importe des circuits d'armoire",

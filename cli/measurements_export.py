@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cli.api_client import FAILED, REFUSED, ApiError, HomeOption, KeyOption, ReportOption, UrlOption, api_session
+from cli.exit_codes import INTERRUPTED
 from cli.running import fail, print_json
 from core.runtime.errors import located_reason
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 ASKED_EVERY_S = 0.5
 ENDED = ("done", "failed", "cancelled")
 Form = Literal["csv", "ndjson", "parquet"]
-INTERRUPTED = 130
 
 
 def export_measurements(

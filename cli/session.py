@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import typer
 
+from cli.exit_codes import INTERRUPTED
 from cli.running import fail
 from core.runtime.errors import OperatorError
 from services.supervisor.home import Home, UnusableHome
@@ -27,7 +28,6 @@ from services.supervisor.watchdog import keep_feeding
 
 # What the operator can mend; the message is written for them.
 REFUSALS = (UnusableHome, ServerMissing, PortTaken, ClusterFailed, StartFailed)
-INTERRUPTED = 130
 FLEET_STOP_S = 20.0
 # Asked of systemd each time that a start is said to take long, every ten seconds.
 EXTENDED_BY_US = 60_000_000

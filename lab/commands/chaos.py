@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.exit_codes import INTERRUPTED
 from cli.running import fail, print_json, tables
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lab.chaos.outcome import Outcome
     from lab.chaos.stage import Stage
 
-INTERRUPTED, HOUR_S = 130, 3_600.0
+HOUR_S = 3_600.0
 # Not /tmp: the databases of a run take gigabytes, and /tmp may be memory.
 FOLDER = Path("/var/tmp")
 

@@ -5,11 +5,10 @@ import sys
 
 from rich.console import Console
 
+from cli.exit_codes import INTERRUPTED
 from cli.running import print_json
 from lab.history.load import HistoryRejected, Summary, load_history, remove_history
 from services.supervisor.run_info import RunInfo
-
-INTERRUPTED = 130
 
 
 def run_history(
