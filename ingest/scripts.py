@@ -141,9 +141,7 @@ class Scripts:
     def _is_late(self, key: str) -> bool:
         """Whether the script is still at what it was asked before."""
         task = self._late.get(key)
-        if task is not None and task.done():
-            del self._late[key]
-        return key in self._late
+        return task is not None and not task.done()
 
     async def _read(self, asked: Sequence[Asked]) -> Reads:
         """What one script says, without those uplinks that must wait."""

@@ -114,13 +114,15 @@ class UplinkShard(OwnedShard[MessageUnit]):
 
     def take_units(self) -> list[MessageUnit]:
         """What scripts have answered meanwhile, and every message that was taken in."""
-        units = [unit for unit, answering in self._awaiting if answering.done()]
-        for unit, answering in self._awaiting:
+        awaiting, self._awaiting = self._awaiting, []
+        answered: list[MessageUnit] = []
+        for unit, answering in awaiting:
             if answering.done():
                 unit.reads = answering.result()
-        self._awaiting = [one for one in self._awaiting if not one[1].done()]
-        units += self._units
-        self._units = []
+                answered.append(unit)
+            else:
+                self._awaiting.append((unit, answering))
+        units, self._units = [*answered, *self._units], []
         return units
 
     def due_in_s(self, _now: float) -> float | None:
