@@ -1,5 +1,7 @@
+import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -8,6 +10,15 @@ from cli import doctor
 from cli.findings import Finding
 from services.supervisor.ports import free_tcp_port
 from tests.cli.on_call import Chat, Letters
+
+
+@pytest.fixture
+def folder(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """For homes: PostgreSQL's account walks through, and the names of its sockets are short enough."""
+    made = server_folder / request.node.name[:40]
+    made.mkdir(mode=0o711)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture

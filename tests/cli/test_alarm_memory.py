@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from cli.alarm_memory import KnownBefore, Memory, Remembered, taken_over
 from cli.alarm_news import Watched, happened, watch
 from cli.finding_kinds import Kind
 from cli.findings import Finding, Severity, critical, warning
+from tests.cli.memory_disks import memory_disk
 from tests.cli.on_call import Letters, alarm
 
 NOW = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
@@ -82,16 +82,12 @@ def _full(home: Path) -> Callable[[Path, bytes], None]:
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 kB that has 4 kB left: room for a file, and none for what is to be remembered."""
-    home = tmp_path / "home"
-    home.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", home], check=False).returncode:
-        pytest.skip("nobody may mount a disk here")
-    with contextlib.suppress(OSError), (home / "rest").open("wb", buffering=0) as rest:
-        while True:
-            rest.write(b"x" * 4096)
-    os.truncate(home / "rest", (home / "rest").stat().st_size - 4096)
-    yield home
-    subprocess.run(["umount", home], check=True)
+    with memory_disk(tmp_path / "home", "size=64k") as home:
+        with contextlib.suppress(OSError), (home / "rest").open("wb", buffering=0) as rest:
+            while True:
+                rest.write(b"x" * 4096)
+        os.truncate(home / "rest", (home / "rest").stat().st_size - 4096)
+        yield home
 
 
 def test_a_disk_that_is_really_full_has_nobody_told_twice(

@@ -26,10 +26,10 @@ runpy.run_module(program, run_name="__main__", alter_sys=True)
 """
 
 
-def interrupted(program: str, module: str, arguments: list[str]) -> tuple[int, str]:
-    """Its status, and what it says of its end."""
+def interrupted(text: str, *arguments: str) -> tuple[int, str]:
+    """The status of this program, and what it says of its end."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", PROGRAM, program, module, *arguments],
+        [sys.executable, "-P", "-c", text, *arguments],
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         cwd=CHECKOUT,
         capture_output=True,
@@ -52,12 +52,12 @@ def interrupted(program: str, module: str, arguments: list[str]) -> tuple[int, s
     ],
 )
 def test_ctrl_c_while_a_command_still_loads_says_nothing(module: str, command: list[str], tmp_path: Path) -> None:
-    assert interrupted("cli", module, [*command, "--home", str(tmp_path)]) == (130, "")
+    assert interrupted(PROGRAM, "cli", module, *command, "--home", str(tmp_path)) == (130, "")
 
 
 @pytest.mark.starts_processes
 def test_ctrl_c_while_a_checkout_s_commands_load_says_nothing() -> None:
-    assert interrupted("lab", "lab.app", ["status"]) == (130, "")
+    assert interrupted(PROGRAM, "lab", "lab.app", "status") == (130, "")
 
 
 # Ctrl-C between the making of a command's coroutine and its first step, when the loop is not there yet.
@@ -78,14 +78,4 @@ main()
 
 @pytest.mark.starts_processes
 def test_ctrl_c_before_the_loop_has_begun_says_nothing(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", UNBORN, "doctor", "--home", str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert (done.returncode, done.stderr) == (130, "")
+    assert interrupted(UNBORN, "doctor", "--home", str(tmp_path)) == (130, "")

@@ -1,7 +1,6 @@
 """A disk that fills up while a command writes, and an archive that has not what is asked: in French."""
 
 import asyncio
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from services.supervisor.home import Home
 from tests.cli.in_process import territoire
+from tests.cli.memory_disks import memory_disk
 from tests.cli.test_mistakes import ENGLISH
 from tests.cli.test_pitr import OPTIONS, configured, depot, needs_pgbackrest, stack
 from tests.conftest import Database
@@ -21,22 +21,10 @@ pytestmark = [pytest.mark.timeout(400), pytest.mark.starts_processes]
 
 
 @pytest.fixture
-def folder(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    made = server_folder / request.node.name[:40]
-    made.mkdir(mode=0o711)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
     """A megabyte, in memory."""
-    disk = folder / "disque"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=711", "none", disk], check=False).returncode:
-        pytest.skip("nobody may mount a disk here")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with memory_disk(folder / "disque", "size=1m,mode=711") as disk:
+        yield disk
 
 
 @pytest.fixture

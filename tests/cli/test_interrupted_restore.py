@@ -1,10 +1,8 @@
 """What a restore that was killed has left never starts as if it were whole; the same command begins it again."""
 
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -30,14 +28,6 @@ from cli.app import app
 app(sys.argv[1:])
 """
 pytestmark = pytest.mark.starts_processes
-
-
-@pytest.fixture
-def folder(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    made = server_folder / request.node.name[:40]
-    made.mkdir(mode=0o711)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 def run(*words: object, killed: bool = False) -> "subprocess.CompletedProcess[str]":

@@ -3,9 +3,8 @@
 import os
 import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from cli.up import read_start_options
 from core.runtime.postgres import connect
 from lab.certificates import Authority
 from services.supervisor.home import Home
+from tests.cli.memory_disks import memory_disk
 from tests.cli.test_doctor import about
 from tests.conftest import Database
 
@@ -41,20 +41,14 @@ def test_a_disk_that_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture
 def disk_of_its_own(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
     """Mounts one of 100 pages, so many of which are taken, on a folder of the home or beside it."""
-    mounted: list[Path] = []
+    with ExitStack() as mounted:
 
-    def mount(name: str, taken: int) -> Path:
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", folder], check=False).returncode:
-            pytest.skip("nobody may mount a disk here")
-        mounted.append(folder)
-        (folder / "taken").write_bytes(b"x" * 4096 * taken)
-        return folder
+        def mount(name: str, taken: int) -> Path:
+            folder = mounted.enter_context(memory_disk(tmp_path / name, "size=400k"))
+            (folder / "taken").write_bytes(b"x" * 4096 * taken)
+            return folder
 
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", folder], check=True)
+        yield mount
 
 
 def test_every_disk_that_something_stands_on_is_looked_at_once(

@@ -5,7 +5,7 @@ Restores to an instant, SFTP, S3 and drills that fail: test_restored_instant.py,
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,14 +34,6 @@ pytestmark = [pytest.mark.timeout(400), needs_pgbackrest]
 async def territoire(*arguments: object, **environment: str) -> Result:
     words = [str(argument) for argument in arguments]
     return await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
-
-
-@pytest.fixture
-def folder(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    made = server_folder / request.node.name[:40]
-    made.mkdir(mode=0o711)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @asynccontextmanager

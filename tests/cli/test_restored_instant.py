@@ -25,11 +25,9 @@ from services.supervisor.pgbackrest import ARCHIVE_TIMEOUT_S, PgBackRest
 from services.supervisor.stack_options import StackOptions
 from tests.cli.object_store import REGION, object_store
 from tests.cli.test_backup import FILL
-from tests.cli.test_pitr import configured, depot, folder, needs_pgbackrest, stack, territoire
+from tests.cli.test_pitr import configured, depot, needs_pgbackrest, stack, territoire
 from tests.ingest.exports.sftp_server import USER, sftp_server
 from tests.registry.test_timescale import AS_OF_BEFORE
-
-__all__ = ["folder"]
 
 MORE = """
 INSERT INTO observation.measurement

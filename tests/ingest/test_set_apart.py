@@ -1,29 +1,23 @@
 """A script that takes its time holds up its own uplinks, and no others of its message or its batch."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from core.messages import topics
-from core.messages.uplinks import Uplink
 from core.runtime.bus import Bus
 from decoders.javascript.pool import Answer, Call
 from ingest.registry_cache import KnownDevices
 from registry.changes import Change
 from tests.ingest.conftest import Planted
-from tests.ingest.test_app import published
+from tests.ingest.test_app import Ingesting, MakeUplink, Send, UntilDrained, published
 from tests.ingest.test_vendor_codecs import THERMOMETER, Codecs
 
 SLOW = "function decodeUplink(input) { /* lent */ }"
 STATUSES = "SELECT device_id, f_cnt, status FROM observation.uplink ORDER BY device_id, f_cnt"
-
-Ingesting = Callable[..., AbstractAsyncContextManager[None]]
-MakeUplink = Callable[..., Uplink]
-Send = Callable[..., Awaitable[None]]
-UntilDrained = Callable[[], Awaitable[None]]
 
 
 class Gated:

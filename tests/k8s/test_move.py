@@ -28,7 +28,8 @@ from services.supervisor.home import Home
 from services.supervisor.run_info import RunInfo
 from services.supervisor.stack import Stack
 from services.supervisor.stack_options import StackOptions
-from tests.cli.test_pitr import folder, territoire
+from tests.cli.conftest import folder
+from tests.cli.test_pitr import territoire
 from tests.cli.test_upgrade import counts
 from tests.gateways.stations import UdpStation, now_us, until
 from tests.k8s.arrived import Arrived, arrived, json_of

@@ -11,7 +11,7 @@ import pytest
 from core.runtime.settings import unknown_settings
 from services.migrate.__main__ import run as run_migrate
 from services.migrate.settings import MigrateSettings
-from tests.cli.test_pitr import folder
+from tests.cli.conftest import folder
 from tests.k8s.arrived import Arrived, arrived
 from tests.k8s.conftest import CHECKOUT, Manifest, Rendered, containers_of, render
 from tests.k8s.policies import Party, allows, workload

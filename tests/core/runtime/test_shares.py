@@ -13,15 +13,17 @@ from lab.chaos.stack.proxy import open_proxy
 from tests.core.runtime.test_ownership import idle, owning, settled
 
 
+async def read_on(_lease: Lease, reader: ShardReader) -> None:
+    """Serves a shard, whose messages are nothing."""
+    async for _ in batches(reader, 10):
+        pass
+
+
 async def test_a_replica_that_the_bus_does_not_answer_leaves_its_shards_to_another_until_it_does(
     pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in (("RETRY_EVERY_S", 0.05), ("ASK_BUS_EVERY_S", 0.1), ("BUS_SILENT_AFTER_S", 0.5)):
         monkeypatch.setattr(f"core.runtime.ownership.{name}", seconds)
-
-    async def serve(_lease: Lease, reader: ShardReader) -> None:
-        async for _ in batches(reader, 10):
-            pass
 
     async with (
         open_proxy(nats_url) as way,
@@ -29,7 +31,7 @@ async def test_a_replica_that_the_bus_does_not_answer_leaves_its_shards_to_anoth
         connect_bus(way.url_of(nats_url), "cut") as cut,
     ):
         await bus.ensure_streams()
-        async with owning(pool, cut, "a", serve) as a, owning(pool, bus, "b", serve) as b:
+        async with owning(pool, cut, "a", read_on) as a, owning(pool, bus, "b", read_on) as b:
             await settled([a, b], [2, 2])
             way.cut()
             await settled([a, b], [0, 4])
@@ -45,17 +47,13 @@ async def test_replicas_share_the_shards_and_take_over_what_one_leaves(
 ) -> None:
     monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.05)
 
-    async def serve(_lease: Lease, reader: ShardReader) -> None:
-        async for _ in batches(reader, 10):
-            pass
-
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
-        async with owning(pool, bus, "a", serve) as a:
+        async with owning(pool, bus, "a", read_on) as a:
             await settled([a], [4])
-            async with owning(pool, bus, "b", serve) as b:
+            async with owning(pool, bus, "b", read_on) as b:
                 await settled([a, b], [2, 2])
-                async with owning(pool, bus, "c", serve) as c:
+                async with owning(pool, bus, "c", read_on) as c:
                     await settled([a, b, c], [2, 1, 1])
                     epochs = await pool.fetchval("SELECT sum(epoch) FROM shard_lease")
                     await asyncio.sleep(0.5)  # Ten rounds: nothing moves any more.
@@ -73,17 +71,13 @@ async def test_shards_move_at_once_when_a_replica_comes_and_when_it_goes_without
 ) -> None:
     monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 3_600.0)
 
-    async def serve(_lease: Lease, reader: ShardReader) -> None:
-        async for _ in batches(reader, 10):
-            pass
-
     async with connect_bus(nats_url, "test") as bus, connect_bus(nats_url, "others") as others:
         await bus.ensure_streams()
-        async with owning(pool, bus, "a", serve) as a:
+        async with owning(pool, bus, "a", read_on) as a:
             await settled([a], [4])
-            async with owning(pool, others, "b", serve) as b:
+            async with owning(pool, others, "b", read_on) as b:
                 await settled([a, b], [2, 2])
-                async with owning(pool, others, "c", serve) as c:
+                async with owning(pool, others, "c", read_on) as c:
                     await settled([a, b, c], [2, 1, 1])
                 await settled([a, b], [2, 2])
             await settled([a], [4])
@@ -92,10 +86,6 @@ async def test_shards_move_at_once_when_a_replica_comes_and_when_it_goes_without
 async def test_a_replica_is_ready_once_its_share_is_its_own_or_another_has_not_given_it_for_long(
     pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def serve(_lease: Lease, reader: ShardReader) -> None:
-        async for _ in batches(reader, 10):
-            pass
-
     async def until_ready(owner: ShardOwner) -> None:
         async with asyncio.timeout(20):
             while await owner.check_share() is not None:  # noqa: ASYNC110 - there is no event.
@@ -103,9 +93,9 @@ async def test_a_replica_is_ready_once_its_share_is_its_own_or_another_has_not_g
 
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
-        async with owning(pool, bus, "a", serve) as a:
+        async with owning(pool, bus, "a", read_on) as a:
             await until_ready(a)
-            async with owning(pool, bus, "b", serve) as b:
+            async with owning(pool, bus, "b", read_on) as b:
                 await until_ready(b)
                 shared = b.leases
             await settled([a], [4])
@@ -113,7 +103,7 @@ async def test_a_replica_is_ready_once_its_share_is_its_own_or_another_has_not_g
             async with owning(pool, bus, "c", idle):  # It gives nothing away.
                 await settled([a], [2])
                 monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.02)
-                async with owning(pool, bus, "d", serve) as d:
+                async with owning(pool, bus, "d", read_on) as d:
                     await asyncio.sleep(0.5)
                     before = await d.check_share()
                     monkeypatch.setattr("core.runtime.ownership.SHARE_WITHIN_S", 0.1)

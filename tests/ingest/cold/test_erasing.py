@@ -44,6 +44,18 @@ def put_back(cold: Cold, saved: Path) -> None:
     shutil.copytree(saved, cold.folder)
 
 
+async def die_before_files_go(cold: Cold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass of the eraser that is killed behind its commit, with what it replaced still in the folder."""
+
+    async def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as process:
+        process.setattr(ColdFolder, "_replaced", die)
+        with pytest.raises(Killed):
+            await cold.eraser().work()
+
+
 async def ask_for_the_only_device_in_files(pool: Pool, measuring, cold: Cold) -> None:
     """A folder with one file, of a device that is to be erased."""
     [one] = await measuring.datastreams("temperature", privacy_class=1)
@@ -82,13 +94,7 @@ async def test_an_erasure_killed_before_its_only_file_is_removed_removes_it_when
 ) -> None:
     await ask_for_the_only_device_in_files(pool, measuring, cold)
 
-    async def die(*_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as process:
-        process.setattr(ColdFolder, "_replaced", die)
-        with pytest.raises(Killed):
-            await cold.eraser().work()
+    await die_before_files_go(cold, monkeypatch)
     killed = (await state_of_erasure(pool), len(cold.files()))
     for _ in range(2):
         await cold.eraser().work()
@@ -102,13 +108,7 @@ async def test_an_erasure_killed_with_its_only_file_in_the_folder_waits_for_a_fo
 ) -> None:
     await ask_for_the_only_device_in_files(pool, measuring, cold)
 
-    async def die(*_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as process:
-        process.setattr(ColdFolder, "_replaced", die)
-        with pytest.raises(Killed):
-            await cold.eraser().work()
+    await die_before_files_go(cold, monkeypatch)
     eraser, mount = cold.eraser(), cold.folder.with_name("monté")
     for folder, reason in ((None, "unset"), (mount, "missing")):
         mount.mkdir(exist_ok=True)
@@ -147,13 +147,7 @@ async def test_a_restore_leaves_an_erasure_to_who_has_the_folder_while_a_replace
 ) -> None:
     await ask_for_the_only_device_in_files(pool, measuring, cold)
 
-    async def die(*_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as process:
-        process.setattr(ColdFolder, "_replaced", die)
-        with pytest.raises(Killed):
-            await cold.eraser().work()
+    await die_before_files_go(cold, monkeypatch)
     owner = await connect(database.admin_url)
     await erase_again(owner, KEYS, [])
     await owner.close()
