@@ -17,9 +17,14 @@ from tests.protocol_matrix import listed, rows
 MANY_WORKERS = 2
 # Every fixture that starts a server keeps it in the first of these; the others are homes of whole stacks.
 NEED_SERVERS = {"server_folder", "demo_folder", "chaos_folder"}
+# Programs of packages that `./territoire test --unit` does not install.
+PACKAGED = {"nats-server", "mosquitto", "mosquitto_passwd", "promtool", "pgbackrest", "chromium", "faketime"}
+POSTGRES = "/lib/postgresql/"
 
 # Of the controller only: workers have no terminal.
 _terminal: list[pytest.TerminalReporter] = []
+# The unit test that runs in this process.
+_unit: list[pytest.Item] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "starts_processes: starts servers, workers or tools by itself: no unit test"
     )
+    sys.addaudithook(_reject_packaged)
+
+
+def _reject_packaged(event: str, arguments: tuple[object, ...]) -> None:
+    """A unit test that starts a packaged program fails where there is no server, and so it does everywhere."""
+    if event == "subprocess.Popen" and _unit:
+        program = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""
+        if POSTGRES in program or Path(program).name in PACKAGED:
+            pytest.fail(f"{_unit[0].nodeid} starts {program}: mark it starts_processes", pytrace=False)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -92,6 +106,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if NEED_SERVERS.isdisjoint(fixtures) and item.get_closest_marker("starts_processes") is None:
             item.add_marker("unit")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if item.get_closest_marker("unit") is None:
+        return (yield)
+    _unit.append(item)
+    try:
+        return (yield)
+    finally:
+        _unit.clear()
 
 
 @pytest.hookimpl(trylast=True)

@@ -186,6 +186,7 @@ def test_chromium_and_fonts_are_brought_for_what_looks_at_pages_and_nothing_else
     browser = [(str(tmp_path / package), package) for _, package in bootstrap.BROWSER]
     monkeypatch.setattr(bootstrap, "BROWSER", browser)
     monkeypatch.setattr(bootstrap, "missing_packages", list)
+    monkeypatch.setattr(bootstrap, "missing_tools", lambda *_: [])
     monkeypatch.setattr(bootstrap, "install_packages", lambda missing, allowed: packages.extend(missing))
 
     bootstrap.install_servers(arguments[0], arguments)
@@ -194,6 +195,31 @@ def test_chromium_and_fonts_are_brought_for_what_looks_at_pages_and_nothing_else
     assert packages == (wanted if looks else [])
     Path(browser[0][0]).touch()
     assert bootstrap.missing_browser() == wanted[1:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tools"),
+    [
+        (["test"], ["faketime", "pgbackrest", "promtool"]),
+        (["test", "--unit"], []),
+        (["chaos", "clock-network"], ["faketime"]),
+        (["restore", "x.backup", "--to=2026-11-28 10:30"], ["pgbackrest"]),
+        (["restore", "x.backup"], []),
+        (["demo"], []),
+    ],
+)
+def test_tools_are_brought_for_the_commands_that_start_them(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, arguments: list[str], tools: list[str]
+) -> None:
+    packages = list[str]()
+    monkeypatch.setattr(bootstrap, "missing_packages", list)
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(bootstrap.Path, "glob", lambda *_: [])
+    monkeypatch.setattr(bootstrap, "install_packages", lambda missing, allowed: packages.extend(missing))
+
+    bootstrap.install_servers(arguments[0], arguments)
+
+    assert packages == tools
 
 
 def test_without_npm_everything_but_the_consoles_libraries_is_there(

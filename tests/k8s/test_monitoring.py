@@ -129,6 +129,7 @@ def test_the_eight_dashboards_have_titles_in_french_and_panels_with_data() -> No
         assert all(panel["targets"] and panel["title"] for panel in panels if panel["type"] != "row")
 
 
+@pytest.mark.starts_processes
 def test_the_rules_ring_when_they_should(tmp_path: Path) -> None:
     for name, rules in RULES.items():
         (tmp_path / name).write_text(yaml.safe_dump(rules), "utf-8")

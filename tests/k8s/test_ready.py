@@ -13,6 +13,8 @@ from tests.k8s.conftest import render
 from tests.services.test_dependencies_away import started
 from tests.system.alarm_stage import Scrape, Stage, names_in, play, written_test
 
+pytestmark = pytest.mark.starts_processes
+
 LOOK_EVERY_S = 1.0
 RINGING = 'count by (alertname, app_kubernetes_io_name) (ALERTS{alertstate="firing",severity="critical"})'
 NOT_READY = '{alertname="ServicePasPret", app_kubernetes_io_name="%s"}'

@@ -240,6 +240,7 @@ def of_every_process() -> dict[str, str]:
     return {f"{series}{{{target % name}}}": values for series, values in OF_A_PROCESS.items() for name in SERVICES}
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("series", "block", "expected"),
     [

@@ -66,6 +66,7 @@ def test_chunks_are_compressed_under_timescales_own_licence_only(
     assert decide(license_name, after_days) is decided
 
 
+@pytest.mark.starts_processes
 async def test_old_chunks_are_compressed_once_where_the_edition_can_and_nothing_changes_in_them(
     anywhere: Pool,
 ) -> None:
@@ -90,6 +91,7 @@ async def test_old_chunks_are_compressed_once_where_the_edition_can_and_nothing_
     assert await compressed_under_apache(anywhere) is None
 
 
+@pytest.mark.starts_processes
 async def test_what_is_compressed_is_still_corrected_and_dropped_and_can_be_decompressed(anywhere: Pool) -> None:
     """Late measurements, a day that is decoded again, retention: as without compression, on both editions."""
     await anywhere.execute(FILL.format(hours=DAYS * 24))

@@ -65,6 +65,7 @@ async def test_postgres_is_ready_only_for_its_own_folder(cluster, tmp_path: Path
     assert not await stranger.ready()
 
 
+@pytest.mark.starts_processes
 async def test_nothing_answers_on_a_port_where_nobody_listens(tmp_path: Path, free_port: int) -> None:
     answers = await asyncio.gather(
         PrivatePostgres(tmp_path, free_port, "x").ready(),

@@ -9,16 +9,13 @@ from pathlib import Path
 import pytest
 
 from lab.chaos.faults.clocks import clock_library, environment_of, set_clock
-from lab.chaos.outcome import NotRun
 
 TELLS = "import sys, time\nfor line in sys.stdin: print(time.time(), time.monotonic(), flush=True)"
 
 
+@pytest.mark.starts_processes
 def test_the_wall_clock_of_a_running_process_jumps_and_comes_back_and_its_seconds_go_on(tmp_path: Path) -> None:
-    try:
-        library = clock_library()
-    except NotRun as missing:
-        pytest.skip(str(missing))
+    library = clock_library()
     file = tmp_path / "offset"
     set_clock(file, 0)
     pipe = subprocess.PIPE
