@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from cli.finding_kinds import Kind, Subject, hidden_by, subject_of
 from cli.findings import Finding, Severity
+from core.model.pauses import growing_pause
 
 # Less than a day: what fails every night, at an hour that varies, is notified every night.
 REPEATED_AFTER = timedelta(hours=23)
@@ -161,9 +162,8 @@ def _is_due_again(notified: Notified | None, event: Event, now: datetime) -> boo
     """What fails again and again is notified ever more seldom, but every day."""
     if notified is None:
         return event.last_at > now - EVENT_IS_OLD_AFTER
-    return notified.events < event.times and now - notified.at >= min(
-        STEADY_AFTER * 2 ** (notified.repeats - 1), REPEATED_AFTER
-    )
+    pause_s = growing_pause(STEADY_AFTER.total_seconds(), REPEATED_AFTER.total_seconds(), notified.repeats - 1)
+    return notified.events < event.times and now - notified.at >= timedelta(seconds=pause_s)
 
 
 def _counted(event: Event, notified: Notified | None) -> Finding:

@@ -25,6 +25,7 @@ from paho.mqtt.properties import Properties
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from core.model.pauses import growing_pause
 from core.runtime.bus import raise_if_cancelled
 from core.runtime.errors import CUT
 from core.runtime.settings import OptionalBroker
@@ -398,5 +399,6 @@ def mqtt_reason(error: BaseException) -> str:
 
 def _pause(attempt: int, disconnect_reason: int) -> float:
     """Seconds before the next attempt, with jitter: a broker that returns is not stormed."""
-    longest = TAKEN_OVER_PAUSE_S if disconnect_reason == SESSION_TAKEN_OVER else min(5.0, 0.2 * 1.5**attempt)
+    is_taken_over = disconnect_reason == SESSION_TAKEN_OVER
+    longest = TAKEN_OVER_PAUSE_S if is_taken_over else growing_pause(0.2, 5.0, attempt, factor=1.5)
     return random.uniform(longest / 2, longest)  # noqa: S311

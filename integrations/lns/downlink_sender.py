@@ -15,6 +15,7 @@ import structlog
 
 from core.messages import topics
 from core.messages.topics import shard_of_slot
+from core.model.pauses import growing_pause
 from core.runtime.errors import describe
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
@@ -85,7 +86,7 @@ class Sender:
             except DATABASE_AWAY as away:
                 log.warning("downlinks_not_taken", source=self._source.id, error=describe(away))
             if self._failures > 1:
-                await asyncio.sleep(min(LONGEST_WAIT_S, POLL_S * 2**self._failures))
+                await asyncio.sleep(growing_pause(POLL_S, LONGEST_WAIT_S, self._failures))
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):

@@ -282,3 +282,11 @@ def test_a_finding_of_many_is_one_of_each() -> None:
     assert [one.names for one in silent("A", "B").each()] == [("A",), ("B",)]
     assert (silent("A", "B").title, BUS.title) == ("passerelles (A, B)", "bus")
     assert silent("A").severity is Severity.WARNING
+
+
+def test_a_backup_that_fails_every_night_for_three_months_is_notified_every_day() -> None:
+    on_call = OnCall()
+
+    assert [on_call.end(BACKUP, after=timedelta(days=1)) for _ in range(90)] == [
+        ["unit.failed/territoire-backup.service"]
+    ] * 90

@@ -231,3 +231,19 @@ def test_rejects_an_address_that_is_not_mqtt(url: str) -> None:
 def test_reads_credentials_and_the_usual_ports() -> None:
     assert Broker.from_url("mqtts://a:p%40s@broker.example") == Broker("broker.example", 8883, "a", "p@s", True)
     assert Broker.from_url("mqtt://broker.example").port == 1883
+
+
+async def test_a_broker_that_is_away_for_hours_is_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    longest: list[float] = []
+    monkeypatch.setattr("core.runtime.mqtt.random.uniform", lambda _, most: longest.append(most) or 0.0)
+    edge = MqttSession(
+        MqttSettings(mqtt_url=f"mqtt://127.0.0.1:{free_tcp_port()}", mqtt_client_id="away"), (EVENTS,)
+    )
+    running = asyncio.create_task(edge.run())
+
+    await until(lambda: len(longest) > 1_800 or running.done())
+
+    assert not running.done()
+    assert max(longest) == longest[-1] == 5.0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
