@@ -6,7 +6,6 @@ the story of the newer one.
 
 import asyncio
 import random
-import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -37,6 +36,7 @@ from alerting.store import secret_text
 from core.runtime.errors import describe, describe_defect
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.tls import client_tls
 from core.runtime.tracing import TRACES
 from lorawan.crypto import WrongKek
 from registry.keys import KeyWrap, row_owner
@@ -263,7 +263,7 @@ class Deliverer:
         self._origin = origin
         self._places_of_a_tenant = places_of_a_tenant
         self._under_way = defaultdict[int, int](int)  # Attempts, by tenant.
-        self._tls = ssl.create_default_context()
+        self._tls = client_tls()
 
     @property
     def first_wait(self) -> timedelta:

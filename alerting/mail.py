@@ -12,6 +12,7 @@ import aiosmtplib
 from alerting.message_formats import Content, headline, is_list, plain_lines, read_content
 from alerting.report_files import Attached
 from core.runtime.errors import describe_defect
+from core.runtime.tls import client_tls
 
 SCHEMES = ("smtp", "smtps")
 SUBJECT_MOST = 150
@@ -117,6 +118,7 @@ class Mailer:
                 username=server.username,
                 password=server.password,
                 use_tls=server.is_tls,
+                tls_context=client_tls(),
                 start_tls=False if server.is_tls else (True if server.username else None),
                 timeout=timeout_s,
             )

@@ -11,6 +11,7 @@ import structlog
 
 from core.runtime.errors import describe
 from core.runtime.http.errors import Problem
+from core.runtime.tls import client_tls
 
 if TYPE_CHECKING:  # Imported when the provider is first asked: most installations have none.
     import httpx
@@ -190,7 +191,7 @@ class Provider:
 
         try:
             async with httpx.AsyncClient(
-                timeout=ANSWERS_WITHIN_S, trust_env=False, transport=self._transport
+                timeout=ANSWERS_WITHIN_S, trust_env=False, transport=self._transport, verify=client_tls()
             ) as client:
                 answer = await client.get(url)
                 answer.raise_for_status()
@@ -212,4 +213,5 @@ class Provider:
             code_challenge_method="S256",
             timeout=ANSWERS_WITHIN_S,
             trust_env=False,
+            verify=client_tls(),
         )

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from cli.alarm_letter import TEST_SUBJECT, TEST_TEXT, headline, subject_of, text_of
 from cli.alarm_news import News, news, notified_after, settled
 from core.runtime.errors import describe_defect
+from core.runtime.tls import client_tls
 
 if TYPE_CHECKING:
     from cli.alarm_memory import Memory, Recipient
@@ -101,7 +102,7 @@ class Channel:
         try:
             # The operator's own address, from the operator's own file: not one that a tenant chose.
             async with (
-                httpx.AsyncClient(timeout=OF_ONE_STEP * within_s) as client,
+                httpx.AsyncClient(timeout=OF_ONE_STEP * within_s, verify=client_tls()) as client,
                 client.stream(
                     "POST",
                     self.settings.alarm_url.get_secret_value(),

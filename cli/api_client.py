@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.running import fail, find_run, require_replaceable
+from core.runtime.tls import client_tls
 
 if TYPE_CHECKING:
     import httpx
@@ -173,7 +174,10 @@ def open_api(api_key: str | None, url: str | None, home: Path | None) -> Generat
         run = find_run(home)
         api_key, url = api_key or run.api_key, url or run.api_url
     with httpx.Client(
-        base_url=url.rstrip("/"), headers={"Authorization": f"Bearer {api_key}"}, timeout=ANSWER_WITHIN_S
+        base_url=url.rstrip("/"),
+        headers={"Authorization": f"Bearer {api_key}"},
+        timeout=ANSWER_WITHIN_S,
+        verify=client_tls(),
     ) as client:
         yield ApiClient(client, api_key)
 

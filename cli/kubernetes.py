@@ -1,10 +1,11 @@
 """Asks the API of Kubernetes, from a pod that has an account there."""
 
 import os
-import ssl
 from pathlib import Path
 
 import httpx
+
+from core.runtime.tls import client_tls
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -20,7 +21,7 @@ def connect_to_kubernetes(group: str, kind: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=f"https://{host}:{port}/apis/{group}/namespaces/{namespace}/{kind}",
         headers={"Authorization": f"Bearer {token}"},
-        verify=ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt")),
+        verify=client_tls(str(ACCOUNT / "ca.crt")),
         timeout=30.0,
         trust_env=False,
     )

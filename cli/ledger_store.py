@@ -6,7 +6,6 @@ Of S3 it takes two requests, for the whole object, signed as AWS describes it ("
 import hashlib
 import hmac
 import os
-import ssl
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from core.runtime.tls import client_tls
 from registry.erasures import write_missing
 from registry.ledger_file import LEDGER_NAME
 
@@ -73,7 +73,7 @@ class LedgerStore:
             UnreadableLedger: the object is no ledger of ours, and stays as it is.
             httpx.HTTPError: the store does not answer, or refuses.
         """
-        trusted = ssl.create_default_context()  # SSL_CERT_FILE names an authority of one's own.
+        trusted = client_tls()  # SSL_CERT_FILE names an authority of one's own.
         async with httpx.AsyncClient(timeout=WITHIN_S, trust_env=False, verify=trusted) as client:
             there = await client.send(self._request("GET"))
             if there.status_code != NOT_FOUND:

@@ -18,6 +18,7 @@ from prometheus_client import Counter
 
 from core.messages.permissions import OWN_INBOX, inbox_of
 from core.runtime.errors import CUT, OperatorError, describe
+from core.runtime.tls import client_tls
 from core.runtime.waiting import Waiting, network_reason
 
 RECONNECT_WAIT_S = 0.2
@@ -262,7 +263,7 @@ def _tls_of(nats_url: str) -> Callable[[], ssl.SSLContext] | None:
     """What reads whom to believe; None: the address says no TLS."""
     if not nats_url.startswith("tls://"):
         return None
-    return partial(ssl.create_default_context, cafile=dict(parse_qsl(nats_url.partition("?")[2])).get("ca"))
+    return partial(client_tls, dict(parse_qsl(nats_url.partition("?")[2])).get("ca"))
 
 
 def _inbox(server: str) -> str:

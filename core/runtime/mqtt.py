@@ -10,7 +10,6 @@ that a downlink which the broker did not take in time is not sent again, minutes
 
 import asyncio
 import random
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,6 +28,7 @@ from core.model.pauses import growing_pause
 from core.runtime.bus import raise_if_cancelled
 from core.runtime.errors import CUT
 from core.runtime.settings import OptionalBroker
+from core.runtime.tls import client_tls
 from core.runtime.waiting import Waiting, network_reason
 
 DEFAULT_PORT = 1883
@@ -152,7 +152,7 @@ class _AcknowledgingClient(aiomqtt.Client):
             identifier=client_id,
             keepalive=KEEP_ALIVE_S,
             timeout=OPERATION_TIMEOUT_S,
-            tls_context=ssl.create_default_context(cafile=broker.ca) if broker.tls else None,
+            tls_context=client_tls(broker.ca) if broker.tls else None,
             **version,
         )
         self._client.manual_ack_set(True)

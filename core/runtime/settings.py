@@ -7,7 +7,6 @@ that are wrong, missing or misspelt.
 import os
 import re
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.runtime.errors import system_reason
 from core.runtime.keks import Keks, check_command, parse_keks, read_keks
+from core.runtime.tls import client_tls
 
 PREFIX = "TERRITOIRE_"
 # EX_CONFIG would say the same, and 2 is what every command of ours ends with that was given something wrong.
@@ -142,7 +142,7 @@ def _load_authority(file: str | None) -> None:
     if file is None:
         return
     try:
-        ssl.create_default_context(cafile=file)
+        client_tls(file)
     except OSError as refused:  # ssl.SSLError is one.
         raise ValueError(f"no authority in {file}: {refused}") from None
 

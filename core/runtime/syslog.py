@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
+from core.runtime.tls import client_tls
+
 Transport = Literal["udp", "tcp", "tls"]
 SCHEMES: dict[str, Transport] = {"syslog+udp": "udp", "syslog+tcp": "tcp", "syslog+tls": "tls"}
 USUAL_PORTS: dict[Transport, int] = {"udp": 514, "tcp": 601, "tls": 6514}
@@ -58,7 +60,7 @@ class SyslogServer:
                 plain.shutdown(socket.SHUT_WR)
                 _read_to_end(plain)
                 return
-            context = ssl.create_default_context(cafile=self.ca)
+            context = client_tls(self.ca)
             with context.wrap_socket(plain, server_hostname=self.host) as secured:
                 secured.sendall(framed)
                 with contextlib.suppress(TimeoutError, ssl.SSLError):  # Some end without their own close_notify.

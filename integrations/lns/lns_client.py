@@ -1,7 +1,6 @@
 """Clients of other LNS: their broker or their HTTP API."""
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import httpx
 from core.model.downlinks import DownlinkReason
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
 from core.runtime.mqtt import MqttAway, MqttRejected, MqttSession
+from core.runtime.tls import client_tls
 from integrations.lns.adapters import chirpstack, live_objects, the_things_stack, thingpark, wanesy
 from integrations.lns.lns_downlink import (
     NAMES,
@@ -113,7 +113,7 @@ class HttpLnsClient:
         self._user = source.downlink_user or ""
         self._secret = secret
         self._allowed = allowed
-        self._tls = ssl.create_default_context()
+        self._tls = client_tls()
         self._token = ""  # Of Wanesy, until it is rejected.
 
     async def hand_over(self, downlink: LnsDownlink) -> Outcome:

@@ -4,7 +4,6 @@ The database of passwords has `user_id_type: clientid`: an account is bound to t
 mosquitto. What no rule allows is rejected (`authorization.no_match = deny`).
 """
 
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -14,6 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import httpx
 import msgspec
 
+from core.runtime.tls import client_tls
 from core.runtime.waiting import network_reason
 from integrations.mqtt_accounts.broker import Account, BrokerAway, BrokerRejected
 from integrations.mqtt_accounts.wanted import Permissions
@@ -54,7 +54,7 @@ def open_client(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=f"{parts.scheme}://{parts.hostname}:{parts.port or DEFAULT_PORTS[parts.scheme]}",
         auth=(unquote(parts.username or ""), unquote(parts.password or "")),
-        verify=ssl.create_default_context(cafile=dict(parse_qsl(parts.query)).get("ca")),
+        verify=client_tls(dict(parse_qsl(parts.query)).get("ca")),
         timeout=ANSWERS_WITHIN_S,
         trust_env=False,
     )

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ import structlog
 
 from core.runtime.errors import describe
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
+from core.runtime.tls import client_tls
 from indicators.waste.rounds.distances import UnusableDistances, great_circle, osrm_blocks, osrm_distances
 from indicators.waste.rounds.model import Distances, Place
 
@@ -37,7 +37,7 @@ async def road_distances(base: str, places: Sequence[Place], speed_kmh: float) -
 async def _ask(base: str, places: Sequence[Place]) -> Distances:
     host = urlsplit(base).hostname or ""
     # Set by whoever exploits the platform: it may be in their own network, and nowhere else.
-    transport = GuardedTransport(ssl.create_default_context(), AllowList.parse([host]), permit_http=True)
+    transport = GuardedTransport(client_tls(), AllowList.parse([host]), permit_http=True)
     answers: list[tuple[range, range, Any]] = []
     async with (
         asyncio.timeout(WITHIN_S),
