@@ -26,6 +26,8 @@ class Layout(StrEnum):
     """As usual, on a bus of three servers."""
     FAILOVER = "failover"
     """As usual, with a database that is another one afterwards."""
+    FRESH = "fresh"
+    """As usual, with nothing in it that other cases have measured."""
     FORMER = "former"
     """As usual, of the last release."""
 

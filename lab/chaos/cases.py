@@ -46,6 +46,7 @@ CASES: tuple[Case, ...] = (
         60,
         during=kill_in_turn("ingest", "api", "alerting", "postgres"),
         around=following_feed,
+        layout=Layout.FRESH,
         quick_s=8,
         quick_during=kill_in_turn("ingest", "alerting"),
         is_slow=True,

@@ -19,7 +19,7 @@ def _recovery(outcome: Outcome) -> str:
 
 
 def chaos_table(outcomes: Sequence[Outcome]) -> Table:
-    """One row per case; what differs is spelled out below by `print_findings`."""
+    """One row per case; what differs is spelled out by `print_findings`."""
     table = Table(title="Rien de perdu, rien en double", title_justify="left")
     table.add_column("Cas")
     for heading in ("émises", "entendues", "à nous", "enregistrées", "doublons", "manquantes", "reprise (s)"):

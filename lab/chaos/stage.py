@@ -39,6 +39,7 @@ REPLICAS: Mapping[str, int] = dict.fromkeys(SHARDED, 2)
 REPLICAS_OF: Mapping[Layout, Mapping[str, int]] = {
     Layout.USUAL: REPLICAS,
     Layout.FAILOVER: REPLICAS,
+    Layout.FRESH: REPLICAS,
     Layout.FORMER: REPLICAS,
     Layout.CLUSTER: {**REPLICAS, BUS: 3},
     Layout.DOUBLED: dict.fromkeys(SERVICES, 2),
@@ -96,7 +97,7 @@ class Stage:
         looking = asyncio.create_task(watch.run(), name="look at the stack")
         try:
             await self._act_or_say_why(case, scene, watch, outcome)
-            watch.is_silent, ended_us = True, now_us()
+            ended_us = now_us()
             outcome.unready = await self.processes.until_ready(READY_WITHIN_S)
             await self._judge(outcome, scene, watch, first, drops_before)
             if case.p99_goal_ms is not None:
@@ -136,11 +137,11 @@ class Stage:
         async with nullcontext() if case.around is None else case.around(scene):
             seconds = FOREVER_S if case.load_goes_on else scene.seconds
             playing = asyncio.create_task(self.load.play(self.rate, seconds), name="load")
+            playing.add_done_callback(lambda _: watch.load_ended())
             try:
                 if case.during is not None:
                     await case.during(scene)
                 await (scene.lead() if case.load_goes_on else playing)
-                watch.is_silent = True
             finally:
                 playing.cancel()
                 await asyncio.gather(playing, return_exceptions=True)

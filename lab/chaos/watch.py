@@ -42,6 +42,10 @@ class Watch:
     """The load has ended: nothing new is measured, and what is not in the streams has arrived."""
     _looks: list[tuple[float, bool]] = field(default_factory=list[tuple[float, bool]])
 
+    def load_ended(self) -> None:
+        """From now on a chain that keeps up has empty streams; when something was measured says nothing."""
+        self.is_silent = True
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:

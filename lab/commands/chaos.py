@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lab.chaos.stage import Stage
 
 HOUR_S = 3_600.0
+# All that is measured on a stack is counted anew after each case.
+MOST_CASES_A_STACK = 13
 # Not /tmp: the databases of a run take gigabytes, and /tmp may be memory.
 FOLDER = Path("/var/tmp")
 
@@ -85,7 +87,7 @@ def chaos(
         print_json({"rate": rate, "cases": [outcome.as_dict() for outcome in outcomes]})
     else:
         console.print(chaos_table(outcomes))
-    print_findings(console, outcomes)
+    print_findings(console, [outcome for outcome in outcomes if outcome.status != "ok"])
     shown = outcomes and all(outcome.status == "ok" for outcome in outcomes)
     raise typer.Exit(INTERRUPTED if interrupted else 0 if shown else 1)
 
@@ -147,12 +149,16 @@ def _own_folder(*, keep: bool) -> Generator[Path]:
 
 
 def groups_of(cases: Sequence["Case"]) -> list[list["Case"]]:
-    """Which cases are played on the same stack, in their order."""
+    """Which cases are played on the same stack, in their order: a few, since each counts all that is there."""
     groups: dict[tuple[object, ...], list[Case]] = {}
     for case in cases:
         alone = case.name if case.is_alone else None
         groups.setdefault((case.on_small_disks, case.layout, alone), []).append(case)
-    return list(groups.values())
+    return [
+        group[begin : begin + MOST_CASES_A_STACK]
+        for group in groups.values()
+        for begin in range(0, len(group), MOST_CASES_A_STACK)
+    ]
 
 
 @asynccontextmanager
@@ -187,6 +193,7 @@ async def _run_group(
 ) -> int:
     """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
     from lab.chaos.outcome import CaseFailed, NotRun, Outcome
+    from lab.chaos.report import print_findings
     from lab.chaos.soak.load import KEPT_FOR_S
     from lab.chaos.soak.play import soak
     from services.supervisor.supervisor import StartFailed
@@ -205,9 +212,12 @@ async def _run_group(
                 played += 1
                 outcome = outcomes[-1]
                 _print_outcome(outcome, console)
+                print_findings(console, [outcome])
                 if outcome.unready or not outcome.drained:
                     return played
             outcomes.append(await stage.settle())
+            _print_outcome(outcomes[-1], console)
+            print_findings(console, outcomes[-1:])
     except NotRun as refused:
         outcomes += [Outcome(case.name, case.title, not_run=str(refused)) for case in cases[played:]]
     except (CaseFailed, StartFailed) as failed:

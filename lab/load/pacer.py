@@ -90,6 +90,8 @@ class Pacer:
     async def play(self, total: int, rate: float) -> None:
         """Return when `total` uplinks have been sent, `rate` per second, whatever becomes of them.
 
+        One that is cancelled sends nothing more: what is in no concentrator yet stays unsent.
+
         Raises:
             ValueError: a play is running.
         """
@@ -101,6 +103,8 @@ class Pacer:
             await done
         finally:
             self._play = None
+            for buffer in self._buffers:
+                buffer.due.clear()
 
     async def run(self) -> None:
         """Drive the gateways, which are open, until cancelled."""

@@ -62,7 +62,6 @@ def with_clock_off(service: str, seconds: int) -> Around:
     @asynccontextmanager
     async def around(scene: Scene) -> AsyncGenerator[None]:
         wrong = {"LD_PRELOAD": str(clock_library()), "FAKETIME": f"{seconds:+d}s", **OF_ALL}
-        scene.victims.add(service)
         async with scene.processes.replaced({service: wrong}, "avec une horloge fausse"):
             scene.recover_from_now()
             yield

@@ -12,12 +12,12 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Seque
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
-from lab.chaos.feed.readers import PATH, Key, PageReader, Reader, StreamReader, WebhookReader
+from lab.chaos.feed.readers import PATH, Key, PageReader, Reader, StreamReader, WebhookReader, key_of, of_key
 from lab.chaos.outcome import CaseFailed
 from lab.chaos.scene import SECOND_US, Scene
 from lab.fleet.provision import Provisioner
@@ -87,8 +87,7 @@ class Typed:
     old: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """One measurement as it is stored; `typed`: which of the flags of somebody who typed it."""
 
     value: float
@@ -227,8 +226,8 @@ async def _stored(pool: Pool, tenant_id: int, begins_at: str) -> Stored:
                 changes = await connection.fetch(CHANGES, tenant_id, begins_at, timeout=120)
                 subjects = await connection.fetch(SUBJECTS, tenant_id, begins_at, timeout=120)
             return Stored(
-                {(row[0], row[1]): Measured(row["value"], row["typed"]) for row in measured},
-                Counter({(row[0], row[1]): row["times"] for row in changes}),
+                {key_of(row[0], row[1]): Measured(row["value"], row["typed"]) for row in measured},
+                Counter({key_of(row[0], row[1]): row["times"] for row in changes}),
                 Counter({(row[0], row[1]): row["times"] for row in subjects}),
             )
         await asyncio.sleep(TRIES_EVERY_S)
@@ -298,7 +297,7 @@ def findings(reader: Reader, stored: Stored, began: Stored) -> list[str]:
 
 def _line(reader: Reader, what: str, keys: Iterable[Key]) -> str:
     found = sorted(keys)
-    named = ", ".join(f"{id_} {at:%H:%M:%S.%f}" for id_, at in found[:EXAMPLES])
+    named = ", ".join(f"{id_} {at:%H:%M:%S.%f}" for id_, at in map(of_key, found[:EXAMPLES]))
     return f"{reader.name} : {len(found)} {what} ({named})" if found else ""
 
 
@@ -307,10 +306,10 @@ async def _type_readings(client: httpx.AsyncClient, reader: PageReader, typed: T
     while not reader.account.live:  # noqa: ASYNC110 - Another process has no event.
         await asyncio.sleep(TRIES_EVERY_S)
     while typed.old < OLD_READINGS:
-        datastream_id, at = next(iter(reader.account.live))
+        datastream_id, at = of_key(next(iter(reader.account.live)))
         typed.old += await _type(client, datastream_id, at - OLD - timedelta(hours=typed.old), typed.old)
     for number in range(10**6):
-        datastream_id, at = next(reversed(reader.account.live))
+        datastream_id, at = of_key(next(reversed(reader.account.live)))
         if number % 2:
             at -= timedelta(days=1, seconds=number)
         await _type(client, datastream_id, at, number % 100)

@@ -3,7 +3,7 @@ import re
 from lab.chaos.case import Layout
 from lab.chaos.cases import CASES, SELECTION, find_case
 from lab.chaos.kills.cases import ALL
-from lab.commands.chaos import groups_of
+from lab.commands.chaos import MOST_CASES_A_STACK, groups_of
 from services.supervisor.stack_options import SERVICES
 
 BESIDE_THE_SUITE_S, BUDGET_S = 60, 300
@@ -28,6 +28,8 @@ def test_an_upgrade_has_a_stack_of_its_own_and_others_share_theirs() -> None:
     groups = groups_of(CASES)
 
     assert [case.name for group in groups if group[0].layout is Layout.FORMER for case in group] == ["upgrade"]
+    assert [case.name for group in groups if group[0].layout is Layout.FRESH for case in group] == ["feed"]
+    assert max(map(len, groups)) == MOST_CASES_A_STACK
     assert sorted(case.name for group in groups for case in group) == sorted(case.name for case in CASES)
     assert all(len({(case.on_small_disks, case.layout) for case in group}) == 1 for group in groups)
     assert [len(group) for group in groups if group[0].is_alone] == [1, 1]

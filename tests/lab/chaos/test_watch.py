@@ -31,19 +31,38 @@ def test_without_a_good_look_there_was_no_recovery() -> None:
 
 
 class Waiting:
-    """Two streams with so many messages together, and a reading of this moment."""
+    """Two streams with so many messages together, and a newest reading, by default of this moment."""
 
-    def __init__(self, messages: int) -> None:
-        self._messages = messages
+    def __init__(self, messages: int, lag_s: float = 0.1) -> None:
+        self._messages, self._lag_s = messages, lag_s
 
     async def stream_messages(self, stream: str) -> int:
         return self._messages if stream == topics.FRAMES else 0
 
     async def fetchval(self, _statement: str) -> float:
-        return 0.1
+        return self._lag_s
 
     async def fetch(self, _statement: str, _tenant_id: int) -> list[Any]:
         return []
+
+
+async def looked_at(looking: Watch) -> bool:
+    """What one look finds."""
+    watching = asyncio.create_task(looking.run())
+    await asyncio.sleep(0.05)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    return looking._looks[-1][1]
+
+
+@pytest.mark.parametrize(("messages", "keeps_up"), [(0, True), (1, False)])
+async def test_once_the_load_has_ended_empty_streams_are_what_counts(messages: int, keeps_up: bool) -> None:
+    stack: Any = Waiting(messages, lag_s=300.0)  # Cabinets speak every few minutes.
+    looking = Watch(stack, stack, CounterWatch(1))
+
+    assert not await looked_at(looking)
+    looking.load_ended()
+    assert await looked_at(looking) == keeps_up
 
 
 @pytest.mark.parametrize(
@@ -52,10 +71,5 @@ class Waiting:
 )
 async def test_each_bridge_has_batches_of_its_own_in_hand(messages: int, bridges: int, keeps_up: bool) -> None:
     stack: Any = Waiting(messages)
-    looking = Watch(stack, stack, CounterWatch(1), bridges=bridges)
-    watching = asyncio.create_task(looking.run())
-    await asyncio.sleep(0.05)  # One look.
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
 
-    assert (looking.recovery_s(0.0) is not None) is keeps_up
+    assert await looked_at(Watch(stack, stack, CounterWatch(1), bridges=bridges)) is keeps_up

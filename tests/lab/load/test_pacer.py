@@ -1,5 +1,6 @@
 """A load's radio: half-duplex gateways, answers that count only in the window, join-accepts likewise."""
 
+import asyncio
 import random
 import secrets
 from collections.abc import Callable
@@ -226,3 +227,18 @@ def test_of_a_device_each_so_manieth_frame_was_kept_by_its_gateway() -> None:
 
     late_ms = (at_us - 1_200 * SECOND_US) // 1000 - 315_964_800_000 + 18_000
     assert [b'"tmms":%d,' % late_ms in frame for frame in frames if frame is not None] == [True, False] * 2
+
+
+async def test_a_play_that_is_cancelled_sends_nothing_more() -> None:
+    pacer = scene(devices=3).load.pacer
+    playing = asyncio.create_task(pacer.play(3, 1e9))
+    await asyncio.sleep(0)
+    assert pacer._play is not None
+    pacer._give_out(pacer._play)
+    waiting = [len(buffer.due) for buffer in pacer._buffers]
+
+    playing.cancel()
+    await asyncio.gather(playing, return_exceptions=True)
+
+    assert sum(waiting) == 3
+    assert not any(buffer.due for buffer in pacer._buffers)

@@ -11,20 +11,21 @@ import httpx
 from standardwebhooks import Webhook
 
 from lab.chaos.feed.following import Measured, Stored, findings
-from lab.chaos.feed.readers import Changed, Event, StreamReader, WebhookReader, events_of
+from lab.chaos.feed.readers import Changed, Event, StreamReader, WebhookReader, events_of, key_of, of_key
 from lab.simulator.pushed import TYPE, Pushed
 from lab.simulator.receiver import Received, receive_webhooks
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 AT = datetime(2027, 3, 2, 8, tzinfo=UTC)
-FIRST, SECOND = (1, AT), (1, AT + timedelta(minutes=1))
+LATER = AT + timedelta(minutes=1)
+FIRST, SECOND = key_of(1, AT), key_of(1, LATER)
 NOTHING = Stored({}, Counter(), Counter())
 # Two readings; the second one was corrected by hand to 9.
 STORED = Stored({FIRST: Measured(4, 0), SECOND: Measured(9, 68)}, Counter({FIRST: 1, SECOND: 2}), Counter())
 BROUGHT = (
-    Changed(*FIRST, change="late", value=4),
-    Changed(*SECOND, change="new", value=5),
-    Changed(*SECOND, change="corrected", value=9),
+    Changed(1, AT, change="late", value=4),
+    Changed(1, LATER, change="new", value=5),
+    Changed(1, LATER, change="corrected", value=9),
 )
 
 
@@ -32,6 +33,12 @@ def reader_of(*changes: Changed) -> WebhookReader:
     reader = WebhookReader(Pushed(Received(), 1))
     reader.account.record_changes(changes)
     return reader
+
+
+def test_an_instant_of_a_datastream_is_one_number_and_back() -> None:
+    last = datetime(2110, 1, 1, 12, 0, 0, 999_999, tzinfo=UTC)
+
+    assert [of_key(key_of(*one)) for one in ((1, AT), (2**31 - 1, last))] == [(1, AT), (2**31 - 1, last)]
 
 
 def test_who_has_each_change_once_and_the_last_values_has_nothing_wrong() -> None:
