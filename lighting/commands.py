@@ -17,7 +17,8 @@ LAST_WORD_WITHIN = timedelta(minutes=2)
 # Members of a multicast group report within a quarter of an hour, at random (docs/profil-horloge.md).
 GROUP_REPORTS_WITHIN = timedelta(minutes=17)
 # A device that left so many questions unanswered is asked no more until it is heard of: without power it hears
-# nothing, and each frame takes a gateway's time from others.
+# nothing, and each frame takes a gateway's time from others. But once after the last attempt, since one that has
+# obeyed, and whose answers were lost, has not failed.
 QUESTIONS_IN_VAIN = 2
 # The longest "off" that may be asked for: the street is lit again, whatever happens to the operator.
 LONGEST_OFF = timedelta(hours=12)
@@ -273,8 +274,7 @@ def _advance_queued(command: OpenCommand, received_at: datetime | None, now: dat
             sent_at = command.sent_at or now
             is_received = received_at is not None and received_at > sent_at
             proving = command.proving
-            is_heard_of = command.attempts <= QUESTIONS_IN_VAIN or is_received
-            ask = proving.asks and is_heard_of and not proving.answers_within
+            ask = proving.asks and (_is_worth_asking(command) or is_received) and not proving.answers_within
             return Transmitted(sent_at, command.downlink_state == "acknowledged", ask)
         case "failed":
             reason = f"{Failure.NOT_TRANSMITTED}: {command.downlink_reason or ''}".rstrip(": ")
@@ -287,6 +287,11 @@ def _advance_queued(command: OpenCommand, received_at: datetime | None, now: dat
         case _:  # The network server, which lets it expire, may be away.
             is_over = now >= command.not_after + LAST_WORD_WITHIN
             return End(State.EXPIRED, None) if is_over else Wait()
+
+
+def _is_worth_asking(command: OpenCommand) -> bool:
+    """Of one from which nothing was received meanwhile."""
+    return command.attempts <= QUESTIONS_IN_VAIN or command.attempts >= MAX_ATTEMPTS
 
 
 def _again_or(end: End, command: OpenCommand, since: datetime, now: datetime) -> Step:
@@ -343,7 +348,8 @@ def _is_silent(command: OpenCommand, sent_at: datetime, now: datetime) -> bool:
         proving.asks
         and bool(proving.answers_within)
         and command.read_back_state is None
-        and 1 + command.owes_light <= command.attempts <= QUESTIONS_IN_VAIN
+        and 1 + command.owes_light <= command.attempts
+        and _is_worth_asking(command)
         and now >= sent_at + proving.answers_within
     )
 

@@ -101,6 +101,19 @@ def test_a_device_without_power_is_asked_twice_and_again_once_it_is_heard() -> N
     assert advance(command(attempts=3, read_back_state=None), [], NOW + SECOND, NOW + 2 * SECOND) == Ask()
 
 
+def test_a_device_that_obeyed_and_whose_answers_were_lost_is_asked_after_the_last_attempt() -> None:
+    last = command(state=State.QUEUED, attempts=MAX_ATTEMPTS, read_back_state=None)
+    by_itself = replace(RELAY, answers_within=30 * SECOND)
+    silent = command(attempts=MAX_ATTEMPTS, proving=by_itself, read_back_state=None)
+    asked = replace(last, state=State.SENT, read_back_state="sent")
+
+    assert advance(last, [], None, NOW) == Transmitted(NOW, acknowledged=False, ask=True)
+    assert advance(silent, [], None, NOW + 29 * SECOND) == Wait()
+    assert advance(silent, [], None, NOW + 30 * SECOND) == Ask()
+    assert advance(asked, [said(0)], NOW + SECOND, NOW + MINUTE) == Apply(NOW + SECOND)
+    assert advance(asked, [], None, NOW + 2 * MINUTE) == End(State.FAILED, Failure.NO_READ_BACK)
+
+
 def test_what_no_gateway_could_emit_is_tried_again_then_fails_with_the_reason() -> None:
     failed = {"state": State.QUEUED, "downlink_state": "failed", "downlink_reason": "TOO_LATE"}
 

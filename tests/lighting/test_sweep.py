@@ -256,7 +256,7 @@ async def test_a_failed_on_that_ended_no_off_is_left_to_the_operator(pool: Pool,
 
 
 async def test_frames_for_a_cabinet_without_power_are_few(pool: Pool, cabinet: int) -> None:
-    """Six in the first hour, then one an hour: at SF12 eight take a gateway's whole hour."""
+    """Seven in the first hour, then one an hour: at SF12 eight take a gateway's whole hour."""
     await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(seconds=1))
     await pool.execute("UPDATE downlink SET state = 'expired'")
     start, frames = datetime.now(UTC) + timedelta(minutes=1), []
@@ -271,7 +271,7 @@ async def test_frames_for_a_cabinet_without_power_are_few(pool: Pool, cabinet: i
             )
             frames += [minute // 60] * len(sent)
 
-    assert [frames.count(hour) for hour in range(4)] == [6, 1, 1, 1]
+    assert [frames.count(hour) for hour in range(4)] == [7, 1, 1, 1]
 
 
 async def test_two_circuits_of_a_cabinet_are_proved_by_their_own_outputs_alone(pool: Pool, cabinet: int) -> None:
