@@ -8,7 +8,7 @@ import structlog
 
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
 from core.model.entities import Gateway
-from core.runtime.clock import wall_clock_us
+from core.runtime.clock import monotonic_us, wall_clock_us
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from gateways import gateway_metrics
@@ -27,6 +27,8 @@ QUEUE_LEAD_US = 50_000
 # Below this it answers TOO_LATE (42.5 ms measured on HAL2), whatever we hoped for.
 HARD_LEAD_US = 43_000
 FIRST_ROUND_TRIP_US = 50_000
+# NTP slews by less, a clock that is set steps by more.
+LEAST_STEP_US = 200_000
 COLLISION_PACKET = "COLLISION_PACKET"
 TOO_LATE = "TOO_LATE"
 # A counter that is already past looks like one far ahead.
@@ -70,6 +72,7 @@ class Radio:
         self._pool = pool
         self._statuses = statuses
         self._latest_now_us = 0
+        self._begun_us = wall_clock_us() - monotonic_us()
         self._handing_over = asyncio.Lock()
         self._on_air_until_us = 0
         self._round_trips = round_trips
@@ -99,8 +102,7 @@ class Radio:
 
     def usage(self) -> tuple[Usage, ...]:
         """What is used up of each sub-band's hour."""
-        self._latest_now_us = max(wall_clock_us(), self._latest_now_us)
-        return self._scheduler.usage(self._latest_now_us)
+        return self._scheduler.usage(self._now_us())
 
     async def transmit(self, frontend: Frontend, request: TransmitRequest) -> TransmitReply:
         """Try the transmissions in order until the gateway takes one; at most one goes out."""
@@ -196,8 +198,7 @@ class Radio:
             self._scheduler.release(booked.granted)
 
     def _request(self, request: TransmitRequest, transmission: Transmission) -> Granted | TransmitRejected:
-        # A clock that was set back must not take the ledger back with it.
-        now = self._latest_now_us = max(wall_clock_us(), self._latest_now_us)
+        now = self._now_us()
         try:
             airtime_us = lora_airtime_us(
                 len(transmission.phy_payload), transmission.spreading_factor, transmission.bandwidth, crc=False
@@ -213,6 +214,22 @@ class Radio:
             latest_start_us=request.latest_at_us if transmission.immediate else None,
             lead_us=QUEUE_LEAD_US + self.round_trip_us,
         )
+
+    def _now_us(self) -> int:
+        """The wall clock as the ledger goes by it: it never goes back, and where it was set the ledger goes along.
+
+        Held at an hour that was wrong, it would refuse everything as late until that hour has come.
+        """
+        wall_us = wall_clock_us()
+        stepped_us = wall_us - monotonic_us() - self._begun_us
+        if abs(stepped_us) > LEAST_STEP_US:
+            self._scheduler.shift(stepped_us)
+            self._begun_us += stepped_us
+            self._on_air_until_us += stepped_us
+            self._latest_now_us = wall_us
+            log.warning("radio_clock_set", gw_eui=self.gateway.gateway_id.hex(), by_s=round(stepped_us / 1e6, 1))
+        self._latest_now_us = max(wall_us, self._latest_now_us)
+        return self._latest_now_us
 
     def _radio_request(self, request: TransmitRequest, booked: _Booking) -> ChosenTransmission:
         transmission = booked.transmission

@@ -143,6 +143,10 @@ class HourLedger:
         self.used_us -= sum(span.end_us - span.start_us for span in self._spans[:old])
         del self._spans[:old]
 
+    def shift(self, by_us: int) -> None:
+        """Moves all of it, as the clock was."""
+        self._spans = [_Span(start_us + by_us, end_us + by_us) for start_us, end_us in self._spans]
+
     def lawful_at(self, earliest_us: int, airtime_us: int, limit_us: int) -> int | None:
         """The first instant at which an hour of `limit_us` has room; None when it never has for a frame so long.
 
@@ -163,7 +167,7 @@ class HourLedger:
 
 
 class Scheduler:
-    """One gateway's radio. `now_us` never decreases from call to call.
+    """One gateway's radio. `now_us` never decreases from call to call, but for a clock that is set: `shift`.
 
     The ledger counts a transmission whole as long as any of it is less than an hour old, and what is granted for
     later as well: a little more than the law asks, and never less.
@@ -238,6 +242,12 @@ class Scheduler:
                 break
         if band is not None:
             self._ledgers[band].remove_span(granted.start_us, granted.airtime_us)
+
+    def shift(self, by_us: int) -> None:
+        """The clock was set by so much, or back: what was transmitted is as long ago as before."""
+        self._radio = [_Span(start_us + by_us, end_us + by_us) for start_us, end_us in self._radio]
+        for ledger in self._ledgers.values():
+            ledger.shift(by_us)
 
     def usage(self, now_us: int) -> tuple[Usage, ...]:
         """What is used up of each sub-band's hour, with what is granted for later."""

@@ -21,6 +21,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.crypto import WrongKek
 from lorawan.frame_lines import header_of
 from lorawan.instants import from_us, to_us
+from lorawan.regions.region import HOUR_US
 from lorawan.windows import Window
 from network import downlink_frame, store
 from network.downlink_frame import Attempt, PlannedDownlink
@@ -53,6 +54,9 @@ RETRY_AFTER_US = (2_000_000, 5_000_000, 10_000_000)
 # gateway may be away for three weeks.
 SHORTEST_WAIT_US, LONGEST_WAIT_US = 5_000_000, 120_000_000
 GUARD_US = 100_000
+# A bridge says when a frame starts by its own clock, which may be wrong; by ours no window opens later after its
+# uplink (RxDelay 15, and RX2), and no answer comes later than this.
+LATEST_START_US, LATEST_ANSWER_US = 20_000_000, 5_000_000
 # How long the shard's drain waits for gateways' answers, which usually come within milliseconds.
 FINISH_S = 3.0
 MAX_REMEMBERED = 10_000
@@ -304,7 +308,9 @@ class Dispatcher:
 
     def _sent(self, planned: PlannedDownlink, request: TransmitRequest, reply: TransmitReply) -> TransmitOutcome:
         transmission = request.transmissions[max(0, min(reply.index, len(request.transmissions) - 1))]
-        starts_at_us = reply.starts_at_us or (request.uplink_at_us or self._clock()) + transmission.delay_us
+        now_us = self._clock()
+        starts_at_us = reply.starts_at_us or (request.uplink_at_us or now_us) + transmission.delay_us
+        starts_at_us = max(now_us - LATEST_ANSWER_US, min(starts_at_us, now_us + LATEST_START_US))
         ends_at_us = starts_at_us + downlink_frame.airtime_us(transmission) + GUARD_US
         self._on_air_until_us[planned.device_id] = ends_at_us
         return TransmitOutcome(OK, request.gateway_id, starts_at_us, transmission=transmission)
@@ -387,7 +393,8 @@ def settlement_of(row: DueDownlink, outcome: TransmitOutcome, now_us: int, *, is
     if waits and is_class_c:  # A class A device's next uplink is pause enough.
         age_us = now_us - to_us(row.created_at)
         pause_us = min(max(age_us // 10, SHORTEST_WAIT_US), LONGEST_WAIT_US)
-    again_us = max(now_us + pause_us, outcome.fits_at_us)
+    latest_fit_us = HOUR_US if outcome.status == DownlinkReason.DUTY_CYCLE_OVERFLOW else LATEST_START_US
+    again_us = max(now_us + pause_us, min(outcome.fits_at_us, now_us + latest_fit_us))
     return Settlement(
         row.id,
         DownlinkState.QUEUED,

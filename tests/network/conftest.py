@@ -123,6 +123,7 @@ class Bridge:
 
     bus: Bus
     statuses: dict[bytes, str] = field(default_factory=dict)
+    starts_at_us: int = 0
     requests: asyncio.Queue[TransmitRequest] = field(default_factory=asyncio.Queue)
 
     async def hold(self, gateway_id: bytes) -> None:
@@ -130,7 +131,9 @@ class Bridge:
             request = decode_request(octets)
             status = self.statuses.get(gateway_id, "OK")
             await self.requests.put(request)
-            return encode_transmit(TransmitReply(status, 0 if status in {"OK", "NO_ACK"} else -1, 0, 0))
+            return encode_transmit(
+                TransmitReply(status, 0 if status in {"OK", "NO_ACK"} else -1, 0, self.starts_at_us)
+            )
 
         await self.bus.respond(topics.gateway_down(gateway_id), answer, queue="bridge")
 

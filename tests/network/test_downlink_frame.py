@@ -231,6 +231,15 @@ def test_a_rejected_row_waits_until_it_fits() -> None:
     assert settled.not_before == at(fits_at_us)
 
 
+@pytest.mark.parametrize(("status", "longest_s"), [("DUTY_CYCLE_OVERFLOW", 3_600), ("COLLISION_PACKET", 20)])
+def test_a_row_waits_no_longer_than_a_radio_may_be_taken_whatever_its_bridge_s_clock_says(
+    status: str, longest_s: int
+) -> None:
+    outcome = TransmitOutcome(status, fits_at_us=NOW_US + 7_200_000_000)
+
+    assert settlement_of(row(), outcome, NOW_US, is_class_c=True).not_before == at(NOW_US + longest_s * 1_000_000)
+
+
 @pytest.mark.parametrize("status", ["GATEWAY_UNREACHABLE", "DUTY_CYCLE_OVERFLOW"])
 def test_no_attempt_is_counted_where_there_was_nobody_to_ask_or_no_time_on_the_air(status: str) -> None:
     settled = settlement_of(row(attempts=2), TransmitOutcome(status), NOW_US, is_class_c=True)

@@ -2,12 +2,14 @@
 
 import asyncio
 import secrets
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest, encode_transmit
 from core.messages.topics import shard_of_slot
+from core.runtime.clock import wall_clock_us
 from core.runtime.lease import take_lease
 from lorawan.commands import parse_downlink_commands
 from lorawan.commands.device_time import DeviceTimeAns
@@ -68,6 +70,19 @@ async def test_a_row_waits_for_the_uplink_of_a_class_a_device_and_is_sent(networ
     assert request.downlink_id == downlink_id
     assert (row.f_cnt_down, row.gateway_id, row.attempts) == (0, GATEWAY_1, 1)
     assert row.sent_at is not None
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_row_was_sent_when_its_own_clock_allows_it_whatever_its_bridge_s_says(network, hours: int) -> None:
+    device = await network.joined()
+    network.bridge.starts_at_us = wall_clock_us() + hours * 3_600_000_000
+    downlink_id = await network.enqueue(device, payload=b"open")
+
+    await network.receive(device.uplink())
+    await network.bridge.next()
+    row = await network.downlink(downlink_id, "sent")
+
+    assert abs(row.sent_at - datetime.now(UTC)) < timedelta(seconds=40)
 
 
 async def test_what_a_device_asks_is_answered_in_f_opts(network) -> None:
