@@ -22,6 +22,8 @@ DELAY_S = 0.2
 # Of the time that a case has for its faults: late, then silent; the rest is for what ends at once, and after it.
 LATE_SHARE, SILENT_SHARE, PAUSE_SHARE = 0.2, 0.2, 0.08
 STRIKES = 3
+# So long after a way was spoilt an answer may come to what had gone through before, which says nothing of the rest.
+UNDER_WAY_US = 300_000
 # Late, silent, and so often reset and cut in two.
 DISTURBANCES = 2 + 2 * STRIKES
 
@@ -157,7 +159,8 @@ def record_loss(scene: Scene, server: str) -> None:
     """What goes to the bridge from now on was never ours, until a gateway is answered: none repeats it."""
     behind = frozenset(bytes(one.gateway_id) for one in gateways_behind(scene, server))
     if behind:
-        scene.kills.append(Kill(now_us(), behind))
+        at_us = now_us()
+        scene.kills.append(Kill(at_us, behind, at_us + UNDER_WAY_US))
 
 
 def record_return(scene: Scene, server: str) -> None:
