@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
 from io import BufferedWriter
 from pathlib import Path
@@ -226,7 +226,30 @@ def newest_backup(folder: Path) -> datetime | None:
     return None if newest is None else newest.made_at
 
 
+@contextlib.asynccontextmanager
+async def _holding_chunks(url: str) -> AsyncGenerator[None]:
+    """No chunk is dropped or compressed meanwhile: one that is gone once a snapshot lists it fails the dump."""
+    from core.runtime.postgres import DATABASE_AWAY, connect
+    from ingest.chunks import CHUNKS_LOCK, HOLD_CHUNKS
+
+    try:
+        connection = await connect(url, "territoire-backup")
+    except DATABASE_AWAY as away:
+        raise database_away(away) from None
+    try:
+        async with connection.transaction():
+            await connection.execute(HOLD_CHUNKS, CHUNKS_LOCK)
+            yield
+    finally:
+        await connection.close()
+
+
 async def _back_up(url: str, file: Path, recipients: list[str], goes_on_plain: bool) -> Manifest:
+    async with _holding_chunks(url):
+        return await _write_backup(url, file, recipients, goes_on_plain)
+
+
+async def _write_backup(url: str, file: Path, recipients: list[str], goes_on_plain: bool) -> Manifest:
     from core.runtime.postgres import DATABASE_AWAY, connect
     from registry.erasures import write_missing
     from registry.timescale import COUNT_COMPRESSED

@@ -6,6 +6,9 @@ from datetime import datetime
 from core.runtime.postgres import Connection, Pool
 from registry.rows import fetch_all
 
+# Arbitrary, ours. A backup shares it from before its snapshot to its end; what changes a chunk has it alone.
+CHUNKS_LOCK = 0x7E44174
+HOLD_CHUNKS = "SELECT pg_advisory_xact_lock_shared($1)"
 LIST = """
 SELECT range_start AS since, range_end AS until, format('%I.%I', chunk_schema, chunk_name) AS table
 FROM timescaledb_information.chunks

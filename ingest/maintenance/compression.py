@@ -9,7 +9,7 @@ from enum import StrEnum
 import structlog
 
 from core.runtime.postgres import Pool
-from ingest.maintenance.leader import SOON_OR_LATER, leading
+from ingest.maintenance.leader import change_chunks, leading
 
 READ_LICENSE = "SELECT current_setting('timescaledb.license', true)"
 COMPRESS = "SELECT observation.compress_chunk_before(now() - make_interval(days => $1))"
@@ -37,13 +37,14 @@ async def compress(pool: Pool, after_days: int) -> tuple[Compression, int]:
 
     Raises:
         NotLeader: another replica runs these jobs.
+        BackupRuns, LockNotAvailableError: chunks are held.
     """
     decided = decide(await pool.fetchval(READ_LICENSE), after_days)
     compressed = 0
     if decided is Compression.ON:
         while True:
             async with leading(pool) as connection:
-                await connection.execute(SOON_OR_LATER)
+                await change_chunks(connection)
                 more = await connection.fetchval(COMPRESS, max(after_days, 7))
             if not more:
                 break

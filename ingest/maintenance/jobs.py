@@ -23,6 +23,7 @@ from ingest.maintenance.compression import Compression, compress
 from ingest.maintenance.dwelling_days import make_dwelling_days
 from ingest.maintenance.feed import FeedWatch
 from ingest.maintenance.last_seen import raise_last_seen
+from ingest.maintenance.leader import put_off
 from ingest.maintenance.packing import pack_hours
 from ingest.maintenance.personal import forget_ended_uplinks, forget_personal, state_terms
 from ingest.maintenance.pruning import prune, prunes
@@ -183,7 +184,8 @@ async def keep_house(pool: Pool, settings: RetentionSettings, cold_folder: Path 
     await make_dwelling_days(pool, now)
     cold = await _open_cold(pool, cold_folder)
     for term in terms(settings):
-        await forget(pool, term, now, cold)
+        with put_off(term.hypertable):
+            await forget(pool, term, now, cold)
     if cold is not None:
         await cold.report()
     await forget_personal(pool, settings.keep_personal_hours_months, settings.keep_personal_days_months, now)
@@ -197,14 +199,16 @@ async def keep_house(pool: Pool, settings: RetentionSettings, cold_folder: Path 
         if ended:
             log.info("audit_lines_ended", rows=ended)
     await raise_last_seen(pool)
-    await make_rollup_parts(pool)
+    with put_off("rollup_parts"):
+        await make_rollup_parts(pool)
     packed = await pack_hours(pool)
     if packed:
         log.info("hours_packed", rows=packed)
-    decided, compressed = await compress(pool, settings.compress_after_days)
-    COMPRESSES.set(decided is Compression.ON)
-    COMPRESSED_CHUNKS.inc(compressed)
-    log.info("house_kept", compression=decided.value)
+    with put_off("compression"):
+        decided, compressed = await compress(pool, settings.compress_after_days)
+        COMPRESSES.set(decided is Compression.ON)
+        COMPRESSED_CHUNKS.inc(compressed)
+    log.info("house_kept")
 
 
 async def _open_cold(pool: Pool, folder: Path | None) -> ColdFolder | None:

@@ -15,7 +15,7 @@ from core.runtime.postgres import Connection, Pool
 from ingest.chunks import Chunk, list_chunks
 from ingest.cold.files import ColdFailure
 from ingest.maintenance.cold_keeping import ColdFolder
-from ingest.maintenance.leader import SOON_OR_LATER, leading
+from ingest.maintenance.leader import change_chunks, leading
 from ingest.maintenance.settings import RetentionSettings
 from ingest.maintenance.telemetry import DROPPED_CHUNKS, PRUNED_ROWS
 from ingest.rollups import LOCK as ROLLUPS_LOCK
@@ -106,6 +106,7 @@ async def forget(pool: Pool, term: Term, now: datetime, cold: ColdFolder | None 
 
     Raises:
         NotLeader: another replica runs these jobs.
+        BackupRuns, LockNotAvailableError: chunks are held, and stay until a later pass.
     """
     cold_files = cold if term.hypertable == "measurement" else None
     if term.whole_months:
@@ -183,7 +184,7 @@ async def _forget_one(pool: Pool, chunk: Chunk, cold_files: ColdFolder) -> None:
 
 async def _drop_before(connection: Connection, hypertable: str, before: datetime) -> None:
     await connection.execute(NOTE_FORGOTTEN, hypertable, [0], before)
-    await connection.execute(SOON_OR_LATER)
+    await change_chunks(connection)
     dropped = await connection.fetchval(DROP_CHUNKS, hypertable, before)
     if hypertable == "measurement":
         await connection.execute(FORGET_CORRECTIONS, None, EPOCH, before)

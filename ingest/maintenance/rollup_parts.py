@@ -5,7 +5,7 @@ from datetime import timedelta
 import structlog
 
 from core.runtime.postgres import Pool
-from ingest.maintenance.leader import SOON_OR_LATER, leading
+from ingest.maintenance.leader import change_chunks, leading
 from ingest.maintenance.telemetry import ROLLUPS_BEYOND
 from ingest.rollups import LOCK as ROLLUPS_LOCK
 from ingest.rollups import WAIT_FOR_LOCK
@@ -23,11 +23,12 @@ async def make_rollup_parts(pool: Pool) -> int:
 
     Raises:
         NotLeader: another replica runs these jobs.
+        BackupRuns, LockNotAvailableError: the tables are held.
     """
     async with leading(pool) as connection:
         # Nobody writes beyond the last part while what is there is moved into its month.
         await connection.execute(WAIT_FOR_LOCK, ROLLUPS_LOCK)
-        await connection.execute(SOON_OR_LATER)
+        await change_chunks(connection)
         parts = await connection.fetchrow(MAKE_PARTS, AHEAD)
     assert parts is not None  # noqa: S101 - Of a function with two results.
     ROLLUPS_BEYOND.set(parts["beyond"])

@@ -35,6 +35,9 @@ DIRTY_WAITING_SINCE = Gauge(
 )
 PRUNED_ROWS = Counter("territoire_maintenance_pruned_rows_total", "Rows deleted by age", ["table"])
 DROPPED_CHUNKS = Counter("territoire_maintenance_dropped_chunks_total", "Chunks dropped by age", ["hypertable"])
+PUT_OFF = Counter(
+    "territoire_maintenance_put_off_total", "Parts of housekeeping that a backup or a long query held", ["what"]
+)
 COMPRESSED_CHUNKS = Counter("territoire_maintenance_compressed_chunks_total", "Chunks compressed by us")
 COMPRESSES = Gauge("territoire_maintenance_compression_enabled", "1 where TimescaleDB's edition has compression")
 FEED_HELD = Gauge(

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from core.runtime.postgres import connect
+from ingest.chunks import CHUNKS_LOCK
 from tests.cli.on_call import CHECKOUT
 from tests.conftest import Database
 
@@ -24,6 +25,10 @@ DUMPING = (
 
 
 LOCKED_OUT = f"{DUMPING} AND wait_event_type = 'Lock'"
+WAITS_FOR_CHUNKS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = 'territoire-backup' AND datname = current_database() AND wait_event = 'advisory'
+"""
 
 
 def files(folder: Path) -> list[Path]:
@@ -110,6 +115,37 @@ async def test_a_dump_that_is_killed_while_it_waits_for_a_lock_leaves_no_session
         await connection.close()
 
     assert (run.returncode, files(tmp_path)) == (1, [])
+
+
+@pytest.mark.starts_processes
+async def test_no_chunk_changes_from_before_the_snapshot_to_the_end_of_the_dump(
+    database: Database, tmp_path: Path
+) -> None:
+    """Of one that is dropped in between pg_dump says that it does not exist, and fails."""
+    admin, dropping, writing = [await connect(database.admin_url) for _ in range(3)]
+    may_change = "SELECT pg_try_advisory_xact_lock($1)"
+
+    async def waits() -> bool:
+        return await admin.fetchval(WAITS_FOR_CHUNKS) > 0
+
+    async def is_locked_out() -> bool:
+        return await admin.fetchval(LOCKED_OUT) > 0
+
+    async with writing.transaction():
+        await writing.execute("LOCK TABLE unknown_gateway")
+        async with dropping.transaction():
+            assert await dropping.fetchval(may_change, CHUNKS_LOCK)
+            run = begun([str(tmp_path), "--database-url", database.admin_url, "--plain"])
+            await until(waits)
+            assert not await admin.fetchval(DUMPING)
+        await until(is_locked_out)
+        assert not await admin.fetchval(may_change, CHUNKS_LOCK)
+    _, said = run.communicate(timeout=60)
+    assert await admin.fetchval(may_change, CHUNKS_LOCK)
+    for connection in (admin, dropping, writing):
+        await connection.close()
+
+    assert run.returncode == 0, said
 
 
 def test_what_killed_backups_have_left_is_deleted_and_what_another_one_writes_is_not(

@@ -3,14 +3,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.runtime.leader import NotLeader
-from core.runtime.postgres import Pool, PostgresError
+from core.runtime.postgres import Pool, PostgresError, connect
+from ingest.chunks import CHUNKS_LOCK, HOLD_CHUNKS, list_chunks
+from ingest.maintenance.jobs import keep_house
 from ingest.maintenance.leader import LOCK
 from ingest.maintenance.personal import forget_personal
 from ingest.maintenance.retention import Term, forget
+from ingest.maintenance.settings import RetentionSettings
 from ingest.rollups import roll_up
 
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
+SETTINGS = RetentionSettings.model_construct(keep_measurements_months=36, keep_personal_measurements_months=12)
 
 
 def ago(days: float) -> datetime:
@@ -173,3 +177,34 @@ async def test_retention_runs_at_one_replica_at_a_time(pool: Pool) -> None:
 
         with pytest.raises(NotLeader):
             await forget(pool, Term("measurement", 36, 12), NOW)
+
+
+@pytest.mark.parametrize("held_by", ["a backup", "a long query"])
+async def test_chunks_that_are_held_stay_and_all_else_of_the_night_is_done(
+    pool: Pool, database, measuring, monkeypatch: pytest.MonkeyPatch, held_by: str
+) -> None:
+    monkeypatch.setattr("ingest.maintenance.leader.SOON_OR_LATER", "SET LOCAL lock_timeout = '50ms'")
+    [public] = await measuring.datastreams("temperature", privacy_class=1)
+    await measuring.write(*((public, ago(days), 1.0, 0) for days in (10, 1300)))
+    await roll_up(pool)
+    await pool.execute(
+        "INSERT INTO unknown_gateway (gateway_id, frontend, address, first_seen_at, last_seen_at) "
+        "VALUES ('\\x0102030405060708', 'udp', '', now() - interval '10 years', now() - interval '10 years')"
+    )
+    [chunk] = await list_chunks(pool, "measurement", 36, NOW)
+    holding = await connect(database.admin_url)
+    async with holding.transaction():
+        if held_by == "a backup":
+            await holding.execute(HOLD_CHUNKS, CHUNKS_LOCK)
+        else:
+            await holding.execute(f"LOCK TABLE {chunk.table} IN ACCESS SHARE MODE")
+
+        await keep_house(pool, SETTINGS)
+
+        assert await ages(pool, public) == [10, 1300]
+        assert await pool.fetchval("SELECT count(*) FROM unknown_gateway") == 0
+    await holding.close()
+
+    await keep_house(pool, SETTINGS)
+
+    assert await ages(pool, public) == [10]
