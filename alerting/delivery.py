@@ -475,14 +475,9 @@ class Deliverer:
         reports = read_content(message.body).data.reports
         files = await read_attached(self._pool, tenant_id, reports) if reports else []
         try:
-            async with asyncio.timeout(MAIL_TIMEOUT_S):
-                text = await self._mailer.send(
-                    address, message.message_id, message.body, at, MAIL_TIMEOUT_S, files
-                )
+            text = await self._mailer.send(address, message.message_id, message.body, at, MAIL_TIMEOUT_S, files)
         except MailRejected as refused:
             return Answer("failed", refused.status, str(refused)[:ANSWER_KEPT])
-        except TimeoutError:
-            return Answer("failed", None, f"pas de réponse en {MAIL_TIMEOUT_S:.0f} s")
         return Answer("delivered", MAIL_TAKEN, text[:ANSWER_KEPT])
 
     async def _request(

@@ -1,6 +1,8 @@
 """Sends one alert or a digest as a plain French e-mail through the operator's mail server."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -16,6 +18,7 @@ from core.runtime.tls import client_tls
 
 SCHEMES = ("smtp", "smtps")
 SUBJECT_MOST = 150
+GOODBYE_WITHIN_S = 1.0
 MAILTO = "mailto:"
 FOOT = "Message automatique de Territoire : n'y répondez pas."
 
@@ -108,28 +111,41 @@ class Mailer:
 
     async def _deliver(self, mail: EmailMessage, address: str, timeout_s: float) -> str:
         server = self._server
+        client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            use_tls=server.is_tls,
+            tls_context=client_tls(),
+            start_tls=False if server.is_tls else (True if server.username else None),
+            timeout=timeout_s,
+        )
         try:
-            _, answer = await aiosmtplib.send(
-                mail,
-                sender=parseaddr(self._sender)[1],
-                recipients=[address],
-                hostname=server.host,
-                port=server.port,
-                username=server.username,
-                password=server.password,
-                use_tls=server.is_tls,
-                tls_context=client_tls(),
-                start_tls=False if server.is_tls else (True if server.username else None),
-                timeout=timeout_s,
-            )
+            async with asyncio.timeout(timeout_s):
+                await client.connect()
+                _, answer = await client.send_message(
+                    mail, sender=parseaddr(self._sender)[1], recipients=[address]
+                )
+            await _leave(client)
         except aiosmtplib.SMTPRecipientsRefused as refused:
             first = refused.recipients[0]
             raise MailRejected(first.code, first.message) from refused
         except aiosmtplib.SMTPResponseException as refused:
             raise MailRejected(refused.code, refused.message) from refused
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as failed:
+        except TimeoutError as silent:
+            raise MailRejected(None, f"pas de réponse en {timeout_s:g} s") from silent
+        except (aiosmtplib.SMTPException, OSError) as failed:
             raise MailRejected(None, describe_defect(failed)) from failed
+        finally:
+            client.close()
         return answer
+
+
+async def _leave(client: aiosmtplib.SMTP) -> None:
+    """Say goodbye: the message was taken, whatever the server answers to that, or does not."""
+    with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+        await client.quit(timeout=GOODBYE_WITHIN_S)
 
 
 def compose(sender: str, address: str, message_id: str, body: bytes, at: datetime) -> EmailMessage:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -28,6 +28,12 @@ class Mailbox:
     port: int = 0
     refusals: list[str] = field(default_factory=list[str])
     envelopes: list[Any] = field(default_factory=list[Any])
+    says_goodbye: Callable[[], Awaitable[object]] | None = None
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.says_goodbye is not None:
+            await self.says_goodbye()
+        return "221 Bye"
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
         if self.refusals:
@@ -188,3 +194,22 @@ def test_sending_is_at_an_instant() -> None:
     mail = compose(SENDER, "a@b.example", "msg_1", OPENED, datetime(2026, 11, 25, 6, 5, tzinfo=UTC))
 
     assert mail["Date"] == "Wed, 25 Nov 2026 06:05:00 +0000"
+
+
+async def test_a_mail_is_taken_however_the_server_answers_to_the_goodbye(
+    pool: Pool, database_url: str, place: Any, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer to QUIT was waited for as long as all may take: the mail had failed, and was sent ten times."""
+    monkeypatch.setattr("alerting.delivery.MAIL_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("alerting.mail.GOODBYE_WITHIN_S", 0.1)
+    answers = asyncio.Event()
+    mailbox.says_goodbye = answers.wait
+    endpoint_id = await address(pool, place)
+    async with working(pool, database_url, mailer=mailbox.mailer):
+        await send(pool, endpoint_id, body=OPENED)
+        await until(lambda: emptied(pool))
+    attempts = await store.list_attempts(pool, endpoint_id)
+    answers.set()
+
+    assert [attempt.outcome for attempt in attempts] == ["delivered"]
+    assert len(mailbox.envelopes) == 1
