@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from core.runtime.errors import describe
+from core.runtime.errors import describe, describe_defect
 from core.runtime.health import Check
 from core.runtime.leader import NotLeader
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
@@ -93,7 +93,7 @@ class Job:
         LAST_SUCCESS.labels(self.name).set_to_current_time()
 
     async def run_once(self) -> None:
-        """Run the job. A failure is counted and logged."""
+        """Run the job. A failure is counted and logged, and a defect of ours with where it is."""
         began = time.monotonic()
         try:
             await self.work()
@@ -101,6 +101,9 @@ class Job:
             self._record_outcome("elsewhere", None)
         except EXPECTED as failure:
             self.record_failure(describe(failure))
+        except Exception as defect:  # Of one job: the others go on, and it is tried again.
+            log.error("job_broken", job=self.name, exc_info=defect)
+            self.record_failure(describe_defect(defect))
         else:
             self.record_success()
         PASS_SECONDS.labels(self.name).observe(time.monotonic() - began)

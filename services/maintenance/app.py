@@ -140,10 +140,11 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             Job("communes", COMMUNES_EVERY_S, lambda: settle_communes(pool)),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
+        checks = {job.name: job.check() for job in (*jobs, *asked_for)}
         if settings.audit_export:
             destination = Destination(settings.audit_export)
+            # It is no part of what makes maintenance ready: that somebody's receiver is away stops nothing here.
             jobs.append(Job("audit_export", SEAL_EVERY_S, lambda: send_audit(pool, destination)))
-        checks = {job.name: job.check() for job in (*jobs, *asked_for)}
         readiness.checks = {"database": database_check(pool)} | checks
         async with (
             announced(pool, "maintenance", settings.instance, knows),

@@ -14,10 +14,12 @@ import pytest
 from prometheus_client.utils import floatToGoString
 
 from core.runtime.postgres import Pool, connect
-from ingest.maintenance.jobs import keep_house
+from ingest.maintenance.jobs import Job, keep_house
+from registry.audit import write_audit
 from registry.decoding_keys import set_device_key
 from registry.keys import KeyWrap
 from registry.redecodes import read_redecode, request_redecode
+from registry.tenants import create_tenant
 from services.maintenance.settings import MaintenanceSettings
 from tests.forked_programs import start_program
 from tests.ingest.conftest import Planted
@@ -51,6 +53,7 @@ async def service(database_url: str, free_port: int, tmp_path: Path):
         "TERRITOIRE_ROLLUPS_EVERY_S": "0.2",
         "TERRITOIRE_DISK_FOLDER": str(tmp_path),
         "TERRITOIRE_INSTANCE": "maintenance-test",
+        "TERRITOIRE_AUDIT_EXPORT": "syslog+tcp://127.0.0.1:1",
     }
     process = await start_program("services.maintenance", environment, tmp_path / "service.log")
     try:
@@ -87,6 +90,41 @@ async def test_closed_hours_are_rolled_up_and_it_shows(
     status, _ = await asyncio.to_thread(get, f"{service}/readyz")
 
     assert status == 200
+
+
+async def test_a_siem_that_is_away_leaves_maintenance_ready(pool: Pool, service: str) -> None:
+    """Somebody would be woken for it, and an upgrade would wait for this replica."""
+    tenant = await create_tenant(pool, "sdef", "SDEF")
+    async with pool.acquire() as connection:
+        await write_audit(connection, tenant.id, "clé", "create", "asset", 1, {"address": "192.0.2.1"})
+
+    async def has_failed() -> bool:
+        _, metrics = await asyncio.to_thread(get, f"{service}/metrics")
+        return 'territoire_maintenance_passes_total{outcome="failed",task="audit_export"}' in metrics
+
+    await until(has_failed)
+    status, body = await asyncio.to_thread(get, f"{service}/readyz")
+
+    assert status == 200, body
+
+
+async def test_a_defect_of_one_job_is_logged_with_its_place_and_it_is_tried_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done: list[int] = []
+
+    async def work() -> None:
+        done.append(1)
+        if len(done) == 1:
+            raise KeyError("unforeseen")
+
+    job = Job("exports", 0.0, work)
+    await job.run_once()
+    problem = job.problem
+    await job.run_once()
+
+    assert (problem, job.problem) == ("KeyError: 'unforeseen'", None)
+    assert "job_broken" in capsys.readouterr().out
 
 
 async def test_a_job_that_fails_is_logged_and_tried_again(database, pool: Pool, measuring, service: str) -> None:
