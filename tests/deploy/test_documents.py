@@ -57,6 +57,15 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_what_an_alarm_s_page_asks_of_a_cluster_names_its_namespace() -> None:
+    """Somebody who was woken has no context of ours: in `default` there is nothing, and nothing is wrong."""
+    text = (CHECKOUT / "docs" / "exploitation.md").read_text("utf-8")
+    commands = re.findall(r"kubectl [^`\n]*", text)
+
+    assert len(commands) > 20
+    assert [one for one in commands if not re.search(r" -n [a-z]+", one)] == []
+
+
 def test_every_section_that_is_pointed_to_exists() -> None:
     for page in sorted((CHECKOUT / "docs").rglob("*.md")):
         for target, anchor in re.findall(r"\]\(([\w./-]*)#([^)]+)\)", page.read_text("utf-8")):
