@@ -27,7 +27,7 @@ from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.process_identity import identity_of
 from services.supervisor.run_info import CURRENT, RunInfo, ServiceInfo, read_run_info
 from services.supervisor.stack_options import BUS, LISTENERS, StackOptions, StackPorts
-from services.supervisor.supervisor import ChildSpec, Start, StartFailed, Supervisor, execute
+from services.supervisor.supervisor import Child, ChildSpec, Start, StartFailed, Supervisor, execute
 
 FORK_SERVER = "fork_server"
 # Which services wrap or open keys: the key-encryption key is handed to no other.
@@ -253,10 +253,8 @@ class Stack:
         )
 
     async def all_live(self) -> bool:
-        """Whether every process of ours that runs answers; one that has ended is started again anyway."""
-        running = [child.spec.health_url for child in self.supervisor.children if child.pid is not None]
-        answers = await asyncio.gather(*(answers_ok(f"{url}/livez") for url in running if url is not None))
-        return all(answers)
+        """Whether every process of ours that runs answers, or was just started; one that has ended will be."""
+        return all(await asyncio.gather(*(_is_live(child) for child in self.supervisor.children)))
 
     @property
     def _forks(self) -> bool:
@@ -402,3 +400,12 @@ def _of_interpreter() -> dict[str, str]:
 def checkout() -> Path:
     """The folder of the checkout that this program runs from."""
     return Path(__file__).resolve().parents[2]
+
+
+async def _is_live(child: Child) -> bool:
+    url = child.spec.health_url
+    if child.pid is None or url is None:
+        return True
+    answers = await answers_ok(f"{url}/livez")
+    child.has_answered |= answers
+    return answers or child.is_young

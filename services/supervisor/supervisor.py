@@ -16,6 +16,8 @@ from core.runtime.errors import system_reason
 from services.supervisor.launch import Launch
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
+# A process that has not answered by then hangs; on a machine that does much else its imports take a while.
+ANSWERS_WITHIN_S = 60.0
 SOUND_AFTER = 30.0
 PROBE_INTERVAL = 0.05
 HELD_INTERVAL = 0.2
@@ -91,6 +93,15 @@ class Child:
     restarted_at: deque[float] = field(default_factory=lambda: deque[float](maxlen=RESTARTS_KEPT))
     """The last of them, in seconds since the epoch."""
     watcher: asyncio.Task[None] | None = None
+    spawned_at: float = 0.0
+    """By the monotonic clock."""
+    has_answered: bool = False
+    """Whether this process has, since it was started."""
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it may still be starting: that it does not answer yet says nothing."""
+        return not self.has_answered and time.monotonic() - self.spawned_at < ANSWERS_WITHIN_S
 
     @property
     def pid(self) -> int | None:
@@ -100,6 +111,7 @@ class Child:
 
     async def spawn(self) -> None:
         """Start the process; its output goes to the log."""
+        self.spawned_at, self.has_answered = time.monotonic(), False
         with self.spec.log.open("ab") as log:
             self.process = await self.spec.start(self.spec.launch, log)
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable
 
+from core.runtime.errors import system_reason
 from services.supervisor.notify import notify
 
 # systemd waits for the whole time; one sign that is late is none that is missing.
@@ -23,5 +25,8 @@ async def keep_feeding(all_live: Callable[[], Awaitable[bool]]) -> None:
         return
     while True:
         if await all_live():
-            notify("WATCHDOG=1")
+            try:
+                notify("WATCHDOG=1")
+            except OSError as refused:  # Its queue may be full: the next sign is in time.
+                sys.stderr.write(f"systemd : signe de vie non transmis : {system_reason(refused)}\n")
         await asyncio.sleep(within_s / SIGNS_WITHIN)

@@ -4,14 +4,17 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.session import run_stack
 from services.supervisor.run_info import RunInfo
 from services.supervisor.stack_options import StackOptions
+from services.supervisor.supervisor import Child
 from services.supervisor.watchdog import keep_feeding
 
 
@@ -46,6 +49,34 @@ async def test_signs_come_while_everything_lives_and_stop_with_one_that_hangs(sy
         async with asyncio.timeout(0.5):
             await asyncio.get_running_loop().sock_recv(systemd, 100)
     feeding.cancel()
+
+
+async def test_a_sign_that_cannot_be_sent_is_followed_by_others(
+    systemd: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+
+    async def all_live() -> bool:
+        asked.append(1)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / ("nowhere" if len(asked) == 1 else "notify")))
+        return True
+
+    feeding = asyncio.create_task(keep_feeding(all_live))
+    async with asyncio.timeout(10):
+        assert await asyncio.get_running_loop().sock_recv(systemd, 100) == b"WATCHDOG=1"
+    feeding.cancel()
+
+    assert capsys.readouterr().err.startswith("systemd : signe de vie non transmis : ")
+
+
+@pytest.mark.parametrize(
+    ("answered", "age_s", "hangs"), [(False, 0, False), (False, 61, True), (True, 0, True), (True, 61, True)]
+)
+def test_a_process_hangs_once_it_has_answered_or_had_time_to(answered: bool, age_s: float, hangs: bool) -> None:
+    spec: Any = None
+    child = Child(spec, spawned_at=time.monotonic() - age_s, has_answered=answered)
+
+    assert child.is_young is not hangs
 
 
 async def test_nobody_is_fed_where_systemd_does_not_watch(monkeypatch: pytest.MonkeyPatch) -> None:
