@@ -10,6 +10,7 @@ from alerting.dispatch import dispatch
 from alerting.engine import Engine
 from alerting.health_report import report_health
 from alerting.measurement_batches import count_webhooks, dispatch_measurements, warn_of_late_webhooks
+from alerting.measurement_cursors import is_any_due
 from alerting.operator_warnings import count_unreached
 from alerting.queue import count_pending
 from alerting.report_dispatch import send_reports
@@ -20,6 +21,8 @@ from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from core.runtime.repeating import repeat
 
 COUNT_EVERY_S = 5.0
+# The answers of receivers of measurements that are behind are waited for: so long, and looked for so often.
+FOLLOWED_FOR_S, LOOKED_AT_EVERY_S = 2.0, 0.1
 
 ALERTS_OPEN = Gauge("territoire_alerting_alerts_open", "Alerts that are not resolved", ["severity"])
 DISPATCHED = Counter("territoire_alerting_dispatched_total", "What people were notified of later", ["what"])
@@ -62,14 +65,22 @@ async def keep_dispatching_work_orders(pool: Pool, link: str, every_s: float) ->
     await repeat(turn, every_s, "work_orders_put_off", (*DATABASE_AWAY, PostgresError))
 
 
-async def keep_dispatching_measurements(pool: Pool, every_s: float, at_once_s: float = 0.2) -> None:
-    """Queue what the feed has for webhooks of measurements, until cancelled; sooner again after a batch."""
+async def keep_dispatching_measurements(pool: Pool, every_s: float) -> None:
+    """Queue what the feed has for webhooks of measurements, until cancelled.
+
+    Who is behind is sent the next batch as soon as the last one was taken, for as long as its receiver answers
+    within `FOLLOWED_FOR_S`; one that does not is looked at every `every_s`.
+    """
 
     async def turn() -> None:
-        queued = await dispatch_measurements(pool, datetime.now(UTC))
-        while queued:
-            await asyncio.sleep(at_once_s)
-            queued = await dispatch_measurements(pool, datetime.now(UTC))
+        loop = asyncio.get_running_loop()
+        queued_at: float | None = None
+        while True:
+            if await dispatch_measurements(pool, datetime.now(UTC)):
+                queued_at = loop.time()
+            if queued_at is None or loop.time() - queued_at > FOLLOWED_FOR_S or not await is_any_due(pool):
+                return
+            await asyncio.sleep(LOOKED_AT_EVERY_S)
 
     await repeat(turn, every_s, "measurement_batches_put_off", (*DATABASE_AWAY, PostgresError))
 

@@ -18,6 +18,7 @@ LEFT JOIN LATERAL (
       AND q.status IN ('queued', 'picked', 'failed') LIMIT 1) j ON true
 """
 IS_ANY_ACTIVE = "SELECT EXISTS (SELECT FROM measurement_webhook WHERE state = 'active')"
+IS_ANY_DUE = "SELECT EXISTS (SELECT FROM measurement_webhook WHERE state = 'active' AND next_at <= now())"
 DUE = f"""
 SELECT w.id FROM measurement_webhook w JOIN webhook_endpoint e ON e.id = w.endpoint_id {JOB_OF}
 WHERE w.state = 'active' AND w.next_at <= now() AND e.state = 'enabled' AND j.status IS NULL
@@ -160,6 +161,11 @@ class LateWebhook:
 async def is_any_active(pool: Pool) -> bool:
     """Whether there is a subscription that goes on."""
     return await pool.fetchval(IS_ANY_ACTIVE)
+
+
+async def is_any_due(pool: Pool) -> bool:
+    """Whether there is one that has more to be sent, its last batch taken or not."""
+    return await pool.fetchval(IS_ANY_DUE)
 
 
 async def due_ids(pool: Pool, most: int) -> list[int]:

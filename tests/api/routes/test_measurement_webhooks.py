@@ -13,6 +13,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from alerting import measurement_cursors
+from alerting.background import keep_dispatching_measurements
 from alerting.measurement_batches import dispatch_measurements, warn_of_late_webhooks
 from alerting.notifications import endpoints_of
 from alerting.queue import decode_message
@@ -625,3 +626,21 @@ async def test_two_replicas_make_each_batch_once(
 
     assert [batch["sequence"] for batch in taken] == list(range(1, 11))
     assert len({item["time"] for batch in taken for item in batch["items"]}) == 20
+
+
+async def test_who_is_behind_is_sent_batches_as_fast_as_they_are_taken(
+    client, stream: int, pool: Pool, alerting: Pool, queue: Queue
+) -> None:
+    """Each is taken half a second after it was queued, and by the clock there is no second look."""
+    await subscribe(client, pool, batch_most=2)
+    await store(pool, *((stream, place * MINUTE, 1) for place in range(1, 9)))
+    dispatching = asyncio.create_task(keep_dispatching_measurements(alerting, 3600.0))
+    taken: list[dict[str, Any]] = []
+    async with asyncio.timeout(30):
+        while len(said(taken)) < 8:
+            await asyncio.sleep(0.5)
+            taken += await queue.take_messages()
+    dispatching.cancel()
+    await asyncio.gather(dispatching, return_exceptions=True)
+
+    assert [batch["sequence"] for batch in taken] == [1, 2, 3, 4]
