@@ -124,8 +124,12 @@ class ProxiedSocket(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """A connection whose header was read; BlockingIOError when there is none."""
-        self.recv(1)
-        return self._ready.popleft()
+        if not self._ready:
+            raise BlockingIOError
+        taken = self._ready.popleft()
+        if not self._ready:
+            self.recv(1)
+        return taken
 
     def close(self) -> None:
         """Listen no more; those who wait are refused."""
@@ -160,8 +164,9 @@ class ProxiedSocket(socket.socket):
             async with asyncio.timeout(HEADER_WITHIN_S):
                 client = await self._client_of(connection, address)
             self._ready.append((connection, client))
-            self._waker.send(b"\0")
             is_admitted = True
+            if len(self._ready) == 1:
+                self._waker.send(b"\0")  # It stays until none is ready: an octet each would not fit into the pair.
         except (TimeoutError, OSError, EOFError):
             HEADERS.labels("silent").inc()
         except _Rejected as rejected:

@@ -1,6 +1,8 @@
 """The PROXY protocol before our servers: who is believed, who is refused, and that it is counted."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from core.runtime.health import serve_http
-from core.runtime.http.proxy_header import V2_START, MalformedHeader, parse_v1, parse_v2
+from core.runtime.http.proxy_header import V2_START, MalformedHeader, ProxiedSocket, parse_v1, parse_v2
 
 HERE, ELSEWHERE = ip_network("127.0.0.1/32"), ip_network("10.0.0.0/8")
 GET = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -104,3 +106,45 @@ def test_whatever_is_sent_raises_only_malformed_header(octets: bytes) -> None:
             parse()
         except MalformedHeader:
             continue
+
+
+async def test_four_hundred_connections_at_once_are_handed_out_each_as_itself_and_so_are_later_ones() -> None:
+    """Of 280 that nobody had taken yet the socket had no room, and all later ones were taken for another."""
+    proxied = ProxiedSocket(socket.create_server(("127.0.0.1", 0), backlog=512), [HERE])
+    port = proxied.getsockname()[1]
+
+    def sources() -> list[int]:
+        found: list[int] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, (_, source) = proxied.accept()
+                assert connection.fileno() >= 0
+                found.append(source)
+                connection.close()
+        return found
+
+    async def come(numbers: range) -> list[asyncio.StreamWriter]:
+        writers: list[asyncio.StreamWriter] = []
+        for number in numbers:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(V1.replace(b"51234", str(number).encode()))
+            writers.append(writer)
+        return writers
+
+    before, writers = counted("ok"), await come(range(1, 401))
+    async with asyncio.timeout(20):
+        while counted("ok") < before + 400:  # noqa: ASYNC110 - A counter has no event.
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    taken = sources()
+    writers += await come(range(401, 403))
+    async with asyncio.timeout(20):
+        while counted("ok") < before + 402:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    later = sources()
+    for writer in writers:
+        writer.close()
+    proxied.close()
+
+    assert (sorted(taken), later) == (list(range(1, 401)), [401, 402])
