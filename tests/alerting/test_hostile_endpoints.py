@@ -184,19 +184,18 @@ async def test_a_rebound_name_never_reaches_an_internal_address(
     pool: Pool, database_url: str, place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """127.0.0.1 stands for an address that may be reached, 127.0.0.2 for one inside that may not."""
-    loop = asyncio.get_running_loop()
     answers, asked = ["127.0.0.1", "127.0.0.2"], 0
-    real = loop.getaddrinfo
+    real = socket.getaddrinfo
 
-    async def rebinding(host: Any, port: Any, **options: Any) -> Any:
+    def rebinding(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
         nonlocal asked
         if host != "rebind.example":
-            return await real(host, port, **options)
+            return real(host, port, *arguments, **options)
         asked += 1
         address = answers[min(asked, len(answers)) - 1]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+    monkeypatch.setattr("socket.getaddrinfo", rebinding)
     error = answering(b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n")
     async with hostile(error) as server, hostile(hang, "127.0.0.2", server.port) as inside:
         async with working(pool, database_url, (0.05,)):

@@ -5,7 +5,6 @@ A webhook, or the HTTP API of another LNS, could otherwise reach into the platfo
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from typing import Any, cast
 
 import httpcore
 import httpx
+
+from core.runtime.http.lookups import look_up
 
 Address = IPv4Address | IPv6Address
 
@@ -112,8 +113,8 @@ def check_destination(
 async def resolve(host: str, port: int) -> list[Address]:
     """Every address of `host`, in the resolver's order; raises httpcore.ConnectError when it has none."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as unknown:
+        found = await look_up(host, port)
+    except (OSError, UnicodeError) as unknown:
         raise httpcore.ConnectError(f"{host}: {unknown}") from unknown
     return list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
 
