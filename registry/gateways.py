@@ -27,13 +27,19 @@ SET frontend = excluded.frontend, address = excluded.address, last_seen_at = exc
     stats = known.stats || excluded.stats
 WHERE known.last_seen_at <= excluded.last_seen_at
 """
+# Held until they are written: what another replica wrote in between would be written over, and its move missed.
 READ_MOVES = """
-SELECT s.gateway_id, s.frontend, known.address AS former, s.address, s.last_seen_at AS at
-FROM unnest($1::bytea[], $2::text[], $3::text[], $4::timestamptz[])
-     AS s (gateway_id, frontend, address, last_seen_at)
-JOIN gateway g ON g.gateway_id = s.gateway_id
-JOIN gateway_state known ON known.gateway_id = g.id
-WHERE known.address <> s.address AND known.last_seen_at <= s.last_seen_at
+WITH held AS MATERIALIZED (
+    SELECT s.gateway_id, s.frontend, known.address AS former, s.address, s.last_seen_at AS at,
+           known.last_seen_at AS before
+    FROM unnest($1::bytea[], $2::text[], $3::text[], $4::timestamptz[])
+         AS s (gateway_id, frontend, address, last_seen_at)
+    JOIN gateway g ON g.gateway_id = s.gateway_id
+    JOIN gateway_state known ON known.gateway_id = g.id
+    ORDER BY g.id
+    FOR UPDATE OF known
+)
+SELECT gateway_id, frontend, former, address, at FROM held WHERE former <> address AND before <= at
 """
 SAVE_UNKNOWN = """
 INSERT INTO unknown_gateway AS known (gateway_id, frontend, address, first_seen_at, last_seen_at)

@@ -37,6 +37,27 @@ async def test_a_gateway_that_is_removed_while_it_is_noted_stops_nothing(pool: P
     assert await pool.fetchval("SELECT count(*) FROM gateway_state") == 0
 
 
+async def test_a_move_that_another_replica_writes_while_this_one_saves_is_noted_all_the_same(pool: Pool) -> None:
+    await register(pool, EUI)
+    gateways = Gateways(pool)
+    await gateways.load()
+    sightings = LastSeen(pool, gateways)
+    sightings.record_seen(EUI, "semtech_udp", "192.0.2.1")
+    await sightings.save()
+
+    sightings.record_seen(EUI, "semtech_udp", "192.0.2.1")
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("UPDATE gateway_state SET address = '192.0.2.2'")
+        saving = asyncio.create_task(sightings.save())
+        async with asyncio.timeout(30):
+            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - rows have no event.
+                await asyncio.sleep(0.02)
+    await saving
+
+    [move] = await pool.fetch("SELECT former, address FROM gateway_address_change")
+    assert tuple(move) == ("192.0.2.2", "192.0.2.1")
+
+
 async def test_what_a_bridge_was_saving_when_it_was_stopped_is_saved_with_the_last(pool: Pool) -> None:
     await register(pool, EUI)
     gateways = Gateways(pool)
