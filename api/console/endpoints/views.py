@@ -166,12 +166,14 @@ async def _letters(visit: PersonsVisit, endpoint_id: int, wanted: str) -> str:
     if wanted == "replay":
         body = delivery.ReplayBody(ids=None if letter_id is None else [letter_id])
         replayed = await delivery.replay_dead_letters(endpoint_id, body, caller)
-        return f"{visit.gettext('Messages qui repartent :')} {replayed.replayed}"
-    if letter_id is None:
+        said, count = visit.gettext("Messages qui repartent :"), replayed.replayed
+    elif letter_id is None:
         discarded = await delivery.discard_dead_letters(endpoint_id, caller)
-        return f"{visit.gettext('Messages effacés :')} {discarded.discarded}"
-    await delivery.discard_dead_letter(endpoint_id, letter_id, caller)
-    return f"{visit.gettext('Messages effacés :')} 1"
+        said, count = visit.gettext("Messages effacés :"), discarded.discarded
+    else:
+        await delivery.discard_dead_letter(endpoint_id, letter_id, caller)
+        said, count = visit.gettext("Messages effacés :"), 1
+    return f"{said} {count}"
 
 
 @router.get(PAGE + "/{id}/suppression")
