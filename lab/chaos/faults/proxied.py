@@ -22,7 +22,7 @@ DELAY_S = 0.2
 # Of the time that a case has for its faults: late, then silent; the rest is for what ends at once, and after it.
 LATE_SHARE, SILENT_SHARE, PAUSE_SHARE = 0.2, 0.2, 0.08
 STRIKES = 3
-# So long after a way was spoilt an answer may come to what had gone through before, which says nothing of the rest.
+# So long after a way was spoilt an answer may come to what had gone through before: it says nothing of the rest.
 UNDER_WAY_US = 300_000
 # Late, silent, and so often reset and cut in two.
 DISTURBANCES = 2 + 2 * STRIKES
