@@ -111,6 +111,8 @@ class _Group:
     position: Position = BEFORE_ALL
     seats: list[_Seat] = field(default_factory=list[_Seat])
     listeners: list[Listener] = field(default_factory=list[Listener])
+    settled: int = -1
+    """Where the feed was when they were last given all of it: of who has just come that is not known."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Who reads for them, or joins them."""
 
@@ -229,7 +231,7 @@ class ChangeStreams:
 
     async def _follow(self) -> None:
         """Give every audience what is new, until cancelled. The feed itself is looked at once for all."""
-        settled, worked_s = -1, 0.0
+        worked_s = 0.0
         while True:
             # At most half of one connection's time, however many audiences there are.
             await asyncio.sleep(max(LOOK_EVERY_S, worked_s))
@@ -237,19 +239,18 @@ class ChangeStreams:
             try:
                 async with self._dependencies.pool.acquire() as connection:
                     state = await read_state(connection)
-                if state.settled == settled:
-                    continue
-                settled = state.settled
                 for group in list(self._groups.values()):
+                    if (group.epoch, group.settled) == (state.epoch, state.settled):
+                        continue
                     async with group.turn:
                         if group.epoch == state.epoch:
                             await self._serve(group)
                         else:
                             self._begin_anew(group, state)
+                        group.settled = state.settled
             except DATABASE_AWAY:
-                settled = -1  # Once it is back they go on where they were.
+                pass  # Once it is back they go on where they were.
             except Exception:
-                settled = -1
                 log.exception("feed_not_followed")
             finally:
                 worked_s = time.monotonic() - began

@@ -11,7 +11,9 @@ from prometheus_client import Counter
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from core.runtime.errors import describe
 from core.runtime.http.head_deadline import ABORT
+from core.runtime.postgres import DATABASE_AWAY
 
 MOST_WAITING = 16
 # An event, and no comment: a browser's script sees it, and knows that the stream is alive.
@@ -140,6 +142,8 @@ class EventStream(Response):
     async def _run_feed(self, feed: Callable[["EventStream"], Awaitable[None]]) -> None:
         try:
             await feed(self)
+        except DATABASE_AWAY as away:  # Whoever follows comes back, and goes on where it was.
+            log.warning("feed_ended_database_away", error=describe(away))
         except Exception:
             log.exception("feed_failed")
         finally:

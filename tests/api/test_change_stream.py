@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from asyncpg import DeadlockDetectedError
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from api import change_stream
 from api.event_stream import MOST_WAITING, EventStream
@@ -184,6 +186,52 @@ async def test_who_sits_down_while_the_last_of_the_others_leaves_goes_on_alone(
             async with pool.acquire() as connection:
                 await insert_measurements(connection, [(stream, to_us(NOW), 7, 0)])
             await second.until(lambda seen: 7 in seen.values)
+
+
+async def test_what_is_stored_while_a_lone_reader_is_about_to_wait_is_not_left_until_the_next_change(
+    follow, app: FastAPI, registry, observations, pool: Pool, tenancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = await registry.asset()
+    device = await registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    changes = app.state.changes
+    read_on, read_state, looks = changes._read_on, change_stream.read_state, 0
+
+    async def look(connection: Any) -> Any:
+        nonlocal looks
+        state = await read_state(connection)
+        looks += 1
+        return state
+
+    async def read_and_be_overtaken(after: Any, seats: Any, until: Any = None) -> Any:
+        part = await read_on(after, seats, until)
+        monkeypatch.setattr(changes, "_read_on", read_on)
+        async with pool.acquire() as connection:
+            await insert_measurements(connection, [(stream, to_us(NOW), 7, 0)])
+        until_looks = looks + 3
+        while looks < until_looks:  # noqa: ASYNC110 - It has no event for it.
+            await asyncio.sleep(0.01)
+        return part
+
+    monkeypatch.setattr(change_stream, "read_state", look)
+    monkeypatch.setattr(changes, "_read_on", read_and_be_overtaken)
+    async with follow(tenancy.key) as alone:
+        await alone.until(lambda seen: 7 in seen.values)
+
+
+async def test_a_stream_whose_database_is_away_while_it_catches_up_ends_without_a_defect(
+    follow, app: FastAPI, tenancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(*_: Any) -> Any:
+        raise DeadlockDetectedError("deadlock detected")
+
+    monkeypatch.setattr(app.state.changes, "_read_on", lose)
+    with capture_logs() as logs:
+        async with follow(tenancy.key) as alone:
+            await alone.until(lambda seen: seen.has_ended)
+
+    [said] = [one for one in logs if one["event"].startswith("feed_")]
+    assert (said["event"], said["log_level"]) == ("feed_ended_database_away", "warning")
 
 
 async def test_a_reader_that_takes_nothing_is_told_and_cut_off() -> None:
