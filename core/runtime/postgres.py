@@ -320,6 +320,8 @@ async def open_pool(
                     "jit": "off",  # Compiling a plan over many chunks takes seconds, running it takes none.
                     # What a killed process was waiting for is given up, and with it the fence of its shards.
                     "client_connection_check_interval": "2000",
+                    # Otherwise who asks to be forgotten stays in compressed chunks beyond the 100,000th row.
+                    "timescaledb.max_tuples_decompressed_per_dml_transaction": "0",
                 },
             )
             break

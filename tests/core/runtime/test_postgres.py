@@ -38,6 +38,17 @@ async def test_nothing_of_a_transaction_is_left_on_a_connection_that_is_given_ba
         assert await pool.fetchval("SELECT count(*) FROM tenant WHERE slug = 'left'") == 0
 
 
+async def test_an_erasure_may_change_as_many_compressed_rows_as_there_are(pool: Pool) -> None:
+    name = "timescaledb.max_tuples_decompressed_per_dml_transaction"
+    async with pool.acquire() as connection:
+        await connection.execute("SELECT count(*) FROM observation.measurement")  # What brings the extension in.
+        [setting, boot_value, kind] = await connection.fetchrow(
+            "SELECT setting, boot_val, vartype FROM pg_settings WHERE name = $1", name
+        )
+
+    assert (setting, boot_value, kind) == ("0", "100000", "integer")
+
+
 def test_a_uuid_of_the_driver_is_the_standard_library_s() -> None:
     assert uuid_of(bytes(range(16))) == UUID(bytes=bytes(range(16)))
     assert isinstance(uuid_of(bytes(16)), UUID)
