@@ -135,6 +135,39 @@ async def test_with_the_end_of_a_consent_what_is_finer_than_days_goes_when_the_d
     assert await pool.fetch("SELECT * FROM observation.rollup_day ORDER BY 1, 2") == days
 
 
+async def test_the_frames_of_a_meter_that_was_replaced_go_with_the_consent_of_the_dwelling_that_it_served(
+    pool: Pool, measuring
+) -> None:
+    [stream] = await measuring.datastreams("temperature", privacy_class=2)
+    [other] = await measuring.datastreams("temperature", privacy_class=2)
+    await pool.execute(STATE, stream, "consent", None, None)
+    former, current = [
+        await pool.fetchval("SELECT device_id FROM datastream WHERE id = $1", one) for one in (stream, other)
+    ]
+    for device in (former, current):
+        await pool.execute(
+            "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status) "
+            "VALUES ($1, $2, gen_random_uuid(), '', $2, 'empty')",
+            device,
+            NOW - 30 * DAY,
+        )
+    # Another meter takes over, as `PUT /v1/assets/{id}/device` has it: the curve goes on, its former device is idle.
+    await pool.execute("UPDATE assignment SET during = tstzrange(lower(during), '2026-06-01')")
+    await pool.execute(
+        "INSERT INTO assignment (tenant_id, asset_id, device_id, during) "
+        "SELECT tenant_id, asset_id, $2, '[2026-06-01,)' FROM datastream WHERE id = $1",
+        stream,
+        current,
+    )
+    await pool.execute("DELETE FROM datastream WHERE id = $1", other)
+    await pool.execute("UPDATE datastream SET device_id = $2 WHERE id = $1", stream, current)
+    await pool.execute(CONSENT, stream, NOW)
+
+    await forget_ended_uplinks(pool, NOW + DAY)
+
+    assert await pool.fetchval("SELECT count(*) FROM observation.uplink") == 0
+
+
 async def test_days_of_dwellings_are_of_ten_of_a_commune_at_least_and_are_made_once(pool: Pool, measuring) -> None:
     first = datetime(2026, 6, 9, 22, tzinfo=UTC)
     streams = {}
