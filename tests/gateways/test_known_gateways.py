@@ -1,4 +1,5 @@
 import asyncio
+import secrets
 import time
 from contextlib import suppress
 
@@ -135,11 +136,11 @@ async def test_a_gateway_that_speaks_while_the_database_does_not_answer_is_not_m
 
 async def test_nobody_s_gateway_has_a_series(pool: Pool) -> None:
     """Anybody can invent them."""
-    sightings = LastSeen(pool, Gateways(pool))
+    sightings, nobody_s = LastSeen(pool, Gateways(pool)), GatewayId(secrets.token_bytes(8))
 
-    sightings.record_seen(GatewayId(bytes(8)), "semtech_udp", "192.0.2.1")
+    sightings.record_seen(nobody_s, "semtech_udp", "192.0.2.1")
 
-    assert shown_at(GatewayId(bytes(8))) is None
+    assert shown_at(nobody_s) is None
 
 
 async def test_that_nobody_speaks_in_a_gateways_name_is_shown_before_somebody_does(pool: Pool) -> None:

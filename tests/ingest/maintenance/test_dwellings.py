@@ -151,7 +151,7 @@ async def test_the_frames_of_a_meter_that_was_replaced_go_with_the_consent_of_th
             device,
             NOW - 30 * DAY,
         )
-    # Another meter takes over, as `PUT /v1/assets/{id}/device` has it: the curve goes on, its former device is idle.
+    # Another meter takes over, as by `PUT /v1/assets/{id}/device`: the curve goes on, the former one is idle.
     await pool.execute("UPDATE assignment SET during = tstzrange(lower(during), '2026-06-01')")
     await pool.execute(
         "INSERT INTO assignment (tenant_id, asset_id, device_id, during) "
