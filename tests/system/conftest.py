@@ -1,15 +1,18 @@
 """Whole stacks, as `territoire up` starts them."""
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from rich.console import Console
 
+from lab.chaos.outcome import Outcome
 from lab.chaos.stage import Stage, open_stage
 from lab.stack_process import background_stack
 from tests.network.conftest import MachineClock
@@ -18,18 +21,26 @@ from tests.network.conftest import MachineClock
 CHAOS_RATE = 100.0
 
 
-def _new_home(name: str) -> Path:
-    """A folder that PostgreSQL's account may enter, too; the stack itself makes it."""
-    return Path("/var/tmp") / f"territoire-{name}-{os.getpid()}"
+@contextmanager
+def new_home(name: str) -> Generator[Path]:
+    """A folder that PostgreSQL's account may enter, too; the stack itself makes it.
 
-
-def keep_logs(home: Path) -> None:
-    """What the stack wrote outlives it where `territoire test` says that it is."""
+    What the stack wrote outlives it where `territoire test` says that it is.
+    """
+    home = Path("/var/tmp") / f"territoire-{name}-{os.getpid()}"
+    yield home
     results = os.environ.get("TERRITOIRE_TEST_RESULTS")
     if results is not None and (home / "logs").is_dir():
-        kept = Path(results) / "system" / home.name.removesuffix(f"-{os.getpid()}")
+        kept = Path(results) / "system" / name
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(home / "logs", kept)
+    subprocess.run(["rm", "-rf", str(home)], check=True)
+
+
+def assert_holds(outcome: Outcome) -> None:
+    """Fail with all that a case has shown, where it did not hold: a run of hours ago cannot be asked again."""
+    if not outcome.holds:
+        pytest.fail(json.dumps(outcome.as_dict(), ensure_ascii=False, indent=1, default=str), pytrace=False)
 
 
 @pytest.fixture
@@ -41,18 +52,14 @@ def clock() -> MachineClock:
 @pytest.fixture(scope="module")
 def demo_folder() -> Iterator[Path]:
     """The home of the stack that the demonstration starts."""
-    home = _new_home("demo")
-    yield home
-    keep_logs(home)
-    subprocess.run(["rm", "-rf", str(home)], check=True)
+    with new_home("demo") as home:
+        yield home
 
 
 @pytest.fixture(scope="module")
 def chaos_folder() -> Iterator[Path]:
-    home = _new_home("chaos")
-    yield home
-    keep_logs(home)
-    subprocess.run(["rm", "-rf", str(home)], check=True)
+    with new_home("chaos") as home:
+        yield home
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -5,6 +5,7 @@ import pytest
 from lab.chaos.case import Case
 from lab.chaos.cases import SELECTION
 from lab.chaos.stage import Stage
+from tests.system.conftest import assert_holds
 
 QUICK = [case for case in SELECTION if not case.is_slow]
 ONE, LASTS_S = next(case for case in QUICK if case.name == "term-ingest"), 8.0
@@ -22,7 +23,7 @@ async def test_after_each_fault_no_uplink_is_lost_or_stored_twice(stage: Stage, 
 
     outcome = await stage.play(case.quick, case.quick_s)
 
-    assert outcome.holds, outcome.as_dict()
+    assert_holds(outcome)
 
 
 async def test_nothing_came_twice_and_rollups_are_right_when_all_is_over(stage: Stage) -> None:
@@ -32,4 +33,4 @@ async def test_nothing_came_twice_and_rollups_are_right_when_all_is_over(stage: 
 
     outcome = await stage.settle()
 
-    assert outcome.holds, outcome.as_dict()
+    assert_holds(outcome)

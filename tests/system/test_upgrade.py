@@ -12,6 +12,7 @@ from rich.console import Console
 from lab.chaos.cases import find_case
 from lab.chaos.stack.releases import prepared_upgrade
 from lab.chaos.stage import open_stage
+from tests.system.conftest import assert_holds
 
 RATE, SECONDS = 200.0, 60.0
 
@@ -27,5 +28,5 @@ async def test_an_upgrade_and_the_way_back_lose_nothing(chaos_folder: Path) -> N
         async with open_stage(chaos_folder, upgrade.start, rate=RATE, upgrade=upgrade, console=quiet) as stage:
             outcome = await stage.play(case, SECONDS)
 
-    assert outcome.holds, outcome.as_dict()
+    assert_holds(outcome)
     assert outcome.p99_ms
