@@ -36,7 +36,7 @@ async def idle(_lease: Lease, _reader: ShardReader) -> None:
 
 async def settled(owners: list[ShardOwner], shares: list[int]) -> None:
     """Wait until each owner holds as many as this, of four; it fails when they do not come to that."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while [len(owner.leases) for owner in owners] != shares:  # noqa: ASYNC110 - there is no event.
             await asyncio.sleep(0.02)
 
