@@ -1,13 +1,20 @@
 """How pgqueuer writes down what became of jobs: a moment after the first, and no wake-up while there is none.
 
-Its own buffer looks ten times a second whether something is to be written.
+Its own buffer looks ten times a second whether something is to be written, and has a database that is away for an
+error of its own.
 """
 
 import asyncio
 import dataclasses
 from typing import Any
 
+import structlog
 from pgqueuer.core import buffers
+
+from core.runtime.errors import describe
+from core.runtime.postgres import DATABASE_AWAY, PostgresError
+
+log = structlog.get_logger()
 
 
 @dataclasses.dataclass
@@ -27,6 +34,15 @@ class StatusBuffer(buffers.JobStatusLogBuffer):
         if not self.events.empty():
             self._flush_soon()
 
+    async def flush_items(self, items: list[Any]) -> None:
+        """As its base class says; what a database that is away did not take is tried again."""
+        try:
+            await super().flush_items(items)
+        except (*DATABASE_AWAY, PostgresError) as away:
+            log.warning("job_status_not_written", jobs=len(items), error=describe(away))
+            for item in items:
+                self.events.put_nowait(item)
+
     async def periodic_flush(self) -> None:
         """Nothing is done by the clock alone."""
 
@@ -41,6 +57,18 @@ class StatusBuffer(buffers.JobStatusLogBuffer):
             self.schedule_flush()
 
 
-def use_status_buffer() -> None:
-    """From now on queues of this process have it: pgqueuer makes its own, and takes none."""
-    buffers.JobStatusLogBuffer = StatusBuffer
+@dataclasses.dataclass
+class HeartbeatBuffer(buffers.HeartbeatBuffer):
+    """What is not written is not tried again: the next sign of life comes by itself."""
+
+    async def flush_items(self, items: list[Any]) -> None:
+        """As its base class says."""
+        try:
+            await super().flush_items(items)
+        except (*DATABASE_AWAY, PostgresError) as away:
+            log.warning("job_heartbeat_not_written", jobs=len(items), error=describe(away))
+
+
+def use_buffers() -> None:
+    """From now on queues of this process have them: pgqueuer makes its own, and takes none."""
+    buffers.JobStatusLogBuffer, buffers.HeartbeatBuffer = StatusBuffer, HeartbeatBuffer

@@ -14,7 +14,7 @@ from pgqueuer.models import Job
 from alerting.delivery import Abandoned, Delivered, Deliverer, TryAgain
 from alerting.notifications import priority_of
 from alerting.queue import decode_message, entrypoint_of, queries_on
-from alerting.queue_buffer import use_status_buffer
+from alerting.queue_buffer import use_buffers
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_bare_connection
 
@@ -80,7 +80,7 @@ class WebhookWorker:
 
     async def _work_once(self, stopping: asyncio.Event) -> None:
         async with open_bare_connection(self._database_url, f"{self._name}-jobs") as connection:
-            use_status_buffer()
+            use_buffers()
             manager = QueueManager(queries_on(connection))
             self._manager = manager
             await self.refresh()

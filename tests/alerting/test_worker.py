@@ -3,7 +3,7 @@
 import asyncio
 import time
 from datetime import datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from asyncpg import InterfaceError
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from alerting import store
 from alerting.delivery import Deliverer
 from alerting.queue import WebhookMessage
-from alerting.queue_buffer import StatusBuffer
+from alerting.queue_buffer import HeartbeatBuffer, StatusBuffer
 from core.messages.versions import READ_SINCE, WRITTEN
 from core.runtime.postgres import Pool, connect
 from registry.keys import KeyWrap, row_owner
@@ -295,7 +295,9 @@ async def test_a_queue_with_nothing_in_it_wakes_nobody(
     assert len(timers) < 16
 
 
-async def test_what_became_of_a_job_is_written_down_again_after_a_failure() -> None:
+async def test_what_became_of_a_job_is_written_down_again_after_a_failure_which_is_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     written: list[Any] = []
     failures = [ConnectionError(), ConnectionError()]
 
@@ -313,3 +315,23 @@ async def test_what_became_of_a_job_is_written_down_again_after_a_failure() -> N
                 await asyncio.sleep(0.01)
 
     assert written == [(job, "successful", None)]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_sign_of_life_that_a_database_did_not_take_is_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[Any] = []
+
+    class Sink:
+        async def update_heartbeat(self, job_ids: list[Any]) -> None:
+            asked.append(job_ids)
+            raise ConnectionError
+
+    async with HeartbeatBuffer(1, repository=Sink(), timeout=timedelta(milliseconds=10)) as buffer:
+        await buffer.add(cast(Any, 1))
+        await until(lambda: asyncio.sleep(0, bool(asked)))
+        await asyncio.sleep(0.1)
+
+    assert asked == [[1]]  # The next one comes by itself.
+    assert not [record for record in caplog.records if record.exc_info]
