@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import subprocess
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -36,7 +35,7 @@ from lab.stack_process import background_stack
 from registry.passwords import Passwords
 from registry.people import enter_person
 from services.supervisor.run_info import RunInfo
-from tests.system.conftest import keep_logs
+from tests.system.conftest import new_home
 
 PASSWORD = "cormoran-bleu-et-galet-9"
 ROLES = ("operator", "service_manager", "field_agent", "reader")
@@ -99,10 +98,8 @@ async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
 
 @pytest.fixture(scope="session")
 def browser_folder() -> Iterator[Path]:
-    home = Path("/var/tmp") / f"territoire-browser-{os.getpid()}"
-    yield home
-    keep_logs(home)
-    subprocess.run(["rm", "-rf", str(home)], check=True)
+    with new_home("browser") as home:
+        yield home
 
 
 def _full(source: random.Random, _number: int) -> sensors.Container:

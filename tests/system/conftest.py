@@ -28,13 +28,15 @@ def new_home(name: str) -> Generator[Path]:
     What the stack wrote outlives it where `territoire test` says that it is.
     """
     home = Path("/var/tmp") / f"territoire-{name}-{os.getpid()}"
-    yield home
-    results = os.environ.get("TERRITOIRE_TEST_RESULTS")
-    if results is not None and (home / "logs").is_dir():
-        kept = Path(results) / "system" / name
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(home / "logs", kept)
-    subprocess.run(["rm", "-rf", str(home)], check=True)
+    try:
+        yield home
+    finally:
+        results = os.environ.get("TERRITOIRE_TEST_RESULTS")
+        if results is not None and (home / "logs").is_dir():
+            kept = Path(results) / "system" / name
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(home / "logs", kept)
+        subprocess.run(["rm", "-rf", str(home)], check=True)
 
 
 def assert_holds(outcome: Outcome) -> None:

@@ -1,7 +1,6 @@
 """`./territoire test` on suites of a few lines: what it says while it runs, at its end, and leaves behind."""
 
 import json
-import os
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,7 +9,7 @@ import pytest
 from lab.commands import suite
 from lab.commands.suite import LONG, RESULTS, RESULTS_SETTING, merge, run_tests
 from tests.cli.in_process import territoire
-from tests.system.conftest import keep_logs
+from tests.system.conftest import new_home
 
 pytestmark = pytest.mark.starts_processes
 
@@ -201,15 +200,15 @@ def test_what_is_no_bad_luck_is_not_run_again(
 
 
 def test_what_a_stack_wrote_outlives_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path / f"territoire-chaos-{os.getpid()}"
-    (home / "logs").mkdir(parents=True)
-    (home / "logs" / "network.log").write_text("une ligne\n")
     monkeypatch.setenv(RESULTS_SETTING, str(tmp_path / "results"))
 
-    keep_logs(home)
-    keep_logs(home)  # The next run's take their place.
+    for line in ("une ligne\n", "une autre\n"):  # The next run's take the place of the first's.
+        with new_home("outlived") as home:
+            (home / "logs").mkdir(parents=True)
+            (home / "logs" / "network.log").write_text(line)
 
-    assert (tmp_path / "results" / "system" / "territoire-chaos" / "network.log").read_text() == "une ligne\n"
+        assert not home.exists()
+        assert (tmp_path / "results" / "system" / "outlived" / "network.log").read_text() == line
 
 
 def test_a_pytest_that_wrote_no_results_is_not_taken_for_one_without_failures(
