@@ -21,6 +21,7 @@ from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import error_string
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from prometheus_client import Counter
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
@@ -34,6 +35,9 @@ from core.runtime.waiting import Waiting, network_reason
 DEFAULT_PORT = 1883
 DEFAULT_TLS_PORT = 8883
 RECEIVE_MAXIMUM = 1_000
+# What came at QoS 0, which no receive maximum holds back, while nobody reads: the database is away.
+WAITING_AT_MOST = 10_000
+WAITING_BYTES_AT_MOST = 16 * 1024 * 1024
 KEEP_ALIVE_S = 20
 OPERATION_TIMEOUT_S = 5
 NO_MATCHING_SUBSCRIBERS = 0x10
@@ -54,6 +58,12 @@ REFUSALS = {
     0x88: "le courtier n'est pas disponible",
     0x89: "le courtier est surchargé",
 }
+
+DROPPED = Counter(
+    "territoire_mqtt_dropped_total",
+    "Messages that no reader gets: at QoS 0 while too many waited (waiting), with a topic that is no text (topic)",
+    ["reason"],
+)
 
 log = structlog.get_logger()
 
@@ -134,7 +144,14 @@ class _AcknowledgingClient(aiomqtt.Client):
     """One connection: manual acknowledgement, a list instead of a queue, answers with their reason codes."""
 
     def __init__(
-        self, broker: Broker, client_id: str, session_expiry_s: int, generation: int, *, speaks_3: bool = False
+        self,
+        broker: Broker,
+        client_id: str,
+        session_expiry_s: int,
+        generation: int,
+        on_dropped: Callable[[], None],
+        *,
+        speaks_3: bool = False,
     ) -> None:
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = session_expiry_s
@@ -158,24 +175,33 @@ class _AcknowledgingClient(aiomqtt.Client):
         self._client.manual_ack_set(True)
         self._generation = generation
         self._received: list[MqttMessage] = []
+        self._received_bytes = 0
+        self._on_dropped = on_dropped
         self._arrived = asyncio.Event()
         self._publishing: dict[int, asyncio.Future[int]] = {}
         self.pending_calls_threshold = 1_000
         self.disconnect_reason = 0
-        self.unreadable = 0
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:  # noqa: ARG002 - As paho calls it.
         try:
             topic = message.topic
         except UnicodeDecodeError:
             # It cannot be decoded: without this acknowledgement the broker would send it for ever.
-            self.unreadable += 1
+            DROPPED.labels("topic").inc()
             self._client.ack(message.mid, message.qos)
             return
+        if not message.qos and self._is_full(len(message.payload)):
+            DROPPED.labels("waiting").inc()
+            self._on_dropped()
+            return
+        self._received_bytes += len(message.payload)
         self._received.append(
             MqttMessage(topic, message.payload, message.qos, message.retain, message.mid, self._generation)
         )
         self._arrived.set()
+
+    def _is_full(self, arriving: int) -> bool:
+        return len(self._received) >= WAITING_AT_MOST or self._received_bytes + arriving > WAITING_BYTES_AT_MOST
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
         future = self._publishing.pop(mid, None)
@@ -209,7 +235,7 @@ class _AcknowledgingClient(aiomqtt.Client):
                 await asyncio.wait((waiting, self._disconnected), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()
-        received, self._received = self._received, []
+        received, self._received, self._received_bytes = self._received, [], 0
         return received
 
     def acknowledge(self, messages: Sequence[MqttMessage]) -> None:
@@ -282,6 +308,7 @@ class MqttSession:
         self.address = f"{broker.host}:{broker.port}"
         self._waiting = Waiting("mqtt_waited_for", "courtier MQTT", self.address)
         self.generation = 0
+        self._dropped = 0
 
     @property
     def is_connected(self) -> bool:
@@ -340,8 +367,21 @@ class MqttSession:
 
     def _new_client(self) -> _AcknowledgingClient:
         return _AcknowledgingClient(
-            self._broker, self._client_id, self._session_expiry_s, self.generation, speaks_3=self._speaks_3
+            self._broker,
+            self._client_id,
+            self._session_expiry_s,
+            self.generation,
+            self._count_dropped,
+            speaks_3=self._speaks_3,
         )
+
+    def _count_dropped(self) -> None:
+        self._dropped += 1
+
+    def take_dropped(self) -> int:
+        """How many messages were dropped since the last call because too many waited to be read."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped
 
     async def batch(self) -> list[MqttMessage]:
         """Everything that has arrived, at least one message, in order.

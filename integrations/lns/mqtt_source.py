@@ -2,7 +2,8 @@
 
 A message is acknowledged to their broker once its uplink is in the stream, or there is nothing to do about it. The
 Things Stack and Live Objects speak MQTT 3.1.1 and are spoken to so; the others MQTT 5. The Things Stack sends at
-QoS 0 whatever is asked: what it sends while nobody is connected is lost, its webhooks are the safer way.
+QoS 0 whatever is asked: what it sends while nobody is connected is lost, and what it sends beyond some thousands
+while the bus or the database is away; its webhooks are the safer way.
 """
 
 import asyncio
@@ -47,6 +48,12 @@ async def receive(source: Source, mqtt_session: MqttSession, reception: Receptio
         received_at_us = wall_clock_us()
         await asyncio.gather(*(_settle(source, message, received_at_us, reception) for message in messages))
         mqtt_session.ack(messages)
+        dropped = mqtt_session.take_dropped()
+        if dropped:
+            french = (
+                f"messages envoyés sans garantie (QoS 0) et perdus, trop attendant la base ou le bus : {dropped}"
+            )
+            reception.source_stats.record_rejection(source, "too_many_waiting", french, count=dropped)
 
 
 async def _settle(source: Source, message: MqttMessage, received_at_us: int, reception: Reception) -> None:

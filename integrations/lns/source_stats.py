@@ -49,10 +49,10 @@ class SourceStats:
         self._of(source).ignored += 1
         log.debug("message_ignored", source=source.id, kind=kind)
 
-    def record_rejection(self, source: Source, reason: str, french: str) -> None:
-        """Count a message that becomes no uplink, with the reason."""
-        MESSAGES.labels(source.kind, reason).inc()
-        self._of(source).refused += 1
+    def record_rejection(self, source: Source, reason: str, french: str, count: int = 1) -> None:
+        """Count messages that become no uplink, with the reason."""
+        MESSAGES.labels(source.kind, reason).inc(count)
+        self._of(source).refused += count
         self.error(source, french)
 
     def unknown(self, source: Source, dev_eui: bytes) -> None:

@@ -19,8 +19,10 @@ from core.runtime.bus import connect_bus
 from core.runtime.mqtt import MqttSession
 from integrations.lns.http_push import ACKNOWLEDGED_WITHIN_S
 from registry.changes import POLL_S
+from services.supervisor.mosquitto import SIMULATOR
 from tests.contracts.lns_rig import Bench, MortalNats, SourceOfTest, now_us, until
 from tests.contracts.lns_samples import EM400, LNS_DELAY_US, SAMPLES, Message, Sample, SampleUplink
+from tests.core.runtime.test_mqtt import counted, publish_without_guarantee
 
 OVER_MQTT = [name for name, sample in SAMPLES.items() if sample.over_mqtt]
 LIVE_WITHIN_S = POLL_S + 3
@@ -221,6 +223,59 @@ async def test_what_the_bus_did_not_take_stays_with_their_broker_and_comes_again
         rows = await bench.stored(1)
 
     assert [(row["f_cnt"], row["payload"]) for row in rows] == [(heard.f_cnt, EM400)]
+
+
+async def test_what_came_without_guarantee_beyond_what_may_wait_is_counted_beside_its_source(
+    bench: Bench, lns: MqttSession, mortal_nats: MortalNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.mqtt.WAITING_AT_MOST", 2)
+    sample, first = SAMPLES["the_things_stack"], SampleUplink(now_us())
+    await bench.device(first)
+    source = await bench.source(sample, mqtt=True)
+    heard = [replace(first, f_cnt=first.f_cnt + number) for number in range(7)]
+    messages = [sample.write(one) for one in heard]
+    where, broker = bench.topic(messages[0].topic), bench.broker.url(SIMULATOR)
+    url, before = mortal_nats.server.url, counted()
+
+    async def of_source(query: str) -> bool:
+        return await bench.pool.fetchval(query, source.id)
+
+    async with bench.intake(nats_url=url):
+
+        async def somebody_listens() -> bool:
+            return await lns.publish(where, messages[0].body)
+
+        async def is_published() -> bool:
+            return await of_source("SELECT accepted > 0 FROM lns_source_state WHERE source_id = $1")
+
+        await until(somebody_listens)
+        await until(is_published)
+        await mortal_nats.kill()
+        await publish_without_guarantee(broker, where, [messages[1].body])
+        await asyncio.sleep(0.5)  # It is in hand, and waits for the bus.
+        await publish_without_guarantee(broker, where, [message.body for message in messages[2:]])
+
+        async def all_came() -> bool:
+            return counted() == before + 3
+
+        await until(all_came)
+        await mortal_nats.start()
+        async with bench.ingest(nats_url=url):
+            rows = await bench.stored(4)
+
+            async def is_said() -> bool:
+                return await of_source("SELECT refused > 0 FROM lns_source_state WHERE source_id = $1")
+
+            await until(is_said)
+
+    state = await bench.pool.fetchrow(
+        "SELECT refused, last_error FROM lns_source_state WHERE source_id = $1", source.id
+    )
+    assert state is not None
+    assert {row["f_cnt"] for row in rows} == {one.f_cnt for one in heard[:4]}
+    assert state["refused"] == 3
+    assert "3" in state["last_error"]
+    assert "QoS 0" in state["last_error"]
 
 
 async def publish_as_network(bench: Bench, sample_uplink: SampleUplink, device_id: int, session_id: int) -> None:

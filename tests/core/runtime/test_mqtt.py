@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiomqtt
 import pytest
+from prometheus_client import REGISTRY
 
 from core.runtime.mqtt import Broker, MqttAway, MqttMessage, MqttRejected, MqttSession, MqttSettings
 from services.supervisor.launch import Launch
@@ -98,6 +100,45 @@ async def test_a_cancelled_batch_loses_nothing(mqtt_url: str, gateway_mqtt_url: 
         messages = await read(edge, 1)
 
     assert messages[0].payload == b"x"
+
+
+async def publish_without_guarantee(url: str, where: str, payloads: Sequence[bytes]) -> None:
+    """At QoS 0, by the library itself: a session of ours publishes at QoS 1 only."""
+    broker = Broker.from_url(url)
+    async with aiomqtt.Client(
+        broker.host, broker.port, username=broker.username, password=broker.password
+    ) as gateway:
+        for payload in payloads:
+            await gateway.publish(where, payload, qos=0)
+
+
+def counted() -> float:
+    return REGISTRY.get_sample_value("territoire_mqtt_dropped_total", {"reason": "waiting"}) or 0.0
+
+
+async def test_what_came_without_guarantee_is_dropped_and_counted_once_too_much_waits(
+    mqtt_url: str, gateway_mqtt_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.mqtt.WAITING_AT_MOST", 4)
+    monkeypatch.setattr("core.runtime.mqtt.WAITING_BYTES_AT_MOST", 1_000)
+    where, before = topic(), counted()
+    async with session(mqtt_url, where) as edge, session(gateway_mqtt_url) as gateway:
+        await edge.connected()
+        await gateway.connected()
+        await publish_without_guarantee(
+            gateway_mqtt_url, where, [b"0", b"1" * 1_001, b"2", b"3", b"4", b"5", b"6", b"7"]
+        )
+        await until(lambda: counted() == before + 4)
+        for payload in (b"8", b"9"):
+            await gateway.publish(where, payload)
+        messages = await read(edge, 6)
+        dropped = edge.take_dropped(), edge.take_dropped()
+        await publish_without_guarantee(gateway_mqtt_url, where, [b"room again"])
+        again = await read(edge, 1)
+
+    assert [message.payload for message in messages] == [b"0", b"2", b"3", b"4", b"8", b"9"]
+    assert dropped == (4, 0)
+    assert [message.payload for message in again] == [b"room again"]
 
 
 async def test_a_publish_says_whether_anybody_listens(mqtt_url: str, gateway_mqtt_url: str) -> None:
